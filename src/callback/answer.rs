@@ -1,0 +1,33 @@
+//! The envelope the vendor wants back.
+
+/// The answer to every callback: "carry on, and ignore this server's opinion". HTTP 200, `application/json`.
+///
+/// For "before" commands it allows the action; any other status, or a body that is no JSON, counts as a failed
+/// delivery. Source: trtc.io/document/34354 and 647/64412.
+pub const OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
+
+/// The body of the 403 that rejected requests get where `answer.rejected` is `forbidden`.
+pub const FORBIDDEN: &str = r#"{"ActionStatus":"FAIL","ErrorInfo":"forbidden","ErrorCode":403}"#;
+
+/// What a request that was not taken is answered: a foreign app, or a signature that is missing, wrong or stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum Rejected {
+    /// [`OK`] like everything else: a stranger learns nothing.
+    #[default]
+    Ok,
+    /// 403 with [`FORBIDDEN`].
+    Forbidden,
+}
+
+impl TryFrom<String> for Rejected {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "ok" => Ok(Self::Ok),
+            "forbidden" => Ok(Self::Forbidden),
+            _ => Err(format!("expected ok or forbidden, found `{word}`")),
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! The registry: every command the vendor sends, one row each. A new command is one row here, one struct and one
+//! variant in its family's file, and one fixture.
+//!
+//! Not listed is `Live.CallbackBeforeCallBackNotBlock`: a switch in the vendor's configuration, never delivered.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::call::{CallBody, EndCall, StartCall};
+use super::chat;
+use super::event::Body;
+use super::follow::FollowBody;
+use super::group::GroupBody;
+use super::live::LiveBody;
+use super::mic::MicBody;
+use super::room::RoomBody;
+
+/// What is known of one command.
+///
+/// Subject and time are found by paths, tried in order: member names between dots; behind the name of an array `[0]`
+/// picks an element and `[Key=value]` the first object with that member.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Command {
+    /// The canonical name.
+    pub name: &'static str,
+    /// Other names that pages or samples print for it; folded into [`Command::name`].
+    pub aliases: &'static [&'static str],
+    /// Whose command it is.
+    pub family: Family,
+    /// Whether the vendor asks or tells.
+    pub kind: Kind,
+    /// Where the call's id stands.
+    pub call_id: &'static [&'static str],
+    /// Where the room's id stands.
+    pub room_id: &'static [&'static str],
+    /// Where the account stands that acted.
+    pub operator: &'static [&'static str],
+    /// Where the event's time stands: ms or s since 1970, told apart by their size.
+    pub time: &'static [&'static str],
+    /// The vendor's page. Numbers are of `trtc.io/document/…` and `tencentcloud.com/document/product/647/…`.
+    pub page: &'static str,
+    /// Reads the body into its type; `None` for commands that are kept untyped.
+    pub(super) decode: Option<Decode>,
+    /// A delivery with made-up values in the documented shape; `None` where the body's shape is not documented here.
+    pub(super) sample: Option<&'static str>,
+}
+
+/// Reads a JSON body, or names the path and the reason why it does not fit.
+pub(super) type Decode = fn(&str) -> Result<Body, String>;
+
+impl Command {
+    /// The command with this canonical name or alias.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        static BY_NAME: LazyLock<HashMap<&'static str, &'static Command>> = LazyLock::new(|| {
+            let names = |command: &'static Command| {
+                let aliases = command.aliases.iter().copied();
+                aliases.chain([command.name]).map(move |name| (name, command))
+            };
+            Command::all().flat_map(names).collect()
+        });
+        BY_NAME.get(name).copied()
+    }
+
+    /// Every command, in the order of the families' pages.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        TYPED.iter().chain(chat::COMMANDS)
+    }
+
+    /// Whether its body is decoded into a type.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.decode.is_some()
+    }
+
+    /// A row for a command that is kept untyped, with the usual places for subject and time.
+    pub(super) const fn untyped(name: &'static str, family: Family, kind: Kind) -> Self {
+        Self {
+            name,
+            aliases: &[],
+            family,
+            kind,
+            call_id: &["CallId"],
+            room_id: &["RoomId", "RoomInfo.RoomId"],
+            operator: &["Operator_Account", "From_Account"],
+            time: &["EventTime"],
+            page: "",
+            decode: None,
+            sample: None,
+        }
+    }
+
+    /// How a command that no row names is read.
+    pub(super) fn unknown(name: &str) -> Self {
+        let asks = name.contains("Before") || name.contains("Prev");
+        let kind = if asks { Kind::Before } else { Kind::After };
+        Self::untyped("", Family::of(name), kind)
+    }
+}
+
+/// Whether the vendor asks before something happens, or tells after it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It waits for the answer; never repeated, so two equal requests are two events.
+    Before,
+    /// It tells what happened; may be repeated when the answer came late.
+    After,
+}
+
+impl Kind {
+    /// `before` or `after`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+        }
+    }
+}
+
+macro_rules! families {
+    ($($(#[$doc:meta])* $family:ident = $name:literal, $prefix:literal;)*) => {
+        /// Which part of the vendor's services a command belongs to, told by what stands before its first dot.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
+        pub enum Family { $($(#[$doc])* $family,)* }
+
+        impl Family {
+            /// Every family.
+            pub const ALL: &'static [Self] = &[$(Self::$family,)*];
+
+            /// The family's name as it is stored.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$family => $name,)* }
+            }
+
+            /// The family of any command's name.
+            #[must_use]
+            pub fn of(command: &str) -> Self {
+                match command.split_once('.').map_or("", |(prefix, _)| prefix) {
+                    $($prefix => Self::$family,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+    };
+}
+
+families! {
+    /// `TUICallKit`.
+    Call = "call", "Call";
+    /// `TUIRoomKit`.
+    Room = "room", "Room";
+    /// Seats, of `TUIRoomKit` and `TUILiveKit` alike.
+    Mic = "mic", "Mic";
+    /// `TUILiveKit`.
+    Live = "live", "Live";
+    /// Followers.
+    Follow = "follow", "Follow";
+    /// Chat groups, live rooms' messages among them.
+    Group = "group", "Group";
+    /// Chat between two.
+    C2c = "c2c", "C2C";
+    /// Who is online.
+    State = "state", "State";
+    /// Users' profiles.
+    Profile = "profile", "Profile";
+    /// Friends and blocklists.
+    Sns = "sns", "Sns";
+    /// The vendor's warnings.
+    Alert = "alert", "Alert";
+    /// Bots.
+    Bot = "bot", "Bot";
+    /// Chatbots.
+    Chatbot = "chatbot", "Chatbot";
+    /// Content moderation.
+    Content = "content", "ContentCallback";
+    /// Official accounts.
+    OfficialAccount = "official_account", "OfficialAccount";
+    /// Push notifications.
+    Push = "push", "Push";
+    /// Everything else.
+    Unknown = "unknown", "?";
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Decodes a body and names the path of what did not fit.
+fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
+    let mut input = serde_json::Deserializer::from_str(json);
+    serde_path_to_error::deserialize(&mut input).map_err(|error| error.to_string())
+}
+
+const fn after(name: &'static str, family: Family) -> Command {
+    Command::untyped(name, family, Kind::After)
+}
+
+const fn before(name: &'static str, family: Family) -> Command {
+    Command::untyped(name, family, Kind::Before)
+}
+
+macro_rules! sample {
+    ($file:literal) => {
+        Some(include_str!(concat!("../../tests/fixtures/", $file, ".json")))
+    };
+}
+
+static TYPED: &[Command] = &[
+    Command {
+        call_id: &["CallInfo.CallId", "CallId"],
+        room_id: &["CallInfo.RoomId", "RoomId"],
+        operator: &["UserList[Status=Calling].User_Account"],
+        decode: Some(|json| {
+            let mut body: StartCall = read(json)?;
+            if body.call_info.is_none() {
+                // The page's table is flat: read it so where the nesting of the sample is missing.
+                body.call_info = Some(read(json)?);
+            }
+            Ok(Body::Call(CallBody::StartCall(body)))
+        }),
+        sample: sample!("call/start_call"),
+        page: "647/68941",
+        ..after("Call.CallbackAfterStartCall", Family::Call)
+    },
+    Command {
+        call_id: &["CallRecord.CallId", "CallId"],
+        room_id: &["CallRecord.RoomId", "RoomId"],
+        operator: &["CallRecord.Caller_Account", "Caller_Account"],
+        decode: Some(|json| {
+            let mut body: EndCall = read(json)?;
+            if body.call_record.is_none() {
+                body.call_record = Some(read(json)?);
+            }
+            Ok(Body::Call(CallBody::EndCall(body)))
+        }),
+        sample: sample!("call/end_call"),
+        page: "647/68940",
+        ..after("Call.CallbackAfterEndCall", Family::Call)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Call(CallBody::MemberChanged(read(json)?)))),
+        sample: sample!("call/member_changed"),
+        page: "647/69215",
+        ..after("Call.CallbackAfterMemberChanged", Family::Call)
+    },
+    Command {
+        room_id: &["Callback.EventInfo.RoomId"],
+        time: &[
+            "EventTime",
+            "Callback.EventInfo.EventMsTs",
+            "Callback.EventInfo.EventTsMs",
+            "Callback.CallbackTs",
+            "Callback.CallbackMsTs",
+            "Callback.EventInfo.EventTs",
+        ],
+        decode: Some(|json| Ok(Body::Call(CallBody::RecordChanged(read(json)?)))),
+        sample: sample!("call/record_changed"),
+        page: "80345",
+        ..after("Call.CallbackAfterRecordChanged", Family::Call)
+    },
+    Command {
+        time: &["EventTime", "RoomInfo.CreateTime"],
+        decode: Some(|json| Ok(Body::Room(RoomBody::CreateRoom(read(json)?)))),
+        sample: sample!("room/create_room"),
+        page: "647/60733",
+        ..after("Room.CallbackAfterCreateRoom", Family::Room)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Room(RoomBody::DestroyRoom(read(json)?)))),
+        sample: sample!("room/destroy_room"),
+        page: "647/60732",
+        ..after("Room.CallbackAfterDestroyRoom", Family::Room)
+    },
+    Command {
+        aliases: &["Room.CallbackUpdateRoomInfo"],
+        decode: Some(|json| Ok(Body::Room(RoomBody::UpdateRoomInfo(read(json)?)))),
+        sample: sample!("room/update_room_info"),
+        page: "647/60731",
+        ..after("Room.CallbackAfterUpdateRoomInfo", Family::Room)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Room(RoomBody::MemberEnter(read(json)?)))),
+        sample: sample!("room/member_enter"),
+        page: "647/60735",
+        ..after("Room.CallbackAfterMemberEnter", Family::Room)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Room(RoomBody::MemberLeave(read(json)?)))),
+        sample: sample!("room/member_leave"),
+        page: "647/60734",
+        ..after("Room.CallbackAfterMemberLeave", Family::Room)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Mic(MicBody::SeatInfoChanged(read(json)?)))),
+        sample: sample!("mic/seat_info_changed_room"),
+        page: "647/60736",
+        ..after("Mic.CallbackAfterSeatInfoChanged", Family::Mic)
+    },
+    Command {
+        time: &["EventTime", "RoomInfo.EventTime", "RoomInfo.CreateTime"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::CreateRoom(read(json)?)))),
+        sample: sample!("live/create_room"),
+        page: "647/64422",
+        ..after("Live.CallbackAfterCreateRoom", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::DestroyRoom(read(json)?)))),
+        sample: sample!("live/destroy_room"),
+        page: "647/64423",
+        ..after("Live.CallbackAfterDestroyRoom", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::UpdateRoomInfo(read(json)?)))),
+        sample: sample!("live/update_room_info"),
+        page: "647/67938",
+        ..after("Live.CallbackAfterUpdateRoomInfo", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::SetMetadata(read(json)?)))),
+        sample: sample!("live/set_metadata"),
+        page: "647/68222",
+        ..after("Live.CallbackAfterSetMetadata", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::DelMetadata(read(json)?)))),
+        sample: sample!("live/del_metadata"),
+        page: "647/68223",
+        ..after("Live.CallbackAfterDelMetadata", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::CreateRoomReachingThreshold(read(json)?)))),
+        sample: sample!("live/create_room_reaching_threshold"),
+        page: "647/70485",
+        ..after("Live.CallbackAfterCreateRoomReachingThreshold", Family::Live)
+    },
+    Command {
+        aliases: &["Live.CallbackMemberStateChanged"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::MemberStateChanged(read(json)?)))),
+        sample: sample!("live/member_state_changed"),
+        page: "647/64424",
+        ..after("Live.CallbackAfterMemberStateChanged", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::ChangeOwner(read(json)?)))),
+        sample: sample!("live/change_owner"),
+        page: "647/72553",
+        ..after("Live.CallbackAfterChangeOwner", Family::Live)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Live(LiveBody::ModifyAdmin(read(json)?)))),
+        sample: sample!("live/modify_admin"),
+        page: "647/72554",
+        ..after("Live.CallbackAfterModifyAdmin", Family::Live)
+    },
+    Command {
+        room_id: &["FromRoomId"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::CreateBattle(read(json)?)))),
+        sample: sample!("live/create_battle"),
+        page: "647/68259",
+        ..after("Live.CallbackAfterCreateBattle", Family::Live)
+    },
+    Command {
+        room_id: &["FromRoomInfo.RoomId"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::StartBattle(read(json)?)))),
+        sample: sample!("live/start_battle"),
+        page: "647/68260",
+        ..after("Live.CallbackAfterStartBattle", Family::Live)
+    },
+    Command {
+        room_id: &["FromRoomInfo.RoomId"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::EndBattle(read(json)?)))),
+        sample: sample!("live/end_battle"),
+        page: "647/68261",
+        ..after("Live.CallbackAfterEndBattle", Family::Live)
+    },
+    Command {
+        operator: &["Operator_Account", "GiftWater.From_Account"],
+        time: &["EventTime", "GiftWater.Time"],
+        decode: Some(|json| Ok(Body::Live(LiveBody::BeforeSendGift(read(json)?)))),
+        sample: sample!("live/before_send_gift"),
+        page: "647/72210",
+        ..before("Live.CallbackBeforeSendGift", Family::Live)
+    },
+    Command {
+        aliases: &["Follow.CallbackAfterCloudRecordingChanged"],
+        room_id: &["EventInfo.RoomId"],
+        time: &[
+            "EventTime",
+            "EventInfo.EventMsTs",
+            "EventInfo.EventTsMs",
+            "CallbackTs",
+            "CallbackMsTs",
+            "EventInfo.EventTs",
+        ],
+        decode: Some(|json| Ok(Body::Live(LiveBody::CloudRecordingChanged(read(json)?)))),
+        sample: sample!("live/cloud_recording_changed"),
+        page: "647/78428",
+        ..after("Live.CallbackAfterCloudRecordingChanged", Family::Live)
+    },
+    Command {
+        room_id: &["GroupId"],
+        decode: Some(|json| Ok(Body::Group(GroupBody::BeforeSendMsg(read(json)?)))),
+        sample: sample!("group/before_send_msg"),
+        page: "74347",
+        ..before("Group.CallbackBeforeSendMsg", Family::Group)
+    },
+    Command {
+        room_id: &["GroupId"],
+        time: &["EventTime", "MsgTime"],
+        decode: Some(|json| Ok(Body::Group(GroupBody::AfterSendMsg(read(json)?)))),
+        sample: sample!("group/after_send_msg"),
+        page: "74348",
+        ..after("Group.CallbackAfterSendMsg", Family::Group)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Follow(FollowBody::FollowAdd(read(json)?)))),
+        sample: sample!("follow/follow_add"),
+        page: "70355",
+        ..after("Follow.CallbackAfterFollowAdd", Family::Follow)
+    },
+    Command {
+        decode: Some(|json| Ok(Body::Follow(FollowBody::FollowDelete(read(json)?)))),
+        sample: sample!("follow/follow_delete"),
+        page: "70356",
+        ..after("Follow.CallbackAfterFollowDelete", Family::Follow)
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_and_aliases_are_unique_and_say_their_family() {
+        let mut seen = HashSet::new();
+        for command in Command::all() {
+            assert_eq!(Family::of(command.name), command.family, "{}", command.name);
+            for name in command.aliases.iter().chain([&command.name]) {
+                assert!(seen.insert(*name), "{name} stands twice");
+                assert_eq!(Command::find(name).unwrap().name, command.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_that_asks_is_before() {
+        for command in Command::all() {
+            let guessed = Command::unknown(command.name).kind;
+            assert_eq!(guessed, command.kind, "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn an_unlisted_command_keeps_its_family() {
+        assert!(Command::find("Live.CallbackAfterSomethingNew").is_none());
+        assert_eq!(Family::of("Live.CallbackAfterSomethingNew"), Family::Live);
+        assert_eq!(Family::of("Gift.Sent"), Family::Unknown);
+        assert_eq!(Family::of("?.Sent"), Family::Unknown);
+        assert_eq!(Family::of("call_end"), Family::Unknown);
+    }
+}

@@ -1,0 +1,125 @@
+//! One request as a text: what fixtures, the `replay` command and the last-resort log line hold.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::command::Command;
+use super::event::{Event, Payload};
+use super::verify::AppId;
+
+/// A request of the vendor: its query, and its body in the one form of three that holds it.
+///
+/// Other members beside these are ignored on reading, so that a fixture or a log line can say more.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The query string, as it stands behind `?`.
+    #[serde(default)]
+    pub query: String,
+    /// A JSON body; its text is sent exactly as it stands here.
+    #[serde(default, alias = "payload", skip_serializing_if = "Option::is_none")]
+    pub body: Option<Box<RawValue>>,
+    /// A body that is text but not JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_text: Option<String>,
+    /// Any other body, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+impl Delivery {
+    /// Reads one delivery from JSON.
+    ///
+    /// # Errors
+    /// When the text is not JSON, or none or several of the three kinds of body are given.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        let delivery: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        delivery.bytes().map(|_| delivery)
+    }
+
+    /// The body's bytes.
+    ///
+    /// # Errors
+    /// When none or several of the three kinds of body are given, or the base64 is broken.
+    pub fn bytes(&self) -> Result<Vec<u8>, String> {
+        match (&self.body, &self.body_text, &self.body_base64) {
+            (Some(json), None, None) => Ok(json.get().into()),
+            (None, Some(text), None) => Ok(text.clone().into()),
+            (None, None, Some(coded)) => {
+                STANDARD.decode(coded).map_err(|error| format!("body_base64: {error}"))
+            }
+            _ => Err("expected one of `body`, `body_text` and `body_base64`".to_owned()),
+        }
+    }
+
+    /// One line of JSON, as [`Delivery::parse`] reads it.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        // Strings and JSON texts always serialize, so nothing is ever replaced by the empty text.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// A made-up delivery of `command`: the documented shape where one is known, else the members that all share.
+    #[must_use]
+    pub fn sample(command: &Command, app: AppId) -> Self {
+        let mut delivery =
+            command.sample.and_then(|json| Self::parse(json).ok()).unwrap_or_else(|| {
+                let body = serde_json::json!({
+                    "CallbackCommand": command.name,
+                    "GroupId": "sample-group",
+                    "From_Account": "alice",
+                    "EventTime": 1_740_464_128_807_i64,
+                });
+                Self { body: RawValue::from_string(body.to_string()).ok(), ..Self::default() }
+            });
+        delivery.query = query(app, command.name, Some("127.0.0.1"), Some("Web"));
+        delivery
+    }
+
+    /// The request an event came from. Not in it: the signature, which would be stale, and query keys no event keeps.
+    #[must_use]
+    pub fn of_event(event: &Event) -> Self {
+        let command = event.command_sent.as_deref().unwrap_or(&event.command);
+        let query =
+            query(event.app, command, event.client_ip.as_deref(), event.platform.as_deref());
+        Self::of_payload(query, &event.payload)
+    }
+
+    /// A request with this query and body.
+    #[must_use]
+    pub fn of_payload(query: String, payload: &Payload) -> Self {
+        let mut delivery = Self { query, ..Self::default() };
+        match payload {
+            // A line of JSON cannot hold a body that itself spans lines.
+            Payload::Json(json) if !json.contains(['\n', '\r']) => {
+                delivery.body = RawValue::from_string(json.clone()).ok();
+                if delivery.body.as_ref().is_none_or(|body| body.get() != json) {
+                    delivery.body = None;
+                    delivery.body_text = Some(json.clone());
+                }
+            }
+            Payload::Json(json) => delivery.body_text = Some(json.clone()),
+            Payload::Raw(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => delivery.body_text = Some(text.to_owned()),
+                Err(_) => delivery.body_base64 = Some(STANDARD.encode(bytes)),
+            },
+        }
+        delivery
+    }
+}
+
+/// The query the vendor would send.
+#[must_use]
+pub fn query(app: AppId, command: &str, client_ip: Option<&str>, platform: Option<&str>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("SdkAppid", &app.to_string());
+    query.append_pair("CallbackCommand", command);
+    query.append_pair("contenttype", "json");
+    for (key, value) in [("ClientIP", client_ip), ("OptPlatform", platform)] {
+        if let Some(value) = value {
+            query.append_pair(key, value);
+        }
+    }
+    query.finish()
+}

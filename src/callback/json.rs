@@ -1,0 +1,178 @@
+//! Looking into a body without decoding it: is it JSON, and what stands at a path?
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::scalar::{Scalar, same_word};
+
+/// How deep arrays and objects may nest. Deeper is legal JSON, but neither store's JSON functions take it.
+const DEPTH_MAX: usize = 1000;
+
+/// The text of a body that is JSON, or why it is not.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, String> {
+    if bytes.is_empty() {
+        return Err("the body is empty".into());
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        format!("not UTF-8: byte {} is no part of a letter", error.valid_up_to())
+    })?;
+    if depth(text) > DEPTH_MAX {
+        return Err(format!("nested deeper than {DEPTH_MAX} levels"));
+    }
+    serde_json::from_str::<&RawValue>(text)
+        .map(|_| text)
+        .map_err(|error| format!("not JSON: {error}"))
+}
+
+/// The deepest nesting of brackets outside strings.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The members of one JSON object, their values still text.
+#[derive(Default)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    /// `None` when `json` is not an object.
+    pub(crate) fn parse(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    /// The value of a member; the last one where a key repeats, as most parsers have it.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
+        let (_, value) = self.0.iter().rev().find(|(name, _)| name == key)?;
+        Some(value)
+    }
+
+    /// The scalar at `path`, in the little language of [`super::command::Command`]: names between dots, and behind
+    /// the name of an array `[0]` for an index or `[Key=value]` for its first object with that member.
+    pub(crate) fn at(&self, path: &str) -> Option<Scalar<'a>> {
+        let (step, rest) = match path.split_once('.') {
+            Some((step, rest)) => (step, Some(rest)),
+            None => (path, None),
+        };
+        let value = match step.split_once('[') {
+            Some((name, choice)) => element(self.get(name)?, choice.strip_suffix(']')?)?,
+            None => self.get(step)?,
+        };
+        match (rest, Scalar::read(value)) {
+            (None, scalar) => scalar,
+            // An object that came as JSON in a string, as some tables type it.
+            (Some(rest), Some(Scalar::Text(json))) => {
+                Object::parse(&json)?.at(rest).map(Scalar::into_owned)
+            }
+            (Some(rest), _) => Self::parse(value.get())?.at(rest),
+        }
+    }
+}
+
+fn element<'a>(array: &'a RawValue, choice: &str) -> Option<&'a RawValue> {
+    let elements: Vec<&RawValue> = serde_json::from_str(array.get()).ok()?;
+    let Some((key, wanted)) = choice.split_once('=') else {
+        return elements.get(choice.parse::<usize>().ok()?).copied();
+    };
+    elements.into_iter().find(|element| {
+        let member = Object::parse(element.get()).and_then(|object| object.at(key));
+        member.and_then(Scalar::into_id).is_some_and(|word| same_word(&word, wanted))
+    })
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    members.push((key, value));
+                }
+                Ok(members)
+            }
+        }
+
+        input.deserialize_map(Members).map(Self)
+    }
+}
+
+/// A member's name, borrowed unless it holds an escape.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at<'a>(json: &'a str, path: &str) -> Option<Cow<'a, str>> {
+        Object::parse(json)?.at(path)?.into_id()
+    }
+
+    #[test]
+    fn a_path_goes_through_objects_arrays_and_choices() {
+        let body = r#"{"A":{"B":7},"L":[{"U":"x","S":"Waiting"},{"U":99,"S":"Calling"}]}"#;
+        assert_eq!(at(body, "A.B").unwrap(), "7");
+        assert_eq!(at(body, "L[0].U").unwrap(), "x");
+        assert_eq!(at(body, "L[S=Calling].U").unwrap(), "99");
+        assert_eq!(at(r#"{"A":"{\"B\":[8]}"}"#, "A.B[0]").unwrap(), "8");
+        assert_eq!(at(r#"{"L":[{"S":"calling","U":1}]}"#, "L[S=Calling].U").unwrap(), "1");
+        for path in ["A", "A.C", "B", "L[2].U", "L[S=Gone].U", "L[S=Calling", "A.B.C", ""] {
+            assert!(at(body, path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts_and_escaped_keys_are_read() {
+        assert_eq!(at(r#"{"A":1,"A":2}"#, "A").unwrap(), "2");
+        assert_eq!(at(r#"{"\u0041":3}"#, "A").unwrap(), "3");
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        assert_eq!(depth(r#"{"a":["[[[[\"[[",{}]}"#), 3);
+        assert_eq!(depth("]]][["), 2);
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_says_why() {
+        let cases: [(&[u8], &str); 4] = [
+            (b"", "empty"),
+            (b"\xff{}", "not UTF-8: byte 0"),
+            (b"{} x", "not JSON: trailing characters"),
+            (b"// x\n{}", "not JSON"),
+        ];
+        for (bytes, reason) in cases {
+            let error = text(bytes).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert_eq!(text(b"1e999"), Ok("1e999"));
+        let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(text(deep(DEPTH_MAX).as_bytes()).is_ok());
+        assert!(text(deep(10_000).as_bytes()).unwrap_err().contains("1000 levels"));
+    }
+}

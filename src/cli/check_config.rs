@@ -1,0 +1,44 @@
+use std::fmt::Write;
+
+use anyhow::Result;
+use clap::Args;
+use secrecy::ExposeSecret;
+
+use super::{AppArgs, SettingsArgs};
+use crate::store;
+
+/// Check the configuration and say what is in force.
+///
+/// Reads the same layers as `serve`: the defaults, `--config`, the environment and the flags. Opens no store and no port.
+#[derive(Debug, Args)]
+pub(super) struct CheckConfig {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+impl CheckConfig {
+    pub(super) fn run(self) -> Result<()> {
+        let settings = self.settings.load_with(self.apps)?;
+        settings.apps_to_serve()?;
+        let mut text = String::from("the configuration is valid\n");
+        let token =
+            if settings.ops.token.expose_secret().is_empty() { "no token" } else { "a token" };
+        writeln!(text, "callbacks  {}", settings.server.listen)?;
+        for path in &settings.server.callback_paths {
+            writeln!(text, "           POST {path}")?;
+        }
+        writeln!(text, "operations {}, {token}", settings.ops.listen)?;
+        writeln!(text, "store      {}", store::display_url(&settings.store.url))?;
+        for app in &settings.apps {
+            let signed = match app.callback_tokens.len() {
+                0 => "unsigned requests are taken".to_owned(),
+                1 => "requests must be signed".to_owned(),
+                tokens => format!("requests must be signed with one of {tokens} tokens"),
+            };
+            writeln!(text, "app        {}, {signed}", app.sdk_app_id)?;
+        }
+        super::print(&text)
+    }
+}

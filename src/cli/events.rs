@@ -1,0 +1,227 @@
+use std::collections::HashSet;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use uuid::Uuid;
+
+use super::SettingsArgs;
+use crate::callback::{AppId, Command, Family};
+use crate::clock::{Clock, UnixMillis};
+use crate::store::{self, EventFilter, Order, Store, StoredEvent};
+
+/// List stored events.
+///
+/// The latest first; with `--follow`, new ones as they arrive. Reads the store itself, so it works beside a running
+/// server and without one.
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    limit: u32,
+    /// One JSON object a line, with the whole body; `replay` reads it
+    #[arg(long)]
+    json: bool,
+    /// Go on and show events as they arrive, those that happened within the last ten minutes
+    #[arg(long, short, conflicts_with = "until")]
+    follow: bool,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+/// Which stored events.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct FilterArgs {
+    /// Of this family: call, room, mic, live, group, follow, …
+    #[arg(long, value_name = "NAME")]
+    family: Option<String>,
+    /// Of this command, by its name or an alias
+    #[arg(long, value_name = "NAME")]
+    command: Option<String>,
+    /// About this call
+    #[arg(long, value_name = "ID")]
+    call: Option<String>,
+    /// About this room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// Of this app
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// That happened at this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// That happened before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl FilterArgs {
+    pub(super) fn filter(&self, now: UnixMillis) -> Result<EventFilter> {
+        let names: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
+        if let Some(name) = self.family.as_deref().filter(|name| !names.contains(name)) {
+            return Err(anyhow!("there is no family `{name}`\nhint: one of {}", names.join(", ")));
+        }
+        let app = self
+            .app
+            .as_deref()
+            .map(|text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` is no SDKAppID")));
+        let time = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
+        let canonical =
+            |name: &String| Command::find(name).map_or(name.clone(), |command| command.name.into());
+        Ok(EventFilter {
+            app: app.transpose()?,
+            family: self.family.clone(),
+            command: self.command.as_ref().map(canonical),
+            call_id: self.call.clone(),
+            room_id: self.room.clone(),
+            since: time(&self.since)?,
+            until: time(&self.until)?,
+            ..EventFilter::default()
+        })
+    }
+}
+
+/// A date, a moment, or an age.
+fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
+    let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
+        let day = text.parse::<jiff::civil::Date>().map_err(|_| error)?;
+        day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp())
+    });
+    if let Ok(moment) = moment {
+        return Ok(UnixMillis(moment.as_millisecond()));
+    }
+    let hint = "give 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d";
+    let unread = || anyhow!("`{text}` is no time\nhint: {hint}");
+    let age = text.parse::<jiff::Span>().map_err(|_| unread())?;
+    let utc = jiff::SpanRelativeTo::days_are_24_hours();
+    let millis = age.abs().total((jiff::Unit::Millisecond, utc)).map_err(|_| unread())?;
+    #[expect(clippy::cast_possible_truncation, reason = "ages are far below 2^53 ms")]
+    Ok(UnixMillis(now.0.saturating_sub(millis as i64)))
+}
+
+impl Events {
+    pub(super) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.settings.load()?;
+        let mut filter = self.filter.filter(clock.now())?;
+        filter.limit = self.limit;
+        let store = store::open(&settings.store_options().to_read()).await?;
+        let url = store::display_url(&settings.store.url);
+        let found = store.events(&filter).await.with_context(|| format!("read the store {url}"));
+        let mut found = found?;
+        if self.follow {
+            // The latest last, where the next ones will be.
+            found.reverse();
+        }
+        self.show(&found, true)?;
+        if self.follow {
+            return self.follow(&store, filter, &found, clock).await;
+        }
+        if found.is_empty() {
+            eprintln!("no event in {url} fits");
+        } else if found.len() >= self.limit as usize {
+            eprintln!("these are the latest {}; `--limit` shows more", self.limit);
+        }
+        Ok(())
+    }
+
+    /// Looks every second for what has arrived since. Never returns, but by an error or a signal.
+    async fn follow(
+        &self,
+        store: &std::sync::Arc<dyn Store>,
+        mut filter: EventFilter,
+        shown: &[StoredEvent],
+        clock: &Clock,
+    ) -> Result<()> {
+        const WINDOW: i64 = 10 * 60 * 1000;
+        // Rows become visible a little after their `received_at`, so each look goes back further than the last.
+        const OVERLAP: i64 = 10 * 1000;
+        let begun = clock.now();
+        let mut seen: HashSet<Uuid> = shown.iter().map(|event| event.id).collect();
+        filter.limit = 1000;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = clock.now();
+            let looked = UnixMillis((now.0 - OVERLAP).max(begun.0));
+            filter.since = Some(UnixMillis(now.0 - WINDOW));
+            filter.received_since = Some(looked);
+            filter.order = Order::Oldest { after: None };
+            let found = store.events(&filter).await.context("read the store")?;
+            let new: Vec<_> =
+                found.iter().filter(|event| !seen.contains(&event.id)).cloned().collect();
+            self.show(&new, false)?;
+            // Only what the next look can find again has to be remembered.
+            seen = found.iter().map(|event| event.id).collect();
+        }
+    }
+
+    fn show(&self, events: &[StoredEvent], header: bool) -> Result<()> {
+        if self.json {
+            let lines: Result<Vec<_>, _> = events.iter().map(serde_json::to_string).collect();
+            let lines = lines?.into_iter().map(|line| line + "\n");
+            return super::print(&lines.collect::<String>());
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        let columns = ["TIME", "FAMILY", "COMMAND", "CALL", "ROOM", "OPERATOR", "NOTE"];
+        let mut table = super::table(if header { &columns } else { &[] });
+        for event in events {
+            let cell = |text: &Option<String>| shortened(text.as_deref().unwrap_or("-"));
+            table.add_row([
+                event.event_time.to_string(),
+                event.family.clone(),
+                shortened(&event.command),
+                cell(&event.call_id),
+                cell(&event.room_id),
+                cell(&event.operator),
+                note(event),
+            ]);
+        }
+        super::print(&format!("{}\n", table.trim_fmt()))
+    }
+}
+
+/// What one should know of an event beside its columns.
+fn note(event: &StoredEvent) -> String {
+    match (&event.decode_error, &event.command_sent) {
+        (Some(reason), _) => shortened(&format!("undecoded: {reason}")),
+        (None, Some(sent)) => shortened(&format!("sent as {sent}")),
+        (None, None) => String::new(),
+    }
+}
+
+/// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
+fn shortened(text: &str) -> String {
+    const WIDTH: usize = 60;
+    let safe = text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter });
+    if text.chars().count() > WIDTH {
+        return safe.take(WIDTH - 1).chain(['…']).collect();
+    }
+    safe.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_a_date_a_moment_or_an_age() {
+        let now = UnixMillis(1_769_846_400_000);
+        let read = |text| time(text, now).map(|time| time.to_string());
+        assert_eq!(read("2026-01-31").unwrap(), "2026-01-31T00:00:00.000Z");
+        assert_eq!(read("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
+        assert_eq!(read("30m").unwrap(), "2026-01-31T07:30:00.000Z");
+        assert_eq!(read("7d").unwrap(), "2026-01-24T08:00:00.000Z");
+        for text in ["", "yesterday", "1769846400000", "2026-13-01"] {
+            assert!(read(text).unwrap_err().to_string().contains("hint:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cell_cannot_steer_the_terminal() {
+        assert_eq!(shortened("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
+        assert_eq!(shortened(&"x".repeat(61)).chars().count(), 60);
+    }
+}

@@ -1,0 +1,31 @@
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::SettingsArgs;
+use crate::clock::Clock;
+use crate::store;
+
+/// Bring the store's tables up to this version.
+///
+/// `serve` does the same on its start; this is for those who want it done before, or with another user's rights.
+#[derive(Debug, Args)]
+pub(super) struct Migrate {
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl Migrate {
+    pub(super) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.settings.load()?;
+        let url = store::display_url(&settings.store.url);
+        let migrated = async {
+            let store = store::open(&settings.store_options()).await?;
+            store.migrate().await?;
+            store.upkeep(clock.now()).await?;
+            store.close().await;
+            Ok::<_, store::StoreError>(())
+        };
+        migrated.await.with_context(|| format!("migrate the store {url}"))?;
+        super::print(&format!("the store {url} is up to date\n"))
+    }
+}

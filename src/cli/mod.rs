@@ -1,0 +1,159 @@
+//! The command line. Doc comments here are its help.
+#![expect(clippy::doc_markdown, reason = "the help is shown as it stands, not rendered")]
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::settings::{Settings, Sources};
+
+mod check_config;
+mod commands;
+mod completions;
+mod edit;
+mod events;
+mod healthcheck;
+mod inputs;
+mod migrate;
+mod post;
+mod replay;
+mod send;
+mod serve;
+
+/// Receives the callbacks of Tencent RTC and keeps every event.
+///
+/// Without a command it serves. Try it: run `trtc-callbacks serve --sdk-app-id 1400000001`, then, in another terminal,
+/// `trtc-callbacks send --all` and `trtc-callbacks events`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Serve,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take callbacks and store their events
+    Serve(serve::Serve),
+    /// Bring the store's tables up to this version
+    Migrate(migrate::Migrate),
+    /// Check the configuration and say what is in force
+    CheckConfig(check_config::CheckConfig),
+    /// Print every setting with its default and what it means
+    DefaultConfig,
+    /// List stored events
+    Events(events::Events),
+    /// Post sample events, or files, to a server
+    Send(send::Send),
+    /// Post recorded events again
+    Replay(replay::Replay),
+    /// List the commands the vendor sends
+    Commands(commands::Commands),
+    /// Ask a running server whether it is well, for container health checks
+    Healthcheck(healthcheck::Healthcheck),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Where settings come from; the same for every command that needs them.
+#[derive(Debug, Clone, Default, Args)]
+struct SettingsArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where events are kept: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+/// The apps, for those commands that are about one.
+#[derive(Debug, Clone, Default, Args)]
+struct AppArgs {
+    /// App whose callbacks are taken (its SDKAppID); may be repeated
+    #[arg(long, value_name = "ID")]
+    sdk_app_id: Vec<String>,
+}
+
+impl SettingsArgs {
+    fn sources(&self) -> Sources {
+        let env: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Sources {
+            file: self.config.clone(),
+            env,
+            flags: self.store.iter().map(|url| ("store.url", url.clone())).collect(),
+            sdk_app_ids: Vec::new(),
+        }
+    }
+
+    fn load(&self) -> Result<Settings> {
+        Ok(Settings::load(&self.sources())?)
+    }
+
+    fn load_with(&self, apps: AppArgs) -> Result<Settings> {
+        let sources = Sources { sdk_app_ids: apps.sdk_app_id, ..self.sources() };
+        Ok(Settings::load(&sources)?)
+    }
+}
+
+/// Runs what the command line says.
+///
+/// # Errors
+/// What failed, why, and what to do, to be printed behind `error:`.
+pub fn run(cli: Cli) -> Result<()> {
+    let clock = Clock::system();
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(serve) => runtime()?.block_on(serve.run(clock)),
+        Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&clock)),
+        Command::CheckConfig(check) => check.run(),
+        Command::DefaultConfig => print(crate::settings::DEFAULTS),
+        Command::Events(events) => runtime()?.block_on(events.run(&clock)),
+        Command::Send(send) => runtime()?.block_on(send.run(&clock)),
+        Command::Replay(replay) => runtime()?.block_on(replay.run(&clock)),
+        Command::Commands(commands) => commands.run(),
+        Command::Healthcheck(check) => runtime()?.block_on(check.run()),
+        Command::Completions(completions) => completions.run(),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+}
+
+/// Prints data. A reader that has had enough, such as `head`, ends the program quietly.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        done => done.context("write to stdout"),
+    }
+}
+
+/// A table without borders: columns a reader can cut.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,100 @@
+//! Posting deliveries as the vendor would.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use secrecy::SecretString;
+
+use crate::callback::{AppId, Delivery, answer, verify};
+use crate::clock::Clock;
+use crate::settings::Settings;
+
+/// Where to, and as whom.
+#[derive(Debug, Args)]
+pub(super) struct TargetArgs {
+    /// The callback URL
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/")]
+    to: String,
+    /// Sign with this token; without it, the configured app's token is used, if there is one
+    #[arg(long, value_name = "TOKEN", env = "TRTC_SEND_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// One server to post to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    client: reqwest::Client,
+    url: String,
+    tokens: Vec<(AppId, SecretString)>,
+    token: Option<SecretString>,
+    clock: Clock,
+}
+
+impl TargetArgs {
+    /// Takes the tokens from the settings where the flag gives none.
+    pub(super) fn open(self, settings: &Settings, clock: &Clock) -> Result<Target> {
+        if !self.to.starts_with("http://") && !self.to.starts_with("https://") {
+            bail!("`--to {}` is no URL\nhint: give one such as http://127.0.0.1:8080/", self.to);
+        }
+        // Longer than the vendor's 2 s, so that a slow answer is seen as one.
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(10))
+            .build()
+            .context("prepare the HTTP client")?;
+        let tokens = settings.apps.iter().filter_map(|app| {
+            let id = AppId::parse(&app.sdk_app_id)?;
+            Some((id, app.callback_tokens.first()?.clone()))
+        });
+        Ok(Target {
+            client,
+            url: self.to,
+            tokens: tokens.collect(),
+            token: self.token.map(SecretString::from),
+            clock: clock.clone(),
+        })
+    }
+}
+
+impl Target {
+    /// Posts one delivery, signed anew where there is a token, and expects the OK envelope.
+    pub(super) async fn post(&self, delivery: &Delivery) -> Result<()> {
+        let body = delivery.bytes().map_err(anyhow::Error::msg)?;
+        let separator = if self.url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}{}", self.url, self.signed(&delivery.query));
+        let answer = self.client.post(url).body(body).send().await.map_err(|error| {
+            // The URL holds the signature and, maybe, a secret path.
+            anyhow::Error::new(error.without_url()).context(format!("post to {}", self.url))
+        })?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(reqwest::Error::without_url)?;
+        if status != reqwest::StatusCode::OK || text != answer::OK {
+            let start: String = text.chars().take(200).collect();
+            bail!("answered {status}: {start}");
+        }
+        Ok(())
+    }
+
+    /// The query with a fresh signature in place of its own.
+    fn signed(&self, query: &str) -> String {
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        let is_sign = |key: &str| ["sign", "requesttime"].contains(&key.to_lowercase().as_str());
+        let mut app = None;
+        let mut signed = form_urlencoded::Serializer::new(String::new());
+        for (key, value) in pairs.filter(|(key, _)| !is_sign(key)) {
+            if key.eq_ignore_ascii_case("sdkappid") {
+                app = AppId::parse(&value);
+            }
+            signed.append_pair(&key, &value);
+        }
+        let configured =
+            self.tokens.iter().find(|(id, _)| Some(*id) == app).map(|(_, token)| token);
+        if let Some(token) = self.token.as_ref().or(configured) {
+            let now = self.clock.now().as_secs().to_string();
+            signed.append_pair("Sign", &verify::sign(token, &now));
+            signed.append_pair("RequestTime", &now);
+        }
+        signed.finish()
+    }
+}

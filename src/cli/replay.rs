@@ -1,0 +1,241 @@
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::SettingsArgs;
+use super::events::FilterArgs;
+use super::inputs::{Found, Inputs, files};
+use super::post::{Target, TargetArgs};
+use crate::callback::{AppId, Apps, Delivery, Event, Query};
+use crate::clock::{Clock, UnixMillis};
+use crate::settings::Settings;
+use crate::store::{self, EventFilter, Order, Store};
+
+/// How many stored events are read at once.
+const PAGE: u32 = 500;
+
+/// Post recorded events again.
+///
+/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of which the lines count that the server
+/// wrote for events it could not store. A directory stands for the .json, .jsonl, .ndjson and .log files below it,
+/// `-` for standard input. Or, with `--stored`, reads events from the store, the earliest first.
+///
+/// Sending an event to the server that has it changes nothing there; events without a time of their own, and those
+/// the vendor asks about beforehand, are new events each time.
+///
+/// Examples:
+///   trtc-callbacks replay errors.log
+///   trtc-callbacks replay --stored --room 1234 --since 2h --to http://127.0.0.1:3000/ --speed 10
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Replay {
+    /// Files, directories, or `-`
+    #[arg(required_unless_present = "stored", conflicts_with = "stored", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Read the store instead, through the filters below
+    #[arg(long)]
+    stored: bool,
+    /// Keep the pauses between the events' times, so many times faster; without it, as fast as they are taken
+    #[arg(long, value_name = "FACTOR", value_parser = speed)]
+    speed: Option<f64>,
+    /// How many to post at once; with more than 1 they may arrive out of order
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("give a number over 0".into()) }
+}
+
+impl Replay {
+    pub(super) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.settings.load()?;
+        let (mut source, bytes) = if self.stored {
+            (Source::stored(&settings, self.filter.filter(clock.now())?).await?, None)
+        } else {
+            let files = files(&self.paths)?;
+            let sizes = files.iter().map(|file| file.metadata().map_or(0, |data| data.len()));
+            let bytes = sizes.sum();
+            (Source::Files(Inputs::new(files)), Some(bytes))
+        };
+        let target = self.target.open(&settings, clock)?;
+        let mut pace = self.speed.map(Pace::new);
+        let mut posting = Posting::new(target, usize::from(self.concurrency), progress(bytes));
+        while let Some(found) = source.next().await? {
+            if let Some(pace) = &mut pace {
+                pace.wait(&found.delivery, clock.now()).await;
+            }
+            posting.post(found).await;
+        }
+        posting.finish(source.skipped()).await
+    }
+}
+
+/// Where deliveries come from.
+enum Source {
+    Files(Inputs),
+    Stored {
+        store: std::sync::Arc<dyn Store>,
+        filter: EventFilter,
+        page: VecDeque<Found>,
+        done: bool,
+    },
+}
+
+impl Source {
+    async fn stored(settings: &Settings, mut filter: EventFilter) -> Result<Self> {
+        let store = store::open(&settings.store_options().to_read()).await?;
+        filter.order = Order::Oldest { after: None };
+        filter.limit = PAGE;
+        Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
+    }
+
+    async fn next(&mut self) -> Result<Option<Found>> {
+        let (store, filter, page, done) = match self {
+            Self::Files(inputs) => return inputs.next(),
+            Self::Stored { store, filter, page, done } => (store, filter, page, done),
+        };
+        if page.is_empty() && !*done {
+            let events = store.events(filter).await.context("read the store")?;
+            *done = events.len() < PAGE as usize;
+            if let Some(last) = events.last() {
+                filter.order = Order::Oldest { after: Some((last.event_time, last.id)) };
+            }
+            page.extend(events.iter().map(|event| Found {
+                place: format!("event {}", event.id),
+                delivery: event.delivery(),
+                bytes_read: 0,
+            }));
+        }
+        Ok(page.pop_front())
+    }
+
+    fn skipped(&self) -> u64 {
+        match self {
+            Self::Files(inputs) => inputs.skipped,
+            Self::Stored { .. } => 0,
+        }
+    }
+}
+
+/// Keeps the pauses between the events' own times.
+struct Pace {
+    speed: f64,
+    first: Option<(UnixMillis, Instant)>,
+}
+
+impl Pace {
+    fn new(speed: f64) -> Self {
+        Self { speed, first: None }
+    }
+
+    async fn wait(&mut self, delivery: &Delivery, now: UnixMillis) {
+        let Some(time) = event_time(delivery, now) else {
+            return;
+        };
+        let (first, begun) = *self.first.get_or_insert((time, Instant::now()));
+        sleep_until(begun + time.since(first).div_f64(self.speed)).await;
+    }
+}
+
+/// When the event happened; `None` where its body does not say.
+fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
+    let query = Query::parse(&delivery.query);
+    let app = AppId::parse(query.sdk_app_id.as_deref()?)?;
+    let verified = Apps::new().with(app, Vec::new()).verify(query, now).ok()?;
+    let event = Event::decode(&verified, &delivery.bytes().ok()?, now);
+    event.timed.then_some(event.event_time)
+}
+
+/// Posts so many at once, and counts.
+struct Posting {
+    target: Target,
+    at_once: usize,
+    running: JoinSet<Result<(), (String, anyhow::Error)>>,
+    bar: ProgressBar,
+    posted: u64,
+    failed: u64,
+}
+
+impl Posting {
+    fn new(target: Target, at_once: usize, bar: ProgressBar) -> Self {
+        Self { target, at_once, running: JoinSet::new(), bar, posted: 0, failed: 0 }
+    }
+
+    async fn post(&mut self, found: Found) {
+        while self.running.len() >= self.at_once {
+            self.join_one().await;
+        }
+        self.bar.set_position(found.bytes_read);
+        let target = self.target.clone();
+        self.running.spawn(async move {
+            target.post(&found.delivery).await.map_err(|error| (found.place, error))
+        });
+        if self.at_once == 1 {
+            // In order: the next one waits for this one's answer.
+            self.join_one().await;
+        }
+    }
+
+    async fn join_one(&mut self) {
+        match self.running.join_next().await {
+            None => return,
+            Some(Ok(Ok(()))) => self.posted += 1,
+            Some(Ok(Err((place, error)))) => {
+                self.failed += 1;
+                self.bar.suspend(|| eprintln!("failed: {place}: {error:#}"));
+            }
+            Some(Err(error)) => {
+                self.failed += 1;
+                self.bar.suspend(|| eprintln!("failed: {error}"));
+            }
+        }
+        self.bar.set_message(format!("{} posted, {} failed", self.posted, self.failed));
+    }
+
+    async fn finish(mut self, skipped: u64) -> Result<()> {
+        while !self.running.is_empty() {
+            self.join_one().await;
+        }
+        self.bar.finish_and_clear();
+        if skipped > 0 {
+            eprintln!("skipped {skipped} lines that hold no event");
+        }
+        let (posted, failed) = (self.posted, self.failed);
+        if failed > 0 {
+            bail!("{failed} of {} events were not taken, see above", posted + failed);
+        }
+        super::print(&format!("replayed {posted} events, each answered OK\n"))
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (
+            ProgressBar::new(bytes),
+            "{bar:30} {bytes}/{total_bytes}  {elapsed} gone, {eta} to go  {msg}",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
+    };
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar.set_style(ProgressStyle::with_template(template).expect("the templates above are valid"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,73 @@
+use anyhow::{Context, Result};
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::{AppArgs, SettingsArgs};
+use crate::clock::Clock;
+use crate::server::{self, Listeners};
+use crate::settings::Settings;
+use crate::telemetry;
+
+/// Take callbacks and store their events.
+///
+/// SIGTERM or SIGINT stops it: no new callbacks, those under way are stored and answered, then it ends.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+    /// Where callbacks arrive [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where health and metrics are served [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    ops_listen: Option<String>,
+}
+
+impl Serve {
+    pub(super) async fn run(self, clock: Clock) -> Result<()> {
+        let mut sources = self.settings.sources();
+        sources.sdk_app_ids = self.apps.sdk_app_id;
+        for (key, value) in [("server.listen", self.listen), ("ops.listen", self.ops_listen)] {
+            sources.flags.extend(value.map(|value| (key, value)));
+        }
+        let settings = Settings::load(&sources)?;
+        // Before anything is opened: a server without an app would take ports and make files for nothing.
+        settings.apps_to_serve()?;
+        telemetry::init_logs(settings.log.format, &settings.log.filter)
+            .map_err(|error| anyhow::anyhow!("key `log.filter`: {error}"))?;
+        let listeners = Listeners {
+            public: bind("server.listen", settings.server.listen).await?,
+            ops: bind("ops.listen", settings.ops.listen).await?,
+        };
+        let stop = stop_on_signal()?;
+        server::run(settings, listeners, clock, stop).await?;
+        Ok(())
+    }
+}
+
+async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("listen on {address} (key `{key}`; another process may hold the port)")
+    })
+}
+
+/// A token that SIGTERM and SIGINT cancel.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let stop = CancellationToken::new();
+    let cancelled = stop.clone();
+    #[expect(clippy::disallowed_methods, reason = "it ends with the process, by design")]
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "stopping"),
+            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "stopping"),
+        }
+        cancelled.cancel();
+    });
+    Ok(stop)
+}

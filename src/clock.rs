@@ -1,0 +1,112 @@
+//! The only place that reads the wall clock. Everything else is handed the time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment: milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// The whole seconds since 1970, rounded down.
+    #[must_use]
+    pub fn as_secs(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This moment and `later` more; the far end of the range where it would overflow.
+    #[must_use]
+    pub fn plus(self, later: Duration) -> Self {
+        let millis = i64::try_from(later.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let millis = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds; the bare number where no calendar has that day.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(moment) => f.pad(&format!("{moment:.3}")),
+            Err(_) => self.0.fmt(f),
+        }
+    }
+}
+
+/// Where the time comes from: the machine's clock, or one that a test sets.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Option<Arc<AtomicI64>>);
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands at `start` until [`Clock::set`] moves it. Clones share it.
+    #[must_use]
+    pub fn manual(start: UnixMillis) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(start.0))))
+    }
+
+    /// Moves a manual clock; the machine's clock stays as it is.
+    pub fn set(&self, now: UnixMillis) {
+        if let Some(manual) = &self.0 {
+            manual.store(now.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The present moment.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
+    pub fn now(&self) -> UnixMillis {
+        match &self.0 {
+            Some(manual) => UnixMillis(manual.load(Ordering::Relaxed)),
+            None => UnixMillis(jiff::Timestamp::now().as_millisecond()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_prints_as_rfc_3339_with_milliseconds() {
+        assert_eq!(UnixMillis(1_740_464_128_807).to_string(), "2025-02-25T06:15:28.807Z");
+        assert_eq!(UnixMillis(1_740_464_128_000).to_string(), "2025-02-25T06:15:28.000Z");
+        assert_eq!(UnixMillis(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(UnixMillis(i64::MAX).plus(Duration::from_secs(1)).0, i64::MAX);
+        assert_eq!(UnixMillis(1).since(UnixMillis(5)), Duration::ZERO);
+        assert_eq!(UnixMillis(-1).as_secs(), -1);
+    }
+
+    #[test]
+    fn a_manual_clock_stands_until_it_is_set() {
+        let clock = Clock::manual(UnixMillis(5));
+        let other = clock.clone();
+        clock.set(UnixMillis(7));
+        assert_eq!(other.now(), UnixMillis(7));
+    }
+}

@@ -1,0 +1,45 @@
+//! The only place that knows axum. All routes stand here.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+mod callbacks;
+mod ops;
+mod rejections;
+mod serve;
+
+pub use callbacks::Receiver;
+pub use ops::Ops;
+pub use serve::{Limits, serve};
+
+/// The vendor's callbacks on these paths, to be mounted in an app of your own.
+///
+/// # Panics
+/// When a path does not begin with `/` or stands twice.
+pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
+    callback_routes(Arc::new(receiver), paths)
+}
+
+/// The public listener: the vendor's callbacks and nothing else.
+pub(crate) fn public_router(receiver: Receiver, paths: &[String]) -> Router {
+    let receiver = Arc::new(receiver);
+    let elsewhere = Router::new().fallback(callbacks::not_found).with_state(receiver.clone());
+    callback_routes(receiver, paths).fallback_service(elsewhere)
+}
+
+fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
+    let callback = post(callbacks::receive).fallback(callbacks::method_not_allowed);
+    let add = |router: Router<_>, path: &String| router.route(path, callback.clone());
+    paths.iter().fold(Router::new(), add).with_state(receiver)
+}
+
+/// The operations listener, for the operators' own network.
+pub(crate) fn ops_router(ops: Ops) -> Router {
+    Router::new()
+        .route("/livez", get(ops::livez))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics))
+        .with_state(Arc::new(ops))
+}

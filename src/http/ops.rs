@@ -1,0 +1,70 @@
+//! The operations listener: is it alive, is it ready, what are its figures?
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use crate::store::Store;
+
+/// How long readiness waits for the store.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the operations listener works with.
+pub struct Ops {
+    store: Arc<dyn Store>,
+    metrics: PrometheusHandle,
+    /// Empty where the listener is on loopback and asks for none.
+    token: SecretString,
+}
+
+impl Ops {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        metrics: PrometheusHandle,
+        token: SecretString,
+    ) -> Self {
+        Self { store, metrics, token }
+    }
+
+    /// Compares in constant time, so that a guess learns nothing from how long it took.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let token = self.token.expose_secret().as_bytes();
+        let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+        let sent = sent.strip_prefix(b"Bearer ").unwrap_or(b"");
+        token.is_empty() || bool::from(token.ct_eq(sent))
+    }
+}
+
+/// The process runs and answers. Open to all who reach the listener: it says nothing else.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// The store answers. Open to all who reach the listener: it says nothing else.
+pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
+    match tokio::time::timeout(PING_TIMEOUT, ops.store.ping()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "store: not available\n")
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "store: no answer within a second\n"),
+    }
+}
+
+/// Every figure, for Prometheus.
+pub(super) async fn metrics(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
+    if !ops.admits(&headers) {
+        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+        return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n")
+            .into_response();
+    }
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], ops.metrics.render()).into_response()
+}

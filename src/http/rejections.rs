@@ -1,0 +1,81 @@
+//! Says in the log that requests are rejected, without letting a stranger fill it.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::callback::Rejection;
+use crate::clock::UnixMillis;
+
+/// How long a reason is silent after it was named.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// When each reason was last named, and how often it was met since.
+#[derive(Debug, Default)]
+pub(super) struct Rejections([Mutex<Seen>; Rejection::REASONS.len()]);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Seen {
+    named_at: Option<UnixMillis>,
+    unnamed: u64,
+}
+
+impl Rejections {
+    /// Names the reason and the app, at most once a minute for each reason.
+    pub(super) fn warn(&self, rejection: Rejection, now: UnixMillis) {
+        let Some(more) = self.due(rejection, now) else {
+            return;
+        };
+        let app = rejection.app().map(|app| app.to_string());
+        let advice = match rejection {
+            Rejection::AppMissing | Rejection::AppMalformed => "not a callback of the vendor",
+            Rejection::AppForeign(_) => "configure the app if it is yours",
+            Rejection::SignMissing(_) => {
+                "turn on authentication at the vendor, or remove the token here"
+            }
+            Rejection::SignWrong(_) => "compare the token here with the vendor's",
+            Rejection::RequestTimeStale(_) => "check this machine's clock",
+        };
+        warn!(
+            reason = rejection.reason(),
+            app.id = app.as_deref().unwrap_or("none"),
+            more_since_last_warning = more,
+            advice,
+            "callback rejected"
+        );
+    }
+
+    /// How many were met since the last warning, when it is time for another.
+    fn due(&self, rejection: Rejection, now: UnixMillis) -> Option<u64> {
+        // A poisoned lock only means that another warning panicked; the counts are as good as before.
+        let slot = &self.0[rejection.index()];
+        let mut seen = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let silent = seen.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
+        if silent {
+            seen.unnamed += 1;
+            return None;
+        }
+        let more = seen.unnamed;
+        *seen = Seen { named_at: Some(now), unnamed: 0 };
+        Some(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_named_once_a_minute_with_the_count_of_the_others() {
+        let rejections = Rejections::default();
+        let at = |seconds: i64| UnixMillis(1_700_000_000_000 + seconds * 1000);
+        assert_eq!(rejections.due(Rejection::AppMissing, at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppMissing, at(1)), None);
+        assert_eq!(rejections.due(Rejection::AppMalformed, at(1)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppMissing, at(59)), None);
+        assert_eq!(rejections.due(Rejection::AppMissing, at(60)), Some(2));
+        // A clock set back must not silence it for longer.
+        assert_eq!(rejections.due(Rejection::AppMissing, at(-3600)), Some(0));
+    }
+}

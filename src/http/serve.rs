@@ -1,0 +1,101 @@
+//! The accept loop, with a bound on everything a client can make it wait for or keep. (`axum::serve` sets none.)
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use metrics::Gauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// What one listener grants its clients.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// How many connections are served at once; more wait to be accepted.
+    pub connections_max: usize,
+    /// How long a request's head may take, and an idle connection stay.
+    pub header_timeout: Duration,
+    /// How large a request's head may be, in bytes.
+    pub header_bytes_max: usize,
+    /// How long requests under way may take once the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+/// Serves `router` until `stop` is cancelled; then takes no more connections, lets requests under way finish, and
+/// returns. HTTP/1.1 with keep-alive, as the vendor speaks it.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    open: Gauge,
+    stop: CancellationToken,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_header_size(limits.header_bytes_max)
+        .pipeline_flush(true);
+    let service = TowerToHyperService::new(router);
+    let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
+    let graceful = GracefulShutdown::new();
+    let connections = TaskTracker::new();
+    while let Some((stream, place)) = accept(&listener, &places, &stop).await {
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = graceful.watch(connection);
+        let open = open.clone();
+        connections.spawn(async move {
+            open.increment(1);
+            if let Err(error) = connection.await {
+                // A client's fault: a broken head, a slow one, a connection cut.
+                debug!(%error, "connection ended");
+            }
+            open.decrement(1);
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.close();
+    if timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
+        warn!(connections = connections.len(), "requests did not finish in time, cutting them off");
+    }
+}
+
+/// The next connection and its place; `None` once the server stops.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let next = async {
+        let place = places.clone().acquire_owned().await.ok()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // An answer is one small packet: do not hold it back to fill a larger one.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        debug!(%error, "set TCP_NODELAY");
+                    }
+                    return Some((stream, place));
+                }
+                Err(error) => {
+                    // Out of file descriptors, most likely: those of others come free in time.
+                    warn!(%error, "accept a connection");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        accepted = next => accepted,
+    }
+}

@@ -1,0 +1,22 @@
+//! Receives the server-side callbacks of Tencent RTC, types them and keeps every one.
+//!
+//! As a program it is a server with a database behind it; as a library it gives the typed events and a router to mount
+//! in an axum app of your own (`examples/own_app.rs`). The modules, in reading order:
+//!
+//! - [`callback`]: the protocol, pure. A query is verified, a body becomes a typed [`callback::Event`] with an id.
+//! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
+//! - [`ingest`]: the only door to the store: a bounded queue and group commit.
+//! - [`http`]: the two listeners. The only place that knows axum.
+//! - [`server`]: wires all of it, runs it, stops it in order.
+//! - [`cli`]: the command line, one file per subcommand.
+//! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
+
+pub mod callback;
+pub mod cli;
+pub mod clock;
+pub mod http;
+pub mod ingest;
+pub mod server;
+pub mod settings;
+pub mod store;
+pub mod telemetry;

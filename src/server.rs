@@ -1,0 +1,161 @@
+//! The whole server: wires the parts, runs them, and stops them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::http::{self, Limits, Ops, Receiver};
+use crate::ingest::Ingest;
+use crate::settings::{Settings, SettingsError};
+use crate::store::{self, Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How often what the store needs now and then is done.
+const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+/// How often metrics that nobody reads are folded together.
+const METRICS_EVERY: Duration = Duration::from_secs(5);
+/// How long the store may take to come up with us.
+const STORE_WAIT: Duration = Duration::from_secs(30);
+
+/// Where the server listens: bound before it runs, so that a caller knows the ports.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the vendor.
+    pub public: TcpListener,
+    /// For the operators.
+    pub ops: TcpListener,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings do not do.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The store cannot be used.
+    #[error("open the store {url}: {source}")]
+    Store {
+        /// Which one, without its password.
+        url: String,
+        /// What is wrong with it.
+        source: StoreError,
+    },
+}
+
+/// Runs the server until `stop` is cancelled, and returns when every event it took is stored or accounted for.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(
+    settings: Settings,
+    listeners: Listeners,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let apps = settings.apps_to_serve()?;
+    let store = open_store(&settings, &clock).await?;
+    let metrics = Arc::new(Metrics::new());
+    let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics));
+    let server = &settings.server;
+    let receiver = Receiver::new(apps.clone(), ingest.clone())
+        .with_clock(clock.clone())
+        .with_metrics(metrics.clone())
+        .with_rejected(settings.answer.rejected)
+        .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms));
+    let ops = Ops::new(store.clone(), metrics.handle(), settings.ops.token.clone());
+    let limits = Limits {
+        connections_max: server.connections_max,
+        header_timeout: Duration::from_millis(server.header_timeout_ms),
+        header_bytes_max: server.header_bytes_max,
+        shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen = %display_address(&listeners.public),
+        ops.listen = %display_address(&listeners.ops),
+        store = store::display_url(&settings.store.url),
+        apps = apps.ids().count(),
+        "ready for callbacks"
+    );
+
+    let ops_stop = CancellationToken::new();
+    let public = http::serve(
+        listeners.public,
+        http::public_router(receiver, &server.callback_paths),
+        limits.clone(),
+        metrics.connections.clone(),
+        stop.clone(),
+    );
+    // Operators may look until the end, so this listener is stopped last.
+    let ops = http::serve(
+        listeners.ops,
+        http::ops_router(ops),
+        Limits { connections_max: 100, shutdown_timeout: Duration::from_secs(1), ..limits },
+        metrics::Gauge::noop(),
+        ops_stop.clone(),
+    );
+    let work = async {
+        tokio::select! {
+            () = public => {}
+            () = keep_up(&store, &clock, &metrics) => {}
+        }
+        info!("stopping: taking no more callbacks");
+        ingest.close().await;
+        ops_stop.cancel();
+    };
+    tokio::join!(work, ops);
+    store.close().await;
+    info!("stopped");
+    Ok(())
+}
+
+fn display_address(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+}
+
+/// Opens the store, brings it up to this version, and waits some time for a database that starts together with us.
+async fn open_store(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Store>, StartError> {
+    let url = store::display_url(&settings.store.url);
+    let failed = |source| StartError::Store { url: url.clone(), source };
+    let store = store::open(&settings.store_options()).await.map_err(failed)?;
+    let give_up_at = Instant::now() + STORE_WAIT;
+    loop {
+        let prepared = async {
+            store.migrate().await?;
+            store.upkeep(clock.now()).await
+        };
+        match prepared.await {
+            Ok(()) => return Ok(store),
+            Err(error) if error.is_unavailable() && Instant::now() < give_up_at => {
+                warn!(%error, store = url, "waiting for the store");
+                sleep_until((Instant::now() + Duration::from_secs(1)).min(give_up_at)).await;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+/// What has to be done now and then. Never returns.
+async fn keep_up(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
+    let figures = async {
+        let handle = metrics.handle();
+        loop {
+            sleep(METRICS_EVERY).await;
+            handle.run_upkeep();
+        }
+    };
+    let partitions = async {
+        loop {
+            sleep(UPKEEP_EVERY).await;
+            if let Err(error) = store.upkeep(clock.now()).await {
+                error!(%error, "make partitions ahead; events go on into those there are");
+            }
+        }
+    };
+    tokio::join!(figures, partitions);
+}

@@ -1,0 +1,556 @@
+//! Settings: their layers, their checks, and what they mean to the rest of the program.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::{Config, File, FileFormat, Value, ValueKind};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+
+use crate::callback::answer::Rejected;
+use crate::callback::{AppId, Apps};
+use crate::store::StoreOptions;
+use crate::telemetry::LogFormat;
+
+/// The built-in layer: every key, commented.
+pub const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Everything that can be set. The keys are explained in [`DEFAULTS`].
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub ops: OpsSettings,
+    pub answer: AnswerSettings,
+    pub verify: VerifySettings,
+    pub store: StoreSettings,
+    pub ingest: IngestSettings,
+    pub log: LogSettings,
+    #[serde(default)]
+    pub apps: Vec<AppSettings>,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct ServerSettings {
+    pub listen: SocketAddr,
+    pub callback_paths: Vec<String>,
+    pub body_bytes_max: usize,
+    pub body_timeout_ms: u64,
+    pub header_timeout_ms: u64,
+    pub header_bytes_max: usize,
+    pub connections_max: usize,
+    pub shutdown_timeout_ms: u64,
+}
+
+/// `[ops]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct OpsSettings {
+    pub listen: SocketAddr,
+    pub token: SecretString,
+}
+
+/// `[answer]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct AnswerSettings {
+    pub rejected: Rejected,
+}
+
+/// `[verify]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct VerifySettings {
+    pub request_time_window_s: u64,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct StoreSettings {
+    pub url: SecretString,
+    pub readers_max: u32,
+    pub partitions_ahead: u32,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct IngestSettings {
+    pub lanes: u32,
+    pub batch_rows_max: usize,
+    pub queue_events_max: usize,
+    pub queue_bytes_max: usize,
+    pub ack_deadline_ms: u64,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+/// One of `[[apps]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct AppSettings {
+    pub sdk_app_id: String,
+    #[serde(default)]
+    pub callback_tokens: Vec<SecretString>,
+    #[serde(default)]
+    pub secret_key: Option<SecretString>,
+}
+
+/// The keys of an app's table, which the defaults show in a comment only.
+const APP_KEYS: [&str; 3] = ["sdk_app_id", "callback_tokens", "secret_key"];
+
+/// Where settings come from beside the built-in layer.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// A TOML file.
+    pub file: Option<PathBuf>,
+    /// The environment; only `TRTC_…` counts.
+    pub env: BTreeMap<String, String>,
+    /// Keys that flags set, and their values.
+    pub flags: Vec<(&'static str, String)>,
+    /// `--sdk-app-id`
+    pub sdk_app_ids: Vec<String>,
+}
+
+/// What is wrong with the settings, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    problem: String,
+    hint: Option<String>,
+}
+
+impl SettingsError {
+    fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { problem: problem.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problem)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SettingsError {}
+
+impl From<config::ConfigError> for SettingsError {
+    fn from(error: config::ConfigError) -> Self {
+        Self { problem: error.to_string(), hint: None }
+    }
+}
+
+impl Settings {
+    /// Lays the layers over each other and checks every value.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a key is not known, or a value is not of its kind or out of its range.
+    pub fn load(sources: &Sources) -> Result<Self, SettingsError> {
+        let env = Environment::read(&sources.env)?;
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
+        if let Some(path) = &sources.file {
+            if !path.is_file() {
+                let problem = format!("there is no configuration file `{}`", path.display());
+                let hint = "`trtc-callbacks default-config` prints one to begin with";
+                return Err(SettingsError::new(problem, hint));
+            }
+            builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
+        }
+        let flags = sources.flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        for (key, value) in env.keys.iter().cloned().chain(flags) {
+            let value: Value = if key == "server.callback_paths" {
+                value.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>().into()
+            } else {
+                value.into()
+            };
+            builder = builder.set_override(key, value)?;
+        }
+        let layers = builder.build()?;
+        refuse_unknown_keys(&layers)?;
+        let mut settings: Self = layers.try_deserialize()?;
+        env.apply_to_apps(&mut settings.apps, &sources.sdk_app_ids)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), SettingsError> {
+        self.check_ranges()?;
+        for path in &self.server.callback_paths {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+            if !path.starts_with('/') || !path.bytes().all(plain) {
+                let problem = format!("key `server.callback_paths`: `{path}` is no plain path");
+                let hint = "begin with `/` and use letters, digits and `-._~/` only";
+                return Err(SettingsError::new(problem, hint));
+            }
+        }
+        if self.server.callback_paths.is_empty() {
+            let hint = "name at least one path, for example `[\"/callback\"]`";
+            return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
+        }
+        if self.ops.token.expose_secret().is_empty() && !self.ops.listen.ip().is_loopback() {
+            let problem = format!(
+                "key `ops.listen`: {} is reachable by others, and `ops.token` is not set",
+                self.ops.listen
+            );
+            let hint = "set `ops.token` (TRTC_OPS__TOKEN), or listen on 127.0.0.1";
+            return Err(SettingsError::new(problem, hint));
+        }
+        self.apps().map(|_| ())
+    }
+
+    fn check_ranges(&self) -> Result<(), SettingsError> {
+        let (server, ingest) = (&self.server, &self.ingest);
+        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        for (key, value, least, most) in [
+            ("server.body_bytes_max", wide(server.body_bytes_max), 1024, 64 << 20),
+            ("server.body_timeout_ms", server.body_timeout_ms, 100, 600_000),
+            ("server.header_timeout_ms", server.header_timeout_ms, 100, 3_600_000),
+            ("server.header_bytes_max", wide(server.header_bytes_max), 8192, 1 << 20),
+            ("server.connections_max", wide(server.connections_max), 1, 1_000_000),
+            ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
+            ("verify.request_time_window_s", self.verify.request_time_window_s, 1, 86_400),
+            ("store.readers_max", self.store.readers_max.into(), 1, 1000),
+            ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
+            ("ingest.lanes", ingest.lanes.into(), 1, 64),
+            ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),
+            ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
+            ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, 1 << 40),
+            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1900),
+        ] {
+            if !(least..=most).contains(&value) {
+                let problem = format!("key `{key}`: {value} is out of its range");
+                return Err(SettingsError::new(problem, format!("give {least} to {most}")));
+            }
+        }
+        if ingest.queue_bytes_max < server.body_bytes_max {
+            let problem = "key `ingest.queue_bytes_max` is less than `server.body_bytes_max`";
+            return Err(SettingsError::new(problem, "a single body must fit into the queue"));
+        }
+        Ok(())
+    }
+
+    /// The apps whose callbacks are taken; may be none.
+    ///
+    /// # Errors
+    /// When an app's id is no id or stands twice, or a token is empty.
+    pub fn apps(&self) -> Result<Apps, SettingsError> {
+        let window = Duration::from_secs(self.verify.request_time_window_s);
+        let mut apps = Apps::new().with_request_time_window(window);
+        for app in &self.apps {
+            let sent = &app.sdk_app_id;
+            let Some(id) = AppId::parse(sent) else {
+                let problem = format!("key `apps.sdk_app_id`: `{sent}` is no SDKAppID");
+                return Err(SettingsError::new(problem, "give a number such as 1400000001"));
+            };
+            if apps.ids().any(|known| known == id) {
+                let problem = format!("key `apps.sdk_app_id`: {id} stands twice");
+                return Err(SettingsError::new(problem, "put all its tokens into one table"));
+            }
+            if app.callback_tokens.iter().any(|token| token.expose_secret().is_empty()) {
+                let problem = format!("key `apps.callback_tokens` of app {id}: a token is empty");
+                let hint = "remove it; without any token, requests are taken unsigned";
+                return Err(SettingsError::new(problem, hint));
+            }
+            apps = apps.with(id, app.callback_tokens.clone());
+        }
+        Ok(apps)
+    }
+
+    /// The apps, of which there must be one.
+    ///
+    /// # Errors
+    /// As [`Settings::apps`], and when there is none.
+    pub fn apps_to_serve(&self) -> Result<Apps, SettingsError> {
+        if self.apps.is_empty() {
+            return Err(SettingsError::new(
+                "no app is configured, so every callback would be rejected",
+                "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table to the file",
+            ));
+        }
+        self.apps()
+    }
+
+    /// How to open the store.
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            url: self.store.url.clone(),
+            writers: self.ingest.lanes,
+            readers: self.store.readers_max,
+            timeout: Duration::from_millis(self.ingest.ack_deadline_ms),
+            partitions_ahead: self.store.partitions_ahead,
+            create: true,
+        }
+    }
+}
+
+/// What the environment sets.
+#[derive(Default)]
+struct Environment {
+    keys: Vec<(String, String)>,
+    sdk_app_id: Option<String>,
+    callback_token: Option<String>,
+    secret_key: Option<String>,
+}
+
+impl Environment {
+    fn read(env: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
+        let mut read = Self::default();
+        for (variable, value) in env {
+            // Kubernetes sets TRTC_CALLBACKS_SERVICE_HOST and the like beside a service of this program's name.
+            let Some(name) =
+                variable.strip_prefix("TRTC_").filter(|_| !variable.starts_with("TRTC_CALLBACKS_"))
+            else {
+                continue;
+            };
+            let (name, value) = match name.strip_suffix("_FILE") {
+                Some(name) => (name, read_secret(variable, value)?),
+                None => (name, value.clone()),
+            };
+            match name {
+                "SDK_APP_ID" => read.sdk_app_id = Some(value),
+                "CALLBACK_TOKEN" => read.callback_token = Some(value),
+                "SECRET_KEY" => read.secret_key = Some(value),
+                _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
+            }
+        }
+        Ok(read)
+    }
+
+    /// Adds the apps of the shortcuts, and gives the only app the token and the key of the shortcuts.
+    fn apply_to_apps(
+        self,
+        apps: &mut Vec<AppSettings>,
+        flags: &[String],
+    ) -> Result<(), SettingsError> {
+        for id in self.sdk_app_id.iter().chain(flags) {
+            if apps.iter().all(|app| app.sdk_app_id != *id) {
+                apps.push(AppSettings {
+                    sdk_app_id: id.clone(),
+                    callback_tokens: Vec::new(),
+                    secret_key: None,
+                });
+            }
+        }
+        if self.callback_token.is_none() && self.secret_key.is_none() {
+            return Ok(());
+        }
+        let count = apps.len();
+        let [app] = apps.as_mut_slice() else {
+            let problem = format!(
+                "TRTC_CALLBACK_TOKEN and TRTC_SECRET_KEY belong to a single app, and there are {count}"
+            );
+            let hint = "name one app with TRTC_SDK_APP_ID, or put each app's own into its `[[apps]]` table";
+            return Err(SettingsError::new(problem, hint));
+        };
+        if let Some(tokens) = self.callback_token {
+            // One a line, so that a file can hold the old and the new one.
+            app.callback_tokens = tokens.lines().map(SecretString::from).collect();
+            if app.callback_tokens.is_empty() {
+                let hint = "unset it to take requests unsigned";
+                return Err(SettingsError::new("TRTC_CALLBACK_TOKEN is empty", hint));
+            }
+        }
+        if let Some(key) = self.secret_key {
+            app.secret_key = Some(key.into());
+        }
+        Ok(())
+    }
+}
+
+fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let problem = format!("read `{path}`, which {variable} names: {error}");
+        SettingsError::new(problem, "see that the file is there and readable")
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A mistyped key would silently leave its default in force: name it, and the one that was meant.
+fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
+    let defaults =
+        Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build()?;
+    let mut known = Vec::new();
+    leaves("", &defaults.cache, &mut known);
+    known.extend(APP_KEYS.map(|key| format!("apps.{key}")));
+    let mut given = Vec::new();
+    leaves("", &layers.cache, &mut given);
+    if let Some(key) = given.iter().find(|key| !known.contains(key)) {
+        let score = |candidate: &&String| strsim::jaro_winkler(key, candidate);
+        let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+        let problem = format!("there is no key `{key}`");
+        return Err(match nearest.filter(|candidate| score(candidate) > 0.8) {
+            Some(meant) => SettingsError::new(problem, format!("did you mean `{meant}`?")),
+            None => SettingsError::new(problem, "`trtc-callbacks default-config` lists every key"),
+        });
+    }
+    Ok(())
+}
+
+fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
+    match &value.kind {
+        ValueKind::Table(table) => {
+            for (key, value) in table {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                leaves(&path, value, found);
+            }
+        }
+        ValueKind::Array(elements) if path == "apps" => {
+            for app in elements {
+                leaves(path, app, found);
+            }
+        }
+        _ => found.push(path.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn env(variables: &[(&str, &str)]) -> Sources {
+        let pairs = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        Sources { env: pairs.collect(), ..Sources::default() }
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let sources = Sources { file: Some(file.path().into()), ..Sources::default() };
+        (file, sources)
+    }
+
+    fn error(sources: &Sources) -> String {
+        Settings::load(sources).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_stand_alone_and_each_key_is_explained() {
+        let settings = Settings::load(&Sources::default()).unwrap();
+        assert_eq!(settings.server.listen.port(), 8080);
+        assert_eq!(settings.store.url.expose_secret(), "sqlite://data/trtc-callbacks.db");
+        let lines: Vec<&str> = DEFAULTS.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
+            assert!(pair[0].starts_with('#'), "no comment above: {}", pair[1]);
+        }
+    }
+
+    #[test]
+    fn each_layer_beats_the_one_before() {
+        let (_file, mut sources) = file("[ingest]\nlanes = 3\nbatch_rows_max = 30");
+        assert_eq!(Settings::load(&sources).unwrap().ingest.lanes, 3);
+        sources.env.insert("TRTC_INGEST__LANES".into(), "4".into());
+        assert_eq!(Settings::load(&sources).unwrap().ingest.lanes, 4);
+        sources.flags.push(("ingest.lanes", "5".into()));
+        let settings = Settings::load(&sources).unwrap();
+        assert_eq!(settings.ingest.lanes, 5);
+        assert_eq!(settings.ingest.batch_rows_max, 30);
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_near_miss() {
+        let (_file, sources) = file("[server]\nlisen = \"0.0.0.0:1\"");
+        assert_eq!(
+            error(&sources),
+            "there is no key `server.lisen`\nhint: did you mean `server.listen`?"
+        );
+        let (_file, sources) = file("[[apps]]\nsdk_appid = 1");
+        assert!(error(&sources).contains("did you mean `apps.sdk_app_id`?"));
+        assert!(error(&env(&[("TRTC_STORE_URL", "x")])).contains("did you mean `store.url`?"));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_names_its_key() {
+        let message = error(&env(&[("TRTC_INGEST__LANES", "many")]));
+        assert!(message.contains("ingest.lanes"), "{message}");
+        let message = error(&env(&[("TRTC_ANSWER__REJECTED", "no")]));
+        assert!(message.contains("forbidden"), "{message}");
+        let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
+        assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
+        assert!(message.contains("hint: give 10 to 1900"), "{message}");
+    }
+
+    #[test]
+    fn the_shortcuts_make_one_app() {
+        let mut sources =
+            env(&[("TRTC_SDK_APP_ID", "1400000001"), ("TRTC_CALLBACK_TOKEN", "new\nold")]);
+        sources.sdk_app_ids.push("1400000001".into());
+        let settings = Settings::load(&sources).unwrap();
+        assert_eq!(settings.apps.len(), 1);
+        assert_eq!(settings.apps[0].callback_tokens.len(), 2);
+        sources.sdk_app_ids.push("1400000002".into());
+        assert!(error(&sources).contains("there are 2"));
+        assert!(error(&env(&[("TRTC_CALLBACK_TOKEN", "t")])).contains("there are 0"));
+    }
+
+    #[test]
+    fn a_secret_may_stand_in_a_file() {
+        let (secret, _) = file("s3cret\n");
+        let path = secret.path().to_str().unwrap();
+        let settings = Settings::load(&env(&[
+            ("TRTC_SDK_APP_ID", "1"),
+            ("TRTC_CALLBACK_TOKEN_FILE", path),
+            ("TRTC_STORE__URL_FILE", path),
+        ]))
+        .unwrap();
+        assert_eq!(settings.apps[0].callback_tokens[0].expose_secret(), "s3cret");
+        assert_eq!(settings.store.url.expose_secret(), "s3cret");
+        assert!(!format!("{settings:?}").contains("s3cret"));
+        let message = error(&env(&[("TRTC_SECRET_KEY_FILE", "/nowhere/key")]));
+        assert!(message.contains("TRTC_SECRET_KEY_FILE"), "{message}");
+    }
+
+    #[test]
+    fn what_would_be_unsafe_is_refused() {
+        let message = error(&env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090")]));
+        assert!(message.contains("hint: set `ops.token`"), "{message}");
+        let open = env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", "t")]);
+        assert!(Settings::load(&open).is_ok());
+        let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\ncallback_tokens = [\"\"]");
+        assert!(error(&sources).contains("a token is empty"));
+        let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 1");
+        assert!(error(&sources).contains("stands twice"));
+        assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("no SDKAppID"));
+        assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
+        assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
+    }
+
+    #[test]
+    fn the_variables_of_a_kubernetes_service_are_not_ours() {
+        let sources = env(&[("TRTC_CALLBACKS_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")]);
+        assert!(Settings::load(&sources).is_ok());
+    }
+
+    #[test]
+    fn the_production_example_is_valid() {
+        let (_file, mut sources) = file(include_str!("../config/production.example.toml"));
+        sources.env.insert("TRTC_OPS__TOKEN".into(), "t".into());
+        assert!(Settings::load(&sources).unwrap().apps_to_serve().is_ok());
+    }
+}

@@ -1,0 +1,266 @@
+//! Events in PostgreSQL 14 or newer, partitioned by month.
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use secrecy::ExposeSecret;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use uuid::Uuid;
+
+use super::rows::{self, Dialect, Row};
+use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use crate::callback::Event;
+use crate::callback::delivery::Delivery;
+use crate::callback::event::Payload;
+use crate::clock::UnixMillis;
+
+/// The oldest server this was built for, as `server_version_num`.
+const VERSION_MIN: i32 = 140_000;
+/// The key of the advisory lock under which partitions are made: the letters `trtc`.
+const PARTITIONS_LOCK: i64 = 0x7472_7463;
+
+/// A PostgreSQL database. Readers have connections of their own, so that none of them can keep a writer waiting.
+#[derive(Debug)]
+pub(super) struct Postgres {
+    writers: PgPool,
+    readers: PgPool,
+    partitions_ahead: u32,
+}
+
+impl Postgres {
+    /// Prepares the connections; none is made yet.
+    pub(super) fn open(options: &StoreOptions) -> Result<Self, StoreError> {
+        let address = PgConnectOptions::from_str(options.url.expose_secret())
+            .map_err(|error| StoreError::Address {
+                problem: format!("`store.url` cannot be read: {error}"),
+                hint: "give `postgres://user:password@host:5432/database`".into(),
+            })?
+            .application_name("trtc-callbacks");
+        let millis = options.timeout.as_millis().to_string();
+        // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
+        // connection long after its events went elsewhere.
+        let writer = address.clone().options([("statement_timeout", millis.as_str())]);
+        let pool = |connections: u32| {
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
+        };
+        // One connection more than lanes write, for what is put aside and for making partitions.
+        Ok(Self {
+            writers: pool(options.writers + 1).connect_lazy_with(writer),
+            readers: pool(options.readers).connect_lazy_with(address),
+            partitions_ahead: options.partitions_ahead,
+        })
+    }
+
+    /// Refuses a server that cannot keep every event.
+    async fn check_server(&self) -> Result<(), StoreError> {
+        let (version, encoding): (String, String) = sqlx::query_as(
+            "select current_setting('server_version_num'), current_setting('server_encoding')",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(classify)?;
+        if version.parse::<i32>().unwrap_or(0) < VERSION_MIN {
+            return Err(StoreError::Address {
+                problem: format!("PostgreSQL {version} is too old"),
+                hint: "use PostgreSQL 14 or newer".into(),
+            });
+        }
+        if encoding != "UTF8" {
+            return Err(StoreError::Address {
+                problem: format!(
+                    "the database's encoding is {encoding}, which cannot hold every text"
+                ),
+                hint: "create the database with `encoding 'UTF8' template template0`".into(),
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Postgres {
+    async fn migrate(&self) -> Result<(), StoreError> {
+        self.check_server().await?;
+        // Takes an advisory lock, so that replicas that start together wait for each other.
+        sqlx::migrate!("migrations/postgres").run(&self.readers).await?;
+        Ok(())
+    }
+
+    async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {
+        let mut transaction = self.writers.begin().await.map_err(classify)?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(PARTITIONS_LOCK)
+            .execute(&mut *transaction)
+            .await
+            .map_err(classify)?;
+        // From the month before, for events that come late around its end, to some months ahead.
+        let missing: Vec<(String,)> = sqlx::query_as(
+            "select format(
+                 'create table %I partition of events for values from (%L) to (%L)',
+                 'events_' || to_char(month, 'YYYY_MM'), month, month + interval '1 month')
+             from generate_series(
+                 date_trunc('month', to_timestamp($1) at time zone 'UTC') - interval '1 month',
+                 date_trunc('month', to_timestamp($1) at time zone 'UTC') + $2 * interval '1 month',
+                 interval '1 month') as month
+             where to_regclass('events_' || to_char(month, 'YYYY_MM')) is null",
+        )
+        .bind(now.as_secs())
+        .bind(i64::from(self.partitions_ahead))
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(classify)?;
+        // The bounds above have no zone; they are read in the session's.
+        sqlx::query("set local time zone 'UTC'")
+            .execute(&mut *transaction)
+            .await
+            .map_err(classify)?;
+        for (create,) in missing {
+            // Made of a fixed text and dates only.
+            sqlx::query(sqlx::AssertSqlSafe(create))
+                .execute(&mut *transaction)
+                .await
+                .map_err(classify)?;
+        }
+        transaction.commit().await.map_err(classify)
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("select 1").execute(&self.readers).await.map_err(classify)?;
+        Ok(())
+    }
+
+    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
+        let mut lease = Lease(Some(self.writers.acquire().await.map_err(classify)?));
+        let mut new = insert(lease.connection(), events).await.map_err(classify)?;
+        lease.release();
+        let outcome = |event: &&Event| {
+            if new.remove(&event.id) { Inserted::New } else { Inserted::Duplicate }
+        };
+        Ok(events.iter().map(outcome).collect())
+    }
+
+    async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
+        sqlx::query(
+            "insert into parked_events (id, parked_at, reason, delivery)
+             values ($1, timestamptz 'epoch' + $2 * interval '1 millisecond', $3, $4)
+             on conflict do nothing",
+        )
+        .bind(event.id)
+        .bind(now.0)
+        .bind(reason)
+        .bind(Delivery::of_event(event).to_line())
+        .execute(&self.writers)
+        .await
+        .map_err(classify)?;
+        Ok(())
+    }
+
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut query = rows::select::<sqlx::Postgres>(&DIALECT, filter);
+        let rows: Vec<Row> =
+            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
+        rows.into_iter().map(StoredEvent::try_from).collect()
+    }
+
+    async fn close(&self) {
+        self.writers.close().await;
+        self.readers.close().await;
+    }
+}
+
+const DIALECT: Dialect = Dialect {
+    select: "select id::text as id, sdk_app_id, family, command, command_sent, \
+             (extract(epoch from event_time) * 1000)::bigint as event_time, \
+             (extract(epoch from received_at) * 1000)::bigint as received_at, \
+             call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error \
+             from events",
+    time: ("timestamptz 'epoch' + ", " * interval '1 millisecond'"),
+    id: "::uuid",
+};
+
+/// One statement for the whole batch, whatever its size; it commits by itself. Returns the ids of the new rows.
+async fn insert(
+    connection: &mut PoolConnection<sqlx::Postgres>,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    fn column<'a, T>(events: &[&'a Event], value: impl Fn(&'a Event) -> T) -> Vec<T> {
+        events.iter().map(|event| value(event)).collect()
+    }
+    let new: Vec<Uuid> = sqlx::query_scalar(
+        "insert into events (
+             id, sdk_app_id, family, command, command_sent, event_time, received_at,
+             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
+         select
+             id, sdk_app_id, family, command, command_sent,
+             timestamptz 'epoch' + event_time * interval '1 millisecond',
+             timestamptz 'epoch' + received_at * interval '1 millisecond',
+             call_id, room_id, operator, client_ip, platform, payload::json, raw, decode_error
+         from unnest(
+             $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
+             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::text[]
+         ) as batch (
+             id, sdk_app_id, family, command, command_sent, event_time, received_at,
+             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
+         on conflict do nothing
+         returning id",
+    )
+    .bind(column(events, |event| event.id))
+    .bind(column(events, |event| event.app.as_i64()))
+    .bind(column(events, |event| event.family.as_str()))
+    .bind(column(events, |event| event.command.as_ref()))
+    .bind(column(events, |event| event.command_sent.as_deref()))
+    .bind(column(events, |event| event.event_time.0))
+    .bind(column(events, |event| event.received_at.0))
+    .bind(column(events, |event| event.call_id.as_deref()))
+    .bind(column(events, |event| event.room_id.as_deref()))
+    .bind(column(events, |event| event.operator.as_deref()))
+    .bind(column(events, |event| event.client_ip.as_deref()))
+    .bind(column(events, |event| event.platform.as_deref()))
+    .bind(column(events, |event| match &event.payload {
+        Payload::Json(text) => Some(text.as_str()),
+        Payload::Raw(_) => None,
+    }))
+    .bind(column(events, |event| match &event.payload {
+        Payload::Json(_) => None,
+        Payload::Raw(bytes) => Some(bytes.as_slice()),
+    }))
+    .bind(column(events, |event| event.decode_error.as_deref()))
+    .fetch_all(&mut **connection)
+    .await?;
+    Ok(new.into_iter().collect())
+}
+
+/// A connection that is closed, not used again, when its statement was given up half-way: what the server still does
+/// with it would make the next user wait.
+struct Lease(Option<PoolConnection<sqlx::Postgres>>);
+
+impl Lease {
+    fn connection(&mut self) -> &mut PoolConnection<sqlx::Postgres> {
+        self.0.as_mut().expect("taken only by `release`, which consumes the lease")
+    }
+
+    fn release(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Tells a row the database will never take from a database that cannot take any now.
+fn classify(error: sqlx::Error) -> StoreError {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    match code.as_deref().and_then(|code| code.get(..2)) {
+        // Data exceptions, integrity violations, limits of the program (an index row too large), errors raised by
+        // a trigger. Everything else, a missing table or permission too, is the database's fault and not the row's.
+        Some("22" | "23" | "54" | "P0") => StoreError::Refused(error),
+        _ => StoreError::Unavailable(error),
+    }
+}

@@ -1,0 +1,201 @@
+//! What both stores share: the form of a row that is read, and the conditions of a list.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::{Database, Encode, QueryBuilder, Type};
+use uuid::Uuid;
+
+use super::{EventFilter, Order, StoreError};
+use crate::callback::AppId;
+use crate::callback::delivery::{Delivery, query};
+use crate::callback::event::Payload;
+use crate::clock::UnixMillis;
+
+/// One row of `events`, as it was stored. Its fields are those of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table's columns; see `callback::Event`")]
+pub struct StoredEvent {
+    pub id: Uuid,
+    pub app: AppId,
+    pub family: String,
+    pub command: String,
+    pub command_sent: Option<String>,
+    pub event_time: UnixMillis,
+    pub received_at: UnixMillis,
+    pub call_id: Option<String>,
+    pub room_id: Option<String>,
+    pub operator: Option<String>,
+    pub client_ip: Option<String>,
+    pub platform: Option<String>,
+    pub payload: Payload,
+    pub decode_error: Option<String>,
+}
+
+impl StoredEvent {
+    /// The request it came from, its signature aside.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        let command = self.command_sent.as_deref().unwrap_or(&self.command);
+        let query = query(self.app, command, self.client_ip.as_deref(), self.platform.as_deref());
+        Delivery::of_payload(query, &self.payload)
+    }
+}
+
+/// As one JSON object that `replay` reads: the table's columns, times in RFC 3339, the query, and of `payload`,
+/// `body_text` and `body_base64` the one that holds the body.
+impl Serialize for StoredEvent {
+    fn serialize<S: serde::Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Columns<'a> {
+            id: Uuid,
+            query: String,
+            sdk_app_id: AppId,
+            family: &'a str,
+            command: &'a str,
+            command_sent: Option<&'a str>,
+            event_time: String,
+            received_at: String,
+            call_id: Option<&'a str>,
+            room_id: Option<&'a str>,
+            operator: Option<&'a str>,
+            client_ip: Option<&'a str>,
+            platform: Option<&'a str>,
+            decode_error: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            payload: Option<Box<RawValue>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_text: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_base64: Option<String>,
+        }
+        let body = self.delivery();
+        Columns {
+            id: self.id,
+            query: body.query,
+            sdk_app_id: self.app,
+            family: &self.family,
+            command: &self.command,
+            command_sent: self.command_sent.as_deref(),
+            event_time: self.event_time.to_string(),
+            received_at: self.received_at.to_string(),
+            call_id: self.call_id.as_deref(),
+            room_id: self.room_id.as_deref(),
+            operator: self.operator.as_deref(),
+            client_ip: self.client_ip.as_deref(),
+            platform: self.platform.as_deref(),
+            decode_error: self.decode_error.as_deref(),
+            payload: body.body,
+            body_text: body.body_text,
+            body_base64: body.body_base64,
+        }
+        .serialize(output)
+    }
+}
+
+/// A row as both databases give it: ids as text, times in ms.
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: String,
+    sdk_app_id: i64,
+    family: String,
+    command: String,
+    command_sent: Option<String>,
+    event_time: i64,
+    received_at: i64,
+    call_id: Option<String>,
+    room_id: Option<String>,
+    operator: Option<String>,
+    client_ip: Option<String>,
+    platform: Option<String>,
+    payload: Option<String>,
+    raw: Option<Vec<u8>>,
+    decode_error: Option<String>,
+}
+
+impl TryFrom<Row> for StoredEvent {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let broken = |what: &str| {
+            let text = format!("event {}: {what}", row.id);
+            StoreError::Refused(sqlx::Error::Decode(text.into()))
+        };
+        Ok(Self {
+            id: row.id.parse().map_err(|_| broken("its id is no UUID"))?,
+            app: AppId::parse(&row.sdk_app_id.to_string())
+                .ok_or_else(|| broken("its app is no id"))?,
+            event_time: UnixMillis(row.event_time),
+            received_at: UnixMillis(row.received_at),
+            payload: match (row.payload, row.raw) {
+                (Some(json), _) => Payload::Json(json),
+                (None, Some(bytes)) => Payload::Raw(bytes),
+                (None, None) => return Err(broken("it has no body")),
+            },
+            family: row.family,
+            command: row.command,
+            command_sent: row.command_sent,
+            call_id: row.call_id,
+            room_id: row.room_id,
+            operator: row.operator,
+            client_ip: row.client_ip,
+            platform: row.platform,
+            decode_error: row.decode_error,
+        })
+    }
+}
+
+/// What the two databases write differently in a list of events.
+pub(super) struct Dialect {
+    /// `select … from events`, with the columns of [`Row`].
+    pub(super) select: &'static str,
+    /// What stands before and behind a bound time in ms.
+    pub(super) time: (&'static str, &'static str),
+    /// What stands behind a bound id.
+    pub(super) id: &'static str,
+}
+
+/// The statement that lists what `filter` lets through.
+pub(super) fn select<DB>(dialect: &Dialect, filter: &EventFilter) -> QueryBuilder<DB>
+where
+    DB: Database,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+    i64: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    let mut sql = QueryBuilder::new(dialect.select);
+    sql.push(" where true");
+    if let Some(app) = filter.app {
+        sql.push(" and sdk_app_id = ").push_bind(app.as_i64());
+    }
+    for (column, wanted) in [
+        (" and family = ", &filter.family),
+        (" and command = ", &filter.command),
+        (" and call_id = ", &filter.call_id),
+        (" and room_id = ", &filter.room_id),
+    ] {
+        if let Some(text) = wanted {
+            sql.push(column).push_bind(text.clone());
+        }
+    }
+    let (before, behind) = dialect.time;
+    for (column, wanted) in [
+        (" and event_time >= ", filter.since),
+        (" and event_time < ", filter.until),
+        (" and received_at >= ", filter.received_since),
+    ] {
+        if let Some(time) = wanted {
+            sql.push(column).push(before).push_bind(time.0).push(behind);
+        }
+    }
+    match filter.order {
+        Order::Newest => sql.push(" order by event_time desc, id desc"),
+        Order::Oldest { after } => {
+            if let Some((time, id)) = after {
+                sql.push(" and (event_time, id) > (").push(before).push_bind(time.0).push(behind);
+                sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
+            }
+            sql.push(" order by event_time, id")
+        }
+    };
+    sql.push(" limit ").push_bind(i64::from(filter.limit));
+    sql
+}

@@ -1,0 +1,357 @@
+//! Logs and metrics.
+
+use std::io::IsTerminal;
+
+use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+
+use crate::callback::event::Body;
+use crate::callback::{Event, Family, Rejection};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(format!("expected auto, json or text, found `{word}`")),
+        }
+    }
+}
+
+/// Starts logging to stderr, for the whole process. A second call changes nothing.
+///
+/// # Errors
+/// When `filter` cannot be read: it is a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
+pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let terminal = std::io::stderr().is_terminal();
+    let lines = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
+    let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
+    let started = if json {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.with_ansi(colours).try_init()
+    };
+    // It only fails where the process already has a subscriber, which then is the one that was wanted.
+    drop(started);
+    Ok(())
+}
+
+/// What became of one HTTP request to the public listener. The outcomes add up to the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its event is a new row.
+    Stored,
+    /// Its event already was a row.
+    Duplicate,
+    /// The store refused its event as a row and keeps it apart.
+    Parked,
+    /// Its event could not be stored in time and went to the error log.
+    NotStored,
+    /// It was not for us, or not signed.
+    Rejected(Rejection),
+    /// It went to no callback path.
+    NotFound,
+    /// It was no POST.
+    MethodNotAllowed,
+    /// Its body was over the limit.
+    BodyTooLarge,
+    /// Its body did not come in time.
+    BodyTooSlow,
+    /// Its body broke off.
+    BodyBroken,
+    /// Its sender went away before the answer. What had been taken in is stored all the same.
+    Abandoned,
+}
+
+impl Outcome {
+    const PLAIN: [&'static str; 10] = [
+        "stored",
+        "duplicate",
+        "parked",
+        "not_stored",
+        "not_found",
+        "method_not_allowed",
+        "body_too_large",
+        "body_too_slow",
+        "body_broken",
+        "abandoned",
+    ];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Stored => 0,
+            Self::Duplicate => 1,
+            Self::Parked => 2,
+            Self::NotStored => 3,
+            Self::NotFound => 4,
+            Self::MethodNotAllowed => 5,
+            Self::BodyTooLarge => 6,
+            Self::BodyTooSlow => 7,
+            Self::BodyBroken => 8,
+            Self::Abandoned => 9,
+            Self::Rejected(rejection) => Self::PLAIN.len() + rejection.index(),
+        }
+    }
+}
+
+/// Every figure the server keeps, with handles made once, so that counting costs an addition.
+///
+/// Each server has its own: two in one process do not mix.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    requests: Counter,
+    outcomes: Vec<Counter>,
+    events: Vec<[Counter; 3]>,
+    /// Rows of one batch.
+    pub batch_rows: Histogram,
+    /// From handing a batch to the store until it was committed, in s.
+    pub commit_seconds: Histogram,
+    /// From the head of a request until its answer, in s.
+    pub answer_seconds: Histogram,
+    /// From an event's own time until it was received, in s.
+    pub lag_seconds: Histogram,
+    /// Events that wait for a writer.
+    pub queue_events: Gauge,
+    /// Bytes of the bodies of events that wait or are being written.
+    pub queue_bytes: Gauge,
+    /// Open connections of the public listener.
+    pub connections: Gauge,
+    /// Batches the store did not take because it was not available.
+    pub store_unavailable: Counter,
+    /// Batches the store did not finish in time.
+    pub store_timeouts: Counter,
+    /// Rows the store refused.
+    pub store_refused: Counter,
+}
+
+const REQUESTS: &str = "trtc_requests_total";
+const OUTCOMES: &str = "trtc_request_outcomes_total";
+const EVENTS: &str = "trtc_events_total";
+const BATCH_ROWS: &str = "trtc_batch_rows";
+const COMMIT_SECONDS: &str = "trtc_commit_seconds";
+const ANSWER_SECONDS: &str = "trtc_answer_seconds";
+const LAG_SECONDS: &str = "trtc_event_lag_seconds";
+const QUEUE_EVENTS: &str = "trtc_queue_events";
+const QUEUE_BYTES: &str = "trtc_queue_bytes";
+const CONNECTIONS: &str = "trtc_connections";
+const STORE_ERRORS: &str = "trtc_store_errors_total";
+const BUILD_INFO: &str = "trtc_build_info";
+
+impl Metrics {
+    /// All figures at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let recorder = recorder();
+        describe(&recorder);
+        let plain = Outcome::PLAIN.iter().map(|name| ("", *name));
+        let rejected = Rejection::REASONS.iter().map(|name| ("rejected_", *name));
+        let outcome = |(prefix, name)| {
+            counter(&recorder, OUTCOMES, &[("outcome", format!("{prefix}{name}"))])
+        };
+        let events = |family: &Family| {
+            ["typed", "untyped", "undecoded"].map(|body| {
+                let labels = [("family", family.to_string()), ("body", body.to_owned())];
+                counter(&recorder, EVENTS, &labels)
+            })
+        };
+        let error = |kind: &str| counter(&recorder, STORE_ERRORS, &[("kind", kind.to_owned())]);
+        gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
+        Self {
+            requests: counter(&recorder, REQUESTS, &[]),
+            outcomes: plain.chain(rejected).map(outcome).collect(),
+            events: Family::ALL.iter().map(events).collect(),
+            batch_rows: histogram(&recorder, BATCH_ROWS),
+            commit_seconds: histogram(&recorder, COMMIT_SECONDS),
+            answer_seconds: histogram(&recorder, ANSWER_SECONDS),
+            lag_seconds: histogram(&recorder, LAG_SECONDS),
+            queue_events: gauge(&recorder, QUEUE_EVENTS, &[]),
+            queue_bytes: gauge(&recorder, QUEUE_BYTES, &[]),
+            connections: gauge(&recorder, CONNECTIONS, &[]),
+            store_unavailable: error("unavailable"),
+            store_timeouts: error("timeout"),
+            store_refused: error("refused"),
+            recorder,
+        }
+    }
+
+    /// Counts a request when its head has arrived.
+    pub fn request(&self) {
+        self.requests.increment(1);
+    }
+
+    /// Counts what became of a request.
+    pub fn outcome(&self, outcome: Outcome) {
+        self.outcomes[outcome.index()].increment(1);
+    }
+
+    /// Counts a decoded event and how late it came.
+    pub fn event(&self, event: &Event) {
+        let body = match event.body {
+            Body::Untyped => 1,
+            Body::Undecoded => 2,
+            _ => 0,
+        };
+        let family = Family::ALL.iter().position(|family| *family == event.family);
+        if let Some(counters) = family.and_then(|index| self.events.get(index)) {
+            counters[body].increment(1);
+        }
+        if event.timed {
+            let lag = event.received_at.since(event.event_time);
+            self.lag_seconds.record(lag.as_secs_f64());
+        }
+    }
+
+    /// Reads the figures, and keeps them small while nobody does.
+    #[must_use]
+    pub fn handle(&self) -> PrometheusHandle {
+        self.recorder.handle()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn recorder() -> PrometheusRecorder {
+    let exact = |name: &str| Matcher::Full(name.to_owned());
+    let rows = [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0];
+    let seconds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0];
+    let lags = [0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 3600.0];
+    [
+        (BATCH_ROWS, rows.as_slice()),
+        (COMMIT_SECONDS, &seconds),
+        (ANSWER_SECONDS, &seconds),
+        (LAG_SECONDS, &lags),
+    ]
+    .into_iter()
+    .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
+        builder.set_buckets_for_metric(exact(name), bounds)
+    })
+    .expect("each list of bounds has members")
+    .build_recorder()
+}
+
+fn describe(recorder: &PrometheusRecorder) {
+    let counters = [
+        (REQUESTS, "HTTP requests to the public listener"),
+        (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
+        (EVENTS, "Verified events by family, and whether their body has a type here"),
+        (STORE_ERRORS, "Batches or rows the store did not take"),
+    ];
+    for (name, text) in counters {
+        recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
+    }
+    let gauges = [
+        (QUEUE_EVENTS, "Events that wait for a writer"),
+        (QUEUE_BYTES, "Bytes of the events that wait or are being written"),
+        (CONNECTIONS, "Open connections of the public listener"),
+        (BUILD_INFO, "The running version"),
+    ];
+    for (name, text) in gauges {
+        recorder.describe_gauge(name.into(), None, text.into());
+    }
+    let histograms = [
+        (BATCH_ROWS, "Rows of one batch"),
+        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
+        (ANSWER_SECONDS, "From the head of a request until its answer"),
+        (LAG_SECONDS, "From an event's own time until it was received"),
+    ];
+    for (name, text) in histograms {
+        recorder.describe_histogram(name.into(), None, text.into());
+    }
+}
+
+const METADATA: Metadata<'_> = Metadata::new("trtc_callbacks", Level::INFO, None);
+
+fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
+    let labels = labels.iter().map(|(name, value)| Label::new(*name, value.clone()));
+    Key::from_parts(name, labels.collect::<Vec<_>>())
+}
+
+fn counter(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    labels: &[(&'static str, String)],
+) -> Counter {
+    let counter = recorder.register_counter(&key(name, labels), &METADATA);
+    // So that it is shown from the start, and a sum over the outcomes has all its terms.
+    counter.absolute(0);
+    counter
+}
+
+fn gauge(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    labels: &[(&'static str, String)],
+) -> Gauge {
+    recorder.register_gauge(&key(name, labels), &METADATA)
+}
+
+fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
+    recorder.register_histogram(&key(name, &[]), &METADATA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callback::AppId;
+
+    #[test]
+    fn every_outcome_has_a_counter_of_its_own() {
+        let metrics = Metrics::new();
+        let app = AppId::parse("1").unwrap();
+        let outcomes = [
+            Outcome::Stored,
+            Outcome::Duplicate,
+            Outcome::Parked,
+            Outcome::NotStored,
+            Outcome::NotFound,
+            Outcome::MethodNotAllowed,
+            Outcome::BodyTooLarge,
+            Outcome::BodyTooSlow,
+            Outcome::BodyBroken,
+            Outcome::Abandoned,
+            Outcome::Rejected(Rejection::AppMissing),
+            Outcome::Rejected(Rejection::AppMalformed),
+            Outcome::Rejected(Rejection::AppForeign(app)),
+            Outcome::Rejected(Rejection::SignMissing(app)),
+            Outcome::Rejected(Rejection::SignWrong(app)),
+            Outcome::Rejected(Rejection::RequestTimeStale(app)),
+        ];
+        for (times, outcome) in outcomes.iter().enumerate() {
+            (0..=times).for_each(|_| metrics.outcome(*outcome));
+        }
+        let text = metrics.handle().render();
+        let mut counts: Vec<u32> = text
+            .lines()
+            .filter(|line| line.starts_with("trtc_request_outcomes_total{"))
+            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+            .collect();
+        counts.sort_unstable();
+        assert_eq!(counts, (1..=16).collect::<Vec<_>>(), "{text}");
+    }
+}
