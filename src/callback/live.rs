@@ -13,11 +13,11 @@ use super::scalar::{AccountId, Count, Flag, Known, Many, Millis, RoomId, Seconds
 #[non_exhaustive]
 pub enum LiveBody {
     /// `Live.CallbackAfterCreateRoom`
-    CreateRoom(CreateRoom),
+    CreateRoom(Box<CreateRoom>),
     /// `Live.CallbackAfterDestroyRoom`
-    DestroyRoom(DestroyRoom),
+    DestroyRoom(Box<DestroyRoom>),
     /// `Live.CallbackAfterUpdateRoomInfo`
-    UpdateRoomInfo(UpdateRoomInfo),
+    UpdateRoomInfo(Box<UpdateRoomInfo>),
     /// `Live.CallbackAfterSetMetadata`
     SetMetadata(SetMetadata),
     /// `Live.CallbackAfterDelMetadata`
@@ -39,7 +39,7 @@ pub enum LiveBody {
     /// `Live.CallbackBeforeSendGift`
     BeforeSendGift(BeforeSendGift),
     /// `Live.CallbackAfterCloudRecordingChanged`
-    CloudRecordingChanged(RecordingEvent),
+    CloudRecordingChanged(Box<RecordingEvent>),
 }
 
 /// A live room was created. Source: 647/64422.
