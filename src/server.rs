@@ -38,12 +38,12 @@ pub enum StartError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The store cannot be used.
-    #[error("open the store {url}: {source}")]
+    #[error("open the store {url}: {reason}")]
     Store {
         /// Which one, without its password.
         url: String,
         /// What is wrong with it.
-        source: StoreError,
+        reason: StoreError,
     },
 }
 
@@ -121,7 +121,7 @@ fn display_address(listener: &TcpListener) -> String {
 /// Opens the store, brings it up to this version, and waits some time for a database that starts together with us.
 async fn open_store(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Store>, StartError> {
     let url = store::display_url(&settings.store.url);
-    let failed = |source| StartError::Store { url: url.clone(), source };
+    let failed = |reason| StartError::Store { url: url.clone(), reason };
     let store = store::open(&settings.store_options()).await.map_err(failed)?;
     let give_up_at = Instant::now() + STORE_WAIT;
     loop {

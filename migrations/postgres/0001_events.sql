@@ -34,5 +34,5 @@ create table parked_events (
     id uuid primary key,
     parked_at timestamptz not null,
     reason text not null,
-    delivery bytea not null
+    delivery text not null
 );

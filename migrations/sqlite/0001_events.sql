@@ -27,5 +27,5 @@ create table parked_events (
     id text primary key,
     parked_at integer not null,
     reason text not null,
-    delivery blob not null
+    delivery text not null
 ) strict;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use super::{AppArgs, SettingsArgs};
+use super::{AppArgs, ConfigArgs, StoreArgs};
 use crate::store;
 
 /// Check the configuration and say what is in force.
@@ -13,14 +13,16 @@ use crate::store;
 #[derive(Debug, Args)]
 pub(super) struct CheckConfig {
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
 }
 
 impl CheckConfig {
     pub(super) fn run(self) -> Result<()> {
-        let settings = self.settings.load_with(self.apps)?;
+        let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
         settings.apps_to_serve()?;
         let mut text = String::from("the configuration is valid\n");
         let token =

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use uuid::Uuid;
 
-use super::SettingsArgs;
+use super::{ConfigArgs, StoreArgs};
 use crate::callback::{AppId, Command, Family};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{self, EventFilter, Order, Store, StoredEvent};
@@ -28,7 +28,9 @@ pub(super) struct Events {
     #[arg(long, short, conflicts_with = "until")]
     follow: bool,
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 /// Which stored events.
@@ -103,7 +105,7 @@ fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
 
 impl Events {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.settings.load()?;
+        let settings = self.config.load(Some(&self.store), None)?;
         let mut filter = self.filter.filter(clock.now())?;
         filter.limit = self.limit;
         let store = store::open(&settings.store_options().to_read()).await?;

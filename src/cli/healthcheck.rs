@@ -3,7 +3,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::SettingsArgs;
+use super::ConfigArgs;
 
 /// Ask a running server whether it is well, for container health checks.
 ///
@@ -11,7 +11,7 @@ use super::SettingsArgs;
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
     #[command(flatten)]
-    settings: SettingsArgs,
+    config: ConfigArgs,
     /// Ask whether the store answers too (/readyz), not only the process (/livez)
     #[arg(long)]
     ready: bool,
@@ -25,7 +25,7 @@ impl Healthcheck {
         let base = if let Some(url) = self.url {
             url
         } else {
-            let mut address = self.settings.load()?.ops.listen;
+            let mut address = self.config.load(None, None)?.ops.listen;
             if address.ip().is_unspecified() {
                 address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }

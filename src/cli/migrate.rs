@@ -1,7 +1,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::SettingsArgs;
+use super::{ConfigArgs, StoreArgs};
 use crate::clock::Clock;
 use crate::store;
 
@@ -11,12 +11,14 @@ use crate::store;
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 impl Migrate {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.settings.load()?;
+        let settings = self.config.load(Some(&self.store), None)?;
         let url = store::display_url(&settings.store.url);
         let migrated = async {
             let store = store::open(&settings.store_options()).await?;

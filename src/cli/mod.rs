@@ -29,7 +29,7 @@ mod serve;
 /// Without a command it serves. Try it: run `trtc-callbacks serve --sdk-app-id 1400000001`, then, in another terminal,
 /// `trtc-callbacks send --all` and `trtc-callbacks events`.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -63,10 +63,15 @@ enum Command {
 
 /// Where settings come from; the same for every command that needs them.
 #[derive(Debug, Clone, Default, Args)]
-struct SettingsArgs {
+struct ConfigArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+/// The store, for those commands that open it.
+#[derive(Debug, Clone, Default, Args)]
+struct StoreArgs {
     /// Where events are kept: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -80,26 +85,24 @@ struct AppArgs {
     sdk_app_id: Vec<String>,
 }
 
-impl SettingsArgs {
-    fn sources(&self) -> Sources {
+impl ConfigArgs {
+    fn sources(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Sources {
         let env: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         Sources {
             file: self.config.clone(),
             env,
-            flags: self.store.iter().map(|url| ("store.url", url.clone())).collect(),
-            sdk_app_ids: Vec::new(),
+            flags: store
+                .and_then(|args| Some(("store.url", args.store.clone()?)))
+                .into_iter()
+                .collect(),
+            sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
         }
     }
 
-    fn load(&self) -> Result<Settings> {
-        Ok(Settings::load(&self.sources())?)
-    }
-
-    fn load_with(&self, apps: AppArgs) -> Result<Settings> {
-        let sources = Sources { sdk_app_ids: apps.sdk_app_id, ..self.sources() };
-        Ok(Settings::load(&sources)?)
+    fn load(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Result<Settings> {
+        Ok(Settings::load(&self.sources(store, apps))?)
     }
 }
 

@@ -17,7 +17,7 @@ pub(super) struct TargetArgs {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/")]
     to: String,
     /// Sign with this token; without it, the configured app's token is used, if there is one
-    #[arg(long, value_name = "TOKEN", env = "TRTC_SEND_TOKEN", hide_env_values = true)]
+    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 }
 

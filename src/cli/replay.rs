@@ -9,10 +9,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::SettingsArgs;
 use super::events::FilterArgs;
 use super::inputs::{Found, Inputs, files};
 use super::post::{Target, TargetArgs};
+use super::{ConfigArgs, StoreArgs};
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::clock::{Clock, UnixMillis};
 use crate::settings::Settings;
@@ -53,7 +53,9 @@ pub(super) struct Replay {
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -63,7 +65,7 @@ fn speed(text: &str) -> Result<f64, String> {
 
 impl Replay {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.settings.load()?;
+        let settings = self.config.load(Some(&self.store), None)?;
         let (mut source, bytes) = if self.stored {
             (Source::stored(&settings, self.filter.filter(clock.now())?).await?, None)
         } else {

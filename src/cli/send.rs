@@ -6,7 +6,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::post::TargetArgs;
-use super::{AppArgs, SettingsArgs, edit};
+use super::{AppArgs, ConfigArgs, edit};
 use crate::callback::{AppId, Command, Delivery};
 use crate::clock::{Clock, UnixMillis};
 
@@ -43,14 +43,14 @@ pub(super) struct Send {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    settings: SettingsArgs,
+    config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
 }
 
 impl Send {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.settings.load_with(self.apps)?;
+        let settings = self.config.load(None, Some(&self.apps))?;
         let app = settings.apps.first().map_or(SAMPLE_APP, |app| app.sdk_app_id.as_str());
         let app = AppId::parse(app).ok_or_else(|| anyhow!("`{app}` is no SDKAppID"))?;
         let changes: Vec<(&str, Value)> =

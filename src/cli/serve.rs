@@ -4,7 +4,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppArgs, SettingsArgs};
+use super::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
@@ -16,7 +16,9 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
-    settings: SettingsArgs,
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
     /// Where callbacks arrive [default: 0.0.0.0:8080]
@@ -29,8 +31,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, clock: Clock) -> Result<()> {
-        let mut sources = self.settings.sources();
-        sources.sdk_app_ids = self.apps.sdk_app_id;
+        let mut sources = self.config.sources(Some(&self.store), Some(&self.apps));
         for (key, value) in [("server.listen", self.listen), ("ops.listen", self.ops_listen)] {
             sources.flags.extend(value.map(|value| (key, value)));
         }

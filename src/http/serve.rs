@@ -42,7 +42,8 @@ pub async fn serve(
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(limits.header_bytes_max)
-        .pipeline_flush(true);
+        // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
+        .max_buf_size(limits.header_bytes_max);
     let service = TowerToHyperService::new(router);
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();

@@ -52,7 +52,7 @@ pub enum Inserted {
     Duplicate,
 }
 
-/// Why a store did not do what it was asked to.
+/// Why a store did not do what it was asked to. The text of each names its cause; there is no chain behind it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store's address cannot be used. Trying again will not help.
@@ -65,13 +65,19 @@ pub enum StoreError {
     },
     /// The store is not there, or not ready: the same request may succeed later.
     #[error("the store is not available: {0}")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(sqlx::Error),
     /// The store will not take one of the rows, now or later.
     #[error("the store refuses a row: {0}")]
-    Refused(#[source] sqlx::Error),
+    Refused(sqlx::Error),
     /// The tables could not be brought up to this version.
-    #[error("migrate the store: {0}")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    #[error("bring its tables up to this version: {0}")]
+    Migrate(sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        Self::Migrate(error)
+    }
 }
 
 impl StoreError {

@@ -1,3 +1,12 @@
 //! The integration tests: one binary, so that it links once.
 
+#![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod fixtures;
+mod http;
+mod layers;
+mod process;
 mod quirks;
+mod store;
+mod support;

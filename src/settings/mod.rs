@@ -1,12 +1,9 @@
 //! Settings: their layers, their checks, and what they mean to the rest of the program.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
@@ -15,8 +12,12 @@ use crate::callback::{AppId, Apps};
 use crate::store::StoreOptions;
 use crate::telemetry::LogFormat;
 
+mod layers;
+
+pub use layers::Sources;
+
 /// The built-in layer: every key, commented.
-pub const DEFAULTS: &str = include_str!("../config/default.toml");
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Everything that can be set. The keys are explained in [`DEFAULTS`].
 #[derive(Debug, Clone, Deserialize)]
@@ -117,22 +118,6 @@ pub struct AppSettings {
     pub secret_key: Option<SecretString>,
 }
 
-/// The keys of an app's table, which the defaults show in a comment only.
-const APP_KEYS: [&str; 3] = ["sdk_app_id", "callback_tokens", "secret_key"];
-
-/// Where settings come from beside the built-in layer.
-#[derive(Debug, Clone, Default)]
-pub struct Sources {
-    /// A TOML file.
-    pub file: Option<PathBuf>,
-    /// The environment; only `TRTC_…` counts.
-    pub env: BTreeMap<String, String>,
-    /// Keys that flags set, and their values.
-    pub flags: Vec<(&'static str, String)>,
-    /// `--sdk-app-id`
-    pub sdk_app_ids: Vec<String>,
-}
-
 /// What is wrong with the settings, and what to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SettingsError {
@@ -170,29 +155,7 @@ impl Settings {
     /// # Errors
     /// When a file cannot be read, a key is not known, or a value is not of its kind or out of its range.
     pub fn load(sources: &Sources) -> Result<Self, SettingsError> {
-        let env = Environment::read(&sources.env)?;
-        let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
-        if let Some(path) = &sources.file {
-            if !path.is_file() {
-                let problem = format!("there is no configuration file `{}`", path.display());
-                let hint = "`trtc-callbacks default-config` prints one to begin with";
-                return Err(SettingsError::new(problem, hint));
-            }
-            builder = builder.add_source(File::from(path.as_path()).format(FileFormat::Toml));
-        }
-        let flags = sources.flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-        for (key, value) in env.keys.iter().cloned().chain(flags) {
-            let value: Value = if key == "server.callback_paths" {
-                value.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>().into()
-            } else {
-                value.into()
-            };
-            builder = builder.set_override(key, value)?;
-        }
-        let layers = builder.build()?;
-        refuse_unknown_keys(&layers)?;
-        let mut settings: Self = layers.try_deserialize()?;
-        env.apply_to_apps(&mut settings.apps, &sources.sdk_app_ids)?;
+        let settings = layers::combine(sources)?;
         settings.check()?;
         Ok(settings)
     }
@@ -308,145 +271,25 @@ impl Settings {
     }
 }
 
-/// What the environment sets.
-#[derive(Default)]
-struct Environment {
-    keys: Vec<(String, String)>,
-    sdk_app_id: Option<String>,
-    callback_token: Option<String>,
-    secret_key: Option<String>,
-}
-
-impl Environment {
-    fn read(env: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
-        let mut read = Self::default();
-        for (variable, value) in env {
-            // Kubernetes sets TRTC_CALLBACKS_SERVICE_HOST and the like beside a service of this program's name.
-            let Some(name) =
-                variable.strip_prefix("TRTC_").filter(|_| !variable.starts_with("TRTC_CALLBACKS_"))
-            else {
-                continue;
-            };
-            let (name, value) = match name.strip_suffix("_FILE") {
-                Some(name) => (name, read_secret(variable, value)?),
-                None => (name, value.clone()),
-            };
-            match name {
-                "SDK_APP_ID" => read.sdk_app_id = Some(value),
-                "CALLBACK_TOKEN" => read.callback_token = Some(value),
-                "SECRET_KEY" => read.secret_key = Some(value),
-                _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
-            }
-        }
-        Ok(read)
-    }
-
-    /// Adds the apps of the shortcuts, and gives the only app the token and the key of the shortcuts.
-    fn apply_to_apps(
-        self,
-        apps: &mut Vec<AppSettings>,
-        flags: &[String],
-    ) -> Result<(), SettingsError> {
-        for id in self.sdk_app_id.iter().chain(flags) {
-            if apps.iter().all(|app| app.sdk_app_id != *id) {
-                apps.push(AppSettings {
-                    sdk_app_id: id.clone(),
-                    callback_tokens: Vec::new(),
-                    secret_key: None,
-                });
-            }
-        }
-        if self.callback_token.is_none() && self.secret_key.is_none() {
-            return Ok(());
-        }
-        let count = apps.len();
-        let [app] = apps.as_mut_slice() else {
-            let problem = format!(
-                "TRTC_CALLBACK_TOKEN and TRTC_SECRET_KEY belong to a single app, and there are {count}"
-            );
-            let hint = "name one app with TRTC_SDK_APP_ID, or put each app's own into its `[[apps]]` table";
-            return Err(SettingsError::new(problem, hint));
-        };
-        if let Some(tokens) = self.callback_token {
-            // One a line, so that a file can hold the old and the new one.
-            app.callback_tokens = tokens.lines().map(SecretString::from).collect();
-            if app.callback_tokens.is_empty() {
-                let hint = "unset it to take requests unsigned";
-                return Err(SettingsError::new("TRTC_CALLBACK_TOKEN is empty", hint));
-            }
-        }
-        if let Some(key) = self.secret_key {
-            app.secret_key = Some(key.into());
-        }
-        Ok(())
-    }
-}
-
-fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = format!("read `{path}`, which {variable} names: {error}");
-        SettingsError::new(problem, "see that the file is there and readable")
-    })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// A mistyped key would silently leave its default in force: name it, and the one that was meant.
-fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
-    let defaults =
-        Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build()?;
-    let mut known = Vec::new();
-    leaves("", &defaults.cache, &mut known);
-    known.extend(APP_KEYS.map(|key| format!("apps.{key}")));
-    let mut given = Vec::new();
-    leaves("", &layers.cache, &mut given);
-    if let Some(key) = given.iter().find(|key| !known.contains(key)) {
-        let score = |candidate: &&String| strsim::jaro_winkler(key, candidate);
-        let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
-        let problem = format!("there is no key `{key}`");
-        return Err(match nearest.filter(|candidate| score(candidate) > 0.8) {
-            Some(meant) => SettingsError::new(problem, format!("did you mean `{meant}`?")),
-            None => SettingsError::new(problem, "`trtc-callbacks default-config` lists every key"),
-        });
-    }
-    Ok(())
-}
-
-fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
-    match &value.kind {
-        ValueKind::Table(table) => {
-            for (key, value) in table {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                leaves(&path, value, found);
-            }
-        }
-        ValueKind::Array(elements) if path == "apps" => {
-            for app in elements {
-                leaves(path, app, found);
-            }
-        }
-        _ => found.push(path.to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
 
-    fn env(variables: &[(&str, &str)]) -> Sources {
+    pub(super) fn env(variables: &[(&str, &str)]) -> Sources {
         let pairs = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         Sources { env: pairs.collect(), ..Sources::default() }
     }
 
-    fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+    pub(super) fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let sources = Sources { file: Some(file.path().into()), ..Sources::default() };
         (file, sources)
     }
 
-    fn error(sources: &Sources) -> String {
+    pub(super) fn error(sources: &Sources) -> String {
         Settings::load(sources).unwrap_err().to_string()
     }
 
@@ -462,30 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn each_layer_beats_the_one_before() {
-        let (_file, mut sources) = file("[ingest]\nlanes = 3\nbatch_rows_max = 30");
-        assert_eq!(Settings::load(&sources).unwrap().ingest.lanes, 3);
-        sources.env.insert("TRTC_INGEST__LANES".into(), "4".into());
-        assert_eq!(Settings::load(&sources).unwrap().ingest.lanes, 4);
-        sources.flags.push(("ingest.lanes", "5".into()));
-        let settings = Settings::load(&sources).unwrap();
-        assert_eq!(settings.ingest.lanes, 5);
-        assert_eq!(settings.ingest.batch_rows_max, 30);
-    }
-
-    #[test]
-    fn an_unknown_key_names_the_near_miss() {
-        let (_file, sources) = file("[server]\nlisen = \"0.0.0.0:1\"");
-        assert_eq!(
-            error(&sources),
-            "there is no key `server.lisen`\nhint: did you mean `server.listen`?"
-        );
-        let (_file, sources) = file("[[apps]]\nsdk_appid = 1");
-        assert!(error(&sources).contains("did you mean `apps.sdk_app_id`?"));
-        assert!(error(&env(&[("TRTC_STORE_URL", "x")])).contains("did you mean `store.url`?"));
-    }
-
-    #[test]
     fn a_value_of_the_wrong_kind_names_its_key() {
         let message = error(&env(&[("TRTC_INGEST__LANES", "many")]));
         assert!(message.contains("ingest.lanes"), "{message}");
@@ -494,36 +313,6 @@ mod tests {
         let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
         assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
         assert!(message.contains("hint: give 10 to 1900"), "{message}");
-    }
-
-    #[test]
-    fn the_shortcuts_make_one_app() {
-        let mut sources =
-            env(&[("TRTC_SDK_APP_ID", "1400000001"), ("TRTC_CALLBACK_TOKEN", "new\nold")]);
-        sources.sdk_app_ids.push("1400000001".into());
-        let settings = Settings::load(&sources).unwrap();
-        assert_eq!(settings.apps.len(), 1);
-        assert_eq!(settings.apps[0].callback_tokens.len(), 2);
-        sources.sdk_app_ids.push("1400000002".into());
-        assert!(error(&sources).contains("there are 2"));
-        assert!(error(&env(&[("TRTC_CALLBACK_TOKEN", "t")])).contains("there are 0"));
-    }
-
-    #[test]
-    fn a_secret_may_stand_in_a_file() {
-        let (secret, _) = file("s3cret\n");
-        let path = secret.path().to_str().unwrap();
-        let settings = Settings::load(&env(&[
-            ("TRTC_SDK_APP_ID", "1"),
-            ("TRTC_CALLBACK_TOKEN_FILE", path),
-            ("TRTC_STORE__URL_FILE", path),
-        ]))
-        .unwrap();
-        assert_eq!(settings.apps[0].callback_tokens[0].expose_secret(), "s3cret");
-        assert_eq!(settings.store.url.expose_secret(), "s3cret");
-        assert!(!format!("{settings:?}").contains("s3cret"));
-        let message = error(&env(&[("TRTC_SECRET_KEY_FILE", "/nowhere/key")]));
-        assert!(message.contains("TRTC_SECRET_KEY_FILE"), "{message}");
     }
 
     #[test]
@@ -542,14 +331,8 @@ mod tests {
     }
 
     #[test]
-    fn the_variables_of_a_kubernetes_service_are_not_ours() {
-        let sources = env(&[("TRTC_CALLBACKS_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")]);
-        assert!(Settings::load(&sources).is_ok());
-    }
-
-    #[test]
     fn the_production_example_is_valid() {
-        let (_file, mut sources) = file(include_str!("../config/production.example.toml"));
+        let (_file, mut sources) = file(include_str!("../../config/production.example.toml"));
         sources.env.insert("TRTC_OPS__TOKEN".into(), "t".into());
         assert!(Settings::load(&sources).unwrap().apps_to_serve().is_ok());
     }

@@ -1,0 +1,236 @@
+//! The two listeners, over HTTP.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use trtc_callbacks::callback::verify::sign;
+
+use crate::support::{APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, settings};
+
+const JSON: &str = "application/json";
+
+async fn server(changes: &[(&str, &str)]) -> (Database, Server) {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, changes)).await;
+    (database, server)
+}
+
+fn query(rest: &str) -> String {
+    format!("/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}{rest}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_post_holds_is_answered_with_the_envelope() {
+    let (database, server) = server(&[]).await;
+    let body = destroy_room(1).into_bytes();
+    for (path, body) in [
+        (query(""), body.clone()),
+        (query(""), body.clone()),
+        (query(""), b"\xff\xfe".to_vec()),
+        (query(""), Vec::new()),
+        (format!("/callback?SdkAppid={APP}&CallbackCommand=No.SuchThing"), b"{}".to_vec()),
+        ("/?SdkAppid=5&CallbackCommand=x".to_owned(), body.clone()),
+        ("/".to_owned(), body),
+    ] {
+        let answer = server.post_raw(&path, body).await;
+        assert_eq!(answer, (200, JSON.to_owned(), OK.to_owned()), "{path}");
+    }
+    assert_eq!(database.rows().await, 4);
+    let figures = server.figures().await;
+    assert_eq!(figures.outcome("stored"), 4);
+    assert_eq!(figures.outcome("duplicate"), 1);
+    assert_eq!(figures.outcome("rejected_app_foreign"), 1);
+    assert_eq!(figures.outcome("rejected_app_missing"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_app_takes_signed_requests_only() {
+    let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "new\nold")]).await;
+    let signed = |token: &str, time: i64| {
+        let sign = sign(&SecretString::from(token), &time.to_string());
+        query(&format!("&Sign={sign}&RequestTime={time}"))
+    };
+    let now = NOW.as_secs();
+    for (path, outcome) in [
+        (signed("new", now), "stored"),
+        (signed("old", now - 60), "stored"),
+        (signed("other", now), "rejected_sign_wrong"),
+        (signed("new", now - 61), "rejected_request_time_stale"),
+        (signed("new", now + 61), "rejected_request_time_stale"),
+        (query(""), "rejected_sign_missing"),
+    ] {
+        let before = server.figures().await.outcome(outcome);
+        let rows = database.rows().await;
+        let body = destroy_room(usize::try_from(rows).unwrap()).into_bytes();
+        let answer = server.post_raw(&path, body).await;
+        assert_eq!(answer, (200, JSON.to_owned(), OK.to_owned()));
+        assert_eq!(server.figures().await.outcome(outcome), before + 1, "{path}");
+        let stored = i64::from(outcome == "stored");
+        assert_eq!(database.rows().await, rows + stored, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rejected_requests_may_be_answered_with_403() {
+    let (database, server) = server(&[("TRTC_ANSWER__REJECTED", "forbidden")]).await;
+    let (status, kind, body) = server.post_raw("/?SdkAppid=5", b"{}".to_vec()).await;
+    assert_eq!((status, kind.as_str()), (403, JSON));
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["ActionStatus"], "FAIL");
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    assert_eq!(database.rows().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_callback_gets_a_plain_http_error() {
+    let (database, server) = server(&[("TRTC_SERVER__BODY_BYTES_MAX", "2048")]).await;
+    let (status, ..) = server.post_raw("/elsewhere", Vec::new()).await;
+    assert_eq!(status, 404);
+    let get = server.client.get(&server.url).send().await.unwrap();
+    assert_eq!(get.status(), 405);
+    assert_eq!(get.headers()["allow"], "POST");
+    let (status, ..) = server.post_raw(&query(""), vec![b' '; 2049]).await;
+    assert_eq!(status, 413);
+    let (status, ..) = server.post_raw(&query(""), vec![b' '; 2048]).await;
+    assert_eq!(status, 200);
+    assert_eq!(database.rows().await, 1);
+    let figures = server.figures().await;
+    for outcome in ["not_found", "method_not_allowed", "body_too_large", "stored"] {
+        assert_eq!(figures.outcome(outcome), 1, "{outcome}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_body_limit_holds_while_reading_a_body_of_unknown_length() {
+    let (database, server) = server(&[("TRTC_SERVER__BODY_BYTES_MAX", "2048")]).await;
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", query(""));
+    let chunk = format!("400\r\n{}\r\n", " ".repeat(1024));
+    // Two chunks are taken; the third is over the limit, and the end never comes.
+    let answer = raw(&server, &format!("{head}{chunk}{chunk}{chunk}")).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(database.rows().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_does_not_come_is_given_up() {
+    let (database, server) = server(&[("TRTC_SERVER__BODY_TIMEOUT_MS", "100")]).await;
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{", query(""));
+    let answer = raw(&server, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(database.rows().await, 0);
+    assert_eq!(server.figures().await.outcome("body_too_slow"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come_or_is_too_large_ends_the_connection() {
+    let changes =
+        [("TRTC_SERVER__HEADER_TIMEOUT_MS", "200"), ("TRTC_SERVER__HEADER_BYTES_MAX", "16384")];
+    let (_database, server) = server(&changes).await;
+    assert_eq!(raw(&server, "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, "");
+    let large = format!("POST / HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(17000));
+    let answer = raw(&server, &large).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_configured_paths_replace_the_usual_ones() {
+    let (database, server) = server(&[("TRTC_SERVER__CALLBACK_PATHS", "/k3y/rtc")]).await;
+    let (status, ..) = server.post_raw(&query(""), b"{}".to_vec()).await;
+    assert_eq!(status, 404);
+    let path = format!("/k3y/rtc{}", query("").trim_start_matches('/'));
+    let (status, ..) = server.post_raw(&path, b"{}".to_vec()).await;
+    assert_eq!(status, 200);
+    assert_eq!(database.rows().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_outcomes_add_up_to_the_requests() {
+    let changes = [("TRTC_SERVER__BODY_TIMEOUT_MS", "200")];
+    let (_database, server) = server(&changes).await;
+    for number in 0..20 {
+        server.post_body(DESTROY_ROOM, destroy_room(number % 7)).await;
+        server.post_raw("/elsewhere", Vec::new()).await;
+        server.post_raw("/?SdkAppid=7", Vec::new()).await;
+    }
+    let slow = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{", query(""));
+    raw(&server, &slow).await;
+    // One that goes away before its body is complete.
+    let mut gone = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
+    gone.write_all(slow.as_bytes()).unwrap();
+    let sum_of = |text: &crate::support::Figures| text.value("trtc_requests_total");
+    let mut figures = server.figures().await;
+    while sum_of(&figures) < 62 {
+        figures = server.figures().await;
+    }
+    drop(gone);
+    while figures.outcomes() < 62 {
+        figures = server.figures().await;
+    }
+    assert_eq!(sum_of(&figures), 62);
+    assert_eq!(figures.outcomes(), 62, "{}", figures.0);
+    assert_eq!(figures.value("trtc_event_lag_seconds_count"), 20);
+    assert_eq!(figures.value("trtc_events_total{family=\"room\",body=\"typed\"}"), 20);
+    assert_eq!(figures.value("trtc_queue_events"), 0);
+    assert_eq!(figures.value("trtc_queue_bytes"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_is_open_and_figures_ask_for_the_token() {
+    let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
+    assert_eq!(server.get_ops("/livez").await, (200, "ok\n".to_owned()));
+    assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+    assert_eq!(server.get_ops("/metrics").await.0, 401);
+    let url = format!("{}/metrics", server.ops_url);
+    for (token, status) in [("s3cret", 200), ("s3cre", 401), ("s3cretx", 401), ("", 401)] {
+        let answer = server.client.get(&url).bearer_auth(token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{token}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_tells_when_the_store_is_away() {
+    let database = Database::postgres().await;
+    let server = Server::start(&database).await;
+    assert_eq!(server.get_ops("/readyz").await.0, 200);
+    database.vanish().await;
+    let (status, text) = server.get_ops("/readyz").await;
+    assert_eq!(status, 503, "{text}");
+    assert_eq!(server.get_ops("/livez").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_serves_many_requests() {
+    let (database, server) = server(&[]).await;
+    let request = |number| {
+        let body = destroy_room(number);
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}", query(""), body.len());
+        let close = if number == 3 { "\r\nConnection: close" } else { "" };
+        format!("{head}{close}\r\n\r\n{body}")
+    };
+    // Pipelined: the vendor would wait for each answer, but need not.
+    let all: String = (1..=3).map(request).collect();
+    let answers = raw(&server, &all).await;
+    assert_eq!(answers.matches(OK).count(), 3, "{answers}");
+    assert_eq!(database.rows().await, 3);
+}
+
+/// Sends bytes on a connection of their own, and reads until the server closes it.
+async fn raw(server: &Server, request: &str) -> String {
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let request = request.as_bytes().to_vec();
+    let talk = move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(&request).unwrap();
+        let mut answer = Vec::new();
+        // A server that closes with unread bytes resets the connection: what came before counts.
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8(answer).unwrap()
+    };
+    tokio::task::spawn_blocking(talk).await.unwrap()
+}

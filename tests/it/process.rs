@@ -1,0 +1,403 @@
+//! The real program as a process: its commands, its output, its signals.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{APP, DESTROY_ROOM, Database, OK, destroy_room};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_trtc-callbacks");
+
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    // Nothing of the machine's own environment reaches the program.
+    let kept = std::env::vars_os().filter(|(name, _)| name == "PATH");
+    command.current_dir(folder).env_clear().envs(kept).stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder).args(arguments).output().unwrap()
+}
+
+/// Runs it, expects success, and returns what it printed.
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs it, expects failure with this exit code, and returns what it said.
+fn failed(folder: &Path, arguments: &[&str], code: i32) -> String {
+    let output = run(folder, arguments);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "an error belongs on stderr");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A running `serve`.
+struct Serving {
+    child: Child,
+    errors: Receiver<String>,
+    url: String,
+    ops_url: String,
+}
+
+impl Serving {
+    fn start(folder: &Path, more: &[&str]) -> Self {
+        let mut child = program(folder)
+            .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
+            .args(["--ops-listen", "127.0.0.1:0"])
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (lines, errors) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if lines.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut serving = Self { child, errors, url: String::new(), ops_url: String::new() };
+        let ready = serving.next_error(|line| line["message"] == "ready for callbacks");
+        let address = |key: &str| format!("http://{}", ready[key].as_str().unwrap());
+        (serving.url, serving.ops_url) = (address("listen"), address("ops.listen"));
+        serving
+    }
+
+    /// The next line of its stderr that is JSON and wanted.
+    fn next_error(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.errors.recv_timeout(Duration::from_secs(30));
+            let line = line.expect("the line was not written, or not in time");
+            match serde_json::from_str(&line) {
+                Ok(json) if wanted(&json) => return json,
+                _ => {}
+            }
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Waits for its end, which must be a good one.
+    fn wait(mut self) {
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    fn stop(self) {
+        self.signal("-TERM");
+        self.wait();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // Ended already, or to be ended with its failed test.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines(json_lines: &str) -> Vec<Value> {
+    // A number that is legal JSON, and that this reader cannot hold.
+    let readable = json_lines.replace("1e999", "1e99");
+    readable.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn every_command_can_be_sent_and_is_listed_with_family_subject_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let said = done(folder.path(), &["send", "--all", "--to", &serving.url]);
+    let commands = lines(&done(folder.path(), &["commands", "--json"]));
+    assert!(said.starts_with(&format!("sent {},", commands.len())), "{said}");
+
+    let events = lines(&done(folder.path(), &["events", "--json", "--limit", "1000"]));
+    assert_eq!(events.len(), commands.len());
+    for command in &commands {
+        let name = &command["command"];
+        let event = events.iter().find(|event| event["command"] == *name).unwrap();
+        assert_eq!(event["family"], command["family"], "{name}");
+        assert_eq!(event["decode_error"], Value::Null, "{name}");
+        let about = ["call_id", "room_id", "operator"].iter().any(|key| event[*key].is_string());
+        assert!(about, "{name} has no subject");
+        let time: jiff::Timestamp = event["event_time"].as_str().unwrap().parse().unwrap();
+        let received: jiff::Timestamp = event["received_at"].as_str().unwrap().parse().unwrap();
+        assert!(
+            received.duration_since(time).abs() < jiff::SignedDuration::from_secs(60),
+            "{name}"
+        );
+    }
+    let table = done(folder.path(), &["events", "--family", "call"]);
+    assert_eq!(table.lines().count(), 5, "{table}");
+    serving.stop();
+}
+
+#[test]
+fn a_sample_can_be_changed_and_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("my.toml");
+    std::fs::write(&config, format!("[[apps]]\nsdk_app_id = {APP}\ncallback_tokens = [\"t0ken\"]"))
+        .unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let name = "Call.CallbackAfterEndCall";
+    let change = ["--set", "CallRecord.CallResult=Reject", "--set", "CallRecord.CallId=77"];
+    let to = ["send", name, "--to", &serving.url];
+    // Unsigned: answered OK, not stored. With a token, or the configured one: stored.
+    done(folder.path(), &to);
+    done(folder.path(), &[&to[..], &change, &["--token", "t0ken"]].concat());
+    done(folder.path(), &[&to[..], &change, &["--config", "my.toml", "--count", "2"]].concat());
+    let events = lines(&done(folder.path(), &["events", "--json", "--call", "77"]));
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0]["payload"]["CallRecord"]["CallResult"], "Reject");
+    assert_eq!(lines(&done(folder.path(), &["events", "--json"])).len(), 3);
+    serving.stop();
+}
+
+#[test]
+fn stored_events_and_files_are_replayed() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (source, target) = (Serving::start(one.path(), &[]), Serving::start(two.path(), &[]));
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let count = crate::support::fixtures().len();
+    let said = done(one.path(), &["replay", fixtures, "--to", &source.url]);
+    assert_eq!(said, format!("replayed {count} events, each answered OK\n"));
+
+    let to = ["--to", &target.url, "--concurrency", "4"];
+    let said = done(one.path(), &[&["replay", "--stored"][..], &to].concat());
+    assert_eq!(said, format!("replayed {count} events, each answered OK\n"));
+    // Through a file, and again: what can be recognised is.
+    let dump = done(one.path(), &["events", "--json", "--limit", "1000"]);
+    std::fs::write(one.path().join("dump.jsonl"), dump).unwrap();
+    done(one.path(), &[&["replay", "dump.jsonl"][..], &to].concat());
+
+    let rows = |folder| lines(&done(folder, &["events", "--json", "--limit", "1000"]));
+    let repeatable = |event: &Value| event["id"].as_str().unwrap().as_bytes()[14] == b'8';
+    let of = |folder| -> Vec<Value> {
+        let mut rows: Vec<_> = rows(folder).into_iter().filter(repeatable).collect();
+        rows.iter_mut().for_each(|row| row["received_at"] = Value::Null);
+        rows
+    };
+    assert!(of(one.path()).len() > 60);
+    assert_eq!(of(one.path()), of(two.path()));
+    source.stop();
+    target.stop();
+}
+
+#[test]
+fn replay_keeps_the_pauses_when_asked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let record = |second: u32| {
+        format!(
+            "{{\"query\":\"SdkAppid={APP}\",\"body\":{{\"CallbackCommand\":\"{DESTROY_ROOM}\",\"EventTime\":17934000{second:02}000}}}}\n"
+        )
+    };
+    std::fs::write(folder.path().join("two.jsonl"), record(0) + &record(30)).unwrap();
+    let begun = std::time::Instant::now();
+    done(folder.path(), &["replay", "two.jsonl", "--to", &serving.url, "--speed", "60"]);
+    assert!(begun.elapsed() >= Duration::from_millis(500));
+    serving.stop();
+}
+
+#[test]
+fn follow_shows_an_event_when_it_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    done(folder.path(), &["send", "Room.CallbackAfterCreateRoom", "--to", &serving.url]);
+    let mut following = program(folder.path())
+        .args(["events", "--follow", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(following.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&shown.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["command"], "Room.CallbackAfterCreateRoom");
+    done(folder.path(), &["send", DESTROY_ROOM, "--to", &serving.url]);
+    assert_eq!(next()["command"], DESTROY_ROOM);
+    following.kill().unwrap();
+    following.wait().unwrap();
+    serving.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
+    let database = Database::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &["--store", &database.url]);
+    database.execute("alter table events rename to away").await;
+    let name = "Call.CallbackAfterStartCall";
+    done(folder.path(), &["send", name, "--to", &serving.url]);
+    let line = serving.next_error(|line| line["not_stored"].is_string());
+    assert_eq!(line["body"]["CallbackCommand"], name);
+    database.execute("alter table away rename to events").await;
+    assert_eq!(database.rows().await, 0);
+
+    let log = format!("some other line\n{line}\n{{\"level\":\"INFO\"}}\n");
+    std::fs::write(folder.path().join("errors.log"), log).unwrap();
+    done(folder.path(), &["replay", "errors.log", "--to", &serving.url]);
+    done(folder.path(), &["replay", "errors.log", "--to", &serving.url]);
+    assert_eq!(database.rows().await, 1);
+    let id = line["id"].as_str().unwrap();
+    let same = format!("select count(*) from events where id = '{id}'");
+    assert_eq!(database.count(&same).await, 1);
+    serving.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_loses_nothing_in_flight() {
+    for signal in ["-TERM", "-INT"] {
+        let database = Database::postgres().await;
+        let folder = tempfile::tempdir().unwrap();
+        let serving = Serving::start(folder.path(), &["--store", &database.url]);
+        // The store stands still while requests are under way, and moves on after the signal.
+        let mut lock =
+            <sqlx::PgConnection as sqlx::Connection>::connect(&database.url).await.unwrap();
+        for sql in ["begin", "lock table events in access exclusive mode"] {
+            sqlx::query(sql).execute(&mut lock).await.unwrap();
+        }
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        let mut posts = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let url = format!("{}/?SdkAppid={APP}", serving.url);
+            let post = client.post(url).body(destroy_room(number));
+            posts.spawn(async move { post.send().await.unwrap().text().await.unwrap() });
+        }
+        let figures = || async {
+            let url = format!("{}/metrics", serving.ops_url);
+            let text = client.get(url).send().await.unwrap().text().await.unwrap();
+            crate::support::Figures(text)
+        };
+        while figures().await.value("trtc_queue_events") < 8 {}
+        serving.signal(signal);
+        serving.next_error(|line| line["message"] == "stopping");
+        sqlx::query("rollback").execute(&mut lock).await.unwrap();
+        let answers = posts.join_all().await;
+        assert_eq!(answers, vec![OK; 8]);
+        serving.wait();
+        assert_eq!(database.rows().await, 8, "{signal}");
+    }
+}
+
+#[test]
+fn no_secret_body_or_query_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(
+        folder.path().join("my.toml"),
+        format!(
+            "[log]\nfilter = \"trace\"\n[[apps]]\nsdk_app_id = {APP}\ncallback_tokens = [\"t0ken\"]"
+        ),
+    )
+    .unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let send = ["send", "Call.CallbackAfterEndCall", "--set", "Secret=b0dytext", "--to"];
+    for token in ["t0ken", "wr0ng"] {
+        done(folder.path(), &[&send[..], &[&serving.url, "--token", token]].concat());
+    }
+    serving.signal("-TERM");
+    let mut log = String::new();
+    while let Ok(line) = serving.errors.recv_timeout(Duration::from_secs(30)) {
+        // What the HTTP library says at trace level is its own affair, and off by default.
+        if line.contains("\"target\":\"trtc_callbacks") {
+            log += &line;
+        }
+    }
+    assert!(log.contains("sign_wrong"), "{log}");
+    for secret in ["t0ken", "wr0ng", "b0dytext", "Sign=", "RequestTime", "SdkAppid="] {
+        assert!(!log.contains(secret), "{secret} stands in {log}");
+    }
+}
+
+#[test]
+fn a_wrong_start_says_what_is_wrong_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = failed(folder.path(), &["serve"], 1);
+    assert!(said.starts_with("error: no app is configured"), "{said}");
+    assert!(said.contains("\nhint: give `--sdk-app-id 1400000001`"), "{said}");
+    assert!(!folder.path().join("data").exists(), "a refused start left files");
+
+    let app = ["serve", "--sdk-app-id", APP];
+    let said = failed(folder.path(), &[&app[..], &["--store", "mysql://x"]].concat(), 1);
+    assert!(said.contains("`mysql:`"), "{said}");
+    assert!(said.contains("\nhint: give `postgres://"), "{said}");
+    let said = failed(folder.path(), &[&app[..], &["--store", "sqlite::memory:"]].concat(), 1);
+    assert!(said.contains("forgets every event"), "{said}");
+    let said = failed(folder.path(), &[&app[..], &["--listen", "nowhere"]].concat(), 1);
+    assert!(said.contains("`server.listen`"), "{said}");
+    let said = failed(folder.path(), &[&app[..], &["--config", "missing.toml"]].concat(), 1);
+    assert!(said.contains("`missing.toml`"), "{said}");
+    failed(folder.path(), &["serve", "--no-such-flag"], 2);
+    failed(folder.path(), &["nonsense"], 2);
+
+    let said = failed(folder.path(), &["events"], 1);
+    assert!(said.contains("there is no SQLite file `data/trtc-callbacks.db`"), "{said}");
+    let said = failed(folder.path(), &["send", "Call.CallbackAfterEnd"], 1);
+    assert!(said.contains("did you mean Call.CallbackAfterEndCall?"), "{said}");
+    let said = failed(folder.path(), &["send", "--all", "--to", "http://127.0.0.1:1/"], 1);
+    assert!(said.contains("post to http://127.0.0.1:1/"), "{said}");
+    assert!(!said.contains("SdkAppid"), "{said}");
+    let said = failed(folder.path(), &["replay", "nothing.json"], 1);
+    assert!(said.contains("there is no file `nothing.json`"), "{said}");
+}
+
+#[test]
+fn the_configuration_can_be_checked_and_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let printed = done(folder.path(), &["default-config"]);
+    std::fs::write(folder.path().join("all.toml"), printed).unwrap();
+    let check = ["check-config", "--config", "all.toml", "--sdk-app-id", APP];
+    let said = done(folder.path(), &check);
+    assert!(said.starts_with("the configuration is valid\n"), "{said}");
+    assert!(said.contains("unsigned requests are taken"), "{said}");
+    assert!(!folder.path().join("data").exists());
+    let mut file =
+        std::fs::File::options().append(true).open(folder.path().join("all.toml")).unwrap();
+    writeln!(file, "[ingest2]\nlane = 1").unwrap();
+    let said = failed(folder.path(), &check, 1);
+    assert!(said.contains("there is no key `ingest2.lane`"), "{said}");
+    assert!(said.contains("did you mean `ingest.lanes`?"), "{said}");
+}
+
+#[test]
+fn migrate_brings_the_tables_and_health_is_told_by_exit_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = done(folder.path(), &["migrate"]);
+    assert_eq!(said, "the store sqlite://data/trtc-callbacks.db is up to date\n");
+    done(folder.path(), &["migrate"]);
+    let serving = Serving::start(folder.path(), &[]);
+    assert_eq!(done(folder.path(), &["healthcheck", "--url", &serving.ops_url]), "ok\n");
+    assert_eq!(done(folder.path(), &["healthcheck", "--ready", "--url", &serving.ops_url]), "ok\n");
+    let url = serving.ops_url.clone();
+    serving.stop();
+    failed(folder.path(), &["healthcheck", "--url", &url], 1);
+}
+
+#[test]
+fn help_and_completions_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut help = done(folder.path(), &["--help"]);
+    for command in
+        ["serve", "migrate", "check-config", "events", "send", "replay", "commands", "healthcheck"]
+    {
+        help += &format!("\n--- {command} -h\n");
+        help += &done(folder.path(), &[command, "-h"]);
+    }
+    let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+    assert_eq!(wide, Vec::<&str>::new());
+    insta::assert_snapshot!(help);
+    for shell in ["bash", "zsh", "fish"] {
+        let script = done(folder.path(), &["completions", shell]);
+        assert!(script.contains("check-config"), "{shell}");
+    }
+}
