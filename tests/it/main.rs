@@ -7,6 +7,7 @@ mod fixtures;
 mod http;
 mod layers;
 mod process;
+mod properties;
 mod quirks;
 mod store;
 mod support;

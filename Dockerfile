@@ -1,0 +1,40 @@
+# syntax=docker/dockerfile:1
+
+# Both stages are of one Debian release, so that the binary finds the C library it was linked to.
+
+FROM rust:1.95-trixie AS build
+WORKDIR /build
+COPY . .
+# The C compiler that SQLite and the TLS library need is in the image. The caches belong to the builder and not to the
+# image, so the binary is copied out of the one that holds it.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/build/target,sharing=locked \
+    cargo build --release --locked --bin trtc-callbacks \
+    && cp target/release/trtc-callbacks /usr/local/bin/
+
+# Debian's slim image and not a distroless one: it comes from the same place as the one above, a directory can be made in
+# it for a user that is not root, and an operator can look around in it.
+FROM debian:trixie-slim
+# Certificates: for `send` and `replay` to HTTPS. Where there are none at all, the HTTP client does not even start, and the
+# health check would fail.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && install --directory --owner=10001 --group=10001 --mode=0750 /data
+COPY --from=build /usr/local/bin/trtc-callbacks /usr/local/bin/
+# A number, so that an orchestrator can see that it is not root.
+USER 10001:10001
+# The store's default is the file data/trtc-callbacks.db, which from here is in the volume. It is not set as a variable,
+# because that would win over the `store.url` of a configuration file, and events would go where nobody looks.
+WORKDIR /
+VOLUME /data
+# Callbacks, and operations. The second listens on loopback, inside the container, until `ops.listen` and `ops.token` say
+# otherwise.
+EXPOSE 8080 9090
+STOPSIGNAL SIGTERM
+# Whether the process answers, not whether the store does: a restart does not bring a database back. The server waits up
+# to 30 s for a database that starts together with it.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=40s --retries=3 CMD ["trtc-callbacks", "healthcheck"]
+ENTRYPOINT ["trtc-callbacks"]
+CMD ["serve"]

@@ -1,0 +1,153 @@
+//! What holds for any input at all.
+
+use proptest::prelude::*;
+use trtc_callbacks::callback::event::Payload;
+use trtc_callbacks::callback::{AppId, Apps, Command, Delivery, Event, Kind, Query, Rejection};
+
+use crate::support::{APP, NOW, fixtures};
+
+fn decode(query: &str, body: &[u8]) -> Event {
+    let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
+    let query = Query::parse(&format!("{query}&SdkAppid={APP}"));
+    Event::decode(&apps.verify(query, NOW).unwrap(), body, NOW)
+}
+
+/// Any command, known or not.
+fn command() -> impl Strategy<Value = String> {
+    let known: Vec<String> = Command::all().map(|command| command.name.to_owned()).collect();
+    prop_oneof![proptest::sample::select(known), ".{0,40}"]
+}
+
+/// Any JSON value, of any kind where another is expected.
+fn json(depth: u32) -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".{0,20}".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(depth, 64, 6, |inner| {
+        let members = ("[A-Za-z_]{1,12}", inner.clone());
+        prop_oneof![
+            proptest::collection::vec(inner, 0..6).prop_map(Into::into),
+            proptest::collection::vec(members, 0..6)
+                .prop_map(|members| members.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    })
+}
+
+/// A fixture's body in which any one value is replaced by any other.
+fn mutated_fixture() -> impl Strategy<Value = (String, Vec<u8>)> {
+    let bodies: Vec<(String, serde_json::Value)> = fixtures()
+        .into_iter()
+        .filter_map(|fixture| {
+            let body = serde_json::from_slice(&fixture.delivery.bytes().ok()?).ok()?;
+            Some((fixture.delivery.query, body))
+        })
+        .collect();
+    (proptest::sample::select(bodies), any::<prop::sample::Index>(), json(2)).prop_map(
+        |((query, mut body), place, value)| {
+            let mut places = Vec::new();
+            pointers(&body, String::new(), &mut places);
+            if let Some(place) = body.pointer_mut(&places[place.index(places.len())]) {
+                *place = value;
+            }
+            (query, serde_json::to_vec(&body).unwrap())
+        },
+    )
+}
+
+fn pointers(value: &serde_json::Value, here: String, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(members) => {
+            for (key, member) in members {
+                pointers(member, format!("{here}/{key}"), found);
+            }
+        }
+        serde_json::Value::Array(elements) => {
+            for (index, element) in elements.iter().enumerate() {
+                pointers(element, format!("{here}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+    found.push(here);
+}
+
+fn check_kept(event: &Event, body: &[u8]) -> Result<(), TestCaseError> {
+    prop_assert_eq!(event.payload.as_bytes(), body);
+    let undecoded = matches!(event.body, trtc_callbacks::callback::Body::Undecoded);
+    prop_assert_eq!(undecoded, event.decode_error.is_some());
+    let columns = [&event.call_id, &event.room_id, &event.operator, &event.platform];
+    for column in columns.into_iter().flatten() {
+        prop_assert!(!column.contains('\0'));
+        prop_assert!(!column.is_empty());
+    }
+    prop_assert_eq!(event.id.get_version_num() == 8, event.timed && event.kind == Kind::After);
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn decoding_any_bytes_keeps_them(query in ".{0,80}", body: Vec<u8>) {
+        let query = query.replace('#', "");
+        check_kept(&decode(&query, &body), &body)?;
+    }
+
+    #[test]
+    fn decoding_any_json_keeps_it(name in command(), value in json(4)) {
+        let body = serde_json::to_vec(&value).unwrap();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("CallbackCommand", &name)
+            .finish();
+        let event = decode(&query, &body);
+        check_kept(&event, &body)?;
+        prop_assert!(matches!(event.payload, Payload::Json(_)));
+    }
+
+    #[test]
+    fn a_body_with_any_one_value_replaced_is_kept((query, body) in mutated_fixture()) {
+        check_kept(&decode(&query, &body), &body)?;
+    }
+
+    #[test]
+    fn an_id_is_the_same_each_time_and_depends_on_every_byte(
+        (query, body) in mutated_fixture(), place: prop::sample::Index, byte: u8
+    ) {
+        let event = decode(&query, &body);
+        let again = decode(&query, &body);
+        prop_assert_eq!(event.id == again.id, event.id.get_version_num() == 8);
+        let mut other = body.clone();
+        let place = place.index(other.len());
+        if other[place] != byte {
+            other[place] = byte;
+            prop_assert_ne!(event.id, decode(&query, &other).id);
+        }
+    }
+
+    #[test]
+    fn a_kept_request_becomes_the_same_event_again((query, body) in mutated_fixture()) {
+        let event = decode(&query, &body);
+        let line = Delivery::of_event(&event).to_line();
+        let kept = Delivery::parse(&line).unwrap();
+        prop_assert!(!line.contains('\n'));
+        prop_assert_eq!(&kept.bytes().unwrap(), &body);
+        let again = decode(&kept.query, &body);
+        prop_assert_eq!(&again.command, &event.command);
+        prop_assert_eq!(&again.command_sent, &event.command_sent);
+        prop_assert_eq!(&again.client_ip, &event.client_ip);
+        prop_assert_eq!(&again.platform, &event.platform);
+    }
+
+    #[test]
+    fn any_query_is_verified_or_rejected_for_a_reason(query in ".{0,200}", token in ".{1,20}") {
+        let app = AppId::parse(APP).unwrap();
+        let apps = Apps::new().with(app, vec![token.into()]);
+        let rejection = apps.verify(Query::parse(&query), NOW).unwrap_err();
+        prop_assert!(Rejection::REASONS.contains(&rejection.reason()));
+        let ours = apps.verify(Query::parse(&format!("{query}&SdkAppid={APP}")), NOW);
+        prop_assert_eq!(ours.unwrap_err().app(), Some(app));
+    }
+}
