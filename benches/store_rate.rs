@@ -50,7 +50,7 @@ async fn measure() {
         return;
     };
     let (events, connections) = (number("EVENTS", 20_000), number("CONNECTIONS", 64));
-    let rounds = number("ROUNDS", 5);
+    let rounds = number("ROUNDS", 5).max(1);
     println!(
         "{events} events over {connections} connections, {rounds} rounds after one to warm up"
     );
@@ -113,6 +113,7 @@ fn start(kind: &str, url: &str) -> (Child, String) {
 async fn post_all(address: &str, events: usize, connections: usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
+    let now = Clock::system().now().0;
     for _ in 0..connections {
         let (next, address) = (next.clone(), address.to_owned());
         clients.spawn(async move {
@@ -124,7 +125,7 @@ async fn post_all(address: &str, events: usize, connections: usize) {
                 if number >= events {
                     return;
                 }
-                stream.write_all(request(number).as_bytes()).await.unwrap();
+                stream.write_all(request(number, now - 1000).as_bytes()).await.unwrap();
                 let mut length = 0;
                 while !answer[..length].ends_with(b"\"ErrorCode\":0}") {
                     let read = stream.read(&mut answer[length..]).await.unwrap();
@@ -138,8 +139,7 @@ async fn post_all(address: &str, events: usize, connections: usize) {
     clients.join_all().await;
 }
 
-fn request(number: usize) -> String {
-    let time = 1_740_464_128_807 + number;
+fn request(number: usize, time: i64) -> String {
     let body = format!(
         r#"{{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{{"CallId":"055662e1-bc8a-469c-a334-{number:012}","Caller_Account":"user-{number}","MediaType":"Video","CallType":"SingleCall","StartTime":1741231146,"EndTime":1741231296,"AcceptTime":1741231150,"CallResult":"NormalEnd","CalleeList_Account":["user-{number}","user-2"],"RoomId":"room-{number}","RoomIdType":2}},"EventTime":{time}}}"#
     );

@@ -29,8 +29,8 @@ impl Sink for Printer {
                 println!("call {} ended: {result}", event.call_id.as_deref().unwrap_or("?"));
             }
             Body::Live(LiveBody::BeforeSendGift(gift)) => {
-                let gift_id = gift.gift_water.as_ref().and_then(|gift| gift.gift_id.as_deref());
-                println!("gift {} is on its way", gift_id.unwrap_or("?"));
+                let gift = gift.gift_water.as_ref().and_then(|gift| gift.gift_id.as_ref());
+                println!("gift {} is on its way", gift.map_or("?", |id| id.as_str()));
             }
             _ => println!("{} at {}", event.command, event.event_time),
         }

@@ -58,7 +58,10 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
-    let store = open_store(&settings, &clock).await?;
+    let store = tokio::select! {
+        opened = open_store(&settings, &clock) => opened?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let metrics = Arc::new(Metrics::new());
     let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics));
     let server = &settings.server;
@@ -125,18 +128,24 @@ async fn open_store(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Store>
     let store = store::open(&settings.store_options()).await.map_err(failed)?;
     let give_up_at = Instant::now() + STORE_WAIT;
     loop {
-        let prepared = async {
-            store.migrate().await?;
-            store.upkeep(clock.now()).await
-        };
-        match prepared.await {
-            Ok(()) => return Ok(store),
+        match store.migrate().await {
+            Ok(()) => {
+                make_partitions(&store, clock).await;
+                return Ok(store);
+            }
             Err(error) if error.is_unavailable() && Instant::now() < give_up_at => {
                 warn!(%error, store = url, "waiting for the store");
                 sleep_until((Instant::now() + Duration::from_secs(1)).min(give_up_at)).await;
             }
             Err(error) => return Err(failed(error)),
         }
+    }
+}
+
+/// Where it fails, events go on into the partitions there are, the default one last.
+async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
+    if let Err(error) = store.upkeep(clock.now()).await {
+        error!(%error, "partitions were not made ahead; trying again within the hour");
     }
 }
 
@@ -152,9 +161,7 @@ async fn keep_up(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
     let partitions = async {
         loop {
             sleep(UPKEEP_EVERY).await;
-            if let Err(error) = store.upkeep(clock.now()).await {
-                error!(%error, "make partitions ahead; events go on into those there are");
-            }
+            make_partitions(store, clock).await;
         }
     };
     tokio::join!(figures, partitions);

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::scalar::{
-    AccountId, Count, Flag, Known, Many, Millis, Nested, RoomId, Seconds, vocabulary,
+    AccountId, BattleId, Count, Flag, Known, Many, Millis, Nested, RoomId, Seconds, vocabulary,
 };
 
 /// A battle was proposed. Source: 647/68259.
@@ -16,7 +16,7 @@ pub struct CreateBattle {
     #[serde(rename = "Operator_Account")]
     pub operator_account: Option<AccountId>,
     /// The battle's id.
-    pub battle_id: Option<String>,
+    pub battle_id: Option<BattleId>,
     /// The room it comes from.
     pub from_room_id: Option<RoomId>,
     /// The rooms it is proposed to.
@@ -38,7 +38,7 @@ pub struct CreateBattle {
 #[serde(default, rename_all = "PascalCase")]
 pub struct StartBattle {
     /// The battle's id.
-    pub battle_id: Option<String>,
+    pub battle_id: Option<BattleId>,
     /// How long it lasts, in ms.
     pub duration: Option<Millis>,
     /// When it was proposed, in **s** since 1970.
@@ -58,7 +58,7 @@ pub struct StartBattle {
 #[serde(default, rename_all = "PascalCase")]
 pub struct EndBattle {
     /// The battle's id.
-    pub battle_id: Option<String>,
+    pub battle_id: Option<BattleId>,
     /// How long it was to last, in ms.
     pub duration: Option<Millis>,
     /// When it was proposed, in **s** since 1970.

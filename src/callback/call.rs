@@ -52,15 +52,24 @@ impl StartCall {
 pub struct CallInfo {
     /// The call's id.
     pub call_id: Option<CallId>,
-    /// Audio or video. The sample says `CallMediaType`, the table `MediaType`.
-    #[serde(alias = "MediaType")]
+    /// Audio or video, by the name the sample gives it. See [`CallInfo::medium`].
     pub call_media_type: Option<Known<MediaType>>,
+    /// The same, by the name the table gives it.
+    pub media_type: Option<Known<MediaType>>,
     /// The chat group the call was started from; empty when there is none.
     pub chat_group_id: Option<String>,
     /// The RTC room the call runs in.
     pub room_id: Option<RoomId>,
     /// Whether that room's id is a number or a text at the vendor.
     pub room_id_type: Option<Known<RoomIdType>>,
+}
+
+impl CallInfo {
+    /// Audio or video, under either name.
+    #[must_use]
+    pub fn medium(&self) -> Option<&Known<MediaType>> {
+        self.call_media_type.as_ref().or(self.media_type.as_ref())
+    }
 }
 
 /// One who takes part in a call.
@@ -93,9 +102,10 @@ pub struct CallRecord {
     /// Who called.
     #[serde(rename = "Caller_Account")]
     pub caller_account: Option<AccountId>,
-    /// Audio or video.
-    #[serde(alias = "CallMediaType")]
+    /// Audio or video. See [`CallRecord::medium`].
     pub media_type: Option<Known<MediaType>>,
+    /// The same, by the name it has when a call starts.
+    pub call_media_type: Option<Known<MediaType>>,
     /// Between two or among several.
     pub call_type: Option<Known<CallType>>,
     /// When it was started, in s since 1970.
@@ -113,6 +123,14 @@ pub struct CallRecord {
     pub room_id: Option<RoomId>,
     /// Whether that room's id is a number or a text at the vendor.
     pub room_id_type: Option<Known<RoomIdType>>,
+}
+
+impl CallRecord {
+    /// Audio or video, under either name.
+    #[must_use]
+    pub fn medium(&self) -> Option<&Known<MediaType>> {
+        self.media_type.as_ref().or(self.call_media_type.as_ref())
+    }
 }
 
 /// Somebody's part in a call changed. Source: 647/69215.

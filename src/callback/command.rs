@@ -200,7 +200,16 @@ impl fmt::Display for Family {
 /// Decodes a body and names the path of what did not fit.
 fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     let mut input = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut input).map_err(|error| error.to_string())
+    serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        let reason = error.inner().to_string();
+        // "invalid type: string "what was sent", expected a sequence": the value stays in the payload, where it is
+        // expected to be private.
+        let reason = match reason.split_once(", expected ") {
+            Some((_, expected)) => format!("expected {expected}"),
+            None => reason,
+        };
+        format!("{}: {reason}", error.path())
+    })
 }
 
 const fn after(name: &'static str, family: Family) -> Command {
@@ -462,6 +471,14 @@ mod tests {
             let guessed = Command::unknown(command.name).kind;
             assert_eq!(guessed, command.kind, "{}", command.name);
         }
+    }
+
+    #[test]
+    fn a_misfit_names_its_path_and_not_its_value() {
+        let reason = read::<EndCall>(r#"{"CallRecord":{"CalleeList_Account":"s3cret"}}"#);
+        let reason = reason.unwrap_err();
+        assert!(reason.starts_with("CallRecord.CalleeList_Account: expected"), "{reason}");
+        assert!(!reason.contains("s3cret"), "{reason}");
     }
 
     #[test]

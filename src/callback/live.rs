@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::battle::{CreateBattle, EndBattle, StartBattle};
 use super::recording::RecordingEvent;
 use super::room::{RoomType, TakeSeatMode};
-use super::scalar::{AccountId, Count, Flag, Known, Many, Millis, RoomId, Seconds, vocabulary};
+use super::scalar::{
+    AccountId, Count, Flag, GiftId, Known, Many, Millis, RoomId, Seconds, vocabulary,
+};
 
 /// A decoded `Live.*` body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -295,7 +297,7 @@ pub struct GiftWater {
     /// When, in **s** since 1970.
     pub time: Option<Seconds>,
     /// What.
-    pub gift_id: Option<String>,
+    pub gift_id: Option<GiftId>,
     /// How many.
     pub count: Option<Count>,
     /// What it costs, in coins; whether each or in all is not documented.

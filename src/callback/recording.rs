@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scalar::{Count, Many, Millis, RoomId, Seconds};
+use super::scalar::{AccountId, Count, Many, Millis, RoomId, Seconds, TaskId};
 
 /// An event of cloud recording (group 3) or of web page recording (group 8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,12 +17,21 @@ pub struct RecordingEvent {
     /// 301 to 312 in group 3, 801 to 804 in group 8.
     pub event_type: Option<Count>,
     /// When the vendor sent it, in ms since 1970.
-    #[serde(alias = "CallbackMsTs")]
     pub callback_ts: Option<Millis>,
+    /// The same, by the name some pages give it. See [`RecordingEvent::sent_at`].
+    pub callback_ms_ts: Option<Millis>,
     /// Not documented; 2 in the sample of the call family.
     pub kit_type: Option<Count>,
     /// What happened.
     pub event_info: Option<RecordingInfo>,
+}
+
+impl RecordingEvent {
+    /// When the vendor sent it, under either name.
+    #[must_use]
+    pub fn sent_at(&self) -> Option<Millis> {
+        self.callback_ts.or(self.callback_ms_ts)
+    }
 }
 
 /// What happened to a recording task.
@@ -34,14 +43,23 @@ pub struct RecordingInfo {
     /// When, in **s** since 1970; a string in the samples of 301 and 302.
     pub event_ts: Option<Seconds>,
     /// When, in ms since 1970.
-    #[serde(alias = "EventTsMs")]
     pub event_ms_ts: Option<Millis>,
+    /// The same, by the name some pages give it. See [`RecordingInfo::happened_at`].
+    pub event_ts_ms: Option<Millis>,
     /// The recorder's own account in the room.
-    pub user_id: Option<String>,
+    pub user_id: Option<AccountId>,
     /// The recording task.
-    pub task_id: Option<String>,
+    pub task_id: Option<TaskId>,
     /// The details.
     pub payload: Option<RecordingPayload>,
+}
+
+impl RecordingInfo {
+    /// When it happened, under either name.
+    #[must_use]
+    pub fn happened_at(&self) -> Option<Millis> {
+        self.event_ms_ts.or(self.event_ts_ms)
+    }
 }
 
 /// The details of a recording event.
@@ -61,7 +79,7 @@ pub struct RecordingPayload {
     /// What the video-on-demand service has (311), nested in samples.
     pub tencent_vod: Option<VodFile>,
     /// The recorded user (307, and 311 where it is flat).
-    pub user_id: Option<String>,
+    pub user_id: Option<AccountId>,
     /// `audio`, `video` or `audio_video`.
     pub track_type: Option<String>,
     /// The first slice's time (307), in ms since 1970; a string in the sample.
@@ -81,7 +99,7 @@ pub struct RecordedFile {
     /// Its name.
     pub file_name: Option<String>,
     /// The recorded user; empty in mixed mode.
-    pub user_id: Option<String>,
+    pub user_id: Option<AccountId>,
     /// `audio`, `video` or `audio_video`.
     pub track_type: Option<String>,
     /// `main`, `aux` or `mix`.
@@ -97,7 +115,7 @@ pub struct RecordedFile {
 #[serde(default, rename_all = "PascalCase")]
 pub struct VodFile {
     /// The recorded user.
-    pub user_id: Option<String>,
+    pub user_id: Option<AccountId>,
     /// `audio`, `video` or `audio_video`.
     pub track_type: Option<String>,
     /// `main`, `aux` or `mix`.

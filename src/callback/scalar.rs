@@ -150,6 +150,12 @@ ids! {
     RoomId;
     /// A call's id, given by the vendor, usually shaped like a UUID.
     CallId;
+    /// A battle's id, given by the vendor; it looks like base64.
+    BattleId;
+    /// A recording task's id, given by the vendor. Some services send it as a number.
+    TaskId;
+    /// A gift's id, given by the app.
+    GiftId;
 }
 
 macro_rules! integers {

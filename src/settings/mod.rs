@@ -170,7 +170,16 @@ impl Settings {
                 return Err(SettingsError::new(problem, hint));
             }
         }
-        if self.server.callback_paths.is_empty() {
+        let paths = &self.server.callback_paths;
+        if let Some(path) = paths
+            .iter()
+            .enumerate()
+            .find_map(|(place, path)| paths[..place].contains(path).then_some(path))
+        {
+            let problem = format!("key `server.callback_paths`: `{path}` stands twice");
+            return Err(SettingsError::new(problem, "name each path once"));
+        }
+        if paths.is_empty() {
             let hint = "name at least one path, for example `[\"/callback\"]`";
             return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
         }
@@ -327,6 +336,7 @@ mod tests {
         assert!(error(&sources).contains("stands twice"));
         assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("no SDKAppID"));
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
+        assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
         assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
     }
 

@@ -79,6 +79,27 @@ impl Postgres {
     }
 }
 
+impl Postgres {
+    /// Makes one partition by `create`, a statement of fixed text and dates. Replicas do so one after the other.
+    async fn make_partition(&self, create: String) -> Result<(), sqlx::Error> {
+        let mut transaction = self.writers.begin().await?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(PARTITIONS_LOCK)
+            .execute(&mut *transaction)
+            .await?;
+        for setting in [
+            // The bounds have no zone; they are read in the session's.
+            "set local time zone 'UTC'",
+            // The statement waits for every reader of the table, and every writer would wait behind it.
+            "set local lock_timeout = '200ms'",
+        ] {
+            sqlx::query(setting).execute(&mut *transaction).await?;
+        }
+        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+}
+
 #[async_trait]
 impl Store for Postgres {
     async fn migrate(&self) -> Result<(), StoreError> {
@@ -89,16 +110,10 @@ impl Store for Postgres {
     }
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {
-        let mut transaction = self.writers.begin().await.map_err(classify)?;
-        sqlx::query("select pg_advisory_xact_lock($1)")
-            .bind(PARTITIONS_LOCK)
-            .execute(&mut *transaction)
-            .await
-            .map_err(classify)?;
         // From the month before, for events that come late around its end, to some months ahead.
         let missing: Vec<(String,)> = sqlx::query_as(
             "select format(
-                 'create table %I partition of events for values from (%L) to (%L)',
+                 'create table if not exists %I partition of events for values from (%L) to (%L)',
                  'events_' || to_char(month, 'YYYY_MM'), month, month + interval '1 month')
              from generate_series(
                  date_trunc('month', to_timestamp($1) at time zone 'UTC') - interval '1 month',
@@ -108,22 +123,15 @@ impl Store for Postgres {
         )
         .bind(now.as_secs())
         .bind(i64::from(self.partitions_ahead))
-        .fetch_all(&mut *transaction)
+        .fetch_all(&self.writers)
         .await
         .map_err(classify)?;
-        // The bounds above have no zone; they are read in the session's.
-        sqlx::query("set local time zone 'UTC'")
-            .execute(&mut *transaction)
-            .await
-            .map_err(classify)?;
+        let mut done = Ok(());
         for (create,) in missing {
-            // Made of a fixed text and dates only.
-            sqlx::query(sqlx::AssertSqlSafe(create))
-                .execute(&mut *transaction)
-                .await
-                .map_err(classify)?;
+            // One that cannot be made must not keep the others from it.
+            done = done.and(self.make_partition(create).await.map_err(classify));
         }
-        transaction.commit().await.map_err(classify)
+        done
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -98,7 +98,7 @@ fn modules() -> Vec<(String, String)> {
             .unwrap()
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"))
-            .map(|line| format!("{line}\n"))
+            .flat_map(|line| [line, "\n"])
             .collect();
         match modules.iter_mut().find(|(name, _)| *name == module) {
             Some((_, all)) => all.push_str(&code),

@@ -186,7 +186,9 @@ fn stored_events_and_files_are_replayed() {
     let repeatable = |event: &Value| event["id"].as_str().unwrap().as_bytes()[14] == b'8';
     let of = |folder| -> Vec<Value> {
         let mut rows: Vec<_> = rows(folder).into_iter().filter(repeatable).collect();
-        rows.iter_mut().for_each(|row| row["received_at"] = Value::Null);
+        for row in &mut rows {
+            row["received_at"] = Value::Null;
+        }
         rows
     };
     assert!(of(one.path()).len() > 60);
@@ -390,8 +392,8 @@ fn help_and_completions_are_printed() {
     for command in
         ["serve", "migrate", "check-config", "events", "send", "replay", "commands", "healthcheck"]
     {
-        help += &format!("\n--- {command} -h\n");
-        help += &done(folder.path(), &[command, "-h"]);
+        let page = done(folder.path(), &[command, "-h"]);
+        help = format!("{help}\n--- {command} -h\n{page}");
     }
     let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
     assert_eq!(wide, Vec::<&str>::new());

@@ -88,7 +88,7 @@ fn quirk_01_the_query_command_may_differ_from_the_body() {
     let event = fixture!("live/before_send_gift_query_says_battle");
     assert_eq!(event.command_sent.as_deref(), Some("Live.CallbackAfterCreateBattle"));
     let gift = typed!(event, Live::BeforeSendGift).gift_water.unwrap();
-    assert_eq!(gift.gift_id.as_deref(), Some("rocket"));
+    assert_eq!(gift.gift_id, Some("rocket".into()));
     for named in ["", r#""CallbackCommand":"","#, r#""CallbackCommand":null,"#] {
         let body = format!(r#"{{{named}"RoomId":"weekly-review"}}"#);
         let event = decode(&format!("{APP}&CallbackCommand={DESTROY_ROOM}"), &body);
@@ -210,10 +210,10 @@ fn quirk_10_the_medium_of_a_call_has_two_names() {
     for name in ["CallMediaType", "MediaType"] {
         let start = format!(r#""CallInfo":{{"{name}":"Audio"}}"#);
         let info = typed!(told("Call.CallbackAfterStartCall", &start), Call::StartCall).call_info;
-        assert_eq!(info.unwrap().call_media_type, Some(Known::Value(MediaType::Audio)), "{name}");
+        assert_eq!(info.unwrap().medium(), Some(&Known::Value(MediaType::Audio)), "{name}");
         let end = format!(r#""CallRecord":{{"{name}":"Video"}}"#);
         let record = typed!(told("Call.CallbackAfterEndCall", &end), Call::EndCall).call_record;
-        assert_eq!(record.unwrap().media_type, Some(Known::Value(MediaType::Video)), "{name}");
+        assert_eq!(record.unwrap().medium(), Some(&Known::Value(MediaType::Video)), "{name}");
     }
 }
 
@@ -407,9 +407,9 @@ fn quirk_20_a_recorders_times_and_payload_have_several_names_and_shapes() {
         for event in recorded(top, info) {
             assert_eq!(event.event_time, UnixMillis(event_time), "{top} {info}");
             let body = recording(event);
-            assert_eq!(body.callback_ts, callback_ts.map(Millis), "{top} {info}");
+            assert_eq!(body.sent_at(), callback_ts.map(Millis), "{top} {info}");
             let info = body.event_info.unwrap();
-            assert_eq!(info.event_ms_ts, event_ms_ts.map(Millis), "{top}");
+            assert_eq!(info.happened_at(), event_ms_ts.map(Millis), "{top}");
             assert_eq!((info.event_ts, info.payload), (event_ts.map(Seconds), None), "{top}");
         }
     }
