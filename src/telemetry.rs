@@ -10,8 +10,7 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-use crate::callback::event::Body;
-use crate::callback::{Event, Family, Rejection};
+use crate::callback::{Body, Event, Family, Rejection};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -3,18 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::call::CallBody;
+use super::body::Body;
 use super::command::{Command, Family, Kind};
-use super::follow::FollowBody;
-use super::group::GroupBody;
 use super::identity;
 use super::json::{self, Object};
-use super::live::LiveBody;
-use super::mic::MicBody;
-use super::room::RoomBody;
 use super::scalar::Scalar;
 use super::verify::{AppId, Verified};
 use crate::clock::UnixMillis;
@@ -77,28 +71,6 @@ impl Payload {
             Self::Raw(bytes) => bytes,
         }
     }
-}
-
-/// What a body says, by family.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[non_exhaustive]
-pub enum Body {
-    /// `Call.*`
-    Call(CallBody),
-    /// `Room.*`
-    Room(RoomBody),
-    /// `Mic.*`
-    Mic(MicBody),
-    /// `Live.*`
-    Live(LiveBody),
-    /// `Group.*`, live rooms' messages
-    Group(GroupBody),
-    /// `Follow.*`
-    Follow(FollowBody),
-    /// A command without a type here: of Chat, or not known at all.
-    Untyped,
-    /// A body that is no JSON object, or did not fit its command's type; [`Event::decode_error`] says why.
-    Undecoded,
 }
 
 /// Times before 2015 are taken for mistakes.

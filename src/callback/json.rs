@@ -64,7 +64,7 @@ impl<'a> Object<'a> {
         Some(value)
     }
 
-    /// The scalar at `path`, in the little language of [`super::command::Command`]: names between dots, and behind
+    /// The scalar at `path`, in the little language of [`super::Command`]: names between dots, and behind
     /// the name of an array `[0]` for an index or `[Key=value]` for its first object with that member.
     pub(crate) fn at(&self, path: &str) -> Option<Scalar<'a>> {
         let (step, rest) = match path.split_once('.') {

@@ -1,12 +1,13 @@
 //! The protocol, pure: bytes in, values out. No I/O, no clock, no framework.
 //!
-//! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is, [`command`] lists every
-//! command of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`identity`], and
+//! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is, `registry` lists every
+//! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`identity`], and
 //! [`answer`] is what the vendor gets back. The family modules hold the typed bodies, built from the tolerant
 //! [`scalar`]s. [`delivery`] is one request as a text that can be kept in a file and sent again.
 
 pub mod answer;
 pub mod battle;
+pub mod body;
 pub mod call;
 mod chat;
 pub mod command;
@@ -20,12 +21,14 @@ pub mod live;
 pub mod mic;
 pub mod query;
 pub mod recording;
+mod registry;
 pub mod room;
 pub mod scalar;
 pub mod verify;
 
+pub use body::Body;
 pub use command::{Command, Family, Kind};
 pub use delivery::Delivery;
-pub use event::{Body, Event};
+pub use event::Event;
 pub use query::Query;
 pub use verify::{AppId, Apps, Rejection, Verified};
