@@ -1,5 +1,5 @@
 //! The bodies of the two `Group.*` commands that carry a live room's messages. The other `Group.*` commands belong
-//! to Chat and are kept untyped; see [`super::chat`]. Every field is optional; see [`super::call`].
+//! to Chat and are kept untyped. Every field is optional; see [`super::call`].
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub enum GroupBody {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct GroupMsg {
-    /// The group: the room's id where [`GroupMsg::type`](Self::r#type) is `Live`.
+    /// The group: the room's id where `type` is `Live`.
     pub group_id: Option<RoomId>,
     /// The group's kind: `Live`, or one of Chat's.
     pub r#type: Option<String>,

@@ -210,7 +210,7 @@ impl<'de> Deserialize<'de> for Flag {
     }
 }
 
-/// A closed list of words the vendor uses for one field. Made with [`vocabulary!`].
+/// A closed list of words the vendor uses for one field. Made with `vocabulary!`.
 pub trait Vocabulary: Copy + 'static {
     /// Each value with every spelling met on the wire or in the pages; the first is the canonical one.
     const SPELLINGS: &'static [(Self, &'static [&'static str])];

@@ -2,14 +2,14 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use crate::callback::Command;
+use crate::callback::{Command, Family};
 
 /// List the commands the vendor sends.
 ///
 /// A command that is not listed is stored all the same, untyped, in the family of its prefix.
 #[derive(Debug, Args)]
 pub(super) struct Commands {
-    /// Only commands whose name, alias or family contains this, in any case
+    /// A family's name, or a part of a command's name or alias, in any case
     filter: Option<String>,
     /// One JSON object a line, with the places of subject and time in the body
     #[arg(long)]
@@ -19,10 +19,13 @@ pub(super) struct Commands {
 impl Commands {
     pub(super) fn run(self) -> Result<()> {
         let wanted = self.filter.unwrap_or_default().to_lowercase();
+        let is_family = Family::ALL.iter().any(|family| family.as_str() == wanted);
         let shown = Command::all().filter(|command| {
-            let names = command.aliases.iter().chain([&command.name]);
-            names.map(|name| name.to_lowercase()).any(|name| name.contains(&wanted))
-                || command.family.as_str().contains(&wanted)
+            if is_family {
+                return command.family.as_str() == wanted;
+            }
+            let mut names = command.aliases.iter().chain([&command.name]);
+            names.any(|name| name.to_lowercase().contains(&wanted))
         });
         if self.json {
             let lines = shown.map(|command| describe(command).to_string() + "\n");

@@ -7,7 +7,7 @@ use crate::store;
 
 /// Bring the store's tables up to this version.
 ///
-/// `serve` does the same on its start; this is for those who want it done before, or with another user's rights.
+/// `serve` does the same on its start; this is for those who want it done before.
 #[derive(Debug, Args)]
 pub(super) struct Migrate {
     #[command(flatten)]

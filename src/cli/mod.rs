@@ -1,5 +1,6 @@
 //! The command line. Doc comments here are its help.
 #![expect(clippy::doc_markdown, reason = "the help is shown as it stands, not rendered")]
+#![expect(rustdoc::bare_urls, reason = "the help is shown as it stands, not rendered")]
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -65,7 +66,7 @@ enum Command {
 #[derive(Debug, Clone, Default, Args)]
 struct ConfigArgs {
     /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "TRTC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
 }
 

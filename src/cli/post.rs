@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use secrecy::SecretString;
 
@@ -65,7 +65,11 @@ impl Target {
         let url = format!("{}{separator}{}", self.url, self.signed(&delivery.query));
         let answer = self.client.post(url).body(body).send().await.map_err(|error| {
             // The URL holds the signature and, maybe, a secret path.
-            anyhow::Error::new(error.without_url()).context(format!("post to {}", self.url))
+            let text = format!("{:#}", anyhow::Error::new(error.without_url()));
+            anyhow!(
+                "post to {}: {text}\nhint: is the server running? `--to` names its callback URL",
+                self.url
+            )
         })?;
         let status = answer.status();
         let text = answer.text().await.map_err(reqwest::Error::without_url)?;

@@ -74,7 +74,7 @@ impl Send {
             }
         }
         super::print(&format!(
-            "sent {sent}, each answered OK; `trtc-callbacks events` shows what is stored\n"
+            "sent {sent}, answered OK as everything is; `trtc-callbacks events` shows what is stored\n"
         ))
     }
 }

@@ -16,7 +16,7 @@ use crate::store::Store;
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the operations listener works with.
-pub struct Ops {
+pub(crate) struct Ops {
     store: Arc<dyn Store>,
     metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.

@@ -106,9 +106,9 @@ impl Lane {
                 self.metrics.batch_rows.record(events.len() as f64);
                 Ok(outcomes)
             }
-            Ok(Err(StoreError::Refused(reason))) => {
+            Ok(Err(refusal @ StoreError::Refused(_))) => {
                 self.metrics.store_refused.increment(1);
-                Err(Failure::Refused(reason.to_string()))
+                Err(Failure::Refused(refusal.to_string()))
             }
             Ok(Err(reason)) => {
                 self.metrics.store_unavailable.increment(1);
@@ -130,8 +130,8 @@ impl Lane {
                     "the store refuses this event; it is in parked_events");
                 job.finish(Outcome::Parked);
             }
-            Ok(Err(error)) => job.give_up(&format!("refused: {reason}; not parked: {error}")),
-            Err(_) => job.give_up(&format!("refused: {reason}; not parked in time")),
+            Ok(Err(error)) => job.give_up(&format!("{reason}; not parked: {error}")),
+            Err(_) => job.give_up(&format!("{reason}; not parked in time")),
         }
     }
 }

@@ -64,14 +64,26 @@ pub enum StoreError {
         hint: String,
     },
     /// The store is not there, or not ready: the same request may succeed later.
-    #[error("the store is not available: {0}")]
+    #[error("the store is not available: {}", cause(.0))]
     Unavailable(sqlx::Error),
     /// The store will not take one of the rows, now or later.
-    #[error("the store refuses a row: {0}")]
+    #[error("the store refuses a row: {}", cause(.0))]
     Refused(sqlx::Error),
     /// The tables could not be brought up to this version.
-    #[error("bring its tables up to this version: {0}")]
+    #[error("bring its tables up to this version: {}", migrate_cause(.0))]
     Migrate(sqlx::migrate::MigrateError),
+}
+
+/// What the database said, without what the driver adds for its own developers.
+fn cause(error: &sqlx::Error) -> String {
+    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
+}
+
+fn migrate_cause(error: &sqlx::migrate::MigrateError) -> String {
+    match error {
+        sqlx::migrate::MigrateError::Execute(error) => cause(error),
+        _ => error.to_string(),
+    }
 }
 
 impl From<sqlx::migrate::MigrateError> for StoreError {
@@ -86,8 +98,13 @@ impl StoreError {
     pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Unavailable(_) => true,
-            Self::Migrate(error) => matches!(error, sqlx::migrate::MigrateError::Execute(_)),
-            Self::Address { .. } | Self::Refused(_) => false,
+            Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => {
+                // Of what a database answers, only that it cannot now: not a missing right, or a table in the way.
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                let class = code.as_deref().and_then(|code| code.get(..2)).unwrap_or("08");
+                ["08", "40", "53", "55", "57"].contains(&class)
+            }
+            Self::Migrate(_) | Self::Address { .. } | Self::Refused(_) => false,
         }
     }
 }

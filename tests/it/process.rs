@@ -363,6 +363,13 @@ fn the_configuration_can_be_checked_and_printed() {
     assert!(said.starts_with("the configuration is valid\n"), "{said}");
     assert!(said.contains("unsigned requests are taken"), "{said}");
     assert!(!folder.path().join("data").exists());
+    let by_variable = program(folder.path())
+        .args(["check-config", "--sdk-app-id", APP])
+        .env("TRTC_CONFIG", "missing.toml")
+        .output()
+        .unwrap();
+    let said_by_variable = String::from_utf8(by_variable.stderr).unwrap();
+    assert!(said_by_variable.contains("`missing.toml`"), "{said_by_variable}");
     let mut file =
         std::fs::File::options().append(true).open(folder.path().join("all.toml")).unwrap();
     writeln!(file, "[ingest2]\nlane = 1").unwrap();
