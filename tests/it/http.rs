@@ -127,7 +127,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_does_not_come_or_is_too_large_ends_the_connection() {
     let changes =
-        [("TRTC_SERVER__HEADER_TIMEOUT_MS", "200"), ("TRTC_SERVER__HEADER_BYTES_MAX", "16384")];
+        [("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000"), ("TRTC_SERVER__HEADER_BYTES_MAX", "16384")];
     let (_database, server) = server(&changes).await;
     assert_eq!(raw(&server, "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, "");
     let large = format!("POST / HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(17000));
@@ -149,7 +149,7 @@ async fn the_configured_paths_replace_the_usual_ones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_outcomes_add_up_to_the_requests() {
-    let changes = [("TRTC_SERVER__BODY_TIMEOUT_MS", "200")];
+    let changes = [("TRTC_SERVER__BODY_TIMEOUT_MS", "2000")];
     let (_database, server) = server(&changes).await;
     for number in 0..20 {
         server.post_body(DESTROY_ROOM, destroy_room(number % 7)).await;

@@ -17,6 +17,8 @@ fn program(folder: &Path) -> Command {
     // Nothing of the machine's own environment reaches the program.
     let kept = std::env::vars_os().filter(|(name, _)| name == "PATH");
     command.current_dir(folder).env_clear().envs(kept).stdin(Stdio::null());
+    // The most there is, so that a busy machine does not turn a slow commit into a lost one.
+    command.env("TRTC_INGEST__ACK_DEADLINE_MS", "1900");
     command
 }
 

@@ -264,7 +264,7 @@ async fn two_servers_that_start_together_store_the_same_traffic_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_past_its_deadline_is_answered_and_counted() {
     let database = Database::postgres().await;
-    let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "300")];
+    let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1000")];
     let server = Server::start_with(settings(&database, &changes)).await;
     let mut lock = Lock::take(&database).await;
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
@@ -282,7 +282,7 @@ async fn an_event_whose_sender_went_away_is_stored_all_the_same() {
     let mut lock = Lock::take(&database).await;
     let url = format!("{}/?SdkAppid={APP}", server.url);
     let impatient =
-        server.client.post(url).body(destroy_room(1)).timeout(Duration::from_millis(200));
+        server.client.post(url).body(destroy_room(1)).timeout(Duration::from_millis(100));
     assert!(impatient.send().await.unwrap_err().is_timeout());
     let mut figures = server.figures().await;
     while figures.outcome("abandoned") == 0 {

@@ -146,6 +146,8 @@ pub(crate) fn settings(database: &Database, changes: &[(&str, &str)]) -> Setting
         ("TRTC_SDK_APP_ID", APP),
         ("TRTC_STORE__URL", database.url.as_str()),
         ("TRTC_SERVER__SHUTDOWN_TIMEOUT_MS", "2000"),
+        // The most there is, so that a busy machine does not turn a slow commit into a lost one.
+        ("TRTC_INGEST__ACK_DEADLINE_MS", "1900"),
     ]
     .into_iter()
     .chain(changes.iter().copied())
