@@ -1,6 +1,6 @@
 //! The whole server: wires the parts, runs them, and stops them in order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -58,63 +58,66 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
-    let store = tokio::select! {
-        opened = open_store(&settings, &clock) => opened?,
-        () = stop.cancelled() => return Ok(()),
-    };
     let metrics = Arc::new(Metrics::new());
-    let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics));
+    let opened = Arc::new(OnceLock::new());
+    let ops = Ops::new(opened.clone(), metrics.handle(), settings.ops.token.clone());
     let server = &settings.server;
-    let receiver = Receiver::new(apps.clone(), ingest.clone())
-        .with_clock(clock.clone())
-        .with_metrics(metrics.clone())
-        .with_rejected(settings.answer.rejected)
-        .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms));
-    let ops = Ops::new(store.clone(), metrics.handle(), settings.ops.token.clone());
     let limits = Limits {
         connections_max: server.connections_max,
         header_timeout: Duration::from_millis(server.header_timeout_ms),
         header_bytes_max: server.header_bytes_max,
         shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
     };
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        listen = %display_address(&listeners.public),
-        ops.listen = %display_address(&listeners.ops),
-        store = store::display_url(&settings.store.url),
-        apps = apps.ids().count(),
-        "ready for callbacks"
-    );
-
     let ops_stop = CancellationToken::new();
-    let public = http::serve(
-        listeners.public,
-        http::public_router(receiver, &server.callback_paths),
-        limits.clone(),
-        metrics.connections.clone(),
-        stop.clone(),
-    );
-    // Operators may look until the end, so this listener is stopped last.
+    let ops_limits =
+        Limits { connections_max: 100, shutdown_timeout: Duration::from_secs(1), ..limits.clone() };
+    // Operators may look from the start to the end, so this listener is served first and stopped last.
+    let ops_address = display_address(&listeners.ops);
     let ops = http::serve(
         listeners.ops,
         http::ops_router(ops),
-        Limits { connections_max: 100, shutdown_timeout: Duration::from_secs(1), ..limits },
+        ops_limits,
         metrics::Gauge::noop(),
         ops_stop.clone(),
     );
     let work = async {
+        let _end_of_ops = ops_stop.drop_guard();
+        let store = tokio::select! {
+            store = open_store(&settings, &clock) => store?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        // It was empty: nothing else fills it.
+        let _ = opened.set(store.clone());
+        let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics));
+        let receiver = Receiver::new(apps.clone(), ingest.clone())
+            .with_clock(clock.clone())
+            .with_metrics(metrics.clone())
+            .with_rejected(settings.answer.rejected)
+            .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms));
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %display_address(&listeners.public),
+            ops.listen = ops_address,
+            store = store::display_url(&settings.store.url),
+            apps = apps.ids().count(),
+            "ready for callbacks"
+        );
+        let router = http::public_router(receiver, &server.callback_paths);
+        let connections = metrics.connections.clone();
         tokio::select! {
-            () = public => {}
+            () = http::serve(listeners.public, router, limits, connections, stop.clone()) => {}
             () = keep_up(&store, &clock, &metrics) => {}
         }
-        info!("stopping: taking no more callbacks");
+        info!("taking no more callbacks, storing those that were taken");
         ingest.close().await;
-        ops_stop.cancel();
+        store.close().await;
+        Ok(())
     };
-    tokio::join!(work, ops);
-    store.close().await;
-    info!("stopped");
-    Ok(())
+    let (worked, ()) = tokio::join!(work, ops);
+    if worked.is_ok() {
+        info!("stopped");
+    }
+    worked
 }
 
 fn display_address(listener: &TcpListener) -> String {

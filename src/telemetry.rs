@@ -37,6 +37,14 @@ impl TryFrom<String> for LogFormat {
     }
 }
 
+/// Whether `filter` can be read: a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+}
+
 /// Starts logging to stderr, for the whole process. A second call changes nothing.
 ///
 /// # Errors
@@ -143,6 +151,10 @@ pub struct Metrics {
     pub store_timeouts: Counter,
     /// Rows the store refused.
     pub store_refused: Counter,
+    /// Events that were not stored and stand in the error log.
+    pub last_resort_written: Counter,
+    /// Events that neither the store nor the error log took.
+    pub last_resort_lost: Counter,
 }
 
 const REQUESTS: &str = "trtc_requests_total";
@@ -156,6 +168,7 @@ const QUEUE_EVENTS: &str = "trtc_queue_events";
 const QUEUE_BYTES: &str = "trtc_queue_bytes";
 const CONNECTIONS: &str = "trtc_connections";
 const STORE_ERRORS: &str = "trtc_store_errors_total";
+const LAST_RESORT: &str = "trtc_last_resort_total";
 const BUILD_INFO: &str = "trtc_build_info";
 
 impl Metrics {
@@ -176,6 +189,8 @@ impl Metrics {
             })
         };
         let error = |kind: &str| counter(&recorder, STORE_ERRORS, &[("kind", kind.to_owned())]);
+        let last_resort =
+            |result: &str| counter(&recorder, LAST_RESORT, &[("result", result.to_owned())]);
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
@@ -191,6 +206,8 @@ impl Metrics {
             store_unavailable: error("unavailable"),
             store_timeouts: error("timeout"),
             store_refused: error("refused"),
+            last_resort_written: last_resort("written"),
+            last_resort_lost: last_resort("lost"),
             recorder,
         }
     }
@@ -260,6 +277,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
         (EVENTS, "Verified events by family, and whether their body has a type here"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
+        (LAST_RESORT, "Events that were not stored in time, and whether the error log has them"),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());

@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -110,15 +111,19 @@ impl Events {
         filter.limit = self.limit;
         let store = store::open(&settings.store_options().to_read()).await?;
         let url = store::display_url(&settings.store.url);
-        let found = store.events(&filter).await.with_context(|| format!("read the store {url}"));
-        let mut found = found?;
+        // What is there before the list is read: it is not news, and the list may be too short to hold it.
+        let before =
+            if self.follow { arrived(&store, &filter, clock.now()).await? } else { Vec::new() };
+        let found = store.events(&filter).await;
+        let mut found = found.with_context(|| format!("read the store {url}"))?;
         if self.follow {
             // The latest last, where the next ones will be.
             found.reverse();
         }
         self.show(&found, true)?;
         if self.follow {
-            return self.follow(&store, filter, &found, clock).await;
+            let seen = before.iter().chain(&found).map(|event| event.id).collect();
+            return self.follow(&store, &filter, seen, clock).await;
         }
         if found.is_empty() {
             eprintln!("no event in {url} fits");
@@ -128,33 +133,23 @@ impl Events {
         Ok(())
     }
 
-    /// Looks every second for what has arrived since. Never returns, but by an error or a signal.
+    /// Looks every second for what has arrived, and shows what was not `seen`. Never returns, but by an error or a
+    /// signal.
     async fn follow(
         &self,
-        store: &std::sync::Arc<dyn Store>,
-        mut filter: EventFilter,
-        shown: &[StoredEvent],
+        store: &Arc<dyn Store>,
+        filter: &EventFilter,
+        mut seen: HashSet<Uuid>,
         clock: &Clock,
     ) -> Result<()> {
-        const WINDOW: i64 = 10 * 60 * 1000;
-        // Rows become visible a little after their `received_at`, so each look goes back further than the last.
-        const OVERLAP: i64 = 10 * 1000;
-        let begun = clock.now();
-        let mut seen: HashSet<Uuid> = shown.iter().map(|event| event.id).collect();
-        filter.limit = 1000;
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            let now = clock.now();
-            let looked = UnixMillis((now.0 - OVERLAP).max(begun.0));
-            filter.since = Some(UnixMillis(now.0 - WINDOW));
-            filter.received_since = Some(looked);
-            filter.order = Order::Oldest { after: None };
-            let found = store.events(&filter).await.context("read the store")?;
-            let new: Vec<_> =
-                found.iter().filter(|event| !seen.contains(&event.id)).cloned().collect();
-            self.show(&new, false)?;
+            let found = arrived(store, filter, clock.now()).await?;
+            let ids = found.iter().map(|event| event.id).collect();
+            let new = found.into_iter().filter(|event| !seen.contains(&event.id));
+            self.show(&new.collect::<Vec<_>>(), false)?;
             // Only what the next look can find again has to be remembered.
-            seen = found.iter().map(|event| event.id).collect();
+            seen = ids;
         }
     }
 
@@ -182,6 +177,36 @@ impl Events {
             ]);
         }
         super::print(&format!("{}\n", table.trim_fmt()))
+    }
+}
+
+/// What has arrived lately, and happened within the last ten minutes. Rows become visible some time after their
+/// `received_at`, so each look goes back much further than to the last one.
+async fn arrived(
+    store: &Arc<dyn Store>,
+    filter: &EventFilter,
+    now: UnixMillis,
+) -> Result<Vec<StoredEvent>> {
+    const HAPPENED: i64 = 10 * 60 * 1000;
+    const ARRIVED: i64 = 10 * 1000;
+    const PAGE: u32 = 1000;
+    let mut filter = EventFilter {
+        since: Some(UnixMillis(now.0 - HAPPENED)),
+        received_since: Some(UnixMillis(now.0 - ARRIVED)),
+        order: Order::Oldest { after: None },
+        limit: PAGE,
+        ..filter.clone()
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = store.events(&filter).await.context("read the store")?;
+        let last = page.last().map(|event| (event.event_time, event.id));
+        let full = page.len() >= PAGE as usize;
+        found.extend(page);
+        if !full {
+            return Ok(found);
+        }
+        filter.order = Order::Oldest { after: last };
     }
 }
 

@@ -37,6 +37,7 @@ impl Healthcheck {
         let no_certificates = std::iter::empty();
         let client = reqwest::Client::builder()
             .tls_certs_only(no_certificates)
+            .no_proxy()
             .timeout(Duration::from_secs(3))
             .build()
             .context("prepare the HTTP client")?;

@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use uuid::Uuid;
 
-use crate::callback::Delivery;
+use crate::callback::{Delivery, Query};
 
 /// Files that are read where a directory is named.
 const ENDINGS: [&str; 4] = ["json", "jsonl", "ndjson", "log"];
@@ -20,6 +22,8 @@ const OBJECT_BYTES_MAX: u64 = 100 << 20;
 pub(super) struct Found {
     pub(super) place: String,
     pub(super) delivery: Delivery,
+    /// The id of an event that a server wrote to its error log.
+    pub(super) not_stored: Option<Uuid>,
     /// How many bytes of all inputs were read until its end.
     pub(super) bytes_read: u64,
 }
@@ -111,9 +115,10 @@ impl Inputs {
         let size = file.metadata().with_context(|| format!("open `{name}`"))?.len();
         if path.extension().is_some_and(|ending| ending == "json") && size <= OBJECT_BYTES_MAX {
             let text = std::fs::read_to_string(path).with_context(|| format!("read `{name}`"))?;
-            if let Ok(delivery) = Delivery::parse(&text) {
+            if let Some((delivery, not_stored)) = recorded(&text) {
                 self.bytes_read += size;
-                return Ok(Some(Found { place: name, delivery, bytes_read: self.bytes_read }));
+                let bytes_read = self.bytes_read;
+                return Ok(Some(Found { place: name, delivery, not_stored, bytes_read }));
             }
         }
         self.open = Some(Lines { name, reader: Box::new(BufReader::new(file)), number: 0 });
@@ -137,17 +142,34 @@ impl Inputs {
             lines.number += 1;
             self.bytes_read += read as u64;
             let text = String::from_utf8_lossy(&line);
-            match Delivery::parse(&text) {
-                Ok(delivery) => {
+            match recorded(&text) {
+                Some((delivery, not_stored)) => {
                     let place = format!("{}:{}", lines.name, lines.number);
-                    return Ok(Some(Found { place, delivery, bytes_read: self.bytes_read }));
+                    let bytes_read = self.bytes_read;
+                    return Ok(Some(Found { place, delivery, not_stored, bytes_read }));
                 }
-                Err(_) if text.trim().is_empty() => {}
-                Err(_) => self.skipped += 1,
+                None if text.trim().is_empty() => {}
+                None => self.skipped += 1,
             }
         }
         Ok(None)
     }
+}
+
+/// The delivery that a text holds, for some app, and its id where it is from an error log. There, what collects the
+/// log may have put words of its own before it.
+fn recorded(text: &str) -> Option<(Delivery, Option<Uuid>)> {
+    #[derive(Deserialize)]
+    struct NotStored {
+        id: Uuid,
+    }
+    const BEGIN: &str = "{\"not_stored\":";
+    let logged = text.find(BEGIN).map(|begin| text[begin..].trim_end());
+    let json = logged.unwrap_or(text);
+    let delivery = Delivery::parse(json).ok()?;
+    Query::parse(&delivery.query).sdk_app_id.as_ref()?;
+    let not_stored = logged.and_then(|json| serde_json::from_str::<NotStored>(json).ok());
+    Some((delivery, not_stored.map(|event| event.id)))
 }
 
 #[cfg(test)]
@@ -160,22 +182,24 @@ mod tests {
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
         std::fs::create_dir(folder.path().join("sub")).unwrap();
-        write("a.json", "{\n  \"query\": \"q=1\",\n  \"body\": {\"A\": 1}\n}\n");
+        write("a.json", "{\n  \"query\": \"SdkAppid=1\",\n  \"body\": {\"A\": 1}\n}\n");
         write(
             "b.jsonl",
-            "{\"query\":\"q=2\",\"body\":{}}\n\n{\"query\":\"q=3\",\"body_text\":\"x\"}",
+            "{\"query\":\"SdkAppid=2\",\"body\":{}}\n\n{\"query\":\"SdkAppid=3\",\"body_text\":\"x\"}",
         );
         write(
             "sub/c.log",
-            "INFO ready\n{\"not_stored\":\"why\",\"query\":\"q=4\",\"body\":{}}\n{\"level\":\"info\"}\n",
+            "INFO ready\nNov 21 host trtc[7]: {\"not_stored\":\"why\",\"id\":\"01a196fb-120b-8870-bd94-eb89a3dc61ef\",\
+             \"query\":\"SdkAppid=4\",\"body\":{}}\n{\"query\":\"\",\"body\":{}}\n",
         );
         write("d.txt", "{\"query\":\"q=5\",\"body\":{}}\n");
         let mut inputs = Inputs::new(files(&[folder.path().to_owned()]).unwrap());
         let mut queries = Vec::new();
         while let Some(found) = inputs.next().unwrap() {
+            assert_eq!(found.not_stored.is_some(), found.place.contains("c.log"));
             queries.push(found.delivery.query);
         }
-        assert_eq!(queries, ["q=1", "q=2", "q=3", "q=4"]);
+        assert_eq!(queries, ["SdkAppid=1", "SdkAppid=2", "SdkAppid=3", "SdkAppid=4"]);
         assert_eq!(inputs.skipped, 2);
         assert!(files(&[folder.path().join("nothing")]).is_err());
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Clock;
@@ -87,23 +87,28 @@ struct AppArgs {
 }
 
 impl ConfigArgs {
-    fn sources(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Sources {
-        let env: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Sources {
+    fn sources(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Result<Sources> {
+        let mut env = BTreeMap::new();
+        for (name, value) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("TRTC_") {
+                // Left out, it would leave a default in force where something else was meant.
+                let value =
+                    value.into_string().map_err(|_| anyhow!("the variable {name} is not UTF-8"))?;
+                env.insert(name, value);
+            }
+        }
+        let url = store.and_then(|args| args.store.clone());
+        Ok(Sources {
             file: self.config.clone(),
             env,
-            flags: store
-                .and_then(|args| Some(("store.url", args.store.clone()?)))
-                .into_iter()
-                .collect(),
+            flags: url.map(|url| ("store.url", url)).into_iter().collect(),
             sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
-        }
+        })
     }
 
     fn load(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Result<Settings> {
-        Ok(Settings::load(&self.sources(store, apps))?)
+        Ok(Settings::load(&self.sources(store, apps)?)?)
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct TargetArgs {
     /// The callback URL
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/")]
     to: String,
-    /// Sign with this token; without it, the configured app's token is used, if there is one
+    /// Sign with this token, which others on this machine may see; better configure the app's, as for `serve`
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 }
@@ -26,6 +26,8 @@ pub(super) struct TargetArgs {
 pub(super) struct Target {
     client: reqwest::Client,
     url: String,
+    /// The URL as errors show it.
+    place: String,
     tokens: Vec<(AppId, SecretString)>,
     token: Option<SecretString>,
     clock: Clock,
@@ -37,18 +39,29 @@ impl TargetArgs {
         if !self.to.starts_with("http://") && !self.to.starts_with("https://") {
             bail!("`--to {}` is no URL\nhint: give one such as http://127.0.0.1:8080/", self.to);
         }
+        let url = reqwest::Url::parse(&self.to).with_context(|| format!("`--to {}`", self.to))?;
+        if settings.apps.is_empty() && std::env::var_os("TRTC_CALLBACK_TOKEN").is_some() {
+            bail!(
+                "TRTC_CALLBACK_TOKEN is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`"
+            );
+        }
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10))
-            .build()
-            .context("prepare the HTTP client")?;
+            .timeout(Duration::from_secs(10));
+        // A proxy is for elsewhere, and cannot reach this machine's own ports.
+        let host = url.host_str().unwrap_or("");
+        let near = host == "localhost" || host.starts_with("127.") || host == "[::1]";
+        let client = if near { client.no_proxy() } else { client };
+        let client = client.build().context("prepare the HTTP client")?;
         let tokens = settings.apps.iter().filter_map(|app| {
             let id = AppId::parse(&app.sdk_app_id)?;
             Some((id, app.callback_tokens.first()?.clone()))
         });
         Ok(Target {
             client,
+            // Without its path, which may be a secret.
+            place: url.origin().ascii_serialization(),
             url: self.to,
             tokens: tokens.collect(),
             token: self.token.map(SecretString::from),
@@ -64,11 +77,11 @@ impl Target {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}{}", self.url, self.signed(&delivery.query));
         let answer = self.client.post(url).body(body).send().await.map_err(|error| {
-            // The URL holds the signature and, maybe, a secret path.
+            // The whole URL holds the signature and, maybe, a secret path.
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
             anyhow!(
                 "post to {}: {text}\nhint: is the server running? `--to` names its callback URL",
-                self.url
+                self.place
             )
         })?;
         let status = answer.status();

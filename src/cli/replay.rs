@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -28,7 +29,8 @@ const PAGE: u32 = 500;
 /// `-` for standard input. Or, with `--stored`, reads events from the store, the earliest first.
 ///
 /// Sending an event to the server that has it changes nothing there; events without a time of their own, and those
-/// the vendor asks about beforehand, are new events each time.
+/// the vendor asks about beforehand, are new events each time. Of a log's events, those are left out that the
+/// configured store has. The server answers OK to everything: look with `events`.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log
@@ -60,14 +62,18 @@ pub(super) struct Replay {
 
 fn speed(text: &str) -> Result<f64, String> {
     let factor = text.parse::<f64>().map_err(|error| error.to_string())?;
-    if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("give a number over 0".into()) }
+    let range = 0.001..=1_000_000.0;
+    if range.contains(&factor) { Ok(factor) } else { Err("give 0.001 to 1000000".into()) }
 }
 
 impl Replay {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
         let settings = self.config.load(Some(&self.store), None)?;
         let (mut source, bytes) = if self.stored {
-            (Source::stored(&settings, self.filter.filter(clock.now())?).await?, None)
+            let mut filter = self.filter.filter(clock.now())?;
+            // Or what this very run stores again would be read again.
+            filter.received_until = Some(clock.now());
+            (Source::stored(&settings, filter).await?, None)
         } else {
             let files = files(&self.paths)?;
             let sizes = files.iter().map(|file| file.metadata().map_or(0, |data| data.len()));
@@ -77,7 +83,12 @@ impl Replay {
         let target = self.target.open(&settings, clock)?;
         let mut pace = self.speed.map(Pace::new);
         let mut posting = Posting::new(target, usize::from(self.concurrency), progress(bytes));
+        let mut known = Known::new(&settings);
         while let Some(found) = source.next().await? {
+            if known.has(&found).await {
+                posting.known += 1;
+                continue;
+            }
             if let Some(pace) = &mut pace {
                 pace.wait(&found.delivery, clock.now()).await;
             }
@@ -90,12 +101,7 @@ impl Replay {
 /// Where deliveries come from.
 enum Source {
     Files(Inputs),
-    Stored {
-        store: std::sync::Arc<dyn Store>,
-        filter: EventFilter,
-        page: VecDeque<Found>,
-        done: bool,
-    },
+    Stored { store: Arc<dyn Store>, filter: EventFilter, page: VecDeque<Found>, done: bool },
 }
 
 impl Source {
@@ -120,6 +126,7 @@ impl Source {
             page.extend(events.iter().map(|event| Found {
                 place: format!("event {}", event.id),
                 delivery: event.delivery(),
+                not_stored: None,
                 bytes_read: 0,
             }));
         }
@@ -131,6 +138,48 @@ impl Source {
             Self::Files(inputs) => inputs.skipped,
             Self::Stored { .. } => 0,
         }
+    }
+}
+
+/// Knows which events of an error log have come into the store after all: a commit may outlast its deadline.
+enum Known {
+    /// No such event was met yet, so the store need not be there.
+    Unasked(store::StoreOptions),
+    Asking(Arc<dyn Store>),
+    /// It cannot be asked.
+    Unknown,
+}
+
+impl Known {
+    fn new(settings: &Settings) -> Self {
+        Self::Unasked(settings.store_options().to_read())
+    }
+
+    async fn has(&mut self, found: &Found) -> bool {
+        let Some(id) = found.not_stored else {
+            return false;
+        };
+        if let Self::Unasked(options) = self {
+            *self = match store::open(options).await {
+                Ok(store) => Self::Asking(store),
+                Err(error) => Self::unknown(&error),
+            };
+        }
+        let Self::Asking(store) = self else {
+            return false;
+        };
+        match store.contains(id).await {
+            Ok(known) => known,
+            Err(error) => {
+                *self = Self::unknown(&error);
+                false
+            }
+        }
+    }
+
+    fn unknown(error: &store::StoreError) -> Self {
+        eprintln!("cannot ask the store which of these events it has, so all are posted: {error}");
+        Self::Unknown
     }
 }
 
@@ -171,11 +220,12 @@ struct Posting {
     bar: ProgressBar,
     posted: u64,
     failed: u64,
+    known: u64,
 }
 
 impl Posting {
     fn new(target: Target, at_once: usize, bar: ProgressBar) -> Self {
-        Self { target, at_once, running: JoinSet::new(), bar, posted: 0, failed: 0 }
+        Self { target, at_once, running: JoinSet::new(), bar, posted: 0, failed: 0, known: 0 }
     }
 
     async fn post(&mut self, found: Found) {
@@ -217,11 +267,17 @@ impl Posting {
         if skipped > 0 {
             eprintln!("skipped {skipped} lines that hold no event");
         }
+        if self.known > 0 {
+            eprintln!("skipped {} events that the store has", self.known);
+        }
         let (posted, failed) = (self.posted, self.failed);
         if failed > 0 {
             bail!("{failed} of {} events were not taken, see above", posted + failed);
         }
-        super::print(&format!("replayed {posted} events, each answered OK\n"))
+        if posted + self.known == 0 {
+            bail!("no event was found\nhint: `--help` says what is read");
+        }
+        super::print(&format!("replayed {posted} events, answered OK as everything is\n"))
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, clock: Clock) -> Result<()> {
-        let mut sources = self.config.sources(Some(&self.store), Some(&self.apps));
+        let mut sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
         for (key, value) in [("server.listen", self.listen), ("ops.listen", self.ops_listen)] {
             sources.flags.extend(value.map(|value| (key, value)));
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::BoxError;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
@@ -73,20 +74,25 @@ impl Receiver {
         self
     }
 
-    /// Reads, verifies, decodes and hands over one request.
+    /// Verifies, reads, decodes and hands over one request.
     async fn take(&self, request: Request<Body>) -> Outcome {
         let query = Query::parse(request.uri().query().unwrap_or(""));
-        let body = match self.read_body(request.into_body()).await {
-            Ok(body) => body,
-            Err(outcome) => return outcome,
-        };
         let now = self.clock.now();
         let verified = match self.apps.verify(query, now) {
             Ok(verified) => verified,
             Err(rejection) => {
                 self.rejections.warn(rejection, now);
-                return Outcome::Rejected(rejection);
+                // A stranger's body is not kept, but must be within the limits to be answered like any other.
+                let read = self.within_limits(discard(request.into_body(), self.body_bytes_max));
+                return read
+                    .await
+                    .map_or_else(|outcome| outcome, |()| Outcome::Rejected(rejection));
             }
+        };
+        let body = Limited::new(request.into_body(), self.body_bytes_max).collect();
+        let body = match self.within_limits(body).await {
+            Ok(body) => body.to_bytes(),
+            Err(outcome) => return outcome,
         };
         let event = Event::decode(&verified, &body, now);
         self.metrics.event(&event);
@@ -98,11 +104,13 @@ impl Receiver {
         }
     }
 
-    /// The body, whatever its `Content-Type`: the vendor documents none.
-    async fn read_body(&self, body: Body) -> Result<axum::body::Bytes, Outcome> {
-        let collected = Limited::new(body, self.body_bytes_max).collect();
-        match tokio::time::timeout(self.body_timeout, collected).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
+    /// What reading a body gives, unless it was too large, too slow or broke off.
+    async fn within_limits<T>(
+        &self,
+        read: impl Future<Output = Result<T, BoxError>>,
+    ) -> Result<T, Outcome> {
+        match tokio::time::timeout(self.body_timeout, read).await {
+            Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Outcome::BodyTooLarge),
             Ok(Err(_)) => Err(Outcome::BodyBroken),
             Err(_) => Err(Outcome::BodyTooSlow),
@@ -136,6 +144,15 @@ impl Receiver {
             | Outcome::Abandoned => json(StatusCode::OK, answer::OK),
         }
     }
+}
+
+/// Reads a body to its end and keeps nothing of it.
+async fn discard(body: Body, bytes_max: usize) -> Result<(), BoxError> {
+    let mut body = Limited::new(body, bytes_max);
+    while let Some(frame) = body.frame().await {
+        frame?;
+    }
+    Ok(())
 }
 
 /// `POST` on a callback path.

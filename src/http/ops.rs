@@ -1,6 +1,6 @@
 //! The operations listener: is it alive, is it ready, what are its figures?
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -17,7 +17,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the operations listener works with.
 pub(crate) struct Ops {
-    store: Arc<dyn Store>,
+    /// Empty until the server has opened it.
+    store: Arc<OnceLock<Arc<dyn Store>>>,
     metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.
     token: SecretString,
@@ -25,7 +26,7 @@ pub(crate) struct Ops {
 
 impl Ops {
     pub(crate) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<OnceLock<Arc<dyn Store>>>,
         metrics: PrometheusHandle,
         token: SecretString,
     ) -> Self {
@@ -48,7 +49,10 @@ pub(super) async fn livez() -> &'static str {
 
 /// The store answers. Open to all who reach the listener: it says nothing else.
 pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
-    match tokio::time::timeout(PING_TIMEOUT, ops.store.ping()).await {
+    let Some(store) = ops.store.get() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "store: not open yet\n");
+    };
+    match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n"),
         Ok(Err(error)) => {
             tracing::debug!(%error, "not ready");

@@ -1,19 +1,21 @@
 //! Says in the log that requests are rejected, without letting a stranger fill it.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use tracing::warn;
 
-use crate::callback::Rejection;
+use crate::callback::{AppId, Rejection};
 use crate::clock::UnixMillis;
 
 /// How long a reason is silent after it was named.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// When each reason was last named, and how often it was met since.
+/// When each reason was last named for each app, and how often it was met since. Strangers choose the app of
+/// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
 #[derive(Debug, Default)]
-pub(super) struct Rejections([Mutex<Seen>; Rejection::REASONS.len()]);
+pub(super) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), Seen>>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
@@ -22,7 +24,7 @@ struct Seen {
 }
 
 impl Rejections {
-    /// Names the reason and the app, at most once a minute for each reason.
+    /// Names the reason and the app, at most once a minute for each of both.
     pub(super) fn warn(&self, rejection: Rejection, now: UnixMillis) {
         let Some(more) = self.due(rejection, now) else {
             return;
@@ -48,9 +50,13 @@ impl Rejections {
 
     /// How many were met since the last warning, when it is time for another.
     fn due(&self, rejection: Rejection, now: UnixMillis) -> Option<u64> {
+        let app = match rejection {
+            Rejection::AppForeign(_) => None,
+            _ => rejection.app(),
+        };
         // A poisoned lock only means that another warning panicked; the counts are as good as before.
-        let slot = &self.0[rejection.index()];
-        let mut seen = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seen = all.entry((rejection.reason(), app)).or_default();
         let silent = seen.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
         if silent {
             seen.unnamed += 1;
@@ -75,6 +81,11 @@ mod tests {
         assert_eq!(rejections.due(Rejection::AppMalformed, at(1)), Some(0));
         assert_eq!(rejections.due(Rejection::AppMissing, at(59)), None);
         assert_eq!(rejections.due(Rejection::AppMissing, at(60)), Some(2));
+        let [one, two] = ["1", "2"].map(|id| AppId::parse(id).unwrap());
+        assert_eq!(rejections.due(Rejection::SignMissing(one), at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::SignMissing(two), at(1)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppForeign(one), at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppForeign(two), at(1)), None);
         // A clock set back must not silence it for longer.
         assert_eq!(rejections.due(Rejection::AppMissing, at(-3600)), Some(0));
     }

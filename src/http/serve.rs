@@ -48,24 +48,42 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
     while let Some((stream, place)) = accept(&listener, &places, &stop).await {
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection);
-        let open = open.clone();
+        let (counted, cut) = (Counted::new(&open), cut.clone());
         connections.spawn(async move {
-            open.increment(1);
-            if let Err(error) = connection.await {
-                // A client's fault: a broken head, a slow one, a connection cut.
-                debug!(%error, "connection ended");
+            tokio::select! {
+                // An error is the client's fault: a broken head, a slow one, a connection cut.
+                ended = connection => if let Err(error) = ended { debug!(%error, "connection ended") },
+                () = cut.cancelled() => {}
             }
-            open.decrement(1);
-            drop(place);
+            drop((counted, place));
         });
     }
     drop(listener);
     connections.close();
     if timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
         warn!(connections = connections.len(), "requests did not finish in time, cutting them off");
+    }
+    cut.cancel();
+    connections.wait().await;
+}
+
+/// An open connection, counted until it is dropped, however that comes about.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(open: &Gauge) -> Self {
+        open.increment(1);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.decrement(1);
     }
 }
 

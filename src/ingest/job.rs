@@ -1,41 +1,34 @@
 //! An event on its way to the store, and who waits for it.
 
-use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::Outcome;
-use crate::callback::{Delivery, Event};
+use super::last_resort::LastResort;
+use crate::callback::{Body, Event};
 use crate::telemetry::Metrics;
 
 /// What a job takes in memory beside its body, in bytes, roughly.
 const JOB_BYTES: usize = 1024;
 
-/// One event until its waiter has an answer. Whoever holds it finishes it; dropped unfinished it gives itself up, so
-/// that no path loses an event.
+/// One event, shared by the lane that stores it and the waiter that must have its answer in time. Whichever ends it
+/// first decides: it is ended once.
 pub(super) struct Job {
-    pub(super) event: Box<Event>,
+    pub(super) event: Event,
     /// When the waiter must have its answer.
     pub(super) deadline: Instant,
-    /// Room for it in memory, given back when it ends.
-    pub(super) room: Option<OwnedSemaphorePermit>,
-    /// `None` once it is answered.
-    answer: Option<oneshot::Sender<Outcome>>,
+    ended: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
 impl Job {
-    pub(super) fn new(
-        event: Event,
-        deadline: Instant,
-        answer: oneshot::Sender<Outcome>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let job =
-            Self { event: Box::new(event), deadline, room: None, answer: Some(answer), metrics };
+    pub(super) fn new(mut event: Event, deadline: Instant, metrics: Arc<Metrics>) -> Self {
+        // No store reads it, and a small body can make a large one.
+        event.body = Body::Untyped;
+        let job = Self { event, deadline, ended: AtomicBool::new(false), metrics };
         job.metrics.queue_events.increment(1);
         job.metrics.queue_bytes.increment(job.bytes());
         job
@@ -47,34 +40,14 @@ impl Job {
         u32::try_from(bytes).unwrap_or(u32::MAX)
     }
 
-    /// Answers the waiter. It may be gone; the event is where it belongs all the same.
-    pub(super) fn finish(mut self, outcome: Outcome) {
-        if let Some(answer) = self.answer.take() {
-            let _ = answer.send(outcome);
-        }
+    /// Whether nobody has ended it yet.
+    pub(super) fn is_open(&self) -> bool {
+        !self.ended.load(Ordering::Acquire)
     }
 
-    /// The last resort: writes the whole event to the error log, as one line of JSON that `replay` reads.
-    pub(super) fn give_up(mut self, reason: &str) {
-        self.give_up_once(reason);
-    }
-
-    fn give_up_once(&mut self, reason: &str) {
-        let Some(answer) = self.answer.take() else {
-            return;
-        };
-        let line = LastResort {
-            not_stored: reason,
-            id: self.event.id.to_string(),
-            received_at: self.event.received_at.to_string(),
-            delivery: Delivery::of_event(&self.event),
-        };
-        let mut text = serde_json::to_string(&line).expect("it holds strings and JSON");
-        text.push('\n');
-        // Not through the log: no level or format may keep this line from being written, and read again.
-        // Where even stderr is gone there is nobody left to tell.
-        let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        let _ = answer.send(Outcome::NotStored);
+    /// Ends it; whether it was the caller who did.
+    pub(super) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
     }
 }
 
@@ -82,16 +55,59 @@ impl Drop for Job {
     fn drop(&mut self) {
         self.metrics.queue_events.decrement(1);
         self.metrics.queue_bytes.decrement(self.bytes());
-        self.give_up_once("the server ended before it was stored");
     }
 }
 
-#[derive(Serialize)]
-struct LastResort<'a> {
-    /// Why.
-    not_stored: &'a str,
-    id: String,
-    received_at: String,
-    #[serde(flatten)]
-    delivery: Delivery,
+/// A lane's side of a job. Whoever holds it ends the job; dropped, it gives the job up, so that no path loses an event.
+pub(super) struct Ticket {
+    pub(super) job: Arc<Job>,
+    /// Room for it in memory, given back when the lane is done with it.
+    pub(super) room: Option<OwnedSemaphorePermit>,
+    /// `None` once it is used.
+    answer: Option<oneshot::Sender<Outcome>>,
+    last_resort: Arc<LastResort>,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        job: Arc<Job>,
+        answer: oneshot::Sender<Outcome>,
+        last_resort: Arc<LastResort>,
+    ) -> Self {
+        Self { job, room: None, answer: Some(answer), last_resort }
+    }
+
+    /// Answers the waiter, unless it has given up: then the event is in the error log too, under the same id.
+    pub(super) fn finish(mut self, outcome: Outcome) {
+        if self.job.end() {
+            self.answer(outcome);
+        }
+    }
+
+    /// Writes the event to the error log, unless the waiter did.
+    pub(super) async fn give_up(mut self, reason: &str) {
+        if self.job.end() {
+            self.last_resort.write(&self.job.event, reason).await;
+            self.answer(Outcome::NotStored);
+        }
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        if let Some(answer) = self.answer.take() {
+            // The waiter may have gone with its client.
+            let _ = answer.send(outcome);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.job.end() {
+            drop(
+                self.last_resort
+                    .hand_over(&self.job.event, "the server ended before it was stored"),
+            );
+            self.answer(Outcome::NotStored);
+        }
+    }
 }

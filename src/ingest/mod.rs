@@ -20,9 +20,11 @@ use crate::telemetry::Metrics;
 
 mod job;
 mod lane;
+mod last_resort;
 
-use job::Job;
+use job::{Job, Ticket};
 use lane::Lane;
+use last_resort::LastResort;
 
 /// What takes verified, decoded events: the server's own [`Ingest`], or yours where you mount the callback router in
 /// another app.
@@ -50,13 +52,15 @@ pub enum Outcome {
 
 /// The queue and its lanes.
 pub struct Ingest {
-    queue: mpsc::Sender<Job>,
+    queue: mpsc::Sender<Ticket>,
     /// Bounds what all jobs together take in memory, in bytes.
     room: Arc<Semaphore>,
+    room_bytes: u32,
     /// The lanes, and the jobs that wait for a place in the queue.
     tasks: TaskTracker,
     stop: CancellationToken,
     ack_deadline: Duration,
+    last_resort: Arc<LastResort>,
     metrics: Arc<Metrics>,
 }
 
@@ -73,23 +77,28 @@ impl Ingest {
         let jobs = Arc::new(Mutex::new(jobs));
         let tasks = TaskTracker::new();
         let stop = CancellationToken::new();
+        let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
         for _ in 0..settings.lanes {
             let lane = Lane {
                 jobs: jobs.clone(),
                 stop: stop.clone(),
                 rows_max: settings.batch_rows_max,
+                attempt_timeout: ack_deadline / 2,
                 store: store.clone(),
                 clock: clock.clone(),
                 metrics: metrics.clone(),
             };
             tasks.spawn(lane.run());
         }
+        let room_bytes = u32::try_from(settings.queue_bytes_max).unwrap_or(u32::MAX);
         Self {
             queue,
-            room: Arc::new(Semaphore::new(settings.queue_bytes_max.min(Semaphore::MAX_PERMITS))),
+            room: Arc::new(Semaphore::new(usize::try_from(room_bytes).unwrap_or(usize::MAX))),
+            room_bytes,
             tasks,
             stop,
-            ack_deadline: Duration::from_millis(settings.ack_deadline_ms),
+            ack_deadline,
+            last_resort: Arc::new(LastResort::start(metrics)),
             metrics: metrics.clone(),
         }
     }
@@ -99,49 +108,69 @@ impl Ingest {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
+        self.last_resort.close().await;
     }
 
     /// Puts a job into the queue, or gives it back where there is no place or no room.
-    fn try_queue(&self, mut job: Job) -> Result<(), Job> {
-        let Ok(room) = self.room.clone().try_acquire_many_owned(job.bytes()) else {
-            return Err(job);
-        };
-        job.room = Some(room);
-        self.queue.try_send(job).map_err(mpsc::error::TrySendError::into_inner)
+    fn try_queue(&self, mut ticket: Ticket) -> Result<(), Box<Ticket>> {
+        match self.room.clone().try_acquire_many_owned(self.share(&ticket.job)) {
+            Ok(room) => ticket.room = Some(room),
+            Err(_) => return Err(Box::new(ticket)),
+        }
+        self.queue.try_send(ticket).map_err(|error| Box::new(error.into_inner()))
+    }
+
+    /// How much room a job takes: all there is for one that is larger.
+    fn share(&self, job: &Job) -> u32 {
+        job.bytes().min(self.room_bytes)
     }
 }
 
 #[async_trait]
 impl Sink for Ingest {
     async fn submit(&self, event: Event) -> Outcome {
-        let (answer, outcome) = oneshot::channel();
+        let (answer, mut outcome) = oneshot::channel();
         let deadline = Instant::now() + self.ack_deadline;
-        let job = Job::new(event, deadline, answer, self.metrics.clone());
-        if let Err(job) = self.try_queue(job) {
+        let job = Arc::new(Job::new(event, deadline, self.metrics.clone()));
+        let ticket = Ticket::new(job.clone(), answer, self.last_resort.clone());
+        if let Err(ticket) = self.try_queue(ticket) {
+            let (room, share) = (self.room.clone(), self.share(&job));
             // As a task of its own, because this future ends when the client goes away, and the event must not.
-            self.tasks.spawn(wait_in_line(job, self.room.clone(), self.queue.clone()));
+            self.tasks.spawn(wait_in_line(*ticket, room, share, self.queue.clone()));
         }
-        // Every job answers, at the latest when it is dropped.
+        if let Ok(answer) = timeout_at(deadline, &mut outcome).await {
+            return answer.unwrap_or(Outcome::NotStored);
+        }
+        if job.end() {
+            // A statement may be on its way that stores it yet: then it stands in both places, under the same id.
+            self.last_resort.write(&job.event, "not stored before the deadline").await;
+            return Outcome::NotStored;
+        }
+        // The lane ended it in this moment, and its answer comes at once.
         outcome.await.unwrap_or(Outcome::NotStored)
     }
 }
 
 /// Waits until the job's deadline for room and for a place in the queue.
-async fn wait_in_line(mut job: Job, room: Arc<Semaphore>, queue: mpsc::Sender<Job>) {
-    let bytes = job.bytes();
-    let placed = timeout_at(job.deadline, async {
-        let room = match job.room.take() {
+async fn wait_in_line(
+    mut ticket: Ticket,
+    room: Arc<Semaphore>,
+    share: u32,
+    queue: mpsc::Sender<Ticket>,
+) {
+    let placed = timeout_at(ticket.job.deadline, async {
+        let room = match ticket.room.take() {
             Some(room) => room,
-            None => room.acquire_many_owned(bytes).await.ok()?,
+            None => room.acquire_many_owned(share).await.ok()?,
         };
         Some((room, queue.reserve_owned().await.ok()?))
     });
     match placed.await {
         Ok(Some((room, place))) => {
-            job.room = Some(room);
-            place.send(job);
+            ticket.room = Some(room);
+            place.send(ticket);
         }
-        Ok(None) => job.give_up("the server is stopping"),
-        Err(_) => job.give_up("the queue was full until the deadline"),
+        Ok(None) => ticket.give_up("the server is stopping").await,
+        Err(_) => ticket.give_up("the queue was full until the deadline").await,
     }
 }

@@ -65,9 +65,7 @@ impl Environment {
     fn read(env: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let mut read = Self::default();
         for (variable, value) in env {
-            // Kubernetes sets TRTC_CALLBACKS_SERVICE_HOST and the like beside a service of this program's name.
-            let Some(name) =
-                variable.strip_prefix("TRTC_").filter(|_| !variable.starts_with("TRTC_CALLBACKS_"))
+            let Some(name) = variable.strip_prefix("TRTC_").filter(|name| !is_kubernetes(name))
             else {
                 continue;
             };
@@ -130,6 +128,13 @@ impl Environment {
         }
         Ok(())
     }
+}
+
+/// Whether Kubernetes set the variable, beside a service whose name begins with `trtc-`: it sets `…_SERVICE_HOST`,
+/// `…_SERVICE_PORT`, `…_PORT` and `…_PORT_5432_TCP_ADDR`. Ours have two underscores between section and key.
+fn is_kubernetes(name: &str) -> bool {
+    let of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
+    !name.contains("__") && (of_service || name.ends_with("_PORT") || name.contains("_PORT_"))
 }
 
 fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
@@ -230,11 +235,11 @@ mod tests {
         let settings = Settings::load(&env(&[
             ("TRTC_SDK_APP_ID", "1"),
             ("TRTC_CALLBACK_TOKEN_FILE", path),
-            ("TRTC_STORE__URL_FILE", path),
+            ("TRTC_OPS__TOKEN_FILE", path),
         ]))
         .unwrap();
         assert_eq!(settings.apps[0].callback_tokens[0].expose_secret(), "s3cret");
-        assert_eq!(settings.store.url.expose_secret(), "s3cret");
+        assert_eq!(settings.ops.token.expose_secret(), "s3cret");
         assert!(!format!("{settings:?}").contains("s3cret"));
         let message = error(&env(&[("TRTC_SECRET_KEY_FILE", "/nowhere/key")]));
         assert!(message.contains("TRTC_SECRET_KEY_FILE"), "{message}");
@@ -242,7 +247,13 @@ mod tests {
 
     #[test]
     fn the_variables_of_a_kubernetes_service_are_not_ours() {
-        let sources = env(&[("TRTC_CALLBACKS_SERVICE_HOST", "10.0.0.1"), ("PATH", "/bin")]);
+        let sources = env(&[
+            ("TRTC_CALLBACKS_SERVICE_HOST", "10.0.0.1"),
+            ("TRTC_DB_SERVICE_PORT", "5432"),
+            ("TRTC_DB_PORT", "tcp://10.0.0.1:5432"),
+            ("TRTC_DB_PORT_5432_TCP_ADDR", "10.0.0.1"),
+            ("PATH", "/bin"),
+        ]);
         assert!(Settings::load(&sources).is_ok());
     }
 }

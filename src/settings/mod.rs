@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use crate::callback::answer::Rejected;
 use crate::callback::{AppId, Apps};
-use crate::store::StoreOptions;
-use crate::telemetry::LogFormat;
+use crate::store::{self, StoreError, StoreOptions};
+use crate::telemetry::{self, LogFormat};
 
 mod layers;
 
@@ -122,30 +122,37 @@ pub struct AppSettings {
 #[derive(Debug, PartialEq, Eq)]
 pub struct SettingsError {
     problem: String,
-    hint: Option<String>,
+    hint: String,
 }
 
 impl SettingsError {
     fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { problem: problem.into(), hint: Some(hint.into()) }
+        Self { problem: problem.into(), hint: hint.into() }
     }
 }
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\nhint: {hint}"),
-            None => Ok(()),
-        }
+        write!(f, "{}\nhint: {}", self.problem, self.hint)
     }
 }
 
 impl std::error::Error for SettingsError {}
 
+/// Keeps what a file holds out of the text: it may be a secret in the wrong place.
 impl From<config::ConfigError> for SettingsError {
     fn from(error: config::ConfigError) -> Self {
-        Self { problem: error.to_string(), hint: None }
+        let text = error.to_string();
+        // "invalid type: string "abc", expected an integer for key `server.port` in my.toml"
+        let problem = match text.split_once(", expected ") {
+            Some((_, expected)) => format!("expected {expected}"),
+            // A parser's message shows the line it stumbled over, between its first line and its last.
+            None => match (text.lines().next(), text.trim_end().lines().last()) {
+                (Some(first), Some(last)) if first != last => format!("{first}: {last}"),
+                _ => text,
+            },
+        };
+        Self::new(problem, "`trtc-callbacks default-config` explains every key")
     }
 }
 
@@ -191,6 +198,14 @@ impl Settings {
             let hint = "set `ops.token` (TRTC_OPS__TOKEN), or listen on 127.0.0.1";
             return Err(SettingsError::new(problem, hint));
         }
+        store::check_url(&self.store.url).map_err(|error| match error {
+            StoreError::Address { problem, hint } => SettingsError::new(problem, hint),
+            error => SettingsError::new(error.to_string(), "set `store.url`"),
+        })?;
+        telemetry::check_filter(&self.log.filter).map_err(|reason| {
+            let problem = format!("key `log.filter`: {reason}");
+            SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
+        })?;
         self.apps().map(|_| ())
     }
 
@@ -273,7 +288,8 @@ impl Settings {
             url: self.store.url.clone(),
             writers: self.ingest.lanes,
             readers: self.store.readers_max,
-            timeout: Duration::from_millis(self.ingest.ack_deadline_ms),
+            // As long as a lane waits for one attempt.
+            timeout: Duration::from_millis(self.ingest.ack_deadline_ms / 2),
             partitions_ahead: self.store.partitions_ahead,
             create: true,
         }
@@ -330,6 +346,8 @@ mod tests {
         assert!(message.contains("hint: set `ops.token`"), "{message}");
         let open = env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", "t")]);
         assert!(Settings::load(&open).is_ok());
+        assert!(error(&env(&[("TRTC_STORE__URL", "mysql://x")])).contains("`store.url`"));
+        assert!(error(&env(&[("TRTC_LOG__FILTER", "=,=x")])).contains("`log.filter`"));
         let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\ncallback_tokens = [\"\"]");
         assert!(error(&sources).contains("a token is empty"));
         let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 1");
@@ -338,6 +356,16 @@ mod tests {
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
         assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_repeated() {
+        for text in ["callback_tokens = \"s3cret\"", "callback_tokens = [s3cret]", "s3cret"] {
+            let (_file, sources) = file(&format!("[[apps]]\nsdk_app_id = 1\n{text}"));
+            let message = error(&sources);
+            assert!(!message.contains("s3cret"), "{message}");
+            assert!(message.contains("\nhint: "), "{message}");
+        }
     }
 
     #[test]

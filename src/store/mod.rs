@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use uuid::Uuid;
 
 use crate::callback::{AppId, Event};
@@ -38,6 +40,9 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// The stored events that `filter` lets through.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Whether the event with this id is stored.
+    async fn contains(&self, id: Uuid) -> Result<bool, StoreError>;
 
     /// Finishes what is under way and closes every connection.
     async fn close(&self);
@@ -128,6 +133,8 @@ pub struct EventFilter {
     pub until: Option<UnixMillis>,
     /// That arrived at this time or later.
     pub received_since: Option<UnixMillis>,
+    /// That arrived before this time.
+    pub received_until: Option<UnixMillis>,
     /// Which end to begin at.
     pub order: Order,
     /// At most so many.
@@ -172,31 +179,74 @@ impl StoreOptions {
     }
 }
 
+/// What a store's URL names.
+enum Place {
+    Postgres(PgConnectOptions),
+    Sqlite(SqliteConnectOptions),
+}
+
+impl Place {
+    /// Reads a URL, and keeps what it holds out of the errors.
+    fn parse(url: &SecretString) -> Result<Self, StoreError> {
+        let url = url.expose_secret();
+        let wrong = |problem: &str, hint: &str| StoreError::Address {
+            problem: format!("key `store.url`: {problem}"),
+            hint: hint.to_owned(),
+        };
+        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+        if url.starts_with("sqlite:") && in_memory {
+            let problem = "it names a database in memory, which forgets every event";
+            return Err(wrong(problem, "give `sqlite://path/to/file.db`"));
+        }
+        match url.split_once("://").map(|(scheme, _)| scheme) {
+            Some("postgres" | "postgresql") => url.parse().map(Self::Postgres).map_err(|_| {
+                wrong(
+                    "it is no URL of a PostgreSQL",
+                    "give `postgres://user:password@host:5432/database`, other characters than letters and digits \
+                     percent-encoded",
+                )
+            }),
+            Some("sqlite") if url.len() > "sqlite://".len() => url
+                .parse()
+                .map(Self::Sqlite)
+                .map_err(|_| wrong("it is no URL of a SQLite file", "give `sqlite://path/to/file.db`")),
+            _ => Err(wrong(
+                "it names no kind of store",
+                "give `postgres://user:password@host/database` or `sqlite://path/to/file.db`",
+            )),
+        }
+    }
+}
+
 /// Opens the store that the URL names. It need not answer yet, unless it is a file.
 ///
 /// # Errors
 /// When the URL is of no known kind or broken, or the file cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
-    let url = options.url.expose_secret();
-    match url.split_once(':').map_or("", |(scheme, _)| scheme) {
-        "postgres" | "postgresql" => Ok(Arc::new(postgres::Postgres::open(options)?)),
-        "sqlite" => Ok(Arc::new(sqlite::Sqlite::open(options).await?)),
-        scheme => Err(StoreError::Address {
-            problem: format!("`store.url` begins with `{scheme}:`, which is no kind of store"),
-            hint: "give `postgres://user:password@host/database` or `sqlite://path/to/file.db`"
-                .into(),
-        }),
+    match Place::parse(&options.url)? {
+        Place::Postgres(address) => Ok(Arc::new(postgres::Postgres::open(address, options))),
+        Place::Sqlite(address) => Ok(Arc::new(sqlite::Sqlite::open(address, options).await?)),
     }
 }
 
-/// The URL without its password and parameters, for people to read.
+/// Whether the URL names a store, without opening it.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
+    Place::parse(url).map(|_| ())
+}
+
+/// Where the store is, without user, password and parameters, for people to read.
 #[must_use]
 pub fn display_url(url: &SecretString) -> String {
-    let url = url.expose_secret();
-    let bare = url.split_once('?').map_or(url, |(bare, _)| bare);
-    match (bare.split_once("://"), bare.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://…@{place}"),
-        _ => bare.to_owned(),
+    match Place::parse(url) {
+        Ok(Place::Postgres(address)) => {
+            let database = address.get_database().unwrap_or("");
+            format!("postgres://{}:{}/{database}", address.get_host(), address.get_port())
+        }
+        Ok(Place::Sqlite(address)) => format!("sqlite://{}", address.get_filename().display()),
+        Err(_) => "(no URL of a store)".to_owned(),
     }
 }
 
@@ -207,8 +257,23 @@ mod tests {
     #[test]
     fn a_url_is_shown_without_its_secrets() {
         let shown = |url: &str| display_url(&url.into());
-        assert_eq!(shown("postgres://u:p@ss@db:5432/x?password=p"), "postgres://…@db:5432/x");
-        assert_eq!(shown("postgres://db/x"), "postgres://db/x");
+        assert_eq!(shown("postgres://u:s3cret@db:5432/x?password=s3cret"), "postgres://db:5432/x");
         assert_eq!(shown("sqlite://data/x.db"), "sqlite://data/x.db");
+        for url in
+            ["postgres:u:s3cret@h/db", "postgresql//u:s3cret@h/db", "postgres://u:s3?cret@h/d"]
+        {
+            let said = check_url(&url.into()).err().map(|error| error.to_string());
+            for text in [shown(url), said.unwrap_or_default()] {
+                assert!(!text.contains("s3"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_url_that_names_no_store_says_what_to_give() {
+        for url in ["mysql://x", "sqlite::memory:", "sqlite://?mode=memory", "sqlite://", "x", ""] {
+            let said = check_url(&url.into()).unwrap_err().to_string();
+            assert!(said.contains("`store.url`") && said.contains("\nhint: give `"), "{said}");
+        }
     }
 }

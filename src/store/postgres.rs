@@ -1,19 +1,17 @@
 //! Events in PostgreSQL 14 or newer, partitioned by month.
 
 use std::collections::HashSet;
-use std::str::FromStr;
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 use super::rows::{self, Dialect, Row};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
-use crate::callback::Event;
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
+use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 
 /// The oldest server this was built for, as `server_version_num`.
@@ -27,17 +25,14 @@ pub(super) struct Postgres {
     writers: PgPool,
     readers: PgPool,
     partitions_ahead: u32,
+    /// How long making a partition may wait for a lock, since others wait behind it. In ms.
+    lock_timeout_ms: u128,
 }
 
 impl Postgres {
     /// Prepares the connections; none is made yet.
-    pub(super) fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let address = PgConnectOptions::from_str(options.url.expose_secret())
-            .map_err(|error| StoreError::Address {
-                problem: format!("`store.url` cannot be read: {error}"),
-                hint: "give `postgres://user:password@host:5432/database`".into(),
-            })?
-            .application_name("trtc-callbacks");
+    pub(super) fn open(address: PgConnectOptions, options: &StoreOptions) -> Self {
+        let address = address.application_name("trtc-callbacks");
         let millis = options.timeout.as_millis().to_string();
         // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
         // connection long after its events went elsewhere.
@@ -45,12 +40,15 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // One connection more than lanes write, for what is put aside and for making partitions.
-        Ok(Self {
-            writers: pool(options.writers + 1).connect_lazy_with(writer),
+        // One connection more than lanes write, for what is put aside and for making partitions. No ping before each
+        // use, which would be a round trip more: a lane tries again.
+        let writers = pool(options.writers + 1).test_before_acquire(false);
+        Self {
+            writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(address),
             partitions_ahead: options.partitions_ahead,
-        })
+            lock_timeout_ms: options.timeout.as_millis() / 4,
+        }
     }
 
     /// Refuses a server that cannot keep every event.
@@ -80,22 +78,34 @@ impl Postgres {
 }
 
 impl Postgres {
-    /// Makes one partition by `create`, a statement of fixed text and dates. Replicas do so one after the other.
-    async fn make_partition(&self, create: String) -> Result<(), sqlx::Error> {
+    /// Makes one partition. Replicas do so one after the other.
+    ///
+    /// It is made as a table of its own and then attached: `create table … partition of` would keep every reader and
+    /// writer of `events` waiting.
+    async fn make_partition(&self, name: &str, bounds: &str) -> Result<(), sqlx::Error> {
         let mut transaction = self.writers.begin().await?;
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(PARTITIONS_LOCK)
             .execute(&mut *transaction)
             .await?;
-        for setting in [
-            // The bounds have no zone; they are read in the session's.
-            "set local time zone 'UTC'",
-            // The statement waits for every reader of the table, and every writer would wait behind it.
-            "set local lock_timeout = '200ms'",
-        ] {
-            sqlx::query(setting).execute(&mut *transaction).await?;
+        let made: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await?;
+        if made {
+            // By another replica, while we waited for the lock.
+            return transaction.commit().await;
         }
-        sqlx::query(sqlx::AssertSqlSafe(create)).execute(&mut *transaction).await?;
+        for statement in [
+            // The bounds have no zone; they are read in the session's.
+            "set local time zone 'UTC'".to_owned(),
+            format!("set local lock_timeout = '{}ms'", self.lock_timeout_ms),
+            format!("create table {name} (like events including all)"),
+            format!("alter table events attach partition {name} for values {bounds}"),
+        ] {
+            // Made of fixed texts, numbers and dates only.
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await?;
+        }
         transaction.commit().await
     }
 }
@@ -111,10 +121,10 @@ impl Store for Postgres {
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {
         // From the month before, for events that come late around its end, to some months ahead.
-        let missing: Vec<(String,)> = sqlx::query_as(
-            "select format(
-                 'create table if not exists %I partition of events for values from (%L) to (%L)',
-                 'events_' || to_char(month, 'YYYY_MM'), month, month + interval '1 month')
+        let missing: Vec<(String, String)> = sqlx::query_as(
+            "select
+                 'events_' || to_char(month, 'YYYY_MM'),
+                 format('from (%L) to (%L)', month, month + interval '1 month')
              from generate_series(
                  date_trunc('month', to_timestamp($1) at time zone 'UTC') - interval '1 month',
                  date_trunc('month', to_timestamp($1) at time zone 'UTC') + $2 * interval '1 month',
@@ -127,22 +137,35 @@ impl Store for Postgres {
         .await
         .map_err(classify)?;
         let mut done = Ok(());
-        for (create,) in missing {
+        for (name, bounds) in missing {
             // One that cannot be made must not keep the others from it.
-            done = done.and(self.make_partition(create).await.map_err(classify));
+            done = done.and(self.make_partition(&name, &bounds).await.map_err(classify));
         }
         done
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1").execute(&self.readers).await.map_err(classify)?;
+        // The table is there, and this is no standby, which only reads.
+        let standby: bool = sqlx::query_scalar(
+            "select pg_is_in_recovery() from (select count(*) from (select from events limit 1) as event) as counted",
+        )
+        .fetch_one(&self.readers)
+        .await
+        .map_err(classify)?;
+        if standby {
+            let reason = "the database is a standby and takes no events".to_owned();
+            return Err(StoreError::Unavailable(sqlx::Error::Protocol(reason)));
+        }
         Ok(())
     }
 
     async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
         let mut lease = Lease(Some(self.writers.acquire().await.map_err(classify)?));
-        let mut new = insert(lease.connection(), events).await.map_err(classify)?;
-        lease.release();
+        let inserted = insert(lease.connection(), events).await;
+        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
+            lease.release();
+        }
+        let mut new = inserted.map_err(classify)?;
         let outcome = |event: &&Event| {
             if new.remove(&event.id) { Inserted::New } else { Inserted::Duplicate }
         };
@@ -170,6 +193,19 @@ impl Store for Postgres {
         let rows: Vec<Row> =
             query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
         rows.into_iter().map(StoredEvent::try_from).collect()
+    }
+
+    async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "select exists (
+                 select from events
+                 where event_time = timestamptz 'epoch' + $1 * interval '1 millisecond' and id = $2)",
+        )
+        .bind(identity::time_of(id).0)
+        .bind(id)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(classify)
     }
 
     async fn close(&self) {

@@ -181,6 +181,7 @@ where
         (" and event_time >= ", filter.since),
         (" and event_time < ", filter.until),
         (" and received_at >= ", filter.received_since),
+        (" and received_at < ", filter.received_until),
     ] {
         if let Some(time) = wanted {
             sql.push(column).push(before).push_bind(time.0).push(behind);

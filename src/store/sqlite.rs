@@ -1,20 +1,21 @@
 //! Events in an embedded SQLite file.
 
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::str::FromStr;
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{Sqlite as Db, Transaction};
+use uuid::Uuid;
 
 use super::rows::{self, Dialect, Row};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
-use crate::callback::Event;
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
+use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 
 /// A SQLite file: one connection writes, others read beside it.
@@ -26,21 +27,13 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     /// Opens the file, and makes it and its directory where they are missing.
-    pub(super) async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let url = options.url.expose_secret();
-        let address = SqliteConnectOptions::from_str(url).map_err(|error| StoreError::Address {
-            problem: format!("`store.url` cannot be read: {error}"),
-            hint: "give `sqlite://path/to/file.db`".into(),
-        })?;
+    pub(super) async fn open(
+        address: SqliteConnectOptions,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
         let file = address.get_filename().to_owned();
-        if file.as_os_str().is_empty() || url.contains(":memory:") || url.contains("mode=memory") {
-            return Err(StoreError::Address {
-                problem: "`store.url` names a database in memory, which forgets every event".into(),
-                hint: "give `sqlite://path/to/file.db`".into(),
-            });
-        }
         if options.create {
-            make_directory(&file)?;
+            make_file(&file).map_err(|error| unopened(&file, &error))?;
         } else if !file.exists() {
             return Err(StoreError::Address {
                 problem: format!("there is no SQLite file `{}`", file.display()),
@@ -50,7 +43,7 @@ impl Sqlite {
             });
         }
         let address = address
-            .create_if_missing(options.create)
+            .create_if_missing(false)
             // Readers and the writer do not wait for each other.
             .journal_mode(SqliteJournalMode::Wal)
             // A commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
@@ -76,17 +69,15 @@ impl Sqlite {
     }
 }
 
-fn make_directory(file: &Path) -> Result<(), StoreError> {
-    let Some(directory) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-        return Ok(());
-    };
-    std::fs::create_dir_all(directory).map_err(|error| StoreError::Address {
-        problem: format!("create the directory `{}` of the store: {error}", directory.display()),
-        hint: "make it writable, or set `store.url` to another place".into(),
-    })
+/// Makes the file and its directory where they are missing, for this user only: they hold who called whom.
+fn make_file(file: &Path) -> std::io::Result<()> {
+    if let Some(folder) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
 }
 
-fn unopened(file: &Path, error: &sqlx::Error) -> StoreError {
+fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Address {
         problem: format!("open the SQLite file `{}`: {error}", file.display()),
         hint: "see that it is a SQLite database and writable, or set `store.url` to another place"
@@ -145,6 +136,15 @@ impl Store for Sqlite {
         let rows: Vec<Row> =
             query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
         rows.into_iter().map(StoredEvent::try_from).collect()
+    }
+
+    async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
+        sqlx::query_scalar("select exists (select 1 from events where event_time = $1 and id = $2)")
+            .bind(identity::time_of(id).0)
+            .bind(id.to_string())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(classify)
     }
 
     async fn close(&self) {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use trtc_callbacks::callback::verify::sign;
 
-use crate::support::{APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, settings};
+use crate::support::{
+    APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, settings,
+};
 
 const JSON: &str = "application/json";
 
@@ -161,16 +163,12 @@ async fn the_outcomes_add_up_to_the_requests() {
     // One that goes away before its body is complete.
     let mut gone = TcpStream::connect(server.url.trim_start_matches("http://")).unwrap();
     gone.write_all(slow.as_bytes()).unwrap();
-    let sum_of = |text: &crate::support::Figures| text.value("trtc_requests_total");
-    let mut figures = server.figures().await;
-    while sum_of(&figures) < 62 {
-        figures = server.figures().await;
-    }
+    let requests = "trtc_requests_total";
+    eventually("62 requests", || async { server.figures().await.value(requests) == 62 }).await;
     drop(gone);
-    while figures.outcomes() < 62 {
-        figures = server.figures().await;
-    }
-    assert_eq!(sum_of(&figures), 62);
+    eventually("62 outcomes", || async { server.figures().await.outcomes() == 62 }).await;
+    let figures = server.figures().await;
+    assert_eq!(figures.value(requests), 62);
     assert_eq!(figures.outcomes(), 62, "{}", figures.0);
     assert_eq!(figures.value("trtc_event_lag_seconds_count"), 20);
     assert_eq!(figures.value("trtc_events_total{family=\"room\",body=\"typed\"}"), 20);

@@ -5,6 +5,7 @@
 
 mod fixtures;
 mod http;
+mod ingest;
 mod layers;
 mod process;
 mod properties;
