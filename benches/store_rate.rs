@@ -183,6 +183,7 @@ async fn serve_single(url: &str) {
         connections_max: 10_000,
         header_timeout: std::time::Duration::from_secs(75),
         header_bytes_max: 32768,
+        drain: std::time::Duration::ZERO,
         shutdown_timeout: std::time::Duration::from_secs(1),
     };
     let router = callback_router(receiver, &["/".to_owned()]);

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -17,6 +17,8 @@ use crate::telemetry::Metrics;
 
 /// How often what the store needs now and then is done.
 const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+/// How long it may take.
+const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often metrics that nobody reads are folded together.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 /// How long the store may take to come up with us.
@@ -60,17 +62,22 @@ pub async fn run(
     let apps = settings.apps_to_serve()?;
     let metrics = Arc::new(Metrics::new());
     let opened = Arc::new(OnceLock::new());
-    let ops = Ops::new(opened.clone(), metrics.handle(), settings.ops.token.clone());
+    let ops = Ops::new(opened.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
     let server = &settings.server;
     let limits = Limits {
         connections_max: server.connections_max,
         header_timeout: Duration::from_millis(server.header_timeout_ms),
         header_bytes_max: server.header_bytes_max,
+        drain: Duration::from_millis(server.drain_ms),
         shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
     };
     let ops_stop = CancellationToken::new();
-    let ops_limits =
-        Limits { connections_max: 100, shutdown_timeout: Duration::from_secs(1), ..limits.clone() };
+    let ops_limits = Limits {
+        connections_max: 100,
+        drain: Duration::ZERO,
+        shutdown_timeout: Duration::from_secs(1),
+        ..limits.clone()
+    };
     // Operators may look from the start to the end, so this listener is served first and stopped last.
     let ops_address = display_address(&listeners.ops);
     let ops = http::serve(
@@ -147,9 +154,12 @@ async fn open_store(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Store>
 
 /// Where it fails, events go on into the partitions there are, the default one last.
 async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
-    if let Err(error) = store.upkeep(clock.now()).await {
-        error!(%error, "partitions were not made ahead; trying again within the hour");
-    }
+    let reason = match timeout(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the store did not answer in time".to_owned(),
+    };
+    error!(reason, "partitions were not made ahead; trying again within the hour");
 }
 
 /// What has to be done now and then. Never returns.

@@ -12,7 +12,7 @@ use crate::telemetry;
 
 /// Take callbacks and store their events.
 ///
-/// SIGTERM or SIGINT stops it: no new callbacks, those under way are stored and answered, then it ends.
+/// SIGTERM or SIGINT stops it: callbacks on their way are taken, stored and answered, then it ends.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]

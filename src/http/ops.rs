@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
+use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
@@ -22,6 +23,8 @@ pub(crate) struct Ops {
     metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.
     token: SecretString,
+    /// Cancelled when the server is to stop.
+    stop: CancellationToken,
 }
 
 impl Ops {
@@ -29,8 +32,9 @@ impl Ops {
         store: Arc<OnceLock<Arc<dyn Store>>>,
         metrics: PrometheusHandle,
         token: SecretString,
+        stop: CancellationToken,
     ) -> Self {
-        Self { store, metrics, token }
+        Self { store, metrics, token, stop }
     }
 
     /// Compares in constant time, so that a guess learns nothing from how long it took.
@@ -49,6 +53,9 @@ pub(super) async fn livez() -> &'static str {
 
 /// The store answers. Open to all who reach the listener: it says nothing else.
 pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
+    if ops.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+    }
     let Some(store) = ops.store.get() else {
         return (StatusCode::SERVICE_UNAVAILABLE, "store: not open yet\n");
     };

@@ -25,12 +25,14 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How large a request's head may be, in bytes.
     pub header_bytes_max: usize,
-    /// How long requests under way may take once the server stops.
+    /// How long requests are still taken once the server is to stop.
+    pub drain: Duration,
+    /// How long requests under way may take after that.
     pub shutdown_timeout: Duration,
 }
 
-/// Serves `router` until `stop` is cancelled; then takes no more connections, lets requests under way finish, and
-/// returns. HTTP/1.1 with keep-alive, as the vendor speaks it.
+/// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under way
+/// finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -49,7 +51,18 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    while let Some((stream, place)) = accept(&listener, &places, &stop).await {
+    // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
+    // what is on its way must arrive first.
+    let drained = async {
+        stop.cancelled().await;
+        sleep(limits.drain).await;
+    };
+    let mut drained = std::pin::pin!(drained);
+    loop {
+        let (stream, place) = tokio::select! {
+            accepted = accept(&listener, &places) => accepted,
+            () = &mut drained => break,
+        };
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
         let connection = graceful.watch(connection);
         let (counted, cut) = (Counted::new(&open), cut.clone());
@@ -87,34 +100,27 @@ impl Drop for Counted {
     }
 }
 
-/// The next connection and its place; `None` once the server stops.
+/// The next connection and its place.
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let next = async {
-        let place = places.clone().acquire_owned().await.ok()?;
-        loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    // An answer is one small packet: do not hold it back to fill a larger one.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        debug!(%error, "set TCP_NODELAY");
-                    }
-                    return Some((stream, place));
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // Nobody closes the semaphore, so there is always a place in the end.
+    let place = places.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // An answer is one small packet: do not hold it back to fill a larger one.
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%error, "set TCP_NODELAY");
                 }
-                Err(error) => {
-                    // Out of file descriptors, most likely: those of others come free in time.
-                    warn!(%error, "accept a connection");
-                    sleep(Duration::from_millis(100)).await;
-                }
+                return (stream, place);
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: those of others come free in time.
+                warn!(%error, "accept a connection");
+                sleep(Duration::from_millis(100)).await;
             }
         }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => None,
-        accepted = next => accepted,
     }
 }

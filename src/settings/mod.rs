@@ -47,6 +47,7 @@ pub struct ServerSettings {
     pub header_timeout_ms: u64,
     pub header_bytes_max: usize,
     pub connections_max: usize,
+    pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
 }
 
@@ -218,6 +219,7 @@ impl Settings {
             ("server.header_timeout_ms", server.header_timeout_ms, 100, 3_600_000),
             ("server.header_bytes_max", wide(server.header_bytes_max), 8192, 1 << 20),
             ("server.connections_max", wide(server.connections_max), 1, 1_000_000),
+            ("server.drain_ms", server.drain_ms, 0, 600_000),
             ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
             ("verify.request_time_window_s", self.verify.request_time_window_s, 1, 86_400),
             ("store.readers_max", self.store.readers_max.into(), 1, 1000),

@@ -232,3 +232,26 @@ async fn raw(server: &Server, request: &str) -> String {
     };
     tokio::task::spawn_blocking(talk).await.unwrap()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_was_sent_before_the_stop_is_answered() {
+    let (database, server) = server(&[]).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let send = |number| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let body = destroy_room(number);
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}", query(""), body.len());
+        stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        stream
+    };
+    let streams: Vec<TcpStream> = (0..20).map(send).collect();
+    server.stop().await;
+    for mut stream in streams {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with(OK), "{answer}");
+    }
+    assert_eq!(database.rows().await, 20);
+}
