@@ -91,8 +91,8 @@ impl Delivery {
     pub fn of_payload(query: String, payload: &Payload) -> Self {
         let mut delivery = Self { query, ..Self::default() };
         match payload {
-            // A line of JSON cannot hold a body that itself spans lines.
-            Payload::Json(json) if !json.contains(['\n', '\r']) => {
+            // A line of JSON cannot hold a body that itself spans lines, and a member that is `null` counts as absent.
+            Payload::Json(json) if !json.contains(['\n', '\r']) && json.trim() != "null" => {
                 delivery.body = RawValue::from_string(json.clone()).ok();
                 if delivery.body.as_ref().is_none_or(|body| body.get() != json) {
                     delivery.body = None;
@@ -122,4 +122,35 @@ pub fn query(app: AppId, command: &str, client_ip: Option<&str>, platform: Optio
         }
     }
     query.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_body_stands_on_one_line_and_comes_back() {
+        for body in ["{\"A\": 1.0}", " {} ", "{\n}", "null", "\"x\"", "", "text", "a\u{0}b"] {
+            for payload in [Payload::Json(body.into()), Payload::Raw(body.into())] {
+                let not_json = serde_json::from_str::<&RawValue>(body).is_err();
+                if not_json && matches!(payload, Payload::Json(_)) {
+                    continue;
+                }
+                let line = Delivery::of_payload("q".into(), &payload).to_line();
+                assert!(!line.contains('\n'), "{line}");
+                assert_eq!(Delivery::parse(&line).unwrap().bytes().unwrap(), body.as_bytes());
+            }
+        }
+        let payload = Payload::Raw(vec![0xff, 0, 0xfe]);
+        let line = Delivery::of_payload("q".into(), &payload).to_line();
+        assert_eq!(Delivery::parse(&line).unwrap().bytes().unwrap(), payload.as_bytes());
+    }
+
+    #[test]
+    fn a_delivery_has_exactly_one_body() {
+        for json in [r#"{"query":"q"}"#, r#"{"body":{},"body_text":"x"}"#, r#"{"body_base64":"?"}"#]
+        {
+            assert!(Delivery::parse(json).is_err(), "{json}");
+        }
+    }
 }
