@@ -10,7 +10,7 @@ use super::mic::MicBody;
 use super::room::RoomBody;
 
 /// What a body says, by family.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Body {
     /// `Call.*`

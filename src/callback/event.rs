@@ -14,7 +14,7 @@ use super::verify::{AppId, Verified};
 use crate::clock::UnixMillis;
 
 /// One event of the vendor, as it is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
     /// Its identity; see [`identity`].

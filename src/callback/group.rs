@@ -2,9 +2,8 @@
 //! to Chat and are kept untyped. Every field is optional; see [`super::call`].
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::scalar::{AccountId, Count, Flag, Millis, RoomId, Seconds};
+use super::scalar::{AccountId, Count, Flag, Millis, RawJson, RoomId, Seconds};
 
 /// A decoded `Group.*` body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,5 +54,5 @@ pub struct MsgElement {
     /// `TIMTextElem`, `TIMCustomElem`, …
     pub msg_type: Option<String>,
     /// What that kind of part consists of.
-    pub msg_content: Option<Value>,
+    pub msg_content: Option<RawJson>,
 }

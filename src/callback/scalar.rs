@@ -311,6 +311,32 @@ pub(crate) const fn first(spellings: &[&'static str]) -> &'static str {
     spellings[0]
 }
 
+/// Any JSON value, as it was written: its shape is the app's own affair, and nothing in it is too large to be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RawJson(Box<str>);
+
+impl RawJson {
+    /// The value's text, to be read with `serde_json::from_str`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for RawJson {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(input).map(|raw| Self(raw.get().into()))
+    }
+}
+
+impl Serialize for RawJson {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error as _;
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        raw.serialize(output)
+    }
+}
+
 /// A list that some pages or samples show as a single value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
@@ -441,6 +467,14 @@ mod tests {
         assert_eq!(read::<Many<Count>>("[1,2]"), Ok(Many(vec![Count(1), Count(2)])));
         assert_eq!(read::<Many<Count>>("1"), Ok(Many(vec![Count(1)])));
         assert!(read::<Many<Count>>("{}").is_err());
+    }
+
+    #[test]
+    fn any_value_is_kept_as_it_was_written() {
+        let json = r#"{"a": 123456789012345678901234567890, "b": [1e999]}"#;
+        let value: RawJson = read(json).unwrap();
+        assert_eq!(value.as_str(), json);
+        assert_eq!(serde_json::to_string(&value).unwrap(), json);
     }
 
     #[test]
