@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -183,8 +184,13 @@ async fn give_up_late(group: Vec<Ticket>, reason: &str) -> Vec<Ticket> {
     let now = Instant::now();
     let (late, rest): (Vec<_>, _) =
         group.into_iter().partition(|ticket| ticket.job.deadline <= now);
+    // Together, so that however slow the error log is, the lane waits for it once.
+    let reason: Arc<str> = reason.into();
+    let mut ends = JoinSet::new();
     for ticket in late {
-        ticket.give_up(reason).await;
+        let reason = reason.clone();
+        ends.spawn(async move { ticket.give_up(&reason).await });
     }
+    ends.join_all().await;
     rest
 }

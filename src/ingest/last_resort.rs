@@ -1,7 +1,7 @@
 //! Where an event goes that could not be stored: to stderr, whole, as one line of JSON that `replay` reads.
 
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -59,15 +59,10 @@ impl LastResort {
         let (written, done) = oneshot::channel();
         let line = Line { text: line(event, reason), written };
         let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let handed = match lines.as_ref() {
-            Some(lines) => lines.try_send(line).map_err(|error| match error {
-                TrySendError::Full(_) => "stderr takes no more lines",
-                TrySendError::Disconnected(_) => "the writer has ended",
-            }),
-            None => Err("the writer has ended"),
-        };
-        if let Err(reason) = handed {
-            lost(&self.metrics, event.command.as_ref(), reason);
+        let handed = lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
+        if !handed {
+            // Not in the log: it goes to the same stderr, which takes nothing more, and would keep the caller waiting.
+            self.metrics.last_resort_lost.increment(1);
         }
         done
     }
@@ -91,19 +86,11 @@ fn write(waiting: &Receiver<Line>, metrics: &Metrics) {
         // its own, also behind one that a full disk cut off.
         match std::io::stderr().lock().write_all(line.text.as_bytes()) {
             Ok(()) => metrics.last_resort_written.increment(1),
-            Err(error) => lost(metrics, "unknown", &error.to_string()),
+            Err(_) => metrics.last_resort_lost.increment(1),
         }
         // Whoever waited may have gone on.
         let _ = line.written.send(());
     }
-}
-
-fn lost(metrics: &Metrics, command: &str, reason: &str) {
-    metrics.last_resort_lost.increment(1);
-    error!(
-        event.command = command,
-        reason, "an event is lost: neither the store nor stderr took it"
-    );
 }
 
 fn line(event: &Event, reason: &str) -> String {

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -59,7 +59,8 @@ impl Serving {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let (lines, errors) = channel();
+        // Few, so that a test that does not read keeps the program's pipe full.
+        let (lines, errors) = sync_channel(16);
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
@@ -257,6 +258,24 @@ async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
     let same = format!("select count(*) from events where id = '{id}'");
     assert_eq!(database.count(&same).await, 1);
     serving.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
+    let database = Database::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &["--store", &database.url]);
+    database.execute("alter table events rename to away").await;
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let mut posts = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let url = format!("{}/?SdkAppid={APP}", serving.url);
+        // Together far more than a pipe holds.
+        let body = format!(r#"{{"Number":{number},"Text":"{}"}}"#, "x".repeat(8000));
+        let post = client.post(url).body(body);
+        posts.spawn(async move { post.send().await.unwrap().text().await.unwrap() });
+    }
+    assert_eq!(posts.join_all().await, vec![OK; 100]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
