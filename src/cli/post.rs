@@ -40,10 +40,11 @@ impl TargetArgs {
             bail!("`--to {}` is no URL\nhint: give one such as http://127.0.0.1:8080/", self.to);
         }
         let url = reqwest::Url::parse(&self.to).with_context(|| format!("`--to {}`", self.to))?;
-        if settings.apps.is_empty() && std::env::var_os("TRTC_CALLBACK_TOKEN").is_some() {
-            bail!(
-                "TRTC_CALLBACK_TOKEN is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`"
-            );
+        let unused = ["TRTC_CALLBACK_TOKEN", "TRTC_CALLBACK_TOKEN_FILE"]
+            .into_iter()
+            .find(|name| std::env::var_os(name).is_some());
+        if let (Some(name), None, true) = (unused, &self.token, settings.apps.is_empty()) {
+            bail!("{name} is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
         }
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
         let client = reqwest::Client::builder()

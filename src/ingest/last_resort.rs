@@ -81,12 +81,18 @@ impl LastResort {
 }
 
 fn write(waiting: &Receiver<Line>, metrics: &Metrics) {
+    let mut cut_off = false;
     for line in waiting {
-        // Not through the log: no level or format may keep this line from being written, and read again. A line of
-        // its own, also behind one that a full disk cut off.
-        match std::io::stderr().lock().write_all(line.text.as_bytes()) {
-            Ok(()) => metrics.last_resort_written.increment(1),
-            Err(_) => metrics.last_resort_lost.increment(1),
+        // Behind a line that a full disk cut off, the next one begins a line of its own.
+        let begin = if cut_off { "\n" } else { "" };
+        // Not through the log: no level or format may keep this line from being written, and read again.
+        let written =
+            std::io::stderr().lock().write_all(format!("{begin}{}", line.text).as_bytes());
+        cut_off = written.is_err();
+        if cut_off {
+            metrics.last_resort_lost.increment(1);
+        } else {
+            metrics.last_resort_written.increment(1);
         }
         // Whoever waited may have gone on.
         let _ = line.written.send(());

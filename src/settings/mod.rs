@@ -227,7 +227,7 @@ impl Settings {
             ("ingest.lanes", ingest.lanes.into(), 1, 64),
             ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),
             ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
-            ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, 1 << 40),
+            ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
             ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1900),
         ] {
             if !(least..=most).contains(&value) {

@@ -75,9 +75,7 @@ impl Postgres {
         }
         Ok(())
     }
-}
 
-impl Postgres {
     /// Makes one partition. Replicas do so one after the other.
     ///
     /// It is made as a table of its own and then attached: `create table … partition of` would keep every reader and
