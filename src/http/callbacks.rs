@@ -136,9 +136,19 @@ impl Receiver {
                 closing(plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"))
             }
             Outcome::BodyBroken => closing(plain(StatusCode::BAD_REQUEST, "the body broke off\n")),
+            Outcome::HeadTooSlow => {
+                closing(plain(StatusCode::REQUEST_TIMEOUT, "the head did not come in time\n"))
+            }
+            Outcome::HeadTooLarge => closing(plain(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the head is over the limit\n",
+            )),
+            Outcome::HeadBroken => closing(plain(StatusCode::BAD_REQUEST, "this is not HTTP\n")),
+            Outcome::Shed => closing(plain(StatusCode::SERVICE_UNAVAILABLE, "overloaded\n")),
             Outcome::Stored
             | Outcome::Duplicate
             | Outcome::Parked
+            | Outcome::Spooled
             | Outcome::NotStored
             | Outcome::Rejected(_)
             | Outcome::Abandoned => json(StatusCode::OK, answer::OK),

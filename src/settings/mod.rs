@@ -1,20 +1,20 @@
 //! Settings: their layers, their checks, and what they mean to the rest of the program.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::callback::answer::Rejected;
 use crate::callback::{AppId, Apps};
-use crate::store::{self, StoreError, StoreOptions};
-use crate::telemetry::{self, LogFormat};
+use crate::store::StoreOptions;
 
+mod check;
 mod layers;
+mod sections;
 
 pub use layers::Sources;
+pub use sections::*;
 
 /// The built-in layer: every key, commented.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -27,96 +27,12 @@ pub struct Settings {
     pub server: ServerSettings,
     pub ops: OpsSettings,
     pub answer: AnswerSettings,
-    pub verify: VerifySettings,
+    pub auth: AuthSettings,
     pub store: StoreSettings,
     pub ingest: IngestSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
-}
-
-/// `[server]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct ServerSettings {
-    pub listen: SocketAddr,
-    pub callback_paths: Vec<String>,
-    pub body_bytes_max: usize,
-    pub body_timeout_ms: u64,
-    pub header_timeout_ms: u64,
-    pub header_bytes_max: usize,
-    pub connections_max: usize,
-    pub drain_ms: u64,
-    pub shutdown_timeout_ms: u64,
-}
-
-/// `[ops]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct OpsSettings {
-    pub listen: SocketAddr,
-    pub token: SecretString,
-}
-
-/// `[answer]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct AnswerSettings {
-    pub rejected: Rejected,
-}
-
-/// `[verify]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct VerifySettings {
-    pub request_time_window_s: u64,
-}
-
-/// `[store]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct StoreSettings {
-    pub url: SecretString,
-    pub readers_max: u32,
-    pub partitions_ahead: u32,
-}
-
-/// `[ingest]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct IngestSettings {
-    pub lanes: u32,
-    pub batch_rows_max: usize,
-    pub queue_events_max: usize,
-    pub queue_bytes_max: usize,
-    pub ack_deadline_ms: u64,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct LogSettings {
-    pub format: LogFormat,
-    pub filter: String,
-}
-
-/// One of `[[apps]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
-pub struct AppSettings {
-    pub sdk_app_id: String,
-    #[serde(default)]
-    pub callback_tokens: Vec<SecretString>,
-    #[serde(default)]
-    pub secret_key: Option<SecretString>,
 }
 
 /// What is wrong with the settings, and what to do.
@@ -168,86 +84,12 @@ impl Settings {
         Ok(settings)
     }
 
-    fn check(&self) -> Result<(), SettingsError> {
-        self.check_ranges()?;
-        for path in &self.server.callback_paths {
-            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-            if !path.starts_with('/') || !path.bytes().all(plain) {
-                let problem = format!("key `server.callback_paths`: `{path}` is no plain path");
-                let hint = "begin with `/` and use letters, digits and `-._~/` only";
-                return Err(SettingsError::new(problem, hint));
-            }
-        }
-        let paths = &self.server.callback_paths;
-        if let Some(path) = paths
-            .iter()
-            .enumerate()
-            .find_map(|(place, path)| paths[..place].contains(path).then_some(path))
-        {
-            let problem = format!("key `server.callback_paths`: `{path}` stands twice");
-            return Err(SettingsError::new(problem, "name each path once"));
-        }
-        if paths.is_empty() {
-            let hint = "name at least one path, for example `[\"/callback\"]`";
-            return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
-        }
-        if self.ops.token.expose_secret().is_empty() && !self.ops.listen.ip().is_loopback() {
-            let problem = format!(
-                "key `ops.listen`: {} is reachable by others, and `ops.token` is not set",
-                self.ops.listen
-            );
-            let hint = "set `ops.token` (TRTC_OPS__TOKEN), or listen on 127.0.0.1";
-            return Err(SettingsError::new(problem, hint));
-        }
-        store::check_url(&self.store.url).map_err(|error| match error {
-            StoreError::Address { problem, hint } => SettingsError::new(problem, hint),
-            error => SettingsError::new(error.to_string(), "set `store.url`"),
-        })?;
-        telemetry::check_filter(&self.log.filter).map_err(|reason| {
-            let problem = format!("key `log.filter`: {reason}");
-            SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
-        })?;
-        self.apps().map(|_| ())
-    }
-
-    fn check_ranges(&self) -> Result<(), SettingsError> {
-        let (server, ingest) = (&self.server, &self.ingest);
-        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
-        for (key, value, least, most) in [
-            ("server.body_bytes_max", wide(server.body_bytes_max), 1024, 64 << 20),
-            ("server.body_timeout_ms", server.body_timeout_ms, 100, 600_000),
-            ("server.header_timeout_ms", server.header_timeout_ms, 100, 3_600_000),
-            ("server.header_bytes_max", wide(server.header_bytes_max), 8192, 1 << 20),
-            ("server.connections_max", wide(server.connections_max), 1, 1_000_000),
-            ("server.drain_ms", server.drain_ms, 0, 600_000),
-            ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
-            ("verify.request_time_window_s", self.verify.request_time_window_s, 1, 86_400),
-            ("store.readers_max", self.store.readers_max.into(), 1, 1000),
-            ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
-            ("ingest.lanes", ingest.lanes.into(), 1, 64),
-            ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),
-            ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
-            ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
-            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1900),
-        ] {
-            if !(least..=most).contains(&value) {
-                let problem = format!("key `{key}`: {value} is out of its range");
-                return Err(SettingsError::new(problem, format!("give {least} to {most}")));
-            }
-        }
-        if ingest.queue_bytes_max < server.body_bytes_max {
-            let problem = "key `ingest.queue_bytes_max` is less than `server.body_bytes_max`";
-            return Err(SettingsError::new(problem, "a single body must fit into the queue"));
-        }
-        Ok(())
-    }
-
     /// The apps whose callbacks are taken; may be none.
     ///
     /// # Errors
     /// When an app's id is no id or stands twice, or a token is empty.
     pub fn apps(&self) -> Result<Apps, SettingsError> {
-        let window = Duration::from_secs(self.verify.request_time_window_s);
+        let window = Duration::from_secs(self.auth.request_time_window_s);
         let mut apps = Apps::new().with_request_time_window(window);
         for app in &self.apps {
             let sent = &app.sdk_app_id;

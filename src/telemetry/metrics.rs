@@ -1,127 +1,12 @@
-//! Logs and metrics.
-
-use std::io::IsTerminal;
+//! Figures, for Prometheus.
 
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
 
+use super::Outcome;
 use crate::callback::{Body, Event, Family, Rejection};
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
-}
-
-impl TryFrom<String> for LogFormat {
-    type Error = String;
-
-    fn try_from(word: String) -> Result<Self, String> {
-        match word.as_str() {
-            "auto" => Ok(Self::Auto),
-            "json" => Ok(Self::Json),
-            "text" => Ok(Self::Text),
-            _ => Err(format!("expected auto, json or text, found `{word}`")),
-        }
-    }
-}
-
-/// Whether `filter` can be read: a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
-}
-
-/// Starts logging to stderr, for the whole process. A second call changes nothing.
-///
-/// # Errors
-/// When `filter` cannot be read: it is a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-    let terminal = std::io::stderr().is_terminal();
-    let lines = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
-    let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
-    let started = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
-    } else {
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        lines.with_ansi(colours).try_init()
-    };
-    // It only fails where the process already has a subscriber, which then is the one that was wanted.
-    drop(started);
-    Ok(())
-}
-
-/// What became of one HTTP request to the public listener. The outcomes add up to the requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its event is a new row.
-    Stored,
-    /// Its event already was a row.
-    Duplicate,
-    /// The store refused its event as a row and keeps it apart.
-    Parked,
-    /// Its event could not be stored in time and went to the error log.
-    NotStored,
-    /// It was not for us, or not signed.
-    Rejected(Rejection),
-    /// It went to no callback path.
-    NotFound,
-    /// It was no POST.
-    MethodNotAllowed,
-    /// Its body was over the limit.
-    BodyTooLarge,
-    /// Its body did not come in time.
-    BodyTooSlow,
-    /// Its body broke off.
-    BodyBroken,
-    /// Its sender went away before the answer. What had been taken in is stored all the same.
-    Abandoned,
-}
-
-impl Outcome {
-    const PLAIN: [&'static str; 10] = [
-        "stored",
-        "duplicate",
-        "parked",
-        "not_stored",
-        "not_found",
-        "method_not_allowed",
-        "body_too_large",
-        "body_too_slow",
-        "body_broken",
-        "abandoned",
-    ];
-
-    fn index(self) -> usize {
-        match self {
-            Self::Stored => 0,
-            Self::Duplicate => 1,
-            Self::Parked => 2,
-            Self::NotStored => 3,
-            Self::NotFound => 4,
-            Self::MethodNotAllowed => 5,
-            Self::BodyTooLarge => 6,
-            Self::BodyTooSlow => 7,
-            Self::BodyBroken => 8,
-            Self::Abandoned => 9,
-            Self::Rejected(rejection) => Self::PLAIN.len() + rejection.index(),
-        }
-    }
-}
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
 ///
@@ -345,9 +230,14 @@ mod tests {
             Outcome::Stored,
             Outcome::Duplicate,
             Outcome::Parked,
+            Outcome::Spooled,
             Outcome::NotStored,
+            Outcome::Shed,
             Outcome::NotFound,
             Outcome::MethodNotAllowed,
+            Outcome::HeadTooSlow,
+            Outcome::HeadTooLarge,
+            Outcome::HeadBroken,
             Outcome::BodyTooLarge,
             Outcome::BodyTooSlow,
             Outcome::BodyBroken,
@@ -369,6 +259,6 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         counts.sort_unstable();
-        assert_eq!(counts, (1..=16).collect::<Vec<_>>(), "{text}");
+        assert_eq!(counts, (1..=21).collect::<Vec<_>>(), "{text}");
     }
 }

@@ -1,0 +1,84 @@
+//! Which values do: ranges, and keys that must fit each other.
+
+use secrecy::ExposeSecret;
+
+use super::{Settings, SettingsError};
+use crate::store::{self, StoreError};
+use crate::telemetry;
+
+impl Settings {
+    /// Checks every value, and those that must fit each other.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        self.check_ranges()?;
+        for path in &self.server.callback_paths {
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+            if !path.starts_with('/') || !path.bytes().all(plain) {
+                let problem = format!("key `server.callback_paths`: `{path}` is no plain path");
+                let hint = "begin with `/` and use letters, digits and `-._~/` only";
+                return Err(SettingsError::new(problem, hint));
+            }
+        }
+        let paths = &self.server.callback_paths;
+        if let Some(path) = paths
+            .iter()
+            .enumerate()
+            .find_map(|(place, path)| paths[..place].contains(path).then_some(path))
+        {
+            let problem = format!("key `server.callback_paths`: `{path}` stands twice");
+            return Err(SettingsError::new(problem, "name each path once"));
+        }
+        if paths.is_empty() {
+            let hint = "name at least one path, for example `[\"/callback\"]`";
+            return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
+        }
+        if self.ops.token.expose_secret().is_empty() && !self.ops.listen.ip().is_loopback() {
+            let problem = format!(
+                "key `ops.listen`: {} is reachable by others, and `ops.token` is not set",
+                self.ops.listen
+            );
+            let hint = "set `ops.token` (TRTC_OPS__TOKEN), or listen on 127.0.0.1";
+            return Err(SettingsError::new(problem, hint));
+        }
+        store::check_url(&self.store.url).map_err(|error| match error {
+            StoreError::Address { problem, hint } => SettingsError::new(problem, hint),
+            error => SettingsError::new(error.to_string(), "set `store.url`"),
+        })?;
+        telemetry::check_filter(&self.log.filter).map_err(|reason| {
+            let problem = format!("key `log.filter`: {reason}");
+            SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
+        })?;
+        self.apps().map(|_| ())
+    }
+
+    fn check_ranges(&self) -> Result<(), SettingsError> {
+        let (server, ingest) = (&self.server, &self.ingest);
+        let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
+        for (key, value, least, most) in [
+            ("server.body_bytes_max", wide(server.body_bytes_max), 1024, 64 << 20),
+            ("server.body_timeout_ms", server.body_timeout_ms, 100, 600_000),
+            ("server.header_timeout_ms", server.header_timeout_ms, 100, 3_600_000),
+            ("server.header_bytes_max", wide(server.header_bytes_max), 8192, 1 << 20),
+            ("server.connections_max", wide(server.connections_max), 1, 1_000_000),
+            ("server.drain_ms", server.drain_ms, 0, 600_000),
+            ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
+            ("auth.request_time_window_s", self.auth.request_time_window_s, 1, 86_400),
+            ("store.readers_max", self.store.readers_max.into(), 1, 1000),
+            ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
+            ("ingest.lanes", ingest.lanes.into(), 1, 64),
+            ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),
+            ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
+            ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
+            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1900),
+        ] {
+            if !(least..=most).contains(&value) {
+                let problem = format!("key `{key}`: {value} is out of its range");
+                return Err(SettingsError::new(problem, format!("give {least} to {most}")));
+            }
+        }
+        if ingest.queue_bytes_max < server.body_bytes_max {
+            let problem = "key `ingest.queue_bytes_max` is less than `server.body_bytes_max`";
+            return Err(SettingsError::new(problem, "a single body must fit into the queue"));
+        }
+        Ok(())
+    }
+}

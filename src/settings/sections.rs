@@ -1,0 +1,86 @@
+//! The tables of the configuration, one struct each. Their keys are explained in [`super::DEFAULTS`].
+#![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+
+use std::net::SocketAddr;
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::callback::answer::Rejected;
+use crate::telemetry::LogFormat;
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    pub listen: SocketAddr,
+    pub callback_paths: Vec<String>,
+    pub body_bytes_max: usize,
+    pub body_timeout_ms: u64,
+    pub header_timeout_ms: u64,
+    pub header_bytes_max: usize,
+    pub connections_max: usize,
+    pub drain_ms: u64,
+    pub shutdown_timeout_ms: u64,
+}
+
+/// `[ops]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpsSettings {
+    pub listen: SocketAddr,
+    pub token: SecretString,
+}
+
+/// `[answer]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerSettings {
+    pub rejected: Rejected,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    pub request_time_window_s: u64,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    pub url: SecretString,
+    pub readers_max: u32,
+    pub partitions_ahead: u32,
+}
+
+/// `[ingest]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestSettings {
+    pub lanes: u32,
+    pub batch_rows_max: usize,
+    pub queue_events_max: usize,
+    pub queue_bytes_max: usize,
+    pub ack_deadline_ms: u64,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub filter: String,
+}
+
+/// One of `[[apps]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSettings {
+    pub sdk_app_id: String,
+    #[serde(default)]
+    pub callback_tokens: Vec<SecretString>,
+    #[serde(default)]
+    pub secret_key: Option<SecretString>,
+}

@@ -1,0 +1,60 @@
+//! Logs, to stderr.
+
+use std::io::IsTerminal;
+
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::SubscriberBuilder;
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => Err(format!("expected auto, json or text, found `{word}`")),
+        }
+    }
+}
+
+/// Whether `filter` can be read: a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// Starts logging to stderr, for the whole process. A second call changes nothing.
+///
+/// # Errors
+/// When `filter` cannot be read: it is a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
+pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let terminal = std::io::stderr().is_terminal();
+    let lines = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
+    let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
+    let started = if json {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    } else {
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        lines.with_ansi(colours).try_init()
+    };
+    // It only fails where the process already has a subscriber, which then is the one that was wanted.
+    drop(started);
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! What became of a request.
+
+use crate::callback::Rejection;
+
+/// What became of one HTTP request to the public listener. The outcomes add up to the requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its event is a new row.
+    Stored,
+    /// Its event already was a row.
+    Duplicate,
+    /// The store refused its event as a row and keeps it apart.
+    Parked,
+    /// The store did not take its event in time, and the spool did.
+    Spooled,
+    /// Its event could not be kept in time and went to the error log.
+    NotStored,
+    /// There was no room for its body. It was told to try again.
+    Shed,
+    /// It was not for us, or not signed.
+    Rejected(Rejection),
+    /// It went to no callback path.
+    NotFound,
+    /// It was no POST.
+    MethodNotAllowed,
+    /// Its head did not come in time.
+    HeadTooSlow,
+    /// Its head was over the limit.
+    HeadTooLarge,
+    /// Its head was not HTTP.
+    HeadBroken,
+    /// Its body was over the limit.
+    BodyTooLarge,
+    /// Its body did not come in time.
+    BodyTooSlow,
+    /// Its body broke off.
+    BodyBroken,
+    /// Its sender went away before the answer. What had been taken in is stored all the same.
+    Abandoned,
+}
+
+impl Outcome {
+    pub(super) const PLAIN: [&'static str; 15] = [
+        "stored",
+        "duplicate",
+        "parked",
+        "spooled",
+        "not_stored",
+        "shed",
+        "not_found",
+        "method_not_allowed",
+        "head_too_slow",
+        "head_too_large",
+        "head_broken",
+        "body_too_large",
+        "body_too_slow",
+        "body_broken",
+        "abandoned",
+    ];
+
+    /// Its place among the counters: [`Outcome::PLAIN`], then the rejections.
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Stored => 0,
+            Self::Duplicate => 1,
+            Self::Parked => 2,
+            Self::Spooled => 3,
+            Self::NotStored => 4,
+            Self::Shed => 5,
+            Self::NotFound => 6,
+            Self::MethodNotAllowed => 7,
+            Self::HeadTooSlow => 8,
+            Self::HeadTooLarge => 9,
+            Self::HeadBroken => 10,
+            Self::BodyTooLarge => 11,
+            Self::BodyTooSlow => 12,
+            Self::BodyBroken => 13,
+            Self::Abandoned => 14,
+            Self::Rejected(rejection) => Self::PLAIN.len() + rejection.index(),
+        }
+    }
+}
