@@ -7,6 +7,7 @@
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - [`http`]: the two listeners. The only place that knows axum.
+//! - `retention`: deletes what is older than it is to be kept.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
 //! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod http;
 pub mod ingest;
+mod retention;
 pub mod server;
 pub mod settings;
 pub mod store;

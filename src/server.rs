@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use crate::clock::Clock;
 use crate::http::{self, Limits, Ops, Receiver};
 use crate::ingest::Ingest;
+use crate::retention;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{self, Store, StoreError};
 use crate::telemetry::Metrics;
@@ -113,7 +114,7 @@ pub async fn run(
         let connections = metrics.connections.clone();
         tokio::select! {
             () = http::serve(listeners.public, router, limits, connections, stop.clone()) => {}
-            () = keep_up(&store, &clock, &metrics) => {}
+            () = keep_up(&settings, &store, &clock, &metrics) => {}
         }
         info!("taking no more callbacks, storing those that were taken");
         ingest.close().await;
@@ -163,7 +164,7 @@ async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
 }
 
 /// What has to be done now and then. Never returns.
-async fn keep_up(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
+async fn keep_up(settings: &Settings, store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
     let figures = async {
         let handle = metrics.handle();
         loop {
@@ -177,5 +178,12 @@ async fn keep_up(store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
             make_partitions(store, clock).await;
         }
     };
-    tokio::join!(figures, partitions);
+    let retention = async {
+        let Some(keep) = settings.retention.keep() else { return };
+        loop {
+            retention::run(store, keep, clock, metrics).await;
+            sleep(UPKEEP_EVERY).await;
+        }
+    };
+    tokio::join!(figures, partitions, retention);
 }

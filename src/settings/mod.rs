@@ -30,6 +30,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub store: StoreSettings,
     pub ingest: IngestSettings,
+    pub retention: RetentionSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
@@ -135,6 +136,7 @@ impl Settings {
             // As long as a lane waits for one attempt.
             timeout: Duration::from_millis(self.ingest.ack_deadline_ms / 2),
             partitions_ahead: self.store.partitions_ahead,
+            keep: self.retention.keep(),
             create: true,
         }
     }

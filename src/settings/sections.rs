@@ -2,6 +2,7 @@
 #![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -64,6 +65,21 @@ pub struct IngestSettings {
     pub queue_events_max: usize,
     pub queue_bytes_max: usize,
     pub ack_deadline_ms: u64,
+}
+
+/// `[retention]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetentionSettings {
+    pub events_days: u32,
+}
+
+impl RetentionSettings {
+    /// How long events are kept; `None` for good.
+    #[must_use]
+    pub fn keep(&self) -> Option<Duration> {
+        (self.events_days > 0).then(|| Duration::from_hours(24 * u64::from(self.events_days)))
+    }
 }
 
 /// `[log]`

@@ -1,6 +1,7 @@
 //! The only place that knows SQL: two stores behind one trait.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
 
 mod postgres;
+mod postgres_partitions;
 mod rows;
 mod sqlite;
 
@@ -27,6 +29,25 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// What has to be done now and then for the store to go on taking events, such as making partitions ahead.
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// The names of partitions that hold nothing that happened at `before` or later. None where there are no
+    /// partitions.
+    async fn expired_partitions(&self, before: UnixMillis) -> Result<Vec<String>, StoreError> {
+        let _ = before;
+        Ok(Vec::new())
+    }
+
+    /// Drops one of [`Store::expired_partitions`], with all it holds. `false` when it is gone already, or another
+    /// replica is at it. An error when others use the events just now: it does not wait for them, since writers would
+    /// wait behind it.
+    async fn drop_partition(&self, name: &str, before: UnixMillis) -> Result<bool, StoreError> {
+        let _ = (name, before);
+        Ok(false)
+    }
+
+    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, and as many
+    /// parked ones that were parked before. Returns how many; none when there is nothing more to delete.
+    async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -167,6 +188,8 @@ pub struct StoreOptions {
     pub timeout: Duration,
     /// How many monthly partitions to make ahead (PostgreSQL).
     pub partitions_ahead: u32,
+    /// How long events are kept, so that no partition is made that would be dropped at once. `None`: for good.
+    pub keep: Option<Duration>,
     /// Make a SQLite file where it is missing.
     pub create: bool,
 }
@@ -235,6 +258,15 @@ pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> 
 /// What is wrong with it, and what to do.
 pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
     Place::parse(url).map(|_| ())
+}
+
+/// The file the store is kept in; `None` where it is a server.
+#[must_use]
+pub fn file(url: &SecretString) -> Option<PathBuf> {
+    match Place::parse(url) {
+        Ok(Place::Sqlite(address)) => Some(address.get_filename().to_owned()),
+        Ok(Place::Postgres(_)) | Err(_) => None,
+    }
 }
 
 /// Where the store is, without user, password and parameters, for people to read.

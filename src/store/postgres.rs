@@ -7,6 +7,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
+use super::postgres_partitions::{self as partitions, Partitions};
 use super::rows::{self, Dialect, Row};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
 use crate::callback::delivery::Delivery;
@@ -15,18 +16,14 @@ use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 
 /// The oldest server this was built for, as `server_version_num`.
-const VERSION_MIN: i32 = 140_000;
-/// The key of the advisory lock under which partitions are made: the letters `trtc`.
-const PARTITIONS_LOCK: i64 = 0x7472_7463;
+pub(super) const VERSION_MIN: i32 = 140_000;
 
 /// A PostgreSQL database. Readers have connections of their own, so that none of them can keep a writer waiting.
 #[derive(Debug)]
 pub(super) struct Postgres {
     writers: PgPool,
     readers: PgPool,
-    partitions_ahead: u32,
-    /// How long making a partition may wait for a lock, since others wait behind it. In ms.
-    lock_timeout_ms: u128,
+    partitions: Partitions,
 }
 
 impl Postgres {
@@ -46,8 +43,7 @@ impl Postgres {
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(address),
-            partitions_ahead: options.partitions_ahead,
-            lock_timeout_ms: options.timeout.as_millis() / 4,
+            partitions: Partitions::new(options),
         }
     }
 
@@ -75,37 +71,6 @@ impl Postgres {
         }
         Ok(())
     }
-
-    /// Makes one partition. Replicas do so one after the other.
-    ///
-    /// It is made as a table of its own and then attached: `create table … partition of` would keep every reader and
-    /// writer of `events` waiting.
-    async fn make_partition(&self, name: &str, bounds: &str) -> Result<(), sqlx::Error> {
-        let mut transaction = self.writers.begin().await?;
-        sqlx::query("select pg_advisory_xact_lock($1)")
-            .bind(PARTITIONS_LOCK)
-            .execute(&mut *transaction)
-            .await?;
-        let made: bool = sqlx::query_scalar("select to_regclass($1) is not null")
-            .bind(name)
-            .fetch_one(&mut *transaction)
-            .await?;
-        if made {
-            // By another replica, while we waited for the lock.
-            return transaction.commit().await;
-        }
-        for statement in [
-            // The bounds have no zone; they are read in the session's.
-            "set local time zone 'UTC'".to_owned(),
-            format!("set local lock_timeout = '{}ms'", self.lock_timeout_ms),
-            format!("create table {name} (like events including all)"),
-            format!("alter table events attach partition {name} for values {bounds}"),
-        ] {
-            // Made of fixed texts, numbers and dates only.
-            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await?;
-        }
-        transaction.commit().await
-    }
 }
 
 #[async_trait]
@@ -118,28 +83,19 @@ impl Store for Postgres {
     }
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {
-        // From the month before, for events that come late around its end, to some months ahead.
-        let missing: Vec<(String, String)> = sqlx::query_as(
-            "select
-                 'events_' || to_char(month, 'YYYY_MM'),
-                 format('from (%L) to (%L)', month, month + interval '1 month')
-             from generate_series(
-                 date_trunc('month', to_timestamp($1) at time zone 'UTC') - interval '1 month',
-                 date_trunc('month', to_timestamp($1) at time zone 'UTC') + $2 * interval '1 month',
-                 interval '1 month') as month
-             where to_regclass('events_' || to_char(month, 'YYYY_MM')) is null",
-        )
-        .bind(now.as_secs())
-        .bind(i64::from(self.partitions_ahead))
-        .fetch_all(&self.writers)
-        .await
-        .map_err(classify)?;
-        let mut done = Ok(());
-        for (name, bounds) in missing {
-            // One that cannot be made must not keep the others from it.
-            done = done.and(self.make_partition(&name, &bounds).await.map_err(classify));
-        }
-        done
+        self.partitions.make_ahead(&self.writers, now).await.map_err(classify)
+    }
+
+    async fn expired_partitions(&self, before: UnixMillis) -> Result<Vec<String>, StoreError> {
+        partitions::expired(&self.writers, before).await.map_err(classify)
+    }
+
+    async fn drop_partition(&self, name: &str, before: UnixMillis) -> Result<bool, StoreError> {
+        self.partitions.drop_expired(&self.writers, name, before).await.map_err(classify)
+    }
+
+    async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
+        partitions::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -212,7 +168,7 @@ impl Store for Postgres {
     }
 }
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     select: "select id::text as id, sdk_app_id, family, command, command_sent, \
              (extract(epoch from event_time) * 1000)::bigint as event_time, \
              (extract(epoch from received_at) * 1000)::bigint as received_at, \
@@ -297,7 +253,7 @@ impl Drop for Lease {
 }
 
 /// Tells a row the database will never take from a database that cannot take any now.
-fn classify(error: sqlx::Error) -> StoreError {
+pub(super) fn classify(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     match code.as_deref().and_then(|code| code.get(..2)) {
         // Data exceptions, integrity violations, limits of the program (an index row too large), errors raised by

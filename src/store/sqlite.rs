@@ -35,12 +35,7 @@ impl Sqlite {
         if options.create {
             make_file(&file).map_err(|error| unopened(&file, &error))?;
         } else if !file.exists() {
-            return Err(StoreError::Address {
-                problem: format!("there is no SQLite file `{}`", file.display()),
-                hint:
-                    "`serve` makes it; if it is elsewhere, give `--store sqlite://path/to/file.db`"
-                        .into(),
-            });
+            return Err(missing(&file));
         }
         let address = address
             .create_if_missing(false)
@@ -77,7 +72,16 @@ fn make_file(file: &Path) -> std::io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
 }
 
-fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
+/// There is no file to open.
+pub(super) fn missing(file: &Path) -> StoreError {
+    StoreError::Address {
+        problem: format!("there is no SQLite file `{}`", file.display()),
+        hint: "`serve` makes it; if it is elsewhere, give `--store sqlite://path/to/file.db`"
+            .into(),
+    }
+}
+
+pub(super) fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Address {
         problem: format!("open the SQLite file `{}`: {error}", file.display()),
         hint: "see that it is a SQLite database and writable, or set `store.url` to another place"
@@ -95,6 +99,27 @@ impl Store for Sqlite {
 
     async fn upkeep(&self, _now: UnixMillis) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let mut deleted = 0;
+        for statement in [
+            "delete from events where rowid in (
+                 select rowid from events where event_time < $1 order by event_time, id limit $2)",
+            "delete from parked_events where rowid in (
+                 select rowid from parked_events where parked_at < $1 limit $2)",
+        ] {
+            let done = sqlx::query(statement)
+                .bind(before.0)
+                .bind(i64::from(rows_max))
+                .execute(&mut *transaction)
+                .await
+                .map_err(classify)?;
+            deleted += done.rows_affected();
+        }
+        transaction.commit().await.map_err(classify)?;
+        Ok(deleted)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -153,7 +178,7 @@ impl Store for Sqlite {
     }
 }
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     select: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
              call_id, room_id, operator, client_ip, platform, payload, raw, decode_error \
              from events",
@@ -197,7 +222,7 @@ async fn insert(
 }
 
 /// Tells a row the database will never take from a database that cannot take any now.
-fn classify(error: sqlx::Error) -> StoreError {
+pub(super) fn classify(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {

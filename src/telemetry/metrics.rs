@@ -36,6 +36,10 @@ pub struct Metrics {
     pub store_timeouts: Counter,
     /// Rows the store refused.
     pub store_refused: Counter,
+    /// Partitions that were dropped because of their age.
+    pub retention_partitions: Counter,
+    /// Rows that were deleted one by one because of their age.
+    pub retention_rows: Counter,
     /// Events that were not stored and stand in the error log.
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
@@ -54,6 +58,7 @@ const QUEUE_BYTES: &str = "trtc_queue_bytes";
 const CONNECTIONS: &str = "trtc_connections";
 const STORE_ERRORS: &str = "trtc_store_errors_total";
 const LAST_RESORT: &str = "trtc_last_resort_total";
+const RETENTION: &str = "trtc_retention_dropped_total";
 const BUILD_INFO: &str = "trtc_build_info";
 
 impl Metrics {
@@ -74,6 +79,7 @@ impl Metrics {
             })
         };
         let error = |kind: &str| counter(&recorder, STORE_ERRORS, &[("kind", kind.to_owned())]);
+        let dropped = |what: &str| counter(&recorder, RETENTION, &[("what", what.to_owned())]);
         let last_resort =
             |result: &str| counter(&recorder, LAST_RESORT, &[("result", result.to_owned())]);
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
@@ -91,6 +97,8 @@ impl Metrics {
             store_unavailable: error("unavailable"),
             store_timeouts: error("timeout"),
             store_refused: error("refused"),
+            retention_partitions: dropped("partitions"),
+            retention_rows: dropped("rows"),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
             recorder,
@@ -162,6 +170,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
         (EVENTS, "Verified events by family, and whether their body has a type here"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
+        (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
         (LAST_RESORT, "Events that were not stored in time, and whether the error log has them"),
     ];
     for (name, text) in counters {

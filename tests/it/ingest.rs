@@ -47,6 +47,10 @@ impl Store for Slow {
         Ok(())
     }
 
+    async fn delete_expired(&self, _: UnixMillis, _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         Ok(())
     }

@@ -16,9 +16,10 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["axum", "sqlx", "reqwest"],
     ),
     ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
+    ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     (
         "server",
-        &["callback", "store", "ingest", "http", "clock", "settings", "telemetry"],
+        &["callback", "store", "ingest", "http", "retention", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     (

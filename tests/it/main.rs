@@ -10,5 +10,6 @@ mod layers;
 mod process;
 mod properties;
 mod quirks;
+mod retention;
 mod store;
 mod support;

@@ -1,0 +1,84 @@
+//! Deletes what is older than it is to be kept, a little at a time, so that events go first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::clock::{Clock, UnixMillis};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How many rows are deleted at once.
+const BATCH_ROWS: u32 = 500;
+/// The shortest pause between two batches. It is as long as the last batch took, where that is longer, so that the
+/// store is ours for half of the time at most.
+const PAUSE_MIN: Duration = Duration::from_millis(20);
+/// How long one batch, or dropping one partition, may take.
+const STEP_MAX: Duration = Duration::from_secs(30);
+
+/// Deletes everything that is older than `keep`. What cannot be deleted now is left to the next run.
+///
+/// It may be cancelled at any point: each step is a transaction of its own.
+pub(crate) async fn run(store: &Arc<dyn Store>, keep: Duration, clock: &Clock, metrics: &Metrics) {
+    let age = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+    let before = UnixMillis(clock.now().0.saturating_sub(age));
+    if let Err(reason) = drop_partitions(store, before, metrics).await {
+        warn!(reason, "old partitions were not looked for; trying again within the hour");
+    }
+    let mut rows = 0;
+    let done = delete_rows(store, before, metrics, &mut rows).await;
+    if rows > 0 {
+        info!(rows, %before, "deleted what was older than it is to be kept");
+    }
+    if let Err(reason) = done {
+        warn!(reason, "old rows were not all deleted; trying again within the hour");
+    }
+}
+
+async fn drop_partitions(
+    store: &Arc<dyn Store>,
+    before: UnixMillis,
+    metrics: &Metrics,
+) -> Result<(), String> {
+    for partition in step(store.expired_partitions(before)).await? {
+        // One that somebody reads just now must not keep the others.
+        match step(store.drop_partition(&partition, before)).await {
+            Ok(true) => {
+                metrics.retention_partitions.increment(1);
+                info!(partition, %before, "dropped a partition that was older than it is to be kept");
+            }
+            Ok(false) => {}
+            Err(reason) => {
+                warn!(reason, partition, "an old partition stays; trying again within the hour");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn delete_rows(
+    store: &Arc<dyn Store>,
+    before: UnixMillis,
+    metrics: &Metrics,
+    rows: &mut u64,
+) -> Result<(), String> {
+    loop {
+        let begun = Instant::now();
+        let deleted = step(store.delete_expired(before, BATCH_ROWS)).await?;
+        if deleted == 0 {
+            return Ok(());
+        }
+        *rows += deleted;
+        metrics.retention_rows.increment(deleted);
+        sleep(begun.elapsed().max(PAUSE_MIN)).await;
+    }
+}
+
+async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match timeout(STEP_MAX, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the store did not answer in time".to_owned()),
+    }
+}
