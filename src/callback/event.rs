@@ -190,7 +190,7 @@ fn storable(text: &str) -> String {
 }
 
 /// As [`storable`], and short enough for an index.
-fn clipped(text: &str) -> String {
+pub(super) fn clipped(text: &str) -> String {
     match text.char_indices().nth(COLUMN_CHARS_MAX) {
         Some((end, _)) => storable(&text[..end]),
         None => storable(text),

@@ -3,7 +3,8 @@
 //! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is, `registry` lists every
 //! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`identity`], and
 //! [`answer`] is what the vendor gets back. The family modules hold the typed bodies, built from the tolerant
-//! [`scalar`]s. [`delivery`] is one request as a text that can be kept in a file and sent again.
+//! [`scalar`]s. [`delivery`] is one request as a text that can be kept in a file and sent again, [`erase`] takes an
+//! account out of what is stored.
 
 pub mod answer;
 pub mod battle;
@@ -12,6 +13,7 @@ pub mod call;
 mod chat;
 pub mod command;
 pub mod delivery;
+pub mod erase;
 pub mod event;
 pub mod follow;
 pub mod group;
