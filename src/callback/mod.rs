@@ -26,6 +26,7 @@ pub mod recording;
 mod registry;
 pub mod room;
 pub mod scalar;
+mod tokens;
 pub mod verify;
 
 pub use body::Body;

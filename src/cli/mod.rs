@@ -16,6 +16,7 @@ mod check_config;
 mod commands;
 mod completions;
 mod edit;
+mod erase_user;
 mod events;
 mod healthcheck;
 mod inputs;
@@ -56,6 +57,8 @@ enum Command {
     Replay(replay::Replay),
     /// List the commands the vendor sends
     Commands(commands::Commands),
+    /// Take an account out of everything that is stored
+    EraseUser(erase_user::EraseUser),
     /// Ask a running server whether it is well, for container health checks
     Healthcheck(healthcheck::Healthcheck),
     /// Print a completion script for a shell
@@ -127,6 +130,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Send(send) => runtime()?.block_on(send.run(&clock)),
         Command::Replay(replay) => runtime()?.block_on(replay.run(&clock)),
         Command::Commands(commands) => commands.run(),
+        Command::EraseUser(erase) => runtime()?.block_on(erase.run(&clock)),
         Command::Healthcheck(check) => runtime()?.block_on(check.run()),
         Command::Completions(completions) => completions.run(),
     }

@@ -14,11 +14,15 @@ use uuid::Uuid;
 use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
 
+mod accounts;
 mod postgres;
+mod postgres_accounts;
 mod postgres_partitions;
 mod rows;
 mod sqlite;
+mod sqlite_accounts;
 
+pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use rows::StoredEvent;
 
 /// Where events are kept. All methods may be called from many tasks at once.

@@ -12,7 +12,7 @@ use crate::support::{APP, DESTROY_ROOM, Database, OK, destroy_room, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_trtc-callbacks");
 
-fn program(folder: &Path) -> Command {
+pub(crate) fn program(folder: &Path) -> Command {
     let mut command = Command::new(PROGRAM);
     // Nothing of the machine's own environment reaches the program.
     let kept = std::env::vars_os().filter(|(name, _)| name == "PATH");
@@ -27,7 +27,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Runs it, expects success, and returns what it printed.
-fn done(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn done(folder: &Path, arguments: &[&str]) -> String {
     let output = run(folder, arguments);
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {errors}");
@@ -43,15 +43,15 @@ fn failed(folder: &Path, arguments: &[&str], code: i32) -> String {
 }
 
 /// A running `serve`.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     errors: Receiver<String>,
-    url: String,
-    ops_url: String,
+    pub(crate) url: String,
+    pub(crate) ops_url: String,
 }
 
 impl Serving {
-    fn start(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
         let mut child = program(folder)
             .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0"])
@@ -98,7 +98,7 @@ impl Serving {
         assert!(self.child.wait().unwrap().success());
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.signal("-TERM");
         self.wait();
     }
@@ -427,9 +427,18 @@ fn migrate_brings_the_tables_and_health_is_told_by_exit_code() {
 fn help_and_completions_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let mut help = done(folder.path(), &["--help"]);
-    for command in
-        ["serve", "migrate", "check-config", "events", "send", "replay", "commands", "healthcheck"]
-    {
+    for command in [
+        "serve",
+        "migrate",
+        "check-config",
+        "events",
+        "send",
+        "replay",
+        "commands",
+        "doctor",
+        "erase-user",
+        "healthcheck",
+    ] {
         let page = done(folder.path(), &[command, "-h"]);
         help = format!("{help}\n--- {command} -h\n{page}");
     }
