@@ -1,9 +1,11 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::ConfigArgs;
+use crate::settings::Settings;
 
 /// Ask a running server whether it is well, for container health checks.
 ///
@@ -22,31 +24,65 @@ pub(super) struct Healthcheck {
 
 impl Healthcheck {
     pub(super) async fn run(self) -> Result<()> {
-        let base = if let Some(url) = self.url {
-            url
-        } else {
-            let mut address = self.config.load(None, None)?.ops.listen;
-            if address.ip().is_unspecified() {
-                address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-            }
-            format!("http://{address}")
+        let base = match self.url {
+            Some(url) => url,
+            None => base(&self.config.load(None, None)?),
         };
         let path = if self.ready { "readyz" } else { "livez" };
-        let url = format!("{}/{path}", base.trim_end_matches('/'));
-        // The listener speaks plain HTTP. Without this, a machine without certificates of any CA would be unwell.
-        let no_certificates = std::iter::empty();
-        let client = reqwest::Client::builder()
-            .tls_certs_only(no_certificates)
-            .no_proxy()
-            .timeout(Duration::from_secs(3))
-            .build()
-            .context("prepare the HTTP client")?;
-        let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
-        let status = answer.status();
-        let text = answer.text().await.with_context(|| format!("read the answer of {url}"))?;
-        if !status.is_success() {
-            bail!("{url} answered {status}: {}", text.trim());
+        let (well, text) = ask(&base, path).await?;
+        if !well {
+            bail!("{base} is not well: {}", text.trim());
         }
         super::print(&text)
+    }
+}
+
+/// Where the configuration puts the operations listener, as this machine reaches it.
+pub(super) fn base(settings: &Settings) -> String {
+    let mut address = settings.ops.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// Asks `/livez` or `/readyz`, which need no token. Says whether the answer is a good one, and its text.
+pub(super) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
+    let url = format!("{}/{path}", base.trim_end_matches('/'));
+    // The listener speaks plain HTTP, also where callbacks come over TLS. Without this, a machine without certificates
+    // of any CA would be unwell.
+    let no_certificates = std::iter::empty();
+    let client = reqwest::Client::builder()
+        .tls_certs_only(no_certificates)
+        .no_proxy()
+        .timeout(Duration::from_secs(3))
+        .build()
+        .context("prepare the HTTP client")?;
+    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    let well = answer.status().is_success();
+    let text = answer.text().await.with_context(|| format!("read the answer of {url}"))?;
+    Ok((well, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Sources;
+
+    #[test]
+    fn a_listener_on_every_interface_is_asked_on_this_machine() {
+        for (listen, url) in [
+            ("0.0.0.0:9090", "http://127.0.0.1:9090"),
+            ("[::]:9090", "http://[::1]:9090"),
+            ("10.0.0.7:1", "http://10.0.0.7:1"),
+        ] {
+            let variables = [("TRTC_OPS__LISTEN", listen), ("TRTC_OPS__TOKEN", "t")];
+            let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+            let settings = Settings::load(&Sources { env, ..Sources::default() }).unwrap();
+            assert_eq!(base(&settings), url);
+        }
     }
 }

@@ -15,11 +15,14 @@ use crate::settings::{Settings, Sources};
 mod check_config;
 mod commands;
 mod completions;
+mod doctor;
+mod doctor_store;
 mod edit;
 mod erase_user;
 mod events;
 mod healthcheck;
 mod inputs;
+mod machine;
 mod migrate;
 mod post;
 mod replay;
@@ -57,6 +60,8 @@ enum Command {
     Replay(replay::Replay),
     /// List the commands the vendor sends
     Commands(commands::Commands),
+    /// Check configuration, store and machine, and say what to do
+    Doctor(doctor::Doctor),
     /// Take an account out of everything that is stored
     EraseUser(erase_user::EraseUser),
     /// Ask a running server whether it is well, for container health checks
@@ -130,6 +135,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Send(send) => runtime()?.block_on(send.run(&clock)),
         Command::Replay(replay) => runtime()?.block_on(replay.run(&clock)),
         Command::Commands(commands) => commands.run(),
+        Command::Doctor(doctor) => runtime()?.block_on(doctor.run(&clock)),
         Command::EraseUser(erase) => runtime()?.block_on(erase.run(&clock)),
         Command::Healthcheck(check) => runtime()?.block_on(check.run()),
         Command::Completions(completions) => completions.run(),

@@ -15,14 +15,20 @@ use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
 
 mod accounts;
+mod examination;
 mod postgres;
 mod postgres_accounts;
+mod postgres_examine;
 mod postgres_partitions;
 mod rows;
 mod sqlite;
 mod sqlite_accounts;
+mod sqlite_examine;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
+pub use examination::{
+    COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
+};
 pub use rows::StoredEvent;
 
 /// Where events are kept. All methods may be called from many tasks at once.

@@ -1,0 +1,289 @@
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{AppArgs, ConfigArgs, StoreArgs, doctor_store, healthcheck, machine};
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::store::{self, StoreError};
+
+/// How long the store may take to be looked at.
+const STORE_WAIT: Duration = Duration::from_secs(15);
+/// The same when all of a SQLite file is read.
+const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
+/// How long a file system may take to say how full it is.
+const DISK_WAIT: Duration = Duration::from_secs(5);
+/// Sockets and files beside the connections of the public listener: the store's, the operators', the log.
+const OTHER_FILES: u64 = 200;
+/// Paths that anybody would try.
+const GUESSABLE: [&str; 2] = ["/", "/callback"];
+
+/// Check configuration, store and machine, and say what to do.
+///
+/// Changes nothing: it stores an event and takes it back. Prints one line for each thing it looked at, `ok`, `warn` or
+/// `fail`. Ends with 0 when nothing failed, with 1 otherwise. Run it with the server's configuration, as the server's
+/// user, on its machine; the server may run meanwhile.
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Read all of a SQLite file and look for damage, which takes as long as that takes
+    #[arg(long)]
+    integrity: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+/// How well one thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    level: Level,
+    /// What was looked at.
+    what: &'static str,
+    text: String,
+    hint: Option<String>,
+}
+
+/// What was found, in the order of looking.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Findings {
+    checks: Vec<Check>,
+}
+
+impl Findings {
+    pub(super) fn ok(&mut self, what: &'static str, text: impl Into<String>) {
+        self.add(Level::Ok, what, text.into(), None);
+    }
+
+    pub(super) fn warn(&mut self, what: &'static str, text: impl Into<String>, hint: &str) {
+        self.add(Level::Warn, what, text.into(), Some(hint));
+    }
+
+    pub(super) fn fail(&mut self, what: &'static str, text: impl Into<String>, hint: &str) {
+        self.add(Level::Fail, what, text.into(), Some(hint));
+    }
+
+    /// A failure whose text holds its own hint, on the line behind.
+    pub(super) fn error(&mut self, what: &'static str, error: &dyn std::fmt::Display, hint: &str) {
+        let text = error.to_string();
+        match text.split_once("\nhint: ") {
+            Some((problem, hint)) => self.fail(what, problem, hint),
+            None => self.fail(what, text, hint),
+        }
+    }
+
+    fn add(&mut self, level: Level, what: &'static str, text: String, hint: Option<&str>) {
+        self.checks.push(Check { level, what, text, hint: hint.map(str::to_owned) });
+    }
+
+    fn text(&self) -> Result<String> {
+        let mut text = String::new();
+        for Check { level, what, text: said, hint } in &self.checks {
+            let level = match level {
+                Level::Ok => "ok",
+                Level::Warn => "warn",
+                Level::Fail => "fail",
+            };
+            writeln!(text, "{level:<4}  {what}: {said}")?;
+            if let Some(hint) = hint {
+                writeln!(text, "      hint: {hint}")?;
+            }
+        }
+        Ok(text)
+    }
+
+    fn failed(&self) -> usize {
+        self.checks.iter().filter(|check| check.level == Level::Fail).count()
+    }
+}
+
+impl Doctor {
+    pub(super) async fn run(self, clock: &Clock) -> Result<()> {
+        let mut findings = Findings::default();
+        match self.config.load(Some(&self.store), Some(&self.apps)) {
+            Ok(settings) => self.look(&settings, clock, &mut findings).await,
+            Err(error) => {
+                let hint = "`trtc-callbacks default-config` explains every key";
+                findings.error("configuration", &format_args!("{error:#}"), hint);
+            }
+        }
+        super::print(&if self.json {
+            serde_json::to_string(&findings)? + "\n"
+        } else {
+            findings.text()?
+        })?;
+        match findings.failed() {
+            0 => Ok(()),
+            1 => bail!("1 check failed"),
+            failed => bail!("{failed} checks failed"),
+        }
+    }
+
+    async fn look(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+        findings.ok("configuration", "every key is known and in its range");
+        apps(settings, findings);
+        paths(settings, findings);
+        self.store(settings, clock, findings).await;
+        // The spool (its file readable, events waiting, room left) belongs here.
+        disks(settings, findings).await;
+        files(settings, findings);
+        // The certificate's expiry (a warning 14 days ahead) belongs here, once the server speaks TLS itself.
+        server(settings, findings).await;
+    }
+
+    async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+        let url = store::display_url(&settings.store.url);
+        if store::file(&settings.store.url).is_some_and(|file| !file.exists()) {
+            let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";
+            return findings.warn("store", format!("there is no {url} yet"), hint);
+        }
+        let options = settings.store_options();
+        let wait = if self.integrity { INTEGRITY_WAIT } else { STORE_WAIT };
+        match timeout(wait, store::examine(&options, clock.now(), self.integrity)).await {
+            Ok(Ok(found)) => {
+                doctor_store::judge(&url, &found, clock.now(), self.integrity, findings);
+            }
+            Ok(Err(error @ StoreError::Address { .. })) => findings.error("store", &error, ""),
+            Ok(Err(error)) => {
+                let hint =
+                    "see that it runs, that `store.url` names it, and that user and password do";
+                findings.error("store", &format_args!("{url}: {error}"), hint);
+            }
+            Err(_) => {
+                let text = format!("{url} did not answer within {} s", wait.as_secs());
+                findings.fail(
+                    "store",
+                    text,
+                    "see what it is waiting for: locks, its disk, the network",
+                );
+            }
+        }
+    }
+}
+
+fn apps(settings: &Settings, findings: &mut Findings) {
+    if settings.apps.is_empty() {
+        let hint =
+            "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table";
+        findings.fail("apps", "none is configured, so every callback would be rejected", hint);
+    }
+    for app in &settings.apps {
+        let id = &app.sdk_app_id;
+        if app.callback_tokens.is_empty() {
+            let hint = "set the authentication token of the vendor's console: TRTC_CALLBACK_TOKEN or `callback_tokens`";
+            findings.warn("apps", format!("{id} has no token: unsigned requests are taken"), hint);
+        } else {
+            findings.ok("apps", format!("{id}, its requests must be signed"));
+        }
+    }
+}
+
+fn paths(settings: &Settings, findings: &mut Findings) {
+    let paths = &settings.server.callback_paths;
+    match paths.iter().find(|path| GUESSABLE.contains(&path.as_str())) {
+        Some(path) => {
+            let hint = "the signature does not cover the body: set `server.callback_paths` to one long random path";
+            findings.warn("callback paths", format!("`{path}` is easy to guess"), hint);
+        }
+        None => findings.ok("callback paths", "none of those that are easy to guess"),
+    }
+}
+
+/// The disks that events are written to.
+async fn disks(settings: &Settings, findings: &mut Findings) {
+    let Some(file) = store::file(&settings.store.url) else { return };
+    disk(findings, "store's disk", file, true).await;
+}
+
+/// How full the disk is that holds `file`, or will, and whether it is one of this machine's.
+pub(super) async fn disk(
+    findings: &mut Findings,
+    check: &'static str,
+    file: std::path::PathBuf,
+    must_be_local: bool,
+) {
+    let shown = file.display().to_string();
+    let asked = timeout(DISK_WAIT, machine::disk(file)).await;
+    let disk = match asked {
+        Ok(Ok(disk)) => disk,
+        Ok(Err(error)) => {
+            return findings.fail(
+                check,
+                format!("{shown}: {error}"),
+                "see that its folder can be read",
+            );
+        }
+        Err(_) => {
+            return findings.fail(
+                check,
+                format!("{shown}: no answer"),
+                "see that its disk is there",
+            );
+        }
+    };
+    if let Some(kind) = disk.network.filter(|_| must_be_local) {
+        let hint =
+            "put it on a local disk: others do not keep locks and commits as SQLite needs them";
+        findings.warn(check, format!("{shown} is on {kind}"), hint);
+    }
+    let text = format!("{} MiB of {} MiB are free at {shown}", disk.free >> 20, disk.total >> 20);
+    let hint = "make room, or set `retention.events_days`";
+    match disk.free {
+        free if free < 100 << 20 => findings.fail(check, text, hint),
+        free if free < 1 << 30 || free < disk.total / 10 => findings.warn(check, text, hint),
+        _ => findings.ok(check, text),
+    }
+}
+
+fn files(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "open files";
+    let needed = settings.server.connections_max as u64 + OTHER_FILES;
+    match machine::open_files_max() {
+        Some(limit) if limit < needed => {
+            let text = format!(
+                "this user's limit is {limit}, and `server.connections_max` = {} needs {needed}",
+                settings.server.connections_max
+            );
+            let hint = "raise it for the server (`ulimit -n`, LimitNOFILE=, --ulimit nofile=), or lower the key";
+            findings.warn(CHECK, text, hint);
+        }
+        Some(limit) => findings.ok(CHECK, format!("limit {limit}, needed {needed}")),
+        None => findings.ok(CHECK, "no limit"),
+    }
+}
+
+/// The server, where one runs.
+async fn server(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "server";
+    let base = healthcheck::base(settings);
+    match healthcheck::ask(&base, "readyz").await {
+        Ok((true, _)) => findings.ok(CHECK, format!("the one at {base} is ready")),
+        Ok((false, said)) => {
+            findings.fail(
+                CHECK,
+                format!("the one at {base} is not ready: {}", said.trim()),
+                "look into its log",
+            );
+        }
+        // It need not run now.
+        Err(_) => findings.ok(CHECK, format!("none answers at {base}")),
+    }
+}

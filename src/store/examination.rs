@@ -1,0 +1,106 @@
+//! What a store is like, for those who look after it. Nothing is changed, and nothing is judged.
+
+use sqlx::migrate::Migrator;
+
+use super::{Place, StoreError, StoreOptions, postgres_examine, sqlite_examine};
+use crate::clock::UnixMillis;
+
+/// Rows are counted up to so many; a larger count means "more".
+pub const COUNT_MAX: i64 = 10_000;
+
+/// What a store is like.
+#[derive(Debug, Clone)]
+pub struct Examination {
+    /// Its name and version, such as `PostgreSQL 16.4`.
+    pub database: String,
+    /// Which migrations it has.
+    pub migrations: Migrations,
+    /// Whether an event could be stored, by one that was stored and taken back; `None` where there are no tables yet.
+    pub writable: Option<Result<(), String>>,
+    /// How many events are parked, counted up to [`COUNT_MAX`] and one more; `None` where there are no tables yet.
+    pub parked: Option<i64>,
+    /// What only one kind of store has.
+    pub kind: Kind,
+}
+
+/// Which migrations a store has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Migrations {
+    /// Those of this version that it lacks, as `number name`.
+    pub pending: Vec<String>,
+    /// The numbers of those that this version does not know: it was migrated by a newer one.
+    pub unknown: Vec<i64>,
+    /// The number of one that broke off half-way.
+    pub broken: Option<i64>,
+}
+
+/// What only one kind of store has.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// It is a PostgreSQL.
+    Postgres(PostgresState),
+    /// It is a SQLite file.
+    Sqlite(SqliteState),
+}
+
+/// What a PostgreSQL is like.
+#[derive(Debug, Clone)]
+pub struct PostgresState {
+    /// Whether it is new enough for us.
+    pub version_fits: bool,
+    /// The database's encoding.
+    pub encoding: String,
+    /// Whether it only follows another server and takes no writes.
+    pub standby: bool,
+    /// The settings that a commit's safety hangs on and that are off.
+    pub unsafe_settings: Vec<String>,
+    /// The months, this one and the next, that no partition covers at their present or first moment. Empty where
+    /// there are no tables yet.
+    pub months_without_partition: Vec<String>,
+    /// How many rows are in the default partition, counted up to [`COUNT_MAX`] and one more.
+    pub default_rows: i64,
+    /// The server's clock.
+    pub clock: UnixMillis,
+}
+
+/// What a SQLite file is like.
+#[derive(Debug, Clone)]
+pub struct SqliteState {
+    /// `wal` where a server has made it.
+    pub journal_mode: String,
+    /// What is damaged, where it was asked to look; `None` where it was not, or nothing is.
+    pub damage: Option<String>,
+}
+
+/// Looks at the store that the URL names, over a connection of its own. `thorough` reads all of a SQLite file.
+///
+/// It waits as long as the store does: give it a limit.
+///
+/// # Errors
+/// When the store cannot be reached, or does not answer what it is asked.
+pub async fn examine(
+    options: &StoreOptions,
+    now: UnixMillis,
+    thorough: bool,
+) -> Result<Examination, StoreError> {
+    match Place::parse(&options.url)? {
+        Place::Postgres(address) => postgres_examine::examine(address, now).await,
+        Place::Sqlite(address) => sqlite_examine::examine(address, now, thorough).await,
+    }
+}
+
+impl Migrations {
+    /// Compares those that were applied, each with whether it was finished, with those of this version.
+    pub(super) fn compare(ours: &Migrator, applied: &[(i64, bool)]) -> Self {
+        let known = |version: &i64| ours.version_exists(*version);
+        let pending = ours.iter().filter(|ours| {
+            ours.migration_type.is_up_migration()
+                && applied.iter().all(|(version, _)| *version != ours.version)
+        });
+        Self {
+            pending: pending.map(|ours| format!("{} {}", ours.version, ours.description)).collect(),
+            unknown: applied.iter().map(|(version, _)| *version).filter(|v| !known(v)).collect(),
+            broken: applied.iter().find(|(_, done)| !done).map(|(version, _)| *version),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Looks at a PostgreSQL without changing it.
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+
+use super::examination::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
+use super::postgres::{VERSION_MIN, classify};
+use super::postgres_partitions::BOUNDS;
+use super::{StoreError, cause};
+use crate::callback::identity;
+use crate::clock::UnixMillis;
+
+/// What the server says of itself.
+#[derive(sqlx::FromRow)]
+struct About {
+    version: String,
+    number: i32,
+    encoding: String,
+    standby: bool,
+    off: Vec<String>,
+    clock: i64,
+    migrated: bool,
+    tables: bool,
+}
+
+pub(super) async fn examine(
+    address: PgConnectOptions,
+    now: UnixMillis,
+) -> Result<Examination, StoreError> {
+    let address = address
+        .application_name("trtc-callbacks doctor")
+        .options([("statement_timeout", "5s"), ("lock_timeout", "2s")]);
+    let mut connection = address.connect().await.map_err(classify)?;
+    let about = about(&mut connection).await.map_err(classify)?;
+    let applied = if about.migrated {
+        sqlx::query_as("select version, success from _sqlx_migrations")
+            .fetch_all(&mut connection)
+            .await
+            .map_err(classify)?
+    } else {
+        Vec::new()
+    };
+    let mut months_without_partition = Vec::new();
+    let mut default_rows = 0;
+    let mut parked = None;
+    let mut writable = None;
+    if about.tables {
+        months_without_partition = uncovered(&mut connection, now).await.map_err(classify)?;
+        default_rows = count(&mut connection, "events_default").await.map_err(classify)?;
+        parked = Some(count(&mut connection, "parked_events").await.map_err(classify)?);
+        writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
+    }
+    // Everything is known: a farewell that fails changes nothing.
+    let _ = connection.close().await;
+    Ok(Examination {
+        database: format!("PostgreSQL {}", about.version),
+        migrations: Migrations::compare(&sqlx::migrate!("migrations/postgres"), &applied),
+        writable,
+        parked,
+        kind: Kind::Postgres(PostgresState {
+            version_fits: about.number >= VERSION_MIN,
+            encoding: about.encoding,
+            standby: about.standby,
+            unsafe_settings: about.off,
+            months_without_partition,
+            default_rows,
+            clock: UnixMillis(about.clock),
+        }),
+    })
+}
+
+async fn about(connection: &mut PgConnection) -> Result<About, sqlx::Error> {
+    sqlx::query_as(
+        "select
+             current_setting('server_version') as version,
+             current_setting('server_version_num')::int as number,
+             current_setting('server_encoding') as encoding,
+             pg_is_in_recovery() as standby,
+             array(
+                 select name from unnest(array['fsync', 'full_page_writes', 'synchronous_commit']) as name
+                 where current_setting(name) = 'off') as off,
+             (extract(epoch from clock_timestamp()) * 1000)::bigint as clock,
+             to_regclass('_sqlx_migrations') is not null as migrated,
+             to_regclass('events_default') is not null and to_regclass('parked_events') is not null as tables",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// This month and the next, where no partition covers this moment and the next month's first.
+async fn uncovered(
+    connection: &mut PgConnection,
+    now: UnixMillis,
+) -> Result<Vec<String>, sqlx::Error> {
+    let uncovered = format!(
+        "select to_char(moment at time zone 'UTC', 'YYYY-MM')
+         from (
+             select to_timestamp($1) as moment
+             union all
+             select (date_trunc('month', to_timestamp($1) at time zone 'UTC') + interval '1 month') at time zone 'UTC'
+         ) as moments
+         where not exists (select from ({BOUNDS}) as parts where lower <= moment and moment < upper)
+         order by moment"
+    );
+    sqlx::query_scalar(AssertSqlSafe(uncovered)).bind(now.as_secs()).fetch_all(connection).await
+}
+
+async fn count(connection: &mut PgConnection, table: &'static str) -> Result<i64, sqlx::Error> {
+    let count =
+        format!("select count(*) from (select from {table} limit {}) as rows", COUNT_MAX + 1);
+    sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(connection).await
+}
+
+/// Stores an event and a parked one, and takes them back.
+async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(
+        "insert into events (id, sdk_app_id, family, command, event_time, received_at, payload)
+         values ($1, 0, 'unknown', 'doctor', to_timestamp($2), to_timestamp($2), '{}')",
+    )
+    .bind(identity::unique(now))
+    .bind(now.as_secs())
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "insert into parked_events (id, parked_at, reason, delivery)
+         values ($1, to_timestamp($2), 'doctor', '{}')",
+    )
+    .bind(identity::unique(now))
+    .bind(now.as_secs())
+    .execute(&mut *transaction)
+    .await?;
+    transaction.rollback().await
+}
