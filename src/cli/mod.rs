@@ -42,31 +42,21 @@ pub struct Cli {
     serve: serve::Serve,
 }
 
+// A comment on a variant would hide its struct's, all but the first line of which `--help` alone shows.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take callbacks and store their events
     Serve(serve::Serve),
-    /// Bring the store's tables up to this version
     Migrate(migrate::Migrate),
-    /// Check the configuration and say what is in force
     CheckConfig(check_config::CheckConfig),
     /// Print every setting with its default and what it means
     DefaultConfig,
-    /// List stored events
     Events(events::Events),
-    /// Post sample events, or files, to a server
     Send(send::Send),
-    /// Post recorded events again
     Replay(replay::Replay),
-    /// List the commands the vendor sends
     Commands(commands::Commands),
-    /// Check configuration, store and machine, and say what to do
     Doctor(doctor::Doctor),
-    /// Take an account out of everything that is stored
     EraseUser(erase_user::EraseUser),
-    /// Ask a running server whether it is well, for container health checks
     Healthcheck(healthcheck::Healthcheck),
-    /// Print a completion script for a shell
     Completions(completions::Completions),
 }
 

@@ -22,15 +22,18 @@ use crate::store::{self, EventFilter, Order, Store};
 /// How many stored events are read at once.
 const PAGE: u32 = 500;
 
-/// Post recorded events again.
+/// Post recorded events again
 ///
-/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of which the lines count that the server
-/// wrote for events it could not store. A directory stands for the .json, .jsonl, .ndjson and .log files below it,
-/// `-` for standard input. Or, with `--stored`, reads events from the store, the earliest first.
+/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of
+/// which the lines count that the server wrote for events it could not store. A
+/// directory stands for the .json, .jsonl, .ndjson and .log files below it, `-`
+/// for standard input. Or, with `--stored`, reads events from the store, the
+/// earliest first.
 ///
-/// Sending an event to the server that has it changes nothing there; events without a time of their own, and those
-/// the vendor asks about beforehand, are new events each time. Of a log's events, those are left out that the
-/// configured store has. The server answers OK to everything: look with `events`.
+/// Sending an event to the server that has it changes nothing there; events
+/// without a time of their own, and those the vendor asks about beforehand, are
+/// new events each time. Of a log's events, those are left out that the configured
+/// store has. The server answers OK to everything: look with `events`.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log

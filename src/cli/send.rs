@@ -13,10 +13,11 @@ use crate::clock::{Clock, UnixMillis};
 /// The app samples are sent for where none is configured.
 const SAMPLE_APP: &str = "1400000001";
 
-/// Post sample events, or files, to a server.
+/// Post sample events, or files, to a server
 ///
-/// Samples have made-up values in the documented shapes. Their time is set to now, so each is a new event; `--as-is`
-/// leaves them, so that sending one again is a repeat. The server answers OK to everything: look with `events`.
+/// Samples have made-up values in the documented shapes. Their time is set to now,
+/// so each is a new event; `--as-is` leaves them, so that sending one again is a
+/// repeat. The server answers OK to everything: look with `events`.
 ///
 /// Examples:
 ///   trtc-callbacks send --all

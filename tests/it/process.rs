@@ -445,6 +445,9 @@ fn help_and_completions_are_printed() {
     let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
     assert_eq!(wide, Vec::<&str>::new());
     insta::assert_snapshot!(help);
+    // The long help has what the short one has no room for.
+    let page = done(folder.path(), &["replay", "--help"]);
+    assert!(page.contains("\nExamples:\n"), "{page}");
     for shell in ["bash", "zsh", "fish"] {
         let script = done(folder.path(), &["completions", shell]);
         assert!(script.contains("check-config"), "{shell}");
