@@ -246,6 +246,41 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_partition_comes_while_it_is_stored_is_stored() {
+    let database = Database::postgres().await;
+    let server = Arc::new(Server::start(&database).await);
+    let mut making = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    for sql in ["begin", "lock table events_default in access exclusive mode"] {
+        sqlx::query(sql).execute(&mut making).await.unwrap();
+    }
+    let august = date("2026-08-15").0;
+    let posting = tokio::spawn({
+        let server = server.clone();
+        async move {
+            let body = format!(r#"{{"RoomId":"august","EventTime":{august}}}"#);
+            server.post_body(DESTROY_ROOM, body).await;
+        }
+    });
+    let waits = || async {
+        let waiting = "select count(*) from pg_locks
+            where not granted and relation = 'events_default'::regclass";
+        database.count(waiting).await > 0
+    };
+    eventually("the statement waits for the default partition", waits).await;
+    for sql in [
+        "create table events_2026_08 (like events including all)",
+        "alter table events attach partition events_2026_08
+         for values from ('2026-08-01 00:00+00') to ('2026-09-01 00:00+00')",
+        "commit",
+    ] {
+        sqlx::query(sql).execute(&mut making).await.unwrap();
+    }
+    posting.await.unwrap();
+    assert_eq!(server.figures().await.outcome("stored"), 1);
+    assert_eq!(database.count("select count(*) from events_2026_08").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
     let database = Database::postgres().await;
     let settings = settings(&database, &[]);
