@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 use super::rows::{self, Dialect, Row};
@@ -112,9 +112,16 @@ impl Postgres {
 impl Store for Postgres {
     async fn migrate(&self) -> Result<(), StoreError> {
         self.check_server().await?;
-        // Takes an advisory lock, so that replicas that start together wait for each other.
-        sqlx::migrate!("migrations/postgres").run(&self.readers).await?;
-        Ok(())
+        // Takes an advisory lock, so that replicas that start together wait for each other. Where it
+        // fails or is given up half-way, the connection must go, and the lock with it.
+        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
+        let connection: &mut PgConnection = lease.connection();
+        let migrated =
+            sqlx::migrate!("migrations/postgres").run_direct(None, connection, false).await;
+        if migrated.is_ok() {
+            lease.release();
+        }
+        Ok(migrated?)
     }
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {

@@ -10,5 +10,6 @@ mod layers;
 mod process;
 mod properties;
 mod quirks;
+mod spool;
 mod store;
 mod support;
