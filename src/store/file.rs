@@ -1,6 +1,6 @@
 //! What the SQLite store and the spool share: how their files are made and written.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
@@ -11,8 +11,16 @@ use sqlx::{Executor, Sqlite};
 
 /// Makes the file and its directory where they are missing, for this user only: it holds who called whom.
 pub(super) fn make(file: &Path) -> io::Result<()> {
-    if let Some(folder) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+    if let Some(folder) = file.parent()
+        && !folder.as_os_str().is_empty()
+        && !folder.exists()
+    {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // So that the directory outlives a power cut as the commits in it do.
+        if let Some(above) = folder.parent() {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            File::open(above)?.sync_all()?;
+        }
     }
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
 }
