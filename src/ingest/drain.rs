@@ -98,6 +98,7 @@ impl Drain {
             self.keeper.failed(generation, &error).await;
             return Step::Failed;
         }
+        self.keeper.recovered();
         self.keeper.measure().await;
         self.metrics.spool_drained.increment(taken.len() as u64);
         Step::Moved(taken.len() as u64 + untrusted)

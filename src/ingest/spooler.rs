@@ -53,6 +53,11 @@ impl Keeper {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes that it can be written again.
+    pub(super) fn recovered(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub(super) fn aside(&self) -> Option<PathBuf> {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -40,9 +40,9 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // One connection more than lanes write, for what is put aside and for making partitions. No ping before each
-        // use, which would be a round trip more: a lane tries again.
-        let writers = pool(options.writers + 1).test_before_acquire(false);
+        // Two connections more than lanes write: one for the drain, one for what is put aside and for making partitions.
+        // No ping before each use, which would be a round trip more: a lane tries again.
+        let writers = pool(options.writers + 2).test_before_acquire(false);
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(address),

@@ -391,7 +391,15 @@ fn move_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
         whole.push(ending);
         PathBuf::from(whole)
     };
-    let aside = beside(path, &format!(".damaged-{}", now.0));
+    // Nothing that was moved aside before may be overwritten.
+    let mut moment = now.0;
+    let aside = loop {
+        let aside = beside(path, &format!(".damaged-{moment}"));
+        if !aside.exists() {
+            break aside;
+        }
+        moment += 1;
+    };
     let unmoved = |error: std::io::Error| SpoolError::Open {
         path: path.display().to_string(),
         reason: format!("it is damaged and cannot be moved aside: {error}"),
