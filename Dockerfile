@@ -25,16 +25,16 @@ RUN apt-get update \
 COPY --from=build /usr/local/bin/trtc-callbacks /usr/local/bin/
 # A number, so that an orchestrator can see that it is not root.
 USER 10001:10001
-# The store's default is the file data/trtc-callbacks.db, which from here is in the volume. It is not set as a variable,
-# because that would win over the `store.url` of a configuration file, and events would go where nobody looks.
+# The defaults of store and spool are the files data/trtc-callbacks.db and data/spool.db, which from here are in the volume.
+# They are not set as variables, because those would win over a configuration file, and events would go where nobody looks.
 WORKDIR /
 VOLUME /data
 # Callbacks, and operations. The second listens on loopback, inside the container, until `ops.listen` and `ops.token` say
 # otherwise.
 EXPOSE 8080 9090
 STOPSIGNAL SIGTERM
-# Whether the process answers, not whether the store does: a restart does not bring a database back. The server waits up
-# to 30 s for a database that starts together with it.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=40s --retries=3 CMD ["trtc-callbacks", "healthcheck"]
+# Whether the process answers, not whether the store does: a restart does not bring a database back, and while it is away
+# events go to the spool.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=10s --retries=3 CMD ["trtc-callbacks", "healthcheck"]
 ENTRYPOINT ["trtc-callbacks"]
 CMD ["serve"]

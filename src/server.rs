@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::http::{self, Limits, Ops, Receiver};
+use crate::http::{self, Keeping, Limits, Ops, Receiver};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How often what the store needs now and then is done.
@@ -22,8 +22,13 @@ const UPKEEP_EVERY: Duration = Duration::from_hours(1);
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often metrics that nobody reads are folded together.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
-/// How long the store may take to come up with us.
-const STORE_WAIT: Duration = Duration::from_secs(30);
+/// How long a start waits for the store where events can go to the spool meanwhile, and where they cannot.
+const STORE_WAIT: Duration = Duration::from_secs(1);
+const STORE_WAIT_WITHOUT_SPOOL: Duration = Duration::from_secs(30);
+/// How long one try to bring the store's tables up to date may take where something else waits for it.
+const MIGRATE_TIMEOUT: Duration = Duration::from_mins(10);
+/// How long to wait before a store that is not ready is asked again.
+const MIGRATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where the server listens: bound before it runs, so that a caller knows the ports.
 #[derive(Debug)]
@@ -48,6 +53,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: StoreError,
     },
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
 }
 
 /// Runs the server until `stop` is cancelled, and returns when every event it took is stored or accounted for.
@@ -62,8 +70,8 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let metrics = Arc::new(Metrics::new());
-    let opened = Arc::new(OnceLock::new());
-    let ops = Ops::new(opened.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
+    let keeping = Arc::new(OnceLock::new());
+    let ops = Ops::new(keeping.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
     let server = &settings.server;
     let limits = Limits {
         connections_max: server.connections_max,
@@ -90,18 +98,19 @@ pub async fn run(
     );
     let work = async {
         let _end_of_ops = ops_stop.drop_guard();
-        let store = tokio::select! {
-            store = open_store(&settings, &clock) => store?,
+        let (store, ingest, ready) = tokio::select! {
+            opened = open(&settings, &clock, &metrics) => opened?,
             () = stop.cancelled() => return Ok(()),
         };
-        // It was empty: nothing else fills it.
-        let _ = opened.set(store.clone());
-        let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics));
         let receiver = Receiver::new(apps.clone(), ingest.clone())
             .with_clock(clock.clone())
             .with_metrics(metrics.clone())
             .with_rejected(settings.answer.rejected)
+            .with_when_not_stored(settings.answer.when_not_stored)
+            .with_room(settings.ingest.queue_bytes_max)
             .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms));
+        // It was empty: nothing else fills it.
+        let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
         info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = %display_address(&listeners.public),
@@ -110,13 +119,16 @@ pub async fn run(
             apps = apps.ids().count(),
             "ready for callbacks"
         );
+        let submitted = receiver.tasks();
         let router = http::public_router(receiver, &server.callback_paths);
         let connections = metrics.connections.clone();
         tokio::select! {
             () = http::serve(listeners.public, router, limits, connections, stop.clone()) => {}
-            () = keep_up(&settings, &store, &clock, &metrics) => {}
+            () = keep_up(&settings, &store, &ingest, ready, &clock, &metrics) => {}
         }
-        info!("taking no more callbacks, storing those that were taken");
+        info!("taking no more callbacks, keeping those that were taken");
+        submitted.close();
+        submitted.wait().await;
         ingest.close().await;
         store.close().await;
         Ok(())
@@ -132,25 +144,72 @@ fn display_address(listener: &TcpListener) -> String {
     listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
-/// Opens the store, brings it up to this version, and waits some time for a database that starts together with us.
-async fn open_store(settings: &Settings, clock: &Clock) -> Result<Arc<dyn Store>, StartError> {
+/// Opens the spool and the store, and says whether the store is ready. Where it is not there, events go to the spool until
+/// it is; without one the start waits for it.
+async fn open(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<(Arc<dyn Store>, Arc<Ingest>, bool), StartError> {
     let url = store::display_url(&settings.store.url);
     let failed = |reason| StartError::Store { url: url.clone(), reason };
     let store = store::open(&settings.store_options()).await.map_err(failed)?;
-    let give_up_at = Instant::now() + STORE_WAIT;
+    let spool = match settings.spool.path.as_path() {
+        path if path.as_os_str().is_empty() => None,
+        path => Some(Spool::open(path, settings.spool.bytes_max, clock.now()).await?),
+    };
+    let ready = if spool.is_some() {
+        match timeout(STORE_WAIT, store.migrate()).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) if !error.is_unavailable() => return Err(failed(error)),
+            Ok(Err(_)) | Err(_) => false,
+        }
+    } else {
+        wait_for(&store, &url).await.map_err(failed)?;
+        true
+    };
+    let ingest = Ingest::start_held(&settings.ingest, &store, spool, clock, metrics);
+    if ready {
+        make_partitions(&store, clock).await;
+        ingest.release();
+    } else {
+        warn!(store = url, "starting without the store; events go to the spool until it is there");
+    }
+    Ok((store, Arc::new(ingest), ready))
+}
+
+/// Waits some time for a database that starts together with us, and brings it up to this version.
+async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
+    let give_up_at = Instant::now() + STORE_WAIT_WITHOUT_SPOOL;
     loop {
         match store.migrate().await {
-            Ok(()) => {
-                make_partitions(&store, clock).await;
-                return Ok(store);
-            }
             Err(error) if error.is_unavailable() && Instant::now() < give_up_at => {
                 warn!(%error, store = url, "waiting for the store");
-                sleep_until((Instant::now() + Duration::from_secs(1)).min(give_up_at)).await;
+                sleep_until((Instant::now() + MIGRATE_PAUSE).min(give_up_at)).await;
             }
-            Err(error) => return Err(failed(error)),
+            done => return done,
         }
     }
+}
+
+/// Brings a store up to this version that was not there at the start.
+async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
+    let mut said = None;
+    loop {
+        let reason = match timeout(MIGRATE_TIMEOUT, store.migrate()).await {
+            Ok(Ok(())) => break,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it did not answer in time".to_owned(),
+        };
+        if said.as_ref() != Some(&reason) {
+            error!(reason, "the store is not ready; events go to the spool until it is");
+            said = Some(reason);
+        }
+        sleep(MIGRATE_PAUSE).await;
+    }
+    make_partitions(store, clock).await;
+    ingest.release();
+    info!("the store is ready");
 }
 
 /// Where it fails, events go on into the partitions there are, the default one last.
@@ -163,8 +222,15 @@ async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
     error!(reason, "partitions were not made ahead; trying again within the hour");
 }
 
-/// What has to be done now and then. Never returns.
-async fn keep_up(settings: &Settings, store: &Arc<dyn Store>, clock: &Clock, metrics: &Metrics) {
+/// What has to be done now and then, first of all for a store that is not `ready`. Never returns.
+async fn keep_up(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+    ingest: &Ingest,
+    ready: bool,
+    clock: &Clock,
+    metrics: &Metrics,
+) {
     let figures = async {
         let handle = metrics.handle();
         loop {
@@ -185,5 +251,11 @@ async fn keep_up(settings: &Settings, store: &Arc<dyn Store>, clock: &Clock, met
             sleep(UPKEEP_EVERY).await;
         }
     };
-    tokio::join!(figures, partitions, retention);
+    let settled = async {
+        if !ready {
+            settle(store, ingest, clock).await;
+        }
+        tokio::join!(partitions, retention);
+    };
+    tokio::join!(figures, settled);
 }

@@ -9,6 +9,10 @@ pub const OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
 /// The body of the 403 that rejected requests get where `answer.rejected` is `forbidden`.
 pub const FORBIDDEN: &str = r#"{"ActionStatus":"FAIL","ErrorInfo":"forbidden","ErrorCode":403}"#;
 
+/// The body of the 503 that a request gets where `answer.when_not_stored` is `unavailable` and its event was not kept.
+pub const UNAVAILABLE: &str =
+    r#"{"ActionStatus":"FAIL","ErrorInfo":"unavailable","ErrorCode":503}"#;
+
 /// What a request that was not taken is answered: a foreign app, or a signature that is missing, wrong or stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
 #[serde(try_from = "String")]
@@ -28,6 +32,29 @@ impl TryFrom<String> for Rejected {
             "ok" => Ok(Self::Ok),
             "forbidden" => Ok(Self::Forbidden),
             _ => Err(format!("expected ok or forbidden, found `{word}`")),
+        }
+    }
+}
+
+/// What a request is answered whose event could not be kept anywhere but in the error log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum NotStored {
+    /// [`OK`] like everything else: the vendor documents no second try, and may hold a user's action back.
+    #[default]
+    Ok,
+    /// 503 with [`UNAVAILABLE`] and `Retry-After`, for a proxy or a vendor that tries again.
+    Unavailable,
+}
+
+impl TryFrom<String> for NotStored {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "ok" => Ok(Self::Ok),
+            "unavailable" => Ok(Self::Unavailable),
+            _ => Err(format!("expected ok or unavailable, found `{word}`")),
         }
     }
 }

@@ -65,7 +65,7 @@ impl Command {
     }
 
     /// How a command that no row names is read.
-    pub(super) fn unknown(name: &str) -> Self {
+    pub(crate) fn unknown(name: &str) -> Self {
         let asks = name.contains("Before") || name.contains("Prev");
         let kind = if asks { Kind::Before } else { Kind::After };
         Self::untyped("", Family::of(name), kind)

@@ -33,6 +33,10 @@ impl CheckConfig {
         }
         writeln!(text, "operations {}, {token}", settings.ops.listen)?;
         writeln!(text, "store      {}", store::display_url(&settings.store.url))?;
+        match settings.spool.path.display().to_string() {
+            path if path.is_empty() => writeln!(text, "spool      none")?,
+            path => writeln!(text, "spool      {path}")?,
+        }
         for app in &settings.apps {
             let signed = match app.callback_tokens.len() {
                 0 => "unsigned requests are taken".to_owned(),

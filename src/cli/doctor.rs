@@ -142,7 +142,7 @@ impl Doctor {
         apps(settings, findings);
         paths(settings, findings);
         self.store(settings, clock, findings).await;
-        // The spool (its file readable, events waiting, room left) belongs here.
+        // The spool itself (its file readable, events waiting, room left) belongs here.
         disks(settings, findings).await;
         files(settings, findings);
         // The certificate's expiry (a warning 14 days ahead) belongs here, once the server speaks TLS itself.
@@ -209,17 +209,16 @@ fn paths(settings: &Settings, findings: &mut Findings) {
 
 /// The disks that events are written to.
 async fn disks(settings: &Settings, findings: &mut Findings) {
-    let Some(file) = store::file(&settings.store.url) else { return };
-    disk(findings, "store's disk", file, true).await;
+    if let Some(file) = store::file(&settings.store.url) {
+        disk(findings, "store's disk", file).await;
+    }
+    if !settings.spool.path.as_os_str().is_empty() {
+        disk(findings, "spool's disk", settings.spool.path.clone()).await;
+    }
 }
 
 /// How full the disk is that holds `file`, or will, and whether it is one of this machine's.
-pub(super) async fn disk(
-    findings: &mut Findings,
-    check: &'static str,
-    file: std::path::PathBuf,
-    must_be_local: bool,
-) {
+pub(super) async fn disk(findings: &mut Findings, check: &'static str, file: std::path::PathBuf) {
     let shown = file.display().to_string();
     let asked = timeout(DISK_WAIT, machine::disk(file)).await;
     let disk = match asked {
@@ -239,7 +238,7 @@ pub(super) async fn disk(
             );
         }
     };
-    if let Some(kind) = disk.network.filter(|_| must_be_local) {
+    if let Some(kind) = disk.network {
         let hint =
             "put it on a local disk: others do not keep locks and commits as SQLite needs them";
         findings.warn(check, format!("{shown} is on {kind}"), hint);

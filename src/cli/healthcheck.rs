@@ -14,7 +14,7 @@ use crate::settings::Settings;
 pub(super) struct Healthcheck {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Ask whether the store answers too (/readyz), not only the process (/livez)
+    /// Ask whether events are kept (/readyz), not only whether the process lives
     #[arg(long)]
     ready: bool,
     /// The server's operations listener [default: where the configuration puts it]

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::error;
 
 use super::rejections::Rejections;
-use crate::callback::answer::{self, Rejected};
+use crate::callback::answer::{self, NotStored, Rejected};
 use crate::callback::{Apps, Event, Query};
 use crate::clock::Clock;
 use crate::ingest::{self, Sink};
@@ -25,9 +29,21 @@ pub struct Receiver {
     metrics: Arc<Metrics>,
     rejections: Rejections,
     rejected: Rejected,
+    when_not_stored: NotStored,
     body_bytes_max: usize,
     body_timeout: Duration,
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
 }
+
+/// How many bytes of bodies are kept in memory at once, where nothing else is set.
+const ROOM_BYTES: usize = 64 << 20;
+/// What a request takes in memory beside its body, in bytes, roughly.
+const REQUEST_BYTES: usize = 1024;
+/// How long a request waits for room. What comes after that would be answered too late.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
+/// When one that found no room may try again, in s.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Receiver {
     /// Takes the callbacks of `apps` and hands their events to `sink`. Bodies may have 256 KiB and take 10 s.
@@ -40,8 +56,11 @@ impl Receiver {
             metrics: Arc::default(),
             rejections: Rejections::default(),
             rejected: Rejected::Ok,
+            when_not_stored: NotStored::Ok,
             body_bytes_max: 256 << 10,
             body_timeout: Duration::from_secs(10),
+            room: room(ROOM_BYTES),
+            tasks: TaskTracker::new(),
         }
     }
 
@@ -64,6 +83,27 @@ impl Receiver {
     pub fn with_rejected(mut self, rejected: Rejected) -> Self {
         self.rejected = rejected;
         self
+    }
+
+    /// Sets what requests are answered whose event was not kept.
+    #[must_use]
+    pub fn with_when_not_stored(mut self, when_not_stored: NotStored) -> Self {
+        self.when_not_stored = when_not_stored;
+        self
+    }
+
+    /// Sets how many bytes of bodies may be in memory at once; more wait a moment, and are answered 503 then. Strangers'
+    /// bodies are never kept.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.room = room(bytes);
+        self
+    }
+
+    /// What goes on although its request may have ended. Wait for it before the sink is closed.
+    #[must_use]
+    pub fn tasks(&self) -> TaskTracker {
+        self.tasks.clone()
     }
 
     /// Sets how large a body may be, in bytes, and how long it may take to arrive.
@@ -89,19 +129,68 @@ impl Receiver {
                     .map_or_else(|outcome| outcome, |()| Outcome::Rejected(rejection));
             }
         };
-        let body = Limited::new(request.into_body(), self.body_bytes_max).collect();
-        let body = match self.within_limits(body).await {
-            Ok(body) => body.to_bytes(),
+        let (body, room) = match self.within_limits(self.read(request.into_body())).await {
+            Ok((body, Some(room))) => (body, room),
+            Ok((_, None)) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
         let event = Event::decode(&verified, &body, now);
+        drop(body);
         self.metrics.event(&event);
-        match self.sink.submit(event).await {
-            ingest::Outcome::New => Outcome::Stored,
-            ingest::Outcome::Duplicate => Outcome::Duplicate,
-            ingest::Outcome::Parked => Outcome::Parked,
-            ingest::Outcome::NotStored => Outcome::NotStored,
+        let sink = self.sink.clone();
+        // As a task of its own, because a request ends when its client goes away, and the event must not.
+        let submitted = self.tasks.spawn(async move {
+            let outcome = sink.submit(event).await;
+            drop(room);
+            outcome
+        });
+        match submitted.await {
+            Ok(ingest::Outcome::New) => Outcome::Stored,
+            Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
+            Ok(ingest::Outcome::Parked) => Outcome::Parked,
+            Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
+            Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
+            Err(error) => {
+                error!(%error, "taking an event failed; it is lost");
+                Outcome::NotStored
+            }
         }
+    }
+
+    /// Reads a body, and takes room in memory for it as it comes; none when there is no room for all of it.
+    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BoxError> {
+        let mut body = Limited::new(body, self.body_bytes_max);
+        let Some(mut room) = self.take_room(REQUEST_BYTES).await else {
+            return Ok((Bytes::new(), None));
+        };
+        let (mut first, mut rest) = (Bytes::new(), Vec::new());
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            match self.take_room(data.len()).await {
+                Some(more) => room.merge(more),
+                None => return Ok((Bytes::new(), None)),
+            }
+            // Nearly all bodies come as one piece, which needs no copy.
+            if first.is_empty() {
+                first = data;
+            } else {
+                rest.extend_from_slice(&data);
+            }
+        }
+        if rest.is_empty() {
+            return Ok((first, Some(room)));
+        }
+        rest.splice(..0, first);
+        Ok((rest.into(), Some(room)))
+    }
+
+    async fn take_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(bytes).ok()?;
+        let room = self.room.clone();
+        if let Ok(room) = room.clone().try_acquire_many_owned(bytes) {
+            return Some(room);
+        }
+        timeout(ROOM_TIMEOUT, room.acquire_many_owned(bytes)).await.ok()?.ok()
     }
 
     /// What reading a body gives, unless it was too large, too slow or broke off.
@@ -109,7 +198,7 @@ impl Receiver {
         &self,
         read: impl Future<Output = Result<T, BoxError>>,
     ) -> Result<T, Outcome> {
-        match tokio::time::timeout(self.body_timeout, read).await {
+        match timeout(self.body_timeout, read).await {
             Ok(Ok(body)) => Ok(body),
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Outcome::BodyTooLarge),
             Ok(Err(_)) => Err(Outcome::BodyBroken),
@@ -144,7 +233,10 @@ impl Receiver {
                 "the head is over the limit\n",
             )),
             Outcome::HeadBroken => closing(plain(StatusCode::BAD_REQUEST, "this is not HTTP\n")),
-            Outcome::Shed => closing(plain(StatusCode::SERVICE_UNAVAILABLE, "overloaded\n")),
+            Outcome::Shed => closing(later(plain(StatusCode::SERVICE_UNAVAILABLE, "overloaded\n"))),
+            Outcome::NotStored if self.when_not_stored == NotStored::Unavailable => {
+                later(json(StatusCode::SERVICE_UNAVAILABLE, answer::UNAVAILABLE))
+            }
             Outcome::Stored
             | Outcome::Duplicate
             | Outcome::Parked
@@ -154,6 +246,12 @@ impl Receiver {
             | Outcome::Abandoned => json(StatusCode::OK, answer::OK),
         }
     }
+}
+
+fn room(bytes: usize) -> Arc<Semaphore> {
+    // So that one body of that size fits.
+    let bytes = bytes.saturating_add(REQUEST_BYTES);
+    Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
 }
 
 /// Reads a body to its end and keeps nothing of it.
@@ -221,6 +319,11 @@ fn json(status: StatusCode, body: &'static str) -> Response {
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
     (status, text).into_response()
+}
+
+fn later(mut response: Response) -> Response {
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
+    response
 }
 
 /// What is left of the request is not read, so the connection cannot be used again.

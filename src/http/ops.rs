@@ -1,5 +1,6 @@
 //! The operations listener: is it alive, is it ready, what are its figures?
 
+use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,15 +12,22 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use crate::ingest::{Health, Ingest};
 use crate::store::Store;
 
 /// How long readiness waits for the store.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Where events are kept.
+pub(crate) struct Keeping {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingest: Arc<Ingest>,
+}
+
 /// What the operations listener works with.
 pub(crate) struct Ops {
-    /// Empty until the server has opened it.
-    store: Arc<OnceLock<Arc<dyn Store>>>,
+    /// Empty until the server takes callbacks.
+    keeping: Arc<OnceLock<Keeping>>,
     metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.
     token: SecretString,
@@ -29,12 +37,12 @@ pub(crate) struct Ops {
 
 impl Ops {
     pub(crate) fn new(
-        store: Arc<OnceLock<Arc<dyn Store>>>,
+        keeping: Arc<OnceLock<Keeping>>,
         metrics: PrometheusHandle,
         token: SecretString,
         stop: CancellationToken,
     ) -> Self {
-        Self { store, metrics, token, stop }
+        Self { keeping, metrics, token, stop }
     }
 
     /// Compares in constant time, so that a guess learns nothing from how long it took.
@@ -51,22 +59,56 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// The store answers. Open to all who reach the listener: it says nothing else.
-pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, &'static str) {
+/// Whether events that come here are kept: by the store or, while it is away, by the spool. Open to all who reach the
+/// listener: it says nothing of the events.
+pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, String) {
+    let not_ready = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     if ops.stop.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        return not_ready("stopping\n");
     }
-    let Some(store) = ops.store.get() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "store: not open yet\n");
+    let Some(Keeping { store, ingest }) = ops.keeping.get() else {
+        return not_ready("starting\n");
     };
-    match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ok\n"),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "not ready");
-            (StatusCode::SERVICE_UNAVAILABLE, "store: not available\n")
+    let health = ingest.health();
+    let trouble = if health.store_away {
+        Some("not available")
+    } else {
+        match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the store is not available");
+                Some("not available")
+            }
+            Err(_) => Some("no answer within a second"),
         }
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "store: no answer within a second\n"),
+    };
+    let (ready, text) = readiness(trouble, &health);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text)
+}
+
+/// Whether events are kept, and what an operator should know.
+fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
+    let spool_takes = health.spool.is_some() && health.spool_trouble.is_none();
+    let ready = store.is_none() || spool_takes;
+    let mut text = String::from(if ready { "ok\n" } else { "events are not kept\n" });
+    if let Some(trouble) = store {
+        let _ = writeln!(text, "store: {trouble}");
     }
+    match (&health.spool, &health.spool_trouble) {
+        (None, _) if store.is_some() => text.push_str("spool: none\n"),
+        (_, Some(trouble)) => {
+            let _ = writeln!(text, "spool: {trouble}");
+        }
+        (Some(size), _) if size.events > 0 => {
+            let _ = writeln!(text, "spool: {} events wait for the store", size.events);
+        }
+        _ => {}
+    }
+    if health.spool_aside.is_some() {
+        text.push_str("spool: a damaged file was moved aside, see the log\n");
+    }
+    (ready, text)
 }
 
 /// Every figure, for Prometheus.

@@ -1,30 +1,44 @@
-//! The only door to storage: a bounded queue, and a few lanes that write what waits in it.
+//! The only door to storage: a bounded queue, a few lanes that write what waits in it, and the spool behind them.
 //!
 //! Natural group commit: a lane takes whatever is queued, stores it with one statement, commits, and answers every
 //! waiter. There is no timer: an idle server answers after one commit, a loaded one batches by itself.
+//!
+//! What the store does not take in time goes to the spool, and from there to the store when it is back.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::callback::Event;
+use crate::callback::{Body, Event};
 use crate::clock::Clock;
 use crate::settings::IngestSettings;
-use crate::store::Store;
+use crate::store::{Size, Spool, Store};
 use crate::telemetry::Metrics;
 
-mod job;
+mod breaker;
+mod drain;
 mod lane;
 mod last_resort;
+mod spooler;
+mod writer;
 
-use job::{Job, Ticket};
+use breaker::Breaker;
+use drain::Drain;
 use lane::Lane;
 use last_resort::LastResort;
+use spooler::{Keeper, SpoolTicket};
+use writer::{Ticket, Writer};
+
+/// How long the spool may take, after the store had its time.
+const SPOOL_TIMEOUT: Duration = Duration::from_millis(400);
+/// How many events may wait for the spool. More would not be written within its time anyway.
+const SPOOL_QUEUE_MAX: usize = 4096;
 
 /// What takes verified, decoded events: the server's own [`Ingest`], or yours where you mount the callback router in
 /// another app.
@@ -33,7 +47,7 @@ pub trait Sink: Send + Sync {
     /// Takes one event. The vendor is answered when this returns, so it must not take longer than 2 s; after
     /// [`Outcome::New`] the event must survive a crash.
     ///
-    /// The future is dropped when the client goes away before its answer; what it has begun should go on.
+    /// It is run to its end, also when the client goes away before its answer.
     async fn submit(&self, event: Event) -> Outcome;
 }
 
@@ -46,26 +60,47 @@ pub enum Outcome {
     Duplicate,
     /// The store refused it as a row, and keeps it apart, whole.
     Parked,
-    /// It could not be stored in time. It stands, whole, in the error log.
+    /// The store does not take it now. It is kept on this machine's disk, and will be stored.
+    Spooled,
+    /// It could not be kept in time. It stands, whole, in the error log.
     NotStored,
 }
 
-/// The queue and its lanes.
+/// The queue, its lanes and the spool.
 pub struct Ingest {
     queue: mpsc::Sender<Ticket>,
-    /// Bounds what all jobs together take in memory, in bytes.
-    room: Arc<Semaphore>,
-    room_bytes: u32,
-    /// The lanes, and the jobs that wait for a place in the queue.
-    tasks: TaskTracker,
+    lanes: TaskTracker,
     stop: CancellationToken,
+    breaker: Arc<Breaker>,
+    spool: Option<Spooling>,
     ack_deadline: Duration,
-    last_resort: Arc<LastResort>,
+    last_resort: LastResort,
     metrics: Arc<Metrics>,
 }
 
+/// The way into the spool.
+struct Spooling {
+    keeper: Arc<Keeper>,
+    /// Taken when it is closed.
+    queue: Mutex<Option<mpsc::Sender<SpoolTicket>>>,
+    tasks: TaskTracker,
+}
+
+/// How well events are being kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Events go to the spool, because the store does not take them.
+    pub store_away: bool,
+    /// What waits in the spool; `None` where there is none.
+    pub spool: Option<Size>,
+    /// Why the spool did not take the last event that came to it; `None` while it does.
+    pub spool_trouble: Option<String>,
+    /// Where a damaged spool was moved to, since the start.
+    pub spool_aside: Option<PathBuf>,
+}
+
 impl Ingest {
-    /// Starts the lanes.
+    /// Starts it without a spool, on a store that is ready.
     #[must_use]
     pub fn start(
         settings: &IngestSettings,
@@ -73,104 +108,216 @@ impl Ingest {
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let (queue, jobs) = mpsc::channel(settings.queue_events_max);
-        let jobs = Arc::new(Mutex::new(jobs));
-        let tasks = TaskTracker::new();
-        let stop = CancellationToken::new();
+        let ingest = Self::start_held(settings, store, None, clock, metrics);
+        ingest.release();
+        ingest
+    }
+
+    /// Starts it before the store is ready: until [`Ingest::release`], events go to the spool. With the spool comes where
+    /// its damaged file was moved to, if it was.
+    #[must_use]
+    pub fn start_held(
+        settings: &IngestSettings,
+        store: &Arc<dyn Store>,
+        spool: Option<(Spool, Option<PathBuf>)>,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(settings.queue_events_max);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
         let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
+        let breaker = Arc::new(Breaker::new(true, metrics));
+        let writer = Arc::new(Writer {
+            store: store.clone(),
+            breaker: breaker.clone(),
+            attempt_timeout: ack_deadline / 2,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        });
         for _ in 0..settings.lanes {
             let lane = Lane {
-                jobs: jobs.clone(),
+                queue: waiting.clone(),
                 stop: stop.clone(),
                 rows_max: settings.batch_rows_max,
-                attempt_timeout: ack_deadline / 2,
-                store: store.clone(),
-                clock: clock.clone(),
-                metrics: metrics.clone(),
+                writer: writer.clone(),
             };
-            tasks.spawn(lane.run());
+            lanes.spawn(lane.keep_running(lanes.clone()));
         }
-        let room_bytes = u32::try_from(settings.queue_bytes_max).unwrap_or(u32::MAX);
+        let spool = spool.map(|(spool, aside)| {
+            let keeper = Arc::new(Keeper::new(spool, clock, metrics));
+            Spooling::start(keeper, aside, writer, &stop, metrics)
+        });
         Self {
             queue,
-            room: Arc::new(Semaphore::new(usize::try_from(room_bytes).unwrap_or(usize::MAX))),
-            room_bytes,
-            tasks,
+            lanes,
             stop,
+            breaker,
+            spool,
             ack_deadline,
-            last_resort: Arc::new(LastResort::start(metrics)),
+            last_resort: LastResort::start(metrics),
             metrics: metrics.clone(),
         }
     }
 
-    /// Takes no more events, and waits until those that were taken are stored or given up.
+    /// Says that the store is ready: its tables are those of this version.
+    pub fn release(&self) {
+        self.breaker.release();
+    }
+
+    /// How well events are being kept.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let keeper = self.spool.as_ref().map(|spooling| &spooling.keeper);
+        Health {
+            store_away: self.breaker.is_open(),
+            spool: keeper.map(|keeper| keeper.size()),
+            spool_trouble: keeper.and_then(|keeper| Some(keeper.trouble()?.to_string())),
+            spool_aside: keeper.and_then(|keeper| keeper.aside()),
+        }
+    }
+
+    /// Takes no more events, and waits until those that were taken are kept. What is in the spool stays there for the
+    /// next start.
     pub async fn close(&self) {
         self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.lanes.close();
+        self.lanes.wait().await;
+        if let Some(spooling) = &self.spool {
+            spooling.close().await;
+        }
         self.last_resort.close().await;
     }
 
-    /// Puts a job into the queue, or gives it back where there is no place or no room.
-    fn try_queue(&self, mut ticket: Ticket) -> Result<(), Box<Ticket>> {
-        match self.room.clone().try_acquire_many_owned(self.share(&ticket.job)) {
-            Ok(room) => ticket.room = Some(room),
-            Err(_) => return Err(Box::new(ticket)),
+    /// Has the lanes store it; why not, where they do not in time.
+    async fn store(
+        &self,
+        event: &Arc<Event>,
+        deadline: Instant,
+        insists: bool,
+    ) -> Result<Outcome, Arc<str>> {
+        let (answer, outcome) = oneshot::channel();
+        let ticket = Ticket { event: event.clone(), insists, answer };
+        match self.queue.try_send(ticket) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(ticket)) if insists => {
+                match timeout_at(deadline, self.queue.send(ticket)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err("the server is stopping".into()),
+                    Err(_) => return Err("the queue was full until the deadline".into()),
+                }
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => return Err("the queue is full".into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Err("the server is stopping".into());
+            }
         }
-        self.queue.try_send(ticket).map_err(|error| Box::new(error.into_inner()))
-    }
-
-    /// How much room a job takes: all there is for one that is larger.
-    fn share(&self, job: &Job) -> u32 {
-        job.bytes().min(self.room_bytes)
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err("the server ended before it was stored".into()),
+            Err(_) => Err("not stored before the deadline".into()),
+        }
     }
 }
 
 #[async_trait]
 impl Sink for Ingest {
-    async fn submit(&self, event: Event) -> Outcome {
-        let (answer, mut outcome) = oneshot::channel();
+    async fn submit(&self, mut event: Event) -> Outcome {
+        // No store reads it, and a small body can make a large one.
+        event.body = Body::Untyped;
+        let _counted = Counted::new(&event, &self.metrics);
+        let event = Arc::new(event);
         let deadline = Instant::now() + self.ack_deadline;
-        let job = Arc::new(Job::new(event, deadline, self.metrics.clone()));
-        let ticket = Ticket::new(job.clone(), answer, self.last_resort.clone());
-        if let Err(ticket) = self.try_queue(ticket) {
-            let (room, share) = (self.room.clone(), self.share(&job));
-            // As a task of its own, because this future ends when the client goes away, and the event must not.
-            self.tasks.spawn(wait_in_line(*ticket, room, share, self.queue.clone()));
+        let mut reason: Arc<str> = "the store is not available".into();
+        if !self.breaker.is_open() {
+            match self.store(&event, deadline, self.spool.is_none()).await {
+                Ok(outcome) => return outcome,
+                Err(why) => reason = why,
+            }
         }
-        if let Ok(answer) = timeout_at(deadline, &mut outcome).await {
-            return answer.unwrap_or(Outcome::NotStored);
+        if let Some(spooling) = &self.spool {
+            match spooling.put(&event).await {
+                Ok(()) => return Outcome::Spooled,
+                Err(why) => reason = format!("{reason}; {why}").into(),
+            }
         }
-        if job.end() {
-            // A statement may be on its way that stores it yet: then it stands in both places, under the same id.
-            self.last_resort.write(&job.event, "not stored before the deadline").await;
-            return Outcome::NotStored;
+        // The spool has no room: then the store has what is left of the time, whatever is thought of it.
+        if Instant::now() < deadline {
+            match self.store(&event, deadline, true).await {
+                Ok(outcome) => return outcome,
+                Err(why) => reason = format!("{reason}; {why}").into(),
+            }
         }
-        // The lane ended it in this moment, and its answer comes at once.
-        outcome.await.unwrap_or(Outcome::NotStored)
+        self.last_resort.write(&event, &reason).await;
+        Outcome::NotStored
     }
 }
 
-/// Waits until the job's deadline for room and for a place in the queue.
-async fn wait_in_line(
-    mut ticket: Ticket,
-    room: Arc<Semaphore>,
-    share: u32,
-    queue: mpsc::Sender<Ticket>,
-) {
-    let placed = timeout_at(ticket.job.deadline, async {
-        let room = match ticket.room.take() {
-            Some(room) => room,
-            None => room.acquire_many_owned(share).await.ok()?,
+impl Spooling {
+    fn start(
+        keeper: Arc<Keeper>,
+        aside: Option<PathBuf>,
+        writer: Arc<Writer>,
+        stop: &CancellationToken,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(SPOOL_QUEUE_MAX);
+        let tasks = TaskTracker::new();
+        tasks.spawn(keeper.clone().run(waiting));
+        let drain =
+            Drain { keeper: keeper.clone(), writer, stop: stop.clone(), metrics: metrics.clone() };
+        let kept = keeper.clone();
+        tasks.spawn(async move {
+            if let Some(aside) = aside {
+                kept.salvage(aside).await;
+            }
+            kept.measure().await;
+            drain.run().await;
+        });
+        Self { keeper, queue: Mutex::new(Some(queue)), tasks }
+    }
+
+    /// Puts an event into the spool; why not, where it does not take it in time.
+    async fn put(&self, event: &Arc<Event>) -> Result<(), Arc<str>> {
+        let (answer, done) = oneshot::channel();
+        let put = async {
+            let queue = self.queue.lock().await.clone();
+            let queue = queue.ok_or("the server is stopping")?;
+            let ticket = SpoolTicket { event: event.clone(), answer };
+            queue.send(ticket).await.map_err(|_| "the spool is closed")?;
+            done.await.map_err(|_| "the spool ended before it was kept")?
         };
-        Some((room, queue.reserve_owned().await.ok()?))
-    });
-    match placed.await {
-        Ok(Some((room, place))) => {
-            ticket.room = Some(room);
-            place.send(ticket);
-        }
-        Ok(None) => ticket.give_up("the server is stopping").await,
-        Err(_) => ticket.give_up("the queue was full until the deadline").await,
+        timeout(SPOOL_TIMEOUT, put)
+            .await
+            .unwrap_or_else(|_| Err("the spool did not take it in time".into()))
+    }
+
+    async fn close(&self) {
+        self.queue.lock().await.take();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.keeper.spool.close().await;
+    }
+}
+
+/// An event on its way, counted until it is dropped.
+struct Counted<'a> {
+    metrics: &'a Metrics,
+    bytes: u32,
+}
+
+impl<'a> Counted<'a> {
+    fn new(event: &Event, metrics: &'a Metrics) -> Self {
+        let bytes = u32::try_from(event.payload.as_bytes().len()).unwrap_or(u32::MAX);
+        metrics.queue_events.increment(1);
+        metrics.queue_bytes.increment(bytes);
+        Self { metrics, bytes }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.queue_events.decrement(1);
+        self.metrics.queue_bytes.decrement(self.bytes);
     }
 }

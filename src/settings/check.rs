@@ -69,7 +69,8 @@ impl Settings {
             ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
             ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
             ("retention.events_days", self.retention.events_days.into(), 0, 36_500),
-            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1900),
+            ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
+            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1500),
         ] {
             if !(least..=most).contains(&value) {
                 let problem = format!("key `{key}`: {value} is out of its range");

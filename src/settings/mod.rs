@@ -30,6 +30,7 @@ pub struct Settings {
     pub auth: AuthSettings,
     pub store: StoreSettings,
     pub ingest: IngestSettings,
+    pub spool: SpoolSettings,
     pub retention: RetentionSettings,
     pub log: LogSettings,
     #[serde(default)]
@@ -183,7 +184,7 @@ mod tests {
         assert!(message.contains("forbidden"), "{message}");
         let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
         assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
-        assert!(message.contains("hint: give 10 to 1900"), "{message}");
+        assert!(message.contains("hint: give 10 to 1500"), "{message}");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 #![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use crate::callback::answer::Rejected;
+use crate::callback::answer::{NotStored, Rejected};
 use crate::telemetry::LogFormat;
 
 /// `[server]`
@@ -38,6 +39,7 @@ pub struct OpsSettings {
 #[serde(deny_unknown_fields)]
 pub struct AnswerSettings {
     pub rejected: Rejected,
+    pub when_not_stored: NotStored,
 }
 
 /// `[auth]`
@@ -65,6 +67,14 @@ pub struct IngestSettings {
     pub queue_events_max: usize,
     pub queue_bytes_max: usize,
     pub ack_deadline_ms: u64,
+}
+
+/// `[spool]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolSettings {
+    pub path: PathBuf,
+    pub bytes_max: u64,
 }
 
 /// `[retention]`

@@ -16,11 +16,14 @@ use crate::clock::UnixMillis;
 
 mod accounts;
 mod examination;
+mod file;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
 mod postgres_partitions;
+mod record;
 mod rows;
+mod spool;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
@@ -30,6 +33,7 @@ pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
 pub use rows::StoredEvent;
+pub use spool::{Size, Spool, SpoolError, Spooled};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -133,12 +137,13 @@ impl StoreError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
-            Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => {
-                // Of what a database answers, only that it cannot now: not a missing right, or a table in the way.
+            Self::Unavailable(error)
+            | Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => {
+                // Of what a database answers, only that it cannot now: not a wrong password, a missing right or a table
+                // in the way. A database of SQLite has one digit fewer.
                 let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-                let class = code.as_deref().and_then(|code| code.get(..2)).unwrap_or("08");
-                ["08", "40", "53", "55", "57"].contains(&class)
+                let class = code.as_deref().filter(|code| code.len() == 5).map(|code| &code[..2]);
+                ["08", "25", "40", "53", "55", "57"].contains(&class.unwrap_or("08"))
             }
             Self::Migrate(_) | Self::Address { .. } | Self::Refused(_) => false,
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 use super::postgres_partitions::{self as partitions, Partitions};
@@ -37,10 +37,10 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // A connection for each lane, and one each for what is put aside, for making partitions and for deleting what
-        // is old, so that no lane waits for those. No ping before each use, which would be a round trip more: a lane
-        // tries again.
-        let writers = pool(options.writers + 3).test_before_acquire(false);
+        // A connection for each lane, and one each for the drain, for what is put aside, for making partitions and for
+        // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
+        // more: a lane tries again.
+        let writers = pool(options.writers + 4).test_before_acquire(false);
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(address),
@@ -78,9 +78,16 @@ impl Postgres {
 impl Store for Postgres {
     async fn migrate(&self) -> Result<(), StoreError> {
         self.check_server().await?;
-        // Takes an advisory lock, so that replicas that start together wait for each other.
-        sqlx::migrate!("migrations/postgres").run(&self.readers).await?;
-        Ok(())
+        // Takes an advisory lock, so that replicas that start together wait for each other. Where it
+        // fails or is given up half-way, the connection must go, and the lock with it.
+        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
+        let connection: &mut PgConnection = lease.connection();
+        let migrated =
+            sqlx::migrate!("migrations/postgres").run_direct(None, connection, false).await;
+        if migrated.is_ok() {
+            lease.release();
+        }
+        Ok(migrated?)
     }
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {

@@ -1,16 +1,16 @@
 //! Events in an embedded SQLite file.
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{Sqlite as Db, Transaction};
+use sqlx::{Connection, Sqlite as Db};
 use uuid::Uuid;
 
+use super::file::{self, Writing};
 use super::rows::{self, Dialect, Row};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
 use crate::callback::delivery::Delivery;
@@ -31,11 +31,11 @@ impl Sqlite {
         address: SqliteConnectOptions,
         options: &StoreOptions,
     ) -> Result<Self, StoreError> {
-        let file = address.get_filename().to_owned();
+        let path = address.get_filename().to_owned();
         if options.create {
-            make_file(&file).map_err(|error| unopened(&file, &error))?;
-        } else if !file.exists() {
-            return Err(missing(&file));
+            file::make(&path).map_err(|error| unopened(&path, &error))?;
+        } else if !path.exists() {
+            return Err(missing(&path));
         }
         let address = address
             .create_if_missing(false)
@@ -49,27 +49,13 @@ impl Sqlite {
             .acquire_timeout(options.timeout)
             .connect_with(address.clone())
             .await
-            .map_err(|error| unopened(&file, &error))?;
+            .map_err(|error| unopened(&path, &error))?;
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .acquire_timeout(options.timeout)
             .connect_lazy_with(address.pragma("query_only", "on"));
         Ok(Self { writer, readers })
     }
-
-    /// A transaction that holds the file's one write lock from its start, so that it cannot fail half-way for want
-    /// of it.
-    async fn begin(&self) -> Result<Transaction<'static, Db>, StoreError> {
-        self.writer.begin_with("begin immediate").await.map_err(classify)
-    }
-}
-
-/// Makes the file and its directory where they are missing, for this user only: they hold who called whom.
-fn make_file(file: &Path) -> std::io::Result<()> {
-    if let Some(folder) = file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
 }
 
 /// There is no file to open.
@@ -92,7 +78,11 @@ pub(super) fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError
 #[async_trait]
 impl Store for Sqlite {
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut connection = self.writer.acquire().await.map_err(classify)?;
+        // See `Writing`; a migration makes transactions of its own within this one.
+        connection.close_on_drop();
+        let begun = connection.begin_with("begin immediate");
+        let mut transaction = begun.await.map_err(classify)?;
         sqlx::migrate!("migrations/sqlite").run_direct(None, &mut *transaction, false).await?;
         transaction.commit().await.map_err(classify)
     }
@@ -102,7 +92,7 @@ impl Store for Sqlite {
     }
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
         let mut deleted = 0;
         for statement in [
             "delete from events where rowid in (
@@ -113,12 +103,12 @@ impl Store for Sqlite {
             let done = sqlx::query(statement)
                 .bind(before.0)
                 .bind(i64::from(rows_max))
-                .execute(&mut *transaction)
+                .execute(writing.connection())
                 .await
                 .map_err(classify)?;
             deleted += done.rows_affected();
         }
-        transaction.commit().await.map_err(classify)?;
+        writing.commit().await.map_err(classify)?;
         Ok(deleted)
     }
 
@@ -131,12 +121,12 @@ impl Store for Sqlite {
     }
 
     async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
         let mut outcomes = Vec::with_capacity(events.len());
         for event in events {
-            outcomes.push(insert(&mut transaction, event).await.map_err(classify)?);
+            outcomes.push(insert(writing.connection(), event).await.map_err(classify)?);
         }
-        transaction.commit().await.map_err(classify)?;
+        writing.commit().await.map_err(classify)?;
         Ok(outcomes)
     }
 
@@ -186,10 +176,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     id: "",
 };
 
-async fn insert(
-    transaction: &mut Transaction<'static, Db>,
-    event: &Event,
-) -> Result<Inserted, sqlx::Error> {
+async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Inserted, sqlx::Error> {
     let (payload, raw) = match &event.payload {
         Payload::Json(text) => (Some(text.as_str()), None),
         Payload::Raw(bytes) => (None, Some(bytes.as_slice())),
@@ -216,7 +203,7 @@ async fn insert(
     .bind(payload)
     .bind(raw)
     .bind(event.decode_error.as_deref())
-    .execute(&mut **transaction)
+    .execute(connection)
     .await?;
     Ok(if done.rows_affected() == 0 { Inserted::Duplicate } else { Inserted::New })
 }

@@ -40,6 +40,18 @@ pub struct Metrics {
     pub retention_partitions: Counter,
     /// Rows that were deleted one by one because of their age.
     pub retention_rows: Counter,
+    /// Whether events go straight to the spool, because the store does not take them: 0 or 1.
+    pub store_circuit_open: Gauge,
+    /// Events that wait in the spool.
+    pub spool_events: Gauge,
+    /// What they take of its file, in bytes.
+    pub spool_bytes: Gauge,
+    /// Events that came from the spool into the store.
+    pub spool_drained: Counter,
+    /// What the spool did not do.
+    pub spool_errors: Counter,
+    /// Files and records of the spool that could not be trusted and were put aside.
+    pub spool_damaged: Counter,
     /// Events that were not stored and stand in the error log.
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
@@ -57,6 +69,12 @@ const QUEUE_EVENTS: &str = "trtc_queue_events";
 const QUEUE_BYTES: &str = "trtc_queue_bytes";
 const CONNECTIONS: &str = "trtc_connections";
 const STORE_ERRORS: &str = "trtc_store_errors_total";
+const STORE_CIRCUIT_OPEN: &str = "trtc_store_circuit_open";
+const SPOOL_EVENTS: &str = "trtc_spool_events";
+const SPOOL_BYTES: &str = "trtc_spool_bytes";
+const SPOOL_DRAINED: &str = "trtc_spool_drained_total";
+const SPOOL_ERRORS: &str = "trtc_spool_errors_total";
+const SPOOL_DAMAGED: &str = "trtc_spool_damaged_total";
 const LAST_RESORT: &str = "trtc_last_resort_total";
 const RETENTION: &str = "trtc_retention_dropped_total";
 const BUILD_INFO: &str = "trtc_build_info";
@@ -99,6 +117,12 @@ impl Metrics {
             store_refused: error("refused"),
             retention_partitions: dropped("partitions"),
             retention_rows: dropped("rows"),
+            store_circuit_open: gauge(&recorder, STORE_CIRCUIT_OPEN, &[]),
+            spool_events: gauge(&recorder, SPOOL_EVENTS, &[]),
+            spool_bytes: gauge(&recorder, SPOOL_BYTES, &[]),
+            spool_drained: counter(&recorder, SPOOL_DRAINED, &[]),
+            spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
+            spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
             recorder,
@@ -171,14 +195,26 @@ fn describe(recorder: &PrometheusRecorder) {
         (EVENTS, "Verified events by family, and whether their body has a type here"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
         (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
-        (LAST_RESORT, "Events that were not stored in time, and whether the error log has them"),
+        (SPOOL_DRAINED, "Events that came from the spool into the store"),
+        (SPOOL_ERRORS, "What the spool did not do: its disk is full, or worse"),
+        (
+            SPOOL_DAMAGED,
+            "Files and records of the spool that were put aside, because they cannot be trusted",
+        ),
+        (
+            LAST_RESORT,
+            "Events that neither store nor spool took, and whether the error log has them",
+        ),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     }
     let gauges = [
-        (QUEUE_EVENTS, "Events that wait for a writer"),
-        (QUEUE_BYTES, "Bytes of the events that wait or are being written"),
+        (QUEUE_EVENTS, "Events on their way into the store or the spool"),
+        (QUEUE_BYTES, "Bytes of their bodies"),
+        (STORE_CIRCUIT_OPEN, "Whether the store is away, and events go straight to the spool"),
+        (SPOOL_EVENTS, "Events that wait in the spool"),
+        (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
         (BUILD_INFO, "The running version"),
     ];

@@ -49,6 +49,7 @@ on_both_stores! {
         assert_check(&checks, "parked events", "ok", "none");
         assert_check(&checks, "server", "ok", "none answers at http://127.0.0.1:1");
         find(&checks, "open files");
+        find(&checks, "spool's disk");
         if database.is_postgres() {
             assert_check(&checks, "store", "ok", "PostgreSQL ");
             assert_check(&checks, "partitions", "ok", "this month and the next");

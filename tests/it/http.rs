@@ -193,11 +193,62 @@ async fn health_is_open_and_figures_ask_for_the_token() {
 async fn readiness_tells_when_the_store_is_away() {
     let database = Database::postgres().await;
     let server = Server::start(&database).await;
-    assert_eq!(server.get_ops("/readyz").await.0, 200);
+    assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+    database.vanish().await;
+    // The spool takes what comes, so whoever sends callbacks here should go on.
+    let (status, text) = server.get_ops("/readyz").await;
+    assert_eq!((status, text.as_str()), (200, "ok\nstore: not available\n"));
+    assert_eq!(server.get_ops("/livez").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_can_keep_nothing_is_not_ready() {
+    let database = Database::postgres().await;
+    let mut settings = settings(&database, &[]);
+    settings.spool.path = "".into();
+    let server = Server::start_with(settings).await;
     database.vanish().await;
     let (status, text) = server.get_ops("/readyz").await;
-    assert_eq!(status, 503, "{text}");
-    assert_eq!(server.get_ops("/livez").await.0, 200);
+    assert_eq!(
+        (status, text.as_str()),
+        (503, "events are not kept\nstore: not available\nspool: none\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_memory_has_no_room_for_are_shed_and_counted() {
+    let changes = [
+        ("TRTC_SERVER__BODY_BYTES_MAX", "1048576"),
+        ("TRTC_INGEST__QUEUE_BYTES_MAX", "1048576"),
+        ("TRTC_SERVER__BODY_TIMEOUT_MS", "600000"),
+    ];
+    let (database, server) = server(&changes).await;
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let large = " ".repeat(900_000);
+    // Of the first one all but the last byte arrives, and stays in memory.
+    let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 900001\r\n\r\n", query(""));
+    let mut slow = TcpStream::connect(&address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    slow.write_all(format!("{head}{large}").as_bytes()).unwrap();
+    let shed = || async {
+        let (status, _, text) = server.post_raw(&query(""), large.clone().into_bytes()).await;
+        (status, text.as_str()) == (503, "overloaded\n")
+    };
+    eventually("there is no room for another", shed).await;
+    // Small ones still fit beside it, and a stranger's body takes no room.
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    let (status, ..) = server.post_raw("/?SdkAppid=5", large.clone().into_bytes()).await;
+    assert_eq!(status, 200);
+    slow.write_all(b"1").unwrap();
+    let mut answer = [0; 15];
+    slow.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    let (status, ..) = server.post_raw(&query(""), large.clone().into_bytes()).await;
+    assert_eq!(status, 200, "the room is free again");
+    let figures = server.figures().await;
+    assert!(figures.outcome("shed") > 0);
+    assert_eq!(figures.value("trtc_requests_total"), figures.outcomes());
+    assert!(database.rows().await >= 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

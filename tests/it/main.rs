@@ -13,5 +13,6 @@ mod process;
 mod properties;
 mod quirks;
 mod retention;
+mod spool;
 mod store;
 mod support;

@@ -18,7 +18,7 @@ pub(crate) fn program(folder: &Path) -> Command {
     let kept = std::env::vars_os().filter(|(name, _)| name == "PATH");
     command.current_dir(folder).env_clear().envs(kept).stdin(Stdio::null());
     // The most there is, so that a busy machine does not turn a slow commit into a lost one.
-    command.env("TRTC_INGEST__ACK_DEADLINE_MS", "1900");
+    command.env("TRTC_INGEST__ACK_DEADLINE_MS", "1500");
     command
 }
 
@@ -52,7 +52,18 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        let mut child = program(folder)
+        Self::run(program(folder), more)
+    }
+
+    /// One whose events can go to the store and the error log only.
+    fn start_without_spool(folder: &Path, more: &[&str]) -> Self {
+        let mut command = program(folder);
+        command.env("TRTC_SPOOL__PATH", "");
+        Self::run(command, more)
+    }
+
+    fn run(mut command: Command, more: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0"])
             .args(more)
@@ -240,7 +251,7 @@ fn follow_shows_an_event_when_it_arrives() {
 async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::start(folder.path(), &["--store", &database.url]);
+    let serving = Serving::start_without_spool(folder.path(), &["--store", &database.url]);
     database.execute("alter table events rename to away").await;
     let name = "Call.CallbackAfterStartCall";
     done(folder.path(), &["send", name, "--to", &serving.url]);
@@ -264,7 +275,7 @@ async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
 async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::start(folder.path(), &["--store", &database.url]);
+    let serving = Serving::start_without_spool(folder.path(), &["--store", &database.url]);
     database.execute("alter table events rename to away").await;
     let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
     let mut posts = tokio::task::JoinSet::new();

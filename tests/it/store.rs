@@ -265,8 +265,9 @@ async fn two_servers_that_start_together_store_the_same_traffic_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_past_its_deadline_is_answered_and_counted() {
     let database = Database::postgres().await;
-    let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1000")];
-    let server = Server::start_with(settings(&database, &changes)).await;
+    let mut settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "1000")]);
+    settings.spool.path = "".into();
+    let server = Server::start_with(settings).await;
     let mut lock = Lock::take(&database).await;
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
     assert_eq!(server.figures().await.outcome("not_stored"), 1);
@@ -276,6 +277,25 @@ async fn an_event_past_its_deadline_is_answered_and_counted() {
     // The statement that was under way may have stored the first one yet, under the id that its line has.
     let second = "select count(*) from events where room_id = 'room-2'";
     assert_eq!(database.count(second).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_not_stored_may_be_answered_with_503() {
+    let database = Database::postgres().await;
+    let changes =
+        [("TRTC_INGEST__ACK_DEADLINE_MS", "100"), ("TRTC_ANSWER__WHEN_NOT_STORED", "unavailable")];
+    let mut settings = settings(&database, &changes);
+    settings.spool.path = "".into();
+    let server = Server::start_with(settings).await;
+    let mut lock = Lock::take(&database).await;
+    let url = format!("{}/?SdkAppid={APP}", server.url);
+    let answer = server.client.post(url).body(destroy_room(1)).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.headers()["retry-after"], "1");
+    let answer: serde_json::Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    assert_eq!(answer["ActionStatus"], "FAIL");
+    assert_eq!(server.figures().await.outcome("not_stored"), 1);
+    lock.release().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

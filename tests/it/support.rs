@@ -24,10 +24,12 @@ pub(crate) const OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0
 pub(crate) struct Database {
     pub(crate) url: String,
     kind: Kind,
+    /// For its file, and for the spools of its servers.
+    folder: tempfile::TempDir,
 }
 
 enum Kind {
-    Sqlite { _folder: tempfile::TempDir },
+    Sqlite,
     Postgres { admin: String, name: String },
 }
 
@@ -35,7 +37,7 @@ impl Database {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/deep/er/events.db", folder.path().display());
-        Self { url, kind: Kind::Sqlite { _folder: folder } }
+        Self { url, kind: Kind::Sqlite, folder }
     }
 
     pub(crate) async fn postgres() -> Self {
@@ -47,11 +49,18 @@ impl Database {
         connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
         connection.close().await.unwrap();
         let (server, _) = admin.rsplit_once('/').unwrap();
-        Self { url: format!("{server}/{name}"), kind: Kind::Postgres { admin, name } }
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: format!("{server}/{name}"), kind: Kind::Postgres { admin, name }, folder }
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
         matches!(self.kind, Kind::Postgres { .. })
+    }
+
+    /// A place for a spool that no other server uses.
+    pub(crate) fn spool(&self) -> String {
+        let name = uuid::Uuid::now_v7().simple().to_string();
+        self.folder.path().join(name).join("spool.db").display().to_string()
     }
 
     /// Runs statements past the store, to arrange what a test needs.
@@ -142,7 +151,9 @@ pub(crate) use on_both_stores;
 
 /// Settings for one app on this database, changed by variables as the environment would.
 pub(crate) fn settings(database: &Database, changes: &[(&str, &str)]) -> Settings {
+    let spool = database.spool();
     let mut env: BTreeMap<String, String> = [
+        ("TRTC_SPOOL__PATH", spool.as_str()),
         ("TRTC_SDK_APP_ID", APP),
         ("TRTC_STORE__URL", database.url.as_str()),
         ("TRTC_SERVER__SHUTDOWN_TIMEOUT_MS", "2000"),

@@ -1,0 +1,69 @@
+//! Whether the store is worth asking: a dead one must not cost every event its whole deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use tracing::{info, warn};
+
+use crate::telemetry::Metrics;
+
+/// How many attempts in a row may fail before events go straight to the spool. The first may only have met a connection
+/// that had died.
+const FAILURES_MAX: u32 = 2;
+
+/// Open while the store does not take events. What is tried all the same closes it: the drain, and events that the
+/// spool did not take.
+pub(super) struct Breaker {
+    /// Set until the store's tables are known to be right: nothing is written before.
+    held: AtomicBool,
+    open: AtomicBool,
+    failures: AtomicU32,
+    metrics: Arc<Metrics>,
+}
+
+impl Breaker {
+    /// A closed one; `held` where the store is not ready yet.
+    pub(super) fn new(held: bool, metrics: &Arc<Metrics>) -> Self {
+        metrics.store_circuit_open.set(f64::from(u8::from(held)));
+        Self {
+            held: held.into(),
+            open: held.into(),
+            failures: AtomicU32::new(0),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Lets the store be asked.
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Release);
+        self.succeeded();
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Notes an attempt that failed, for reasons that are the store's.
+    pub(super) fn failed(&self, reason: &str) {
+        let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
+        if failures >= FAILURES_MAX && !self.open.swap(true, Ordering::AcqRel) {
+            self.metrics.store_circuit_open.set(1.0);
+            warn!(reason, "the store does not take events; they go to the spool until it does");
+        }
+    }
+
+    /// Notes that the store answered.
+    pub(super) fn succeeded(&self) {
+        if self.failures.load(Ordering::Acquire) > 0 {
+            self.failures.store(0, Ordering::Release);
+        }
+        if self.is_open() && !self.is_held() && self.open.swap(false, Ordering::AcqRel) {
+            self.metrics.store_circuit_open.set(0.0);
+            info!("the store takes events");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Stores a batch, whatever is in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, warn};
+
+use super::Outcome;
+use super::breaker::Breaker;
+use crate::callback::Event;
+use crate::clock::Clock;
+use crate::store::{Inserted, Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How long to wait before an unavailable store is asked again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// How many bytes one statement may carry, so that it is done well within its time.
+pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// An event on its way to the store, and who waits for it. Who does not wait any more has put it elsewhere.
+pub(super) struct Ticket {
+    pub(super) event: Arc<Event>,
+    /// The store is to be asked even while it does not answer: there is no other place left.
+    pub(super) insists: bool,
+    pub(super) answer: oneshot::Sender<Answer>,
+}
+
+/// What became of an event, or why it was not stored.
+pub(super) type Answer = Result<Outcome, Arc<str>>;
+
+impl Ticket {
+    fn finish(self, result: Answer) {
+        // Nobody may be waiting: then the event is in the spool as well, under the same id.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// What writing needs; lanes and the drain share it.
+pub(super) struct Writer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) breaker: Arc<Breaker>,
+    /// How long one attempt may take: so much less than the deadline that there is time for another.
+    pub(super) attempt_timeout: Duration,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Writer {
+    /// Stores a batch, and does not give up while the breaker is closed. Those who wait look after their deadlines themselves, so nothing here hurries for one of them:
+    /// an attempt that were cut off because one event is late would be lost for all the others.
+    ///
+    /// What the store refuses is split until the row stands alone that it will not take; what it does not finish in
+    /// time is split too. An unavailable store is asked again until the breaker opens. Trying again is harmless: an
+    /// event has its id since it was decoded.
+    pub(super) async fn write(&self, batch: Vec<Ticket>) {
+        self.work(batch, true).await;
+    }
+
+    /// As [`Writer::write`], but an unavailable store is asked once.
+    pub(super) async fn write_once(&self, batch: Vec<Ticket>) {
+        self.work(batch, false).await;
+    }
+
+    async fn work(&self, mut batch: Vec<Ticket>, patient: bool) {
+        // The order in which every writer takes its rows, so that no two wait for each other in a circle.
+        batch.sort_unstable_by_key(|ticket| ticket.event.id);
+        let mut groups = by_bytes(batch);
+        while let Some(mut group) = groups.pop() {
+            group.retain(|ticket| !ticket.answer.is_closed());
+            if self.breaker.is_held() {
+                fail(group, "the store is not ready yet");
+                continue;
+            }
+            if self.breaker.is_open() {
+                let (insisting, rest): (Vec<_>, Vec<_>) =
+                    group.into_iter().partition(|ticket| ticket.insists);
+                fail(rest, "the store is not available");
+                group = insisting;
+            }
+            if group.is_empty() {
+                continue;
+            }
+            match self.insert(&group).await {
+                Ok(outcomes) => {
+                    for (ticket, inserted) in group.into_iter().zip(outcomes) {
+                        ticket.finish(Ok(match inserted {
+                            Inserted::New => Outcome::New,
+                            Inserted::Duplicate => Outcome::Duplicate,
+                        }));
+                    }
+                }
+                Err(Failure::Refused(reason)) if group.len() == 1 => {
+                    for ticket in group {
+                        self.park(ticket, &reason).await;
+                    }
+                }
+                Err(Failure::Refused(reason)) => {
+                    warn!(rows = group.len(), reason, "batch refused, splitting it");
+                    groups.extend(halves(group));
+                }
+                Err(Failure::Unavailable { .. }) if !patient => {
+                    groups.push(group);
+                    return fail(groups.into_iter().flatten(), "the store is not available");
+                }
+                Err(Failure::Unavailable { slow }) => {
+                    groups.extend(if slow { halves(group) } else { vec![group] });
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn insert(&self, group: &[Ticket]) -> Result<Vec<Inserted>, Failure> {
+        let events: Vec<_> = group.iter().map(|ticket| ticket.event.as_ref()).collect();
+        let begun = Instant::now();
+        match timeout(self.attempt_timeout, self.store.insert(&events)).await {
+            Ok(Ok(outcomes)) => {
+                self.breaker.succeeded();
+                self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
+                #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand rows")]
+                self.metrics.batch_rows.record(events.len() as f64);
+                Ok(outcomes)
+            }
+            Ok(Err(refusal @ StoreError::Refused(_))) => {
+                self.breaker.succeeded();
+                self.metrics.store_refused.increment(1);
+                Err(Failure::Refused(refusal.to_string()))
+            }
+            Ok(Err(error)) => {
+                self.breaker.failed(&error.to_string());
+                self.metrics.store_unavailable.increment(1);
+                Err(Failure::Unavailable { slow: false })
+            }
+            Err(_) => {
+                self.breaker.failed("it did not answer in time");
+                self.metrics.store_timeouts.increment(1);
+                Err(Failure::Unavailable { slow: true })
+            }
+        }
+    }
+
+    async fn park(&self, ticket: Ticket, reason: &str) {
+        let event = &ticket.event;
+        let parked = self.store.park(event, reason, self.clock.now());
+        let result = match timeout(self.attempt_timeout, parked).await {
+            Ok(Ok(())) => {
+                error!(event.id = %event.id, event.command = %event.command, reason,
+                    "the store refuses this event; it is in parked_events");
+                Ok(Outcome::Parked)
+            }
+            Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),
+            Err(_) => Err(format!("{reason}; not parked in time").into()),
+        };
+        ticket.finish(result);
+    }
+}
+
+/// Why a group was not stored.
+enum Failure {
+    Refused(String),
+    Unavailable {
+        /// It did not say so, but took too long.
+        slow: bool,
+    },
+}
+
+fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {
+    let reason: Arc<str> = reason.into();
+    for ticket in tickets {
+        ticket.finish(Err(reason.clone()));
+    }
+}
+
+/// Groups no larger than one statement may be, in the order given when they are taken from the end.
+fn by_bytes(batch: Vec<Ticket>) -> Vec<Vec<Ticket>> {
+    let mut groups: Vec<Vec<Ticket>> = Vec::new();
+    let mut bytes = 0;
+    for ticket in batch {
+        let more = ticket.event.payload.as_bytes().len();
+        match groups.last_mut() {
+            Some(group) if bytes + more <= GROUP_BYTES_MAX => {
+                bytes += more;
+                group.push(ticket);
+            }
+            _ => {
+                bytes = more;
+                groups.push(vec![ticket]);
+            }
+        }
+    }
+    groups.reverse();
+    groups
+}
+
+fn halves(mut group: Vec<Ticket>) -> Vec<Vec<Ticket>> {
+    let rest = group.split_off(group.len() / 2);
+    vec![rest, group]
+}

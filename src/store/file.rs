@@ -1,0 +1,60 @@
+//! What the SQLite store and the spool share: how their files are made and written.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{Executor, Sqlite};
+
+/// Makes the file and its directory where they are missing, for this user only: it holds who called whom.
+pub(super) fn make(file: &Path) -> io::Result<()> {
+    if let Some(folder) = file.parent()
+        && !folder.as_os_str().is_empty()
+        && !folder.exists()
+    {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        // So that the directory outlives a power cut as the commits in it do.
+        if let Some(above) = folder.parent() {
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            File::open(above)?.sync_all()?;
+        }
+    }
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
+}
+
+/// A transaction of writes, whose connection is closed where it is not committed. When the disk is full SQLite ends a
+/// transaction by itself, which sqlx does not learn: with its own `Transaction` the connection could not be used again.
+pub(super) struct Writing {
+    connection: PoolConnection<Sqlite>,
+    committed: bool,
+}
+
+impl Writing {
+    /// Begins, and holds the file's one write lock from the start, so that it cannot fail half-way for want of it.
+    pub(super) async fn begin(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
+        let mut writing = Self { connection: pool.acquire().await?, committed: false };
+        writing.connection.execute("begin immediate").await?;
+        Ok(writing)
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        self.connection.execute("commit").await?;
+        self.committed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.committed {
+            self.connection.close_on_drop();
+        }
+    }
+}

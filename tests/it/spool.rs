@@ -1,0 +1,309 @@
+//! The spool: what it keeps while the store is away, and what it gives back.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection;
+use trtc_callbacks::callback::{AppId, Apps, Body, Event, Query};
+use trtc_callbacks::store::{Spool, SpoolError, Spooled};
+
+use crate::support::{
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, fixtures, on_both_stores,
+    settings,
+};
+
+const MIB: u64 = 1 << 20;
+
+fn event(query: &str, body: &[u8]) -> Event {
+    let query = Query::parse(query);
+    let app = AppId::parse(query.sdk_app_id.as_deref().unwrap().trim()).unwrap();
+    let verified = Apps::new().with(app, Vec::new()).verify(query, NOW).unwrap();
+    let mut event = Event::decode(&verified, body, NOW);
+    event.body = Body::Untyped;
+    event
+}
+
+fn numbered(number: usize) -> Event {
+    event(&format!("SdkAppid={APP}"), destroy_room(number).as_bytes())
+}
+
+async fn open(path: &Path, bytes_max: u64) -> Spool {
+    let (spool, aside) = Spool::open(path, bytes_max, NOW).await.unwrap();
+    assert_eq!(aside, None);
+    spool
+}
+
+async fn all(spool: &Spool) -> Vec<Spooled> {
+    spool.oldest(0, 10_000, 64 * MIB).await.unwrap()
+}
+
+#[tokio::test]
+async fn every_event_comes_back_as_it_was_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    let mut events: Vec<Event> = fixtures()
+        .iter()
+        .map(|fixture| event(&fixture.delivery.query, &fixture.delivery.bytes().unwrap()))
+        .collect();
+    events
+        .push(event(&format!("SdkAppid={APP}&CallbackCommand=New.One&ClientIP=%00"), b"\xff\x00"));
+    events.push(event(&format!("SdkAppid={APP}"), b""));
+    let spool = open(&path, 64 * MIB).await;
+    spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(spool.size().await.unwrap().events, events.len() as u64);
+    spool.close().await;
+
+    let spool = open(&path, 64 * MIB).await;
+    let back = all(&spool).await;
+    let places: Vec<i64> = back.iter().map(|record| record.place).collect();
+    assert!(places.is_sorted());
+    let back: Vec<Event> = back.into_iter().map(|record| record.event.unwrap()).collect();
+    assert_eq!(back, events);
+    spool.remove(&places[..100]).await.unwrap();
+    assert_eq!(all(&spool).await[0].event.as_ref().unwrap(), &events[100]);
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_bytes_and_has_at_least_one_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(&folder.path().join("spool.db"), 64 * MIB).await;
+    let body =
+        |number: usize| format!("{{\"Number\":{number},\"Text\":\"{}\"}}", "x".repeat(10_000));
+    let events: Vec<Event> =
+        (0..10).map(|number| event(&format!("SdkAppid={APP}"), body(number).as_bytes())).collect();
+    spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(spool.oldest(0, 100, 1).await.unwrap().len(), 1);
+    assert_eq!(spool.oldest(0, 100, 30_000).await.unwrap().len(), 3);
+    assert_eq!(spool.oldest(0, 4, MIB).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_full_spool_says_so_and_its_file_grows_no_further() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    let spool = open(&path, MIB).await;
+    let mut kept = 0;
+    let refused = loop {
+        let event = event(&format!("SdkAppid={APP}"), format!("{kept:>10000}").as_bytes());
+        match spool.append(&[&event]).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, SpoolError::Full), "{refused}");
+    assert!(kept > 50, "{kept}");
+    assert_eq!(all(&spool).await.len(), kept);
+    assert!(spool.size().await.unwrap().bytes <= MIB);
+    // Emptied, it takes events again, and the disk has its room back.
+    let places: Vec<i64> = all(&spool).await.iter().map(|record| record.place).collect();
+    spool.remove(&places).await.unwrap();
+    spool.shrink().await.unwrap();
+    assert!(path.metadata().unwrap().len() < MIB / 10);
+    spool.append(&[&numbered(1)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_was_changed_is_not_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    let spool = open(&path, MIB).await;
+    spool.append(&[&numbered(1), &numbered(2), &numbered(3)]).await.unwrap();
+    let mut file =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    for change in ["body = x'7b7d'", "head = replace(head, 'room-3', 'room-4')"] {
+        let place = if change.starts_with("body") { 1 } else { 3 };
+        let sql = format!("update spooled set {change} where place = {place}");
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut file).await.unwrap();
+    }
+    let records = all(&spool).await;
+    let trusted: Vec<bool> = records.iter().map(|record| record.event.is_ok()).collect();
+    assert_eq!(trusted, [false, true, false]);
+    spool.set_aside(records[0].place, "its checksum does not fit").await.unwrap();
+    assert_eq!(all(&spool).await.len(), 2);
+    let aside: i64 =
+        sqlx::query_scalar("select count(*) from damaged").fetch_one(&mut file).await.unwrap();
+    assert_eq!(aside, 1);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_moved_aside_and_what_can_be_read_of_it_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    let spool = open(&path, 64 * MIB).await;
+    let events: Vec<Event> = (0..2000).map(numbered).collect();
+    spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    spool.shrink().await.unwrap();
+    spool.close().await;
+    // A page in the middle is overwritten, as a failing disk does.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[middle..middle + 4096].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+
+    let spool = open(&path, 64 * MIB).await;
+    let error = spool.oldest(0, 10_000, 64 * MIB).await.unwrap_err();
+    assert!(matches!(error, SpoolError::Damaged(_)), "{error}");
+    let generation = spool.generation().await;
+    let aside = spool.replace(generation, NOW).await.unwrap().unwrap();
+    assert!(aside.display().to_string().ends_with(".damaged-1793534400000"));
+    assert_eq!(spool.replace(generation, NOW).await.unwrap(), None, "only once");
+    let salvaged = spool.salvage(&aside).await;
+    assert!(salvaged > 1900 && salvaged < 2000, "{salvaged} of 2000");
+    let back: Vec<Event> = all(&spool).await.into_iter().map(|one| one.event.unwrap()).collect();
+    assert_eq!(back.len() as u64, salvaged);
+    assert!(back.contains(&events[0]) && back.contains(&events[1999]));
+    assert!(back.iter().all(|event| events.contains(event)));
+}
+
+/// Takes the store away for writers, as an operator or another program might, and gives it back.
+async fn close(database: &Database) {
+    database.execute("alter table events rename to away").await;
+}
+
+async fn reopen(database: &Database) {
+    database.execute("alter table away rename to events").await;
+}
+
+async fn drained(server: &Server) {
+    let empty = || async { server.figures().await.value("trtc_spool_events") == 0 };
+    eventually("the spool is empty", empty).await;
+}
+
+on_both_stores! {
+    async fn while_the_store_is_away_events_are_kept_and_stored_when_it_is_back(database: Database) {
+        let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1500")];
+        let server = Server::start_with(settings(&database, &changes)).await;
+        server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+        close(&database).await;
+        server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+        // The first failures may have cost their deadline. From then on an answer takes no longer than the disk does:
+        // ten that cost it, too, would take 15 s.
+        let begun = Instant::now();
+        for number in 2..12 {
+            server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let figures = server.figures().await;
+        assert_eq!(figures.outcome("spooled"), 11, "{}", figures.0);
+        assert_eq!(figures.value("trtc_store_circuit_open"), 1);
+        assert_eq!(figures.value("trtc_spool_events"), 11);
+        let (status, text) = server.get_ops("/readyz").await;
+        assert_eq!(
+            (status, text.as_str()),
+            (200, "ok\nstore: not available\nspool: 11 events wait for the store\n")
+        );
+        reopen(&database).await;
+        drained(&server).await;
+        assert_eq!(database.rows().await, 12);
+        let figures = server.figures().await;
+        assert_eq!(figures.value("trtc_spool_drained_total"), 11);
+        assert_eq!(figures.value("trtc_store_circuit_open"), 0);
+        // New ones go straight to the store again.
+        server.post_body(DESTROY_ROOM, destroy_room(12)).await;
+        assert_eq!(server.figures().await.outcome("stored"), 2);
+        assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+    }
+
+    async fn what_a_server_left_in_the_spool_is_stored_by_the_next_one(database: Database) {
+        let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "200")]);
+        let server = Server::start_with(settings.clone()).await;
+        close(&database).await;
+        for number in 0..5 {
+            server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+        }
+        // One that the store has by then, and one that comes twice.
+        server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+        assert_eq!(server.figures().await.outcome("spooled"), 6);
+        server.stop().await;
+        reopen(&database).await;
+        assert_eq!(database.rows().await, 0);
+        let server = Server::start_with(settings).await;
+        drained(&server).await;
+        assert_eq!(database.rows().await, 5);
+    }
+
+    async fn an_unreadable_spool_is_moved_aside_and_readiness_says_so(database: Database) {
+        let settings = settings(&database, &[]);
+        let path = settings.spool.path.clone();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "this is no database, whatever its name says".repeat(200)).unwrap();
+        let server = Server::start_with(settings).await;
+        server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+        assert_eq!(database.rows().await, 1);
+        let notice = "ok\nspool: a damaged file was moved aside, see the log\n";
+        assert_eq!(server.get_ops("/readyz").await, (200, notice.to_owned()));
+        assert_eq!(server.figures().await.value("trtc_spool_damaged_total"), 1);
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let aside = path.with_file_name(format!("{name}.damaged-{}", NOW.0));
+        assert!(std::fs::read_to_string(aside).unwrap().starts_with("this is no database"));
+    }
+
+    async fn a_server_that_starts_while_its_store_is_away_takes_events(database: Database) {
+        let server = Server::start(&database).await;
+        server.stop().await;
+        // The table that says which version the others are of.
+        database.execute("alter table events rename to away").await;
+        let server = Server::start_with(settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "200")])).await;
+        server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+        assert_eq!(server.figures().await.outcome("spooled"), 1);
+        reopen(&database).await;
+        drained(&server).await;
+        assert_eq!(database.rows().await, 1);
+    }
+
+    async fn with_store_away_and_spool_full_events_go_to_the_error_log_and_it_is_not_ready(database: Database) {
+        let mut settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
+        // Less than may be set, so that a few small events fill it.
+        settings.spool.bytes_max = 1;
+        let server = Server::start_with(settings).await;
+        close(&database).await;
+        let large = |number: usize| format!("{{\"Number\":{number},\"Text\":\"{}\"}}", "x".repeat(3000));
+        for number in 0..15 {
+            server.post_body("Test.Event", large(number)).await;
+        }
+        let figures = server.figures().await;
+        let (spooled, lost) = (figures.outcome("spooled"), figures.outcome("not_stored"));
+        assert!(spooled > 5 && lost > 0 && spooled + lost == 15, "{spooled} and {lost}");
+        assert_eq!(figures.value("trtc_last_resort_total{result=\"written\"}"), lost);
+        let (status, text) = server.get_ops("/readyz").await;
+        assert_eq!(
+            (status, text.as_str()),
+            (503, "events are not kept\nstore: not available\nspool: the spool is full\n")
+        );
+        // What is smaller still fits, and the store takes the rest when it is back.
+        reopen(&database).await;
+        drained(&server).await;
+        assert_eq!(database.rows().await, i64::try_from(spooled).unwrap());
+        assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_a_database_to_connect_to_takes_events_from_the_start() {
+    let database = Database::postgres().await;
+    // A port that was free a moment ago, and that nobody listens on.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let away = format!("postgres://postgres@127.0.0.1:{port}/x");
+    let settings = settings(&database, &[("TRTC_STORE__URL", &away)]);
+    let mut back = settings.clone();
+    back.store.url = database.url.clone().into();
+    let server = Server::start_with(settings).await;
+    for number in 0..3 {
+        server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+    }
+    assert_eq!(server.figures().await.outcome("spooled"), 3);
+    server.stop().await;
+    let server = Server::start_with(back).await;
+    drained(&server).await;
+    assert_eq!(database.rows().await, 3);
+}
+
+#[tokio::test]
+async fn a_spool_that_cannot_be_made_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Spool::open(&file.join("spool.db"), MIB, NOW).await.unwrap_err().to_string();
+    assert!(error.starts_with("open the spool `"), "{error}");
+    assert!(error.contains("\nhint: set `spool.path` to "), "{error}");
+}
