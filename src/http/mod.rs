@@ -6,12 +6,17 @@ use axum::Router;
 use axum::routing::{get, post};
 
 mod callbacks;
+mod connection;
+mod descriptors;
+mod exchange;
 mod ops;
+mod places;
 mod rejections;
 mod serve;
 
 pub use callbacks::Receiver;
 pub(crate) use ops::{Keeping, Ops};
+pub(crate) use descriptors::connections_allowed;
 pub use serve::{Limits, serve};
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod fixtures;
+mod hostile;
 mod http;
 mod ingest;
 mod layers;
