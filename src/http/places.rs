@@ -281,6 +281,7 @@ impl Places {
     pub(super) fn make_room(&self) {
         let at = Instant::now();
         let open = self.open();
+        let batch = (open.places.len() / BATCH_PART).max(1);
         let mut all: Vec<_> = open
             .places
             .values()
@@ -292,7 +293,7 @@ impl Places {
         drop(open);
         all.sort_unstable_by_key(|(rank, since, _)| (*rank, *since));
         // Those who are told and have not yet gone are told again, so one batch goes at a time.
-        for (.., place) in all.iter().take((self.max / BATCH_PART).max(1)) {
+        for (.., place) in all.iter().take(batch) {
             place.call(Order::MakeRoom);
         }
     }
