@@ -19,8 +19,12 @@ use tracing::debug;
 use super::places::{Order, Patience, Place};
 use crate::telemetry::{Closed, Metrics, Outcome};
 
-/// How long a client may take to receive why its connection is closed.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a client may take to receive that its head was too slow.
+const LAST_WORD: Duration = Duration::from_secs(1);
+/// How long a client may go on sending after it was answered, before its connection is closed.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How much of what it still sends is read and dropped meanwhile, in bytes.
+const FAREWELL_BYTES: usize = 1 << 20;
 /// What a slow head is answered: hyper has no answer for it.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -44,7 +48,7 @@ pub(super) async fn run<I, S>(
     patience: &Patience,
     http: &http1::Builder,
     service: S,
-    metrics: Option<&Metrics>,
+    metrics: Option<Arc<Metrics>>,
 ) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: HttpService<Incoming>,
@@ -52,7 +56,15 @@ pub(super) async fn run<I, S>(
     S::ResBody: Body + 'static,
     <S::ResBody as Body>::Error: Into<BoxError>,
 {
-    let watched = Watched { stream, place: place.clone(), unflushed: false, stuck: false };
+    let watched = Watched {
+        stream,
+        place: place.clone(),
+        metrics: metrics.clone(),
+        unflushed: false,
+        stuck: false,
+        farewell: None,
+        discarded: 0,
+    };
     let mut connection = http.serve_connection(TokioIo::new(watched), service);
     let mut alarm = pin!(sleep(patience.header));
     let ended = loop {
@@ -76,7 +88,7 @@ pub(super) async fn run<I, S>(
         }
     };
     if let Some(metrics) = metrics {
-        account(&ended, place, metrics);
+        account(&ended, place, &metrics);
     }
     if matches!(ended, Ended::ByUs(Closed::HeadTooSlow)) {
         connection.into_parts().io.into_inner().say_too_slow().await;
@@ -105,7 +117,8 @@ fn overdue(
     }
 }
 
-/// Counts what no handler saw: connections that we closed, and heads that came to nothing.
+/// Counts what no handler saw: connections that we closed, and heads that came to nothing. Those that hyper answered are
+/// counted when it does, so that who has the answer finds it counted.
 fn account(ended: &Ended, place: &Place, metrics: &Metrics) {
     let outcome = match ended {
         Ended::ByUs(closed) => {
@@ -116,18 +129,22 @@ fn account(ended: &Ended, place: &Place, metrics: &Metrics) {
         Ended::ByHttp(Ok(())) | Ended::Cut => None,
         Ended::ByHttp(Err(error)) => {
             debug!(%error, "connection ended");
-            if error.is_parse_too_large() {
-                Some(Outcome::HeadTooLarge)
-            } else {
-                (error.is_parse() || place.is_in_head()).then_some(Outcome::HeadBroken)
-            }
+            // HTTP/2, which hyper has no answer for, or a head that broke off.
+            let broken = !place.refused() && (error.is_parse() || place.is_in_head());
+            broken.then_some(Outcome::HeadBroken)
         }
     };
-    // hyper's refusal could not be delivered: it hides why it refused then.
-    let outcome = outcome.or_else(|| place.refused().then_some(Outcome::HeadBroken));
     if let Some(outcome) = outcome {
         metrics.request();
         metrics.outcome(outcome);
+    }
+}
+
+/// What became of a head that hyper refuses with this answer. It tells the reason only when the connection has ended.
+fn refusal(answer: &[u8]) -> Outcome {
+    match answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
+        Some(b"414" | b"431") => Outcome::HeadTooLarge,
+        _ => Outcome::HeadBroken,
     }
 }
 
@@ -135,13 +152,37 @@ fn account(ended: &Ended, place: &Place, metrics: &Metrics) {
 struct Watched<I> {
     stream: I,
     place: Arc<Place>,
+    metrics: Option<Arc<Metrics>>,
     /// Something was written since all was last flushed.
     unflushed: bool,
     /// The client does not take what is written.
     stuck: bool,
+    /// Runs once all is said.
+    farewell: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were dropped since.
+    discarded: usize,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
+    /// Reads what the client is still sending. A system that closes a socket with unread bytes resets the connection, and a
+    /// client that is reset may never see the answer that is on its way.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        if farewell.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut bytes = [0; 4096];
+        while self.discarded < FAREWELL_BYTES {
+            let mut into = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut into));
+            if read.is_err() || into.filled().is_empty() {
+                break;
+            }
+            self.discarded += into.filled().len();
+        }
+        Poll::Ready(())
+    }
+
     async fn say_too_slow(mut self) {
         // Never into the middle of an answer.
         if self.unflushed {
@@ -152,15 +193,21 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
             self.stream.shutdown().await
         };
         // Whoever does not want to hear it need not.
-        if let Ok(Err(error)) = timeout(FAREWELL, say).await {
+        if let Ok(Err(error)) = timeout(LAST_WORD, say).await {
             debug!(%error, "answer a slow head");
         }
     }
 
-    fn write_begins(&mut self) {
-        if !self.unflushed {
-            self.unflushed = true;
-            self.place.write_begins();
+    fn write_begins(&mut self, bytes: &[u8]) {
+        if self.unflushed {
+            return;
+        }
+        self.unflushed = true;
+        if self.place.write_begins()
+            && let Some(metrics) = &self.metrics
+        {
+            metrics.request();
+            metrics.outcome(refusal(bytes));
         }
     }
 
@@ -197,7 +244,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write_begins();
+        self.write_begins(bytes);
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.write_moves(polled)
     }
@@ -207,7 +254,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.write_begins();
+        self.write_begins(slices.first().map_or(&[], |slice| slice));
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.write_moves(polled)
     }
@@ -228,7 +275,13 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.write_moves(polled)
+        if self.farewell.is_none() {
+            let polled = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.write_moves(polled))?;
+        }
+        if self.place.is_cut_short() {
+            ready!(self.poll_farewell(context));
+        }
+        Poll::Ready(Ok(()))
     }
 }

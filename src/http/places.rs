@@ -71,8 +71,10 @@ struct Now {
     stuck: Option<Instant>,
     /// It brought a verified request.
     known: bool,
-    /// Bytes were written that answer no request of ours: hyper refused a head.
+    /// hyper refused a head.
     refused: bool,
+    /// It was answered before all of its request had come.
+    cut_short: bool,
     order: Option<Order>,
 }
 
@@ -84,6 +86,7 @@ impl Place {
             stuck: None,
             known: false,
             refused: false,
+            cut_short: false,
             order: None,
         };
         Self { now: Mutex::new(now), called: Notify::new() }
@@ -116,7 +119,9 @@ impl Place {
 
     /// hyper has the whole answer.
     pub(super) fn answered(&self) {
-        self.now().enter(State::Answered);
+        let mut now = self.now();
+        now.cut_short |= now.state == State::Body;
+        now.enter(State::Answered);
     }
 
     /// All that hyper had to write is written.
@@ -128,10 +133,16 @@ impl Place {
         }
     }
 
-    /// Bytes are about to be written.
-    pub(super) fn write_begins(&self) {
+    /// Bytes are about to be written. Whether they answer no request of ours: hyper refuses a head.
+    pub(super) fn write_begins(&self) -> bool {
         let mut now = self.now();
-        now.refused |= matches!(now.state, State::Fresh | State::Head | State::Idle);
+        let refuses = matches!(now.state, State::Fresh | State::Head | State::Idle);
+        if refuses {
+            now.refused = true;
+            now.cut_short = true;
+            now.enter(State::Answered);
+        }
+        refuses
     }
 
     /// Whether the client takes what is written to it.
@@ -140,9 +151,14 @@ impl Place {
         now.stuck = if moves { None } else { now.stuck.or_else(|| Some(Instant::now())) };
     }
 
-    /// Whether hyper answered a head by itself.
+    /// Whether hyper refused a head.
     pub(super) fn refused(&self) -> bool {
         self.now().refused
+    }
+
+    /// Whether its client may still be sending what nobody will read.
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.now().cut_short
     }
 
     /// Whether a head has begun and not ended.
@@ -400,7 +416,7 @@ mod tests {
         place.flushed();
         assert_eq!(place.due(&patience), Some((begun + seconds(79), Closed::Idle)));
         assert!(!place.refused());
-        place.write_begins();
-        assert!(place.refused());
+        assert!(place.write_begins());
+        assert!(place.refused() && place.is_cut_short());
     }
 }

@@ -115,9 +115,8 @@ impl Shared {
         let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
         let place = seat.place().clone();
         let (router, metrics) = (self.router.clone(), metrics.cloned());
-        let exchange = Exchange { router, place: place.clone(), peer, metrics };
+        let exchange = Exchange { router, place: place.clone(), peer, metrics: metrics.clone() };
         let service = service_fn(move |request| exchange.clone().answer(request));
-        let metrics = self.metrics.as_deref();
         connection::run(stream, &place, &self.patience, &self.http, service, metrics).await;
     }
 }

@@ -5,6 +5,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, Executor};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::task::spawn_blocking;
 
 use crate::http::raw;
@@ -80,8 +82,7 @@ async fn serve_honestly(server: &Server, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// There were so many requests, each with an outcome. What hyper refuses is counted when its connection has ended, which
-/// may be after its client saw the answer.
+/// There were so many requests, each with an outcome. What was given up is counted soon after.
 async fn assert_requests(server: &Server, number: u64) {
     let adds_up = || async {
         let figures = server.figures().await;
@@ -121,7 +122,7 @@ async fn a_trickling_head_gains_no_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_head_that_does_not_come_is_answered_after_the_first() {
-    let (_database, server) = server(&[("TRTC_SERVER__HEADER_TIMEOUT_MS", "300")]).await;
+    let (_database, server) = server(&[("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000")]).await;
     let mut stream = sent(&server, &post(1, ""));
     answer(&mut stream);
     stream.write_all(b"POST / HT").unwrap();
@@ -132,7 +133,7 @@ async fn a_second_head_that_does_not_come_is_answered_after_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_brought_requests_may_be_idle_for_longer_than_a_new_one() {
-    let changes = [("TRTC_SERVER__HEADER_TIMEOUT_MS", "200")];
+    let changes = [("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000")];
     let (database, server) = server(&changes).await;
     let mut used = sent(&server, &post(1, ""));
     answer(&mut used);
@@ -158,7 +159,9 @@ async fn an_idle_connection_is_closed_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_strangers_beyond_the_places_lock_nobody_out() {
-    let (database, server) = server(&[("TRTC_SERVER__CONNECTIONS_MAX", "16")]).await;
+    let changes =
+        [("TRTC_SERVER__CONNECTIONS_MAX", "16"), ("TRTC_SERVER__HEADER_TIMEOUT_MS", "600000")];
+    let (database, server) = server(&changes).await;
     let mut known = sent(&server, &post(0, ""));
     answer(&mut known);
     let silent: Vec<TcpStream> = (0..500).map(|_| connect(&server)).collect();
@@ -199,7 +202,8 @@ async fn slow_bodies_lock_nobody_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_is_being_served_keeps_its_place() {
     let database = Database::postgres().await;
-    let changes = [("TRTC_SERVER__CONNECTIONS_MAX", "2")];
+    let changes =
+        [("TRTC_SERVER__CONNECTIONS_MAX", "2"), ("TRTC_SERVER__HEADER_TIMEOUT_MS", "600000")];
     let server = Server::start_with(settings(&database, &changes)).await;
     let mut lock = sqlx::PgConnection::connect(&database.url).await.unwrap();
     lock.execute("begin; lock table events in access exclusive mode").await.unwrap();
@@ -344,7 +348,7 @@ async fn a_body_nobody_asked_for_is_not_read_as_a_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_http_is_refused_and_counted() {
-    let (_database, server) = server(&[("TRTC_SERVER__HEADER_TIMEOUT_MS", "300")]).await;
+    let (_database, server) = server(&[]).await;
     let garbage = [
         "GET /\r\n",
         "GET / HTTP/0.9\r\n\r\n",
@@ -389,6 +393,32 @@ async fn heads_over_the_limit_are_refused_and_counted() {
     }
     assert_requests(&server, 4).await;
     assert_eq!(server.figures().await.outcome("head_too_large"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_still_sending_sees_the_answer() {
+    let changes = [("TRTC_SERVER__BODY_BYTES_MAX", "2048")];
+    let (_database, server) = server(&changes).await;
+    let large = "x".repeat(500_000);
+    let path = format!("/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}");
+    let body = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 500000\r\n\r\n{large}");
+    for (request, status) in [
+        (body.as_str(), "413"),
+        (&body.replace("POST", "GET"), "405"),
+        (&body.replace("Host", "Ho st"), "400"),
+        (large.as_str(), "431"),
+    ] {
+        // Little is under way at once, so what is sent must be read, or cannot be sent.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(8192).unwrap();
+        let address = server.url.trim_start_matches("http://").parse().unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+    assert_requests(&server, 4).await;
 }
 
 /// Sends this again and again until the server closes, and returns what it said.
