@@ -220,7 +220,17 @@ async fn a_request_that_is_being_served_keeps_its_place() {
 }
 
 /// Sends requests and reads no answer, until the server has taken none for a second, or closes.
-fn never_read(mut stream: TcpStream) -> TcpStream {
+async fn never_read(server: &Server) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Room for few answers only, so that it does not take long.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let address = server.url.trim_start_matches("http://").parse().unwrap();
+    let stream = socket.connect(address).await.unwrap().into_std().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    spawn_blocking(|| fill(stream)).await.unwrap()
+}
+
+fn fill(mut stream: TcpStream) -> TcpStream {
     stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
     let begun = Instant::now();
@@ -233,8 +243,7 @@ fn never_read(mut stream: TcpStream) -> TcpStream {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_its_answers_is_left() {
     let (_database, server) = server(&[("TRTC_SERVER__WRITE_TIMEOUT_MS", "500")]).await;
-    let stream = connect(&server);
-    let stream = spawn_blocking(|| never_read(stream)).await.unwrap();
+    let stream = never_read(&server).await;
     let left = || async { closed(&server, "write_too_slow").await == 1 };
     eventually("it is left", left).await;
     let adds_up = || async {
@@ -254,13 +263,11 @@ async fn a_client_that_does_not_read_its_answers_makes_room_and_does_not_hold_th
     ];
     let (_database, server) = server(&changes).await;
     for _ in 0..2 {
-        let stream = connect(&server);
-        let stream = spawn_blocking(|| never_read(stream)).await.unwrap();
+        let stream = never_read(&server).await;
         serve_honestly(&server, 0..1).await;
         drop(stream);
     }
-    let stream = connect(&server);
-    let stream = spawn_blocking(|| never_read(stream)).await.unwrap();
+    let stream = never_read(&server).await;
     tokio::time::timeout(PATIENCE, server.stop()).await.unwrap();
     drop(stream);
 }
