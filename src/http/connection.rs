@@ -41,7 +41,7 @@ enum Ended {
 }
 
 /// Serves the requests of one connection until it ends, and accounts for what never became a request of `service`.
-/// `stream` may be anything that reads and writes, once it stands.
+/// `stream` is whatever reads and writes: a socket, or what wraps one.
 pub(super) async fn run<I, S>(
     stream: I,
     place: &Arc<Place>,

@@ -30,7 +30,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Answers one request. The connection must not be dropped for a stranger's sake until then.
+    /// Answers one request, with what a handler may want to know of its connection in the extensions.
     pub(super) async fn answer(
         self,
         mut request: Request<Incoming>,
