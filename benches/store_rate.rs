@@ -181,13 +181,15 @@ async fn serve_single(url: &str) {
     println!("{}", listener.local_addr().unwrap());
     let limits = Limits {
         connections_max: 10_000,
-        header_timeout: std::time::Duration::from_secs(75),
+        header_timeout: std::time::Duration::from_secs(10),
         header_bytes_max: 32768,
+        idle_timeout: std::time::Duration::from_secs(75),
+        write_timeout: std::time::Duration::from_secs(10),
         drain: std::time::Duration::ZERO,
         shutdown_timeout: std::time::Duration::from_secs(1),
     };
     let router = callback_router(receiver, &["/".to_owned()]);
-    serve(listener, router, limits, metrics::Gauge::noop(), CancellationToken::new()).await;
+    serve(listener, router, limits, None, CancellationToken::new()).await;
 }
 
 struct OneInsertEach(PgPool);

@@ -29,6 +29,8 @@ const STORE_WAIT_WITHOUT_SPOOL: Duration = Duration::from_secs(30);
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long to wait before a store that is not ready is asked again.
 const MIGRATE_PAUSE: Duration = Duration::from_secs(1);
+/// How many connections the operators may have.
+const OPS_CONNECTIONS_MAX: usize = 100;
 
 /// Where the server listens: bound before it runs, so that a caller knows the ports.
 #[derive(Debug)]
@@ -74,28 +76,24 @@ pub async fn run(
     let ops = Ops::new(keeping.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
     let server = &settings.server;
     let limits = Limits {
-        connections_max: server.connections_max,
+        connections_max: http::connections_allowed(server.connections_max, reserved(&settings)),
         header_timeout: Duration::from_millis(server.header_timeout_ms),
         header_bytes_max: server.header_bytes_max,
+        idle_timeout: Duration::from_millis(server.idle_timeout_ms),
+        write_timeout: Duration::from_millis(server.write_timeout_ms),
         drain: Duration::from_millis(server.drain_ms),
         shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
     };
     let ops_stop = CancellationToken::new();
     let ops_limits = Limits {
-        connections_max: 100,
+        connections_max: OPS_CONNECTIONS_MAX,
         drain: Duration::ZERO,
         shutdown_timeout: Duration::from_secs(1),
         ..limits.clone()
     };
     // Operators may look from the start to the end, so this listener is served first and stopped last.
     let ops_address = display_address(&listeners.ops);
-    let ops = http::serve(
-        listeners.ops,
-        http::ops_router(ops),
-        ops_limits,
-        metrics::Gauge::noop(),
-        ops_stop.clone(),
-    );
+    let ops = http::serve(listeners.ops, http::ops_router(ops), ops_limits, None, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.drop_guard();
         let (store, ingest, ready) = tokio::select! {
@@ -121,9 +119,9 @@ pub async fn run(
         );
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &server.callback_paths);
-        let connections = metrics.connections.clone();
+        let counted = Some(metrics.clone());
         tokio::select! {
-            () = http::serve(listeners.public, router, limits, connections, stop.clone()) => {}
+            () = http::serve(listeners.public, router, limits, counted, stop.clone()) => {}
             () = keep_up(&settings, &store, &ingest, ready, &clock, &metrics) => {}
         }
         info!("taking no more callbacks, keeping those that were taken");
@@ -138,6 +136,13 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
+fn reserved(settings: &Settings) -> usize {
+    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(1);
+    let stores = usize::try_from(stores.saturating_mul(4)).unwrap_or(usize::MAX);
+    stores.saturating_add(OPS_CONNECTIONS_MAX)
 }
 
 fn display_address(listener: &TcpListener) -> String {

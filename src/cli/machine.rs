@@ -55,7 +55,8 @@ fn network(_path: &Path) -> Option<&'static str> {
     None
 }
 
-/// How many files and sockets a process of this user may have open; `None` without a limit.
+/// How many files and sockets a process of this user may have open; `None` without a limit. The hard limit counts,
+/// since the server raises its own towards it.
 pub(super) fn open_files_max() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum
 }

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use super::places::Place;
 use super::rejections::Rejections;
 use crate::callback::answer::{self, NotStored, Rejected};
 use crate::callback::{Apps, Event, Query};
@@ -119,7 +120,10 @@ impl Receiver {
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let now = self.clock.now();
         let verified = match self.apps.verify(query, now) {
-            Ok(verified) => verified,
+            Ok(verified) => {
+                Place::know(request.extensions());
+                verified
+            }
             Err(rejection) => {
                 self.rejections.warn(rejection, now);
                 // A stranger's body is not kept, but must be within the limits to be answered like any other.

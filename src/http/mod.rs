@@ -6,11 +6,16 @@ use axum::Router;
 use axum::routing::{get, post};
 
 mod callbacks;
+mod connection;
+mod descriptors;
+mod exchange;
 mod ops;
+mod places;
 mod rejections;
 mod serve;
 
 pub use callbacks::Receiver;
+pub(crate) use descriptors::connections_allowed;
 pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
 

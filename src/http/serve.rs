@@ -1,30 +1,46 @@
 //! The accept loop, with a bound on everything a client can make it wait for or keep. (`axum::serve` sets none.)
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use super::connection;
+use super::descriptors;
+use super::exchange::Exchange;
+use super::places::{Order, Patience, Places, Seat};
+use crate::telemetry::Metrics;
+
+/// How long the loop rests after it could not accept.
+const REST: Duration = Duration::from_millis(100);
+/// How often it is warned about that, at most.
+const WARN_EVERY: Duration = Duration::from_mins(1);
+
 /// What one listener grants its clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many connections are served at once; more wait to be accepted.
+    /// How many connections are served at once. For one more, one that is served no request is closed; where there is
+    /// none, it waits.
     pub connections_max: usize,
-    /// How long a request's head may take, and an idle connection stay.
+    /// How long a request's head may take, and a new connection until its first byte.
     pub header_timeout: Duration,
     /// How large a request's head may be, in bytes.
     pub header_bytes_max: usize,
+    /// How long a connection may be idle between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// How long requests are still taken once the server is to stop.
     pub drain: Duration,
     /// How long requests under way may take after that.
@@ -32,25 +48,18 @@ pub struct Limits {
 }
 
 /// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under way
-/// finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it.
+/// finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it. What never becomes a request of `router` is
+/// counted in `metrics`, and so are connections; without them, nowhere.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     limits: Limits,
-    open: Gauge,
+    metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.header_bytes_max)
-        // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
-        .max_buf_size(limits.header_bytes_max);
-    let service = TowerToHyperService::new(router);
-    let places = Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS)));
-    let graceful = GracefulShutdown::new();
+    let places = Places::new(limits.connections_max);
     let connections = TaskTracker::new();
-    let cut = CancellationToken::new();
+    let shared = Arc::new(Shared::new(router, &limits, metrics));
     // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
     // what is on its way must arrive first.
     let drained = async {
@@ -58,30 +67,58 @@ pub async fn serve(
         sleep(limits.drain).await;
     };
     let mut drained = std::pin::pin!(drained);
+    let mut door = Door { listener, places: places.clone(), warned: None, hushed: 0 };
     loop {
-        let (stream, place) = tokio::select! {
-            accepted = accept(&listener, &places) => accepted,
+        let (stream, peer, seat) = tokio::select! {
+            accepted = door.next() => accepted,
             () = &mut drained => break,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
-        let connection = graceful.watch(connection);
-        let (counted, cut) = (Counted::new(&open), cut.clone());
-        connections.spawn(async move {
-            tokio::select! {
-                // An error is the client's fault: a broken head, a slow one, a connection cut.
-                ended = connection => if let Err(error) = ended { debug!(%error, "connection ended") },
-                () = cut.cancelled() => {}
-            }
-            drop((counted, place));
-        });
+        connections.spawn(shared.clone().attend(stream, peer, seat));
     }
-    drop(listener);
+    drop(door);
     connections.close();
-    if timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
+    places.call_all(Order::Finish);
+    if timeout(limits.shutdown_timeout, connections.wait()).await.is_err() {
         warn!(connections = connections.len(), "requests did not finish in time, cutting them off");
+        places.call_all(Order::Cut);
+        connections.wait().await;
     }
-    cut.cancel();
-    connections.wait().await;
+}
+
+/// What all connections of a listener have in common.
+struct Shared {
+    http: http1::Builder,
+    router: TowerToHyperService<Router>,
+    patience: Patience,
+    metrics: Option<Arc<Metrics>>,
+}
+
+impl Shared {
+    fn new(router: Router, limits: &Limits, metrics: Option<Arc<Metrics>>) -> Self {
+        let mut http = http1::Builder::new();
+        // hyper has one timeout for a head and for the pause before it, so we keep our own.
+        http.header_read_timeout(None)
+            .max_header_size(limits.header_bytes_max)
+            // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
+            .max_buf_size(limits.header_bytes_max);
+        let patience = Patience {
+            header: limits.header_timeout,
+            idle: limits.idle_timeout,
+            write: limits.write_timeout,
+        };
+        Self { http, router: TowerToHyperService::new(router), patience, metrics }
+    }
+
+    /// Serves one connection to its end, and keeps its place until the stream is closed.
+    async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+        let metrics = self.metrics.as_ref();
+        let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
+        let place = seat.place().clone();
+        let (router, metrics) = (self.router.clone(), metrics.cloned());
+        let exchange = Exchange { router, place: place.clone(), peer, metrics: metrics.clone() };
+        let service = service_fn(move |request| exchange.clone().answer(request));
+        connection::run(stream, &place, &self.patience, &self.http, service, metrics).await;
+    }
 }
 
 /// An open connection, counted until it is dropped, however that comes about.
@@ -100,27 +137,54 @@ impl Drop for Counted {
     }
 }
 
-/// The next connection and its place.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Nobody closes the semaphore, so there is always a place in the end.
-    let place = places.clone().acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                // An answer is one small packet: do not hold it back to fill a larger one.
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%error, "set TCP_NODELAY");
-                }
-                return (stream, place);
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    places: Arc<Places>,
+    /// When it was last warned about a failure.
+    warned: Option<Instant>,
+    /// Failures since then that were not.
+    hushed: u64,
+}
+
+impl Door {
+    /// The next connection and its place. It is accepted before it has one: only then somebody else need go for it.
+    async fn next(&mut self) -> (TcpStream, SocketAddr, Seat) {
+        let (stream, peer) = self.accept().await;
+        // An answer is one small packet: do not hold it back to fill a larger one.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%error, "set TCP_NODELAY");
+        }
+        (stream, peer, self.places.take().await)
+    }
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let error = match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => error,
+            };
+            // The one that waited went away. The next one is no worse for it.
+            if error.kind() == io::ErrorKind::ConnectionAborted {
+                continue;
             }
-            Err(error) => {
-                // Out of file descriptors, most likely: those of others come free in time.
-                warn!(%error, "accept a connection");
-                sleep(Duration::from_millis(100)).await;
+            self.warn(&error);
+            if descriptors::are_out(&error) {
+                self.places.make_room();
+                self.places.freed(REST).await;
+            } else {
+                sleep(REST).await;
             }
         }
+    }
+
+    /// Warns, but not for each of those that follow.
+    fn warn(&mut self, error: &io::Error) {
+        if self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+            self.hushed += 1;
+            return;
+        }
+        warn!(%error, hushed = self.hushed, "accept a connection");
+        (self.warned, self.hushed) = (Some(Instant::now()), 0);
     }
 }

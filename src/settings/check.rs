@@ -56,7 +56,9 @@ impl Settings {
         for (key, value, least, most) in [
             ("server.body_bytes_max", wide(server.body_bytes_max), 1024, 64 << 20),
             ("server.body_timeout_ms", server.body_timeout_ms, 100, 600_000),
-            ("server.header_timeout_ms", server.header_timeout_ms, 100, 3_600_000),
+            ("server.header_timeout_ms", server.header_timeout_ms, 100, 600_000),
+            ("server.idle_timeout_ms", server.idle_timeout_ms, 100, 3_600_000),
+            ("server.write_timeout_ms", server.write_timeout_ms, 100, 600_000),
             ("server.header_bytes_max", wide(server.header_bytes_max), 8192, 1 << 20),
             ("server.connections_max", wide(server.connections_max), 1, 1_000_000),
             ("server.drain_ms", server.drain_ms, 0, 600_000),

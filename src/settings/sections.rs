@@ -21,6 +21,8 @@ pub struct ServerSettings {
     pub body_timeout_ms: u64,
     pub header_timeout_ms: u64,
     pub header_bytes_max: usize,
+    pub idle_timeout_ms: u64,
+    pub write_timeout_ms: u64,
     pub connections_max: usize,
     pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,

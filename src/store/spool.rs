@@ -247,7 +247,11 @@ impl Spool {
     /// Takes over what can be read of a file that was moved aside, from its old end and then from its new one, and
     /// says how many events that were. The file stays where it is.
     pub async fn salvage(&self, aside: &Path) -> u64 {
-        let options = SqliteConnectOptions::new().filename(aside).create_if_missing(false);
+        let options = SqliteConnectOptions::new()
+            .filename(aside)
+            .create_if_missing(false)
+            // With this SQLite reads a file that was cut short as far as it goes, instead of not at all.
+            .pragma("writable_schema", "on");
         let Ok(mut damaged) = SqliteConnection::connect_with(&options).await else {
             return 0;
         };
@@ -260,12 +264,17 @@ impl Spool {
                     Ok(records) => records,
                     // Of those it was asked for, the first may still be readable.
                     Err(_) if rows > 1 => {
-                        rows = 1;
+                        rows /= 2;
                         continue;
                     }
                     Err(_) => break,
                 };
                 let Some((end, ..)) = records.last() else { break };
+                // A damaged index may lead anywhere, also back to where it came from.
+                let goes_on = if newest_first { *end < from } else { *end > from };
+                if !goes_on {
+                    break;
+                }
                 from = *end;
                 let events: Vec<Event> = records
                     .into_iter()

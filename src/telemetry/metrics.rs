@@ -5,7 +5,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::Outcome;
+use super::{Closed, Outcome};
 use crate::callback::{Body, Event, Family, Rejection};
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
@@ -16,6 +16,7 @@ pub struct Metrics {
     requests: Counter,
     outcomes: Vec<Counter>,
     events: Vec<[Counter; 3]>,
+    closed: [Counter; 4],
     /// Rows of one batch.
     pub batch_rows: Histogram,
     /// From handing a batch to the store until it was committed, in s.
@@ -68,6 +69,7 @@ const LAG_SECONDS: &str = "trtc_event_lag_seconds";
 const QUEUE_EVENTS: &str = "trtc_queue_events";
 const QUEUE_BYTES: &str = "trtc_queue_bytes";
 const CONNECTIONS: &str = "trtc_connections";
+const CONNECTIONS_CLOSED: &str = "trtc_connections_closed_total";
 const STORE_ERRORS: &str = "trtc_store_errors_total";
 const STORE_CIRCUIT_OPEN: &str = "trtc_store_circuit_open";
 const SPOOL_EVENTS: &str = "trtc_spool_events";
@@ -100,11 +102,15 @@ impl Metrics {
         let dropped = |what: &str| counter(&recorder, RETENTION, &[("what", what.to_owned())]);
         let last_resort =
             |result: &str| counter(&recorder, LAST_RESORT, &[("result", result.to_owned())]);
+        let closed = |closed: Closed| {
+            counter(&recorder, CONNECTIONS_CLOSED, &[("reason", closed.as_str().to_owned())])
+        };
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
             outcomes: plain.chain(rejected).map(outcome).collect(),
             events: Family::ALL.iter().map(events).collect(),
+            closed: Closed::ALL.map(closed),
             batch_rows: histogram(&recorder, BATCH_ROWS),
             commit_seconds: histogram(&recorder, COMMIT_SECONDS),
             answer_seconds: histogram(&recorder, ANSWER_SECONDS),
@@ -137,6 +143,11 @@ impl Metrics {
     /// Counts what became of a request.
     pub fn outcome(&self, outcome: Outcome) {
         self.outcomes[outcome.index()].increment(1);
+    }
+
+    /// Counts a connection that we closed.
+    pub fn closed(&self, closed: Closed) {
+        self.closed[closed.index()].increment(1);
     }
 
     /// Counts a decoded event and how late it came.
@@ -193,6 +204,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
         (EVENTS, "Verified events by family, and whether their body has a type here"),
+        (CONNECTIONS_CLOSED, "Connections of the public listener that the server closed"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
         (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
         (SPOOL_DRAINED, "Events that came from the spool into the store"),

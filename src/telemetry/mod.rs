@@ -6,4 +6,4 @@ mod outcome;
 
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
-pub use outcome::Outcome;
+pub use outcome::{Closed, Outcome};

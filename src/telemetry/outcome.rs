@@ -27,7 +27,7 @@ pub enum Outcome {
     HeadTooSlow,
     /// Its head was over the limit.
     HeadTooLarge,
-    /// Its head was not HTTP.
+    /// Its head was not HTTP, or broke off.
     HeadBroken,
     /// Its body was over the limit.
     BodyTooLarge,
@@ -77,6 +77,45 @@ impl Outcome {
             Self::BodyBroken => 13,
             Self::Abandoned => 14,
             Self::Rejected(rejection) => Self::PLAIN.len() + rejection.index(),
+        }
+    }
+}
+
+/// Why we closed a connection of the public listener that its client kept open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// There was no place left for others, and closing it hurt least.
+    Evicted,
+    /// No request came.
+    Idle,
+    /// A head did not come in time.
+    HeadTooSlow,
+    /// The client did not take what it was answered.
+    WriteTooSlow,
+}
+
+impl Closed {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Evicted, Self::Idle, Self::HeadTooSlow, Self::WriteTooSlow];
+
+    /// Its name in logs and figures.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Idle => "idle",
+            Self::HeadTooSlow => "head_too_slow",
+            Self::WriteTooSlow => "write_too_slow",
+        }
+    }
+
+    /// Its place in [`Closed::ALL`].
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Evicted => 0,
+            Self::Idle => 1,
+            Self::HeadTooSlow => 2,
+            Self::WriteTooSlow => 3,
         }
     }
 }

@@ -131,10 +131,13 @@ async fn a_head_that_does_not_come_or_is_too_large_ends_the_connection() {
     let changes =
         [("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000"), ("TRTC_SERVER__HEADER_BYTES_MAX", "16384")];
     let (_database, server) = server(&changes).await;
-    assert_eq!(raw(&server, "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, "");
+    let answer = raw(&server, "POST / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert_eq!(server.figures().await.outcome("head_too_slow"), 1);
     let large = format!("POST / HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(17000));
     let answer = raw(&server, &large).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert_eq!(server.figures().await.outcome("head_too_large"), 1);
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
 }
 
@@ -269,7 +272,7 @@ async fn a_connection_serves_many_requests() {
 }
 
 /// Sends bytes on a connection of their own, and reads until the server closes it.
-async fn raw(server: &Server, request: &str) -> String {
+pub(crate) async fn raw(server: &Server, request: &str) -> String {
     let address = server.url.trim_start_matches("http://").to_owned();
     let request = request.as_bytes().to_vec();
     let talk = move || {

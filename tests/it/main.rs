@@ -6,6 +6,7 @@
 mod doctor;
 mod erase;
 mod fixtures;
+mod hostile;
 mod http;
 mod ingest;
 mod layers;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{APP, DESTROY_ROOM, Database, OK, destroy_room, eventually};
+use crate::support::{APP, DESTROY_ROOM, Database, Figures, OK, destroy_room, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_trtc-callbacks");
 
@@ -52,18 +52,18 @@ pub(crate) struct Serving {
 
 impl Serving {
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        Self::run(program(folder), more)
+        Self::start_as(program(folder), more)
     }
 
     /// One whose events can go to the store and the error log only.
     fn start_without_spool(folder: &Path, more: &[&str]) -> Self {
         let mut command = program(folder);
         command.env("TRTC_SPOOL__PATH", "");
-        Self::run(command, more)
+        Self::start_as(command, more)
     }
 
-    fn run(mut command: Command, more: &[&str]) -> Self {
-        let mut child = command
+    fn start_as(mut program: Command, more: &[&str]) -> Self {
+        let mut child = program
             .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0"])
             .args(more)
@@ -463,4 +463,50 @@ fn help_and_completions_are_printed() {
         let script = done(folder.path(), &["completions", shell]);
         assert!(script.contains("check-config"), "{shell}");
     }
+}
+
+/// What `/metrics` says of the open connections.
+#[cfg(target_os = "linux")]
+async fn connections(serving: &Serving) -> u64 {
+    let text = reqwest::get(format!("{}/metrics", serving.ops_url)).await.unwrap();
+    Figures(text.text().await.unwrap()).value("trtc_connections")
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn few_file_descriptors_mean_fewer_connections_and_lock_nobody_out() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let folder = tempfile::tempdir().unwrap();
+    let usual = program(folder.path());
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 160 && exec \"$0\" \"$@\"", PROGRAM]);
+    limited.current_dir(folder.path()).env_clear().stdin(Stdio::null());
+    limited.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let serving = Serving::start_as(limited, &[]);
+    let address = serving.url.trim_start_matches("http://").to_owned();
+    let flood = |number: usize| -> Vec<std::net::TcpStream> {
+        (0..number).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect()
+    };
+    let send =
+        || done(folder.path(), &["send", "Room.CallbackAfterDestroyRoom", "--to", &serving.url]);
+
+    // The server grants itself fewer places than `connections_max`, so that its stores can open what they need.
+    let many = flood(200);
+    send();
+    assert!(connections(&serving).await <= 80);
+
+    // The limit may be lowered under it, or the whole system be out of descriptors.
+    let limit = Rlimit { current: Some(60), maximum: Some(60) };
+    prlimit(Pid::from_raw(i32::try_from(serving.child.id()).unwrap()), Resource::Nofile, limit)
+        .unwrap();
+    drop(many);
+    let more = flood(200);
+    send();
+    let warned = serving.next_error(|line| line["message"] == "accept a connection");
+    assert_eq!(warned["level"], "WARN");
+    assert_eq!(warned["hushed"], 0);
+    drop(more);
+    assert_eq!(lines(&done(folder.path(), &["events", "--json"])).len(), 2);
+    serving.stop();
 }

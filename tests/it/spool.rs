@@ -155,6 +155,25 @@ async fn a_damaged_file_is_moved_aside_and_what_can_be_read_of_it_is_taken_over(
     assert!(back.iter().all(|event| events.contains(event)));
 }
 
+#[tokio::test]
+async fn of_a_file_that_was_cut_short_the_beginning_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.db");
+    let spool = open(&path, 64 * MIB).await;
+    let events: Vec<Event> = (0..2000).map(numbered).collect();
+    spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    spool.shrink().await.unwrap();
+    spool.close().await;
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+
+    let (spool, aside) = Spool::open(&path, 64 * MIB, NOW).await.unwrap();
+    let salvaged = spool.salvage(&aside.unwrap()).await;
+    assert!(salvaged > 800, "{salvaged} of 2000");
+    let back: Vec<Event> = all(&spool).await.into_iter().map(|one| one.event.unwrap()).collect();
+    assert_eq!(back, events[..usize::try_from(salvaged).unwrap()]);
+}
+
 /// Takes the store away for writers, as an operator or another program might, and gives it back.
 async fn close(database: &Database) {
     database.execute("alter table events rename to away").await;
