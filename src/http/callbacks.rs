@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -117,6 +117,10 @@ impl Receiver {
 
     /// Verifies, reads, decodes and hands over one request.
     async fn take(&self, request: Request<Body>) -> Outcome {
+        // By what it says of itself. What says nothing, or the wrong thing, is measured as it is read.
+        if request.body().size_hint().lower() > self.body_bytes_max as u64 {
+            return Outcome::BodyTooLarge;
+        }
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let now = self.clock.now();
         let verified = match self.apps.verify(query, now) {

@@ -15,8 +15,8 @@ mod rejections;
 mod serve;
 
 pub use callbacks::Receiver;
-pub(crate) use ops::{Keeping, Ops};
 pub(crate) use descriptors::connections_allowed;
+pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own.
