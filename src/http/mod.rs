@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 mod callbacks;
@@ -42,9 +43,11 @@ fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
 
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {
+    let ops = Arc::new(ops);
     Router::new()
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
-        .with_state(Arc::new(ops))
+        .layer(from_fn_with_state(ops.clone(), ops::guard))
+        .with_state(ops)
 }
