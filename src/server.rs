@@ -70,6 +70,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
+    let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
     let ops = Ops::new(keeping.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
@@ -102,6 +103,7 @@ pub async fn run(
         let receiver = Receiver::new(apps.clone(), ingest.clone())
             .with_clock(clock.clone())
             .with_metrics(metrics.clone())
+            .with_admission(admission)
             .with_rejected(settings.answer.rejected)
             .with_when_not_stored(settings.answer.when_not_stored)
             .with_room(settings.ingest.queue_bytes_max)

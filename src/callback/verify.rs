@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -169,17 +170,20 @@ pub enum Rejection {
     SignWrong(AppId),
     /// `Sign` fits, but `RequestTime` is too far from our clock, or not a time.
     RequestTimeStale(AppId),
+    /// It came from this address, which is not one of those that are taken from; absent where there is no telling it.
+    AddressForeign(Option<IpAddr>),
 }
 
 impl Rejection {
     /// Every reason's word, for counters and logs.
-    pub const REASONS: [&'static str; 6] = [
+    pub const REASONS: [&'static str; 7] = [
         "app_missing",
         "app_malformed",
         "app_foreign",
         "sign_missing",
         "sign_wrong",
         "request_time_stale",
+        "address_foreign",
     ];
 
     /// The reason's place in [`Rejection::REASONS`].
@@ -192,6 +196,7 @@ impl Rejection {
             Self::SignMissing(_) => 3,
             Self::SignWrong(_) => 4,
             Self::RequestTimeStale(_) => 5,
+            Self::AddressForeign(_) => 6,
         }
     }
 
@@ -205,7 +210,7 @@ impl Rejection {
     #[must_use]
     pub fn app(self) -> Option<AppId> {
         match self {
-            Self::AppMissing | Self::AppMalformed => None,
+            Self::AppMissing | Self::AppMalformed | Self::AddressForeign(_) => None,
             Self::AppForeign(app)
             | Self::SignMissing(app)
             | Self::SignWrong(app)

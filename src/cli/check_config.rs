@@ -28,6 +28,9 @@ impl CheckConfig {
         let token =
             if settings.ops.token.expose_secret().is_empty() { "no token" } else { "a token" };
         writeln!(text, "callbacks  {}", settings.server.listen)?;
+        for range in &settings.auth.source_addresses {
+            writeln!(text, "           from {range}")?;
+        }
         for path in &settings.server.callback_paths {
             writeln!(text, "           POST {path}")?;
         }

@@ -10,6 +10,7 @@ impl Settings {
     /// Checks every value, and those that must fit each other.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.check_ranges()?;
+        self.admission()?;
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
             if !path.starts_with('/') || !path.bytes().all(plain) {

@@ -48,6 +48,8 @@ pub struct AnswerSettings {
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
     pub request_time_window_s: u64,
+    pub source_addresses: Vec<String>,
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[store]`

@@ -296,6 +296,7 @@ mod tests {
             Outcome::Rejected(Rejection::SignMissing(app)),
             Outcome::Rejected(Rejection::SignWrong(app)),
             Outcome::Rejected(Rejection::RequestTimeStale(app)),
+            Outcome::Rejected(Rejection::AddressForeign(None)),
         ];
         for (times, outcome) in outcomes.iter().enumerate() {
             (0..=times).for_each(|_| metrics.outcome(*outcome));
@@ -307,6 +308,6 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         counts.sort_unstable();
-        assert_eq!(counts, (1..=21).collect::<Vec<_>>(), "{text}");
+        assert_eq!(counts, (1..=22).collect::<Vec<_>>(), "{text}");
     }
 }
