@@ -17,6 +17,7 @@ use tracing::error;
 
 use super::places::Place;
 use super::rejections::Rejections;
+use super::replays::Replays;
 use crate::callback::answer::{self, NotStored, Rejected};
 use crate::callback::{Admission, Apps, Event, Query, Rejection, Verified};
 use crate::clock::{Clock, UnixMillis};
@@ -27,6 +28,7 @@ use crate::telemetry::{Metrics, Outcome};
 pub struct Receiver {
     apps: Apps,
     admission: Admission,
+    replays: Replays,
     sink: Arc<dyn Sink>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -53,6 +55,7 @@ impl Receiver {
     #[must_use]
     pub fn new(apps: Apps, sink: Arc<dyn Sink>) -> Self {
         Self {
+            replays: Replays::new(apps.request_time_window()),
             apps,
             admission: Admission::default(),
             sink,
@@ -153,6 +156,7 @@ impl Receiver {
             Ok((_, None)) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
+        let late = self.replays.is_late(&verified, now);
         let event = Event::decode(&verified, &body, now);
         drop(body);
         self.metrics.event(&event);
@@ -164,7 +168,13 @@ impl Receiver {
             outcome
         });
         match submitted.await {
-            Ok(ingest::Outcome::New) => Outcome::Stored,
+            Ok(ingest::Outcome::New) => {
+                if late {
+                    self.metrics.sign_reused.increment(1);
+                    self.replays.warn(verified.app(), now);
+                }
+                Outcome::Stored
+            }
             Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
             Ok(ingest::Outcome::Parked) => Outcome::Parked,
             Ok(ingest::Outcome::Spooled) => Outcome::Spooled,

@@ -13,6 +13,7 @@ mod exchange;
 mod ops;
 mod places;
 mod rejections;
+mod replays;
 mod serve;
 
 pub use callbacks::Receiver;

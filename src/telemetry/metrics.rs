@@ -49,6 +49,8 @@ pub struct Metrics {
     pub spool_errors: Counter,
     /// Files and records of the spool that could not be trusted and were put aside.
     pub spool_damaged: Counter,
+    /// New events under a signature that was first seen a while ago.
+    pub sign_reused: Counter,
     /// Events that were not stored and stand in the error log.
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
@@ -73,6 +75,7 @@ const SPOOL_BYTES: &str = "trtc_spool_bytes";
 const SPOOL_DRAINED: &str = "trtc_spool_drained_total";
 const SPOOL_ERRORS: &str = "trtc_spool_errors_total";
 const SPOOL_DAMAGED: &str = "trtc_spool_damaged_total";
+const SIGN_REUSED: &str = "trtc_sign_reused_total";
 const LAST_RESORT: &str = "trtc_last_resort_total";
 const BUILD_INFO: &str = "trtc_build_info";
 
@@ -121,6 +124,7 @@ impl Metrics {
             spool_drained: counter(&recorder, SPOOL_DRAINED, &[]),
             spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
             spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
+            sign_reused: counter(&recorder, SIGN_REUSED, &[]),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
             recorder,
@@ -208,6 +212,7 @@ fn describe(recorder: &PrometheusRecorder) {
             LAST_RESORT,
             "Events that neither store nor spool took, and whether the error log has them",
         ),
+        (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());

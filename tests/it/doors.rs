@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use trtc_callbacks::callback::source::Networks;
+use trtc_callbacks::callback::verify::sign;
 use trtc_callbacks::callback::{Admission, AppId, Apps, Event};
+use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::http::{Receiver, callback_router};
 use trtc_callbacks::ingest::{Outcome, Sink};
 use trtc_callbacks::telemetry::Metrics;
 
 use crate::support::{
-    APP, DESTROY_ROOM, Database, Figures, OK, Server, destroy_room, settings,
+    APP, DESTROY_ROOM, Database, Figures, NOW, OK, Server, destroy_room, settings,
 };
 
 async fn server(changes: &[(&str, &str)]) -> (Database, Server) {
@@ -102,6 +105,29 @@ async fn an_app_of_ones_own_that_does_not_tell_the_peer_takes_nothing_with_a_lis
     served.abort();
     let figures = Figures(metrics.handle().render());
     assert_eq!(figures.outcome("rejected_address_foreign"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_used_again_for_another_event_is_counted_and_taken() {
+    let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "t")]).await;
+    let time = NOW.as_secs();
+    let sign = sign(&SecretString::from("t"), &time.to_string());
+    let path =
+        format!("/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}&Sign={sign}&RequestTime={time}");
+    let post = async |seconds: i64, number| {
+        server.clock.set(UnixMillis(NOW.0 + seconds * 1000));
+        server.post_raw(&path, destroy_room(number).into_bytes()).await;
+        server.figures().await.value("trtc_sign_reused_total")
+    };
+    // Two events of one second, and the vendor's retry of the first.
+    assert_eq!(post(0, 0).await, 0);
+    assert_eq!(post(1, 1).await, 0);
+    assert_eq!(post(30, 0).await, 0);
+    // Something new under it after half a minute.
+    assert_eq!(post(30, 2).await, 1);
+    assert_eq!(database.rows().await, 3);
+    let figures = server.figures().await;
+    assert_eq!((figures.outcome("stored"), figures.outcome("duplicate")), (3, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
