@@ -15,11 +15,13 @@ mod places;
 mod rejections;
 mod replays;
 mod serve;
+mod tls;
 
 pub use callbacks::Receiver;
 pub(crate) use descriptors::connections_allowed;
 pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
+pub use tls::{Tls, TlsError, certificate_expiry};
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own.
 ///

@@ -224,6 +224,8 @@ mod tests {
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
         assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
+        let message = error(&env(&[("TRTC_SERVER__TLS_KEY", "key.pem")]));
+        assert!(message.contains("hint: set both for HTTPS"), "{message}");
         let message = error(&env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.1, vender")]));
         assert!(message.contains("`auth.source_addresses`: `vender` is no address"), "{message}");
         let message = error(&env(&[("TRTC_AUTH__TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0")]));
@@ -235,6 +237,15 @@ mod tests {
         let empty = [("TRTC_AUTH__SOURCE_ADDRESSES", ""), ("TRTC_AUTH__TRUSTED_PROXIES", " ")];
         let settings = Settings::load(&env(&empty)).unwrap();
         assert_eq!(settings.admission().unwrap(), Admission::default());
+    }
+
+    #[test]
+    fn a_private_key_in_the_place_of_its_path_is_not_repeated() {
+        let (key, _) = file("-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n");
+        let path = key.path().to_str().unwrap();
+        let message = error(&env(&[("TRTC_SERVER__TLS_KEY_FILE", path)]));
+        assert!(message.contains("does not end in _FILE"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
     }
 
     #[test]

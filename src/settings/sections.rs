@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -15,6 +15,8 @@ use crate::telemetry::LogFormat;
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
     pub callback_paths: Vec<String>,
     pub body_bytes_max: usize,
     pub body_timeout_ms: u64,
@@ -25,6 +27,15 @@ pub struct ServerSettings {
     pub connections_max: usize,
     pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
+}
+
+impl ServerSettings {
+    /// The PEM files of certificate and key; absent where plain HTTP is spoken.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        let given = !self.tls_certificate.as_os_str().is_empty();
+        given.then_some((&self.tls_certificate, &self.tls_key))
+    }
 }
 
 /// `[ops]`

@@ -1,5 +1,7 @@
 //! Figures, for Prometheus.
 
+use std::time::Duration;
+
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -51,6 +53,12 @@ pub struct Metrics {
     pub spool_damaged: Counter,
     /// New events under a signature that was first seen a while ago.
     pub sign_reused: Counter,
+    /// Connections that ended before TLS was agreed on.
+    pub tls_handshake_errors: Counter,
+    /// Certificates that took the place of the one in use.
+    pub tls_reloads_done: Counter,
+    /// Changed certificate files that could not be used.
+    pub tls_reloads_failed: Counter,
     /// Events that were not stored and stand in the error log.
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
@@ -76,6 +84,9 @@ const SPOOL_DRAINED: &str = "trtc_spool_drained_total";
 const SPOOL_ERRORS: &str = "trtc_spool_errors_total";
 const SPOOL_DAMAGED: &str = "trtc_spool_damaged_total";
 const SIGN_REUSED: &str = "trtc_sign_reused_total";
+const TLS_HANDSHAKE_ERRORS: &str = "trtc_tls_handshake_errors_total";
+const TLS_RELOADS: &str = "trtc_tls_reloads_total";
+const TLS_EXPIRY: &str = "trtc_tls_certificate_expiry_seconds";
 const LAST_RESORT: &str = "trtc_last_resort_total";
 const BUILD_INFO: &str = "trtc_build_info";
 
@@ -102,6 +113,8 @@ impl Metrics {
         let closed = |closed: Closed| {
             counter(&recorder, CONNECTIONS_CLOSED, &[("reason", closed.as_str().to_owned())])
         };
+        let reload =
+            |result: &str| counter(&recorder, TLS_RELOADS, &[("result", result.to_owned())]);
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
@@ -125,6 +138,9 @@ impl Metrics {
             spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
             spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
             sign_reused: counter(&recorder, SIGN_REUSED, &[]),
+            tls_handshake_errors: counter(&recorder, TLS_HANDSHAKE_ERRORS, &[]),
+            tls_reloads_done: reload("done"),
+            tls_reloads_failed: reload("failed"),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
             recorder,
@@ -161,6 +177,11 @@ impl Metrics {
             let lag = event.received_at.since(event.event_time);
             self.lag_seconds.record(lag.as_secs_f64());
         }
+    }
+
+    /// Shows when the certificate in use ends, as the time since 1970. Until this is called, nothing is shown.
+    pub fn certificate_ends(&self, since_1970: Duration) {
+        gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
     }
 
     /// Reads the figures, and keeps them small while nobody does.
@@ -213,6 +234,8 @@ fn describe(recorder: &PrometheusRecorder) {
             "Events that neither store nor spool took, and whether the error log has them",
         ),
         (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
+        (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),
+        (TLS_RELOADS, "Changed certificate files, and whether they could be used"),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
@@ -224,6 +247,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (SPOOL_EVENTS, "Events that wait in the spool"),
         (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
+        (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
         (BUILD_INFO, "The running version"),
     ];
     for (name, text) in gauges {

@@ -15,3 +15,4 @@ mod quirks;
 mod spool;
 mod store;
 mod support;
+mod tls;
