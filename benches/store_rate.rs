@@ -189,7 +189,7 @@ async fn serve_single(url: &str) {
         shutdown_timeout: std::time::Duration::from_secs(1),
     };
     let router = callback_router(receiver, &["/".to_owned()]);
-    serve(listener, router, limits, None, CancellationToken::new()).await;
+    serve(listener, router, None, limits, None, CancellationToken::new()).await;
 }
 
 struct OneInsertEach(PgPool);

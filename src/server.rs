@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Receiver};
+use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
@@ -47,6 +47,9 @@ pub enum StartError {
     /// The settings do not do.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The certificate or its key does not do.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store cannot be used.
     #[error("open the store {url}: {reason}")]
     Store {
@@ -71,19 +74,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
+    let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
     let ops = Ops::new(keeping.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
     let server = &settings.server;
-    let limits = Limits {
-        connections_max: http::connections_allowed(server.connections_max, reserved(&settings)),
-        header_timeout: Duration::from_millis(server.header_timeout_ms),
-        header_bytes_max: server.header_bytes_max,
-        idle_timeout: Duration::from_millis(server.idle_timeout_ms),
-        write_timeout: Duration::from_millis(server.write_timeout_ms),
-        drain: Duration::from_millis(server.drain_ms),
-        shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
-    };
+    let tls = tls(&settings, &clock, &metrics)?;
+    let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
     let ops_limits = Limits {
         connections_max: OPS_CONNECTIONS_MAX,
@@ -93,7 +90,8 @@ pub async fn run(
     };
     // Operators may look from the start to the end, so this listener is served first and stopped last.
     let ops_address = display_address(&listeners.ops);
-    let ops = http::serve(listeners.ops, http::ops_router(ops), ops_limits, None, ops_stop.clone());
+    let ops =
+        http::serve(listeners.ops, http::ops_router(ops), None, ops_limits, None, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.drop_guard();
         let (store, ingest, ready) = tokio::select! {
@@ -103,6 +101,7 @@ pub async fn run(
         let receiver = Receiver::new(apps.clone(), ingest.clone())
             .with_clock(clock.clone())
             .with_metrics(metrics.clone())
+            .with_admission(admission)
             .with_rejected(settings.answer.rejected)
             .with_when_not_stored(settings.answer.when_not_stored)
             .with_room(settings.ingest.queue_bytes_max)
@@ -112,6 +111,7 @@ pub async fn run(
         info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = %display_address(&listeners.public),
+            tls = tls.is_some(),
             ops.listen = ops_address,
             store = store::display_url(&settings.store.url),
             apps = apps.ids().count(),
@@ -121,8 +121,9 @@ pub async fn run(
         let router = http::public_router(receiver, &server.callback_paths);
         let counted = Some(metrics.clone());
         tokio::select! {
-            () = http::serve(listeners.public, router, limits, counted, stop.clone()) => {}
+            () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
             () = keep_up(&settings, &store, &ingest, ready, &clock, &metrics) => {}
+            () = keep_certificate(tls.as_ref()) => {}
         }
         info!("taking no more callbacks, keeping those that were taken");
         submitted.close();
@@ -136,6 +137,31 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// The public listener's.
+fn limits(settings: &Settings) -> Limits {
+    let server = &settings.server;
+    Limits {
+        connections_max: http::connections_allowed(server.connections_max, reserved(settings)),
+        header_timeout: Duration::from_millis(server.header_timeout_ms),
+        header_bytes_max: server.header_bytes_max,
+        idle_timeout: Duration::from_millis(server.idle_timeout_ms),
+        write_timeout: Duration::from_millis(server.write_timeout_ms),
+        drain: Duration::from_millis(server.drain_ms),
+        shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
+    }
+}
+
+/// Absent where plain HTTP is spoken.
+fn tls(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<Tls>, TlsError> {
+    let load =
+        |(certificate, key): (&_, &_)| Tls::load(certificate, key, clock.clone(), metrics.clone());
+    settings.server.tls_files().map(load).transpose()
 }
 
 /// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
@@ -263,4 +289,12 @@ async fn keep_up(
         tokio::join!(partitions, retention);
     };
     tokio::join!(figures, settled);
+}
+
+/// Takes new certificates into use. Never returns.
+async fn keep_certificate(tls: Option<&Tls>) {
+    match tls {
+        Some(tls) => tls.keep_up().await,
+        None => std::future::pending().await,
+    }
 }

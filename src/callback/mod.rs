@@ -1,6 +1,7 @@
 //! The protocol, pure: bytes in, values out. No I/O, no clock, no framework.
 //!
-//! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is, `registry` lists every
+//! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is and
+//! [`source`] whether it comes from where it may, `registry` lists every
 //! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`identity`], and
 //! [`answer`] is what the vendor gets back. The family modules hold the typed bodies, built from the tolerant
 //! [`scalar`]s. [`delivery`] is one request as a text that can be kept in a file and sent again, [`erase`] takes an
@@ -26,6 +27,7 @@ pub mod recording;
 mod registry;
 pub mod room;
 pub mod scalar;
+pub mod source;
 mod tokens;
 pub mod verify;
 
@@ -34,4 +36,5 @@ pub use command::{Command, Family, Kind};
 pub use delivery::Delivery;
 pub use event::Event;
 pub use query::Query;
+pub use source::Admission;
 pub use verify::{AppId, Apps, Rejection, Verified};

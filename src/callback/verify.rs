@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -69,6 +70,12 @@ impl Apps {
         self
     }
 
+    /// How far `RequestTime` may be from our clock, both ways.
+    #[must_use]
+    pub fn request_time_window(&self) -> Duration {
+        self.request_time_window
+    }
+
     /// The apps' ids in order.
     pub fn ids(&self) -> impl Iterator<Item = AppId> + '_ {
         self.tokens.keys().copied()
@@ -85,18 +92,20 @@ impl Apps {
         let sent = query.sdk_app_id.as_deref().ok_or(Rejection::AppMissing)?;
         let app = AppId::parse(sent.trim()).ok_or(Rejection::AppMalformed)?;
         let tokens = self.tokens.get(&app).ok_or(Rejection::AppForeign(app))?;
+        let mut signed_at = None;
         if !tokens.is_empty() {
             let sign = query.sign.as_deref().ok_or(Rejection::SignMissing(app))?;
             let time = query.request_time.as_deref().ok_or(Rejection::SignMissing(app))?;
             if !is_signed(tokens, sign, time) {
                 return Err(Rejection::SignWrong(app));
             }
-            let signed_at: i64 = time.parse().map_err(|_| Rejection::RequestTimeStale(app))?;
-            if now.as_secs().abs_diff(signed_at) > self.request_time_window.as_secs() {
+            let seconds: i64 = time.parse().map_err(|_| Rejection::RequestTimeStale(app))?;
+            if now.as_secs().abs_diff(seconds) > self.request_time_window.as_secs() {
                 return Err(Rejection::RequestTimeStale(app));
             }
+            signed_at = Some(seconds);
         }
-        Ok(Verified { app, query })
+        Ok(Verified { app, signed_at, query })
     }
 }
 
@@ -137,6 +146,7 @@ fn is_signed(tokens: &[SecretString], sign: &str, request_time: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     app: AppId,
+    signed_at: Option<i64>,
     query: Query,
 }
 
@@ -145,6 +155,12 @@ impl Verified {
     #[must_use]
     pub fn app(&self) -> AppId {
         self.app
+    }
+
+    /// The signed `RequestTime`, in s since 1970; absent where the app has no token, as nobody checked it then.
+    #[must_use]
+    pub fn signed_at(&self) -> Option<i64> {
+        self.signed_at
     }
 
     /// What else the query said.
@@ -169,17 +185,20 @@ pub enum Rejection {
     SignWrong(AppId),
     /// `Sign` fits, but `RequestTime` is too far from our clock, or not a time.
     RequestTimeStale(AppId),
+    /// It came from this address, which is not one of those that are taken from; absent where there is no telling it.
+    AddressForeign(Option<IpAddr>),
 }
 
 impl Rejection {
     /// Every reason's word, for counters and logs.
-    pub const REASONS: [&'static str; 6] = [
+    pub const REASONS: [&'static str; 7] = [
         "app_missing",
         "app_malformed",
         "app_foreign",
         "sign_missing",
         "sign_wrong",
         "request_time_stale",
+        "address_foreign",
     ];
 
     /// The reason's place in [`Rejection::REASONS`].
@@ -192,6 +211,7 @@ impl Rejection {
             Self::SignMissing(_) => 3,
             Self::SignWrong(_) => 4,
             Self::RequestTimeStale(_) => 5,
+            Self::AddressForeign(_) => 6,
         }
     }
 
@@ -205,7 +225,7 @@ impl Rejection {
     #[must_use]
     pub fn app(self) -> Option<AppId> {
         match self {
-            Self::AppMissing | Self::AppMalformed => None,
+            Self::AppMissing | Self::AppMalformed | Self::AddressForeign(_) => None,
             Self::AppForeign(app)
             | Self::SignMissing(app)
             | Self::SignWrong(app)

@@ -27,7 +27,11 @@ impl CheckConfig {
         let mut text = String::from("the configuration is valid\n");
         let token =
             if settings.ops.token.expose_secret().is_empty() { "no token" } else { "a token" };
-        writeln!(text, "callbacks  {}", settings.server.listen)?;
+        let scheme = if settings.server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
+        writeln!(text, "callbacks  {}, {scheme}", settings.server.listen)?;
+        for range in &settings.auth.source_addresses {
+            writeln!(text, "           from {range}")?;
+        }
         for path in &settings.server.callback_paths {
             writeln!(text, "           POST {path}")?;
         }

@@ -1,11 +1,12 @@
 //! The callback endpoint.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
-use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -16,15 +17,18 @@ use tracing::error;
 
 use super::places::Place;
 use super::rejections::Rejections;
+use super::replays::Replays;
 use crate::callback::answer::{self, NotStored, Rejected};
-use crate::callback::{Apps, Event, Query};
-use crate::clock::Clock;
+use crate::callback::{Admission, Apps, Event, Query, Rejection, Verified};
+use crate::clock::{Clock, UnixMillis};
 use crate::ingest::{self, Sink};
 use crate::telemetry::{Metrics, Outcome};
 
 /// What the callback endpoint works with.
 pub struct Receiver {
     apps: Apps,
+    admission: Admission,
+    replays: Replays,
     sink: Arc<dyn Sink>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -51,7 +55,9 @@ impl Receiver {
     #[must_use]
     pub fn new(apps: Apps, sink: Arc<dyn Sink>) -> Self {
         Self {
+            replays: Replays::new(apps.request_time_window()),
             apps,
+            admission: Admission::default(),
             sink,
             clock: Clock::system(),
             metrics: Arc::default(),
@@ -107,6 +113,15 @@ impl Receiver {
         self.tasks.clone()
     }
 
+    /// Sets from which addresses requests are taken; from all of them unless this is set. With a list, an app of your
+    /// own must be served with axum's `into_make_service_with_connect_info::<SocketAddr>()`: a request whose peer is
+    /// not known is rejected.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
+    }
+
     /// Sets how large a body may be, in bytes, and how long it may take to arrive.
     #[must_use]
     pub fn with_body_limits(mut self, bytes_max: usize, timeout: Duration) -> Self {
@@ -117,9 +132,12 @@ impl Receiver {
 
     /// Verifies, reads, decodes and hands over one request.
     async fn take(&self, request: Request<Body>) -> Outcome {
-        let query = Query::parse(request.uri().query().unwrap_or(""));
+        // By what it says of itself. What says nothing, or the wrong thing, is measured as it is read.
+        if request.body().size_hint().lower() > self.body_bytes_max as u64 {
+            return Outcome::BodyTooLarge;
+        }
         let now = self.clock.now();
-        let verified = match self.apps.verify(query, now) {
+        let verified = match self.verify(&request, now) {
             Ok(verified) => {
                 Place::know(request.extensions());
                 verified
@@ -138,6 +156,7 @@ impl Receiver {
             Ok((_, None)) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
+        let late = self.replays.is_late(&verified, now);
         let event = Event::decode(&verified, &body, now);
         drop(body);
         self.metrics.event(&event);
@@ -149,7 +168,13 @@ impl Receiver {
             outcome
         });
         match submitted.await {
-            Ok(ingest::Outcome::New) => Outcome::Stored,
+            Ok(ingest::Outcome::New) => {
+                if late {
+                    self.metrics.sign_reused.increment(1);
+                    self.replays.warn(verified.app(), now);
+                }
+                Outcome::Stored
+            }
             Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
             Ok(ingest::Outcome::Parked) => Outcome::Parked,
             Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
@@ -195,6 +220,19 @@ impl Receiver {
             return Some(room);
         }
         timeout(ROOM_TIMEOUT, room.acquire_many_owned(bytes)).await.ok()?.ok()
+    }
+
+    /// Whether the request comes from where it may and is for an app of ours.
+    fn verify(&self, request: &Request<Body>, now: UnixMillis) -> Result<Verified, Rejection> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+        let forwarded = request.headers().get_all("x-forwarded-for");
+        self.admission
+            .check(
+                peer.map(|ConnectInfo(peer)| peer.ip()),
+                forwarded.iter().map(HeaderValue::as_bytes),
+            )
+            .map_err(Rejection::AddressForeign)?;
+        self.apps.verify(Query::parse(request.uri().query().unwrap_or("")), now)
     }
 
     /// What reading a body gives, unless it was too large, too slow or broke off.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
 mod callbacks;
@@ -12,12 +13,15 @@ mod exchange;
 mod ops;
 mod places;
 mod rejections;
+mod replays;
 mod serve;
+mod tls;
 
 pub use callbacks::Receiver;
 pub(crate) use descriptors::connections_allowed;
 pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
+pub use tls::{Tls, TlsError, certificate_expiry};
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own.
 ///
@@ -42,9 +46,11 @@ fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
 
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {
+    let ops = Arc::new(ops);
     Router::new()
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
-        .with_state(Arc::new(ops))
+        .layer(from_fn_with_state(ops.clone(), ops::guard))
+        .with_state(ops)
 }

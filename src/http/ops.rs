@@ -1,14 +1,17 @@
 //! The operations listener: is it alive, is it ready, what are its figures?
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
@@ -45,13 +48,64 @@ impl Ops {
         Self { keeping, metrics, token, stop }
     }
 
-    /// Compares in constant time, so that a guess learns nothing from how long it took.
+    /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
     fn admits(&self, headers: &HeaderMap) -> bool {
         let token = self.token.expose_secret().as_bytes();
         let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let sent = sent.strip_prefix(b"Bearer ").unwrap_or(b"");
-        token.is_empty() || bool::from(token.ct_eq(sent))
+        token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
     }
+
+    /// Whether the request asks for this machine by a name that no stranger can give it. Without a token any web page
+    /// that an operator looks at could otherwise read what is here: its own name may lead to 127.0.0.1 all of a sudden.
+    fn knows_host(&self, request: &Request) -> bool {
+        let names = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+        let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        !self.token.expose_secret().is_empty() || names.chain(target).all(is_local)
+    }
+}
+
+/// Whether a `Host` is an IP address or `localhost`, with or without a port.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let address = match inner {
+        Some(inner) => inner.parse().is_ok_and(|address: IpAddr| address.is_ipv6()),
+        None => name.parse().is_ok_and(|address: IpAddr| address.is_ipv4()),
+    };
+    address || name.eq_ignore_ascii_case("localhost")
+}
+
+/// What every answer of this listener says to a browser: keep nothing, run nothing, and let no other page show it.
+const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    ),
+];
+
+/// Stands before every route of the listener.
+pub(super) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
+    let mut response = if ops.knows_host(&request) {
+        next.run(request).await
+    } else {
+        let text = "ask by IP address or as localhost, or set `ops.token`\n";
+        (StatusCode::FORBIDDEN, text).into_response()
+    };
+    response.headers_mut().extend(BROWSER_HEADERS);
+    response
 }
 
 /// The process runs and answers. Open to all who reach the listener: it says nothing else.
@@ -120,4 +174,33 @@ pub(super) async fn metrics(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> 
     }
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     ([(header::CONTENT_TYPE, content_type)], ops.metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_host_is_an_address_or_localhost() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:9090", "[::1]", "[::1]:9090", "localhost", "LOCALHOST:1"]
+        {
+            assert!(is_local(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":9090",
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:127.0.0.1",
+            "[evil.example]",
+            "[127.0.0.1]",
+            "::1",
+            "\u{e9}",
+        ] {
+            assert!(!is_local(host.as_bytes()), "{host}");
+        }
+    }
 }

@@ -12,15 +12,30 @@ use crate::clock::UnixMillis;
 /// How long a reason is silent after it was named.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// When each reason was last named for each app, and how often it was met since. Strangers choose the app of
+/// Each reason for each app. Strangers choose the app of
 /// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
 #[derive(Debug, Default)]
-pub(super) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), Seen>>);
+pub(super) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), Silence>>);
 
-#[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+/// When something was last named, and how often it was met since.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
     named_at: Option<UnixMillis>,
     unnamed: u64,
+}
+
+impl Silence {
+    /// How many were met since it was named, when it is time to name it again.
+    pub(super) fn due(&mut self, now: UnixMillis) -> Option<u64> {
+        let silent = self.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
+        if silent {
+            self.unnamed += 1;
+            return None;
+        }
+        let more = self.unnamed;
+        *self = Self { named_at: Some(now), unnamed: 0 };
+        Some(more)
+    }
 }
 
 impl Rejections {
@@ -38,10 +53,18 @@ impl Rejections {
             }
             Rejection::SignWrong(_) => "compare the token here with the vendor's",
             Rejection::RequestTimeStale(_) => "check this machine's clock",
+            Rejection::AddressForeign(_) => {
+                "if it is the vendor's, add it to auth.source_addresses; if a proxy's, to auth.trusted_proxies"
+            }
+        };
+        let address = match rejection {
+            Rejection::AddressForeign(address) => address.map(|address| address.to_string()),
+            _ => None,
         };
         warn!(
             reason = rejection.reason(),
             app.id = app.as_deref().unwrap_or("none"),
+            address,
             more_since_last_warning = more,
             advice,
             "callback rejected"
@@ -56,15 +79,7 @@ impl Rejections {
         };
         // A poisoned lock only means that another warning panicked; the counts are as good as before.
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seen = all.entry((rejection.reason(), app)).or_default();
-        let silent = seen.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
-        if silent {
-            seen.unnamed += 1;
-            return None;
-        }
-        let more = seen.unnamed;
-        *seen = Seen { named_at: Some(now), unnamed: 0 };
-        Some(more)
+        all.entry((rejection.reason(), app)).or_default().due(now)
     }
 }
 
@@ -86,6 +101,9 @@ mod tests {
         assert_eq!(rejections.due(Rejection::SignMissing(two), at(1)), Some(0));
         assert_eq!(rejections.due(Rejection::AppForeign(one), at(0)), Some(0));
         assert_eq!(rejections.due(Rejection::AppForeign(two), at(1)), None);
+        let stranger = |last| Rejection::AddressForeign(Some([192, 0, 2, last].into()));
+        assert_eq!(rejections.due(stranger(1), at(0)), Some(0));
+        assert_eq!(rejections.due(stranger(2), at(1)), None);
         // A clock set back must not silence it for longer.
         assert_eq!(rejections.due(Rejection::AppMissing, at(-3600)), Some(0));
     }

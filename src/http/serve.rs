@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -20,6 +21,7 @@ use super::connection;
 use super::descriptors;
 use super::exchange::Exchange;
 use super::places::{Order, Patience, Places, Seat};
+use super::tls::Tls;
 use crate::telemetry::Metrics;
 
 /// How long the loop rests after it could not accept.
@@ -47,19 +49,20 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
-/// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under way
-/// finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it. What never becomes a request of `router` is
-/// counted in `metrics`, and so are connections; without them, nowhere.
+/// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under
+/// way finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it, over TLS where `tls` is given. What
+/// never becomes a request of `router` is counted in `metrics`, and so are connections; without them, nowhere.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    tls: Option<Tls>,
     limits: Limits,
     metrics: Option<Arc<Metrics>>,
     stop: CancellationToken,
 ) {
     let places = Places::new(limits.connections_max);
     let connections = TaskTracker::new();
-    let shared = Arc::new(Shared::new(router, &limits, metrics));
+    let shared = Arc::new(Shared::new(router, tls, &limits, metrics));
     // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
     // what is on its way must arrive first.
     let drained = async {
@@ -89,12 +92,18 @@ pub async fn serve(
 struct Shared {
     http: http1::Builder,
     router: TowerToHyperService<Router>,
+    tls: Option<Tls>,
     patience: Patience,
     metrics: Option<Arc<Metrics>>,
 }
 
 impl Shared {
-    fn new(router: Router, limits: &Limits, metrics: Option<Arc<Metrics>>) -> Self {
+    fn new(
+        router: Router,
+        tls: Option<Tls>,
+        limits: &Limits,
+        metrics: Option<Arc<Metrics>>,
+    ) -> Self {
         let mut http = http1::Builder::new();
         // hyper has one timeout for a head and for the pause before it, so we keep our own.
         http.header_read_timeout(None)
@@ -106,7 +115,7 @@ impl Shared {
             idle: limits.idle_timeout,
             write: limits.write_timeout,
         };
-        Self { http, router: TowerToHyperService::new(router), patience, metrics }
+        Self { http, router: TowerToHyperService::new(router), tls, patience, metrics }
     }
 
     /// Serves one connection to its end, and keeps its place until the stream is closed.
@@ -117,6 +126,18 @@ impl Shared {
         let (router, metrics) = (self.router.clone(), metrics.cloned());
         let exchange = Exchange { router, place: place.clone(), peer, metrics: metrics.clone() };
         let service = service_fn(move |request| exchange.clone().answer(request));
+        let stream = match &self.tls {
+            None => Either::Left(stream),
+            Some(tls) => match tls.accept(stream, &place, self.patience.header).await {
+                Ok(stream) => Either::Right(stream),
+                Err(closed) => {
+                    if let (Some(metrics), Some(closed)) = (&metrics, closed) {
+                        metrics.closed(closed);
+                    }
+                    return;
+                }
+            },
+        };
         connection::run(stream, &place, &self.patience, &self.http, service, metrics).await;
     }
 }

@@ -10,6 +10,8 @@ impl Settings {
     /// Checks every value, and those that must fit each other.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.check_ranges()?;
+        self.check_tls()?;
+        self.admission()?;
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
             if !path.starts_with('/') || !path.bytes().all(plain) {
@@ -48,6 +50,30 @@ impl Settings {
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
         })?;
         self.apps().map(|_| ())
+    }
+
+    fn check_tls(&self) -> Result<(), SettingsError> {
+        let files = [
+            ("server.tls_certificate", &self.server.tls_certificate),
+            ("server.tls_key", &self.server.tls_key),
+        ];
+        for (key, path) in files {
+            // A key in the place of its path must not be shown.
+            if path.to_string_lossy().contains("-----BEGIN") {
+                let problem =
+                    format!("key `{key}` holds PEM text, and the path of a file is expected");
+                let hint =
+                    "put the path itself into the variable, whose name does not end in _FILE";
+                return Err(SettingsError::new(problem, hint));
+            }
+        }
+        let [(_, certificate), (_, key)] = files;
+        if certificate.as_os_str().is_empty() != key.as_os_str().is_empty() {
+            let problem =
+                "one of the keys `server.tls_certificate` and `server.tls_key` is not set";
+            return Err(SettingsError::new(problem, "set both for HTTPS, or none for plain HTTP"));
+        }
+        Ok(())
     }
 
     fn check_ranges(&self) -> Result<(), SettingsError> {

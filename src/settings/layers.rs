@@ -11,6 +11,9 @@ use super::{AppSettings, DEFAULTS, Settings, SettingsError};
 /// The keys of an app's table, which the defaults show in a comment only.
 const APP_KEYS: [&str; 3] = ["sdk_app_id", "callback_tokens", "secret_key"];
 
+/// The keys that hold lists: in a variable, commas stand between the members.
+const LISTS: [&str; 3] = ["server.callback_paths", "auth.source_addresses", "auth.trusted_proxies"];
+
 /// Where settings come from beside the built-in layer.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -38,8 +41,10 @@ pub(super) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     }
     let flags = sources.flags.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
     for (key, value) in env.keys.iter().cloned().chain(flags) {
-        let value: Value = if key == "server.callback_paths" {
-            value.split(',').map(str::trim).map(str::to_owned).collect::<Vec<_>>().into()
+        let value: Value = if LISTS.contains(&key.as_str()) {
+            // What is set to nothing has no members.
+            let members = value.split(',').map(str::trim).filter(|_| !value.trim().is_empty());
+            members.map(str::to_owned).collect::<Vec<_>>().into()
         } else {
             value.into()
         };

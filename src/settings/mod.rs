@@ -6,7 +6,8 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::callback::{AppId, Apps};
+use crate::callback::source::Networks;
+use crate::callback::{Admission, AppId, Apps};
 use crate::store::StoreOptions;
 
 mod check;
@@ -127,6 +128,28 @@ impl Settings {
         self.apps()
     }
 
+    /// From which addresses callbacks are taken.
+    ///
+    /// # Errors
+    /// When one is no address and no range of them, or everybody is a trusted proxy.
+    pub fn admission(&self) -> Result<Admission, SettingsError> {
+        let read = |key: &str, words: &[String]| {
+            Networks::parse(words.iter().map(String::as_str)).map_err(|word| {
+                let problem = format!("key `{key}`: `{word}` is no address and no range of them");
+                let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
+                SettingsError::new(problem, hint)
+            })
+        };
+        let sources = read("auth.source_addresses", &self.auth.source_addresses)?;
+        let proxies = read("auth.trusted_proxies", &self.auth.trusted_proxies)?;
+        if proxies.holds_everybody() {
+            let problem =
+                "key `auth.trusted_proxies`: a range of every address trusts whoever asks";
+            return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
+        }
+        Ok(Admission::new(sources, proxies))
+    }
+
     /// How to open the store.
     #[must_use]
     pub fn store_options(&self) -> StoreOptions {
@@ -203,6 +226,28 @@ mod tests {
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
         assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
         assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
+        let message = error(&env(&[("TRTC_SERVER__TLS_KEY", "key.pem")]));
+        assert!(message.contains("hint: set both for HTTPS"), "{message}");
+        let message = error(&env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.1, vender")]));
+        assert!(message.contains("`auth.source_addresses`: `vender` is no address"), "{message}");
+        let message = error(&env(&[("TRTC_AUTH__TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0")]));
+        assert!(message.contains("trusts whoever asks"), "{message}");
+    }
+
+    #[test]
+    fn a_list_in_a_variable_may_be_empty() {
+        let empty = [("TRTC_AUTH__SOURCE_ADDRESSES", ""), ("TRTC_AUTH__TRUSTED_PROXIES", " ")];
+        let settings = Settings::load(&env(&empty)).unwrap();
+        assert_eq!(settings.admission().unwrap(), Admission::default());
+    }
+
+    #[test]
+    fn a_private_key_in_the_place_of_its_path_is_not_repeated() {
+        let (key, _) = file("-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n");
+        let path = key.path().to_str().unwrap();
+        let message = error(&env(&[("TRTC_SERVER__TLS_KEY_FILE", path)]));
+        assert!(message.contains("does not end in _FILE"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
     }
 
     #[test]

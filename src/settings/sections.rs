@@ -2,7 +2,7 @@
 #![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -16,6 +16,8 @@ use crate::telemetry::LogFormat;
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
+    pub tls_certificate: PathBuf,
+    pub tls_key: PathBuf,
     pub callback_paths: Vec<String>,
     pub body_bytes_max: usize,
     pub body_timeout_ms: u64,
@@ -26,6 +28,15 @@ pub struct ServerSettings {
     pub connections_max: usize,
     pub drain_ms: u64,
     pub shutdown_timeout_ms: u64,
+}
+
+impl ServerSettings {
+    /// The PEM files of certificate and key; absent where plain HTTP is spoken.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<(&Path, &Path)> {
+        let given = !self.tls_certificate.as_os_str().is_empty();
+        given.then_some((&self.tls_certificate, &self.tls_key))
+    }
 }
 
 /// `[ops]`
@@ -49,6 +60,8 @@ pub struct AnswerSettings {
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
     pub request_time_window_s: u64,
+    pub source_addresses: Vec<String>,
+    pub trusted_proxies: Vec<String>,
 }
 
 /// `[store]`

@@ -1,5 +1,7 @@
 //! Figures, for Prometheus.
 
+use std::time::Duration;
+
 use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
@@ -53,6 +55,14 @@ pub struct Metrics {
     pub spool_errors: Counter,
     /// Files and records of the spool that could not be trusted and were put aside.
     pub spool_damaged: Counter,
+    /// New events under a signature that was first seen a while ago.
+    pub sign_reused: Counter,
+    /// Connections that ended before TLS was agreed on.
+    pub tls_handshake_errors: Counter,
+    /// Certificates that took the place of the one in use.
+    pub tls_reloads_done: Counter,
+    /// Changed certificate files that could not be used.
+    pub tls_reloads_failed: Counter,
     /// Events that were not stored and stand in the error log.
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
@@ -77,6 +87,10 @@ const SPOOL_BYTES: &str = "trtc_spool_bytes";
 const SPOOL_DRAINED: &str = "trtc_spool_drained_total";
 const SPOOL_ERRORS: &str = "trtc_spool_errors_total";
 const SPOOL_DAMAGED: &str = "trtc_spool_damaged_total";
+const SIGN_REUSED: &str = "trtc_sign_reused_total";
+const TLS_HANDSHAKE_ERRORS: &str = "trtc_tls_handshake_errors_total";
+const TLS_RELOADS: &str = "trtc_tls_reloads_total";
+const TLS_EXPIRY: &str = "trtc_tls_certificate_expiry_seconds";
 const LAST_RESORT: &str = "trtc_last_resort_total";
 const RETENTION: &str = "trtc_retention_dropped_total";
 const BUILD_INFO: &str = "trtc_build_info";
@@ -105,6 +119,8 @@ impl Metrics {
         let closed = |closed: Closed| {
             counter(&recorder, CONNECTIONS_CLOSED, &[("reason", closed.as_str().to_owned())])
         };
+        let reload =
+            |result: &str| counter(&recorder, TLS_RELOADS, &[("result", result.to_owned())]);
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
@@ -129,6 +145,10 @@ impl Metrics {
             spool_drained: counter(&recorder, SPOOL_DRAINED, &[]),
             spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
             spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
+            sign_reused: counter(&recorder, SIGN_REUSED, &[]),
+            tls_handshake_errors: counter(&recorder, TLS_HANDSHAKE_ERRORS, &[]),
+            tls_reloads_done: reload("done"),
+            tls_reloads_failed: reload("failed"),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
             recorder,
@@ -165,6 +185,11 @@ impl Metrics {
             let lag = event.received_at.since(event.event_time);
             self.lag_seconds.record(lag.as_secs_f64());
         }
+    }
+
+    /// Shows when the certificate in use ends, as the time since 1970. Until this is called, nothing is shown.
+    pub fn certificate_ends(&self, since_1970: Duration) {
+        gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
     }
 
     /// Reads the figures, and keeps them small while nobody does.
@@ -217,6 +242,9 @@ fn describe(recorder: &PrometheusRecorder) {
             LAST_RESORT,
             "Events that neither store nor spool took, and whether the error log has them",
         ),
+        (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
+        (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),
+        (TLS_RELOADS, "Changed certificate files, and whether they could be used"),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
@@ -228,6 +256,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (SPOOL_EVENTS, "Events that wait in the spool"),
         (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
+        (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
         (BUILD_INFO, "The running version"),
     ];
     for (name, text) in gauges {
@@ -305,6 +334,7 @@ mod tests {
             Outcome::Rejected(Rejection::SignMissing(app)),
             Outcome::Rejected(Rejection::SignWrong(app)),
             Outcome::Rejected(Rejection::RequestTimeStale(app)),
+            Outcome::Rejected(Rejection::AddressForeign(None)),
         ];
         for (times, outcome) in outcomes.iter().enumerate() {
             (0..=times).for_each(|_| metrics.outcome(*outcome));
@@ -316,6 +346,6 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         counts.sort_unstable();
-        assert_eq!(counts, (1..=21).collect::<Vec<_>>(), "{text}");
+        assert_eq!(counts, (1..=22).collect::<Vec<_>>(), "{text}");
     }
 }

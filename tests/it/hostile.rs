@@ -294,7 +294,7 @@ async fn no_request_is_read_out_of_the_body_of_another() {
         ("Content-Length: \r\n".into(), hidden.into(), "400"),
         ("Content-Length: 18446744073709551616\r\n".into(), hidden.into(), "400"),
         ("Content-Length: 18446744073709551615\r\n".into(), hidden.into(), "431"),
-        ("Content-Length: 18446744073709551613\r\n".into(), hidden.into(), "408"),
+        ("Content-Length: 18446744073709551613\r\n".into(), hidden.into(), "413"),
         ("Content-Length : 0\r\n".into(), hidden.into(), "400"),
         ("Transfer-Encoding: chunked, identity\r\n".into(), format!("{end}{hidden}"), "400"),
         ("Transfer-Encoding: identity, chunked\r\n".into(), format!("{end}{hidden}"), "400"),

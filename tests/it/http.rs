@@ -117,6 +117,16 @@ async fn the_body_limit_holds_while_reading_a_body_of_unknown_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
+    let (_database, server) = server(&[("TRTC_SERVER__BODY_TIMEOUT_MS", "600000")]).await;
+    let head =
+        format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{{", query(""));
+    let answer = raw(&server, &head).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert_eq!(server.figures().await.outcome("body_too_large"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_does_not_come_is_given_up() {
     let (database, server) = server(&[("TRTC_SERVER__BODY_TIMEOUT_MS", "100")]).await;
     let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{", query(""));
@@ -228,16 +238,21 @@ async fn bodies_that_memory_has_no_room_for_are_shed_and_counted() {
     let (database, server) = server(&changes).await;
     let address = server.url.trim_start_matches("http://").to_owned();
     let large = " ".repeat(900_000);
-    // Of the first one all but the last byte arrives, and stays in memory.
     let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 900001\r\n\r\n", query(""));
-    let mut slow = TcpStream::connect(&address).unwrap();
-    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    slow.write_all(format!("{head}{large}").as_bytes()).unwrap();
-    let shed = || async {
+    let mut tries = 0;
+    let mut slow = loop {
+        // All but its last byte arrives, and stays in memory. On a busy machine the other one may be read first.
+        let mut slow = TcpStream::connect(&address).unwrap();
+        slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        slow.write_all(format!("{head}{large}").as_bytes()).unwrap();
         let (status, _, text) = server.post_raw(&query(""), large.clone().into_bytes()).await;
-        (status, text.as_str()) == (503, "overloaded\n")
+        if status == 503 {
+            assert_eq!(text, "overloaded\n");
+            break slow;
+        }
+        tries += 1;
+        assert!(tries < 20, "there was always room for another");
     };
-    eventually("there is no room for another", shed).await;
     // Small ones still fit beside it, and a stranger's body takes no room.
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
     let (status, ..) = server.post_raw("/?SdkAppid=5", large.clone().into_bytes()).await;
@@ -251,7 +266,7 @@ async fn bodies_that_memory_has_no_room_for_are_shed_and_counted() {
     let figures = server.figures().await;
     assert!(figures.outcome("shed") > 0);
     assert_eq!(figures.value("trtc_requests_total"), figures.outcomes());
-    assert!(database.rows().await >= 3);
+    assert!(database.rows().await >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod doctor;
+mod doors;
 mod erase;
 mod fixtures;
 mod hostile;
@@ -17,3 +18,4 @@ mod retention;
 mod spool;
 mod store;
 mod support;
+mod tls;

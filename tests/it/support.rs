@@ -188,6 +188,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) ops_url: String,
     pub(crate) client: reqwest::Client,
+    pub(crate) clock: Clock,
     stop: CancellationToken,
     running: Option<JoinHandle<Result<(), StartError>>>,
 }
@@ -205,10 +206,10 @@ impl Server {
         let url = format!("http://{}", address(&listeners.public));
         let ops_url = format!("http://{}", address(&listeners.ops));
         let stop = CancellationToken::new();
-        let running =
-            tokio::spawn(server::run(settings, listeners, Clock::manual(NOW), stop.clone()));
+        let clock = Clock::manual(NOW);
+        let running = tokio::spawn(server::run(settings, listeners, clock.clone(), stop.clone()));
         let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let server = Self { url, ops_url, client, stop, running: Some(running) };
+        let server = Self { url, ops_url, client, clock, stop, running: Some(running) };
         let ready = || async { server.get_ops("/readyz").await.0 == 200 };
         eventually("the server is ready", ready).await;
         server

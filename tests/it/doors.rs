@@ -1,0 +1,181 @@
+//! Who is let in: by address, by signature, and at the operations listener.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use trtc_callbacks::callback::source::Networks;
+use trtc_callbacks::callback::verify::sign;
+use trtc_callbacks::callback::{Admission, AppId, Apps, Event};
+use trtc_callbacks::clock::UnixMillis;
+use trtc_callbacks::http::{Receiver, callback_router};
+use trtc_callbacks::ingest::{Outcome, Sink};
+use trtc_callbacks::telemetry::Metrics;
+
+use crate::support::{
+    APP, DESTROY_ROOM, Database, Figures, NOW, OK, Server, destroy_room, settings,
+};
+
+async fn server(changes: &[(&str, &str)]) -> (Database, Server) {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, changes)).await;
+    (database, server)
+}
+
+/// Posts an event that names these addresses in `X-Forwarded-For`, one line each; returns the status.
+async fn post_for(server: &Server, number: usize, forwarded: &[&str]) -> (u16, String) {
+    let url = format!("{}/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}", server.url);
+    let mut request = server.client.post(url).body(destroy_room(number));
+    for line in forwarded {
+        request = request.header("X-Forwarded-For", *line);
+    }
+    let answer = request.send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_from_elsewhere_is_answered_and_not_stored() {
+    let (database, server) =
+        server(&[("TRTC_AUTH__SOURCE_ADDRESSES", "203.0.113.0/24, ::2")]).await;
+    for (number, forwarded) in [&[][..], &["203.0.113.9"]].into_iter().enumerate() {
+        assert_eq!(post_for(&server, number, forwarded).await, (200, OK.to_owned()));
+    }
+    assert_eq!(database.rows().await, 0);
+    assert_eq!(server.figures().await.outcome("rejected_address_foreign"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_from_a_listed_address_is_stored() {
+    let (database, server) = server(&[("TRTC_AUTH__SOURCE_ADDRESSES", "127.0.0.0/8")]).await;
+    // Nobody is a trusted proxy, so this is not believed.
+    post_for(&server, 0, &["192.0.2.1"]).await;
+    assert_eq!(database.rows().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trusted_proxy_says_is_believed_and_no_more() {
+    let changes = [
+        ("TRTC_AUTH__SOURCE_ADDRESSES", "203.0.113.0/24"),
+        ("TRTC_AUTH__TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8"),
+        ("TRTC_ANSWER__REJECTED", "forbidden"),
+    ];
+    let (database, server) = server(&changes).await;
+    for (number, (forwarded, status)) in [
+        (&["203.0.113.9"][..], 200),
+        (&["192.0.2.1, 203.0.113.9", "10.0.0.3"], 200),
+        (&["203.0.113.9, 192.0.2.1"], 403),
+        (&["203.0.113.9", "192.0.2.1"], 403),
+        (&["203.0.113.9, nobody"], 403),
+        (&[], 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(post_for(&server, number, forwarded).await.0, status, "{forwarded:?}");
+    }
+    assert_eq!(database.rows().await, 2);
+    assert_eq!(server.figures().await.outcome("rejected_address_foreign"), 4);
+}
+
+struct Nowhere;
+
+#[async_trait]
+impl Sink for Nowhere {
+    async fn submit(&self, _: Event) -> Outcome {
+        Outcome::New
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_of_ones_own_that_does_not_tell_the_peer_takes_nothing_with_a_list() {
+    let sources = Networks::parse(["0.0.0.0/0", "::/0"]).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let app = AppId::parse(APP).unwrap();
+    let receiver = Receiver::new(Apps::new().with(app, Vec::new()), Arc::new(Nowhere))
+        .with_metrics(metrics.clone())
+        .with_admission(Admission::new(sources, Networks::default()));
+    let router = callback_router(receiver, &["/".to_owned()]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/?SdkAppid={APP}", listener.local_addr().unwrap());
+    let served = tokio::spawn(async { axum::serve(listener, router).await });
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    assert_eq!(client.post(url).body("{}").send().await.unwrap().status(), 200);
+    served.abort();
+    let figures = Figures(metrics.handle().render());
+    assert_eq!(figures.outcome("rejected_address_foreign"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_used_again_for_another_event_is_counted_and_taken() {
+    let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "t")]).await;
+    let time = NOW.as_secs();
+    let sign = sign(&SecretString::from("t"), &time.to_string());
+    let path =
+        format!("/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}&Sign={sign}&RequestTime={time}");
+    let post = async |seconds: i64, number| {
+        server.clock.set(UnixMillis(NOW.0 + seconds * 1000));
+        server.post_raw(&path, destroy_room(number).into_bytes()).await;
+        server.figures().await.value("trtc_sign_reused_total")
+    };
+    // Two events of one second, and the vendor's retry of the first.
+    assert_eq!(post(0, 0).await, 0);
+    assert_eq!(post(1, 1).await, 0);
+    assert_eq!(post(30, 0).await, 0);
+    // Something new under it after half a minute.
+    assert_eq!(post(30, 2).await, 1);
+    assert_eq!(database.rows().await, 3);
+    let figures = server.figures().await;
+    assert_eq!((figures.outcome("stored"), figures.outcome("duplicate")), (3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_with_it() {
+    let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
+    for (path, status) in [("/livez", 200), ("/readyz", 200), ("/metrics", 401), ("/nothing", 404)]
+    {
+        let answer = server.client.get(format!("{}{path}", server.ops_url)).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            (
+                "content-security-policy",
+                "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            ),
+        ] {
+            assert_eq!(answer.headers()[name], value, "{path}");
+        }
+    }
+    let post = server.client.post(format!("{}/livez", server.ops_url)).send().await.unwrap();
+    assert_eq!(post.status(), 405);
+    assert_eq!(post.headers()["x-frame-options"], "DENY");
+}
+
+/// A web page's own name may lead to 127.0.0.1 all of a sudden, and its scripts with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_somebody_else_does_not_open_the_operations_listener() {
+    let ask = async |server: &Server, host: &str| {
+        let url = format!("{}/metrics", server.ops_url);
+        let answer = server.client.get(url).header("Host", host).send().await.unwrap();
+        assert_eq!(answer.headers()["x-frame-options"], "DENY");
+        answer.status().as_u16()
+    };
+    let (_database, open) = server(&[]).await;
+    for (host, status) in [
+        ("127.0.0.1:9090", 200),
+        ("localhost:9090", 200),
+        ("[::1]:9090", 200),
+        ("evil.example", 403),
+        ("evil.example:9090", 403),
+        ("localhost.evil.example", 403),
+    ] {
+        assert_eq!(ask(&open, host).await, status, "{host}");
+    }
+    // With a token no page can ask, whatever its name.
+    let (_database, closed) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
+    assert_eq!(ask(&closed, "metrics.internal").await, 401);
+}
