@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tracing::error;
 
 use super::rejections::Rejections;
 use crate::callback::answer::{self, Rejected};
@@ -96,6 +97,14 @@ impl Receiver {
         };
         let event = Event::decode(&verified, &body, now);
         self.metrics.event(&event);
+        if event.decode_panicked {
+            // Where, says the line of the panic itself.
+            error!(
+                event.id = %event.id,
+                app.id = %event.app,
+                "reading an event panicked, which is a mistake of this program; it is kept undecoded"
+            );
+        }
         match self.sink.submit(event).await {
             ingest::Outcome::New => Outcome::Stored,
             ingest::Outcome::Duplicate => Outcome::Duplicate,

@@ -16,6 +16,7 @@ pub struct Metrics {
     requests: Counter,
     outcomes: Vec<Counter>,
     events: Vec<[Counter; 3]>,
+    decode_panics: Counter,
     /// Rows of one batch.
     pub batch_rows: Histogram,
     /// From handing a batch to the store until it was committed, in s.
@@ -45,6 +46,7 @@ pub struct Metrics {
 const REQUESTS: &str = "trtc_requests_total";
 const OUTCOMES: &str = "trtc_request_outcomes_total";
 const EVENTS: &str = "trtc_events_total";
+const DECODE_PANICS: &str = "trtc_decode_panics_total";
 const BATCH_ROWS: &str = "trtc_batch_rows";
 const COMMIT_SECONDS: &str = "trtc_commit_seconds";
 const ANSWER_SECONDS: &str = "trtc_answer_seconds";
@@ -81,6 +83,7 @@ impl Metrics {
             requests: counter(&recorder, REQUESTS, &[]),
             outcomes: plain.chain(rejected).map(outcome).collect(),
             events: Family::ALL.iter().map(events).collect(),
+            decode_panics: counter(&recorder, DECODE_PANICS, &[]),
             batch_rows: histogram(&recorder, BATCH_ROWS),
             commit_seconds: histogram(&recorder, COMMIT_SECONDS),
             answer_seconds: histogram(&recorder, ANSWER_SECONDS),
@@ -117,6 +120,9 @@ impl Metrics {
         let family = Family::ALL.iter().position(|family| *family == event.family);
         if let Some(counters) = family.and_then(|index| self.events.get(index)) {
             counters[body].increment(1);
+        }
+        if event.decode_panicked {
+            self.decode_panics.increment(1);
         }
         if event.timed {
             let lag = event.received_at.since(event.event_time);
@@ -161,6 +167,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
         (EVENTS, "Verified events by family, and whether their body has a type here"),
+        (DECODE_PANICS, "Events that were kept undecoded because reading them panicked"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
         (LAST_RESORT, "Events that were not stored in time, and whether the error log has them"),
     ];

@@ -7,6 +7,7 @@ mod fixtures;
 mod http;
 mod ingest;
 mod layers;
+mod panics;
 mod process;
 mod properties;
 mod quirks;
