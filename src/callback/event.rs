@@ -156,8 +156,7 @@ impl Event {
         }
     }
 
-    /// An event that could not be read because reading panicked. Its id is random: which events are the same is told by
-    /// a time that was not found.
+    /// An event that could not be read because reading panicked. Its id is random, as where the body has no time.
     fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
         // Either may be what panicked.
