@@ -4,8 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use trtc_callbacks::cli::{Cli, run};
+use trtc_callbacks::telemetry;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!(
+    "a panic must cost one request at most, and not the server: build with `panic = \"unwind\"`"
+);
 
 fn main() -> ExitCode {
+    telemetry::log_panics();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -56,8 +56,15 @@ impl Delivery {
     /// One line of JSON, as [`Delivery::parse`] reads it.
     #[must_use]
     pub fn to_line(&self) -> String {
+        let delivery = match &self.body {
+            Some(json) if json.get().contains(['\n', '\r']) => {
+                let text = Some(json.get().to_owned());
+                &Self { query: self.query.clone(), body_text: text, ..Self::default() }
+            }
+            _ => self,
+        };
         // Strings and JSON texts always serialize, so nothing is ever replaced by the empty text.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(delivery).unwrap_or_default()
     }
 
     /// A made-up delivery of `command`: the documented shape where one is known, else the members that all share.
@@ -144,6 +151,15 @@ mod tests {
         let payload = Payload::Raw(vec![0xff, 0, 0xfe]);
         let line = Delivery::of_payload("q".into(), &payload).to_line();
         assert_eq!(Delivery::parse(&line).unwrap().bytes().unwrap(), payload.as_bytes());
+    }
+
+    #[test]
+    fn a_body_that_was_read_over_several_lines_is_written_on_one() {
+        let read = Delivery::parse("{\"query\":\"q\",\"body\":{\n\"A\":\r1}}").unwrap();
+        let line = read.to_line();
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        let again = Delivery::parse(&line).unwrap();
+        assert_eq!((again.query.as_str(), again.bytes()), ("q", read.bytes()));
     }
 
     #[test]

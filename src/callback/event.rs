@@ -1,6 +1,7 @@
 //! From a verified request to an event: named, typed, timed and with an id.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -51,6 +52,8 @@ pub struct Event {
     pub body: Body,
     /// Why `body` is [`Body::Undecoded`]: path and reason.
     pub decode_error: Option<String>,
+    /// Whether reading it panicked, which is a mistake of ours: its bytes are kept, and of the rest what the query says.
+    pub decode_panicked: bool,
 }
 
 /// A body's bytes, told apart by what a store's JSON column takes.
@@ -77,13 +80,31 @@ impl Payload {
 const EARLIEST: UnixMillis = UnixMillis(1_420_070_400_000);
 /// So are times more than a day ahead.
 const AHEAD_MAX: Duration = Duration::from_hours(24);
+/// What stands as the reason where reading panicked. What the panic said may hold parts of the body.
+const PANICKED: &str = "reading it panicked, which is a mistake of this program";
 /// How many characters of a name or an id go into its column, so that every store can index it. The payload has all.
 const COLUMN_CHARS_MAX: usize = 255;
 
 impl Event {
-    /// Decodes one request. Never fails: what cannot be read is kept with its bytes and the reason.
+    /// Decodes one request. Never fails: what cannot be read is kept with its bytes and the reason. Nor does it panic:
+    /// see [`Event::decode_panicked`].
     #[must_use]
     pub fn decode(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
+        Self::decode_with(Self::read, verified, bytes, received_at)
+    }
+
+    /// Decodes with `read`, and keeps the event where that panics.
+    fn decode_with(
+        read: fn(&Verified, &[u8], UnixMillis) -> Self,
+        verified: &Verified,
+        bytes: &[u8],
+        received_at: UnixMillis,
+    ) -> Self {
+        contained(|| read(verified, bytes, received_at))
+            .unwrap_or_else(|| Self::unread(verified, bytes, received_at))
+    }
+
+    fn read(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
         let text = json::text(bytes);
         let object = text.as_ref().ok().and_then(|json| Object::parse(json));
@@ -131,8 +152,47 @@ impl Event {
             },
             body,
             decode_error: decode_error.as_deref().map(storable),
+            decode_panicked: false,
         }
     }
+
+    /// An event that could not be read because reading panicked. Its id is random, as where the body has no time.
+    fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
+        let query = verified.query();
+        // Either may be what panicked.
+        let name = contained(|| Name::of(None, query.command.as_deref()));
+        let name = name.unwrap_or_else(Name::unknown);
+        let json = contained(|| json::text(bytes).ok()).flatten();
+        Self {
+            id: identity::unique(received_at),
+            app: verified.app(),
+            family: name.row.family,
+            command: name.command,
+            command_sent: name.sent,
+            kind: name.row.kind,
+            event_time: received_at,
+            timed: false,
+            received_at,
+            call_id: None,
+            room_id: None,
+            operator: None,
+            client_ip: query.client_ip.as_deref().map(storable),
+            platform: query.platform.as_deref().map(storable),
+            payload: match json {
+                Some(json) => Payload::Json(json.to_owned()),
+                None => Payload::Raw(bytes.to_owned()),
+            },
+            body: Body::Undecoded,
+            decode_error: Some(PANICKED.to_owned()),
+            decode_panicked: true,
+        }
+    }
+}
+
+/// What `step` gives; `None` where it panics. The panic's text is dropped: it may hold parts of a body.
+fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
+    // Nothing that a step had half done outlives it: it reads, and gives a value.
+    catch_unwind(AssertUnwindSafe(step)).ok()
 }
 
 /// What a request calls itself.
@@ -149,10 +209,7 @@ impl Name {
             Scalar::Text(name) if !name.is_empty() => Some(name),
             _ => None,
         });
-        let Some(sent) = in_body.as_deref().or(query) else {
-            let row = Command::unknown("");
-            return Self { command: "unknown".into(), sent: None, row };
-        };
+        let Some(sent) = in_body.as_deref().or(query) else { return Self::unknown() };
         let command: Cow<'static, str> = match Command::find(sent) {
             Some(row) => row.name.into(),
             None => clipped(sent).into(),
@@ -164,6 +221,10 @@ impl Name {
             row: Command::find(sent).copied().unwrap_or_else(|| Command::unknown(sent)),
             command,
         }
+    }
+
+    fn unknown() -> Self {
+        Self { command: "unknown".into(), sent: None, row: Command::unknown("") }
     }
 }
 
@@ -194,5 +255,60 @@ pub(super) fn clipped(text: &str) -> String {
     match text.char_indices().nth(COLUMN_CHARS_MAX) {
         Some((end, _)) => storable(&text[..end]),
         None => storable(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Apps, Query};
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
+    const BODY: &str = r#"{"CallbackCommand":"Room.CallbackAfterDestroyRoom","RoomId":"r","EventTime":1793534399000}"#;
+
+    fn verified(query: &str) -> Verified {
+        let app = AppId::parse("1400000001").unwrap();
+        let query = Query::parse(&format!("SdkAppid=1400000001{query}"));
+        Apps::new().with(app, Vec::new()).verify(query, NOW).unwrap()
+    }
+
+    fn panics(_: &Verified, bytes: &[u8], _: UnixMillis) -> Event {
+        panic!("the body is {}", String::from_utf8_lossy(bytes));
+    }
+
+    #[test]
+    fn an_event_whose_reading_panics_is_kept_with_its_bytes_and_its_query() {
+        let verified =
+            verified("&CallbackCommand=Room.CallbackAfterDestroyRoom&ClientIP=::1&OptPlatform=Web");
+        for body in [BODY.as_bytes(), b"{", b"\xff"] {
+            let event = Event::decode_with(panics, &verified, body, NOW);
+            assert!(event.decode_panicked);
+            assert_eq!(event.payload.as_bytes(), body);
+            assert_eq!(matches!(event.payload, Payload::Json(_)), body == BODY.as_bytes());
+            assert_eq!(event.body, Body::Undecoded);
+            assert_eq!(event.decode_error.as_deref(), Some(PANICKED));
+            assert_eq!(event.command, "Room.CallbackAfterDestroyRoom");
+            assert_eq!((event.family, event.kind), (Family::Room, Kind::After));
+            assert_eq!(event.client_ip.as_deref(), Some("::1"));
+            assert_eq!(event.platform.as_deref(), Some("Web"));
+            assert_eq!((event.event_time, event.timed), (NOW, false));
+        }
+    }
+
+    #[test]
+    fn two_events_whose_reading_panics_are_two() {
+        let verified = verified("");
+        let one = Event::decode_with(panics, &verified, BODY.as_bytes(), NOW);
+        let two = Event::decode_with(panics, &verified, BODY.as_bytes(), NOW);
+        assert_ne!(one.id, two.id);
+        assert_eq!(one.id.get_version_num(), 7);
+        assert_eq!(one.command, "unknown");
+    }
+
+    #[test]
+    fn an_event_that_is_read_did_not_panic() {
+        let event = Event::decode(&verified(""), BODY.as_bytes(), NOW);
+        assert!(!event.decode_panicked);
+        assert_eq!(event.decode_error, None);
     }
 }

@@ -44,8 +44,8 @@ fn read<T: DeserializeOwned>(json: &str) -> Result<T, String> {
     serde_path_to_error::deserialize(&mut input).map_err(|error| {
         let reason = error.inner().to_string();
         // "invalid type: string "what was sent", expected a sequence": the value stays in the payload, where it is
-        // expected to be private.
-        let reason = match reason.split_once(", expected ") {
+        // expected to be private. The last of them is serde's: the value may hold the same words.
+        let reason = match reason.rsplit_once(", expected ") {
             Some((_, expected)) => format!("expected {expected}"),
             None => reason,
         };
@@ -319,6 +319,9 @@ mod tests {
         let reason = read::<EndCall>(r#"{"CallRecord":{"CalleeList_Account":"s3cret"}}"#);
         let reason = reason.unwrap_err();
         assert!(reason.starts_with("CallRecord.CalleeList_Account: expected"), "{reason}");
+        assert!(!reason.contains("s3cret"), "{reason}");
+        let reason = read::<EndCall>(r#"{"CallRecord":", expected s3cret"}"#).unwrap_err();
+        assert!(reason.starts_with("CallRecord: expected"), "{reason}");
         assert!(!reason.contains("s3cret"), "{reason}");
     }
 

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -160,14 +161,15 @@ impl Receiver {
         let event = Event::decode(&verified, &body, now);
         drop(body);
         self.metrics.event(&event);
-        let sink = self.sink.clone();
-        // As a task of its own, because a request ends when its client goes away, and the event must not.
-        let submitted = self.tasks.spawn(async move {
-            let outcome = sink.submit(event).await;
-            drop(room);
-            outcome
-        });
-        match submitted.await {
+        if event.decode_panicked {
+            // Where, says the line of the panic itself.
+            error!(
+                event.id = %event.id,
+                app.id = %event.app,
+                "reading an event panicked, which is a mistake of this program; it is kept undecoded"
+            );
+        }
+        match self.submit(event, room).await {
             Ok(ingest::Outcome::New) => {
                 if late {
                     self.metrics.sign_reused.increment(1);
@@ -184,6 +186,22 @@ impl Receiver {
                 Outcome::NotStored
             }
         }
+    }
+
+    /// Hands an event over, with the room it takes: in a task of its own, because a request ends when its client goes away,
+    /// and the event must not.
+    async fn submit(
+        &self,
+        event: Event,
+        room: OwnedSemaphorePermit,
+    ) -> Result<ingest::Outcome, JoinError> {
+        let sink = self.sink.clone();
+        let submitted = self.tasks.spawn(async move {
+            let outcome = sink.submit(event).await;
+            drop(room);
+            outcome
+        });
+        submitted.await
     }
 
     /// Reads a body, and takes room in memory for it as it comes; none when there is no room for all of it.

@@ -119,5 +119,6 @@ fn event(head: &str, body: Vec<u8>) -> Result<Event, String> {
         },
         body: Body::Untyped,
         decode_error: owned(head.decode_error),
+        decode_panicked: false,
     })
 }

@@ -19,6 +19,7 @@ pub struct Metrics {
     outcomes: Vec<Counter>,
     events: Vec<[Counter; 3]>,
     closed: [Counter; 4],
+    decode_panics: Counter,
     /// Rows of one batch.
     pub batch_rows: Histogram,
     /// From handing a batch to the store until it was committed, in s.
@@ -72,6 +73,7 @@ pub struct Metrics {
 const REQUESTS: &str = "trtc_requests_total";
 const OUTCOMES: &str = "trtc_request_outcomes_total";
 const EVENTS: &str = "trtc_events_total";
+const DECODE_PANICS: &str = "trtc_decode_panics_total";
 const BATCH_ROWS: &str = "trtc_batch_rows";
 const COMMIT_SECONDS: &str = "trtc_commit_seconds";
 const ANSWER_SECONDS: &str = "trtc_answer_seconds";
@@ -127,6 +129,7 @@ impl Metrics {
             outcomes: plain.chain(rejected).map(outcome).collect(),
             events: Family::ALL.iter().map(events).collect(),
             closed: Closed::ALL.map(closed),
+            decode_panics: counter(&recorder, DECODE_PANICS, &[]),
             batch_rows: histogram(&recorder, BATCH_ROWS),
             commit_seconds: histogram(&recorder, COMMIT_SECONDS),
             answer_seconds: histogram(&recorder, ANSWER_SECONDS),
@@ -181,6 +184,9 @@ impl Metrics {
         if let Some(counters) = family.and_then(|index| self.events.get(index)) {
             counters[body].increment(1);
         }
+        if event.decode_panicked {
+            self.decode_panics.increment(1);
+        }
         if event.timed {
             let lag = event.received_at.since(event.event_time);
             self.lag_seconds.record(lag.as_secs_f64());
@@ -230,6 +236,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
         (EVENTS, "Verified events by family, and whether their body has a type here"),
         (CONNECTIONS_CLOSED, "Connections of the public listener that the server closed"),
+        (DECODE_PANICS, "Events that were kept undecoded because reading them panicked"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
         (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
         (SPOOL_DRAINED, "Events that came from the spool into the store"),

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod corpus;
 mod doctor;
 mod doors;
 mod erase;
@@ -11,6 +12,7 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod panics;
 mod process;
 mod properties;
 mod quirks;

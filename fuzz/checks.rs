@@ -1,0 +1,261 @@
+//! What must hold for any input at all. The fuzz targets run these checks on inputs they make up, and the test suite
+//! runs them on every input that is kept in `corpus/` and `found/` (`tests/it/corpus.rs`).
+//!
+//! Inputs are laid out in lines, so that a file of the corpus can be read and written by hand.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde_json::value::RawValue;
+use trtc_callbacks::callback::event::Payload;
+use trtc_callbacks::callback::{
+    AppId, Apps, Body, Delivery, Event, Kind, Query, Rejection, Verified, identity,
+    verify as signing,
+};
+use trtc_callbacks::clock::UnixMillis;
+use trtc_callbacks::store::StoredEvent;
+
+/// A check of one input; it panics where something does not hold.
+type Check = fn(&[u8]);
+
+/// Every target: its name, which is also its folder's, and its check.
+pub(crate) const TARGETS: [(&str, Check); 4] =
+    [("query", query), ("verify", verify), ("decode", decode), ("delivery", delivery)];
+
+/// Runs the check of one target.
+pub(crate) fn run(target: &str, input: &[u8]) {
+    let (_, check) = TARGETS.iter().find(|(name, _)| *name == target).expect("TARGETS names it");
+    check(input);
+}
+
+const APP: &str = "1400000001";
+/// 2026-11-01 12:00 UTC.
+const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
+/// Times before 2015 are no event's.
+const EARLIEST: UnixMillis = UnixMillis(1_420_070_400_000);
+/// How many characters go into an indexed column.
+const COLUMN_CHARS_MAX: usize = 255;
+/// A reason is made of our words and the type's: it does not grow with the body.
+const REASON_BYTES_MAX: usize = 300;
+
+/// The query parser. The input is the query.
+fn query(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let query = Query::parse(&text);
+    assert_eq!(query, Query::parse(&text), "the same text is read the same way");
+    let _ = query.platform_known();
+
+    let fields = [
+        ("SDKAPPID", &query.sdk_app_id),
+        ("callbackcommand", &query.command),
+        ("cLIENTip", &query.client_ip),
+        ("OptPlatform", &query.platform),
+        ("sign", &query.sign),
+        ("RequestTime", &query.request_time),
+    ];
+    let mut written = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in fields {
+        if let Some(value) = value {
+            assert!(!value.is_empty(), "an empty value is absent");
+            assert!(value.len() <= text.len(), "a value is not longer than the query");
+            written.append_pair(key, value);
+        }
+    }
+    assert_eq!(Query::parse(&written.finish()), query, "what was read can be written and read");
+    // Whatever stands in the configured URL, the vendor's part behind it counts.
+    let behind = Query::parse(&format!("{text}&SdkAppid=7"));
+    assert_eq!(behind, Query { sdk_app_id: Some("7".to_owned()), ..query });
+}
+
+/// The signature check. The input is, a line each: our time in ms, the window in s, the time that is signed, our tokens
+/// with blanks between, the query.
+fn verify(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let mut lines = text.splitn(5, '\n');
+    let mut line = || lines.next().unwrap_or("");
+    let now = UnixMillis(line().parse().unwrap_or(NOW.0));
+    let window: u64 = line().parse().unwrap_or(60);
+    let time = line();
+    let tokens: Vec<SecretString> = match line() {
+        "" => Vec::new(),
+        words => words.split(' ').map(SecretString::from).collect(),
+    };
+    let query = line();
+    let apps = Apps::new()
+        .with(AppId::parse(APP).expect("it is an id"), tokens.clone())
+        .with_request_time_window(Duration::from_secs(window));
+    let admitted = |query: &str| {
+        let query = Query::parse(query);
+        let found = apps.verify(query.clone(), now).map_err(Rejection::reason);
+        let expected = verdict(&tokens, window, now, &query);
+        assert_eq!(found.as_ref().map(Verified::app).map_err(|reason| *reason), expected);
+        expected
+    };
+
+    let _ = admitted(query);
+    for token in &tokens {
+        let sign = signing::sign(token, time);
+        let signed = |sign: &str| {
+            let signed = form_urlencoded::Serializer::new(String::new())
+                .append_pair("SdkAppid", APP)
+                .append_pair("Sign", sign)
+                .append_pair("RequestTime", time)
+                .finish();
+            admitted(&format!("{query}&{signed}"))
+        };
+        let _ = signed(&sign);
+        // One digit less, more, or other than the right ones. Which one, the input decides.
+        assert!(signed(&sign[1..]).is_err());
+        assert!(signed(&format!("{sign}0")).is_err());
+        let place = input.len() % sign.len();
+        let other = if sign[place..].starts_with('0') { "1" } else { "0" };
+        assert!(signed(&[&sign[..place], other, &sign[place + 1..]].concat()).is_err());
+    }
+}
+
+/// What the check must say, written down a second time and in another way.
+fn verdict(
+    tokens: &[SecretString],
+    window: u64,
+    now: UnixMillis,
+    query: &Query,
+) -> Result<AppId, &'static str> {
+    use secrecy::ExposeSecret;
+
+    let Some(id) = &query.sdk_app_id else { return Err("app_missing") };
+    let id = id.trim();
+    let number = id.parse::<i64>().unwrap_or(0);
+    if number <= 0 || id.starts_with('+') {
+        return Err("app_malformed");
+    }
+    if number.to_string() != APP {
+        return Err("app_foreign");
+    }
+    let ours = AppId::parse(APP).expect("it is an id");
+    if tokens.is_empty() {
+        return Ok(ours);
+    }
+    let (Some(sign), Some(time)) = (&query.sign, &query.request_time) else {
+        return Err("sign_missing");
+    };
+    let known = tokens.iter().filter(|token| !token.expose_secret().is_empty());
+    if !known.map(|token| signing::sign(token, time)).any(|right| right.eq_ignore_ascii_case(sign))
+    {
+        return Err("sign_wrong");
+    }
+    let apart = |time: i128| (i128::from(now.0.div_euclid(1000)) - time).unsigned_abs();
+    match time.parse().map(apart) {
+        Ok(seconds) if seconds <= u128::from(window) => Ok(ours),
+        _ => Err("request_time_stale"),
+    }
+}
+
+/// The decoder. The input is the query's line, then the body.
+fn decode(input: &[u8]) {
+    let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
+    let body = input.get(end + 1..).unwrap_or_default();
+    let query = format!("{}&SdkAppid={APP}", String::from_utf8_lossy(&input[..end]));
+    let event = read(&query, body);
+    assert!(!event.decode_panicked, "{:?}", event.decode_error);
+    check_payload(&event, body);
+    check_columns(&event);
+    check_identity(&event, &read(&query, body));
+
+    let delivery = Delivery::of_event(&event);
+    check_line(&delivery.to_line(), &delivery.query, body);
+    check_identity(&event, &read(&delivery.query, body));
+
+    let row = row(&event);
+    let line = serde_json::to_string(&row).expect("a row is text, numbers and JSON");
+    check_line(&line, &row.delivery().query, body);
+}
+
+fn read(query: &str, body: &[u8]) -> Event {
+    let app = AppId::parse(APP).expect("it is an id");
+    let verified = Apps::new().with(app, Vec::new()).verify(Query::parse(query), NOW);
+    Event::decode(&verified.expect("an app without tokens is let in"), body, NOW)
+}
+
+/// The bytes are kept as they came, and it is known whether they were understood.
+fn check_payload(event: &Event, body: &[u8]) {
+    assert_eq!(event.payload.as_bytes(), body);
+    if let Payload::Json(text) = &event.payload {
+        assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "a store's JSON column takes it");
+    }
+    assert_eq!(matches!(event.body, Body::Undecoded), event.decode_error.is_some());
+    if let Some(reason) = &event.decode_error {
+        assert!(reason.len() <= REASON_BYTES_MAX, "{reason}");
+        assert!(!reason.contains('\0'));
+    }
+}
+
+/// Every store takes them, and those with an index are short enough for it.
+fn check_columns(event: &Event) {
+    assert!(!event.command.is_empty());
+    let command = Some(&*event.command);
+    let ids = [&event.call_id, &event.room_id, &event.operator];
+    for column in ids.map(Option::as_deref).into_iter().chain([command]).flatten() {
+        assert!(!column.is_empty());
+        assert!(column.chars().count() <= COLUMN_CHARS_MAX, "{column}");
+        assert!(!column.contains('\0'), "{column:?}");
+    }
+    for column in [&event.command_sent, &event.client_ip, &event.platform].into_iter().flatten() {
+        assert!(!column.is_empty());
+        assert!(!column.contains('\0'), "{column:?}");
+    }
+    let latest = NOW.plus(Duration::from_hours(24));
+    assert!((EARLIEST..=latest).contains(&event.event_time), "{}", event.event_time);
+    assert!(event.timed || event.event_time == NOW);
+}
+
+/// Two readings of one request are one event where the vendor may repeat it, and else two that differ in nothing but
+/// their id.
+fn check_identity(event: &Event, again: &Event) {
+    let repeatable = event.timed && event.kind == Kind::After;
+    assert_eq!(event.id.get_version_num(), if repeatable { 8 } else { 7 });
+    assert_eq!(identity::time_of(event.id), event.event_time);
+    assert_eq!(event.id == again.id, repeatable);
+    let columns = |event: &Event| {
+        let names = (event.family, event.command.clone(), event.kind, event.event_time);
+        let subject = (event.call_id.clone(), event.room_id.clone(), event.operator.clone());
+        let sender = (event.client_ip.clone(), event.platform.clone());
+        (names, subject, sender, event.body.clone(), event.decode_error.clone())
+    };
+    assert_eq!(columns(event), columns(again));
+}
+
+/// What is written down of a request is one line, and gives the request back.
+fn check_line(line: &str, query: &str, body: &[u8]) {
+    assert!(!line.contains(['\n', '\r']), "{line}");
+    let kept = Delivery::parse(line).expect("what was written can be read");
+    assert_eq!(kept.query, query);
+    assert_eq!(kept.bytes().expect("it was just read"), body);
+}
+
+/// The row a store would give back.
+fn row(event: &Event) -> StoredEvent {
+    StoredEvent {
+        id: event.id,
+        app: event.app,
+        family: event.family.to_string(),
+        command: event.command.to_string(),
+        command_sent: event.command_sent.clone(),
+        event_time: event.event_time,
+        received_at: event.received_at,
+        call_id: event.call_id.clone(),
+        room_id: event.room_id.clone(),
+        operator: event.operator.clone(),
+        client_ip: event.client_ip.clone(),
+        platform: event.platform.clone(),
+        payload: event.payload.clone(),
+        decode_error: event.decode_error.clone(),
+    }
+}
+
+/// The reader of recorded requests. The input is one, as fixtures and error logs hold them.
+fn delivery(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let Ok(delivery) = Delivery::parse(&text) else { return };
+    let body = delivery.bytes().expect("it was just read");
+    check_line(&delivery.to_line(), &delivery.query, &body);
+}

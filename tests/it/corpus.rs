@@ -1,0 +1,84 @@
+//! Every input the fuzzers kept goes through their checks again, and so does every fixture.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::fixtures;
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+/// The inputs that were kept in one of the folders of `fuzz/` for a target.
+fn inputs(folder: &str, target: &str) -> Vec<PathBuf> {
+    let folder = fuzz().join(folder).join(target);
+    let Ok(files) = folder.read_dir() else { return Vec::new() };
+    let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
+}
+
+/// The names in a folder of `fuzz/`, without their endings.
+fn names(folder: &str) -> BTreeSet<String> {
+    let entries = fuzz().join(folder).read_dir().unwrap();
+    let name =
+        |path: PathBuf| path.with_extension("").file_name().unwrap().to_str().unwrap().into();
+    entries.map(|entry| name(entry.unwrap().path())).collect()
+}
+
+fn replay(target: &str) {
+    let corpus = inputs("corpus", target);
+    assert!(!corpus.is_empty(), "fuzz/corpus/{target} is empty: ./scripts/fuzz {target} fills it");
+    for file in corpus.into_iter().chain(inputs("found", target)) {
+        // Seen when the check fails: a test's output is shown then.
+        println!("{}", file.display());
+        checks::run(target, &fs::read(&file).unwrap());
+    }
+}
+
+#[test]
+fn the_query_parser_passes_what_the_fuzzer_kept() {
+    replay("query");
+}
+
+#[test]
+fn the_signature_check_passes_what_the_fuzzer_kept() {
+    replay("verify");
+}
+
+#[test]
+fn the_decoder_passes_what_the_fuzzer_kept() {
+    replay("decode");
+}
+
+#[test]
+fn the_reader_of_recorded_requests_passes_what_the_fuzzer_kept() {
+    replay("delivery");
+}
+
+#[test]
+fn every_fixture_passes_the_fuzzers_checks() {
+    for fixture in fixtures() {
+        println!("{}", fixture.name);
+        let body = fixture.delivery.bytes().unwrap();
+        let input = [fixture.delivery.query.as_bytes(), b"\n", &body].concat();
+        checks::run("query", fixture.delivery.query.as_bytes());
+        checks::run("decode", &input);
+    }
+}
+
+#[test]
+fn every_check_has_a_target_and_a_corpus() {
+    let checks: BTreeSet<String> = checks::TARGETS.iter().map(|(name, _)| (*name).into()).collect();
+    assert_eq!(names("targets"), checks);
+    assert_eq!(names("corpus"), checks);
+    assert!(names("found").is_subset(&checks), "a folder of fuzz/found/ is no target's");
+    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
+    for name in checks {
+        assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "{name}");
+    }
+}
