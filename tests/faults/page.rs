@@ -44,6 +44,10 @@ fn page(figures: &str, fuzzing: Option<&str>) -> String {
         words("system")
     )
     .unwrap();
+    // What is to be known of a run that is not the full one.
+    if let Some(note) = run["note"].as_str() {
+        writeln!(page, "{note}\n").unwrap();
+    }
     page += &row(COLUMNS);
     page += &row(
         COLUMNS.map(|column| if ["fault", "store"].contains(&column) { "---" } else { "--:" })
