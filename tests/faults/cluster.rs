@@ -1,0 +1,186 @@
+//! A real PostgreSQL for one test, to be stopped, frozen and starved.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::server::free_port;
+
+/// How long it may take to start, the recovery from a crash included.
+const START: Duration = Duration::from_mins(1);
+
+pub(crate) struct Cluster {
+    folder: tempfile::TempDir,
+    port: u16,
+    connections_max: u16,
+    postmaster: Option<Child>,
+}
+
+/// How PostgreSQL is told to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    /// Sessions are ended, all is written.
+    Fast,
+    /// As if it crashed: recovery follows.
+    Immediate,
+}
+
+impl Cluster {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(100).await
+    }
+
+    pub(crate) async fn start_with(connections_max: u16) -> Self {
+        let folder = owned_folder();
+        // What is synced is what the server writes later.
+        let made = program("initdb", folder.path())
+            .args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"])
+            .arg("--no-sync")
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let mut cluster = Self { folder, port: free_port(), connections_max, postmaster: None };
+        cluster.start_again().await;
+        cluster
+    }
+
+    pub(crate) fn url(&self) -> String {
+        Self::url_through(self.port)
+    }
+
+    /// Its address where something else listens in front of it.
+    pub(crate) fn url_through(port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Starts it and returns when it takes connections.
+    pub(crate) async fn start_again(&mut self) {
+        assert!(self.postmaster.is_none(), "it runs");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("server.log"))
+            .unwrap();
+        let mut command = program("postgres", self.folder.path());
+        command.args(["-D", "data", "-p", &self.port.to_string()]);
+        for setting in [
+            "listen_addresses=127.0.0.1".to_owned(),
+            format!("unix_socket_directories={}", self.folder.path().display()),
+            format!("max_connections={}", self.connections_max),
+        ] {
+            command.args(["-c", &setting]);
+        }
+        self.postmaster = Some(command.stderr(log).spawn().unwrap());
+        let begun = Instant::now();
+        while let Err(error) = PgConnection::connect(&self.url()).await {
+            assert!(begun.elapsed() < START, "PostgreSQL did not start: {error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(crate) fn stop(&mut self, how: Stop) {
+        let mut postmaster = self.postmaster.take().expect("it runs");
+        let signal = match how {
+            Stop::Fast => Signal::INT,
+            Stop::Immediate => Signal::QUIT,
+        };
+        kill_process(Pid::from_child(&postmaster), signal).unwrap();
+        postmaster.wait().unwrap();
+    }
+
+    /// Stops the processes where they are: connections stay open, and nothing comes through them.
+    pub(crate) fn freeze(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    /// The postmaster first: a stopped one starts no others.
+    fn signal_all(&self, signal: Signal) {
+        let postmaster = Pid::from_child(self.postmaster.as_ref().expect("it runs"));
+        kill_process(postmaster, signal).unwrap();
+        let output = Command::new("ps").args(["-A", "-o", "pid=", "-o", "ppid="]).output().unwrap();
+        let parent = postmaster.as_raw_nonzero().to_string();
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            let mut words = line.split_whitespace();
+            if let (Some(child), Some(of)) = (words.next(), words.next())
+                && of == parent
+                && let Some(child) = Pid::from_raw(child.parse().unwrap())
+            {
+                // It may have ended since.
+                let _ = kill_process(child, signal);
+            }
+        }
+    }
+
+    pub(crate) async fn session(&self) -> PgConnection {
+        PgConnection::connect(&self.url()).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut session = self.session().await;
+        session.execute(sqlx::raw_sql(sql)).await.unwrap();
+        session.close().await.unwrap();
+    }
+
+    /// What it is, for the table.
+    pub(crate) async fn label(&self) -> String {
+        let mut session = self.session().await;
+        let version: String =
+            sqlx::query_scalar("show server_version").fetch_one(&mut session).await.unwrap();
+        format!("PostgreSQL {}", version.split_whitespace().next().unwrap())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.postmaster.is_some() {
+            // A frozen one cannot stop.
+            self.thaw();
+            self.stop(Stop::Immediate);
+        }
+    }
+}
+
+/// A program of PostgreSQL's, run as somebody whom it does not refuse.
+fn program(name: &str, folder: &Path) -> Command {
+    let bin = std::env::var_os("TEST_POSTGRES_BIN").filter(|bin| !bin.is_empty()).expect(
+        "TEST_POSTGRES_BIN is not set: run ./scripts/test, which finds PostgreSQL's programs",
+    );
+    let mut command = Command::new(Path::new(&bin).join(name));
+    command.current_dir(folder).stdin(Stdio::null());
+    if let Some((user, group)) = owner() {
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Whom a cluster belongs to, where that must be another: PostgreSQL refuses to run as root.
+fn owner() -> Option<(u32, u32)> {
+    let name = std::env::var("TEST_POSTGRES_OWNER").ok().filter(|name| !name.is_empty())?;
+    let id = |flag: &str| {
+        let output = Command::new("id").args([flag, &name]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    Some((id("-u"), id("-g")))
+}
+
+fn owned_folder() -> tempfile::TempDir {
+    // In /tmp whatever TMPDIR is: its owner may have to reach it, and the path of a socket must be short.
+    let folder = tempfile::Builder::new().prefix("trtc-faults.").tempdir_in("/tmp").unwrap();
+    if let Some((user, group)) = owner() {
+        std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).unwrap();
+    }
+    folder
+}

@@ -1,0 +1,28 @@
+//! The fault tests: the real program and a real PostgreSQL, broken while a process of its own sends events.
+//!
+//! Apart from the integration tests because they need the machine for themselves. They run one after the other, in a
+//! short form, or in full length with `FAULTS=full`, as `scripts/soak` does.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[cfg(target_os = "linux")]
+mod clock;
+mod cluster;
+mod crashes;
+mod hostile;
+mod load;
+mod outages;
+mod page;
+mod proxy;
+mod server;
+mod spool;
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    clippy::disallowed_methods,
+    reason = "the integration tests use the rest"
+)]
+#[path = "../it/support.rs"]
+mod support;
+mod trial;
