@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::{AppArgs, ConfigArgs, StoreArgs, doctor_store, healthcheck, machine};
+use super::{AppArgs, ConfigArgs, StoreArgs, doctor_files, doctor_store, healthcheck, machine};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
@@ -142,10 +142,10 @@ impl Doctor {
         apps(settings, findings);
         paths(settings, findings);
         self.store(settings, clock, findings).await;
-        // The spool itself (its file readable, events waiting, room left) belongs here.
+        doctor_files::spool(settings, findings).await;
         disks(settings, findings).await;
         files(settings, findings);
-        // The certificate's expiry (a warning 14 days ahead) belongs here, once the server speaks TLS itself.
+        doctor_files::certificate(settings, clock.now(), findings);
         server(settings, findings).await;
     }
 
@@ -274,7 +274,14 @@ async fn server(settings: &Settings, findings: &mut Findings) {
     const CHECK: &str = "server";
     let base = healthcheck::base(settings);
     match healthcheck::ask(&base, "readyz").await {
-        Ok((true, _)) => findings.ok(CHECK, format!("the one at {base} is ready")),
+        Ok((true, said)) => match said.trim().strip_prefix("ok\n") {
+            None => findings.ok(CHECK, format!("the one at {base} is ready")),
+            Some(notices) => findings.warn(
+                CHECK,
+                format!("the one at {base} is ready; {}", notices.replace('\n', "; ")),
+                "look into its log",
+            ),
+        },
         Ok((false, said)) => {
             findings.fail(
                 CHECK,

@@ -17,7 +17,7 @@ const BATCH_ROWS: u32 = 500;
 /// The shortest pause behind a change. It is as long as the change took, where that is longer: events go first.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// What else may hold the account.
-const NOT_COVERED: &str = "not covered: events that wait in a server's spool, backups, logs and error logs, \
+const NOT_COVERED: &str = "not covered: events that wait in a server's spool or were put aside from it, backups, logs and error logs, \
                            whatever was exported, and what the database keeps of old rows until it is vacuumed";
 
 /// Take an account out of everything that is stored.

@@ -16,6 +16,7 @@ mod check_config;
 mod commands;
 mod completions;
 mod doctor;
+mod doctor_files;
 mod doctor_store;
 mod edit;
 mod erase_user;

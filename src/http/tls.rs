@@ -158,12 +158,13 @@ impl Tls {
     }
 }
 
-/// When the first certificate in a PEM file ends, which is the server's own where the file is a chain.
+/// When a certificate ends, the first one where its PEM file is a chain.
 ///
 /// # Errors
-/// When the file cannot be read or holds no certificate.
-pub fn certificate_expiry(path: &Path) -> Result<UnixMillis, TlsError> {
-    ends(path, &chain(path, &read(path)?)?)
+/// When a file cannot be read or used, or the key does not belong to the certificate.
+pub fn certificate_expiry(certificate: &Path, key: &Path) -> Result<UnixMillis, TlsError> {
+    let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
+    Ok(files.read()?.parse(&files, &aws_lc_rs::default_provider())?.ends)
 }
 
 /// Says how long the certificate is good for.

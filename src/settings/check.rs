@@ -105,6 +105,13 @@ impl Settings {
                 return Err(SettingsError::new(problem, format!("give {least} to {most}")));
             }
         }
+        let (spool, store) = (&self.spool.path, store::file(&self.store.url));
+        if store
+            .is_some_and(|store| std::path::absolute(store).ok() == std::path::absolute(spool).ok())
+        {
+            let problem = "keys `spool.path` and `store.url` name the same file";
+            return Err(SettingsError::new(problem, "give each a file of its own"));
+        }
         if ingest.queue_bytes_max < server.body_bytes_max {
             let problem = "key `ingest.queue_bytes_max` is less than `server.body_bytes_max`";
             return Err(SettingsError::new(problem, "a single body must fit into the queue"));

@@ -217,6 +217,8 @@ mod tests {
         let open = env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", "t")]);
         assert!(Settings::load(&open).is_ok());
         assert!(error(&env(&[("TRTC_STORE__URL", "mysql://x")])).contains("`store.url`"));
+        let same = env(&[("TRTC_SPOOL__PATH", "./data/trtc-callbacks.db")]);
+        assert!(error(&same).contains("the same file"));
         assert!(error(&env(&[("TRTC_LOG__FILTER", "=,=x")])).contains("`log.filter`"));
         let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\ncallback_tokens = [\"\"]");
         assert!(error(&sources).contains("a token is empty"));

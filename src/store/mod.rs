@@ -24,6 +24,7 @@ mod postgres_partitions;
 mod record;
 mod rows;
 mod spool;
+mod spool_examine;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
@@ -34,6 +35,7 @@ pub use examination::{
 };
 pub use rows::StoredEvent;
 pub use spool::{Size, Spool, SpoolError, Spooled};
+pub use spool_examine::{SpoolExamination, examine_spool};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]

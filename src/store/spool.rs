@@ -211,20 +211,8 @@ impl Spool {
     /// When the file cannot be read.
     pub async fn size(&self) -> Result<Size, SpoolError> {
         let file = &self.file.read().await.1;
-        // Places are given in order and taken from the old end, so their range is their number, and counting them
-        // would read them all.
-        let (events, bytes): (i64, i64) = sqlx::query_as(
-            "select
-                 coalesce((select max(place) from spooled) - (select min(place) from spooled) + 1, 0),
-                 (select page_count from pragma_page_count) * (select page_size from pragma_page_size)
-                     - (select freelist_count from pragma_freelist_count)
-                     * (select page_size from pragma_page_size)",
-        )
-        .fetch_one(&file.reader)
-        .await
-        .map_err(|error| classify(&error))?;
-        let wide = |number: i64| u64::try_from(number).unwrap_or(0);
-        Ok(Size { events: wide(events), bytes: wide(bytes) })
+        let mut reader = file.reader.acquire().await.map_err(|error| classify(&error))?;
+        size(&mut reader).await.map_err(|error| classify(&error))
     }
 
     /// Gives the disk back what a spool that was full and is empty again still holds.
@@ -366,6 +354,23 @@ impl Pools {
     }
 }
 
+/// What waits in the file of this connection.
+pub(super) async fn size(connection: &mut SqliteConnection) -> Result<Size, sqlx::Error> {
+    // Places are given in order and taken from the old end, so their range is their number, and counting them would
+    // read them all.
+    let (events, bytes): (i64, i64) = sqlx::query_as(
+        "select
+             coalesce((select max(place) from spooled) - (select min(place) from spooled) + 1, 0),
+             (select page_count from pragma_page_count) * (select page_size from pragma_page_size)
+                 - (select freelist_count from pragma_freelist_count)
+                 * (select page_size from pragma_page_size)",
+    )
+    .fetch_one(connection)
+    .await?;
+    let wide = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(Size { events: wide(events), bytes: wide(bytes) })
+}
+
 async fn delete(connection: &mut SqliteConnection, places: &[i64]) -> Result<(), sqlx::Error> {
     // Far below the number of parameters a statement may have.
     for some in places.chunks(500) {
@@ -425,7 +430,8 @@ fn move_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
     }
 }
 
-fn classify(error: &sqlx::Error) -> SpoolError {
+/// Tells a full file and a damaged one from other troubles.
+pub(super) fn classify(error: &sqlx::Error) -> SpoolError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {

@@ -7,7 +7,10 @@ use serde_json::Value;
 use sqlx::Connection;
 
 use crate::process::{Serving, done, program};
-use crate::support::{APP, Database, on_both_stores};
+use trtc_callbacks::store::Spool;
+
+use crate::spool::numbered;
+use crate::support::{APP, Database, NOW, on_both_stores};
 
 /// Runs it as the server's operator would, and returns the exit code and what it found.
 fn examined(folder: &Path, arguments: &[&str]) -> (i32, Vec<Value>) {
@@ -205,6 +208,35 @@ async fn a_store_that_hangs_does_not_hang_it() {
     let (code, checks) = examined(folder.path(), &["--store", &url]);
     assert_check(&checks, "store", "fail", "did not answer within 15 s");
     assert_eq!(code, 1);
+}
+
+#[tokio::test]
+async fn the_spool_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data/spool.db");
+    let (_, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "ok", "there is no data/spool.db yet");
+    let (spool, _) = Spool::open(&path, 1 << 20, NOW).await.unwrap();
+    let (_, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "ok", "nothing waits");
+    spool.append(&[&numbered(1), &numbered(2)]).await.unwrap();
+    let (_, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "warn", "events that wait in data/spool.db: 2 (0 of 1024 MiB)");
+    let mut file =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    sqlx::query("update spooled set body = x'7b7d'").execute(&mut file).await.unwrap();
+    file.close().await.unwrap();
+    let (code, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "fail", "its oldest event cannot be read: its checksum");
+    assert_eq!(code, 1);
+    spool.close().await;
+    std::fs::write(&path, "not a database".repeat(1000)).unwrap();
+    let (code, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "fail", "not a database");
+    assert_eq!(code, 1);
+    std::fs::rename(&path, path.with_extension("db.damaged-17")).unwrap();
+    let (_, checks) = examined(folder.path(), &[]);
+    assert_check(&checks, "spool", "warn", "data/spool.db.damaged-17 was damaged");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn event(query: &str, body: &[u8]) -> Event {
     event
 }
 
-fn numbered(number: usize) -> Event {
+pub(crate) fn numbered(number: usize) -> Event {
     event(&format!("SdkAppid={APP}"), destroy_room(number).as_bytes())
 }
 

@@ -167,7 +167,33 @@ async fn an_event_comes_over_https_in_tls_1_2_and_1_3() {
     let figures = server.figures().await;
     assert_eq!(figures.outcome("stored"), 3);
     assert_eq!(figures.value("trtc_tls_certificate_expiry_seconds"), 2_240_524_800);
-    assert_eq!(certificate_expiry(&authority.certificate()).unwrap().as_secs(), 2_240_524_800);
+    assert_eq!(
+        certificate_expiry(&authority.certificate(), &authority.key()).unwrap().as_secs(),
+        2_240_524_800
+    );
+}
+
+#[test]
+fn doctor_says_when_the_certificate_ends() {
+    let authority = Authority::new();
+    let examined = || {
+        let output = crate::process::program(authority.certificate().parent().unwrap())
+            .args(["doctor", "--sdk-app-id", APP])
+            .env("TRTC_SERVER__TLS_CERTIFICATE", authority.certificate())
+            .env("TRTC_SERVER__TLS_KEY", authority.key())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    authority.write(authority.issue(2200));
+    assert!(examined().contains("\nok    certificate: "), "{}", examined());
+    authority.write(authority.issue(2020));
+    assert!(examined().contains("\nfail  certificate: "), "{}", examined());
+    let (certificate, _) = authority.issue(2200);
+    let (_, key) = authority.issue(2200);
+    authority.write((certificate, key));
+    let said = examined();
+    assert!(said.contains("\nfail  certificate: ") && said.contains("\n      hint: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
