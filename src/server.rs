@@ -199,7 +199,7 @@ async fn open(
         wait_for(&store, &url).await.map_err(failed)?;
         true
     };
-    let ingest = Ingest::start_held(&settings.ingest, &store, spool, clock, metrics);
+    let ingest = Ingest::start_held(&settings.ingest, &store, spool, clock, metrics).await;
     if ready {
         make_partitions(&store, clock).await;
         ingest.release();

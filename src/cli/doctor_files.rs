@@ -56,9 +56,13 @@ fn judge(path: &str, found: &SpoolExamination, bytes_max: u64, findings: &mut Fi
         findings.warn(CHECK, text, hint);
     }
     for aside in &found.aside {
+        let hint = "a server takes over what can be read of it as soon as it runs; keep it";
+        findings.warn(CHECK, format!("{} was damaged and is moved aside", aside.display()), hint);
+    }
+    for salvaged in &found.salvaged {
         let hint =
             "what could be read of it was taken over; remove it when you know what else it held";
-        findings.warn(CHECK, format!("{} was damaged and is moved aside", aside.display()), hint);
+        findings.warn(CHECK, format!("{} was damaged", salvaged.display()), hint);
     }
     if size.bytes > bytes_max / 5 * 4 {
         let hint =

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tracing::error;
 
 use super::writer::{Ticket, Writer};
 
@@ -20,15 +18,7 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// Keeps a lane running. Should one ever panic, whoever waited for it goes to the spool, and another takes its
-    /// place.
-    pub(super) async fn keep_running(self, tasks: TaskTracker) {
-        while let Err(error) = tasks.spawn(self.clone().run()).await {
-            error!(%error, "a lane ended; another takes its place");
-        }
-    }
-
-    async fn run(self) {
+    pub(super) async fn run(self) {
         loop {
             let batch = self.next_batch().await;
             if batch.is_empty() {

@@ -14,25 +14,30 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use crate::callback::{Body, Event};
 use crate::clock::Clock;
 use crate::settings::IngestSettings;
-use crate::store::{Size, Spool, Store};
+use crate::store::{Size, Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
 
 mod breaker;
 mod drain;
 mod lane;
 mod last_resort;
+mod salvager;
 mod spooler;
+mod tasks;
 mod writer;
 
 use breaker::Breaker;
 use drain::Drain;
 use lane::Lane;
 use last_resort::LastResort;
+use salvager::Salvager;
 use spooler::{Keeper, SpoolTicket};
+use tasks::keep_running;
 use writer::{Ticket, Writer};
 
 /// How long the spool may take, after the store had its time.
@@ -102,24 +107,23 @@ pub struct Health {
 impl Ingest {
     /// Starts it without a spool, on a store that is ready.
     #[must_use]
-    pub fn start(
+    pub async fn start(
         settings: &IngestSettings,
         store: &Arc<dyn Store>,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let ingest = Self::start_held(settings, store, None, clock, metrics);
+        let ingest = Self::start_held(settings, store, None, clock, metrics).await;
         ingest.release();
         ingest
     }
 
-    /// Starts it before the store is ready: until [`Ingest::release`], events go to the spool. With the spool comes where
-    /// its damaged file was moved to, if it was.
-    #[must_use]
-    pub fn start_held(
+    /// Starts it before the store is ready: until [`Ingest::release`], events go to the spool. With the spool comes why it
+    /// cannot be used now, if so.
+    pub async fn start_held(
         settings: &IngestSettings,
         store: &Arc<dyn Store>,
-        spool: Option<(Spool, Option<PathBuf>)>,
+        spool: Option<(Spool, Option<SpoolError>)>,
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
@@ -142,12 +146,15 @@ impl Ingest {
                 rows_max: settings.batch_rows_max,
                 writer: writer.clone(),
             };
-            lanes.spawn(lane.keep_running(lanes.clone()));
+            lanes.spawn(keep_running(lanes.clone(), "lane", move || lane.clone().run()));
         }
-        let spool = spool.map(|(spool, aside)| {
-            let keeper = Arc::new(Keeper::new(spool, clock, metrics));
-            Spooling::start(keeper, aside, writer, &stop, metrics)
-        });
+        let spool = match spool {
+            None => None,
+            Some((spool, trouble)) => {
+                let keeper = Arc::new(Keeper::new(spool, clock, metrics));
+                Some(Spooling::start(keeper, trouble, writer, &stop, metrics).await)
+            }
+        };
         Self {
             queue,
             lanes,
@@ -254,26 +261,33 @@ impl Sink for Ingest {
 }
 
 impl Spooling {
-    fn start(
+    async fn start(
         keeper: Arc<Keeper>,
-        aside: Option<PathBuf>,
+        trouble: Option<SpoolError>,
         writer: Arc<Writer>,
         stop: &CancellationToken,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        if let Some(trouble) = trouble {
+            keeper.say(&trouble);
+            keeper.troubled(&trouble.to_string().into());
+        }
+        match keeper.spool.damaged_files() {
+            Ok(files) => files.into_iter().for_each(|file| keeper.note_aside(file)),
+            Err(error) => warn!(%error, "look for spool files that were moved aside"),
+        }
+        keeper.measure().await;
         let (queue, waiting) = mpsc::channel(SPOOL_QUEUE_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
         let tasks = TaskTracker::new();
-        tasks.spawn(keeper.clone().run(waiting));
-        let drain =
-            Drain { keeper: keeper.clone(), writer, stop: stop.clone(), metrics: metrics.clone() };
         let kept = keeper.clone();
-        tasks.spawn(async move {
-            if let Some(aside) = aside {
-                kept.salvage(aside).await;
-            }
-            kept.measure().await;
-            drain.run().await;
-        });
+        let keeping = move || kept.clone().run(waiting.clone());
+        tasks.spawn(keep_running(tasks.clone(), "keeper of the spool", keeping));
+        let (stop, metrics) = (stop.clone(), metrics.clone());
+        let salvager = Salvager { keeper: keeper.clone(), stop: stop.clone() };
+        tasks.spawn(keep_running(tasks.clone(), "salvager", move || salvager.clone().run()));
+        let drain = Drain { keeper: keeper.clone(), writer, stop, metrics };
+        tasks.spawn(keep_running(tasks.clone(), "drain", move || drain.clone().run()));
         Self { keeper, queue: Mutex::new(Some(queue)), tasks }
     }
 
@@ -287,9 +301,11 @@ impl Spooling {
             queue.send(ticket).await.map_err(|_| "the spool is closed")?;
             done.await.map_err(|_| "the spool ended before it was kept")?
         };
-        timeout(SPOOL_TIMEOUT, put)
-            .await
-            .unwrap_or_else(|_| Err("the spool did not take it in time".into()))
+        timeout(SPOOL_TIMEOUT, put).await.unwrap_or_else(|_| {
+            let reason: Arc<str> = "the spool did not take it in time".into();
+            self.keeper.troubled(&reason);
+            Err(reason)
+        })
     }
 
     async fn close(&self) {

@@ -1,12 +1,12 @@
 //! Puts events into the spool, many with one commit, and looks after its file.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
+use super::writer::by_bytes;
 use crate::callback::Event;
 use crate::clock::Clock;
 use crate::store::{Size, Spool, SpoolError};
@@ -27,13 +27,22 @@ pub(super) struct Keeper {
     pub(super) spool: Spool,
     /// Woken when something was put into it.
     pub(super) filled: Notify,
-    /// Why it took no event the last time one came; `None` while it does.
-    trouble: Mutex<Option<Arc<str>>>,
-    /// Where a damaged file was moved to, since the start.
-    aside: Mutex<Option<PathBuf>>,
-    size: Mutex<Size>,
+    /// Woken when a file was moved aside.
+    pub(super) moved_aside: Notify,
+    state: Mutex<State>,
     clock: Clock,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why it takes no events; `None` while it does.
+    trouble: Option<Arc<str>>,
+    /// What it failed at last, so that it is said once.
+    said: Option<String>,
+    /// The file that was moved aside last, since the start.
+    aside: Option<PathBuf>,
+    size: Size,
 }
 
 impl Keeper {
@@ -41,30 +50,42 @@ impl Keeper {
         Self {
             spool,
             filled: Notify::new(),
-            trouble: Mutex::default(),
-            aside: Mutex::default(),
-            size: Mutex::default(),
+            moved_aside: Notify::new(),
+            state: Mutex::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         }
     }
 
-    pub(super) fn trouble(&self) -> Option<Arc<str>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that it can be written again.
-    pub(super) fn recovered(&self) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(super) fn trouble(&self) -> Option<Arc<str>> {
+        self.state().trouble.clone()
     }
 
     pub(super) fn aside(&self) -> Option<PathBuf> {
-        self.aside.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().aside.clone()
     }
 
     /// What waits, as of the last change.
     pub(super) fn size(&self) -> Size {
-        *self.size.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state().size
+    }
+
+    /// Notes why it takes no events.
+    pub(super) fn troubled(&self, reason: &Arc<str>) {
+        self.state().trouble = Some(reason.clone());
+    }
+
+    /// Notes that it can be written.
+    pub(super) fn recovered(&self) {
+        let mut state = self.state();
+        state.trouble = None;
+        if state.said.take().is_some() {
+            info!("the spool works");
+        }
     }
 
     /// Looks at the file again, for those who watch it.
@@ -77,7 +98,7 @@ impl Keeper {
                     self.metrics.spool_events.set(size.events as f64);
                     self.metrics.spool_bytes.set(size.bytes as f64);
                 }
-                *self.size.lock().unwrap_or_else(PoisonError::into_inner) = size;
+                self.state().size = size;
             }
             Err(error) => self.failed(generation, &error).await,
         }
@@ -87,46 +108,51 @@ impl Keeper {
     pub(super) async fn failed(&self, generation: u64, error: &SpoolError) {
         self.metrics.spool_errors.increment(1);
         if !matches!(error, SpoolError::Damaged(_)) {
-            warn!(%error, "the spool did not do what it should");
-            return;
+            return self.say(error);
         }
         match self.spool.replace(generation, self.clock.now()).await {
-            Ok(Some(aside)) => self.salvage(aside).await,
+            Ok(Some(aside)) => self.note_aside(aside),
             Ok(None) => {}
-            Err(error) => error!(%error, "the spool is damaged and cannot be replaced"),
+            Err(error) => self.say(&error),
         }
     }
 
-    /// Says that a file was moved aside, and takes over what can be read of it.
-    pub(super) async fn salvage(&self, aside: PathBuf) {
+    /// Says what is wrong, unless it was said last.
+    pub(super) fn say(&self, error: &SpoolError) {
+        let text = error.to_string();
+        let mut state = self.state();
+        if state.said.as_ref() != Some(&text) {
+            warn!(reason = text, "the spool did not do what it should");
+            state.said = Some(text);
+        }
+    }
+
+    /// Says that a file was moved aside, and has it taken over.
+    pub(super) fn note_aside(&self, aside: PathBuf) {
         self.metrics.spool_damaged.increment(1);
-        let path = aside.display().to_string();
         error!(
-            path,
+            path = %aside.display(),
             "the spool was damaged and is moved aside; a new one takes its place. What can be read of the old one is \
              taken over, what cannot is only there: keep it"
         );
-        *self.aside.lock().unwrap_or_else(PoisonError::into_inner) = Some(aside.clone());
-        let salvaged = self.spool.salvage(&aside).await;
-        info!(path, salvaged, "took over what could be read of the damaged spool");
-        self.filled.notify_one();
+        self.state().aside = Some(aside);
+        self.moved_aside.notify_one();
     }
 
     /// Runs until the last sender is gone.
-    pub(super) async fn run(self: Arc<Self>, mut queue: mpsc::Receiver<SpoolTicket>) {
+    pub(super) async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<SpoolTicket>>>) {
+        let mut queue = queue.lock().await;
         let mut batch = Vec::new();
         while queue.recv_many(&mut batch, BATCH_ROWS_MAX).await > 0 {
-            batch.retain(|ticket| !ticket.answer.is_closed());
             self.put(std::mem::take(&mut batch)).await;
-            self.measure().await;
-            self.filled.notify_one();
         }
     }
 
     /// Puts a batch into the spool; of one that does not fit, what does.
     async fn put(&self, batch: Vec<SpoolTicket>) {
-        let mut groups = vec![batch];
+        let mut groups = by_bytes(batch, |ticket| &ticket.event);
         while let Some(mut group) = groups.pop() {
+            group.retain(|ticket| !ticket.answer.is_closed());
             if group.is_empty() {
                 continue;
             }
@@ -136,9 +162,19 @@ impl Keeper {
                 groups.extend([rest, group]);
                 continue;
             }
-            let result = result.map_err(|error| Arc::from(error.to_string()));
-            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                result.as_ref().err().cloned();
+            let result: Result<(), Arc<str>> = match result {
+                Ok(()) => {
+                    self.recovered();
+                    Ok(())
+                }
+                Err(error) => {
+                    let reason: Arc<str> = error.to_string().into();
+                    self.troubled(&reason);
+                    Err(reason)
+                }
+            };
+            self.measure().await;
+            self.filled.notify_one();
             for ticket in group {
                 // Nobody may be waiting: then it is in the error log as well.
                 let _ = ticket.answer.send(result.clone());
@@ -153,21 +189,10 @@ impl Keeper {
         let Err(error) = self.spool.append(&events).await else {
             return Ok(());
         };
-        if matches!(error, SpoolError::Full) {
-            return Err(error);
-        }
         self.failed(generation, &error).await;
-        if self.spool.generation().await == generation {
+        if !matches!(error, SpoolError::Damaged(_)) {
             return Err(error);
         }
         self.spool.append(&events).await
-    }
-}
-
-/// Waits until something is put into the spool, or the server stops.
-pub(super) async fn filled_or(keeper: &Keeper, stop: &CancellationToken) {
-    tokio::select! {
-        () = keeper.filled.notified() => {}
-        () = stop.cancelled() => {}
     }
 }

@@ -66,7 +66,7 @@ impl Writer {
     async fn work(&self, mut batch: Vec<Ticket>, patient: bool) {
         // The order in which every writer takes its rows, so that no two wait for each other in a circle.
         batch.sort_unstable_by_key(|ticket| ticket.event.id);
-        let mut groups = by_bytes(batch);
+        let mut groups = by_bytes(batch, |ticket| &ticket.event);
         while let Some(mut group) = groups.pop() {
             group.retain(|ticket| !ticket.answer.is_closed());
             if self.breaker.is_held() {
@@ -100,11 +100,11 @@ impl Writer {
                     warn!(rows = group.len(), reason, "batch refused, splitting it");
                     groups.extend(halves(group));
                 }
-                Err(Failure::Unavailable { .. }) if !patient => {
+                Err(Failure::Unavailable { reason, .. }) if !patient => {
                     groups.push(group);
-                    return fail(groups.into_iter().flatten(), "the store is not available");
+                    return fail(groups.into_iter().flatten(), &reason);
                 }
-                Err(Failure::Unavailable { slow }) => {
+                Err(Failure::Unavailable { slow, .. }) => {
                     groups.extend(if slow { halves(group) } else { vec![group] });
                     sleep(RETRY_PAUSE).await;
                 }
@@ -129,14 +129,16 @@ impl Writer {
                 Err(Failure::Refused(refusal.to_string()))
             }
             Ok(Err(error)) => {
-                self.breaker.failed(&error.to_string());
+                let reason = error.to_string();
+                self.breaker.failed(&reason);
                 self.metrics.store_unavailable.increment(1);
-                Err(Failure::Unavailable { slow: false })
+                Err(Failure::Unavailable { reason, slow: false })
             }
             Err(_) => {
-                self.breaker.failed("it did not answer in time");
+                let reason = "the store did not answer in time".to_owned();
+                self.breaker.failed(&reason);
                 self.metrics.store_timeouts.increment(1);
-                Err(Failure::Unavailable { slow: true })
+                Err(Failure::Unavailable { reason, slow: true })
             }
         }
     }
@@ -161,6 +163,7 @@ impl Writer {
 enum Failure {
     Refused(String),
     Unavailable {
+        reason: String,
         /// It did not say so, but took too long.
         slow: bool,
     },
@@ -173,12 +176,13 @@ fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {
     }
 }
 
-/// Groups no larger than one statement may be, in the order given when they are taken from the end.
-fn by_bytes(batch: Vec<Ticket>) -> Vec<Vec<Ticket>> {
-    let mut groups: Vec<Vec<Ticket>> = Vec::new();
+/// Groups of no more bytes than one statement, or one commit of the spool, may have, in the order given when they are
+/// taken from the end.
+pub(super) fn by_bytes<T>(batch: Vec<T>, event: impl Fn(&T) -> &Event) -> Vec<Vec<T>> {
+    let mut groups: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for ticket in batch {
-        let more = ticket.event.payload.as_bytes().len();
+        let more = event(&ticket).payload.as_bytes().len();
         match groups.last_mut() {
             Some(group) if bytes + more <= GROUP_BYTES_MAX => {
                 bytes += more;

@@ -23,8 +23,10 @@ mod postgres_examine;
 mod postgres_partitions;
 mod record;
 mod rows;
+mod salvage;
 mod spool;
 mod spool_examine;
+mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
@@ -34,7 +36,8 @@ pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
 pub use rows::StoredEvent;
-pub use spool::{Size, Spool, SpoolError, Spooled};
+pub use salvage::Salvage;
+pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
 
 /// Where events are kept. All methods may be called from many tasks at once.

@@ -71,29 +71,33 @@ impl<'a> Record<'a> {
     }
 
     pub(super) fn checksum(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update((self.head.len() as u64).to_be_bytes());
-        hash.update(&self.head);
-        hash.update(self.body);
-        hash.finalize().into()
+        checksum(self.head.as_bytes(), self.body)
     }
 }
 
-/// A record as it is read: place, head, body, checksum.
-pub(super) type Columns = (i64, String, Vec<u8>, Vec<u8>);
+fn checksum(head: &[u8], body: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((head.len() as u64).to_be_bytes());
+    hash.update(head);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+/// A record as it is read: place, head, body, checksum. As bytes, since a damaged one may hold anything.
+pub(super) type Columns = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Reads a record back, where it can be trusted.
-pub(super) fn spooled((place, head, body, checksum): Columns) -> Spooled {
-    let record = Record { head, body: &body };
-    if record.checksum() != checksum.as_slice() {
-        return Spooled { place, event: Err("its checksum does not fit".to_owned()) };
-    }
-    let head = record.head;
-    Spooled { place, event: event(&head, body) }
+pub(super) fn spooled((place, head, body, sum): Columns) -> Spooled {
+    let event = if checksum(&head, &body) == sum.as_slice() {
+        event(&head, body)
+    } else {
+        Err("its checksum does not fit".to_owned())
+    };
+    Spooled { place, event }
 }
 
-fn event(head: &str, body: Vec<u8>) -> Result<Event, String> {
-    let head: Head<'_> = serde_json::from_str(head).map_err(|error| error.to_string())?;
+fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
+    let head: Head<'_> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
     let row = Command::find(&head.command).copied();
     let row = row.unwrap_or_else(|| Command::unknown(&head.command));
     let owned = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned);

@@ -92,7 +92,8 @@ async fn submit_steadily(
     let slow = Arc::new(Slow { commit, stall: (at(stall.0), at(stall.1)), rows: Mutex::default() });
     let store: Arc<dyn Store> = slow.clone();
     let metrics = Arc::new(Metrics::new());
-    let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &Clock::manual(NOW), &metrics));
+    let clock = Clock::manual(NOW);
+    let ingest = Arc::new(Ingest::start(&settings.ingest, &store, &clock, &metrics).await);
     let mut answers = tokio::task::JoinSet::new();
     for number in 0..seconds * 100 {
         sleep_until(begun + Duration::from_millis(number * 10)).await;

@@ -1,0 +1,185 @@
+//! The spool's file: opened, moved aside, found again.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+
+use super::SpoolError;
+use super::file;
+use crate::clock::UnixMillis;
+
+/// What the name of a file goes on with that was moved aside, and once what could be read of it was taken over.
+pub(super) const DAMAGED: &str = ".damaged-";
+pub(super) const SALVAGED: &str = ".salvaged-";
+
+const PAGE_BYTES: u32 = 4096;
+/// How long one use of the file may wait for another process that has it.
+const BUSY_TIMEOUT: Duration = Duration::from_millis(300);
+const HINT: &str = "set `spool.path` to a file on a disk that is writable and outlives the server, or to \"\" to go \
+                    without a spool";
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Pools {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl Pools {
+    /// Opens the file, and makes it and its directory where they are missing.
+    pub(super) async fn open(path: &Path, bytes_max: u64) -> Result<Self, SpoolError> {
+        let unopened = |reason: String| SpoolError::Open {
+            path: path.display().to_string(),
+            reason,
+            hint: HINT,
+        };
+        file::make(path).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full,
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::ReadOnlyFilesystem => unopened(error.to_string()),
+            _ => SpoolError::Failed(error.to_string()),
+        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(false)
+            .page_size(PAGE_BYTES)
+            .auto_vacuum(SqliteAutoVacuum::Incremental)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            // SQLite itself refuses to grow the file beyond this.
+            .pragma("max_page_count", (bytes_max / u64::from(PAGE_BYTES)).max(16).to_string());
+        let pool = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_TIMEOUT);
+        let writer = match pool().connect_with(options.clone()).await {
+            Ok(writer) => writer,
+            // SQLITE_PERM, SQLITE_READONLY, SQLITE_CANTOPEN.
+            Err(error) if matches!(primary_code(&error), Some(3 | 8 | 14)) => {
+                return Err(unopened(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let pools = Self { writer, reader: pool().connect_lazy_with(options) };
+        if let Err(error) = pools.prepare().await {
+            pools.close().await;
+            return Err(error);
+        }
+        Ok(pools)
+    }
+
+    /// Makes the tables. Whether the file as a whole makes sense shows when it is read: a look at all of it would
+    /// delay the start.
+    async fn prepare(&self) -> Result<(), SpoolError> {
+        for statement in [
+            "create table if not exists spooled (
+                 place integer primary key autoincrement,
+                 head text not null,
+                 body blob not null,
+                 checksum blob not null
+             ) strict",
+            "create table if not exists damaged (
+                 place integer primary key,
+                 head text not null,
+                 body blob not null,
+                 checksum blob not null,
+                 reason text not null
+             ) strict",
+            // How many records `spooled` has; one row.
+            "create table if not exists total (
+                 one integer primary key check (one = 1),
+                 events integer not null
+             ) strict",
+            "insert into total values (1, 0) on conflict do nothing",
+        ] {
+            sqlx::query(statement).execute(&self.writer).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    pub(super) fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    pub(super) async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// What SQLite says is wrong, without its finer distinctions.
+pub(super) fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+}
+
+/// `spool.db` becomes `spool.db.damaged-1793534400000`.
+pub(super) fn move_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
+    // Nothing that was moved aside before may be overwritten.
+    let mut moment = now.0;
+    let aside = loop {
+        let aside = [DAMAGED, SALVAGED].map(|word| with(path, &format!("{word}{moment}")));
+        if !aside.iter().any(|path| path.exists()) {
+            let [aside, _] = aside;
+            break aside;
+        }
+        moment += 1;
+    };
+    rename(path, &aside).map_err(|error| SpoolError::Open {
+        path: path.display().to_string(),
+        reason: format!("it is damaged and cannot be moved aside: {error}"),
+        hint: "move it away by hand; what can be read of it may still be of use",
+    })?;
+    Ok(aside)
+}
+
+/// Renames a file of SQLite. Its log goes with it, as it may hold the latest records.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    let unless_missing = |done: io::Result<()>| match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    std::fs::rename(from, to)?;
+    unless_missing(std::fs::rename(with(from, "-wal"), with(to, "-wal")))?;
+    unless_missing(std::fs::remove_file(with(from, "-shm")))
+}
+
+/// The files beside the spool whose names go on with this word, oldest first, without their logs.
+pub(super) fn beside(path: &Path, word: &str) -> io::Result<Vec<PathBuf>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let Some(name) = path.file_name().filter(|_| folder.exists()) else { return Ok(Vec::new()) };
+    let begin = format!("{}{word}", name.to_string_lossy());
+    let mut found = Vec::new();
+    for entry in folder.read_dir()? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let is_one = |name: &String| {
+            let moment = name.strip_prefix(&begin);
+            moment.is_some_and(|moment| moment.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        if name.as_ref().is_some_and(is_one) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut whole = OsString::from(path);
+    whole.push(ending);
+    PathBuf::from(whole)
+}
