@@ -64,9 +64,19 @@ async fn delete_rows(
     metrics: &Metrics,
     rows: &mut u64,
 ) -> Result<(), String> {
+    let mut batch = BATCH_ROWS;
     loop {
         let begun = Instant::now();
-        let deleted = step(store.delete_expired(before, BATCH_ROWS)).await?;
+        let deleted = match step(store.delete_expired(before, batch)).await {
+            Ok(deleted) => deleted,
+            // Too many large rows for the time a statement has, perhaps.
+            Err(_) if batch > 1 => {
+                batch = (batch / 4).max(1);
+                sleep(begun.elapsed().max(PAUSE_MIN)).await;
+                continue;
+            }
+            Err(reason) => return Err(reason),
+        };
         if deleted == 0 {
             return Ok(());
         }

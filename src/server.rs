@@ -6,8 +6,10 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
+use crate::callback::Apps;
 use crate::clock::Clock;
 use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
@@ -18,6 +20,8 @@ use crate::telemetry::Metrics;
 
 /// How often what the store needs now and then is done.
 const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+/// How long to wait before it is begun again where it panicked.
+const UPKEEP_PAUSE: Duration = Duration::from_secs(1);
 /// How long it may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often metrics that nobody reads are folded together.
@@ -98,14 +102,10 @@ pub async fn run(
             opened = open(&settings, &clock, &metrics) => opened?,
             () = stop.cancelled() => return Ok(()),
         };
-        let receiver = Receiver::new(apps.clone(), ingest.clone())
-            .with_clock(clock.clone())
-            .with_metrics(metrics.clone())
+        let receiver = receiver(&settings, apps.clone(), ingest.clone())
             .with_admission(admission)
-            .with_rejected(settings.answer.rejected)
-            .with_when_not_stored(settings.answer.when_not_stored)
-            .with_room(settings.ingest.queue_bytes_max)
-            .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms));
+            .with_clock(clock.clone())
+            .with_metrics(metrics.clone());
         // It was empty: nothing else fills it.
         let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
         info!(
@@ -120,10 +120,17 @@ pub async fn run(
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &server.callback_paths);
         let counted = Some(metrics.clone());
+        let upkeep = Upkeep {
+            store: store.clone(),
+            ingest: ingest.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            tls: tls.clone(),
+            keep: settings.retention.keep(),
+        };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
-            () = keep_up(&settings, &store, &ingest, ready, &clock, &metrics) => {}
-            () = keep_certificate(tls.as_ref()) => {}
+            () = upkeep.for_ever(ready) => {}
         }
         info!("taking no more callbacks, keeping those that were taken");
         submitted.close();
@@ -137,6 +144,16 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// What takes callbacks, as the settings want it.
+fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
+    let server = &settings.server;
+    Receiver::new(apps, ingest)
+        .with_rejected(settings.answer.rejected)
+        .with_when_not_stored(settings.answer.when_not_stored)
+        .with_room(settings.ingest.queue_bytes_max)
+        .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms))
 }
 
 /// The public listener's.
@@ -253,48 +270,67 @@ async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
     error!(reason, "partitions were not made ahead; trying again within the hour");
 }
 
-/// What has to be done now and then, first of all for a store that is not `ready`. Never returns.
-async fn keep_up(
-    settings: &Settings,
-    store: &Arc<dyn Store>,
-    ingest: &Ingest,
-    ready: bool,
-    clock: &Clock,
-    metrics: &Metrics,
-) {
-    let figures = async {
-        let handle = metrics.handle();
-        loop {
-            sleep(METRICS_EVERY).await;
-            handle.run_upkeep();
-        }
-    };
-    let partitions = async {
-        loop {
-            sleep(UPKEEP_EVERY).await;
-            make_partitions(store, clock).await;
-        }
-    };
-    let retention = async {
-        let Some(keep) = settings.retention.keep() else { return };
-        loop {
-            retention::run(store, keep, clock, metrics).await;
-            sleep(UPKEEP_EVERY).await;
-        }
-    };
-    let settled = async {
-        if !ready {
-            settle(store, ingest, clock).await;
-        }
-        tokio::join!(partitions, retention);
-    };
-    tokio::join!(figures, settled);
+/// What has to be done now and then, beside the callbacks.
+#[derive(Clone)]
+struct Upkeep {
+    store: Arc<dyn Store>,
+    ingest: Arc<Ingest>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    tls: Option<Tls>,
+    /// How long events are kept; for ever without it.
+    keep: Option<Duration>,
 }
 
-/// Takes new certificates into use. Never returns.
-async fn keep_certificate(tls: Option<&Tls>) {
-    match tls {
-        Some(tls) => tls.keep_up().await,
-        None => std::future::pending().await,
+impl Upkeep {
+    /// Does it, first of all for a store that is not `ready`. Never returns; a mistake in it does not end the server.
+    async fn for_ever(self, mut ready: bool) {
+        let tasks = TaskTracker::new();
+        loop {
+            let upkeep = self.clone();
+            let work = tasks.spawn(async move { upkeep.run(ready).await });
+            if let Err(error) = AbortOnDropHandle::new(work).await {
+                error!(%error, "the upkeep ended; it begins again");
+            }
+            ready = false;
+            sleep(UPKEEP_PAUSE).await;
+        }
+    }
+
+    async fn run(self, ready: bool) {
+        let figures = async {
+            let handle = self.metrics.handle();
+            loop {
+                sleep(METRICS_EVERY).await;
+                handle.run_upkeep();
+            }
+        };
+        let certificate = async {
+            if let Some(tls) = &self.tls {
+                tls.keep_up().await;
+            }
+        };
+        let store = async {
+            if !ready {
+                settle(&self.store, &self.ingest, &self.clock).await;
+            }
+            tokio::join!(self.partitions(), self.retention());
+        };
+        tokio::join!(figures, certificate, store);
+    }
+
+    async fn partitions(&self) {
+        loop {
+            sleep(UPKEEP_EVERY).await;
+            make_partitions(&self.store, &self.clock).await;
+        }
+    }
+
+    async fn retention(&self) {
+        let Some(keep) = self.keep else { return };
+        loop {
+            retention::run(&self.store, keep, &self.clock, &self.metrics).await;
+            sleep(UPKEEP_EVERY).await;
+        }
     }
 }
