@@ -66,18 +66,21 @@ fn put_aside(spool: &Path) -> Vec<PathBuf> {
     files
         .filter(|file| {
             let name = file.file_name().unwrap().to_string_lossy();
-            name.starts_with("spool.db.damaged-")
-                && !name.ends_with("-wal")
-                && !name.ends_with("-shm")
+            let begins = ["spool.db.damaged-", "spool.db.salvaged-"];
+            let moment = begins.iter().find_map(|begin| name.strip_prefix(begin));
+            moment.is_some_and(|moment| moment.bytes().all(|byte| byte.is_ascii_digit()))
         })
         .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_is_garbage_is_moved_aside_and_events_are_taken() {
-    let after = start_with_damage("the spool file is garbage at the start", |spool| {
-        std::fs::write(spool, "no database at all\n".repeat(4096)).unwrap();
-    })
+    let after = start_with_damage(
+        "the spool file is garbage at the start (events from then on)",
+        |spool| {
+            std::fs::write(spool, "no database at all\n".repeat(4096)).unwrap();
+        },
+    )
     .await;
     assert_eq!(after.aside.len(), 1, "{:?}", after.aside);
     assert!(after.ready.contains("damaged"), "{}", after.ready);
@@ -86,32 +89,44 @@ async fn a_spool_that_is_garbage_is_moved_aside_and_events_are_taken() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spool_that_was_cut_short_is_moved_aside_and_what_can_be_read_is_stored() {
-    let after = start_with_damage("the spool file is cut short at the start", |spool| {
-        let file = File::options().write(true).open(spool).unwrap();
-        let length = file.metadata().unwrap().len();
-        // The end of a page, as where a disk failed.
-        file.set_len(length / 4096 / 2 * 4096).unwrap();
-    })
+    let after = start_with_damage(
+        "the spool file is cut short at the start (events from then on)",
+        |spool| {
+            let file = File::options().write(true).open(spool).unwrap();
+            let length = file.metadata().unwrap().len();
+            // The end of a page, as where a disk failed.
+            file.set_len(length / 4096 / 2 * 4096).unwrap();
+        },
+    )
     .await;
     assert_eq!(after.aside.len(), 1, "{:?}", after.aside);
     assert!(after.ready.contains("damaged"), "{}", after.ready);
-    assert!(!after.salvaged.is_empty(), "nothing of {} was read", after.spooled.len());
+    let (salvaged, all) = (after.salvaged.len(), after.spooled.len());
+    assert!(
+        salvaged * 10 > all * 4,
+        "half of the file is whole, and {salvaged} of {all} were read"
+    );
     assert!(after.salvaged.is_subset(&after.spooled), "events that nobody sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_changed_on_the_disk_is_put_aside_and_all_others_are_stored() {
-    let after = start_with_damage("a byte of the spool file is another at the start", |spool| {
-        let mut bytes = std::fs::read(spool).unwrap();
-        let (begin, text) = (bytes.len() / 2, b"Operator_Account");
-        let at = bytes[begin..].windows(text.len()).position(|bytes| bytes == text);
-        // In a body: still JSON, and another event.
-        bytes[begin + at.expect("it holds events")] = b'X';
-        std::fs::write(spool, bytes).unwrap();
-    })
+    let after = start_with_damage(
+        "a byte of the spool file is another at the start (events from then on)",
+        |spool| {
+            let mut bytes = std::fs::read(spool).unwrap();
+            let (begin, text) = (bytes.len() / 2, b"Operator_Account");
+            let at = bytes[begin..].windows(text.len()).position(|bytes| bytes == text);
+            // In a body: still JSON, and another event.
+            bytes[begin + at.expect("it holds events")] = b'X';
+            std::fs::write(spool, bytes).unwrap();
+        },
+    )
     .await;
     let missing = after.spooled.difference(&after.salvaged).count();
-    assert_eq!((missing, after.damaged), (1, 1), "of {}", after.spooled.len());
+    // None, where the event was sent twice and the other record is whole.
+    assert!(missing <= 1, "{missing} of {}", after.spooled.len());
+    assert_eq!(after.damaged, 1);
     assert_eq!(after.aside, Vec::<PathBuf>::new());
 }
 

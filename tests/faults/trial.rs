@@ -118,7 +118,7 @@ impl Trial {
             sent.arrived += usize::from(attempt.outcome != Outcome::Refused);
             match &attempt.outcome {
                 Outcome::Answered => {
-                    sent.answered = true;
+                    sent.answered += 1;
                     micros.push(attempt.micros);
                 }
                 Outcome::Refused | Outcome::Cut if self.may_cut => {}
@@ -128,7 +128,11 @@ impl Trial {
         micros.sort_unstable();
         let rows_of = |number: &u64| kept.rows.get(number).copied().unwrap_or(0);
         let rows_max = |number: u64, sent: &Sent| if is_before(number) { sent.arrived } else { 1 };
-        let lost = numbers.iter().filter(|(number, sent)| sent.answered && rows_of(number) == 0);
+        let rows_min = |number: u64, sent: &Sent| {
+            if is_before(number) { sent.answered } else { sent.answered.min(1) }
+        };
+        let lost =
+            numbers.iter().filter(|(number, sent)| rows_of(number) < rows_min(**number, sent));
         let lost: Vec<u64> = lost.map(|(number, _)| *number).collect();
         let twice =
             numbers.iter().filter(|(number, sent)| rows_of(number) > rows_max(**number, sent));
@@ -141,7 +145,7 @@ impl Trial {
             seconds: lasted.as_secs(),
             sent: count(numbers.len()),
             requests: count(attempts.len()),
-            answered: count(numbers.values().filter(|sent| sent.answered).count()),
+            answered: count(numbers.values().filter(|sent| sent.answered > 0).count()),
             stored: count(numbers.keys().filter(|number| rows_of(number) > 0).count()),
             spooled: kept.spooled,
             logged: count(kept.logged.len()),
@@ -178,7 +182,8 @@ fn count(items: usize) -> u64 {
 struct Sent {
     /// Attempts that may have reached a server.
     arrived: usize,
-    answered: bool,
+    /// Those that were answered OK.
+    answered: usize,
 }
 
 /// The value below which so many in a thousand are, in ms, rounded up.
