@@ -1,4 +1,5 @@
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,8 +18,8 @@ const BATCH_ROWS: u32 = 500;
 /// The shortest pause behind a change. It is as long as the change took, where that is longer: events go first.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// What else may hold the account.
-const NOT_COVERED: &str = "not covered: events that wait in a server's spool or were put aside from it, backups, logs and error logs, \
-                           whatever was exported, and what the database keeps of old rows until it is vacuumed";
+const NOT_COVERED: &str = "not covered: events that wait in a server's spool or were put aside from it, backups, logs \
+     and error logs, whatever was exported, and what the database keeps of old rows until it is vacuumed";
 
 /// Take an account out of everything that is stored.
 ///
@@ -89,7 +90,9 @@ impl EraseUser {
                 format!("erase in the store {url}, partly done; {again}")
             })?;
         }
-        self.report(&counts, &pseudonym)
+        self.report(&counts, &pseudonym)?;
+        warn_of_spool(&settings.spool.path, &pseudonym).await;
+        Ok(())
     }
 
     fn confirm(&self, url: &str, pseudonym: &str) -> Result<()> {
@@ -164,6 +167,22 @@ impl EraseUser {
         ))?;
         eprintln!("{NOT_COVERED}");
         Ok(())
+    }
+}
+
+/// Says so where events wait in the spool of the server of this configuration: they may be of the account.
+async fn warn_of_spool(path: &Path, pseudonym: &str) {
+    if path.as_os_str().is_empty() {
+        return;
+    }
+    let shown = path.display();
+    match store::examine_spool(path).await {
+        Ok(Some(found)) if found.size.events > 0 => eprintln!(
+            "{} events wait in the spool {shown}: when they are stored, run this again with `--pseudonym {pseudonym}`",
+            found.size.events
+        ),
+        Ok(_) => {}
+        Err(error) => eprintln!("cannot look into the spool {shown}: {error}"),
     }
 }
 

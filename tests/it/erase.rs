@@ -4,11 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::store::StoredEvent;
+use trtc_callbacks::store::{Spool, StoredEvent};
 
 use crate::process::{done, program};
 use crate::support::{
-    APP, DESTROY_ROOM, Database, Server, destroy_room, on_both_stores, settings, stored,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, on_both_stores, settings, stored,
 };
 
 const BIG: &str = "144327509918264371";
@@ -215,8 +215,8 @@ on_both_stores! {
     }
 }
 
-#[test]
-fn nobody_is_erased_without_a_yes() {
+#[tokio::test]
+async fn nobody_is_erased_without_a_yes() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate"]);
     let output = program(folder.path()).args(["erase-user", "bob"]).output().unwrap();
@@ -229,9 +229,13 @@ fn nobody_is_erased_without_a_yes() {
         let output = program(folder.path()).args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{wrong:?}");
     }
+    let path = folder.path().join("data/spool.db");
+    let (spool, _) = Spool::open(&path, 1 << 20, NOW).await.unwrap();
+    spool.append(&[&crate::spool::numbered(1)]).await.unwrap();
     let output = program(folder.path()).args(["erase-user", "bob", "--yes"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("not covered: events that wait in a server's spool, backups"), "{said}");
+    assert!(said.contains("not covered: events that wait in a server's spool or were"), "{said}");
+    assert!(said.contains("\n1 events wait in the spool data/spool.db: "), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
