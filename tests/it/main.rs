@@ -18,6 +18,7 @@ mod properties;
 mod quirks;
 mod retention;
 mod spool;
+mod stderr;
 mod store;
 mod support;
 mod tls;
