@@ -137,8 +137,7 @@ pub fn run(cli: Cli) -> Result<()> {
     }
 }
 
-/// Runs a command that waits for others, and what it left behind for a moment only: a thread that is stuck must not
-/// keep the process.
+/// Runs a command to its end. A thread that is stuck by then is left behind, so that it does not keep the process.
 fn wait_for(command: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.context("start the runtime")?;
@@ -154,6 +153,11 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.context("write to stdout"),
     }
+}
+
+/// Says something beside the data, on stderr. Where stderr does not take it, the command goes on all the same.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A table without borders: columns a reader can cut.

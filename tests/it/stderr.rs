@@ -104,10 +104,12 @@ async fn ended(child: &mut Child) -> ExitStatus {
     }
 }
 
-/// Where nothing listens yet: with nothing to read, the server cannot say where it does.
+/// Where nothing listens yet, since the server cannot say where it does. No outgoing connection of another test gets such a
+/// port meanwhile: those begin at 32768.
 fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
+    let random = || 20_000 + u16::try_from(uuid::Uuid::now_v7().as_u128() % 12_000).unwrap();
+    let address = std::iter::repeat_with(|| format!("127.0.0.1:{}", random()));
+    address.take(1000).find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 /// A pipe that takes not one byte more, and how many it took.
@@ -279,4 +281,13 @@ async fn events_that_wait_for_a_full_stderr_keep_no_stop_waiting() {
     let lost = serving.figures().await.value("trtc_last_resort_total{result=\"lost\"}");
     assert!((10..30).contains(&lost), "{lost}");
     assert!(serving.end().await.success());
+}
+
+#[test]
+fn what_a_command_says_beside_its_data_may_go_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    done(folder.path(), &["migrate"]);
+    let full_disk = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = program(folder.path()).arg("events").stderr(full_disk).status().unwrap();
+    assert!(status.success(), "{status}");
 }
