@@ -13,10 +13,11 @@ compile_error!(
 
 fn main() -> ExitCode {
     telemetry::log_panics();
+    let _at_the_end = telemetry::FlushLogs;
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            telemetry::print_error(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

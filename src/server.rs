@@ -16,7 +16,7 @@ use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, log_lines_dropped};
 
 /// How often what the store needs now and then is done.
 const UPKEEP_EVERY: Duration = Duration::from_hours(1);
@@ -24,7 +24,7 @@ const UPKEEP_EVERY: Duration = Duration::from_hours(1);
 const UPKEEP_PAUSE: Duration = Duration::from_secs(1);
 /// How long it may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often metrics that nobody reads are folded together.
+/// How often metrics that nobody reads are folded together, and dropped lines of the log shown.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 /// How long a start waits for the store where events can go to the spool meanwhile, and where they cannot.
 const STORE_WAIT: Duration = Duration::from_secs(1);
@@ -303,6 +303,7 @@ impl Upkeep {
             loop {
                 sleep(METRICS_EVERY).await;
                 handle.run_upkeep();
+                self.metrics.log_lines_dropped.absolute(log_lines_dropped());
             }
         };
         let certificate = async {

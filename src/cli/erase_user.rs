@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep};
 
-use super::{ConfigArgs, StoreArgs};
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::erase::Erasure;
 use crate::callback::{AppId, identity};
 use crate::clock::Clock;
@@ -99,9 +99,11 @@ impl EraseUser {
         if self.dry_run {
             return Ok(());
         }
-        eprintln!("in {url}, {pseudonym} takes the place of this account; this cannot be undone");
+        say(&format!(
+            "in {url}, {pseudonym} takes the place of this account; this cannot be undone"
+        ));
         if self.delete {
-            eprintln!("every event in which the account acted is deleted");
+            say("every event in which the account acted is deleted");
         }
         if self.yes {
             return Ok(());
@@ -111,8 +113,7 @@ impl EraseUser {
                 "there is no terminal to ask on, and nothing was changed\nhint: give `--yes`, or `--dry-run` to count"
             );
         }
-        eprint!("type yes to go on: ");
-        std::io::stderr().flush().context("write to stderr")?;
+        write!(std::io::stderr(), "type yes to go on: ").context("write to stderr")?;
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).context("read from stdin")?;
         if answer.trim() != "yes" {
@@ -165,7 +166,7 @@ impl EraseUser {
             "{would}changed {events} events and {parked} parked ones\n\
              {would}deleted {events_deleted} events and {parked_deleted} parked ones\n{name}"
         ))?;
-        eprintln!("{NOT_COVERED}");
+        say(NOT_COVERED);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{ConfigArgs, StoreArgs};
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::{AppId, Command, Family};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{self, EventFilter, Order, Store, StoredEvent};
@@ -126,9 +126,9 @@ impl Events {
             return self.follow(&store, &filter, seen, clock).await;
         }
         if found.is_empty() {
-            eprintln!("no event in {url} fits");
+            say(&format!("no event in {url} fits"));
         } else if found.len() >= self.limit as usize {
-            eprintln!("these are the latest {}; `--limit` shows more", self.limit);
+            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
@@ -29,6 +30,9 @@ mod post;
 mod replay;
 mod send;
 mod serve;
+
+/// How long the end of a command waits for threads that are still busy.
+const STUCK_WAIT: Duration = Duration::from_secs(1);
 
 /// Receives the callbacks of Tencent RTC and keeps every event.
 ///
@@ -118,23 +122,28 @@ impl ConfigArgs {
 pub fn run(cli: Cli) -> Result<()> {
     let clock = Clock::system();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(serve) => runtime()?.block_on(serve.run(clock)),
-        Command::Migrate(migrate) => runtime()?.block_on(migrate.run(&clock)),
+        Command::Serve(serve) => wait_for(serve.run(clock)),
+        Command::Migrate(migrate) => wait_for(migrate.run(&clock)),
         Command::CheckConfig(check) => check.run(),
         Command::DefaultConfig => print(crate::settings::DEFAULTS),
-        Command::Events(events) => runtime()?.block_on(events.run(&clock)),
-        Command::Send(send) => runtime()?.block_on(send.run(&clock)),
-        Command::Replay(replay) => runtime()?.block_on(replay.run(&clock)),
+        Command::Events(events) => wait_for(events.run(&clock)),
+        Command::Send(send) => wait_for(send.run(&clock)),
+        Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Commands(commands) => commands.run(),
-        Command::Doctor(doctor) => runtime()?.block_on(doctor.run(&clock)),
-        Command::EraseUser(erase) => runtime()?.block_on(erase.run(&clock)),
-        Command::Healthcheck(check) => runtime()?.block_on(check.run()),
+        Command::Doctor(doctor) => wait_for(doctor.run(&clock)),
+        Command::EraseUser(erase) => wait_for(erase.run(&clock)),
+        Command::Healthcheck(check) => wait_for(check.run()),
         Command::Completions(completions) => completions.run(),
     }
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")
+/// Runs a command to its end. A thread that is stuck by then is left behind, so that it does not keep the process.
+fn wait_for(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.context("start the runtime")?;
+    let done = runtime.block_on(command);
+    runtime.shutdown_timeout(STUCK_WAIT);
+    done
 }
 
 /// Prints data. A reader that has had enough, such as `head`, ends the program quietly.
@@ -144,6 +153,11 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.context("write to stdout"),
     }
+}
+
+/// Says something beside the data, on stderr. Where stderr does not take it, the command goes on all the same.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// A table without borders: columns a reader can cut.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::events::FilterArgs;
 use super::inputs::{Found, Inputs, files};
 use super::post::{Target, TargetArgs};
-use super::{ConfigArgs, StoreArgs};
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::clock::{Clock, UnixMillis};
 use crate::settings::Settings;
@@ -181,7 +181,9 @@ impl Known {
     }
 
     fn unknown(error: &store::StoreError) -> Self {
-        eprintln!("cannot ask the store which of these events it has, so all are posted: {error}");
+        say(&format!(
+            "cannot ask the store which of these events it has, so all are posted: {error}"
+        ));
         Self::Unknown
     }
 }
@@ -252,11 +254,11 @@ impl Posting {
             Some(Ok(Ok(()))) => self.posted += 1,
             Some(Ok(Err((place, error)))) => {
                 self.failed += 1;
-                self.bar.suspend(|| eprintln!("failed: {place}: {error:#}"));
+                self.bar.suspend(|| say(&format!("failed: {place}: {error:#}")));
             }
             Some(Err(error)) => {
                 self.failed += 1;
-                self.bar.suspend(|| eprintln!("failed: {error}"));
+                self.bar.suspend(|| say(&format!("failed: {error}")));
             }
         }
         self.bar.set_message(format!("{} posted, {} failed", self.posted, self.failed));
@@ -268,10 +270,10 @@ impl Posting {
         }
         self.bar.finish_and_clear();
         if skipped > 0 {
-            eprintln!("skipped {skipped} lines that hold no event");
+            say(&format!("skipped {skipped} lines that hold no event"));
         }
         if self.known > 0 {
-            eprintln!("skipped {} events that the store has", self.known);
+            say(&format!("skipped {} events that the store has", self.known));
         }
         let (posted, failed) = (self.posted, self.failed);
         if failed > 0 {

@@ -1,101 +1,63 @@
 //! Where an event goes that could not be stored: to stderr, whole, as one line of JSON that `replay` reads.
 
-use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use tracing::error;
 
 use crate::callback::{Delivery, Event};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, stderr};
 
-/// How many lines may wait for stderr. Each holds at most one body.
-const LINES_MAX: usize = 256;
 /// How long an answer waits for its line to be written. The vendor must not wait for a full pipe.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
+/// How long a stop waits for the last lines to be written.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// A thread of its own writes the lines, since writing may block: on a pipe that nobody reads, or a full disk.
+/// Writes past the log, whose level and format must not keep a line from being written and read again, by the thread
+/// that writes stderr: writing may block, on a pipe that nobody reads.
 pub(super) struct LastResort {
-    lines: Mutex<Option<SyncSender<Line>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// One token for each line on its way.
+    lines: TaskTracker,
     metrics: Arc<Metrics>,
-}
-
-struct Line {
-    text: String,
-    written: oneshot::Sender<()>,
 }
 
 impl LastResort {
     pub(super) fn start(metrics: &Arc<Metrics>) -> Self {
-        let (lines, waiting) = sync_channel(LINES_MAX);
-        let counted = metrics.clone();
-        let name = "last-resort".to_owned();
-        let writer =
-            std::thread::Builder::new().name(name).spawn(move || write(&waiting, &counted));
-        if let Err(error) = &writer {
-            error!(%error, "start the writer of the last resort; events that cannot be stored will be lost");
-        }
-        Self {
-            lines: Mutex::new(writer.is_ok().then_some(lines)),
-            writer: Mutex::new(writer.ok()),
-            metrics: metrics.clone(),
-        }
+        Self { lines: TaskTracker::new(), metrics: metrics.clone() }
     }
 
     /// Hands the event over, and waits a moment for it to be written.
     pub(super) async fn write(&self, event: &Event, reason: &str) {
-        // It may take longer, and is written and counted all the same; or its sender is gone with the thread.
+        // It may take longer, and is written and counted all the same; or there was no room for it.
         let _ = timeout(WRITE_WAIT, self.hand_over(event, reason)).await;
     }
 
-    /// Hands the event over. What comes back tells when it is written.
+    /// Hands the event over. What comes back tells when it is written, or lost.
     pub(super) fn hand_over(&self, event: &Event, reason: &str) -> oneshot::Receiver<()> {
-        let (written, done) = oneshot::channel();
-        let line = Line { text: line(event, reason), written };
-        let lines = self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let handed = lines.as_ref().is_some_and(|lines| lines.try_send(line).is_ok());
-        if !handed {
-            // Not in the log: it goes to the same stderr, which takes nothing more, and would keep the caller waiting.
-            self.metrics.last_resort_lost.increment(1);
-        }
+        let (over, done) = oneshot::channel();
+        let (metrics, on_its_way) = (self.metrics.clone(), self.lines.token());
+        stderr().event(line(event, reason).into_bytes(), move |written| {
+            // Not in the log, whose lines take the same way.
+            let counter =
+                if written { &metrics.last_resort_written } else { &metrics.last_resort_lost };
+            counter.increment(1);
+            // Whoever waited may have gone on.
+            let _ = over.send(());
+            drop(on_its_way);
+        });
         done
     }
 
-    /// Writes what waits, within reason, and ends the thread.
+    /// Waits, within reason, until what waits is written.
     pub(super) async fn close(&self) {
-        self.lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let ended = tokio::task::spawn_blocking(move || writer.join());
-            if timeout(Duration::from_secs(5), ended).await.is_err() {
-                error!("stderr did not take the last lines in time");
-            }
+        self.lines.close();
+        if timeout(CLOSE_WAIT, self.lines.wait()).await.is_err() {
+            error!("stderr did not take the last lines in time");
         }
-    }
-}
-
-fn write(waiting: &Receiver<Line>, metrics: &Metrics) {
-    let mut cut_off = false;
-    for line in waiting {
-        // Behind a line that a full disk cut off, the next one begins a line of its own.
-        let begin = if cut_off { "\n" } else { "" };
-        // Not through the log: no level or format may keep this line from being written, and read again.
-        let written =
-            std::io::stderr().lock().write_all(format!("{begin}{}", line.text).as_bytes());
-        cut_off = written.is_err();
-        if cut_off {
-            metrics.last_resort_lost.increment(1);
-        } else {
-            metrics.last_resort_written.increment(1);
-        }
-        // Whoever waited may have gone on.
-        let _ = line.written.send(());
     }
 }
 

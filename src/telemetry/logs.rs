@@ -1,10 +1,12 @@
-//! Logs, to stderr.
+//! Logs, to stderr, by way of the thread that writes it.
 
 use std::io::IsTerminal;
 
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
+
+use super::stderr::LogLine;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,12 +43,19 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 
 /// Starts logging to stderr, for the whole process. A second call changes nothing.
 ///
+/// Nobody waits for a line to be written, and a line for which there is no room is dropped and counted. Hold a
+/// [`FlushLogs`](super::FlushLogs) to the end of the process, or its last lines may be missing.
+///
 /// # Errors
 /// When `filter` cannot be read: it is a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
     let terminal = std::io::stderr().is_terminal();
-    let lines = SubscriberBuilder::default().with_writer(std::io::stderr).with_env_filter(filter);
+    // Its own errors would be printed with `eprintln!`, which panics where stderr does not take them.
+    let lines = SubscriberBuilder::default()
+        .with_writer(LogLine::new)
+        .log_internal_errors(false)
+        .with_env_filter(filter);
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let started = if json {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()

@@ -4,8 +4,11 @@ mod logs;
 mod metrics;
 mod outcome;
 mod panics;
+mod stderr;
 
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub use outcome::{Closed, Outcome};
 pub use panics::log_panics;
+pub(crate) use stderr::stderr;
+pub use stderr::{FlushLogs, log_lines_dropped, print_error};

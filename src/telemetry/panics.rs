@@ -1,6 +1,7 @@
 //! Panics, in the log.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::Write;
 use std::panic::PanicHookInfo;
 
 use tracing::{dispatcher, error};
@@ -21,9 +22,11 @@ fn log(panic: &PanicHookInfo<'_>) {
     if dispatcher::has_been_set() {
         error!(panic.place = place, backtrace, "a panic, which is a mistake of this program");
     } else {
-        eprintln!("error: a panic at {place}, which is a mistake of this program");
+        // A panic in here would end the process: where stderr takes nothing, nothing is said.
+        let mut stderr = std::io::stderr();
+        let _ = writeln!(stderr, "error: a panic at {place}, which is a mistake of this program");
         if let Some(backtrace) = backtrace {
-            eprintln!("{backtrace}");
+            let _ = writeln!(stderr, "{backtrace}");
         }
     }
 }

@@ -72,6 +72,15 @@ fn the_two_stores_do_not_know_each_other() {
 }
 
 #[test]
+fn nothing_is_said_in_a_way_that_panics_where_stderr_takes_nothing() {
+    for file in files(&source()) {
+        let code = fs::read_to_string(&file).unwrap();
+        let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        assert!(!lines.any(|line| line.contains("eprint")), "{} uses eprintln", file.display());
+    }
+}
+
+#[test]
 fn no_file_is_longer_than_500_lines() {
     for file in files(&source()) {
         let lines = fs::read_to_string(&file).unwrap().lines().count();

@@ -18,6 +18,9 @@ mod properties;
 mod quirks;
 mod retention;
 mod spool;
+// Only there is a device that is always full.
+#[cfg(target_os = "linux")]
+mod stderr;
 mod store;
 mod support;
 mod tls;

@@ -47,6 +47,7 @@ fn a_panic_is_logged_with_its_place_and_without_its_text() {
 }
 
 fn panic_as_told(log: &str) {
+    let _at_the_end = telemetry::FlushLogs;
     telemetry::log_panics();
     if log == "json" {
         telemetry::init_logs(LogFormat::Json, "info").unwrap();
