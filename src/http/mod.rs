@@ -14,6 +14,7 @@ mod ops;
 mod places;
 mod rejections;
 mod replays;
+mod room;
 mod serve;
 mod tls;
 

@@ -200,6 +200,38 @@ async fn slow_bodies_lock_nobody_out() {
     assert_eq!(figures.outcome("abandoned") + figures.outcome("body_broken"), 8, "{}", figures.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_that_fill_the_memory_lock_nobody_out() {
+    let changes =
+        [("TRTC_INGEST__QUEUE_BYTES_MAX", "1048576"), ("TRTC_SERVER__BODY_TIMEOUT_MS", "600000")];
+    let (_database, server) = server(&changes).await;
+    let path = format!("/?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}");
+    // All but one byte of each comes. Together they leave less than a small request needs.
+    let slow = [250_000, 250_000, 250_000, 250_000, 44_000].map(|length| {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}", length + 1);
+        sent(&server, &format!("{head}\r\n\r\n{}", " ".repeat(length)))
+    });
+    let outcome = |outcome| {
+        let server = &server;
+        async move {
+            // What finds no room is answered as what is not stored: with the envelope, as all that is posted.
+            server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+            server.figures().await.outcome(outcome)
+        }
+    };
+    eventually("the memory is full", || async { outcome("shed").await > 0 }).await;
+    let before = server.figures().await;
+    let served = before.outcome("stored") + before.outcome("duplicate");
+    let now_served = || async { outcome("stored").await + outcome("duplicate").await > served };
+    eventually("an honest client is served", now_served).await;
+    for mut slow in slow {
+        slow.write_all(b" ").unwrap();
+        answer(&mut slow);
+    }
+    let figures = server.figures().await;
+    assert_eq!(figures.value(REQUESTS), figures.outcomes(), "{}", figures.0);
+}
+
 /// A request that is there whole counts, whatever its sender does then.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_sends_a_request_and_closes_is_served() {
