@@ -11,7 +11,6 @@ use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::task::JoinError;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -167,39 +166,38 @@ impl Receiver {
                 "reading an event panicked, which is a mistake of this program; it is kept undecoded"
             );
         }
-        match self.submit(event, room).await {
-            Ok(ingest::Outcome::New) => {
-                if late {
-                    self.metrics.sign_reused.increment(1);
-                    self.replays.warn(verified.app(), now);
-                }
-                Outcome::Stored
-            }
-            Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
-            Ok(ingest::Outcome::Parked) => Outcome::Parked,
-            Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
-            Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
-            Err(error) => {
-                error!(%error, "taking an event failed; it is lost");
-                Outcome::NotStored
-            }
+        let outcome = self.submit(event, room).await;
+        // The spool does not know what is stored, so the vendor's own retry may be among these.
+        if late && matches!(outcome, Outcome::Stored | Outcome::Spooled) {
+            self.metrics.sign_reused.increment(1);
+            self.replays.warn(verified.app(), now);
         }
+        outcome
     }
 
     /// Hands an event over, with the room it takes: in a task of its own, because a request ends when its client goes away,
     /// and the event must not.
-    async fn submit(
-        &self,
-        event: Event,
-        room: OwnedSemaphorePermit,
-    ) -> Result<ingest::Outcome, JoinError> {
+    async fn submit(&self, event: Event, room: OwnedSemaphorePermit) -> Outcome {
+        let (id, app) = (event.id, event.app);
         let sink = self.sink.clone();
         let submitted = self.tasks.spawn(async move {
             let outcome = sink.submit(event).await;
             drop(room);
             outcome
         });
-        submitted.await
+        match submitted.await {
+            Ok(ingest::Outcome::New) => Outcome::Stored,
+            Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
+            Ok(ingest::Outcome::Parked) => Outcome::Parked,
+            Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
+            Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
+            // The panic has a line of its own. What it says stays out of this one: it may hold parts of the body.
+            Err(_) => {
+                self.metrics.last_resort_lost.increment(1);
+                error!(event.id = %id, app.id = %app, "storing an event panicked, and the event may be lost");
+                Outcome::NotStored
+            }
+        }
     }
 
     /// Whether the request comes from where it may and is for an app of ours.
