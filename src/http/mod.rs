@@ -19,7 +19,7 @@ mod serve;
 mod tls;
 
 pub use callbacks::Receiver;
-pub(crate) use descriptors::connections_allowed;
+pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
