@@ -200,6 +200,11 @@ async fn health_is_open_and_figures_ask_for_the_token() {
         let answer = server.client.get(&url).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), status, "{token}");
     }
+    // The name of a scheme is not case-sensitive, and no other one does.
+    for (sent, status) in [("bearer s3cret", 200), ("BEARER s3cret", 200), ("Basic s3cret", 401)] {
+        let answer = server.client.get(&url).header("Authorization", sent).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{sent}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
