@@ -15,8 +15,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
 # Debian's slim image and not a distroless one: it comes from the same place as the one above, a directory can be made in
 # it for a user that is not root, and an operator can look around in it.
 FROM debian:trixie-slim
-# Certificates: for `send` and `replay` to HTTPS. Where there are none at all, the HTTP client does not even start, and the
-# health check would fail.
+# Certificates: for `send` and `replay` to HTTPS. The health check needs none.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \

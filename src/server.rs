@@ -181,6 +181,11 @@ fn tls(
     settings.server.tls_files().map(load).transpose()
 }
 
+/// How many file descriptors the server needs with these settings.
+pub(crate) fn descriptors_needed(settings: &Settings) -> usize {
+    http::descriptors_needed(settings.server.connections_max, reserved(settings))
+}
+
 /// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
 fn reserved(settings: &Settings) -> usize {
     let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(1);

@@ -1,4 +1,5 @@
 use std::fmt::Write as _;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{AppArgs, ConfigArgs, StoreArgs, doctor_files, doctor_store, healthcheck, machine};
 use crate::clock::Clock;
+use crate::server;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
 
@@ -17,8 +19,6 @@ const STORE_WAIT: Duration = Duration::from_secs(15);
 const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
 /// How long a file system may take to say how full it is.
 const DISK_WAIT: Duration = Duration::from_secs(5);
-/// Sockets and files beside the connections of the public listener: the store's, the operators', the log.
-const OTHER_FILES: u64 = 200;
 /// Paths that anybody would try.
 const GUESSABLE: [&str; 2] = ["/", "/callback"];
 
@@ -141,12 +141,13 @@ impl Doctor {
         findings.ok("configuration", "every key is known and in its range");
         apps(settings, findings);
         paths(settings, findings);
+        proxies(settings, findings);
         self.store(settings, clock, findings).await;
         doctor_files::spool(settings, findings).await;
         disks(settings, findings).await;
         files(settings, findings);
         doctor_files::certificate(settings, clock.now(), findings);
-        server(settings, findings).await;
+        running(settings, findings).await;
     }
 
     async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
@@ -207,6 +208,15 @@ fn paths(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+fn proxies(settings: &Settings, findings: &mut Findings) {
+    let auth = &settings.auth;
+    if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
+        let text = "`auth.trusted_proxies` has no effect: `auth.source_addresses` is empty";
+        let hint = "set `auth.source_addresses` too, or neither of both";
+        findings.warn("proxies", text, hint);
+    }
+}
+
 /// The disks that events are written to.
 async fn disks(settings: &Settings, findings: &mut Findings) {
     if let Some(file) = store::file(&settings.store.url) {
@@ -254,7 +264,7 @@ pub(super) async fn disk(findings: &mut Findings, check: &'static str, file: std
 
 fn files(settings: &Settings, findings: &mut Findings) {
     const CHECK: &str = "open files";
-    let needed = settings.server.connections_max as u64 + OTHER_FILES;
+    let needed = server::descriptors_needed(settings) as u64;
     match machine::open_files_max() {
         Some(limit) if limit < needed => {
             let text = format!(
@@ -269,8 +279,14 @@ fn files(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// Whether nobody listens where it was asked.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(refused))
+}
+
 /// The server, where one runs.
-async fn server(settings: &Settings, findings: &mut Findings) {
+async fn running(settings: &Settings, findings: &mut Findings) {
     const CHECK: &str = "server";
     let base = healthcheck::base(settings);
     match healthcheck::ask(&base, "readyz").await {
@@ -290,6 +306,11 @@ async fn server(settings: &Settings, findings: &mut Findings) {
             );
         }
         // It need not run now.
-        Err(_) => findings.ok(CHECK, format!("none answers at {base}")),
+        Err(error) if is_refused(&error) => findings.ok(CHECK, format!("none answers at {base}")),
+        Err(error) => findings.fail(
+            CHECK,
+            format!("{base} gives no answer that makes sense: {error:#}"),
+            "see what listens there; if it is the server, look into its log",
+        ),
     }
 }

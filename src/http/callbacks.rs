@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinError;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
@@ -19,6 +18,7 @@ use tracing::error;
 use super::places::Place;
 use super::rejections::Rejections;
 use super::replays::Replays;
+use super::room::Room;
 use crate::callback::answer::{self, NotStored, Rejected};
 use crate::callback::{Admission, Apps, Event, Query, Rejection, Verified};
 use crate::clock::{Clock, UnixMillis};
@@ -38,17 +38,13 @@ pub struct Receiver {
     when_not_stored: NotStored,
     body_bytes_max: usize,
     body_timeout: Duration,
-    room: Arc<Semaphore>,
+    room: Room,
     tasks: TaskTracker,
 }
 
 /// How many bytes of bodies are kept in memory at once, where nothing else is set.
 const ROOM_BYTES: usize = 64 << 20;
-/// What a request takes in memory beside its body, in bytes, roughly.
-const REQUEST_BYTES: usize = 1024;
-/// How long a request waits for room. What comes after that would be answered too late.
-const ROOM_TIMEOUT: Duration = Duration::from_millis(250);
-/// When one that found no room may try again, in s.
+/// When one whose event was not kept may try again, in s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Receiver {
@@ -67,7 +63,7 @@ impl Receiver {
             when_not_stored: NotStored::Ok,
             body_bytes_max: 256 << 10,
             body_timeout: Duration::from_secs(10),
-            room: room(ROOM_BYTES),
+            room: Room::new(ROOM_BYTES),
             tasks: TaskTracker::new(),
         }
     }
@@ -100,11 +96,11 @@ impl Receiver {
         self
     }
 
-    /// Sets how many bytes of bodies may be in memory at once; more wait a moment, and are answered 503 then. Strangers'
-    /// bodies are never kept.
+    /// Sets how many bytes of bodies may be in memory at once. More wait a moment; then those that have been coming for
+    /// long give up, and those that still find no room, answered as what is not stored. Strangers' bodies are never kept.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.room = room(bytes);
+        self.room = Room::new(bytes);
         self
     }
 
@@ -152,9 +148,10 @@ impl Receiver {
                     .map_or_else(|outcome| outcome, |()| Outcome::Rejected(rejection));
             }
         };
-        let (body, room) = match self.within_limits(self.read(request.into_body())).await {
-            Ok((body, Some(room))) => (body, room),
-            Ok((_, None)) => return Outcome::Shed,
+        let body = Limited::new(request.into_body(), self.body_bytes_max);
+        let (body, room) = match self.within_limits(self.room.read(body)).await {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
         let late = self.replays.is_late(&verified, now);
@@ -169,75 +166,38 @@ impl Receiver {
                 "reading an event panicked, which is a mistake of this program; it is kept undecoded"
             );
         }
-        match self.submit(event, room).await {
-            Ok(ingest::Outcome::New) => {
-                if late {
-                    self.metrics.sign_reused.increment(1);
-                    self.replays.warn(verified.app(), now);
-                }
-                Outcome::Stored
-            }
-            Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
-            Ok(ingest::Outcome::Parked) => Outcome::Parked,
-            Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
-            Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
-            Err(error) => {
-                error!(%error, "taking an event failed; it is lost");
-                Outcome::NotStored
-            }
+        let outcome = self.submit(event, room).await;
+        // The spool does not know what is stored, so the vendor's own retry may be among these.
+        if late && matches!(outcome, Outcome::Stored | Outcome::Spooled) {
+            self.metrics.sign_reused.increment(1);
+            self.replays.warn(verified.app(), now);
         }
+        outcome
     }
 
     /// Hands an event over, with the room it takes: in a task of its own, because a request ends when its client goes away,
     /// and the event must not.
-    async fn submit(
-        &self,
-        event: Event,
-        room: OwnedSemaphorePermit,
-    ) -> Result<ingest::Outcome, JoinError> {
+    async fn submit(&self, event: Event, room: OwnedSemaphorePermit) -> Outcome {
+        let (id, app) = (event.id, event.app);
         let sink = self.sink.clone();
         let submitted = self.tasks.spawn(async move {
             let outcome = sink.submit(event).await;
             drop(room);
             outcome
         });
-        submitted.await
-    }
-
-    /// Reads a body, and takes room in memory for it as it comes; none when there is no room for all of it.
-    async fn read(&self, body: Body) -> Result<(Bytes, Option<OwnedSemaphorePermit>), BoxError> {
-        let mut body = Limited::new(body, self.body_bytes_max);
-        let Some(mut room) = self.take_room(REQUEST_BYTES).await else {
-            return Ok((Bytes::new(), None));
-        };
-        let (mut first, mut rest) = (Bytes::new(), Vec::new());
-        while let Some(frame) = body.frame().await {
-            let Ok(data) = frame?.into_data() else { continue };
-            match self.take_room(data.len()).await {
-                Some(more) => room.merge(more),
-                None => return Ok((Bytes::new(), None)),
-            }
-            // Nearly all bodies come as one piece, which needs no copy.
-            if first.is_empty() {
-                first = data;
-            } else {
-                rest.extend_from_slice(&data);
+        match submitted.await {
+            Ok(ingest::Outcome::New) => Outcome::Stored,
+            Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
+            Ok(ingest::Outcome::Parked) => Outcome::Parked,
+            Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
+            Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
+            // The panic has a line of its own. What it says stays out of this one: it may hold parts of the body.
+            Err(_) => {
+                self.metrics.last_resort_lost.increment(1);
+                error!(event.id = %id, app.id = %app, "storing an event panicked, and the event may be lost");
+                Outcome::NotStored
             }
         }
-        if rest.is_empty() {
-            return Ok((first, Some(room)));
-        }
-        rest.splice(..0, first);
-        Ok((rest.into(), Some(room)))
-    }
-
-    async fn take_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let bytes = u32::try_from(bytes).ok()?;
-        let room = self.room.clone();
-        if let Ok(room) = room.clone().try_acquire_many_owned(bytes) {
-            return Some(room);
-        }
-        timeout(ROOM_TIMEOUT, room.acquire_many_owned(bytes)).await.ok()?.ok()
     }
 
     /// Whether the request comes from where it may and is for an app of ours.
@@ -285,15 +245,14 @@ impl Receiver {
                 closing(plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"))
             }
             Outcome::BodyBroken => closing(plain(StatusCode::BAD_REQUEST, "the body broke off\n")),
-            Outcome::HeadTooSlow => {
-                closing(plain(StatusCode::REQUEST_TIMEOUT, "the head did not come in time\n"))
+            // Answered where the head is read, and never here.
+            Outcome::HeadTooSlow | Outcome::HeadTooLarge | Outcome::HeadBroken => {
+                closing(plain(StatusCode::BAD_REQUEST, "this is not HTTP\n"))
             }
-            Outcome::HeadTooLarge => closing(plain(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the head is over the limit\n",
-            )),
-            Outcome::HeadBroken => closing(plain(StatusCode::BAD_REQUEST, "this is not HTTP\n")),
-            Outcome::Shed => closing(later(plain(StatusCode::SERVICE_UNAVAILABLE, "overloaded\n"))),
+            Outcome::Shed if self.when_not_stored == NotStored::Unavailable => {
+                closing(later(json(StatusCode::SERVICE_UNAVAILABLE, answer::UNAVAILABLE)))
+            }
+            Outcome::Shed => closing(json(StatusCode::OK, answer::OK)),
             Outcome::NotStored if self.when_not_stored == NotStored::Unavailable => {
                 later(json(StatusCode::SERVICE_UNAVAILABLE, answer::UNAVAILABLE))
             }
@@ -306,12 +265,6 @@ impl Receiver {
             | Outcome::Abandoned => json(StatusCode::OK, answer::OK),
         }
     }
-}
-
-fn room(bytes: usize) -> Arc<Semaphore> {
-    // So that one body of that size fits.
-    let bytes = bytes.saturating_add(REQUEST_BYTES);
-    Arc::new(Semaphore::new(bytes.min(Semaphore::MAX_PERMITS)))
 }
 
 /// Reads a body to its end and keeps nothing of it.

@@ -7,13 +7,16 @@ use tracing::warn;
 /// Descriptors for files, the log, the runtime, and what else is not counted: plenty.
 const OTHERS: usize = 64;
 
+/// How many descriptors that many connections need, with `reserved` for what else is opened.
+pub(crate) fn descriptors_needed(connections: usize, reserved: usize) -> usize {
+    connections.saturating_add(reserved).saturating_add(OTHERS)
+}
+
 /// How many connections the descriptors of this process allow, `wanted` at most, with `reserved` kept for what else is
 /// opened. Raises the soft limit as far as is needed and the hard one lets us, and warns when that is not enough.
 pub(crate) fn connections_allowed(wanted: usize, reserved: usize) -> usize {
-    let reserved = reserved.saturating_add(OTHERS);
-    let needed = wanted.saturating_add(reserved);
-    let limit = raise_to(needed);
-    let allowed = allowed(wanted, reserved, limit);
+    let limit = raise_to(descriptors_needed(wanted, reserved));
+    let allowed = allowed(wanted, descriptors_needed(0, reserved), limit);
     if allowed < wanted {
         warn!(
             connections_max = wanted,

@@ -14,11 +14,12 @@ mod ops;
 mod places;
 mod rejections;
 mod replays;
+mod room;
 mod serve;
 mod tls;
 
 pub use callbacks::Receiver;
-pub(crate) use descriptors::connections_allowed;
+pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};

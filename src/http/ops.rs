@@ -52,7 +52,10 @@ impl Ops {
     fn admits(&self, headers: &HeaderMap) -> bool {
         let token = self.token.expose_secret().as_bytes();
         let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        let sent = sent.strip_prefix(b"Bearer ").unwrap_or(b"");
+        let sent = match sent.split_at_checked(b"Bearer ".len()) {
+            Some((scheme, sent)) if scheme.eq_ignore_ascii_case(b"Bearer ") => sent,
+            _ => b"",
+        };
         token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
     }
 

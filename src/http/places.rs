@@ -106,7 +106,10 @@ impl Place {
 
     /// A head is complete.
     pub(super) fn request_begins(&self, has_body: bool) {
-        self.now().enter(if has_body { State::Body } else { State::Busy });
+        let mut now = self.now();
+        // What was left of the request before has been read to its end.
+        now.cut_short = false;
+        now.enter(if has_body { State::Body } else { State::Busy });
     }
 
     /// The request's body is complete.
@@ -418,5 +421,11 @@ mod tests {
         assert!(!place.refused());
         assert!(place.write_begins());
         assert!(place.refused() && place.is_cut_short());
+        // An answer in the middle of a body, whose rest hyper then reads: the next request begins anew.
+        place.request_begins(true);
+        place.answered();
+        assert!(place.is_cut_short());
+        place.request_begins(false);
+        assert!(!place.is_cut_short());
     }
 }

@@ -107,6 +107,9 @@ impl Shared {
         let mut http = http1::Builder::new();
         // hyper has one timeout for a head and for the pause before it, so we keep our own.
         http.header_read_timeout(None)
+            // A request that is there whole is served, also when its sender sends no more: hyper would drop it. Whether
+            // the sender still reads shows when the answer is written.
+            .half_close(true)
             .max_header_size(limits.header_bytes_max)
             // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
             .max_buf_size(limits.header_bytes_max);

@@ -26,6 +26,10 @@ use crate::telemetry::{Closed, Metrics};
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often it is warned of a certificate that ends soon or has ended.
+const WARN_EVERY: Duration = Duration::from_hours(24);
+/// How long before its end that begins.
+const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
 /// The largest file that is read, in bytes. A chain has a few thousand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -110,18 +114,25 @@ impl Tls {
         Err(closed)
     }
 
-    /// Takes a new certificate into use when the files change. While they cannot be used, the one before stays. Never
-    /// returns.
+    /// Takes a new certificate into use when the files change. While they cannot be used, the one before stays. Says once
+    /// a day how long the one in use is good for, where that is not long. Never returns.
     pub(crate) async fn keep_up(&self) {
         let mut failure = None;
+        let mut shown = self.clock.now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
+            let now = self.clock.now();
+            if is_due(shown, now) {
+                show(&self.current.get(), &self.clock, &self.metrics);
+                shown = now;
+            }
             match self.look().await {
                 Ok(None) => failure = None,
                 Ok(Some(pair)) => {
                     failure = None;
                     info!(ends = %pair.ends, "a new certificate is in use");
                     show(&pair, &self.clock, &self.metrics);
+                    shown = now;
                     self.current.set(pair);
                     self.metrics.tls_reloads_done.increment(1);
                 }
@@ -170,10 +181,35 @@ pub fn certificate_expiry(certificate: &Path, key: &Path) -> Result<UnixMillis, 
 /// Says how long the certificate is good for.
 fn show(pair: &Pair, clock: &Clock, metrics: &Metrics) {
     metrics.certificate_ends(pair.ends.since(UnixMillis(0)));
-    if pair.ends <= clock.now() {
-        let advice = "renew it: the vendor does not take an expired certificate";
-        warn!(ended = %pair.ends, advice, "the certificate has ended");
+    let advice = "renew it: the vendor does not take an expired certificate";
+    match Good::judge(pair.ends, clock.now()) {
+        Good::Long => {}
+        Good::NotLong => warn!(ends = %pair.ends, advice, "the certificate ends soon"),
+        Good::NoMore => warn!(ended = %pair.ends, advice, "the certificate has ended"),
     }
+}
+
+/// For how long a certificate is good.
+#[derive(Debug, PartialEq, Eq)]
+enum Good {
+    Long,
+    NotLong,
+    NoMore,
+}
+
+impl Good {
+    fn judge(ends: UnixMillis, now: UnixMillis) -> Self {
+        match ends {
+            ends if ends <= now => Self::NoMore,
+            ends if ends <= now.plus(ENDS_SOON) => Self::NotLong,
+            _ => Self::Long,
+        }
+    }
+}
+
+/// Whether it is time to show it again, also where the clock was set back.
+fn is_due(shown: UnixMillis, now: UnixMillis) -> bool {
+    now < shown || now.since(shown) >= WARN_EVERY
 }
 
 /// Where the certificate and its key are.
@@ -298,4 +334,27 @@ fn ends(path: &Path, chain: &[CertificateDer<'_>]) -> Result<UnixMillis, TlsErro
     })?;
     let ends = certificate.tbs_certificate().validity().not_after.to_unix_duration();
     Ok(UnixMillis(0).plus(ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_warned_from_two_weeks_before_the_end_once_a_day() {
+        let hours = |hours: u64| UnixMillis(0).plus(Duration::from_hours(hours));
+        for (now, good) in [
+            (0, Good::Long),
+            (999, Good::Long),
+            (1000, Good::NotLong),
+            (1335, Good::NotLong),
+            (1336, Good::NoMore),
+            (9999, Good::NoMore),
+        ] {
+            assert_eq!(Good::judge(hours(1000 + 14 * 24), hours(now)), good, "{now}");
+        }
+        assert!(!is_due(hours(5), hours(28)));
+        assert!(is_due(hours(5), hours(29)));
+        assert!(is_due(hours(5), hours(4)), "the clock was set back");
+    }
 }

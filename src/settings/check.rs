@@ -98,7 +98,9 @@ impl Settings {
             ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
             ("retention.events_days", self.retention.events_days.into(), 0, 36_500),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
-            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1500),
+            // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the
+            // vendor waits 2000 ms.
+            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1250),
         ] {
             if !(least..=most).contains(&value) {
                 let problem = format!("key `{key}`: {value} is out of its range");

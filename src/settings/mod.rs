@@ -207,7 +207,7 @@ mod tests {
         assert!(message.contains("forbidden"), "{message}");
         let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
         assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
-        assert!(message.contains("hint: give 10 to 1500"), "{message}");
+        assert!(message.contains("hint: give 10 to 1250"), "{message}");
     }
 
     #[test]

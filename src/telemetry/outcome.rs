@@ -15,7 +15,7 @@ pub enum Outcome {
     Spooled,
     /// Its event could not be kept in time and went to the error log.
     NotStored,
-    /// There was no room for its body. It was told to try again.
+    /// There was no room for its body, or it was slow and others needed the room. Its event is nowhere.
     Shed,
     /// It was not for us, or not signed.
     Rejected(Rejection),
@@ -35,7 +35,7 @@ pub enum Outcome {
     BodyTooSlow,
     /// Its body broke off.
     BodyBroken,
-    /// Its sender went away before the answer. What had been taken in is stored all the same.
+    /// Its connection ended before the answer. What had been taken in is stored all the same.
     Abandoned,
 }
 

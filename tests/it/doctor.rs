@@ -259,3 +259,21 @@ fn a_running_server_is_asked() {
     assert!(said.contains("ok    writing: "), "{said}");
     serving.stop();
 }
+
+#[test]
+fn who_takes_the_connection_and_does_not_answer_is_no_server_that_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = listener.local_addr().unwrap().to_string();
+    let output = program(folder.path())
+        .args(["doctor", "--json", "--sdk-app-id", APP])
+        .env("TRTC_OPS__LISTEN", &listen)
+        .env("TRTC_AUTH__TRUSTED_PROXIES", "10.0.0.1")
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = found["checks"].as_array().unwrap();
+    assert_check(checks, "server", "fail", &format!("http://{listen} gives no answer"));
+    assert_check(checks, "proxies", "warn", "`auth.trusted_proxies` has no effect");
+    assert_eq!(output.status.code(), Some(1));
+}

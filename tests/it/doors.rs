@@ -6,10 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 use trtc_callbacks::callback::source::Networks;
 use trtc_callbacks::callback::verify::sign;
 use trtc_callbacks::callback::{Admission, AppId, Apps, Event};
-use trtc_callbacks::clock::UnixMillis;
+use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::http::{Receiver, callback_router};
 use trtc_callbacks::ingest::{Outcome, Sink};
 use trtc_callbacks::telemetry::Metrics;
@@ -79,30 +80,72 @@ async fn what_a_trusted_proxy_says_is_believed_and_no_more() {
     assert_eq!(server.figures().await.outcome("rejected_address_foreign"), 4);
 }
 
-struct Nowhere;
+/// A sink of somebody's own, which says this, or panics.
+struct Own(Option<Outcome>);
 
 #[async_trait]
-impl Sink for Nowhere {
+impl Sink for Own {
     async fn submit(&self, _: Event) -> Outcome {
-        Outcome::New
+        self.0.expect("it panics")
+    }
+}
+
+/// A receiver that hands events to such a sink, and its figures.
+fn own_receiver(says: Option<Outcome>, tokens: Vec<SecretString>) -> (Receiver, Arc<Metrics>) {
+    let metrics = Arc::new(Metrics::new());
+    let apps = Apps::new().with(AppId::parse(APP).unwrap(), tokens);
+    let receiver = Receiver::new(apps, Arc::new(Own(says))).with_metrics(metrics.clone());
+    (receiver, metrics)
+}
+
+/// Serves it as an app of somebody's own does. Returns its address.
+async fn serve_own(receiver: Receiver) -> (String, AbortOnDropHandle<()>) {
+    let router = callback_router(receiver, &["/".to_owned()]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/?SdkAppid={APP}", listener.local_addr().unwrap());
+    let serve = async { axum::serve(listener, router).await.unwrap() };
+    (url, AbortOnDropHandle::new(tokio::spawn(serve)))
+}
+
+async fn post_to(url: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let answer = client.post(url).body("{}").send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_whose_sink_panics_is_answered_and_counted_as_lost() {
+    let (receiver, metrics) = own_receiver(None, Vec::new());
+    let (url, _served) = serve_own(receiver).await;
+    assert_eq!(post_to(&url).await, (200, OK.to_owned()));
+    let figures = Figures(metrics.handle().render());
+    assert_eq!(figures.outcome("not_stored"), 1);
+    assert_eq!(figures.value("trtc_last_resort_total{result=\"lost\"}"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_used_again_counts_for_the_spool_too() {
+    let (receiver, metrics) = own_receiver(Some(Outcome::Spooled), vec!["t".into()]);
+    let clock = Clock::manual(NOW);
+    let (url, _served) = serve_own(receiver.with_clock(clock.clone())).await;
+    let time = NOW.as_secs();
+    let url = format!("{url}&Sign={}&RequestTime={time}", sign(&"t".into(), &time.to_string()));
+    for (seconds, reused) in [(0, 0), (30, 1)] {
+        clock.set(NOW.plus(Duration::from_secs(seconds)));
+        assert_eq!(post_to(&url).await.0, 200);
+        let figures = Figures(metrics.handle().render());
+        assert_eq!(figures.outcome("spooled"), reused + 1);
+        assert_eq!(figures.value("trtc_sign_reused_total"), reused);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_of_ones_own_that_does_not_tell_the_peer_takes_nothing_with_a_list() {
     let sources = Networks::parse(["0.0.0.0/0", "::/0"]).unwrap();
-    let metrics = Arc::new(Metrics::new());
-    let app = AppId::parse(APP).unwrap();
-    let receiver = Receiver::new(Apps::new().with(app, Vec::new()), Arc::new(Nowhere))
-        .with_metrics(metrics.clone())
-        .with_admission(Admission::new(sources, Networks::default()));
-    let router = callback_router(receiver, &["/".to_owned()]);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/?SdkAppid={APP}", listener.local_addr().unwrap());
-    let served = tokio::spawn(async { axum::serve(listener, router).await });
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-    assert_eq!(client.post(url).body("{}").send().await.unwrap().status(), 200);
-    served.abort();
+    let (receiver, metrics) = own_receiver(Some(Outcome::New), Vec::new());
+    let receiver = receiver.with_admission(Admission::new(sources, Networks::default()));
+    let (url, _served) = serve_own(receiver).await;
+    assert_eq!(post_to(&url).await.0, 200);
     let figures = Figures(metrics.handle().render());
     assert_eq!(figures.outcome("rejected_address_foreign"), 1);
 }

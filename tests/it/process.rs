@@ -18,7 +18,7 @@ pub(crate) fn program(folder: &Path) -> Command {
     let kept = std::env::vars_os().filter(|(name, _)| name == "PATH");
     command.current_dir(folder).env_clear().envs(kept).stdin(Stdio::null());
     // The most there is, so that a busy machine does not turn a slow commit into a lost one.
-    command.env("TRTC_INGEST__ACK_DEADLINE_MS", "1500");
+    command.env("TRTC_INGEST__ACK_DEADLINE_MS", "1250");
     command
 }
 

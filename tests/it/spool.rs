@@ -222,7 +222,7 @@ async fn drained(server: &Server) {
 
 on_both_stores! {
     async fn while_the_store_is_away_events_are_kept_and_stored_when_it_is_back(database: Database) {
-        let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1500")];
+        let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1250")];
         let server = Server::start_with(settings(&database, &changes)).await;
         server.post_body(DESTROY_ROOM, destroy_room(0)).await;
         close(&database).await;

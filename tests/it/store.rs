@@ -306,12 +306,13 @@ async fn an_event_whose_sender_went_away_is_stored_all_the_same() {
     let url = format!("{}/?SdkAppid={APP}", server.url);
     let impatient = server.client.post(url).body(destroy_room(1)).timeout(Duration::from_secs(2));
     assert!(impatient.send().await.unwrap_err().is_timeout());
-    let gone = || async { server.figures().await.outcome("abandoned") == 1 };
-    eventually("the sender is missed", gone).await;
+    assert_eq!(server.figures().await.value("trtc_queue_events"), 1);
     lock.release().await;
-    let done = || async { server.figures().await.value("trtc_queue_events") == 0 };
+    let done = || async { server.figures().await.outcome("stored") == 1 };
     eventually("the event is stored", done).await;
     assert_eq!(database.rows().await, 1);
+    let left = || async { server.figures().await.value("trtc_connections") == 0 };
+    eventually("who is gone has no place", left).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
