@@ -178,12 +178,12 @@ async fn warn_of_spool(path: &Path, pseudonym: &str) {
     }
     let shown = path.display();
     match store::examine_spool(path).await {
-        Ok(Some(found)) if found.size.events > 0 => eprintln!(
+        Ok(Some(found)) if found.size.events > 0 => say(&format!(
             "{} events wait in the spool {shown}: when they are stored, run this again with `--pseudonym {pseudonym}`",
             found.size.events
-        ),
+        )),
         Ok(_) => {}
-        Err(error) => eprintln!("cannot look into the spool {shown}: {error}"),
+        Err(error) => say(&format!("cannot look into the spool {shown}: {error}")),
     }
 }
 
