@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::doctor::Findings;
+use super::findings::Findings;
 use crate::clock::UnixMillis;
 use crate::http;
 use crate::settings::Settings;

@@ -1,6 +1,6 @@
 //! What of a store's state is well, and what is to be done about the rest.
 
-use super::doctor::Findings;
+use super::findings::Findings;
 use crate::clock::UnixMillis;
 use crate::store::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 

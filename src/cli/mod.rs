@@ -22,6 +22,7 @@ mod doctor_store;
 mod edit;
 mod erase_user;
 mod events;
+mod findings;
 mod healthcheck;
 mod inputs;
 mod machine;
