@@ -36,7 +36,9 @@ impl Breaker {
     /// Lets the store be asked.
     pub(super) fn release(&self) {
         self.held.store(false, Ordering::Release);
-        self.succeeded();
+        self.failures.store(0, Ordering::Release);
+        self.open.store(false, Ordering::Release);
+        self.metrics.store_circuit_open.set(0.0);
     }
 
     pub(super) fn is_held(&self) -> bool {
