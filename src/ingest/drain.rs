@@ -234,8 +234,8 @@ impl Drain {
             return Step::Troubled;
         }
         self.keeper.recovered();
-        self.keeper.measure().await;
         self.metrics.spool_drained.increment(taken.len() as u64);
+        self.keeper.measure().await;
         Step::Moved { last, events: taken.len() as u64 + untrusted, stuck: refused }
     }
 

@@ -327,7 +327,8 @@ on_both_stores! {
         }
         let others = || async { database.rows().await == 20 };
         eventually("all others are stored", others).await;
-        assert_eq!(server.figures().await.value("trtc_spool_events"), 10);
+        let ten = || async { server.figures().await.value("trtc_spool_events") == 10 };
+        eventually("they alone stay in the spool", ten).await;
         // New ones go straight to the store.
         let straight = || async {
             let before = server.figures().await.outcome("stored");
