@@ -72,10 +72,11 @@ impl Salvager {
         while !self.stop.is_cancelled() {
             let begun = Instant::now();
             let generation = self.keeper.spool.generation().await;
-            let pause = match self.keeper.spool.append(&references).await {
+            let kept = self.keeper.spool.append(&references).await;
+            let pause = match &kept {
                 Ok(()) => begun.elapsed(),
                 Err(error) => {
-                    self.keeper.failed(generation, &error).await;
+                    self.keeper.failed(generation, error).await;
                     RETRY_PAUSE
                 }
             };
@@ -84,7 +85,7 @@ impl Salvager {
                 () = sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }
-            if pause != RETRY_PAUSE {
+            if kept.is_ok() {
                 self.keeper.measure().await;
                 return true;
             }
