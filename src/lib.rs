@@ -4,6 +4,7 @@
 //! in an axum app of your own (`examples/own_app.rs`). The modules, in reading order:
 //!
 //! - [`callback`]: the protocol, pure. A query is verified, a body becomes a typed [`callback::Event`] with an id.
+//! - [`handlers`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - [`http`]: the two listeners. The only place that knows axum.
@@ -15,6 +16,7 @@
 pub mod callback;
 pub mod cli;
 pub mod clock;
+pub mod handlers;
 pub mod http;
 pub mod ingest;
 mod retention;

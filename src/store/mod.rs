@@ -21,6 +21,7 @@ mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
 mod postgres_partitions;
+mod reading;
 mod record;
 mod rows;
 mod salvage;
@@ -34,6 +35,11 @@ mod sqlite_examine;
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
+};
+pub use reading::{
+    Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,
+    DETAILS_MAX, DetailPage, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, Step, Subject, UserCall, UserCallFilter, Visit,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::{Database, Encode, QueryBuilder, Type};
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Decode, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use super::{EventFilter, Order, StoreError};
@@ -141,6 +142,29 @@ impl TryFrom<Row> for StoredEvent {
             platform: row.platform,
             decode_error: row.decode_error,
         })
+    }
+}
+
+/// A moment is read as a number of ms.
+impl<DB: Database> Type<DB> for UnixMillis
+where
+    i64: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        i64::type_info()
+    }
+
+    fn compatible(info: &DB::TypeInfo) -> bool {
+        i64::compatible(info)
+    }
+}
+
+impl<'r, DB: Database> Decode<'r, DB> for UnixMillis
+where
+    i64: Decode<'r, DB>,
+{
+    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        i64::decode(value).map(Self)
     }
 }
 

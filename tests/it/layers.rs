@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     ("callback", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("store", &["callback", "clock"], &["axum", "reqwest"]),
+    ("handlers", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("store", &["callback", "handlers", "clock"], &["axum", "reqwest"]),
     ("settings", &["callback", "store", "telemetry"], &["axum", "sqlx"]),
     ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
     (
         "ingest",
-        &["callback", "store", "clock", "settings", "telemetry"],
+        &["callback", "handlers", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
