@@ -19,6 +19,7 @@ mod live;
 mod mic;
 mod recording;
 mod room;
+pub mod story;
 
 pub use change::Change;
 use change::EventCount;
