@@ -17,10 +17,16 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod filters;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
 mod postgres_partitions;
+mod read;
+mod read_calls;
+mod read_details;
+mod read_rooms;
+mod read_statistics;
 mod reading;
 mod record;
 mod rows;
@@ -31,15 +37,20 @@ mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod statement;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use filters::{
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
+    UserCallFilter,
+};
 pub use reading::{
-    Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,
-    DETAILS_MAX, DetailPage, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, Step, Subject, UserCall, UserCallFilter, Visit,
+    Anomaly, Battle, BattleRoom, COUNTS_MAX, Call, Count, DETAILS_MAX, FOUND_MAX, Found, GiftRow,
+    JsonText, Live, Member, ReadModels, Recording, Room, RoomChangeRow, RoomKey, Stay, Subject,
+    UserCall, Visit,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
@@ -48,7 +59,7 @@ pub use spool_examine::{SpoolExamination, examine_spool};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Brings the tables up to this version's. Does nothing where they are; replicas may call it together.
     async fn migrate(&self) -> Result<(), StoreError>;
 
