@@ -156,6 +156,19 @@ impl Event {
         }
     }
 
+    /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
+    /// decoded.
+    pub fn restore_body(&mut self) {
+        let decode = Command::find(&self.command).and_then(|row| row.decode);
+        self.body = match (&self.payload, decode) {
+            (Payload::Json(json), Some(decode)) if Object::parse(json).is_some() => {
+                contained(|| decode(json).ok()).flatten().unwrap_or(Body::Undecoded)
+            }
+            (Payload::Json(json), None) if Object::parse(json).is_some() => Body::Untyped,
+            (Payload::Json(_) | Payload::Raw(_), _) => Body::Undecoded,
+        };
+    }
+
     /// An event that could not be read because reading panicked. Its id is random, as where the body has no time.
     fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
@@ -190,7 +203,7 @@ impl Event {
 }
 
 /// What `step` gives; `None` where it panics. The panic's text is dropped: it may hold parts of a body.
-fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
     // Nothing that a step had half done outlives it: it reads, and gives a value.
     catch_unwind(AssertUnwindSafe(step)).ok()
 }
@@ -228,10 +241,14 @@ impl Name {
     }
 }
 
+/// Whether a time that a body names makes sense: from 2015 to a day after it arrived.
+pub(crate) fn is_sensible(time: UnixMillis, received_at: UnixMillis) -> bool {
+    (EARLIEST..=received_at.plus(AHEAD_MAX)).contains(&time)
+}
+
 /// The first time at one of `paths` that makes sense, read as ms or else as s: some bodies have the other unit.
 fn time(fields: &Object<'_>, paths: &[&str], received_at: UnixMillis) -> Option<UnixMillis> {
-    let latest = received_at.plus(AHEAD_MAX);
-    let sensible = |time: &UnixMillis| (EARLIEST..=latest).contains(time);
+    let sensible = |time: &UnixMillis| is_sensible(*time, received_at);
     paths.iter().find_map(|path| {
         let number = fields.at(path)?.into_integer()?;
         let millis = Some(UnixMillis(number)).filter(sensible);
@@ -251,7 +268,7 @@ fn storable(text: &str) -> String {
 }
 
 /// As [`storable`], and short enough for an index.
-pub(super) fn clipped(text: &str) -> String {
+pub(crate) fn clipped(text: &str) -> String {
     match text.char_indices().nth(COLUMN_CHARS_MAX) {
         Some((end, _)) => storable(&text[..end]),
         None => storable(text),
