@@ -46,7 +46,10 @@ impl OneCall {
             several => {
                 let apps: Vec<_> = several.iter().map(|call| call.sdk_app_id.to_string()).collect();
                 let apps = apps.join(", ");
-                return Err(anyhow!("several apps have a call `{}`\nhint: give `--app`: {apps}", self.id));
+                return Err(anyhow!(
+                    "several apps have a call `{}`\nhint: give `--app`: {apps}",
+                    self.id
+                ));
             }
         };
         let owner = app_of(call)?;
@@ -86,7 +89,7 @@ impl OneCall {
     async fn find(&self, store: &Arc<dyn Store>) -> Result<Vec<Call>> {
         let apps = match app(self.app.as_deref())? {
             Some(app) => vec![app],
-            None => store.find(&self.id).await?.into_iter().filter_map(app_of_found).collect(),
+            None => store.find(&self.id).await?.iter().filter_map(app_of_found).collect(),
         };
         let mut calls = Vec::new();
         for app in apps {
@@ -96,7 +99,7 @@ impl OneCall {
     }
 }
 
-fn app_of_found(found: Found) -> Option<AppId> {
+fn app_of_found(found: &Found) -> Option<AppId> {
     match found {
         Found::Call { sdk_app_id, .. } => AppId::parse(&sdk_app_id.to_string()),
         _ => None,
@@ -115,7 +118,10 @@ fn head(call: &Call) -> String {
     };
     line("app", call.sdk_app_id.to_string());
     let inferred = if call.inferred { " (inferred: no end event came)" } else { "" };
-    let result = call.result.as_deref().map_or_else(String::new, |result| format!(": {}", cell(Some(result))));
+    let result = call
+        .result
+        .as_deref()
+        .map_or_else(String::new, |result| format!(": {}", cell(Some(result))));
     line("state", format!("{}{result}{inferred}", call.state));
     let kind = [call.media.as_deref(), call.call_type.as_deref()];
     let kind: Vec<_> = kind.into_iter().flatten().map(|word| cell(Some(word))).collect();

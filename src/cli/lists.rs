@@ -73,7 +73,13 @@ pub(super) fn timeline(events: Vec<StoredEvent>) -> String {
             said.push(command);
         }
         let said = said.iter().map(|said| cell(Some(said))).collect::<Vec<_>>().join("\n");
-        table.add_row([happened, format!("{after:.1} s"), format!("{place}."), format!("{late:.1} s"), said]);
+        table.add_row([
+            happened,
+            format!("{after:.1} s"),
+            format!("{place}."),
+            format!("{late:.1} s"),
+            said,
+        ]);
     }
     format!("{}\n", table.trim_fmt())
 }

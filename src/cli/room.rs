@@ -9,7 +9,8 @@ use super::lists::{app, cell, time_or_dash, timeline};
 use super::{ConfigArgs, StoreArgs};
 use crate::callback::AppId;
 use crate::store::{
-    self, Battle, DetailPage, EventFilter, Live, Order, Room, RoomFilter, RoomKey, Stay, Store, Visit,
+    self, Battle, DetailPage, EventFilter, Live, Order, Room, RoomFilter, RoomKey, Stay, Store,
+    Visit,
 };
 
 /// How many lives of one room id are looked at.
@@ -47,7 +48,8 @@ impl OneRoom {
         let store = store::open(&settings.store_options().to_read()).await?;
         let url = store::display_url(&settings.store.url);
         let (room, others) = self.find(&store, &url).await?;
-        let told = self.read(&store, &room).await.with_context(|| format!("read the store {url}"))?;
+        let told =
+            self.read(&store, &room).await.with_context(|| format!("read the store {url}"))?;
         if self.json {
             let all = json!({
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
@@ -82,7 +84,10 @@ impl OneRoom {
         apps.dedup();
         if apps.len() > 1 {
             let apps = apps.join(", ");
-            return Err(anyhow!("several apps have a room `{}`\nhint: give `--app`: {apps}", self.id));
+            return Err(anyhow!(
+                "several apps have a room `{}`\nhint: give `--app`: {apps}",
+                self.id
+            ));
         }
         let others = rooms.len().saturating_sub(1);
         let lives: Vec<_> = rooms.iter().map(|room| room.life.to_string()).collect();
@@ -145,7 +150,8 @@ fn head(room: &Room, others: usize) -> String {
     line("owner", cell(room.owner.as_deref()));
     let inferred = if room.inferred { " (inferred: no destroy event came)" } else { "" };
     line("state", format!("{}{inferred}", room.state));
-    let first = if room.created_at.is_some() { "" } else { " (its first event: no create event came)" };
+    let first =
+        if room.created_at.is_some() { "" } else { " (its first event: no create event came)" };
     line("started", format!("{}{first}", room.started_at));
     line("ended", time_or_dash(room.ended_at));
     let figures = [
@@ -164,7 +170,8 @@ fn head(room: &Room, others: usize) -> String {
 fn tell_live(live: &Live, text: &mut String) {
     let (gifts, coins, senders) = (live.gifts, live.gift_coins, live.gift_senders);
     let _ = writeln!(text, "gifts     {gifts}, {coins} coins, from {senders} accounts");
-    let total = |count: Option<i64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let total =
+        |count: Option<i64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     let totals = [
         ("viewers", live.total_viewers),
         ("gifts", live.total_gifts_sent),
@@ -208,7 +215,8 @@ fn tell_seats(seats: &[Stay], text: &mut String) {
 }
 
 fn tell_battle(battle: &Battle, text: &mut String) {
-    let score = |score: Option<i64>| score.map_or_else(|| "-".to_owned(), |score| score.to_string());
+    let score =
+        |score: Option<i64>| score.map_or_else(|| "-".to_owned(), |score| score.to_string());
     let rooms: Vec<_> = battle
         .rooms
         .iter()

@@ -78,8 +78,10 @@ impl Rooms {
 }
 
 fn table(rooms: &[Room], now: UnixMillis) -> String {
-    let columns =
-        ["STARTED", "ROOM", "FAMILY", "STATE", "LASTED", "INSIDE", "PEAK", "VISITORS", "OWNER", "NAME"];
+    let columns = [
+        "STARTED", "ROOM", "FAMILY", "STATE", "LASTED", "INSIDE", "PEAK", "VISITORS", "OWNER",
+        "NAME",
+    ];
     let mut table = super::table(&columns);
     for room in rooms {
         let lasted = room.ended_at.unwrap_or(now).since(room.started_at).as_secs();

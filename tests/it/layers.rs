@@ -25,7 +25,17 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["callback", "store", "ingest", "http", "server", "clock", "settings", "telemetry"],
+        &[
+            "callback",
+            "handlers",
+            "store",
+            "ingest",
+            "http",
+            "server",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
         &["axum", "sqlx"],
     ),
 ];
