@@ -23,7 +23,9 @@ impl<'a> Batch<'a> {
             let (place, row, room) = match change {
                 Change::Call(change) => (0, change.row(), None),
                 Change::Member(change) => (1, change.row(), None),
-                Change::Room(change) => (2, change.row(), Some((change.app, &change.room_id, change.at))),
+                Change::Room(change) => {
+                    (2, change.row(), Some((change.app, &change.room_id, change.at)))
+                }
                 Change::Presence(mark) => (3, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Seat(mark) => (4, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Gift(gift) => (5, gift.row(), Some((gift.app, &gift.room_id, gift.at))),

@@ -414,4 +414,3 @@ static SETTLE_QUEUE: Table = Table {
         Column::key("slot", Slot),
     ],
 };
-

@@ -13,6 +13,7 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod models;
 mod panics;
 mod process;
 mod properties;
