@@ -41,7 +41,7 @@ mod stage;
 mod traffic;
 
 pub use disturbance::{Disturbance, disturbed};
-pub use traffic::Traffic;
+pub use traffic::{Due, Traffic};
 
 use dice::Dice;
 use people::Person;

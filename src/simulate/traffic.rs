@@ -6,7 +6,19 @@ use std::vec;
 use super::{Disturbance, Generator, Kind, TimedDelivery, disturbed};
 use crate::clock::UnixMillis;
 
-/// The deliveries of a generator's scenarios, in the order of their times of posting, each with what its scenario plays.
+/// One delivery of the traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Due {
+    /// What its scenario plays.
+    pub kind: Kind,
+    /// Whether it is the last of its scenario.
+    pub is_last: bool,
+    /// What is to be posted, and when.
+    pub delivery: TimedDelivery,
+}
+
+/// The deliveries of a generator's scenarios, in the order of their times of posting.
 ///
 /// It holds what the scenarios under way have still to say, and no more.
 #[derive(Debug)]
@@ -58,13 +70,14 @@ impl Traffic {
 }
 
 impl Iterator for Traffic {
-    type Item = (Kind, TimedDelivery);
+    type Item = Due;
 
-    fn next(&mut self) -> Option<(Kind, TimedDelivery)> {
+    fn next(&mut self) -> Option<Due> {
         self.begin();
         let ((_, number), (kind, mut rest)) = self.under_way.pop_first()?;
         let delivery = rest.next()?;
+        let is_last = rest.as_slice().is_empty();
         self.insert(number, kind, rest);
-        Some((kind, delivery))
+        Some(Due { kind, is_last, delivery })
     }
 }

@@ -1,6 +1,8 @@
 //! The simulator: what it plays, and that it plays it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{self, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,10 +11,11 @@ use trtc_callbacks::callback::live::LiveBody;
 use trtc_callbacks::callback::{AppId, Apps, Body, Command, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::simulate::{
-    Disturbance, Generator, Kind, Options, Scenario, TimedDelivery, Traffic, disturbed,
+    Disturbance, Due, Generator, Kind, Options, Scenario, TimedDelivery, Traffic, disturbed,
 };
 
-use crate::support::{APP, NOW};
+use crate::process::{Serving, done, failed, lines, program};
+use crate::support::{APP, NOW, eventually};
 
 fn app() -> AppId {
     AppId::parse(APP).unwrap()
@@ -245,7 +248,7 @@ fn losses_duplicates_and_disorder_do_what_they_say() {
         Disturbance::default(),
         2,
     )
-    .map(|(_, delivery)| delivery)
+    .map(|due| due.delivery)
     .collect();
     let sent = deliveries.len();
     assert!(sent > 2000, "{sent}");
@@ -289,16 +292,16 @@ fn traffic_comes_in_order_at_its_rate_and_all_of_it_is_over_in_time() {
         ..Options::default()
     };
     let traffic = Traffic::new(generator(6, options), end, Disturbance::default(), 6);
-    let all: Vec<(Kind, TimedDelivery)> = traffic.collect();
-    assert!(all.is_sorted_by_key(|(_, delivery)| delivery.at));
-    assert!(all.iter().all(|(_, delivery)| (NOW..end).contains(&delivery.at)));
+    let all: Vec<Due> = traffic.collect();
+    assert!(all.is_sorted_by_key(|due| due.delivery.at));
+    assert!(all.iter().all(|due| (NOW..end).contains(&due.delivery.at)));
     let rate = all.len() / 120;
     assert!((35..=60).contains(&rate), "{rate} events a second");
-    let kinds: BTreeSet<Kind> = all.iter().map(|(kind, _)| *kind).collect();
+    let kinds: BTreeSet<Kind> = all.iter().map(|due| due.kind).collect();
     assert_eq!(kinds.len(), Kind::ALL.len());
     let count = |command: &str| {
         let name = |delivery: &TimedDelivery| Command::find(delivery.command).unwrap().name;
-        all.iter().filter(|(_, delivery)| name(delivery) == command).count()
+        all.iter().filter(|due| name(&due.delivery) == command).count()
     };
     assert_eq!(count("Call.CallbackAfterStartCall"), count("Call.CallbackAfterEndCall"));
     assert_eq!(count("Live.CallbackAfterCreateRoom"), count("Live.CallbackAfterDestroyRoom"));
@@ -324,4 +327,103 @@ fn options_without_sense_do_no_harm() {
     let none = Options { kinds: vec![(Kind::Show, 0)], ..Options::default() };
     assert_eq!(generator(1, none).next(), None);
     assert_eq!(generator(1, Options { kinds: Vec::new(), ..Options::default() }).next(), None);
+}
+
+/// How many were sent and how many answered OK, as `simulate` says.
+fn figures(said: &str) -> (usize, usize) {
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let before = |word: &str| {
+        let place = words.iter().position(|here| *here == word).unwrap();
+        words[place - 1].parse().unwrap()
+    };
+    (words[1].parse().unwrap(), before("answered"))
+}
+
+fn stored(folder: &Path) -> Vec<Value> {
+    lines(&done(folder, &["events", "--json", "--limit", "10000"]))
+}
+
+#[test]
+fn what_is_played_is_stored_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let play = ["simulate", "--duration", "2s", "--rate", "200", "--to", &serving.url];
+    let said = done(folder.path(), &[&play[..], &["--seed", "1"]].concat());
+    let (sent, ok) = figures(&said);
+    assert!(sent > 200, "{said}");
+    assert_eq!(sent, ok, "{said}");
+    assert!(said.contains("seed 1: ") && said.contains("live show"), "{said}");
+    let events = stored(folder.path());
+    assert_eq!(events.len(), ok);
+    for event in &events {
+        assert_eq!(event["decode_error"], Value::Null, "{event}");
+        let time = |key: &str| event[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        let lag = time("received_at").duration_since(time("event_time"));
+        assert!(lag.abs() < jiff::SignedDuration::from_secs(30), "{event}");
+    }
+
+    let trouble = ["--duplicates", "1", "--disorder", "0.5", "--losses", "0.1"];
+    let said = done(folder.path(), &[&play[..], &trouble].concat());
+    let (sent, ok) = figures(&said);
+    assert_eq!(sent, ok, "{said}");
+    let rows = stored(folder.path()).len() - events.len();
+    assert!((ok / 2..ok).contains(&rows), "of {ok} with their repeats, {rows} are rows");
+    serving.stop();
+}
+
+#[test]
+fn it_signs_where_there_is_a_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[[apps]]\nsdk_app_id = {APP}\ncallback_tokens = [\"t0ken\"]");
+    std::fs::write(folder.path().join("my.toml"), config).unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let play = ["simulate", "--duration", "1s", "--rate", "100", "--to", &serving.url];
+    done(folder.path(), &play);
+    assert_eq!(stored(folder.path()).len(), 0, "unsigned");
+    let (_, given) = figures(&done(folder.path(), &[&play[..], &["--token", "t0ken"]].concat()));
+    let (_, found) = figures(&done(folder.path(), &[&play[..], &["--config", "my.toml"]].concat()));
+    assert_eq!(stored(folder.path()).len(), given + found);
+    serving.stop();
+}
+
+#[test]
+fn what_is_wrong_is_said_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = failed(folder.path(), &["simulate", "--to", "http://127.0.0.1:1/"], 1);
+    assert!(said.contains("post to http://127.0.0.1:1"), "{said}");
+    assert!(said.contains("hint: is the server running?"), "{said}");
+
+    std::fs::write(folder.path().join("my.toml"), "[answer]\nrejected = \"forbidden\"\n").unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let foreign = ["simulate", "--sdk-app-id", "1400000009", "--to", &serving.url];
+    let said = failed(folder.path(), &foreign, 1);
+    assert!(said.contains("answered 403") && said.contains("hint: is the app one of"), "{said}");
+    serving.stop();
+
+    let said = failed(folder.path(), &["simulate", "--viewers", "5000", "--duration", "10s"], 1);
+    assert!(said.contains("hint: give at most `--viewers 20`, a higher `--rate`"), "{said}");
+    for wrong in [["--duration", "0"], ["--rate", "0"], ["--losses", "1.5"], ["--rate", "NaN"]] {
+        failed(folder.path(), &[&["simulate"][..], &wrong].concat(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_signal_ends_it_with_its_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let mut playing = program(folder.path());
+    playing.args(["simulate", "--duration", "1h", "--rate", "100", "--to", &serving.url]);
+    let playing = playing.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let some = || async { stored(folder.path()).len() > 20 };
+    eventually("some events are stored", some).await;
+    let id = playing.id().to_string();
+    assert!(process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = playing.wait_with_output().unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
+    assert!(errors.contains("stopped before its time"), "{errors}");
+    let (sent, ok) = figures(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(sent, ok);
+    assert_eq!(stored(folder.path()).len(), ok);
+    serving.stop();
 }
