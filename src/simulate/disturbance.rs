@@ -19,8 +19,8 @@ pub struct Disturbance {
 /// How many deliveries a late one lets pass at most.
 const PASSED_MAX: u64 = 8;
 
-/// What comes of `deliveries`, which are in order: their times of posting changed, their bodies never. In the order of the new
-/// times; the same seed does the same.
+/// What comes of `deliveries`, which are in order: their times of posting changed, their bodies never. In the order of
+/// the new times; the same seed does the same.
 #[must_use]
 pub fn disturbed(
     deliveries: Vec<TimedDelivery>,

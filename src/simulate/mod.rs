@@ -1,8 +1,8 @@
 //! Believable traffic, pure: a seed goes in, timed deliveries come out. The same seed gives the same traffic.
 //!
 //! A [`Generator`] writes [`Scenario`]s: a call from its first ring to its end, a conference, a live show with its
-//! viewers. [`Traffic`] merges them into one stream, as many events per second as its options say. [`disturbed`] makes of it what
-//! a network makes of it: late, twice, never. `trtc-callbacks simulate` posts what comes out; tests feed on it.
+//! viewers. [`Traffic`] merges them into one stream, as many events per second as its options say. [`disturbed`] does to
+//! it what a network does: late, twice, never. `trtc-callbacks simulate` posts what comes out; tests feed on it.
 //!
 //! ```
 //! use trtc_callbacks::callback::AppId;
@@ -150,7 +150,7 @@ impl Kind {
 pub struct Options {
     /// How often each kind comes, against the others. A kind that is not listed does not come.
     pub kinds: Vec<(Kind, u64)>,
-    /// How many events there are per second on average, once shows are under way: how closely scenarios follow each other.
+    /// How many events there are per second on average: how closely scenarios follow each other.
     pub rate: f64,
     /// How many times faster than in real life everything happens. 10 makes three seconds of a ring of thirty.
     pub compress: f64,
@@ -189,7 +189,7 @@ impl Default for Options {
                 (Kind::DroppedCall, 4),
                 (Kind::GroupCall, 12),
                 (Kind::Conference, 12),
-                (Kind::Show, 10),
+                (Kind::Show, 12),
                 (Kind::Quota, 1),
             ],
             rate: 20.0,
@@ -222,26 +222,40 @@ impl Options {
         }
     }
 
-    /// With what makes no sense replaced by what does: a factor that is no number, or none at all.
+    /// With what makes no sense replaced by what does: no factor that is no number, no length beyond a week.
     fn sound(mut self) -> Self {
-        let within =
-            |value: f64, low, high| if value.is_nan() { low } else { value.clamp(low, high) };
-        self.compress = within(self.compress, 0.001, 1e6);
-        self.rate = within(self.rate, 0.001, 1e6);
+        let number = |value: f64| if value.is_nan() { 1.0 } else { value.clamp(0.001, 1e6) };
+        self.compress = number(self.compress);
+        self.rate = number(self.rate);
+        let lengths = [
+            &mut self.talk_median,
+            &mut self.talk_max,
+            &mut self.conference_length,
+            &mut self.show_length,
+        ];
+        for length in lengths {
+            *length = (*length).min(Duration::from_hours(7 * 24));
+        }
         self
     }
 }
 
-/// Writes scenarios. As an iterator it gives them one after the other, each beginning so much later than the one before that
-/// there are [`Options::rate`] events per second; it ends only where no kind may come.
+/// How often something else is tried where a scenario would last too long.
+const TRIES_MAX: usize = 2;
+
+/// Writes scenarios. As an iterator it gives them one after the other, first one of each kind, each beginning so much
+/// later than the one before that there are [`Options::rate`] events per second. It ends only where no kind may come.
 #[derive(Debug, Clone)]
 pub struct Generator {
     world: World,
     next: UnixMillis,
+    /// What the iterator begins with, the last first.
+    opening: Vec<Kind>,
 }
 
 impl Generator {
-    /// One that begins at `start`. The same seed plays the same at another start, under other ids of calls and recordings.
+    /// One that begins at `start`. The same seed plays the same at another start, under other ids of calls, battles and
+    /// recordings.
     #[must_use]
     pub fn new(seed: u64, app: AppId, start: UnixMillis, options: Options) -> Self {
         let names = seed.rotate_left(32) ^ start.0.unsigned_abs();
@@ -252,12 +266,16 @@ impl Generator {
             names: Dice::new(names),
             rooms: Rooms::default(),
         };
-        Self { world, next: start }
+        let kinds = world.options.kinds.iter().filter(|(_, weight)| *weight > 0);
+        let mut opening: Vec<Kind> = kinds.map(|(kind, _)| *kind).collect();
+        opening.sort_unstable();
+        opening.dedup();
+        Self { world, next: start, opening }
     }
 
     /// A scenario of this kind that begins at `start`.
     ///
-    /// Room ids are used again, and never by two scenarios at once so long as each starts no earlier than the one before.
+    /// Room ids are used again, and never by two scenarios at once so long as none starts earlier than the one before.
     pub fn scenario(&mut self, kind: Kind, start: UnixMillis) -> Scenario {
         let mut script = Script::new(&mut self.world, start);
         match kind {
@@ -276,17 +294,19 @@ impl Generator {
         self.next
     }
 
-    /// The next scenario that is over by `end`: others are put back for as long as one may still begin.
+    /// The next scenario that is over by `end`: what would not be is put back for something else.
     fn next_until(&mut self, end: UnixMillis) -> Option<Scenario> {
         while self.next < end {
-            let kind = self.kind()?;
-            let rooms = self.world.rooms.clone();
-            let scenario = self.scenario(kind, self.next);
-            if scenario.deliveries.last().is_some_and(|last| last.at < end) {
-                self.go_on(scenario.deliveries.len());
-                return Some(scenario);
+            for _ in 0..TRIES_MAX {
+                let kind = self.kind()?;
+                let rooms = self.world.rooms.clone();
+                let scenario = self.scenario(kind, self.next);
+                if scenario.deliveries.last().is_some_and(|last| last.at < end) {
+                    self.go_on(scenario.deliveries.len());
+                    return Some(scenario);
+                }
+                self.world.rooms = rooms;
             }
-            self.world.rooms = rooms;
             self.go_on(1);
         }
         None
@@ -301,8 +321,11 @@ impl Generator {
     }
 
     fn kind(&mut self) -> Option<Kind> {
+        if let Some(kind) = self.opening.pop() {
+            return Some(kind);
+        }
         let kinds = &self.world.options.kinds;
-        let all: u64 = kinds.iter().map(|(_, weight)| weight).sum();
+        let all = kinds.iter().fold(0, |all: u64, (_, weight)| all.saturating_add(*weight));
         let mut chosen = self.world.dice.number(1, all);
         kinds.iter().filter(|(_, weight)| *weight > 0).find_map(|(kind, weight)| {
             let is_it = chosen <= *weight;

@@ -34,8 +34,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// The traffic of `generator` until `end`: scenarios that would last longer are not begun. Each is disturbed by itself,
-    /// by this seed.
+    /// The traffic of `generator` until `end`: scenarios that would last longer are not begun. Each is disturbed by
+    /// itself, by this seed.
     #[must_use]
     pub fn new(generator: Generator, end: UnixMillis, disturbance: Disturbance, seed: u64) -> Self {
         let under_way = BTreeMap::new();

@@ -324,6 +324,14 @@ fn options_without_sense_do_no_harm() {
         ..Options::default()
     };
     assert_eq!(scenarios(20, &options).len(), 20 * Kind::ALL.len());
+    let long = Options {
+        kinds: vec![(Kind::Show, u64::MAX), (Kind::AnsweredCall, u64::MAX)],
+        talk_median: Duration::MAX,
+        show_length: Duration::MAX,
+        compress: f64::INFINITY,
+        ..Options::tiny()
+    };
+    assert_eq!(generator(1, long).take(9).count(), 9);
     let none = Options { kinds: vec![(Kind::Show, 0)], ..Options::default() };
     assert_eq!(generator(1, none).next(), None);
     assert_eq!(generator(1, Options { kinds: Vec::new(), ..Options::default() }).next(), None);
