@@ -216,7 +216,7 @@ impl Play {
         let (target, app) = (self.target.clone(), self.app);
         self.running.spawn(async move {
             let posted = target.post(&due.delivery.delivery(app)).await;
-            posted.with_context(|| format!("post {}", due.delivery.command))
+            posted.with_context(|| format!("send {}", due.delivery.command))
         });
         self.sent += 1;
         let (played, events) = self.kinds.entry(due.kind).or_default();
@@ -228,7 +228,7 @@ impl Play {
     /// # Errors
     /// The failure, where nothing was ever taken: the rest would fail like it.
     fn count(&mut self, done: Result<Result<()>, JoinError>) -> Result<()> {
-        match done.context("post").and_then(|posted| posted) {
+        match done.context("send an event").and_then(|posted| posted) {
             Ok(()) => self.ok += 1,
             Err(error) if self.ok == 0 => {
                 self.bar.finish_and_clear();

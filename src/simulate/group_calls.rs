@@ -127,8 +127,7 @@ impl Members {
             Action::Invite => (State::Away, State::Waiting),
             Action::NotAnswer => {
                 // All who were rung at the begin.
-                let invited_later = self.states.len() - 2;
-                let rung = 0..invited_later;
+                let rung = 0..self.states.len() - 2;
                 let out: Vec<usize> =
                     rung.filter(|place| self.states[*place] == State::Waiting).collect();
                 for place in &out {

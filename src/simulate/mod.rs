@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::callback::event::Payload;
 use crate::callback::{AppId, Delivery, delivery};
 use crate::clock::UnixMillis;
 
@@ -69,11 +70,7 @@ impl TimedDelivery {
     pub fn delivery(&self, app: AppId) -> Delivery {
         let ip = Some(self.client_ip.as_str());
         let query = delivery::query(app, self.command, ip, Some(self.platform));
-        Delivery {
-            query,
-            body: serde_json::value::RawValue::from_string(self.body.clone()).ok(),
-            ..Delivery::default()
-        }
+        Delivery::of_payload(query, &Payload::Json(self.body.clone()))
     }
 }
 

@@ -75,6 +75,7 @@ fn every_body_is_read_as_its_type_at_its_time_by_name() {
                 let event = decoded(delivery);
                 assert_eq!(event.decode_error, None, "{}", delivery.body);
                 assert!(!matches!(event.body, Body::Untyped), "{}", delivery.body);
+                assert!(!format!("{:?}", event.body).contains("Other("), "{:?}", event.body);
                 assert!(event.timed, "{}", delivery.body);
                 let gift = event.command == "Live.CallbackBeforeSendGift";
                 let told = if gift { delivery.at.0 / 1000 * 1000 } else { delivery.at.0 };
@@ -238,6 +239,79 @@ fn nobody_leaves_who_did_not_come_and_the_statistics_count_what_was_played() {
         }
     }
     assert!(seen >= 40);
+}
+
+#[test]
+fn a_conference_counts_its_members() {
+    let mut generator = generator(4, Options { conference_members_max: 15, ..Options::tiny() });
+    let (mut left_behind, mut counted) = (0, 0);
+    for _ in 0..60 {
+        let scenario = generator.scenario(Kind::Conference, generator.next_start());
+        let mut inside = BTreeSet::new();
+        for delivery in &scenario.deliveries {
+            let body: Value = serde_json::from_str(&delivery.body).unwrap();
+            let fits = |account: &Value| match body["Type"].as_str() {
+                Some("Enter") => inside.insert(account.to_string()),
+                _ => inside.remove(&account.to_string()),
+            };
+            if let Some(members) = body["MemberList_Account"].as_array() {
+                assert!(members.iter().all(fits), "{body}");
+                assert_eq!(body["MemberCount"], inside.len(), "{body}");
+                counted += 1;
+            } else if delivery.command == "Room.CallbackAfterDestroyRoom" {
+                left_behind += usize::from(!inside.is_empty());
+                inside.clear();
+            }
+        }
+    }
+    assert!(counted > 500 && left_behind > 10, "{counted} changes, {left_behind} left behind");
+}
+
+#[test]
+fn a_battle_is_fought_by_rooms_that_are_live_for_as_long_as_it_says() {
+    let mut generator = generator(12, Options { viewers: 20, ..Options::tiny() });
+    let mut ends: BTreeMap<u64, usize> = BTreeMap::new();
+    for _ in 0..80 {
+        let scenario = generator.scenario(Kind::Show, generator.next_start());
+        let mut live = BTreeSet::new();
+        let mut fought = BTreeSet::new();
+        for delivery in &scenario.deliveries {
+            let body: Value = serde_json::from_str(&delivery.body).unwrap();
+            let (id, from) = (&body["BattleId"], &body["FromRoomInfo"]["RoomId"]);
+            match delivery.command {
+                "Live.CallbackAfterCreateRoom" => {
+                    live.insert(body["RoomInfo"]["RoomId"].to_string());
+                }
+                "Live.CallbackAfterDestroyRoom" => {
+                    live.remove(&body["RoomId"].to_string());
+                }
+                "Live.CallbackAfterCreateBattle" => {
+                    let rivals = body["ToRoomIdList"].as_array().unwrap();
+                    assert!(!rivals.is_empty() && !rivals.contains(&body["FromRoomId"]), "{body}");
+                    let all = rivals.iter().chain([&body["FromRoomId"]]);
+                    assert!(all.into_iter().all(|room| live.contains(&room.to_string())), "{body}");
+                }
+                "Live.CallbackAfterStartBattle" => {
+                    assert!(live.contains(&from.to_string()) && fought.insert(id.to_string()));
+                }
+                "Live.CallbackAfterEndBattle" => {
+                    let number = |key: &str| body[key].as_u64().unwrap();
+                    let took = number("EndTime").abs_diff(number("StartTime"));
+                    *ends.entry(number("OpType")).or_default() += 1;
+                    match number("OpType") {
+                        0 => assert!(took.abs_diff(number("Duration") / 1000) <= 1, "{body}"),
+                        1 => assert!(took < number("Duration") / 1000, "{body}"),
+                        _ => assert_eq!(
+                            (number("StartTime"), fought.contains(&id.to_string())),
+                            (0, false)
+                        ),
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(ends.keys().copied().collect::<Vec<_>>(), [0, 1, 2], "{ends:?}");
 }
 
 #[test]
