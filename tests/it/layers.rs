@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     ("callback", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     ("store", &["callback", "clock"], &["axum", "reqwest"]),
     ("settings", &["callback", "store", "telemetry"], &["axum", "sqlx"]),
     ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
@@ -18,6 +17,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
+    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "server",
         &["callback", "store", "ingest", "http", "retention", "clock", "settings", "telemetry"],
