@@ -18,9 +18,11 @@ mod accounts;
 mod examination;
 mod file;
 mod filters;
+mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
+mod postgres_models;
 mod postgres_partitions;
 mod read;
 mod read_calls;
@@ -37,6 +39,7 @@ mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod sqlite_models;
 mod statement;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
@@ -47,6 +50,7 @@ pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
     UserCallFilter,
 };
+pub use models::Entry;
 pub use reading::{
     Anomaly, Battle, BattleRoom, COUNTS_MAX, Call, Count, DETAILS_MAX, FOUND_MAX, Found, GiftRow,
     JsonText, Live, Member, ReadModels, Recording, Room, RoomChangeRow, RoomKey, Stay, Subject,
@@ -88,9 +92,10 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Stores all of `events` or none, and says of each whether it was new. Give them ordered by id, so that two
-    /// writers that hold the same events never wait for each other in a circle.
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError>;
+    /// Stores all of `entries` or none, those that are new with their changes, and says of each whether it was. Give
+    /// them ordered by the events' ids, so that two writers that hold the same events never wait for each other in a
+    /// circle.
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Puts aside an event that [`Store::insert`] refused, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
