@@ -85,7 +85,7 @@ fn table(calls: &[Call]) -> String {
     let mut table = super::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
     for call in calls {
         table.add_row([
-            call.first_at.to_string(),
+            call.started_at.unwrap_or(call.first_at).to_string(),
             cell(Some(&call.call_id)),
             call.state.clone(),
             cell(call.result.as_deref()),
