@@ -1,5 +1,6 @@
 //! A page of a server, as its reader has it: opened, read, clicked, typed into, and looked at.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -235,7 +236,13 @@ impl Page {
             "ArrowUp" => (38, None),
             "ArrowRight" => (39, None),
             "ArrowDown" => (40, None),
-            _ if key.chars().count() == 1 => (0, Some(key)),
+            _ if key.chars().count() == 1 => {
+                // The code of a letter, a digit and the space is that of its capital.
+                let capital = key.as_bytes()[0].to_ascii_uppercase();
+                let code =
+                    if capital.is_ascii_alphanumeric() || capital == b' ' { capital } else { 0 };
+                (code, Some(key))
+            }
             _ => panic!("{key} is no key that is known here"),
         };
         let mut event = json!({ "type": "rawKeyDown", "key": key, "windowsVirtualKeyCode": code });
@@ -373,9 +380,13 @@ impl Page {
             };
             if Instant::now() > until {
                 let faults = self.seen.lock().unwrap().faults.join("\n");
-                let shown = self.try_eval("document.body.innerText").await;
+                let url = self.try_eval("location.href").await;
+                let file =
+                    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}.png", self.session));
+                std::fs::write(&file, self.png().await).unwrap();
                 panic!(
-                    "waited for nothing: {what}\nlast: {error}\nfaults: {faults}\nshown: {shown:?}"
+                    "waited for nothing: {what}\nlast: {error}\nfaults: {faults}\nat: {url:?}, as in {}",
+                    file.display()
                 );
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
