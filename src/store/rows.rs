@@ -1,12 +1,12 @@
-//! What both stores share: the form of a row that is read, and the conditions of a list.
+//! What both stores share: the form of an event's row that is read.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Encode, QueryBuilder, Type};
+use sqlx::{Database, Decode, Type};
 use uuid::Uuid;
 
-use super::{EventFilter, Order, StoreError};
+use super::StoreError;
 use crate::callback::delivery::{Delivery, query};
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Event};
@@ -198,59 +198,8 @@ where
     }
 }
 
-/// What the two databases write differently in a list of events.
+/// What the two databases write differently of an event.
 pub(super) struct Dialect {
     /// `select … from events`, with the columns of [`Row`].
     pub(super) select: &'static str,
-    /// What stands before and behind a bound time in ms.
-    pub(super) time: (&'static str, &'static str),
-    /// What stands behind a bound id.
-    pub(super) id: &'static str,
-}
-
-/// The statement that lists what `filter` lets through.
-pub(super) fn select<DB>(dialect: &Dialect, filter: &EventFilter) -> QueryBuilder<DB>
-where
-    DB: Database,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut sql = QueryBuilder::new(dialect.select);
-    sql.push(" where true");
-    if let Some(app) = filter.app {
-        sql.push(" and sdk_app_id = ").push_bind(app.as_i64());
-    }
-    for (column, wanted) in [
-        (" and family = ", &filter.family),
-        (" and command = ", &filter.command),
-        (" and call_id = ", &filter.call_id),
-        (" and room_id = ", &filter.room_id),
-    ] {
-        if let Some(text) = wanted {
-            sql.push(column).push_bind(text.clone());
-        }
-    }
-    let (before, behind) = dialect.time;
-    for (column, wanted) in [
-        (" and event_time >= ", filter.since),
-        (" and event_time < ", filter.until),
-        (" and received_at >= ", filter.received_since),
-        (" and received_at < ", filter.received_until),
-    ] {
-        if let Some(time) = wanted {
-            sql.push(column).push(before).push_bind(time.0).push(behind);
-        }
-    }
-    match filter.order {
-        Order::Newest => sql.push(" order by event_time desc, id desc"),
-        Order::Oldest { after } => {
-            if let Some((time, id)) = after {
-                sql.push(" and (event_time, id) > (").push(before).push_bind(time.0).push(behind);
-                sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
-            }
-            sql.push(" order by event_time, id")
-        }
-    };
-    sql.push(" limit ").push_bind(i64::from(filter.limit));
-    sql
 }

@@ -18,6 +18,7 @@ mod panics;
 mod process;
 mod properties;
 mod quirks;
+mod reading;
 mod retention;
 mod simulate;
 mod spool;
