@@ -28,3 +28,4 @@ mod stderr;
 mod store;
 mod support;
 mod tls;
+mod told;
