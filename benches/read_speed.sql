@@ -98,11 +98,11 @@ select 1400000001, 'hot', 'h' || n, timestamptz 'epoch' + interval '1790009950 s
        gen_random_uuid(), 'live', false, 'leave'
 from generate_series(1, 100000) n;
 insert into gifts (sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins)
-select sdk_app_id, room_id, from_at + i * interval '5 min', gen_random_uuid(), 'u' || i, '["u1"]', 'g', 1, 10
+select sdk_app_id, room_id, from_at + i * interval '5 min', gen_random_uuid(), 'u' || i, '["u1"]'::json, 'g', 1, 10
 from rooms, generate_series(1, 10) i where family = 'live' and room_id <> 'hot'
 union all
 select 1400000001, 'hot', timestamptz 'epoch' + interval '1790000000 s' + n * interval '90 ms', gen_random_uuid(),
-       'h' || n % 5000, '["star"]', 'g', 1, 10
+       'h' || n % 5000, '["star"]'::json, 'g', 1, 10
 from generate_series(1, 100000) n;
 insert into seat_marks (sdk_app_id, room_id, seat, at, event_id, account)
 select sdk_app_id, room_id, i % 8, from_at + i * interval '1 min', gen_random_uuid(), case when i % 3 > 0 then 'u' || i end
