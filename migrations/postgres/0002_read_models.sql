@@ -55,10 +55,7 @@ create table calls (
     primary key (sdk_app_id, call_id)
 );
 create index calls_first on calls (first_at, sdk_app_id, call_id);
--- By a column that rarely changes, so that most updates of a call touch no index.
-create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
-create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
 
 comment on table calls is 'One row for each call';
 comment on column calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -355,9 +352,7 @@ create table rooms (
     occupancy json not null,
     primary key (sdk_app_id, room_id, life)
 );
-create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
-create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
+create index rooms_started on rooms (started_at, sdk_app_id, room_id);
 create index rooms_last on rooms (last_at);
 
 comment on table rooms is 'One row for each life of a room: room ids are used again';
@@ -432,7 +427,7 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 );
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
 
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';
@@ -512,3 +507,12 @@ from recording_marks
 group by sdk_app_id, task_id;
 
 comment on view recordings is 'One row for each recording task; its files stand in recording_marks';
+
+-- Lists ---------------------------------------------------------------------------------------------------------------------
+
+-- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
+-- ends; rooms are written when they are settled, not with each event.
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';
