@@ -17,6 +17,7 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod model_accounts;
 mod models;
 mod postgres;
 mod postgres_accounts;
@@ -39,6 +40,7 @@ pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::Entry;
 pub use reading::{
     Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,

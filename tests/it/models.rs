@@ -49,7 +49,7 @@ fn is_fixed(kind: Kind) -> bool {
 }
 
 /// The same of rows in memory.
-fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
+pub(crate) fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
     let rows = batch.tables().iter().filter(|(of, _)| of.name == table.name);
     let text = |value: &Value<'_>| match value {
         Value::Null => "-".to_owned(),
