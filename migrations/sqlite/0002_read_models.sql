@@ -115,6 +115,7 @@ create table room_changes (
     statistic text,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 ) strict, without rowid;
+create index room_changes_old on room_changes (at);
 
 create table room_marks (
     sdk_app_id integer not null,
@@ -129,6 +130,7 @@ create table room_marks (
     member_count integer,
     primary key (sdk_app_id, room_id, account, at, event_id)
 ) strict, without rowid;
+create index room_marks_old on room_marks (at);
 create index room_marks_at on room_marks (sdk_app_id, room_id, at);
 
 create table seat_marks (
@@ -144,6 +146,7 @@ create table seat_marks (
     by_account text,
     primary key (sdk_app_id, room_id, seat, at, event_id)
 ) strict, without rowid;
+create index seat_marks_old on seat_marks (at);
 
 create table gifts (
     sdk_app_id integer not null,
@@ -157,6 +160,7 @@ create table gifts (
     coins integer,
     primary key (sdk_app_id, room_id, at, event_id)
 ) strict, without rowid;
+create index gifts_old on gifts (at);
 
 create table battle_marks (
     sdk_app_id integer not null,
@@ -175,6 +179,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 ) strict, without rowid;
+create index battle_marks_old on battle_marks (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 create table metadata_marks (
@@ -187,6 +192,7 @@ create table metadata_marks (
     by_account text,
     primary key (sdk_app_id, room_id, key, at, event_id)
 ) strict, without rowid;
+create index metadata_marks_old on metadata_marks (at);
 
 create table recording_marks (
     sdk_app_id integer not null,
@@ -204,6 +210,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 ) strict, without rowid;
+create index recording_marks_old on recording_marks (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 

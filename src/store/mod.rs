@@ -24,6 +24,7 @@ mod postgres_accounts;
 mod postgres_examine;
 mod postgres_models;
 mod postgres_partitions;
+mod postgres_retention;
 mod reading;
 mod record;
 mod rows;
@@ -35,6 +36,7 @@ mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
 mod sqlite_models;
+mod sqlite_retention;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -76,8 +78,9 @@ pub trait Store: Send + Sync + fmt::Debug {
         Ok(false)
     }
 
-    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, and as many
-    /// parked ones that were parked before. Returns how many; none when there is nothing more to delete.
+    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, as many parked
+    /// ones that were parked before, and as many rows of each table of the read models that tell of nothing later.
+    /// Returns how many; none when there is nothing more to delete.
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
