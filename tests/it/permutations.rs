@@ -20,7 +20,7 @@ const CASES: u32 = 10_000;
 /// How many sets of scenarios are stored, each four times, unless `PROPTEST_CASES` says more.
 const STORED_CASES: u32 = 2;
 
-type Told = (Event, Vec<Change>);
+pub(crate) type Told = (Event, Vec<Change>);
 
 fn app() -> AppId {
     AppId::parse(APP).unwrap()
@@ -30,7 +30,7 @@ fn start() -> UnixMillis {
     UnixMillis(NOW.0 - 86_400_000)
 }
 
-fn told(seed: u64, kinds: impl IntoIterator<Item = Kind>) -> Vec<Told> {
+pub(crate) fn told(seed: u64, kinds: impl IntoIterator<Item = Kind>) -> Vec<Told> {
     let mut generator = Generator::new(seed, app(), start(), Options::tiny());
     let apps = Apps::new().with(app(), Vec::new());
     let mut at = start();
@@ -117,7 +117,7 @@ proptest! {
     }
 }
 
-async fn store_all(database: &Database, told: &[Told], parts: &[Vec<usize>]) {
+pub(crate) async fn store_all(database: &Database, told: &[Told], parts: &[Vec<usize>]) {
     let store = database.store().await;
     store.migrate().await.unwrap();
     store.upkeep(NOW).await.unwrap();
