@@ -166,6 +166,7 @@ create table room_changes (
     statistic json,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 );
+create index room_changes_old on room_changes using brin (at);
 
 comment on table room_changes is 'What was done to rooms themselves: created, updated, given to another owner, destroyed';
 comment on column room_changes.ordinal is 'Its place among the changes of one event';
@@ -193,6 +194,7 @@ create table room_marks (
 );
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
+create index room_marks_old on room_marks using brin (at);
 
 comment on table room_marks is 'Who came into or left which room, as events say; room_visits pairs them';
 comment on column room_marks.enters is 'Came in, or left';
@@ -213,6 +215,7 @@ create table seat_marks (
     by_account text,
     primary key (sdk_app_id, room_id, seat, at, event_id)
 );
+create index seat_marks_old on seat_marks using brin (at);
 
 comment on table seat_marks is 'How seats were after an event; seats makes stays of them';
 comment on column seat_marks.account is 'Who sat there; null where nobody did';
@@ -229,6 +232,7 @@ create table gifts (
     coins bigint,
     primary key (sdk_app_id, room_id, at, event_id)
 );
+create index gifts_old on gifts using brin (at);
 
 comment on table gifts is 'Gifts that the vendor asked about; whether another rule blocked one, no event says';
 comment on column gifts.receivers is 'Accounts, as a list';
@@ -251,6 +255,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 );
+create index battle_marks_old on battle_marks using brin (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 comment on table battle_marks is 'What events say of battles, one row for each room; battles and battle_rooms sum them up';
@@ -268,6 +273,7 @@ create table metadata_marks (
     by_account text,
     primary key (sdk_app_id, room_id, key, at, event_id)
 );
+create index metadata_marks_old on metadata_marks using brin (at);
 
 comment on table metadata_marks is 'Metadata of live rooms, as they were set and deleted';
 comment on column metadata_marks.value is 'Null where the key was deleted';
@@ -288,6 +294,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 );
+create index recording_marks_old on recording_marks using brin (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 
