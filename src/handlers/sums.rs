@@ -47,6 +47,8 @@ impl Curve {
 /// Who came into a room and left it, summed up.
 #[derive(Debug)]
 pub struct Presence {
+    /// Of the room, as the first mark says.
+    pub family: Option<String>,
     /// Whether the last thing known of each account is that it came in.
     accounts: HashMap<Box<str>, bool>,
     inside: i64,
@@ -73,6 +75,7 @@ pub struct PresenceFigures {
 impl Default for Presence {
     fn default() -> Self {
         Self {
+            family: None,
             accounts: HashMap::new(),
             inside: 0,
             peak: 0,
@@ -134,7 +137,6 @@ impl Presence {
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct RoomFact {
-    pub at: UnixMillis,
     pub family: String,
     pub kind: String,
     pub by_account: Option<String>,
@@ -266,6 +268,12 @@ pub struct GiftFigures {
 const TOP: usize = 10;
 
 impl GiftSum {
+    /// Whether none was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.senders.is_empty() && self.gifts == 0
+    }
+
     /// Adds some, in any order.
     pub fn add(&mut self, fact: GiftFact) {
         let sum = |of: &mut (i64, i64)| {
@@ -278,7 +286,9 @@ impl GiftSum {
         }
         let receivers = fact.receivers.and_then(|text| serde_json::from_str(&text).ok());
         let receivers: BTreeSet<String> = receivers.unwrap_or_default();
-        receivers.into_iter().for_each(|account| sum(self.receivers.entry(account).or_default()));
+        for account in receivers {
+            sum(self.receivers.entry(account).or_default());
+        }
     }
 
     /// The figures.
