@@ -22,7 +22,6 @@ mod silence;
 
 use calls::Calls;
 use room::{Round, settle};
-use silence::Silence;
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.
@@ -47,7 +46,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10);
 const LEAD_EVERY: Duration = Duration::from_secs(3);
 /// How long to wait before a connection that failed is made anew.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-/// How long counts of minutes are kept before they become hours.
+/// How long counts of minutes are kept; those of hours stay.
 const MINUTES_KEPT: Duration = Duration::from_hours(48);
 
 /// The background task.
@@ -65,7 +64,6 @@ struct Memory {
     resting: HashMap<(RoomId, i64), Instant>,
     swept_at: Option<Instant>,
     calls: Calls,
-    silence: Silence,
     /// What went wrong last, so that it is said once.
     said: Option<String>,
 }
@@ -83,13 +81,8 @@ impl Settler {
 
     /// Settles for ever. It may be cancelled at any point: what is half done is done again.
     pub(crate) async fn run(&self) {
-        let mut memory = Memory {
-            resting: HashMap::new(),
-            swept_at: None,
-            calls: Calls::default(),
-            silence: Silence::default(),
-            said: None,
-        };
+        let mut memory =
+            Memory { resting: HashMap::new(), swept_at: None, calls: Calls::default(), said: None };
         loop {
             if let Err(reason) = self.lead(&mut memory).await
                 && memory.said.as_ref() != Some(&reason)
@@ -181,9 +174,9 @@ impl Settler {
             store.queue_idle_rooms(now.minus(idle_max)).await?;
         }
         for app in &self.apps {
-            memory.silence.sweep(store, *app, &self.gaps, now, &self.metrics).await?;
+            silence::sweep(store, *app, &self.gaps, now, &self.metrics).await?;
         }
-        store.roll_up(now.minus(MINUTES_KEPT)).await?;
+        store.delete_minutes(now.minus(MINUTES_KEPT)).await?;
         self.metrics.anomalies(&store.listed().await?);
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Silence: no callback of an app, where callbacks are usual.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -23,72 +23,48 @@ const LONG: Duration = Duration::from_hours(24);
 /// Events of each hour, by its beginning in ms.
 type Hours = BTreeMap<i64, i64>;
 
-/// What is remembered between sweeps.
-#[derive(Default)]
-pub(super) struct Silence {
-    /// What was counted of each app, and in which hour that was looked up.
-    usual: HashMap<AppId, (i64, Hours)>,
-}
-
-impl Silence {
-    pub(super) async fn sweep(
-        &mut self,
-        store: &mut Settling,
-        app: AppId,
-        gaps: &GapsSettings,
-        now: UnixMillis,
-        metrics: &Metrics,
-    ) -> Result<(), StoreError> {
-        let Some(minute) = store.last_minute(app.as_i64(), now).await? else { return Ok(()) };
-        // It happened within that minute.
-        let last = minute.plus(Duration::from_mins(1)).min(now);
-        let quiet = now.since(last);
-        metrics.silence(app, quiet);
-        let listed = store.silences(app.as_i64()).await?;
-        for began in listed.iter().filter(|began| **began < last) {
-            store.resolve(app.as_i64(), "silence", ALL, began.0, now).await?;
-            info!(%app, "callbacks come again");
-        }
-        let Some(after) = seconds(gaps.silence_after_s) else { return Ok(()) };
-        if quiet < after || listed.contains(&last) {
-            return Ok(());
-        }
-        let hours = self.hours(store, app, now).await?;
-        let usual = usual(hours, last.max(now.minus(LONG)), now);
-        if usual < f64::from(gaps.silence_events_min) {
-            return Ok(());
-        }
-        let minutes = quiet.as_secs() / 60;
-        warn!(%app, minutes, usual = usual.round(), "no callbacks come, though they are usual at this time");
-        let detail = format!(
-            "no callback came for {minutes} minutes, in which {usual:.0} are usual at this time, \
+/// Shows how long an app has been silent, and lists it where that is unusual.
+pub(super) async fn sweep(
+    store: &mut Settling,
+    app: AppId,
+    gaps: &GapsSettings,
+    now: UnixMillis,
+    metrics: &Metrics,
+) -> Result<(), StoreError> {
+    let Some(minute) = store.last_minute(app.as_i64(), now).await? else { return Ok(()) };
+    // It happened within that minute.
+    let last = minute.plus(Duration::from_mins(1)).min(now);
+    let quiet = now.since(last);
+    metrics.silence(app, quiet);
+    let listed = store.silences(app.as_i64()).await?;
+    for began in listed.iter().filter(|began| **began < last) {
+        store.resolve(app.as_i64(), "silence", ALL, began.0, now).await?;
+        info!(%app, "callbacks come again");
+    }
+    let Some(after) = seconds(gaps.silence_after_s) else { return Ok(()) };
+    if quiet < after || listed.contains(&last) {
+        return Ok(());
+    }
+    let hour = now.0 - now.0.rem_euclid(HOUR_MS);
+    let from = UnixMillis(hour - (DAYS + 1) * DAY_MS);
+    let hours = store.hours(app.as_i64(), from, UnixMillis(hour)).await?;
+    let hours = hours.into_iter().map(|(at, events)| (at.0, events)).collect();
+    let usual = usual(&hours, last.max(now.minus(LONG)), now);
+    if usual < f64::from(gaps.silence_events_min) {
+        return Ok(());
+    }
+    let minutes = quiet.as_secs() / 60;
+    warn!(%app, minutes, usual = usual.round(), "no callbacks come, though they are usual at this time");
+    let detail = format!(
+        "no callback came for {minutes} minutes, in which {usual:.0} are usual at this time, \
              by the median of the last {DAYS} days"
-        );
-        let subject = ALL.to_owned();
-        let (app, life) = (app.as_i64(), last.0);
-        let found = Finding { app, kind: "silence", subject, life, happened_at: last, detail };
-        store.put(&found, now).await?;
-        metrics.anomaly_found("silence");
-        Ok(())
-    }
-
-    /// What was counted, looked up once an hour.
-    async fn hours(
-        &mut self,
-        store: &mut Settling,
-        app: AppId,
-        now: UnixMillis,
-    ) -> Result<&Hours, StoreError> {
-        let hour = now.0.div_euclid(HOUR_MS);
-        let fresh = self.usual.get(&app).is_some_and(|(of, _)| *of == hour);
-        if !fresh {
-            let from = UnixMillis((hour - 24 * (DAYS + 1)) * HOUR_MS);
-            let rows = store.hours(app.as_i64(), from, UnixMillis(hour * HOUR_MS)).await?;
-            let hours = rows.into_iter().map(|(at, events)| (at.0, events)).collect();
-            self.usual.insert(app, (hour, hours));
-        }
-        Ok(&self.usual[&app].1)
-    }
+    );
+    let subject = ALL.to_owned();
+    let (app, life) = (app.as_i64(), last.0);
+    let found = Finding { app, kind: "silence", subject, life, happened_at: last, detail };
+    store.put(&found, now).await?;
+    metrics.anomaly_found("silence");
+    Ok(())
 }
 
 /// The subject where nothing at all comes.

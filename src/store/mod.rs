@@ -17,9 +17,11 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
+mod postgres_models;
 mod postgres_partitions;
 mod reading;
 mod record;
@@ -34,12 +36,14 @@ mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod sqlite_models;
 mod sweeping;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use models::Entry;
 pub use reading::{
     Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,
     DETAILS_MAX, DetailPage, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room,
@@ -84,9 +88,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Stores all of `events` or none, and says of each whether it was new. Give them ordered by id, so that two
-    /// writers that hold the same events never wait for each other in a circle.
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError>;
+    /// Stores all of `entries` or none, those that are new with their changes, and says of each whether it was. Give
+    /// them ordered by the events' ids, so that two writers that hold the same events never wait for each other in a
+    /// circle.
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Puts aside an event that [`Store::insert`] refused, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;

@@ -9,7 +9,7 @@ use crate::clock::UnixMillis;
 
 /// How many rows one step looks at.
 pub const SWEEP_ROWS: u32 = 200;
-/// How many rows of counts are put together at once.
+/// How many counts are deleted at once.
 const COUNTS_ROWS: i64 = 2000;
 
 const NOT_ENDED: &str = "end_event_at is null and end_record_at is null";
@@ -252,10 +252,9 @@ impl Settling {
         from: UnixMillis,
         until: UnixMillis,
     ) -> Result<Vec<(UnixMillis, i64)>, StoreError> {
-        let sql =
-            "select (@ms(at) / 3600000) * 3600000, cast(sum(events) as bigint) from event_counts
-             where sdk_app_id = $1 and width_s in (60, 3600) and at >= @at(2) and at < @at(3)
-             group by 1 order by 1";
+        let sql = "select @ms(at), cast(sum(events) as bigint) from event_counts
+             where sdk_app_id = $1 and width_s = 3600 and at >= @at(2) and at < @at(3)
+             group by at order by at";
         let rows: Vec<(i64, i64)> =
             self.0.rows(sql, &[app.into(), from.0.into(), until.0.into()]).await?;
         Ok(rows.into_iter().map(|(at, events)| (UnixMillis(at), events)).collect())
@@ -272,54 +271,18 @@ impl Settling {
         Ok(rows.into_iter().map(|row| UnixMillis(row.0)).collect())
     }
 
-    /// Puts minutes of `event_counts` that lie before a time together into hours, a few at a time. Returns how many there
-    /// were, none when all are.
+    /// Deletes counts of minutes that lie before a time, a few at a time: those of hours stay. Returns how many.
     ///
     /// # Errors
     /// When the store does not take it.
-    pub async fn roll_up(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
-        // What comes into an hour afterwards makes minutes again, which are added later on.
-        let add = "insert into event_counts (
-                 sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max)
-             select sdk_app_id, 3600, hour, command, result, 0, min(family),
-                 cast(sum(events) as bigint), cast(sum(lag_ms) as bigint), max(lag_ms_max)
-             from minutes group by sdk_app_id, hour, command, result
-             on conflict (sdk_app_id, width_s, at, command, result, shard) do update set
-                 events = event_counts.events + excluded.events,
-                 lag_ms = event_counts.lag_ms + excluded.lag_ms,
-                 lag_ms_max = @greatest(event_counts.lag_ms_max, excluded.lag_ms_max)";
-        let picked = "select * from event_counts where width_s = 60 and at < @at(1)
-             order by at, sdk_app_id, command, result, shard limit $2";
-        let args = [before.0.into(), COUNTS_ROWS.into()];
-        if self.0.is_postgres() {
-            let sql = format!(
-                "with picked as ({picked} for update skip locked),
-                 gone as (
-                     delete from event_counts c using picked p
-                     where c.sdk_app_id = p.sdk_app_id and c.width_s = p.width_s and c.at = p.at
-                         and c.command = p.command and c.result = p.result and c.shard = p.shard
-                     returning c.*),
-                 minutes as (select *, date_trunc('hour', at at time zone 'UTC') at time zone 'UTC' as hour from gone),
-                 added as ({add})
-                 select count(*) from gone"
-            );
-            let done: Option<(i64,)> = self.0.row(&sql, &args).await?;
-            return Ok(done.map_or(0, |done| done.0.unsigned_abs()));
-        }
-        self.0.begin().await?;
-        let add = add.replace(
-            "from minutes",
-            &format!("from (select *, at - at % 3600000 as hour from ({picked}))"),
+    pub async fn delete_minutes(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
+        let key = "sdk_app_id, width_s, at, command, result, shard";
+        // An event that comes this late may be writing one, which goes the next time.
+        let lock = if self.0.is_postgres() { "for update skip locked" } else { "" };
+        let sql = format!(
+            "delete from event_counts where ({key}) in (
+                 select {key} from event_counts where width_s = 60 and at < @at(1) order by at limit $2 {lock})"
         );
-        // So that what follows `on conflict` is not read as the condition of a join.
-        let add = add.replace("group by", "where true group by");
-        self.0.execute(&add, &args).await?;
-        let delete = format!(
-            "delete from event_counts where (sdk_app_id, width_s, at, command, result, shard) in (
-                 select sdk_app_id, width_s, at, command, result, shard from ({picked}))"
-        );
-        let gone = self.0.execute(&delete, &args).await?;
-        self.0.commit().await?;
-        Ok(gone)
+        self.0.execute(&sql, &[before.0.into(), COUNTS_ROWS.into()]).await
     }
 }

@@ -23,6 +23,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["axum", "sqlx", "reqwest"],
     ),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
+    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "server",
         &[
@@ -40,7 +41,17 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["callback", "store", "ingest", "http", "server", "clock", "settings", "telemetry"],
+        &[
+            "callback",
+            "store",
+            "ingest",
+            "http",
+            "server",
+            "simulate",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
         &["axum", "sqlx"],
     ),
 ];
