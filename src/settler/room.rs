@@ -197,6 +197,10 @@ fn findings(row: &Room) -> Vec<Finding> {
         let detail = "no create event came; it began with the first event there is".to_owned();
         add("room_without_create", row.started_at, detail);
     }
+    if row.enters_missing > 0 {
+        let detail = format!("{} leave events have no enter event before them", row.enters_missing);
+        add("enters_missing", row.started_at, detail);
+    }
     let Some(ended_at) = row.ended_at else { return found };
     if row.destroyed_at.is_none() {
         let why = if row.until_at.is_some() {
@@ -215,10 +219,6 @@ fn findings(row: &Room) -> Vec<Finding> {
             row.leaves_missing, row.visitors
         );
         add("leaves_missing", ended_at, detail);
-    }
-    if row.enters_missing > 0 {
-        let detail = format!("{} leave events have no enter event before them", row.enters_missing);
-        add("enters_missing", ended_at, detail);
     }
     found
 }

@@ -10,7 +10,7 @@ use crate::handlers::sums::{GiftFact, GiftSum, Presence, RoomFact, RoomSum};
 /// The key of the advisory lock that the one who settles holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// How many rows are read at once.
-const PAGE_ROWS: i64 = 5000;
+const PAGE_ROWS: i64 = 20_000;
 /// Behind every time: the last moment of the year 9999.
 pub(super) const END: i64 = 253_402_300_799_999;
 /// How long a day is, in ms.
@@ -103,8 +103,12 @@ impl Span {
         }
     }
 
-    fn with<const N: usize>(&self, more: [Arg; N]) -> Vec<Arg> {
-        self.args.iter().cloned().chain(more).collect()
+    /// The rest of it from a time on, and further parameters.
+    fn from<const N: usize>(&self, at: i64, more: [Arg; N]) -> Vec<Arg> {
+        let mut args = self.args.clone();
+        args[2] = at.into();
+        args.extend(more);
+        args
     }
 }
 
@@ -320,16 +324,14 @@ impl Settling {
     pub async fn presence(&mut self, room: &RoomId, life: &Life) -> Result<Presence, StoreError> {
         let sql = format!(
             "select account, @ms(at), @text(event_id), enters, member_count, family from room_marks
-             where {IN_SPAN} and at >= @at(5)
-                 and (at, event_id, account @bytewise) > (@at(5), @id(6), $7)
+             where {IN_SPAN} and (at, event_id, account @bytewise) > (@at(3), @id(5), $6)
              order by at, event_id, account @bytewise limit {PAGE_ROWS}"
         );
         let span = Span::new(room, life.from_at, life.until_at);
         let mut presence = Presence::default();
         let mut after = (life.from_at.0, NIL.to_owned(), String::new());
         loop {
-            let args =
-                span.with([after.0.into(), after.1.as_str().into(), after.2.as_str().into()]);
+            let args = span.from(after.0, [after.1.as_str().into(), after.2.as_str().into()]);
             let rows: Vec<(String, i64, String, bool, Option<i64>, String)> =
                 self.0.rows(&sql, &args).await?;
             for (account, at, _, enters, counted, family) in &rows {
@@ -353,14 +355,14 @@ impl Settling {
                  by_account, account, name, owner, room_type, max_members, max_seats, cause,
                  @text(properties) as properties, @text(statistic) as statistic
              from room_changes
-             where {IN_SPAN} and at >= @at(5) and (at, event_id, ordinal) > (@at(5), @id(6), $7)
+             where {IN_SPAN} and (at, event_id, ordinal) > (@at(3), @id(5), $6)
              order by room_changes.at, room_changes.event_id, room_changes.ordinal limit {PAGE_ROWS}"
         );
         let span = Span::new(room, life.from_at, life.until_at);
         let mut sum = RoomSum::default();
         let mut after = (life.from_at.0, NIL.to_owned(), -1);
         loop {
-            let args = span.with([after.0.into(), after.1.as_str().into(), after.2.into()]);
+            let args = span.from(after.0, [after.1.as_str().into(), after.2.into()]);
             let rows: Vec<ChangeRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.at, last.event_id.clone(), last.ordinal);
@@ -395,13 +397,13 @@ impl Settling {
     async fn gifts(&mut self, span: &Span, from: UnixMillis) -> Result<GiftSum, StoreError> {
         let sql = format!(
             "select @ms(at), @text(event_id), sender, @text(receivers), count, coins from gifts
-             where {IN_SPAN} and at >= @at(5) and (at, event_id) > (@at(5), @id(6))
+             where {IN_SPAN} and (at, event_id) > (@at(3), @id(5))
              order by at, event_id limit {PAGE_ROWS}"
         );
         let mut sum = GiftSum::default();
         let mut after = (from.0, NIL.to_owned());
         loop {
-            let args = span.with([after.0.into(), after.1.as_str().into()]);
+            let args = span.from(after.0, [after.1.as_str().into()]);
             let rows: Vec<GiftRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.0, last.1.clone());

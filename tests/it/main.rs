@@ -19,6 +19,7 @@ mod process;
 mod properties;
 mod quirks;
 mod retention;
+mod settle;
 mod simulate;
 mod spool;
 // Only there is a device that is always full.
