@@ -26,9 +26,13 @@ create table calls (
     started_at integer generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at integer generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + 2000
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at integer generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + 2000 then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds integer generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
@@ -135,7 +139,8 @@ create table room_marks (
     member_count integer,
     primary key (sdk_app_id, room_id, account, at, event_id)
 ) strict, without rowid;
-create index room_marks_at on room_marks (sdk_app_id, room_id, at, event_id, account);
+-- With `enters`, so that enters are found among many leaves without looking at those.
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 
 create table seat_marks (
     sdk_app_id integer not null,
@@ -370,3 +375,12 @@ select sdk_app_id, task_id, max(call_id) as call_id, max(room_id) as room_id,
        min(at) as started_at, max(at) as last_at
 from recording_marks task
 group by sdk_app_id, task_id;
+
+-- Lists ---------------------------------------------------------------------------------------------------------------------
+
+-- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
+-- ends; rooms are written when they are settled, not with each event.
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';

@@ -23,6 +23,7 @@ pub mod lives;
 mod mic;
 mod recording;
 mod room;
+pub mod story;
 pub mod sums;
 pub mod table;
 mod tables;

@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         "cli",
         &[
             "callback",
+            "handlers",
             "store",
             "ingest",
             "http",
