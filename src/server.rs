@@ -15,6 +15,7 @@ use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
+use crate::settler::Settler;
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -127,6 +128,7 @@ pub async fn run(
             metrics: metrics.clone(),
             tls: tls.clone(),
             keep: settings.retention.keep(),
+            settler: Arc::new(settler(&settings, &apps, &clock, &metrics)),
         };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
@@ -144,6 +146,13 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// What computes rooms and lives, and finds gaps.
+fn settler(settings: &Settings, apps: &Apps, clock: &Clock, metrics: &Arc<Metrics>) -> Settler {
+    let apps = apps.ids().collect();
+    let (options, gaps) = (settings.store_options(), settings.gaps.clone());
+    Settler::new(options, apps, gaps, clock.clone(), metrics.clone())
 }
 
 /// What takes callbacks, as the settings want it.
@@ -188,7 +197,7 @@ pub(crate) fn descriptors_needed(settings: &Settings) -> usize {
 
 /// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
 fn reserved(settings: &Settings) -> usize {
-    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(1);
+    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(2);
     let stores = usize::try_from(stores.saturating_mul(4)).unwrap_or(usize::MAX);
     stores.saturating_add(OPS_CONNECTIONS_MAX)
 }
@@ -285,6 +294,7 @@ struct Upkeep {
     tls: Option<Tls>,
     /// How long events are kept; for ever without it.
     keep: Option<Duration>,
+    settler: Arc<Settler>,
 }
 
 impl Upkeep {
@@ -320,7 +330,7 @@ impl Upkeep {
             if !ready {
                 settle(&self.store, &self.ingest, &self.clock).await;
             }
-            tokio::join!(self.partitions(), self.retention());
+            tokio::join!(self.partitions(), self.retention(), self.settler.run());
         };
         tokio::join!(figures, certificate, store);
     }

@@ -36,6 +36,9 @@ mod reading;
 mod record;
 mod rows;
 mod salvage;
+mod session;
+mod settling;
+mod settling_write;
 mod spool;
 mod spool_examine;
 mod spool_file;
@@ -45,6 +48,7 @@ mod sqlite_examine;
 mod sqlite_models;
 mod sqlite_retention;
 mod statement;
+mod sweeping;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -63,8 +67,11 @@ pub use reading::{
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
+pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use sweeping::{OpenCall, Overdue, SWEEP_ROWS};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]

@@ -158,7 +158,7 @@ pub struct RoomKey {
 }
 
 /// One life of a room.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct Room {
     pub sdk_app_id: i64,
@@ -193,7 +193,7 @@ pub struct Room {
 }
 
 /// What only live rooms have.
-#[derive(Debug, Clone, Serialize, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct Live {
     pub sdk_app_id: i64,

@@ -21,6 +21,7 @@ mod properties;
 mod quirks;
 mod reading;
 mod retention;
+mod settle;
 mod simulate;
 mod spool;
 // Only there is a device that is always full.
