@@ -17,6 +17,7 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
@@ -36,10 +37,13 @@ pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use models::{
+    Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
+    Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
+};
 pub use reading::{
-    Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,
-    DETAILS_MAX, DetailPage, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, Step, Subject, UserCall, UserCallFilter, Visit,
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DETAILS_MAX, DetailPage, ReadModels,
+    RoomFilter, RoomKey, Step, Subject, UserCallFilter,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
@@ -144,6 +148,15 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the question took longer than a reader may.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // PostgreSQL's `query_canceled`, and SQLITE_INTERRUPT.
+        matches!(code.as_deref(), Some("57014" | "9"))
+    }
+
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -174,6 +187,14 @@ pub struct EventFilter {
     pub call_id: Option<String>,
     /// About this room.
     pub room_id: Option<String>,
+    /// That this account caused.
+    pub operator: Option<String>,
+    /// From this platform, as sent.
+    pub platform: Option<String>,
+    /// Whose body is JSON and holds this text, as received.
+    pub text: Option<String>,
+    /// Only those whose body did not fit its type, or only those that are not so.
+    pub undecoded: Option<bool>,
     /// That happened at this time or later.
     pub since: Option<UnixMillis>,
     /// That happened before this time.
@@ -188,17 +209,25 @@ pub struct EventFilter {
     pub limit: u32,
 }
 
-/// The order of a list of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The order of a list of events, and where it goes on: behind the time and id of the last event of the page before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// By event time, the latest first.
-    #[default]
-    Newest,
-    /// By event time, the earliest first, behind this event where one is named.
-    Oldest {
-        /// The time and id of the last event of the page before.
+    Newest {
+        /// Behind this one; from the begin without it.
         after: Option<(UnixMillis, Uuid)>,
     },
+    /// By event time, the earliest first.
+    Oldest {
+        /// Behind this one; from the begin without it.
+        after: Option<(UnixMillis, Uuid)>,
+    },
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self::Newest { after: None }
+    }
 }
 
 /// How a store is opened.

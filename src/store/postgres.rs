@@ -184,6 +184,7 @@ pub(super) const DIALECT: Dialect = Dialect {
              from events",
     time: ("timestamptz 'epoch' + ", " * interval '1 millisecond'"),
     id: "::uuid",
+    holds: ["position(", " in payload::text) > 0"],
 };
 
 /// One statement for the whole batch, whatever its size; it commits by itself. Returns the ids of the new rows.

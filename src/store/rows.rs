@@ -3,7 +3,10 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Encode, QueryBuilder, Type};
+use sqlx::{Database, Decode, Encode, QueryBuilder};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::{EventFilter, Order, StoreError};
@@ -93,6 +96,34 @@ impl Serialize for StoredEvent {
     }
 }
 
+impl EventFilter {
+    /// Whether it lets `event` through, as the stores would: its order and limit aside.
+    #[must_use]
+    pub fn matches(&self, event: &StoredEvent) -> bool {
+        let same = |wanted: &Option<String>, column: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| column == Some(wanted))
+        };
+        let within = |since: Option<UnixMillis>, time, until: Option<UnixMillis>| {
+            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+        };
+        let holds = |text: &String| match &event.payload {
+            Payload::Json(json) => json.contains(text.as_str()),
+            Payload::Raw(_) => false,
+        };
+        self.app.is_none_or(|app| app == event.app)
+            && same(&self.family, Some(&event.family))
+            && same(&self.command, Some(&event.command))
+            && same(&self.call_id, event.call_id.as_deref())
+            && same(&self.room_id, event.room_id.as_deref())
+            && same(&self.operator, event.operator.as_deref())
+            && same(&self.platform, event.platform.as_deref())
+            && self.text.as_ref().is_none_or(holds)
+            && self.undecoded.is_none_or(|undecoded| undecoded == event.decode_error.is_some())
+            && within(self.since, event.event_time, self.until)
+            && within(self.received_since, event.received_at, self.received_until)
+    }
+}
+
 /// A row as both databases give it: ids as text, times in ms.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -145,10 +176,20 @@ impl TryFrom<Row> for StoredEvent {
     }
 }
 
+/// What readers are told that a moment is.
+impl PartialSchema for UnixMillis {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for UnixMillis {}
+
 /// A moment is read as a number of ms.
-impl<DB: Database> Type<DB> for UnixMillis
+impl<DB: Database> sqlx::Type<DB> for UnixMillis
 where
-    i64: Type<DB>,
+    i64: sqlx::Type<DB>,
 {
     fn type_info() -> DB::TypeInfo {
         i64::type_info()
@@ -176,14 +217,16 @@ pub(super) struct Dialect {
     pub(super) time: (&'static str, &'static str),
     /// What stands behind a bound id.
     pub(super) id: &'static str,
+    /// What stands before and behind a bound text that the body is to hold.
+    pub(super) holds: [&'static str; 2],
 }
 
 /// The statement that lists what `filter` lets through.
 pub(super) fn select<DB>(dialect: &Dialect, filter: &EventFilter) -> QueryBuilder<DB>
 where
     DB: Database,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
+    String: for<'q> Encode<'q, DB> + sqlx::Type<DB>,
+    i64: for<'q> Encode<'q, DB> + sqlx::Type<DB>,
 {
     let mut sql = QueryBuilder::new(dialect.select);
     sql.push(" where true");
@@ -195,10 +238,21 @@ where
         (" and command = ", &filter.command),
         (" and call_id = ", &filter.call_id),
         (" and room_id = ", &filter.room_id),
+        (" and operator = ", &filter.operator),
+        (" and platform = ", &filter.platform),
     ] {
         if let Some(text) = wanted {
             sql.push(column).push_bind(text.clone());
         }
+    }
+    if let Some(text) = &filter.text {
+        let [before, behind] = dialect.holds;
+        sql.push(" and ").push(before).push_bind(text.clone()).push(behind);
+    }
+    match filter.undecoded {
+        Some(true) => _ = sql.push(" and decode_error is not null"),
+        Some(false) => _ = sql.push(" and decode_error is null"),
+        None => {}
     }
     let (before, behind) = dialect.time;
     for (column, wanted) in [
@@ -211,16 +265,16 @@ where
             sql.push(column).push(before).push_bind(time.0).push(behind);
         }
     }
-    match filter.order {
-        Order::Newest => sql.push(" order by event_time desc, id desc"),
-        Order::Oldest { after } => {
-            if let Some((time, id)) = after {
-                sql.push(" and (event_time, id) > (").push(before).push_bind(time.0).push(behind);
-                sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
-            }
-            sql.push(" order by event_time, id")
-        }
+    let (after, sign, order) = match filter.order {
+        Order::Newest { after } => (after, "<", " order by event_time desc, id desc"),
+        Order::Oldest { after } => (after, ">", " order by event_time, id"),
     };
+    if let Some((time, id)) = after {
+        sql.push(" and (event_time, id) ").push(sign).push(" (");
+        sql.push(before).push_bind(time.0).push(behind);
+        sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
+    }
+    sql.push(order);
     sql.push(" limit ").push_bind(i64::from(filter.limit));
     sql
 }

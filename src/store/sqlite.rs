@@ -174,6 +174,7 @@ pub(super) const DIALECT: Dialect = Dialect {
              from events",
     time: ("", ""),
     id: "",
+    holds: ["instr(payload, ", ") > 0"],
 };
 
 async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Inserted, sqlx::Error> {
