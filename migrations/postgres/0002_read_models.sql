@@ -114,8 +114,8 @@ create table call_members (
              when call_result = 'not_answer' then 'missed'
              when call_result = 'cancel' then 'cancelled'
              when call_result = 'call_busy' then 'busy'
-             when joined_at is null and not is_caller then 'missed'
              when call_result in ('interrupt', 'offline') then 'dropped'
+             when joined_at is null and not is_caller then 'unknown'
              else 'hung_up' end) stored,
     primary key (sdk_app_id, call_id, account)
 );
@@ -127,7 +127,7 @@ comment on column call_members.invited_at is 'When it was first rung';
 comment on column call_members.joined_at is 'When it was first in the call; null where it never was';
 comment on column call_members.last_joined_at is 'When it last came in';
 comment on column call_members.last_left_at is 'When it last left, declined or was lost, as an event says';
-comment on column call_members.last_action is 'The last thing an event says of it: accept, reject, not_answer, hang_up, join, offline, invite, cancel_invite';
+comment on column call_members.last_action is 'The last thing an event says of it: accept, reject, not_answer, hangup, join, offline, invite, cancel_invite';
 comment on column call_members.last_action_at is 'The time of that event';
 comment on column call_members.last_action_id is 'Its id, which decides between two of one time';
 comment on column call_members.first_at is 'The earliest time any event names for it';
@@ -137,7 +137,7 @@ comment on column call_members.call_result is 'How the call ended, where the end
 comment on column call_members.left_at is 'When it was no longer in the call';
 comment on column call_members.inferred is 'It was in the call and no event says that it left: it left when the call ended';
 comment on column call_members.state is 'invited, joined or left';
-comment on column call_members.ending is 'How it ended for the account: rejected, missed, cancelled, busy, dropped or hung_up; null until then';
+comment on column call_members.ending is 'How it ended for the account: rejected, missed, cancelled, busy, dropped, hung_up, or unknown where no event says; null until then';
 
 -- Rooms: facts ------------------------------------------------------------------------------------------------------------
 

@@ -85,8 +85,8 @@ create table call_members (
              when call_result = 'not_answer' then 'missed'
              when call_result = 'cancel' then 'cancelled'
              when call_result = 'call_busy' then 'busy'
-             when joined_at is null and not is_caller then 'missed'
              when call_result in ('interrupt', 'offline') then 'dropped'
+             when joined_at is null and not is_caller then 'unknown'
              else 'hung_up' end) stored,
     primary key (sdk_app_id, call_id, account)
 ) strict, without rowid;

@@ -228,10 +228,14 @@ impl Name {
     }
 }
 
+/// Whether a time that a body names makes sense: from 2015 to a day after it arrived.
+pub(crate) fn is_sensible(time: UnixMillis, received_at: UnixMillis) -> bool {
+    (EARLIEST..=received_at.plus(AHEAD_MAX)).contains(&time)
+}
+
 /// The first time at one of `paths` that makes sense, read as ms or else as s: some bodies have the other unit.
 fn time(fields: &Object<'_>, paths: &[&str], received_at: UnixMillis) -> Option<UnixMillis> {
-    let latest = received_at.plus(AHEAD_MAX);
-    let sensible = |time: &UnixMillis| (EARLIEST..=latest).contains(time);
+    let sensible = |time: &UnixMillis| is_sensible(*time, received_at);
     paths.iter().find_map(|path| {
         let number = fields.at(path)?.into_integer()?;
         let millis = Some(UnixMillis(number)).filter(sensible);
@@ -251,7 +255,7 @@ fn storable(text: &str) -> String {
 }
 
 /// As [`storable`], and short enough for an index.
-pub(super) fn clipped(text: &str) -> String {
+pub(crate) fn clipped(text: &str) -> String {
     match text.char_indices().nth(COLUMN_CHARS_MAX) {
         Some((end, _)) => storable(&text[..end]),
         None => storable(text),

@@ -114,7 +114,7 @@ pub struct LastAction {
     pub at: UnixMillis,
     /// The event.
     pub event_id: Uuid,
-    /// `accept`, `reject`, `not_answer`, `hang_up`, `join`, `offline`, `invite`, `cancel_invite`, or as sent.
+    /// `accept`, `reject`, `not_answer`, `hangup`, `join`, `offline`, `invite`, `cancel_invite`, or as sent.
     pub action: String,
 }
 

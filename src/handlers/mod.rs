@@ -2,6 +2,153 @@
 //!
 //! One function for each command, in its family's file. What they return goes into the store with the event itself.
 
+use crate::callback::Event;
+use crate::callback::body::Body;
+use crate::callback::call::CallBody;
+use crate::callback::event::{clipped, is_sensible};
+use crate::callback::live::LiveBody;
+use crate::callback::mic::MicBody;
+use crate::callback::room::RoomBody;
+use crate::callback::scalar::{Known, Seconds, Vocabulary};
+use crate::clock::UnixMillis;
+
+mod battle;
+mod call;
 pub mod change;
+mod live;
+mod mic;
+mod recording;
+mod room;
 
 pub use change::Change;
+use change::EventCount;
+
+/// How long a span of `event_counts` is when it is written.
+const MINUTE_MS: i64 = 60_000;
+
+/// What `event` changes in the read models. Every event is counted; one whose body was not decoded, or is of a command
+/// that no read model tells of, changes nothing else.
+#[must_use]
+pub fn changes(event: &Event) -> Vec<Change> {
+    let mut changes = vec![Change::Count(count(event))];
+    match &event.body {
+        Body::Call(body) => match body {
+            CallBody::StartCall(body) => call::start_call(event, body, &mut changes),
+            CallBody::EndCall(body) => call::end_call(event, body, &mut changes),
+            CallBody::MemberChanged(body) => call::member_changed(event, body, &mut changes),
+            CallBody::RecordChanged(body) => call::record_changed(event, body, &mut changes),
+        },
+        Body::Room(body) => match body {
+            RoomBody::CreateRoom(body) => room::create_room(event, body, &mut changes),
+            RoomBody::DestroyRoom(body) => room::destroy_room(event, body, &mut changes),
+            RoomBody::UpdateRoomInfo(body) => room::update_room_info(event, body, &mut changes),
+            RoomBody::MemberEnter(body) => room::member_enter(event, body, &mut changes),
+            RoomBody::MemberLeave(body) => room::member_leave(event, body, &mut changes),
+        },
+        Body::Mic(MicBody::SeatInfoChanged(body)) => {
+            mic::seat_info_changed(event, body, &mut changes);
+        }
+        Body::Live(body) => live_changes(event, body, &mut changes),
+        Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
+    }
+    changes
+}
+
+fn live_changes(event: &Event, body: &LiveBody, changes: &mut Vec<Change>) {
+    match body {
+        LiveBody::CreateRoom(body) => live::create_room(event, body, changes),
+        LiveBody::DestroyRoom(body) => live::destroy_room(event, body, changes),
+        LiveBody::UpdateRoomInfo(body) => live::update_room_info(event, body, changes),
+        LiveBody::SetMetadata(body) => live::set_metadata(event, body, changes),
+        LiveBody::DelMetadata(body) => live::del_metadata(event, body, changes),
+        LiveBody::MemberStateChanged(body) => live::member_state_changed(event, body, changes),
+        LiveBody::ChangeOwner(body) => live::change_owner(event, body, changes),
+        LiveBody::ModifyAdmin(body) => live::modify_admin(event, body, changes),
+        LiveBody::CreateBattle(body) => battle::create_battle(event, body, changes),
+        LiveBody::StartBattle(body) => battle::start_battle(event, body, changes),
+        LiveBody::EndBattle(body) => battle::end_battle(event, body, changes),
+        LiveBody::BeforeSendGift(body) => live::before_send_gift(event, body, changes),
+        LiveBody::CloudRecordingChanged(body) => {
+            recording::recording(event, event.room_id.as_deref(), body, changes);
+        }
+        // It is about the app's quota and names no room.
+        LiveBody::CreateRoomReachingThreshold(_) => {}
+    }
+}
+
+fn count(event: &Event) -> EventCount {
+    let result = match &event.body {
+        Body::Call(CallBody::EndCall(body)) => {
+            word(body.call_record.as_ref().and_then(|record| record.call_result.as_ref()))
+        }
+        _ => None,
+    };
+    let lag_ms =
+        if event.timed { event.received_at.0.saturating_sub(event.event_time.0) } else { 0 };
+    let lag_ms = lag_ms.max(0);
+    EventCount {
+        app: event.app,
+        at: UnixMillis(event.event_time.0.div_euclid(MINUTE_MS) * MINUTE_MS),
+        command: clipped(&event.command),
+        result: result.unwrap_or_default(),
+        family: event.family.as_str(),
+        events: 1,
+        lag_ms,
+        lag_ms_max: lag_ms,
+    }
+}
+
+/// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
+fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
+    let text = match known? {
+        Known::Value(value) => snake(value.as_str()),
+        Known::Other(text) => clipped(text),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// An id or a short text as its column takes it; `None` for an empty one, which is how the vendor says that there is
+/// none.
+fn text(value: &str) -> Option<String> {
+    Some(clipped(value)).filter(|text| !text.is_empty())
+}
+
+/// The moment that a body names in s; `None` where it is 0 or makes no sense.
+fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
+    let time = UnixMillis(seconds?.0.checked_mul(1000)?);
+    is_sensible(time, event.received_at).then_some(time)
+}
+
+/// `value` as JSON text. Values made of texts and numbers always serialize.
+fn json<T: serde::Serialize>(value: &T) -> Option<change::Json> {
+    serde_json::value::to_raw_value(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callback::call::{ActionType, CallResult};
+
+    #[test]
+    fn words_are_spelled_as_the_tables_have_them() {
+        let known = |text| word(Some(&Known::<CallResult>::parse(text)));
+        assert_eq!(known("NotAnswer").as_deref(), Some("not_answer"));
+        assert_eq!(known("Cancel").as_deref(), Some("cancel"));
+        assert_eq!(known("SomethingNew").as_deref(), Some("SomethingNew"));
+        assert_eq!(known(""), None);
+        let action = |text| word(Some(&Known::<ActionType>::parse(text)));
+        assert_eq!(action("Canncel_Invite").as_deref(), Some("cancel_invite"));
+        assert_eq!(action("Hang Up").as_deref(), Some("hangup"));
+    }
+}

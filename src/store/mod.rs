@@ -17,11 +17,17 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod filters;
 mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
 mod postgres_partitions;
+mod read;
+mod read_calls;
+mod read_details;
+mod read_rooms;
+mod read_statistics;
 mod reading;
 mod record;
 mod rows;
@@ -32,19 +38,21 @@ mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod statement;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use filters::{
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
+    UserCallFilter,
+};
 pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
-pub use reading::{
-    AnomalyFilter, CallFilter, CountBy, CountFilter, DETAILS_MAX, DetailPage, ReadModels,
-    RoomFilter, RoomKey, Step, Subject, UserCallFilter,
-};
+pub use reading::{COUNTS_MAX, DETAILS_MAX, FOUND_MAX, ReadModels, RoomKey, Subject};
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
@@ -52,7 +60,7 @@ pub use spool_examine::{SpoolExamination, examine_spool};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Brings the tables up to this version's. Does nothing where they are; replicas may call it together.
     async fn migrate(&self) -> Result<(), StoreError>;
 

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::DetailPlace;
 use crate::clock::UnixMillis;
 
 /// JSON text of a column.
@@ -81,7 +82,8 @@ pub struct UserCall {
     pub call: Call,
     /// `outgoing` where the account called, else `incoming`.
     pub direction: String,
-    /// How it ended for the account: `answered`, or as [`Member::ending`]; `None` while it goes on.
+    /// How it ended for the account: `answered` where it hung up on somebody, else as [`Member::ending`]; `None` while
+    /// it goes on.
     pub outcome: Option<String>,
     /// The others, at most 10.
     pub peers: Vec<String>,
@@ -231,7 +233,22 @@ pub struct Visit {
     /// It ended by a guess: the account came in again without having left.
     pub inferred: bool,
     /// The event that began it, or ended it where none began it.
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
+}
+
+impl Visit {
+    /// Where it stands in the list: those with a beginning first, the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        DetailPlace {
+            // One of the two is there.
+            at: self.entered_at.or(self.left_at).unwrap_or_default(),
+            event_id: self.event_id,
+            account: self.account.clone(),
+            entered: self.entered_at.is_some(),
+        }
+    }
 }
 
 /// Somebody's stay on a seat.
@@ -245,6 +262,8 @@ pub struct Stay {
     pub taken_at: UnixMillis,
     /// When it was left; null while it is not.
     pub left_at: Option<UnixMillis>,
+    /// Whether it ended by rule, with the room.
+    pub inferred: bool,
 }
 
 /// What was done to a room.
@@ -253,7 +272,8 @@ pub struct RoomChangeRow {
     /// When it happened.
     pub at: UnixMillis,
     /// The event that says so.
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
     /// create, update, owner, `admin_add`, `admin_delete` or destroy.
     pub kind: String,
     /// Who did it.
@@ -278,7 +298,8 @@ pub struct GiftRow {
     /// When it happened.
     pub at: UnixMillis,
     /// The event that says so.
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
     /// Account that gave it.
     pub sender: Option<String>,
     /// Accounts, as a list.
@@ -291,6 +312,15 @@ pub struct GiftRow {
     pub count: Option<i64>,
     /// As sent; whether each or in all, the vendor does not say.
     pub coins: Option<i64>,
+}
+
+impl GiftRow {
+    /// Where it stands in the list: the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        let (at, event_id) = (self.at, self.event_id);
+        DetailPlace { at, event_id, account: String::new(), entered: true }
+    }
 }
 
 /// A battle between live rooms.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::postgres_partitions::{self as partitions, Partitions};
 use super::rows::{self, Dialect, Row};
+use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
@@ -173,6 +174,24 @@ impl Store for Postgres {
     async fn close(&self) {
         self.writers.close().await;
         self.readers.close().await;
+    }
+}
+
+impl Reader for Postgres {
+    const SPELLING: Spelling = Spelling {
+        millis: ["(extract(epoch from ", ") * 1000)::bigint"],
+        text: ["", "::text"],
+        span: [
+            "(extract(epoch from date_bin(make_interval(secs => ",
+            "), at, 'epoch')) * 1000)::bigint",
+        ],
+        place: ["strpos(", ""],
+        moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
+        id: ["", "::uuid"],
+    };
+
+    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        statement.run::<sqlx::Postgres, T, _>(&self.readers).await.map_err(classify)
     }
 }
 

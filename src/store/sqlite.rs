@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::file::{self, Writing};
 use super::rows::{self, Dialect, Row};
+use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
@@ -165,6 +166,21 @@ impl Store for Sqlite {
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl Reader for Sqlite {
+    const SPELLING: Spelling = Spelling {
+        millis: ["", ""],
+        text: ["", ""],
+        span: ["(at - at % (1000 * ", "))"],
+        place: ["instr(", ""],
+        moment: ["", ""],
+        id: ["", ""],
+    };
+
+    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        statement.run::<Db, T, _>(&self.readers).await.map_err(classify)
     }
 }
 

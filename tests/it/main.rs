@@ -8,6 +8,7 @@ mod doctor;
 mod doors;
 mod erase;
 mod fixtures;
+mod handlers;
 mod hostile;
 mod http;
 mod ingest;
