@@ -190,7 +190,7 @@ impl Event {
 }
 
 /// What `step` gives; `None` where it panics. The panic's text is dropped: it may hold parts of a body.
-fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
     // Nothing that a step had half done outlives it: it reads, and gives a value.
     catch_unwind(AssertUnwindSafe(step)).ok()
 }
