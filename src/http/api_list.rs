@@ -1,6 +1,5 @@
 //! Lists: a page of JSON, or the whole of it as CSV or NDJSON, which is read as fast as the client takes it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,8 +7,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
@@ -69,8 +68,8 @@ where
         let mut items = reading.ask(list.read(&*store, after, rows + 1)).await?;
         let more = items.len() > rows as usize;
         items.truncate(rows as usize);
-        let last = items.last().filter(|_| more).map(L::place);
-        let next = last.and_then(|last| cursor(L::ITEM, &last));
+        let end = items.last().filter(|_| more).map(L::place);
+        let next = end.and_then(|end| cursor(L::ITEM, &end));
         return json(&Items { items, next });
     }
     let export = Export {
@@ -137,40 +136,41 @@ impl<L: Listing> Export<L> {
     async fn next(mut self) -> Result<(Option<Bytes>, Self), Problem> {
         let limit = self.left.map_or(LIMIT_MAX, |left| left.min(LIMIT_MAX));
         let store = self.reading.store()?;
-        let items = self.reading.ask_patiently(self.list.read(&*store, self.after.take(), limit)).await?;
+        let items =
+            self.reading.ask_patiently(self.list.read(&*store, self.after.take(), limit)).await?;
         self.left = self.left.map(|left| left - items.len().try_into().unwrap_or(left));
         self.done = items.len() < limit as usize || self.left == Some(0);
         self.after = items.last().map(L::place);
         let bytes = match self.form {
-            Form::Csv => csv(&self.columns, &items, !self.begun),
-            Form::Json | Form::Ndjson => ndjson(&items),
-        }
-        .map_err(|error| unwritten(&error))?;
+            Form::Csv => csv(&self.columns, &items, !self.begun)?,
+            Form::Json | Form::Ndjson => ndjson(&items)?,
+        };
         self.begun = true;
         let _held = &self.seat;
         Ok((Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), self))
     }
 }
 
-fn ndjson<T: Serialize>(items: &[T]) -> anyhow::Result<Vec<u8>> {
+fn ndjson<T: Serialize>(items: &[T]) -> Result<Vec<u8>, Problem> {
     let mut text = Vec::new();
     for item in items {
-        serde_json::to_writer(&mut text, item)?;
+        serde_json::to_writer(&mut text, item).map_err(|error| unwritten(&error))?;
         text.push(b'\n');
     }
     Ok(text)
 }
 
-fn csv<T: Serialize>(columns: &[String], items: &[T], head: bool) -> anyhow::Result<Vec<u8>> {
+fn csv<T: Serialize>(columns: &[String], items: &[T], head: bool) -> Result<Vec<u8>, Problem> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     if head {
-        lines.write_record(columns)?;
+        lines.write_record(columns).map_err(|error| unwritten(&error))?;
     }
     for item in items {
-        let row = serde_json::to_value(item)?;
-        lines.write_record(columns.iter().map(|column| cell(row.get(column))))?;
+        let row = serde_json::to_value(item).map_err(|error| unwritten(&error))?;
+        let cells = columns.iter().map(|column| cell(row.get(column)));
+        lines.write_record(cells).map_err(|error| unwritten(&error))?;
     }
-    Ok(lines.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?)
+    lines.into_inner().map_err(|error| unwritten(&error))
 }
 
 /// A cell's text. Users choose ids and names: a program that shows the table must not take one for a formula.

@@ -6,17 +6,29 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+mod api;
+mod api_calls;
+mod api_events;
+mod api_figures;
+mod api_list;
+mod api_openapi;
+mod api_problem;
+mod api_query;
+mod api_rooms;
+mod api_stream;
 mod callbacks;
 mod connection;
 mod descriptors;
 mod exchange;
 mod ops;
 mod places;
+mod reading;
 mod rejections;
 mod replays;
 mod room;
 mod serve;
 mod session;
+mod tail;
 mod tls;
 
 pub use callbacks::Receiver;
@@ -56,6 +68,7 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
         .route_layer(from_fn_with_state(ops.clone(), session::or_sign_in));
     Router::new()
         .merge(pages)
+        .merge(api::routes(&ops))
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/livez", get(ops::livez))

@@ -39,6 +39,7 @@ mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
 mod statement;
+mod timeline;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -57,6 +58,7 @@ pub use rows::StoredEvent;
 pub use salvage::Salvage;
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use timeline::{CallStep, steps};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -228,6 +230,11 @@ pub enum Order {
     /// By event time, the earliest first.
     Oldest {
         /// Behind this one; from the begin without it.
+        after: Option<(UnixMillis, Uuid)>,
+    },
+    /// By the time of their arrival, the earliest first.
+    Arrived {
+        /// Behind this one, whose time of arrival it is; from the begin without it.
         after: Option<(UnixMillis, Uuid)>,
     },
 }

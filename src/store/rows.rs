@@ -265,13 +265,17 @@ where
             sql.push(column).push(before).push_bind(time.0).push(behind);
         }
     }
-    let (after, sign, order) = match filter.order {
-        Order::Newest { after } => (after, "<", " order by event_time desc, id desc"),
-        Order::Oldest { after } => (after, ">", " order by event_time, id"),
+    let (after, behind_it, order) = match filter.order {
+        Order::Newest { after } => {
+            (after, " and (event_time, id) < (", " order by event_time desc, id desc")
+        }
+        Order::Oldest { after } => (after, " and (event_time, id) > (", " order by event_time, id"),
+        Order::Arrived { after } => {
+            (after, " and (received_at, id) > (", " order by received_at, id")
+        }
     };
     if let Some((time, id)) = after {
-        sql.push(" and (event_time, id) ").push(sign).push(" (");
-        sql.push(before).push_bind(time.0).push(behind);
+        sql.push(behind_it).push(before).push_bind(time.0).push(behind);
         sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
     }
     sql.push(order);
