@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::api_events::Event;
-use super::api_list::{self, Listing};
+use super::api_list::{self, Listing, Part, part};
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order, Recording, Store,
-    StoreError, StoredEvent, Subject, UserCall, UserCallFilter, steps,
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, Store, StoreError,
+    StoredEvent, Subject, UserCall, UserCallFilter, steps,
 };
 
 /// What a call may be.
@@ -62,12 +62,10 @@ impl Listing for Calls {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Call>, StoreError> {
-        store.calls(&CallFilter { after, limit, ..self.0.clone() }).await
-    }
-
-    fn place(call: &Call) -> Self::After {
-        (call.first_at, call.sdk_app_id, call.call_id.clone())
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = CallFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |call: &Call| (call.first_at, call.sdk_app_id, call.call_id.clone());
+        Ok(part(store.calls(&filter).await?, limit, place))
     }
 }
 
@@ -136,13 +134,7 @@ pub(super) async fn call(
     let store = ops.reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
-        let filter = EventFilter {
-            app: Some(app),
-            call_id: Some(call_id.clone()),
-            order: Order::Oldest { after: None },
-            limit: DETAILS_MAX,
-            ..EventFilter::default()
-        };
+        let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
         let events = store.events(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
@@ -194,12 +186,10 @@ impl Listing for UserCalls {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<UserCall>, StoreError> {
-        store.user_calls(&UserCallFilter { after, limit, ..self.0.clone() }).await
-    }
-
-    fn place(item: &UserCall) -> Self::After {
-        (item.at, item.call.call_id.clone())
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = UserCallFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |item: &UserCall| (item.at, item.call.call_id.clone());
+        Ok(part(store.user_calls(&filter).await?, limit, place))
     }
 }
 

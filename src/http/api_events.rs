@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::api_list::{self, Listing};
+use super::api_list::{self, Listing, Part};
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery};
 use super::ops::Ops;
@@ -43,7 +43,7 @@ pub(super) struct EventQuery {
     platform: Option<String>,
     /// Whose body holds this text, as received.
     text: Option<String>,
-    /// Only those whose body did not fit its type, or only those whose did.
+    /// Only those whose body did not fit its type.
     #[param(value_type = Option<bool>)]
     undecoded: Option<String>,
     /// That happened at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
@@ -70,7 +70,7 @@ impl EventQuery {
             operator: self.user,
             platform: self.platform,
             text: self.text,
-            undecoded: api_query::flag("undecoded", self.undecoded.as_ref())?,
+            undecoded: api_query::flag("undecoded", self.undecoded.as_ref())?.unwrap_or(false),
             since: api_query::time("since", self.since.as_ref(), now)?,
             until: api_query::time("until", self.until.as_ref(), now)?,
             ..EventFilter::default()
@@ -84,7 +84,7 @@ impl EventQuery {
 #[expect(clippy::struct_field_names, reason = "the names of the table's columns")]
 pub(super) struct Event {
     /// Its id.
-    pub(super) id: Uuid,
+    id: Uuid,
     /// The app.
     #[schema(value_type = i64)]
     sdk_app_id: AppId,
@@ -95,9 +95,9 @@ pub(super) struct Event {
     /// The command as sent, where that differs.
     command_sent: Option<String>,
     /// When it happened.
-    pub(super) event_time: UnixMillis,
+    event_time: UnixMillis,
     /// When it arrived.
-    pub(super) received_at: UnixMillis,
+    received_at: UnixMillis,
     /// The call it is about.
     call_id: Option<String>,
     /// The room it is about.
@@ -175,14 +175,11 @@ impl Listing for Events {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Event>, StoreError> {
+    ) -> Result<Part<Self>, StoreError> {
         let filter = EventFilter { order: Order::Newest { after }, limit, ..self.filter.clone() };
-        let events = store.events(&filter).await?;
-        Ok(events.iter().map(|event| Event::new(event, self.with_payload)).collect())
-    }
-
-    fn place(event: &Event) -> Self::After {
-        (event.event_time, event.id)
+        let page = store.event_page(&filter).await?;
+        let given = page.events.iter().map(|event| Event::new(event, self.with_payload));
+        Ok((given.collect(), page.next))
     }
 }
 
@@ -212,7 +209,12 @@ pub(super) async fn event(
     Asked::parse(uri.query())?.only::<NoQuery>()?;
     let wrong = |_| Problem::parameter("id", "`id` is no UUID", "give the `id` of an event");
     let id: Uuid = id.parse().map_err(wrong)?;
-    let event = one(&ops, id).await?.ok_or_else(|| Problem::not_found("there is no such event"))?;
+    let store = ops.reading.store()?;
+    let event = ops
+        .reading
+        .ask(store.event(id))
+        .await?
+        .ok_or_else(|| Problem::not_found("there is no such event"))?;
     let decoded = match &event.payload {
         Payload::Json(json) => {
             let command = Command::find(&event.command);
@@ -223,27 +225,4 @@ pub(super) async fn event(
     let decoded = decoded.filter(|body| !matches!(body, Body::Untyped | Body::Undecoded));
     let query = event.delivery().query;
     api_list::json(&EventDetail { event: Event::new(&event, true), query, decoded })
-}
-
-async fn one(ops: &Ops, id: Uuid) -> Result<Option<StoredEvent>, Problem> {
-    let store = ops.reading.store()?;
-    let question = async {
-        // An event's time stands in its id.
-        let time = crate::callback::identity::time_of(id);
-        let filter = EventFilter {
-            since: Some(time),
-            until: Some(UnixMillis(time.0.saturating_add(1))),
-            order: Order::Oldest { after: Some((time, just_before(id))) },
-            limit: 1,
-            ..EventFilter::default()
-        };
-        store.events(&filter).await
-    };
-    let found = ops.reading.ask(question).await?;
-    Ok(found.into_iter().find(|event| event.id == id))
-}
-
-/// The id before this one, in the order of ids.
-fn just_before(id: Uuid) -> Uuid {
-    Uuid::from_u128(id.as_u128().saturating_sub(1))
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::api_list::{self, Items, Listing};
+use super::api_list::{self, Items, Listing, Part, part};
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, Form, FormQuery, ListQuery};
 use super::ops::Ops;
@@ -55,13 +55,13 @@ impl Listing for Anomalies {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Anomaly>, StoreError> {
-        store.anomalies(&AnomalyFilter { after, limit, ..self.0.clone() }).await
-    }
-
-    fn place(item: &Anomaly) -> Self::After {
-        let (kind, subject) = (item.kind.clone(), item.subject.clone());
-        (item.happened_at, item.sdk_app_id, kind, subject, item.life)
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = AnomalyFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |item: &Anomaly| {
+            let (kind, subject) = (item.kind.clone(), item.subject.clone());
+            (item.happened_at, item.sdk_app_id, kind, subject, item.life)
+        };
+        Ok(part(store.anomalies(&filter).await?, limit, place))
     }
 }
 
@@ -154,14 +154,11 @@ impl Listing for Counts {
     async fn read(
         &self,
         store: &dyn Store,
-        after: Option<()>,
+        _after: Option<()>,
         _limit: u32,
-    ) -> Result<Vec<Count>, StoreError> {
-        // There is one page.
-        if after.is_some() { Ok(Vec::new()) } else { store.counts(&self.0).await }
+    ) -> Result<Part<Self>, StoreError> {
+        Ok((store.counts(&self.0).await?, None))
     }
-
-    fn place(_: &Count) {}
 }
 
 /// How many events there were over time, the earliest first. Spans without events are left out.

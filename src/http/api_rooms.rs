@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::api_list::{self, Listing};
+use super::api_list::{self, Listing, Part, part};
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
 use super::ops::Ops;
@@ -81,12 +81,9 @@ impl Listing for Rooms {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Room>, StoreError> {
-        store.rooms(&RoomFilter { after, limit, ..self.0.clone() }).await
-    }
-
-    fn place(room: &Room) -> Self::After {
-        place(room)
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
+        Ok(part(store.rooms(&filter).await?, limit, place))
     }
 }
 
@@ -125,8 +122,9 @@ impl Listing for Lives {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<LiveRoom>, StoreError> {
-        let rooms = store.rooms(&RoomFilter { after, limit, ..self.0.clone() }).await?;
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
+        let (rooms, end) = part(store.rooms(&filter).await?, limit, place);
         let keys: Vec<_> = rooms.iter().filter_map(key).collect();
         let lives = store.lives(&keys).await?;
         let with_live = |room: Room| {
@@ -136,11 +134,7 @@ impl Listing for Lives {
             };
             LiveRoom { live: lives.iter().find(of_it).cloned(), room }
         };
-        Ok(rooms.into_iter().map(with_live).collect())
-    }
-
-    fn place(item: &LiveRoom) -> Self::After {
-        place(&item.room)
+        Ok((rooms.into_iter().map(with_live).collect(), end))
     }
 }
 
@@ -275,13 +269,9 @@ impl Listing for Visits {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Visit>, StoreError> {
-        let page = DetailPage { account: self.account.clone(), after, limit };
-        store.visits(&self.room, &page).await
-    }
-
-    fn place(visit: &Visit) -> Self::After {
-        visit.place()
+    ) -> Result<Part<Self>, StoreError> {
+        let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
+        Ok(part(store.visits(&self.room, &page).await?, limit, Visit::place))
     }
 }
 
@@ -317,13 +307,9 @@ impl Listing for Gifts {
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<GiftRow>, StoreError> {
-        let page = DetailPage { account: self.account.clone(), after, limit };
-        store.gifts(&self.room, &page).await
-    }
-
-    fn place(gift: &GiftRow) -> Self::After {
-        gift.place()
+    ) -> Result<Part<Self>, StoreError> {
+        let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
+        Ok(part(store.gifts(&self.room, &page).await?, limit, GiftRow::place))
     }
 }
 

@@ -8,9 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 use super::postgres_partitions::{self as partitions, Partitions};
-use super::rows::{self, Dialect, Row};
+use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
@@ -152,10 +152,7 @@ impl Store for Postgres {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = rows::select::<sqlx::Postgres>(&DIALECT, filter);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
-        rows.into_iter().map(StoredEvent::try_from).collect()
+        read_events::events(self, filter).await
     }
 
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
@@ -179,6 +176,7 @@ impl Store for Postgres {
 
 impl Reader for Postgres {
     const SPELLING: Spelling = Spelling {
+        events: DIALECT.select,
         millis: ["(extract(epoch from ", ") * 1000)::bigint"],
         text: ["", "::text"],
         span: [
@@ -201,9 +199,6 @@ pub(super) const DIALECT: Dialect = Dialect {
              (extract(epoch from received_at) * 1000)::bigint as received_at, \
              call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error \
              from events",
-    time: ("timestamptz 'epoch' + ", " * interval '1 millisecond'"),
-    id: "::uuid",
-    holds: ["position(", " in payload::text) > 0"],
 };
 
 /// One statement for the whole batch, whatever its size; it commits by itself. Returns the ids of the new rows.
