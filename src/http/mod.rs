@@ -34,6 +34,7 @@ mod tls;
 pub use callbacks::Receiver;
 pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
+pub(crate) use reading::Reading;
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
 

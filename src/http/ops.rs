@@ -56,8 +56,9 @@ impl Ops {
         token: SecretString,
         clock: Clock,
         stop: CancellationToken,
+        reading: Reading,
     ) -> Self {
-        let reading = Arc::new(Reading::new(keeping.clone()));
+        let reading = Arc::new(reading);
         let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
         let sessions = Sessions::default();
         Self { keeping, metrics, token, sessions, clock, reading, tail, stop }

@@ -296,6 +296,8 @@ pub struct StoreOptions {
     pub readers: u32,
     /// How long to wait for a connection, and for one statement of a writer.
     pub timeout: Duration,
+    /// How long one statement of a reader may take. `None`: as long as it does.
+    pub read_timeout: Option<Duration>,
     /// How many monthly partitions to make ahead (PostgreSQL).
     pub partitions_ahead: u32,
     /// How long events are kept, so that no partition is made that would be dropped at once. `None`: for good.
@@ -308,7 +310,7 @@ impl StoreOptions {
     /// The same store for one who only reads: a missing file is an error, and a statement may take longer.
     #[must_use]
     pub fn to_read(self) -> Self {
-        Self { create: false, timeout: Duration::from_secs(10), ..self }
+        Self { create: false, timeout: Duration::from_secs(10), read_timeout: None, ..self }
     }
 }
 
