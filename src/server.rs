@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
+use crate::http::{self, Keeping, Limits, Ops, Reading, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
@@ -81,8 +81,7 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let token = settings.ops.token.clone();
-    let ops = Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone());
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
@@ -146,6 +145,20 @@ pub async fn run(
     worked
 }
 
+/// What the operators ask, as the settings want it.
+fn operations(
+    settings: &Settings,
+    keeping: &Arc<OnceLock<Keeping>>,
+    metrics: &Metrics,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Ops {
+    let (store, token) = (&settings.store, settings.ops.token.clone());
+    let read_timeout = Duration::from_millis(store.read_timeout_ms);
+    let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
+    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading)
+}
+
 /// What takes callbacks, as the settings want it.
 fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
     let server = &settings.server;
@@ -188,7 +201,7 @@ pub(crate) fn descriptors_needed(settings: &Settings) -> usize {
 
 /// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
 fn reserved(settings: &Settings) -> usize {
-    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(1);
+    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(2);
     let stores = usize::try_from(stores.saturating_mul(4)).unwrap_or(usize::MAX);
     stores.saturating_add(OPS_CONNECTIONS_MAX)
 }

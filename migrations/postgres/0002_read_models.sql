@@ -8,6 +8,9 @@
 --   settled  computed from the facts soon afterwards, and again whenever they change (rooms, lives, anomalies).
 -- Times of a fact are the event's own.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (
@@ -38,8 +41,8 @@ create table calls (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
                   or coalesce(accept_record_at, accept_event_at) is null then 0
-             else greatest(0, extract(epoch from
-                  coalesce(end_record_at, end_event_at) - coalesce(accept_record_at, accept_event_at)))::bigint
+             else floor(greatest(0, extract(epoch from
+                  coalesce(end_record_at, end_event_at) - coalesce(accept_record_at, accept_event_at))))::bigint
         end) stored,
     state text generated always as (
         case when coalesce(end_record_at, end_event_at) is not null then 'ended'
@@ -51,7 +54,10 @@ create table calls (
     primary key (sdk_app_id, call_id)
 );
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+-- By a column that rarely changes, so that most updates of a call touch no index.
+create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 comment on table calls is 'One row for each call';
 comment on column calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -187,7 +193,8 @@ create table room_marks (
     member_count bigint,
     primary key (sdk_app_id, room_id, account, at, event_id)
 );
-create index room_marks_at on room_marks (sdk_app_id, room_id, at);
+-- With `enters`, so that enters are found among many leaves without looking at those.
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 
 comment on table room_marks is 'Who came into or left which room, as events say; room_visits pairs them';
 comment on column room_marks.enters is 'Came in, or left';
@@ -347,7 +354,9 @@ create table rooms (
     occupancy json not null,
     primary key (sdk_app_id, room_id, life)
 );
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
+create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
 create index rooms_last on rooms (last_at);
 
 comment on table rooms is 'One row for each life of a room: room ids are used again';
@@ -422,7 +431,7 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 );
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
 
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';

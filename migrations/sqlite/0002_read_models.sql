@@ -3,6 +3,9 @@
 -- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truths 0 or 1, and
 -- lists text in JSON.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (
@@ -45,7 +48,10 @@ create table calls (
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+-- By a column that rarely changes, so that most updates of a call touch no index.
+create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 create table call_members (
     sdk_app_id integer not null,
@@ -129,7 +135,8 @@ create table room_marks (
     member_count integer,
     primary key (sdk_app_id, room_id, account, at, event_id)
 ) strict, without rowid;
-create index room_marks_at on room_marks (sdk_app_id, room_id, at);
+-- With `enters`, so that enters are found among many leaves without looking at those.
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 
 create table seat_marks (
     sdk_app_id integer not null,
@@ -256,7 +263,9 @@ create table rooms (
     occupancy text not null,
     primary key (sdk_app_id, room_id, life)
 ) strict, without rowid;
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
+create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
 create index rooms_last on rooms (last_at);
 
 create table lives (
@@ -298,7 +307,7 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 ) strict, without rowid;
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 

@@ -112,7 +112,8 @@ impl Source {
         let store = store::open(&settings.store_options().to_read()).await?;
         filter.order = Order::Oldest { after: None };
         filter.limit = PAGE;
-        Ok(Self::Stored { store, filter: Box::new(filter), page: VecDeque::new(), done: false })
+        let filter = Box::new(filter);
+        Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
     }
 
     async fn next(&mut self) -> Result<Option<Found>> {

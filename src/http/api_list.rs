@@ -1,6 +1,5 @@
 //! Lists: a page of JSON, or the whole of it as CSV or NDJSON, which is read as fast as the client takes it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,8 +7,8 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
@@ -30,22 +29,30 @@ pub(super) trait Listing: Send + Sync + 'static {
     /// What the schema of a row is called.
     const ITEM: &'static str;
 
-    /// At most `limit` rows behind `after`.
+    /// At most `limit` rows behind `after`, and behind which place to go on; `None` at the end of the list.
     async fn read(
         &self,
         store: &dyn Store,
         after: Option<Self::After>,
         limit: u32,
-    ) -> Result<Vec<Self::Item>, StoreError>;
+    ) -> Result<Part<Self>, StoreError>;
+}
 
-    /// Where a row stands.
-    fn place(item: &Self::Item) -> Self::After;
+/// Rows, and behind which place to go on.
+pub(super) type Part<L> = (Vec<<L as Listing>::Item>, Option<<L as Listing>::After>);
+
+/// A part of a list of which one row more than `limit` was read where there are more.
+pub(super) fn part<T, P>(mut items: Vec<T>, limit: u32, place: fn(&T) -> P) -> (Vec<T>, Option<P>) {
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let end = items.last().filter(|_| more).map(place);
+    (items, end)
 }
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Items<T: ToSchema> {
-    /// The rows, the latest first.
+    /// The rows. May be fewer than asked for, or none, although there are more.
     pub(super) items: Vec<T>,
     /// The `cursor` that gives the next page; null on the last.
     pub(super) next: Option<String>,
@@ -63,14 +70,9 @@ where
 {
     let after = page.after(L::ITEM)?;
     if page.form == Form::Json {
-        let rows = page.rows();
-        // One more, to know whether there are more.
         let store = reading.store()?;
-        let mut items = reading.ask(list.read(&*store, after, rows + 1)).await?;
-        let more = items.len() > rows as usize;
-        items.truncate(rows as usize);
-        let last = items.last().filter(|_| more).map(L::place);
-        let next = last.and_then(|last| cursor(L::ITEM, &last));
+        let (items, end) = reading.ask(list.read(&*store, after, page.rows())).await?;
+        let next = end.and_then(|end| cursor(L::ITEM, &end));
         return json(&Items { items, next });
     }
     let export = Export {
@@ -88,19 +90,22 @@ where
         Form::Csv => "text/csv; charset=utf-8; header=present",
         Form::Json | Form::Ndjson => "application/x-ndjson",
     };
-    // The first page is read before it is said that all is well.
+    // The first part is read before it is said that all is well.
     let (first, export) = export.next().await?;
     let rest = stream::try_unfold((first, Some(export)), |(ready, export)| async move {
         if let Some(ready) = ready {
             return Ok(Some((ready, (None, export))));
         }
-        let Some(export) = export.filter(|export| !export.done) else { return Ok(None) };
-        match export.next().await {
-            Ok((Some(bytes), export)) => Ok(Some((bytes, (None, Some(export))))),
-            Ok((None, _)) => Ok(None),
-            // The answer breaks off, so that nobody takes a part for the whole.
-            Err(problem) => Err(problem),
+        let mut under_way = export;
+        while let Some(export) = under_way.filter(|export| !export.done) {
+            // Where it fails the answer breaks off, so that nobody takes a part for the whole.
+            let (bytes, export) = export.next().await?;
+            under_way = Some(export);
+            if let Some(bytes) = bytes {
+                return Ok(Some((bytes, (None, under_way))));
+            }
         }
+        Ok::<_, Problem>(None)
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
     Ok((kind, Body::from_stream(rest)).into_response())
@@ -133,44 +138,45 @@ struct Export<L: Listing> {
 }
 
 impl<L: Listing> Export<L> {
-    /// Reads one more page; `None` when there was nothing left to say.
+    /// Reads one more part, and gives it as text; `None` where it has no rows.
     async fn next(mut self) -> Result<(Option<Bytes>, Self), Problem> {
         let limit = self.left.map_or(LIMIT_MAX, |left| left.min(LIMIT_MAX));
         let store = self.reading.store()?;
-        let items = self.reading.ask_patiently(self.list.read(&*store, self.after.take(), limit)).await?;
+        let question = self.list.read(&*store, self.after.take(), limit);
+        let (items, end) = self.reading.ask_patiently(question).await?;
         self.left = self.left.map(|left| left - items.len().try_into().unwrap_or(left));
-        self.done = items.len() < limit as usize || self.left == Some(0);
-        self.after = items.last().map(L::place);
+        self.done = end.is_none() || self.left == Some(0);
+        self.after = end;
         let bytes = match self.form {
-            Form::Csv => csv(&self.columns, &items, !self.begun),
-            Form::Json | Form::Ndjson => ndjson(&items),
-        }
-        .map_err(|error| unwritten(&error))?;
+            Form::Csv => csv(&self.columns, &items, !self.begun)?,
+            Form::Json | Form::Ndjson => ndjson(&items)?,
+        };
         self.begun = true;
         let _held = &self.seat;
         Ok((Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), self))
     }
 }
 
-fn ndjson<T: Serialize>(items: &[T]) -> anyhow::Result<Vec<u8>> {
+fn ndjson<T: Serialize>(items: &[T]) -> Result<Vec<u8>, Problem> {
     let mut text = Vec::new();
     for item in items {
-        serde_json::to_writer(&mut text, item)?;
+        serde_json::to_writer(&mut text, item).map_err(|error| unwritten(&error))?;
         text.push(b'\n');
     }
     Ok(text)
 }
 
-fn csv<T: Serialize>(columns: &[String], items: &[T], head: bool) -> anyhow::Result<Vec<u8>> {
+fn csv<T: Serialize>(columns: &[String], items: &[T], head: bool) -> Result<Vec<u8>, Problem> {
     let mut lines = csv::Writer::from_writer(Vec::new());
     if head {
-        lines.write_record(columns)?;
+        lines.write_record(columns).map_err(|error| unwritten(&error))?;
     }
     for item in items {
-        let row = serde_json::to_value(item)?;
-        lines.write_record(columns.iter().map(|column| cell(row.get(column))))?;
+        let row = serde_json::to_value(item).map_err(|error| unwritten(&error))?;
+        let cells = columns.iter().map(|column| cell(row.get(column)));
+        lines.write_record(cells).map_err(|error| unwritten(&error))?;
     }
-    Ok(lines.into_inner().map_err(|error| anyhow::anyhow!("{error}"))?)
+    lines.into_inner().map_err(|error| unwritten(&error))
 }
 
 /// A cell's text. Users choose ids and names: a program that shows the table must not take one for a formula.

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 use crate::store::StoreError;
 
 /// Why a request has no other answer (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, thiserror::Error, Serialize, ToSchema)]
+#[error("{detail}")]
 pub(super) struct Problem {
     /// Always `about:blank`: the status says what kind of problem it is.
     #[serde(rename = "type")]
@@ -108,8 +109,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
         // It is text and a number: writing it cannot fail.
         let body = serde_json::to_vec(&self).unwrap_or_default();

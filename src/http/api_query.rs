@@ -62,6 +62,18 @@ impl Asked {
         Ok((self.take()?, page))
     }
 
+    /// The parameters `P` names, and that of a list without pages.
+    pub(super) fn whole<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
+    where
+        P: DeserializeOwned + IntoParams,
+    {
+        let known = [names::<P>(), names::<FormQuery>()].concat();
+        self.check(&known)?;
+        let FormQuery { format } = Self(self.0.clone()).take()?;
+        let page = Page::read(&ListQuery { limit: None, cursor: None, format }, headers)?;
+        Ok((self.take()?, page))
+    }
+
     /// A name that is none is a mistake, and not to be passed over: the answer would be to another question.
     fn check(&self, known: &[String]) -> Result<(), Problem> {
         let Some(name) = self.0.keys().find(|name| !known.contains(name)) else {
@@ -112,6 +124,15 @@ pub(super) struct ListQuery {
     /// Where to go on: `next` of the page before.
     cursor: Option<String>,
     /// The form of the answer. `csv` and `ndjson` give the whole list, not a page. Without it, as `Accept` says.
+    #[param(value_type = Option<Form>)]
+    format: Option<String>,
+}
+
+/// What a list without pages takes.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct FormQuery {
+    /// The form of the answer. Without it, as `Accept` says.
     #[param(value_type = Option<Form>)]
     format: Option<String>,
 }

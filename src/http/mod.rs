@@ -6,6 +6,16 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+mod api;
+mod api_calls;
+mod api_events;
+mod api_figures;
+mod api_list;
+mod api_openapi;
+mod api_problem;
+mod api_query;
+mod api_rooms;
+mod api_stream;
 mod callbacks;
 mod connection;
 mod dashboard;
@@ -27,16 +37,19 @@ mod page_room;
 mod page_rooms;
 mod page_tail;
 mod places;
+mod reading;
 mod rejections;
 mod replays;
 mod room;
 mod serve;
 mod session;
+mod tail;
 mod tls;
 
 pub use callbacks::Receiver;
 pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
+pub(crate) use reading::Reading;
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
 
@@ -72,6 +85,7 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
     Router::new()
         .merge(pages)
         .merge(dashboard::assets())
+        .merge(api::routes(&ops))
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/livez", get(ops::livez))

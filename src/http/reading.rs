@@ -10,28 +10,33 @@ use super::api_problem::Problem;
 use super::ops::Keeping;
 use crate::store::{Store, StoreError};
 
-/// How many questions to the store are under way at once.
-const QUESTIONS_MAX: usize = 4;
 /// How long one waits for its turn, and one of an export, which is in no hurry.
 const TURN: Duration = Duration::from_secs(2);
 const TURN_PATIENT: Duration = Duration::from_secs(30);
-/// How long one may take. The store itself gives up sooner; this is for one that does not answer at all.
-const ANSWER: Duration = Duration::from_secs(15);
+/// How long one may take beyond the time after which the store gives up itself: for one that does not answer at all.
+const ANSWER_LATE: Duration = Duration::from_secs(5);
 /// How many exports are under way at once.
 const EXPORTS_MAX: usize = 8;
 
 /// The way to the store for readers.
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Empty until the server takes callbacks.
     keeping: Arc<OnceLock<Keeping>>,
     questions: Semaphore,
+    answer: Duration,
     exports: Arc<Semaphore>,
 }
 
 impl Reading {
-    pub(super) fn new(keeping: Arc<OnceLock<Keeping>>) -> Self {
+    /// For a store with so many readers, each of which may take so long.
+    pub(crate) fn new(
+        keeping: Arc<OnceLock<Keeping>>,
+        readers: u32,
+        read_timeout: Duration,
+    ) -> Self {
+        let questions = Semaphore::new(usize::try_from(readers).unwrap_or(1).max(1));
         let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
-        Self { keeping, questions: Semaphore::new(QUESTIONS_MAX), exports }
+        Self { keeping, questions, exports, answer: read_timeout + ANSWER_LATE }
     }
 
     /// The store, once there is one.
@@ -65,7 +70,7 @@ impl Reading {
         let Ok(Ok(_turn)) = turn else {
             return Err(Problem::busy("too many ask at once"));
         };
-        Ok(timeout(ANSWER, question).await.map_err(|_| Problem::too_slow())??)
+        Ok(timeout(self.answer, question).await.map_err(|_| Problem::too_slow())??)
     }
 
     /// A place for one more export.

@@ -26,6 +26,7 @@ mod postgres_partitions;
 mod read;
 mod read_calls;
 mod read_details;
+mod read_events;
 mod read_rooms;
 mod read_statistics;
 mod reading;
@@ -39,6 +40,7 @@ mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
 mod statement;
+mod timeline;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -52,11 +54,14 @@ pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
-pub use reading::{COUNTS_MAX, DETAILS_MAX, FOUND_MAX, ReadModels, RoomKey, Subject};
+pub use reading::{
+    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, ReadModels, RoomKey, Subject,
+};
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use timeline::{CallStep, steps};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -195,14 +200,14 @@ pub struct EventFilter {
     pub call_id: Option<String>,
     /// About this room.
     pub room_id: Option<String>,
-    /// That this account caused.
+    /// By this account.
     pub operator: Option<String>,
     /// From this platform, as sent.
     pub platform: Option<String>,
-    /// Whose body is JSON and holds this text, as received.
+    /// Whose body, where it is JSON, has this text in it as it stands.
     pub text: Option<String>,
-    /// Only those whose body did not fit its type, or only those that are not so.
-    pub undecoded: Option<bool>,
+    /// Only those whose body did not fit its command.
+    pub undecoded: bool,
     /// That happened at this time or later.
     pub since: Option<UnixMillis>,
     /// That happened before this time.
@@ -217,17 +222,50 @@ pub struct EventFilter {
     pub limit: u32,
 }
 
-/// The order of a list of events, and where it goes on: behind the time and id of the last event of the page before.
+impl EventFilter {
+    /// The events of one call, the earliest first: its timeline.
+    #[must_use]
+    pub fn of_call(app: AppId, call_id: &str, limit: u32) -> Self {
+        Self {
+            app: Some(app),
+            call_id: Some(call_id.to_owned()),
+            order: Order::Oldest { after: None },
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// The events of one life of a room, the earliest first: its timeline.
+    #[must_use]
+    pub fn of_room(room: &Room, limit: u32) -> Self {
+        Self {
+            app: AppId::parse(&room.sdk_app_id.to_string()),
+            room_id: Some(room.room_id.clone()),
+            since: Some(room.from_at),
+            until: room.until_at,
+            order: Order::Oldest { after: None },
+            limit,
+            ..Self::default()
+        }
+    }
+}
+
+/// The order of a list of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By event time, the latest first.
+    /// By event time, the latest first, behind this event where one is named.
     Newest {
-        /// Behind this one; from the begin without it.
+        /// The time and id of the last event of the page before.
         after: Option<(UnixMillis, Uuid)>,
     },
-    /// By event time, the earliest first.
+    /// By event time, the earliest first, behind this event where one is named.
     Oldest {
-        /// Behind this one; from the begin without it.
+        /// The time and id of the last event of the page before.
+        after: Option<(UnixMillis, Uuid)>,
+    },
+    /// By the time of their arrival, the earliest first, behind this event where one is named.
+    Arrived {
+        /// The time of arrival and the id of the last event of the page before.
         after: Option<(UnixMillis, Uuid)>,
     },
 }
@@ -236,6 +274,15 @@ impl Default for Order {
     fn default() -> Self {
         Self::Newest { after: None }
     }
+}
+
+/// One page of a list of events; see [`ReadModels::event_page`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events; may be fewer than asked for, or none, though more come behind.
+    pub events: Vec<StoredEvent>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<(UnixMillis, Uuid)>,
 }
 
 /// How a store is opened.
@@ -249,6 +296,8 @@ pub struct StoreOptions {
     pub readers: u32,
     /// How long to wait for a connection, and for one statement of a writer.
     pub timeout: Duration,
+    /// How long one statement of a reader may take. `None`: as long as it does.
+    pub read_timeout: Option<Duration>,
     /// How many monthly partitions to make ahead (PostgreSQL).
     pub partitions_ahead: u32,
     /// How long events are kept, so that no partition is made that would be dropped at once. `None`: for good.
@@ -261,7 +310,7 @@ impl StoreOptions {
     /// The same store for one who only reads: a missing file is an error, and a statement may take longer.
     #[must_use]
     pub fn to_read(self) -> Self {
-        Self { create: false, timeout: Duration::from_secs(10), ..self }
+        Self { create: false, timeout: Duration::from_secs(10), read_timeout: None, ..self }
     }
 }
 

@@ -8,9 +8,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
 use super::postgres_partitions::{self as partitions, Partitions};
-use super::rows::{self, Dialect, Row};
+use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
@@ -24,6 +24,8 @@ pub(super) const VERSION_MIN: i32 = 140_000;
 pub(super) struct Postgres {
     writers: PgPool,
     readers: PgPool,
+    /// Tells whether the store answers, also while every reader is busy.
+    pings: PgPool,
     partitions: Partitions,
 }
 
@@ -35,6 +37,13 @@ impl Postgres {
         // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
         // connection long after its events went elsewhere.
         let writer = address.clone().options([("statement_timeout", millis.as_str())]);
+        let reader = match options.read_timeout {
+            None => address.clone(),
+            Some(most) => {
+                let millis = most.as_millis().to_string();
+                address.clone().options([("statement_timeout", millis.as_str())])
+            }
+        };
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
@@ -44,7 +53,8 @@ impl Postgres {
         let writers = pool(options.writers + 4).test_before_acquire(false);
         Self {
             writers: writers.connect_lazy_with(writer),
-            readers: pool(options.readers).connect_lazy_with(address),
+            readers: pool(options.readers).connect_lazy_with(reader),
+            pings: pool(1).connect_lazy_with(address),
             partitions: Partitions::new(options),
         }
     }
@@ -83,9 +93,16 @@ impl Store for Postgres {
         // fails or is given up half-way, the connection must go, and the lock with it.
         let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
         let connection: &mut PgConnection = lease.connection();
+        // It may take longer than a reader may.
+        sqlx::query("set statement_timeout to 0")
+            .execute(&mut *connection)
+            .await
+            .map_err(classify)?;
         let migrated =
             sqlx::migrate!("migrations/postgres").run_direct(None, connection, false).await;
         if migrated.is_ok() {
+            let reset = sqlx::query("reset statement_timeout");
+            reset.execute(&mut **lease.connection()).await.map_err(classify)?;
             lease.release();
         }
         Ok(migrated?)
@@ -112,7 +129,7 @@ impl Store for Postgres {
         let standby: bool = sqlx::query_scalar(
             "select pg_is_in_recovery() from (select count(*) from (select from events limit 1) as event) as counted",
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&self.pings)
         .await
         .map_err(classify)?;
         if standby {
@@ -152,10 +169,7 @@ impl Store for Postgres {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = rows::select::<sqlx::Postgres>(&DIALECT, filter);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
-        rows.into_iter().map(StoredEvent::try_from).collect()
+        read_events::events(self, filter).await
     }
 
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
@@ -174,11 +188,13 @@ impl Store for Postgres {
     async fn close(&self) {
         self.writers.close().await;
         self.readers.close().await;
+        self.pings.close().await;
     }
 }
 
 impl Reader for Postgres {
     const SPELLING: Spelling = Spelling {
+        events: DIALECT.select,
         millis: ["(extract(epoch from ", ") * 1000)::bigint"],
         text: ["", "::text"],
         span: [
@@ -201,9 +217,6 @@ pub(super) const DIALECT: Dialect = Dialect {
              (extract(epoch from received_at) * 1000)::bigint as received_at, \
              call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error \
              from events",
-    time: ("timestamptz 'epoch' + ", " * interval '1 millisecond'"),
-    id: "::uuid",
-    holds: ["position(", " in payload::text) > 0"],
 };
 
 /// One statement for the whole batch, whatever its size; it commits by itself. Returns the ids of the new rows.

@@ -1,13 +1,14 @@
 //! The readers of the read models, of both stores: see [`ReadModels`].
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::statement::Reader;
 use super::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Found,
-    GiftRow, Live, Member, ReadModels, Recording, Room, RoomChangeRow, RoomFilter, RoomKey, Stay,
-    StoreError, Subject, UserCall, UserCallFilter, Visit, read_calls, read_details, read_rooms,
-    read_statistics,
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, EventFilter,
+    EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
+    RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, Visit,
+    read_calls, read_details, read_events, read_rooms, read_statistics,
 };
 use crate::callback::AppId;
 
@@ -71,6 +72,14 @@ impl<R: Reader> ReadModels for R {
 
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError> {
         read_statistics::counts(self, filter).await
+    }
+
+    async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        read_events::event(self, id).await
+    }
+
+    async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+        read_events::page(self, filter).await
     }
 
     async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::statement::{Reader, Statement};
+use super::statement::Reader;
 use super::{Call, CallFilter, DETAILS_MAX, Member, StoreError, UserCall, UserCallFilter};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -30,12 +30,15 @@ pub(super) async fn calls<R: Reader>(
         sql.push(" join call_members m on m.sdk_app_id = c.sdk_app_id and m.call_id = c.call_id");
         sql.push(" where m.account = ").text(account);
         sql.when_time(" and m.first_at >= ", filter.since);
-        of_apps(reader, &mut sql, " and m.sdk_app_id in ", filter.app).await?;
+        // The index begins with the app.
+        let apps =
+            if let Some(app) = filter.app { vec![app.as_i64()] } else { apps(reader).await? };
+        sql.push(" and m.sdk_app_id in ").numbers(&apps);
         condition = " and ";
     }
     sql.push(condition).push("true");
-    if filter.room_id.is_some() || filter.app.is_some() {
-        of_apps(reader, &mut sql, " and c.sdk_app_id in ", filter.app).await?;
+    if let Some(app) = filter.app {
+        sql.push(" and c.sdk_app_id = ").number(app.as_i64());
     }
     if let Some(state) = &filter.state {
         sql.push(" and c.state = ").text(state);
@@ -56,22 +59,6 @@ pub(super) async fn calls<R: Reader>(
     sql.push(" order by c.first_at desc, c.sdk_app_id desc, c.call_id desc limit ");
     sql.number(filter.limit.into());
     reader.fetch(sql).await
-}
-
-/// Adds `condition` and the app; where none is wanted, all that have calls, so that an index which begins with the app
-/// still serves.
-async fn of_apps<R: Reader>(
-    reader: &R,
-    sql: &mut Statement,
-    condition: &'static str,
-    app: Option<AppId>,
-) -> Result<(), StoreError> {
-    let apps = match app {
-        Some(app) => vec![app.as_i64()],
-        None => apps(reader).await?,
-    };
-    sql.push(condition).numbers(&apps);
-    Ok(())
 }
 
 /// The apps that have calls: one look into the index for each.

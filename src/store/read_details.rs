@@ -69,10 +69,10 @@ pub(super) async fn gifts<R: Reader>(
     );
     within(&mut sql, room);
     if let Some(account) = &page.account {
-        // The list is written as this writes one of its texts.
-        let quoted = serde_json::Value::from(account.as_str()).to_string();
+        // The list is compact and its texts are written as this writes one: each stands behind a comma or the bracket.
+        let quoted = format!(",{}", serde_json::Value::from(account.as_str()));
         sql.push(" and (m.sender = ").text(account);
-        sql.push(" or @place()@text(m.receivers), ").text(&quoted).push(") > 0)");
+        sql.push(" or @place()',' || substr(@text(m.receivers), 2), ").text(&quoted).push(") > 0)");
     }
     if let Some(after) = &page.after {
         sql.push(" and (m.at, m.event_id) < (").time(after.at).push(", ");

@@ -5,9 +5,8 @@ use uuid::Uuid;
 use super::statement::Reader;
 use super::{
     Anomaly, AnomalyFilter, COUNTS_MAX, Count, CountBy, CountFilter, FOUND_MAX, Found, Step,
-    StoreError, read_calls, read_rooms,
+    StoreError, read_calls, read_events, read_rooms,
 };
-use crate::callback::identity;
 use crate::clock::UnixMillis;
 
 pub(super) async fn anomalies<R: Reader>(
@@ -87,7 +86,7 @@ pub(super) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
         return Ok(found);
     }
     if let Ok(id) = Uuid::parse_str(text)
-        && contains(reader, id).await?
+        && read_events::event(reader, id).await?.is_some()
     {
         found.push(Found::Event { id });
     }
@@ -112,11 +111,4 @@ pub(super) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     found.extend(owners.into_iter().map(account));
     found.truncate(usize::try_from(FOUND_MAX).unwrap_or(usize::MAX));
     Ok(found)
-}
-
-/// Whether the event is stored. Its id tells its time, and so its partition.
-async fn contains<R: Reader>(reader: &R, id: Uuid) -> Result<bool, StoreError> {
-    let mut sql = reader.statement("select sdk_app_id from events where event_time = ");
-    sql.time(identity::time_of(id)).push(" and id = ").id(id);
-    Ok(reader.fetch_one::<(i64,)>(sql).await?.is_some())
 }

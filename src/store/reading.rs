@@ -4,13 +4,15 @@
 //! the same however far down it is.
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::models::{
     Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
     Stay, UserCall, Visit,
 };
 use super::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, StoreError, UserCallFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, EventFilter, EventPage, RoomFilter,
+    StoreError, StoredEvent, UserCallFilter,
 };
 use crate::callback::AppId;
 
@@ -63,6 +65,13 @@ pub trait ReadModels {
     /// How many events there were in each span of time, the earliest first. At most [`COUNTS_MAX`].
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
 
+    /// One event, by its id.
+    async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// A page of a list of events that answers soon whatever is asked for: where a condition has no index it looks
+    /// through at most [`EVENTS_SCANNED_MAX`] events and says where to go on.
+    async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
+
     /// What an id names, in whichever table: a call, a room's latest life, an account that took part in a call or owned a
     /// room, or an event. At most [`FOUND_MAX`].
     async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError>;
@@ -76,6 +85,9 @@ pub const FOUND_MAX: u32 = 20;
 
 /// How many counts are given at most, the earliest first.
 pub const COUNTS_MAX: u32 = 100_000;
+
+/// How many events a page of events looks through at most.
+pub const EVENTS_SCANNED_MAX: u32 = 50_000;
 
 /// Which life of which room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

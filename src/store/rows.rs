@@ -1,15 +1,15 @@
-//! What both stores share: the form of a row that is read, and the conditions of a list.
+//! What both stores share: the form of an event's row that is read.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Encode, QueryBuilder};
+use sqlx::{Database, Decode};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::{EventFilter, Order, StoreError};
+use super::{EventFilter, StoreError};
 use crate::callback::AppId;
 use crate::callback::delivery::{Delivery, query};
 use crate::callback::event::Payload;
@@ -118,7 +118,7 @@ impl EventFilter {
             && same(&self.operator, event.operator.as_deref())
             && same(&self.platform, event.platform.as_deref())
             && self.text.as_ref().is_none_or(holds)
-            && self.undecoded.is_none_or(|undecoded| undecoded == event.decode_error.is_some())
+            && (!self.undecoded || event.decode_error.is_some())
             && within(self.since, event.event_time, self.until)
             && within(self.received_since, event.received_at, self.received_until)
     }
@@ -209,72 +209,8 @@ where
     }
 }
 
-/// What the two databases write differently in a list of events.
+/// What the two databases write differently of an event.
 pub(super) struct Dialect {
     /// `select … from events`, with the columns of [`Row`].
     pub(super) select: &'static str,
-    /// What stands before and behind a bound time in ms.
-    pub(super) time: (&'static str, &'static str),
-    /// What stands behind a bound id.
-    pub(super) id: &'static str,
-    /// What stands before and behind a bound text that the body is to hold.
-    pub(super) holds: [&'static str; 2],
-}
-
-/// The statement that lists what `filter` lets through.
-pub(super) fn select<DB>(dialect: &Dialect, filter: &EventFilter) -> QueryBuilder<DB>
-where
-    DB: Database,
-    String: for<'q> Encode<'q, DB> + sqlx::Type<DB>,
-    i64: for<'q> Encode<'q, DB> + sqlx::Type<DB>,
-{
-    let mut sql = QueryBuilder::new(dialect.select);
-    sql.push(" where true");
-    if let Some(app) = filter.app {
-        sql.push(" and sdk_app_id = ").push_bind(app.as_i64());
-    }
-    for (column, wanted) in [
-        (" and family = ", &filter.family),
-        (" and command = ", &filter.command),
-        (" and call_id = ", &filter.call_id),
-        (" and room_id = ", &filter.room_id),
-        (" and operator = ", &filter.operator),
-        (" and platform = ", &filter.platform),
-    ] {
-        if let Some(text) = wanted {
-            sql.push(column).push_bind(text.clone());
-        }
-    }
-    if let Some(text) = &filter.text {
-        let [before, behind] = dialect.holds;
-        sql.push(" and ").push(before).push_bind(text.clone()).push(behind);
-    }
-    match filter.undecoded {
-        Some(true) => _ = sql.push(" and decode_error is not null"),
-        Some(false) => _ = sql.push(" and decode_error is null"),
-        None => {}
-    }
-    let (before, behind) = dialect.time;
-    for (column, wanted) in [
-        (" and event_time >= ", filter.since),
-        (" and event_time < ", filter.until),
-        (" and received_at >= ", filter.received_since),
-        (" and received_at < ", filter.received_until),
-    ] {
-        if let Some(time) = wanted {
-            sql.push(column).push(before).push_bind(time.0).push(behind);
-        }
-    }
-    let (after, sign, order) = match filter.order {
-        Order::Newest { after } => (after, "<", " order by event_time desc, id desc"),
-        Order::Oldest { after } => (after, ">", " order by event_time, id"),
-    };
-    if let Some((time, id)) = after {
-        sql.push(" and (event_time, id) ").push(sign).push(" (");
-        sql.push(before).push_bind(time.0).push(behind);
-        sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
-    }
-    sql.push(order);
-    sql.push(" limit ").push_bind(i64::from(filter.limit));
-    sql
 }

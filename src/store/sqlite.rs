@@ -1,6 +1,7 @@
 //! Events in an embedded SQLite file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
@@ -8,12 +9,13 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite as Db};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::file::{self, Writing};
-use super::rows::{self, Dialect, Row};
+use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
@@ -24,6 +26,8 @@ use crate::clock::UnixMillis;
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Tells whether the store answers, also while every reader is busy.
+    pings: SqlitePool,
 }
 
 impl Sqlite {
@@ -51,12 +55,38 @@ impl Sqlite {
             .connect_with(address.clone())
             .await
             .map_err(|error| unopened(&path, &error))?;
+        let most = options.read_timeout;
+        let address = address.pragma("query_only", "on");
+        let pings = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(options.timeout)
+            .connect_lazy_with(address.clone());
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .acquire_timeout(options.timeout)
-            .connect_lazy_with(address.pragma("query_only", "on"));
-        Ok(Self { writer, readers })
+            .after_connect(move |connection, _| Box::pin(give_up_after(most, connection)))
+            .before_acquire(move |connection, _| {
+                Box::pin(async move { give_up_after(most, connection).await.map(|()| true) })
+            })
+            .connect_lazy_with(address);
+        Ok(Self { writer, readers, pings })
     }
+}
+
+/// Has SQLite give up what is asked over this connection from now on when it takes longer: nobody else would, also when
+/// the one who asked is gone.
+async fn give_up_after(
+    most: Option<Duration>,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    /// How often the time is looked at, in steps of SQLite's machine: about every ms.
+    const STEPS: i32 = 10_000;
+    if let Some(most) = most {
+        let begun = Instant::now();
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS, move || begun.elapsed() < most);
+    }
+    Ok(())
 }
 
 /// There is no file to open.
@@ -114,10 +144,7 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1 from events limit 1")
-            .execute(&self.readers)
-            .await
-            .map_err(classify)?;
+        sqlx::query("select 1 from events limit 1").execute(&self.pings).await.map_err(classify)?;
         Ok(())
     }
 
@@ -148,10 +175,7 @@ impl Store for Sqlite {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = rows::select::<Db>(&DIALECT, filter);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
-        rows.into_iter().map(StoredEvent::try_from).collect()
+        read_events::events(self, filter).await
     }
 
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
@@ -165,12 +189,14 @@ impl Store for Sqlite {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.pings.close().await;
         self.writer.close().await;
     }
 }
 
 impl Reader for Sqlite {
     const SPELLING: Spelling = Spelling {
+        events: DIALECT.select,
         millis: ["", ""],
         text: ["", ""],
         span: ["(at - at % (1000 * ", "))"],
@@ -188,9 +214,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     select: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
              call_id, room_id, operator, client_ip, platform, payload, raw, decode_error \
              from events",
-    time: ("", ""),
-    id: "",
-    holds: ["instr(payload, ", ") > 0"],
 };
 
 async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Inserted, sqlx::Error> {

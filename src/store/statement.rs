@@ -27,6 +27,13 @@ pub(super) trait Reader: Send + Sync {
         statement
     }
 
+    /// A statement that reads whole events.
+    fn select_events(&self) -> Statement {
+        let mut statement = self.statement("");
+        statement.text.push_str(Self::SPELLING.events);
+        statement
+    }
+
     /// The row of a statement that gives one at most.
     fn fetch_one<T: ReadRow>(
         &self,
@@ -47,9 +54,11 @@ impl<T> ReadRow for T where
 {
 }
 
-/// What the two databases write differently. Each has what stands before and behind.
+/// What the two databases write differently. A pair is what stands before and behind.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Spelling {
+    /// `select … from events`, with the columns of [`Row`](super::rows::Row).
+    pub(super) events: &'static str,
     /// A moment, to be read in ms: `@ms(column)`.
     pub(super) millis: [&'static str; 2],
     /// An id or JSON, to be read as text: `@text(column)`.

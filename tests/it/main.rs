@@ -17,6 +17,7 @@ mod panics;
 mod process;
 mod properties;
 mod quirks;
+mod reading;
 mod retention;
 mod spool;
 // Only there is a device that is always full.
