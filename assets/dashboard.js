@@ -215,7 +215,9 @@ function follow(table) {
       if (source.readyState === EventSource.CLOSED) { source.close(); setTimeout(connect, 3000); }
     };
     source.onmessage = take;
-    source.addEventListener("event", take);
+    source.addEventListener("lagged", () => {
+      state.textContent = "Live. Some events were missed; they stand under Events.";
+    });
     window.addEventListener("pagehide", () => source.close(), { once: true });
   }
   state.textContent = "Connecting.";

@@ -34,9 +34,13 @@ create table calls (
     started_at timestamptz generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at timestamptz generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + interval '2 s'
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at timestamptz generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + interval '2 s' then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds bigint generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
@@ -76,8 +80,8 @@ comment on column calls.first_at is 'The earliest time any event names for it';
 comment on column calls.last_at is 'The latest time any event names for it';
 comment on column calls.overdue_at is 'When it was noticed that no end came; meaningless once one came';
 comment on column calls.started_at is 'When it was started; null where no event said';
-comment on column calls.accepted_at is 'When it was first accepted; null where it was not';
-comment on column calls.ended_at is 'When it ended; of an overdue call, its last event';
+comment on column calls.accepted_at is 'When it was first accepted, by the event where it agrees with the record''s second; null where it was not';
+comment on column calls.ended_at is 'When it ended, by the event where it agrees with the record''s second; of an overdue call, its last event';
 comment on column calls.talk_seconds is 'From acceptance to end, in s; 0 where it never connected, null until it has ended';
 comment on column calls.state is 'ringing, active, ended, or overdue: no end came in time';
 comment on column calls.inferred is 'Its end is a guess: no end event came';

@@ -29,9 +29,13 @@ create table calls (
     started_at integer generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at integer generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + 2000
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at integer generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + 2000 then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds integer generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')

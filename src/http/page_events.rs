@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, done, more};
+use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, done};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
     Html, account_or, badge, call_href, copyable, event_href, id, link, moment, nothing, number,
@@ -17,7 +17,7 @@ use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
 use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, Order, StoredEvent};
+use crate::store::{EventFilter, EventPage, Order, StoredEvent};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;
@@ -102,22 +102,21 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         room_id: asked.text("room", "Room id"),
         operator: asked.text("user", "Account that acted"),
         text: asked.text("text", "Body holds"),
-        undecoded: asked.choice("body", "Body", &["undecoded"]).map(|_| true),
+        undecoded: asked.choice("body", "Body", &["undecoded"]).is_some(),
         app: asked.app(),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
         order: Order::Newest { after },
-        limit: PAGE_ROWS + 1,
+        limit: PAGE_ROWS,
         ..EventFilter::default()
     };
     let form = asked.done();
-    let mut events = Vec::new();
+    let mut page = EventPage { events: Vec::new(), next: None };
     if form.is_good() {
-        events = reading.keeping.store.events(&filter).await?;
+        page = reading.keeping.store.event_page(&filter).await?;
     }
-    let older =
-        more(&mut events).map(|last| form.behind(&format!("{}.{}", last.event_time.0, last.id)));
-    let rows = events.iter().map(|event| row(event, reading.now)).collect();
+    let older = page.next.map(|(at, id)| form.behind(&format!("{}.{id}", at.0)));
+    let rows = page.events.iter().map(|event| row(event, reading.now)).collect();
     let shell = Shell::new("Events", "/events", reading.now);
     done(&List { shell, form, rows, older, is_later: after.is_some() })
 }
@@ -153,7 +152,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
     let reading = Reading::of(&ops)?;
     let missing = || Fault::NotFound(format!("No stored event has the id “{id}”."));
     let id: Uuid = id.parse().map_err(|_| missing())?;
-    let found = find(&reading, id).await?.ok_or_else(missing)?;
+    let found = reading.keeping.store.event(id).await?.ok_or_else(missing)?;
     let (json, is_json) = match &found.payload {
         Payload::Json(json) => (json.as_str(), true),
         Payload::Raw(_) => ("", false),
@@ -195,21 +194,6 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
 fn in_lines(body: &str) -> String {
     let lines: Vec<_> = body.split('\n').map(visible).collect();
     lines.join("\n")
-}
-
-/// An id begins with its event's time, so the event is found where the key has it.
-async fn find(reading: &Reading<'_>, id: Uuid) -> Result<Option<StoredEvent>, Fault> {
-    let Ok(ms) = i64::try_from(id.as_u128() >> 80) else { return Ok(None) };
-    let at = UnixMillis(ms);
-    let filter = EventFilter {
-        since: Some(at),
-        until: Some(UnixMillis(ms.saturating_add(1))),
-        order: Order::Oldest { after: Some((at, Uuid::from_u128(id.as_u128().saturating_sub(1)))) },
-        limit: 1,
-        ..EventFilter::default()
-    };
-    let found = reading.keeping.store.events(&filter).await?;
-    Ok(found.into_iter().next().filter(|event| event.id == id))
 }
 
 fn columns(event: &StoredEvent, json: &str, now: UnixMillis) -> Vec<Column> {

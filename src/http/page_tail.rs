@@ -31,8 +31,8 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let filter = EventFilter {
         family: asked.choice("family", "Family", &families),
         command: asked.text("command", "Command"),
-        call_id: asked.text("call_id", "Call id"),
-        room_id: asked.text("room_id", "Room id"),
+        call_id: asked.text("call", "Call id"),
+        room_id: asked.text("room", "Room id"),
         operator: asked.text("user", "Account that acted"),
         app: asked.app(),
         limit: PAGE_ROWS,

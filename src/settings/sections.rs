@@ -83,6 +83,7 @@ pub struct IngestSettings {
     pub queue_events_max: usize,
     pub queue_bytes_max: usize,
     pub ack_deadline_ms: u64,
+    pub read_models: bool,
 }
 
 /// `[spool]`

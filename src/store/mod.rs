@@ -22,6 +22,7 @@ mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
+mod postgres_models;
 mod postgres_partitions;
 mod read;
 mod read_calls;
@@ -39,8 +40,10 @@ mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod sqlite_models;
 mod statement;
 mod timeline;
+mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -62,6 +65,7 @@ pub use salvage::Salvage;
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
 pub use timeline::{CallStep, steps};
+pub use writing::Entry;
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -94,9 +98,10 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Stores all of `events` or none, and says of each whether it was new. Give them ordered by id, so that two
-    /// writers that hold the same events never wait for each other in a circle.
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError>;
+    /// Stores all of `entries` or none, those that are new with their changes, and says of each whether it was. Give
+    /// them ordered by the events' ids, so that two writers that hold the same events never wait for each other in a
+    /// circle.
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Puts aside an event that [`Store::insert`] refused, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;

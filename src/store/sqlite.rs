@@ -14,12 +14,16 @@ use uuid::Uuid;
 
 use super::file::{self, Writing};
 use super::rows::Dialect;
+use super::sqlite_models;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
+use super::{
+    Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
+};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
+use crate::handlers::Batch;
 
 /// A SQLite file: one connection writes, others read beside it.
 #[derive(Debug)]
@@ -148,12 +152,16 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut outcomes = Vec::with_capacity(events.len());
-        for event in events {
-            outcomes.push(insert(writing.connection(), event).await.map_err(classify)?);
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            outcomes.push(insert(writing.connection(), entry.event).await.map_err(classify)?);
         }
+        let entries = entries.iter().zip(&outcomes);
+        let new = entries.filter(|(_, outcome)| **outcome == Inserted::New);
+        let batch = Batch::of(new.flat_map(|(entry, _)| entry.changes));
+        sqlite_models::write(writing.connection(), &batch).await.map_err(classify)?;
         writing.commit().await.map_err(classify)?;
         Ok(outcomes)
     }

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
+    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "server",
         &["callback", "store", "ingest", "http", "retention", "clock", "settings", "telemetry"],
@@ -25,7 +26,18 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["callback", "store", "ingest", "http", "server", "clock", "settings", "telemetry"],
+        &[
+            "callback",
+            "handlers",
+            "store",
+            "ingest",
+            "http",
+            "server",
+            "simulate",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
         &["axum", "sqlx"],
     ),
 ];

@@ -13,12 +13,14 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod models;
 mod panics;
 mod process;
 mod properties;
 mod quirks;
 mod reading;
 mod retention;
+mod simulate;
 mod spool;
 // Only there is a device that is always full.
 #[cfg(target_os = "linux")]

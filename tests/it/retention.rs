@@ -10,7 +10,8 @@ use trtc_callbacks::settings::Settings;
 use trtc_callbacks::store::{self, Inserted, Store};
 
 use crate::support::{
-    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores, settings,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone,
+    on_both_stores, settings,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -76,7 +77,7 @@ on_both_stores! {
         ];
         let mut events: Vec<&Event> = events.iter().collect();
         events.sort_by_key(|event| event.id);
-        store.insert(&events).await.unwrap();
+        insert_alone(&store, &events).await.unwrap();
         store.park(events[0], "no", before(91 * DAY, 0)).await.unwrap();
         store.park(events[1], "no", before(89 * DAY, 0)).await.unwrap();
         store.close().await;
@@ -110,7 +111,7 @@ on_both_stores! {
         for batch in old.chunks(500) {
             let mut batch: Vec<&Event> = batch.iter().collect();
             batch.sort_by_key(|event| event.id);
-            store.insert(&batch).await.unwrap();
+            insert_alone(&store, &batch).await.unwrap();
         }
         store.close().await;
         let server = Arc::new(Server::start_with(settings).await);
@@ -159,8 +160,8 @@ async fn whole_partitions_go_when_their_last_moment_is_too_old() {
         )
         .await;
     let kept = [event("kept-1", date("2026-09-01")), event("kept-2", date("2026-10-31"))];
-    store.insert(&[&kept[0], &kept[1]]).await.unwrap();
-    store.insert(&[&event("gone", date("2026-08-31"))]).await.unwrap();
+    insert_alone(&store, &[&kept[0], &kept[1]]).await.unwrap();
+    insert_alone(&store, &[&event("gone", date("2026-08-31"))]).await.unwrap();
     assert_eq!(
         store.expired_partitions(date("2026-08-31")).await.unwrap().last().unwrap(),
         "events_2026_07"
@@ -186,7 +187,7 @@ async fn a_partition_that_would_be_dropped_at_once_is_not_made() {
     let short = settings(&database, &[("TRTC_RETENTION__EVENTS_DAYS", "1")]);
     let store = migrated(&short, date("2026-11-15")).await;
     assert_eq!(partitions(&database).await[0], "events_2026_11");
-    store.insert(&[&event("late", date("2026-10-31"))]).await.unwrap();
+    insert_alone(&store, &[&event("late", date("2026-10-31"))]).await.unwrap();
     assert_eq!(database.count("select count(*) from events_default").await, 1);
     assert_eq!(store.delete_expired(date("2026-11-14"), 500).await.unwrap(), 1);
     assert_eq!(store.delete_expired(date("2026-11-14"), 500).await.unwrap(), 0);
@@ -209,7 +210,7 @@ async fn partitions_go_over_the_end_of_a_year() {
     store.upkeep(date("2028-02-29")).await.unwrap();
     let store_at = |time| {
         let store = store.clone();
-        async move { store.insert(&[&event("r", time)]).await.unwrap() }
+        async move { insert_alone(&store, &[&event("r", time)]).await.unwrap() }
     };
     store_at(date("2026-12-31")).await;
     store_at(date("2027-01-01")).await;
@@ -232,7 +233,7 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
         event("first", date("2026-10-01")),
         event("last", UnixMillis(date("2026-11-01").0 - 1)),
     ];
-    store.insert(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    insert_alone(&store, &events.iter().collect::<Vec<_>>()).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     assert_eq!(rooms(&database, "%").await, 3);
     let in_default = "select count(*) from events_default where room_id = 'before'";
@@ -240,7 +241,7 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
     let moved = "select count(*) from events where tableoid = 'events_2026_10'::regclass";
     assert_eq!(database.count(moved).await, 2);
     // What was moved is known under its id.
-    let again = store.insert(&[&events[1], &events[2]]).await.unwrap();
+    let again = insert_alone(&store, &[&events[1], &events[2]]).await.unwrap();
     assert_eq!(again, [Inserted::Duplicate; 2]);
     store.close().await;
 }
@@ -289,11 +290,11 @@ async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
         (0..2001).map(|number| event("many", UnixMillis(date("2026-10-05").0 + number))).collect();
     let mut many: Vec<&Event> = many.iter().collect();
     many.sort_by_key(|event| event.id);
-    store.insert(&many).await.unwrap();
+    insert_alone(&store, &many).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     let later = event("later", date("2026-10-06"));
-    store.insert(&[&later]).await.unwrap();
+    insert_alone(&store, &[&later]).await.unwrap();
     let placed = "select count(*) from events where tableoid = 'events_2026_10'::regclass";
     assert_eq!(database.count(placed).await, 1);
     assert_eq!(database.count("select count(*) from events_default").await, 2001);
@@ -304,7 +305,7 @@ async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
         (0..2001).map(|number| event("sept", UnixMillis(date("2026-09-05").0 + number))).collect();
     let mut september: Vec<&Event> = september.iter().chain([&last]).collect();
     september.sort_by_key(|event| event.id);
-    store.insert(&september).await.unwrap();
+    insert_alone(&store, &september).await.unwrap();
     store.upkeep(date("2026-10-15")).await.unwrap();
     assert!(!partitions(&database).await.contains(&"events_2026_09".to_owned()));
     store.close().await;
@@ -349,7 +350,7 @@ async fn two_servers_may_delete_at_once() {
     let old: Vec<Event> = (0..1200).map(|number| event("old", before(900 * DAY, number))).collect();
     let mut old: Vec<&Event> = old.iter().collect();
     old.sort_by_key(|event| event.id);
-    store.insert(&old).await.unwrap();
+    insert_alone(&store, &old).await.unwrap();
     store.close().await;
     let (one, two) =
         tokio::join!(Server::start_with(settings.clone()), Server::start_with(settings));
