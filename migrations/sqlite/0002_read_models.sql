@@ -52,10 +52,13 @@ create table calls (
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
 create index calls_first on calls (first_at, sdk_app_id, call_id);
--- By a column that rarely changes, so that most updates of a call touch no index.
-create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
-create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index calls_open on calls (last_at)
+    where overdue_at is null and end_event_at is null and end_record_at is null;
+create index calls_overdue on calls (last_at)
+    where overdue_at is not null and end_event_at is null and end_record_at is null;
+create index calls_overdue_ended on calls (last_at)
+    where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
+create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 
 create table call_members (
     sdk_app_id integer not null,
@@ -153,7 +156,7 @@ create table seat_marks (
     is_video_disabled integer,
     is_audio_disabled integer,
     by_account text,
-    primary key (sdk_app_id, room_id, seat, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, seat)
 ) strict, without rowid;
 
 create table gifts (
@@ -196,7 +199,7 @@ create table metadata_marks (
     event_id text not null,
     value text,
     by_account text,
-    primary key (sdk_app_id, room_id, key, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, key)
 ) strict, without rowid;
 
 create table recording_marks (
@@ -267,10 +270,8 @@ create table rooms (
     occupancy text not null,
     primary key (sdk_app_id, room_id, life)
 ) strict, without rowid;
-create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
-create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
-create index rooms_last on rooms (last_at);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_open on rooms (last_at) where state = 'open';
 
 create table lives (
     sdk_app_id integer not null,
@@ -311,7 +312,8 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 ) strict, without rowid;
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 
@@ -376,3 +378,12 @@ select sdk_app_id, task_id, max(call_id) as call_id, max(room_id) as room_id,
        min(at) as started_at, max(at) as last_at
 from recording_marks task
 group by sdk_app_id, task_id;
+
+-- Lists ---------------------------------------------------------------------------------------------------------------------
+
+-- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
+-- ends; rooms are written when they are settled, not with each event.
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';

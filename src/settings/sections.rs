@@ -109,6 +109,17 @@ impl RetentionSettings {
     }
 }
 
+/// `[gaps]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GapsSettings {
+    pub call_ringing_overdue_s: u64,
+    pub call_active_overdue_s: u64,
+    pub room_idle_overdue_s: u64,
+    pub silence_after_s: u64,
+    pub silence_events_min: u32,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -34,6 +34,9 @@ mod reading;
 mod record;
 mod rows;
 mod salvage;
+mod session;
+mod settling;
+mod settling_write;
 mod spool;
 mod spool_examine;
 mod spool_file;
@@ -42,6 +45,7 @@ mod sqlite_accounts;
 mod sqlite_examine;
 mod sqlite_models;
 mod statement;
+mod sweeping;
 mod timeline;
 mod writing;
 
@@ -62,8 +66,11 @@ pub use reading::{
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
+pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use sweeping::{OpenCall, Overdue, SWEEP_ROWS};
 pub use timeline::{CallStep, steps};
 pub use writing::Entry;
 

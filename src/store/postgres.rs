@@ -60,6 +60,9 @@ impl Postgres {
         // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
         // more: a lane tries again.
         let writers = pool(options.writers + 4).test_before_acquire(false);
+        // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
+        // takes so long that compiling it would pay.
+        let reader = reader.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(reader),
@@ -216,7 +219,13 @@ impl Reader for Postgres {
     };
 
     async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
-        statement.run::<sqlx::Postgres, T, _>(&self.readers).await.map_err(classify)
+        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
+        let connection: &mut PgConnection = lease.connection();
+        let rows = statement.run::<sqlx::Postgres, T, _>(connection).await;
+        if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
+            lease.release();
+        }
+        rows.map_err(classify)
     }
 }
 

@@ -20,6 +20,7 @@ mod properties;
 mod quirks;
 mod reading;
 mod retention;
+mod settle;
 mod simulate;
 mod spool;
 // Only there is a device that is always full.
@@ -28,3 +29,4 @@ mod stderr;
 mod store;
 mod support;
 mod tls;
+mod told;
