@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
+use crate::http::{self, Keeping, Limits, Ops, Reading, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
@@ -82,8 +82,7 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let token = settings.ops.token.clone();
-    let ops = Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone());
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
@@ -146,6 +145,20 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// What the operators ask, as the settings want it.
+fn operations(
+    settings: &Settings,
+    keeping: &Arc<OnceLock<Keeping>>,
+    metrics: &Metrics,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Ops {
+    let (store, token) = (&settings.store, settings.ops.token.clone());
+    let read_timeout = Duration::from_millis(store.read_timeout_ms);
+    let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
+    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading)
 }
 
 /// What computes rooms and lives, and finds gaps.

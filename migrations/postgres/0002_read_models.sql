@@ -8,6 +8,9 @@
 --   settled  computed from the facts soon afterwards, and again whenever they change (rooms, lives, anomalies).
 -- Times of a fact are the event's own.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (

@@ -3,6 +3,9 @@
 -- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truths 0 or 1, and
 -- lists text in JSON.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (

@@ -91,6 +91,7 @@ impl Settings {
             ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
             ("auth.request_time_window_s", self.auth.request_time_window_s, 1, 86_400),
             ("store.readers_max", self.store.readers_max.into(), 1, 1000),
+            ("store.read_timeout_ms", self.store.read_timeout_ms, 10, 600_000),
             ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
             ("ingest.lanes", ingest.lanes.into(), 1, 64),
             ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),

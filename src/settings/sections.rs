@@ -70,6 +70,7 @@ pub struct AuthSettings {
 pub struct StoreSettings {
     pub url: SecretString,
     pub readers_max: u32,
+    pub read_timeout_ms: u64,
     pub partitions_ahead: u32,
 }
 

@@ -1,6 +1,7 @@
 //! Which rows of a list a reader wants, and behind which place.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::callback::AppId;
@@ -132,7 +133,7 @@ pub struct CountFilter {
 }
 
 /// The length of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// 60 s. Kept for two days.
@@ -144,7 +145,7 @@ pub enum Step {
 }
 
 /// What is counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CountBy {
     /// Families.

@@ -8,7 +8,7 @@ use crate::callback::event::clipped;
 use crate::handlers::TABLES;
 use crate::handlers::table::{Column, Join, Kind, Table};
 
-use super::models;
+use super::writing;
 
 /// Where a step ended: the key of its last row.
 pub type RowKey = Vec<String>;
@@ -90,7 +90,7 @@ pub(super) struct Dialect {
     pub(super) may_hold: fn(&str) -> String,
     /// Keeps others from a row that is read.
     pub(super) lock: &'static str,
-    pub(super) models: &'static models::Dialect,
+    pub(super) models: &'static writing::Dialect,
 }
 
 /// A statement, and the texts it is given.
@@ -228,8 +228,8 @@ fn delete(dialect: &Dialect, table: &Table, key: &RowKey) -> Statement {
 
 /// Merges the row, under its other key, with the one that may be there.
 fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, String)]) -> Statement {
-    let names = models::list(table.columns, |column| column.name.to_owned());
-    let values = models::list(table.columns, |column| {
+    let names = writing::list(table.columns, |column| column.name.to_owned());
+    let values = writing::list(table.columns, |column| {
         let place = erased.iter().position(|(of, _)| of.name == column.name);
         place.map_or_else(
             || format!("old.{}", column.name),
@@ -239,7 +239,7 @@ fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, Stri
     let (condition, keys) = has_key(dialect, table, key, erased.len());
     let mut texts: Vec<String> = erased.iter().map(|(_, text)| text.clone()).collect();
     texts.extend(keys);
-    let taken_up = models::on_conflict(dialect.models, table);
+    let taken_up = writing::on_conflict(dialect.models, table);
     let name = table.name;
     Statement {
         sql: format!(
