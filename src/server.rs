@@ -81,8 +81,8 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let ops = Ops::new(keeping.clone(), metrics.handle(), settings.ops.token.clone(), stop.clone());
-    let server = &settings.server;
+    let token = settings.ops.token.clone();
+    let ops = Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone());
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
@@ -118,7 +118,7 @@ pub async fn run(
             "ready for callbacks"
         );
         let submitted = receiver.tasks();
-        let router = http::public_router(receiver, &server.callback_paths);
+        let router = http::public_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
         let upkeep = Upkeep {
             store: store.clone(),

@@ -31,15 +31,19 @@ create table calls (
     started_at timestamptz generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at timestamptz generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + interval '2 s'
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at timestamptz generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + interval '2 s' then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds bigint generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
                   or coalesce(accept_record_at, accept_event_at) is null then 0
-             else greatest(0, extract(epoch from
-                  coalesce(end_record_at, end_event_at) - coalesce(accept_record_at, accept_event_at)))::bigint
+             else floor(greatest(0, extract(epoch from
+                  coalesce(end_record_at, end_event_at) - coalesce(accept_record_at, accept_event_at))))::bigint
         end) stored,
     state text generated always as (
         case when coalesce(end_record_at, end_event_at) is not null then 'ended'
@@ -51,7 +55,10 @@ create table calls (
     primary key (sdk_app_id, call_id)
 );
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+-- By a column that rarely changes, so that most updates of a call touch no index.
+create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 comment on table calls is 'One row for each call';
 comment on column calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -70,8 +77,8 @@ comment on column calls.first_at is 'The earliest time any event names for it';
 comment on column calls.last_at is 'The latest time any event names for it';
 comment on column calls.overdue_at is 'When it was noticed that no end came; meaningless once one came';
 comment on column calls.started_at is 'When it was started; null where no event said';
-comment on column calls.accepted_at is 'When it was first accepted; null where it was not';
-comment on column calls.ended_at is 'When it ended; of an overdue call, its last event';
+comment on column calls.accepted_at is 'When it was first accepted, by the event where it agrees with the record''s second; null where it was not';
+comment on column calls.ended_at is 'When it ended, by the event where it agrees with the record''s second; of an overdue call, its last event';
 comment on column calls.talk_seconds is 'From acceptance to end, in s; 0 where it never connected, null until it has ended';
 comment on column calls.state is 'ringing, active, ended, or overdue: no end came in time';
 comment on column calls.inferred is 'Its end is a guess: no end event came';
@@ -189,7 +196,8 @@ create table room_marks (
     primary key (sdk_app_id, room_id, account, at, event_id)
 );
 create index room_marks_old on room_marks using brin (at);
-create index room_marks_at on room_marks (sdk_app_id, room_id, at);
+-- With `enters`, so that enters are found among many leaves without looking at those.
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 
 comment on table room_marks is 'Who came into or left which room, as events say; room_visits pairs them';
 comment on column room_marks.enters is 'Came in, or left';
@@ -354,7 +362,9 @@ create table rooms (
     occupancy json not null,
     primary key (sdk_app_id, room_id, life)
 );
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
+create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
 create index rooms_last on rooms (last_at);
 
 comment on table rooms is 'One row for each life of a room: room ids are used again';
@@ -429,7 +439,7 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 );
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
 
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';

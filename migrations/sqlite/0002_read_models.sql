@@ -26,9 +26,13 @@ create table calls (
     started_at integer generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at integer generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + 2000
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at integer generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + 2000 then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds integer generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
@@ -45,7 +49,10 @@ create table calls (
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+-- By a column that rarely changes, so that most updates of a call touch no index.
+create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 create table call_members (
     sdk_app_id integer not null,
@@ -131,7 +138,8 @@ create table room_marks (
     primary key (sdk_app_id, room_id, account, at, event_id)
 ) strict, without rowid;
 create index room_marks_old on room_marks (at);
-create index room_marks_at on room_marks (sdk_app_id, room_id, at);
+-- With `enters`, so that enters are found among many leaves without looking at those.
+create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 
 create table seat_marks (
     sdk_app_id integer not null,
@@ -263,7 +271,9 @@ create table rooms (
     occupancy text not null,
     primary key (sdk_app_id, room_id, life)
 ) strict, without rowid;
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
+create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
 create index rooms_last on rooms (last_at);
 
 create table lives (
@@ -305,7 +315,7 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 ) strict, without rowid;
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 

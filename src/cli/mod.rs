@@ -13,6 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::settings::{Settings, Sources};
 
+mod call;
+mod calls;
 mod check_config;
 mod commands;
 mod completions;
@@ -25,10 +27,13 @@ mod events;
 mod findings;
 mod healthcheck;
 mod inputs;
+mod lists;
 mod machine;
 mod migrate;
 mod post;
 mod replay;
+mod room;
+mod rooms;
 mod send;
 mod serve;
 mod simulate;
@@ -58,6 +63,10 @@ enum Command {
     /// Print every setting with its default and what it means
     DefaultConfig,
     Events(events::Events),
+    Calls(calls::Calls),
+    Call(call::OneCall),
+    Rooms(rooms::Rooms),
+    Room(room::OneRoom),
     Send(send::Send),
     Replay(replay::Replay),
     Simulate(simulate::Simulate),
@@ -130,6 +139,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::CheckConfig(check) => check.run(),
         Command::DefaultConfig => print(crate::settings::DEFAULTS),
         Command::Events(events) => wait_for(events.run(&clock)),
+        Command::Calls(calls) => wait_for(calls.run(&clock)),
+        Command::Call(call) => wait_for(call.run()),
+        Command::Rooms(rooms) => wait_for(rooms.run(&clock)),
+        Command::Room(room) => wait_for(room.run()),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

@@ -104,7 +104,7 @@ impl Replay {
 /// Where deliveries come from.
 enum Source {
     Files(Inputs),
-    Stored { store: Arc<dyn Store>, filter: EventFilter, page: VecDeque<Found>, done: bool },
+    Stored { store: Arc<dyn Store>, filter: Box<EventFilter>, page: VecDeque<Found>, done: bool },
 }
 
 impl Source {
@@ -112,6 +112,7 @@ impl Source {
         let store = store::open(&settings.store_options().to_read()).await?;
         filter.order = Order::Oldest { after: None };
         filter.limit = PAGE;
+        let filter = Box::new(filter);
         Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
     }
 

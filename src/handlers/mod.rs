@@ -21,6 +21,7 @@ mod live;
 mod mic;
 mod recording;
 mod room;
+pub mod story;
 pub mod table;
 mod tables;
 

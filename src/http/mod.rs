@@ -16,6 +16,7 @@ mod rejections;
 mod replays;
 mod room;
 mod serve;
+mod session;
 mod tls;
 
 pub use callbacks::Receiver;
@@ -48,7 +49,15 @@ fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {
     let ops = Arc::new(ops);
+    // The dashboard's routes come here, in the place of this one: `dashboard::routes()`. What a page needs before one is
+    // signed in, such as its stylesheet, goes beside `/sign-in` below.
+    let pages = Router::new()
+        .route("/", get(session::home))
+        .route_layer(from_fn_with_state(ops.clone(), session::or_sign_in));
     Router::new()
+        .merge(pages)
+        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/sign-out", post(session::sign_out))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,6 +15,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::session::Sessions;
+use crate::clock::Clock;
 use crate::ingest::{Health, Ingest};
 use crate::store::Store;
 
@@ -30,12 +32,15 @@ pub(crate) struct Keeping {
 /// What the operations listener works with.
 pub(crate) struct Ops {
     /// Empty until the server takes callbacks.
-    keeping: Arc<OnceLock<Keeping>>,
-    metrics: PrometheusHandle,
+    pub(super) keeping: Arc<OnceLock<Keeping>>,
+    pub(super) metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.
     token: SecretString,
+    /// Who signed in with a browser.
+    pub(super) sessions: Sessions,
+    pub(super) clock: Clock,
     /// Cancelled when the server is to stop.
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
 }
 
 impl Ops {
@@ -43,19 +48,31 @@ impl Ops {
         keeping: Arc<OnceLock<Keeping>>,
         metrics: PrometheusHandle,
         token: SecretString,
+        clock: Clock,
         stop: CancellationToken,
     ) -> Self {
-        Self { keeping, metrics, token, stop }
+        Self { keeping, metrics, token, sessions: Sessions::default(), clock, stop }
     }
 
-    /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let token = self.token.expose_secret().as_bytes();
+    /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.
+    pub(super) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let reads = method == Method::GET || method == Method::HEAD;
+        self.has_token(headers) || reads && self.sessions.admit(headers, self.clock.now())
+    }
+
+    /// Whether the request sends the token, or none is asked for.
+    fn has_token(&self, headers: &HeaderMap) -> bool {
         let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
         let sent = match sent.split_at_checked(b"Bearer ".len()) {
             Some((scheme, sent)) if scheme.eq_ignore_ascii_case(b"Bearer ") => sent,
             _ => b"",
         };
+        self.is_token(sent)
+    }
+
+    /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
+    pub(super) fn is_token(&self, sent: &[u8]) -> bool {
+        let token = self.token.expose_secret().as_bytes();
         token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
     }
 
@@ -85,7 +102,8 @@ fn is_local(host: &[u8]) -> bool {
     address || name.eq_ignore_ascii_case("localhost")
 }
 
-/// What every answer of this listener says to a browser: keep nothing, run nothing, and let no other page show it.
+/// What every answer of this listener says to a browser: keep nothing, run and load nothing from elsewhere, and let no
+/// other page show it.
 const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -94,7 +112,8 @@ const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
         ),
     ),
 ];
@@ -170,7 +189,7 @@ fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
 
 /// Every figure, for Prometheus.
 pub(super) async fn metrics(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
-    if !ops.admits(&headers) {
+    if !ops.has_token(&headers) {
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n")
             .into_response();

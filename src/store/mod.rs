@@ -17,6 +17,7 @@ use crate::clock::UnixMillis;
 mod accounts;
 mod examination;
 mod file;
+mod filters;
 mod model_accounts;
 mod models;
 mod postgres;
@@ -25,6 +26,12 @@ mod postgres_examine;
 mod postgres_models;
 mod postgres_partitions;
 mod postgres_retention;
+mod read;
+mod read_calls;
+mod read_details;
+mod read_events;
+mod read_rooms;
+mod read_statistics;
 mod reading;
 mod record;
 mod rows;
@@ -37,17 +44,22 @@ mod sqlite_accounts;
 mod sqlite_examine;
 mod sqlite_models;
 mod sqlite_retention;
+mod statement;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
 };
+pub use filters::{
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
+    UserCallFilter,
+};
 pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::Entry;
 pub use reading::{
-    Anomaly, AnomalyFilter, Battle, BattleRoom, Call, CallFilter, Count, CountBy, CountFilter,
-    DETAILS_MAX, DetailPage, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, Step, Subject, UserCall, UserCallFilter, Visit,
+    Anomaly, Battle, BattleRoom, COUNTS_MAX, Call, Count, DETAILS_MAX, EVENTS_SCANNED_MAX,
+    FOUND_MAX, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
+    RoomKey, Stay, Subject, UserCall, Visit,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
@@ -56,7 +68,7 @@ pub use spool_examine::{SpoolExamination, examine_spool};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
-pub trait Store: Send + Sync + fmt::Debug {
+pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Brings the tables up to this version's. Does nothing where they are; replicas may call it together.
     async fn migrate(&self) -> Result<(), StoreError>;
 
@@ -184,6 +196,14 @@ pub struct EventFilter {
     pub call_id: Option<String>,
     /// About this room.
     pub room_id: Option<String>,
+    /// By this account.
+    pub operator: Option<String>,
+    /// From this platform, as sent.
+    pub platform: Option<String>,
+    /// Whose body, where it is JSON, has this text in it as it stands.
+    pub text: Option<String>,
+    /// Only those whose body did not fit its command.
+    pub undecoded: bool,
     /// That happened at this time or later.
     pub since: Option<UnixMillis>,
     /// That happened before this time.
@@ -198,17 +218,62 @@ pub struct EventFilter {
     pub limit: u32,
 }
 
+impl EventFilter {
+    /// The events of one call, the earliest first: its timeline.
+    #[must_use]
+    pub fn of_call(app: AppId, call_id: &str, limit: u32) -> Self {
+        Self {
+            app: Some(app),
+            call_id: Some(call_id.to_owned()),
+            order: Order::Oldest { after: None },
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// The events of one life of a room, the earliest first: its timeline.
+    #[must_use]
+    pub fn of_room(room: &Room, limit: u32) -> Self {
+        Self {
+            app: AppId::parse(&room.sdk_app_id.to_string()),
+            room_id: Some(room.room_id.clone()),
+            since: Some(room.from_at),
+            until: room.until_at,
+            order: Order::Oldest { after: None },
+            limit,
+            ..Self::default()
+        }
+    }
+}
+
 /// The order of a list of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// By event time, the latest first.
-    #[default]
-    Newest,
+    /// By event time, the latest first, behind this event where one is named.
+    Newest {
+        /// The time and id of the last event of the page before.
+        after: Option<(UnixMillis, Uuid)>,
+    },
     /// By event time, the earliest first, behind this event where one is named.
     Oldest {
         /// The time and id of the last event of the page before.
         after: Option<(UnixMillis, Uuid)>,
     },
+}
+
+impl Default for Order {
+    fn default() -> Self {
+        Self::Newest { after: None }
+    }
+}
+
+/// One page of a list of events; see [`ReadModels::event_page`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events; may be fewer than asked for, or none, though more come behind.
+    pub events: Vec<StoredEvent>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<(UnixMillis, Uuid)>,
 }
 
 /// How a store is opened.

@@ -11,8 +11,11 @@ use uuid::Uuid;
 use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
 use super::postgres_retention;
-use super::rows::{self, Dialect, Row};
-use super::{Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use super::rows::Dialect;
+use super::statement::{ReadRow, Reader, Spelling, Statement};
+use super::{
+    Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
+};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
@@ -159,10 +162,7 @@ impl Store for Postgres {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = rows::select::<sqlx::Postgres>(&DIALECT, filter);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
-        rows.into_iter().map(StoredEvent::try_from).collect()
+        read_events::events(self, filter).await
     }
 
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
@@ -184,14 +184,31 @@ impl Store for Postgres {
     }
 }
 
+impl Reader for Postgres {
+    const SPELLING: Spelling = Spelling {
+        events: DIALECT.select,
+        millis: ["(extract(epoch from ", ") * 1000)::bigint"],
+        text: ["", "::text"],
+        span: [
+            "(extract(epoch from date_bin(make_interval(secs => ",
+            "), at, 'epoch')) * 1000)::bigint",
+        ],
+        place: ["strpos(", ""],
+        moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
+        id: ["", "::uuid"],
+    };
+
+    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        statement.run::<sqlx::Postgres, T, _>(&self.readers).await.map_err(classify)
+    }
+}
+
 pub(super) const DIALECT: Dialect = Dialect {
     select: "select id::text as id, sdk_app_id, family, command, command_sent, \
              (extract(epoch from event_time) * 1000)::bigint as event_time, \
              (extract(epoch from received_at) * 1000)::bigint as received_at, \
              call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error \
              from events",
-    time: ("timestamptz 'epoch' + ", " * interval '1 millisecond'"),
-    id: "::uuid",
 };
 
 /// Stores events, and what the new ones change. Returns the ids of the new ones.

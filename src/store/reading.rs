@@ -4,11 +4,14 @@
 //! the same however far down it is.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, EventFilter, EventPage,
+    RoomFilter, StoreError, StoredEvent, UserCallFilter,
+};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 
@@ -36,10 +39,11 @@ pub trait ReadModels {
     /// What only live rooms have, of these lives.
     async fn lives(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
 
-    /// Visits within one life, the latest first. An end by rule is given where the life has ended.
+    /// Visits within one life, the latest first, and behind them those whose beginning no event tells. An end by rule is
+    /// given where the life has ended.
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<Vec<Visit>, StoreError>;
 
-    /// Who sat where within one life, by time. At most [`DETAILS_MAX`].
+    /// Who sat where within one life, by time. At most [`DETAILS_MAX`]. An end by rule is given as for visits.
     async fn seats(&self, room: &Room) -> Result<Vec<Stay>, StoreError>;
 
     /// What was done to the room within one life, by time. At most [`DETAILS_MAX`].
@@ -57,15 +61,32 @@ pub trait ReadModels {
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
 
-    /// How many events there were in each span of time.
+    /// How many events there were in each span of time, the earliest first. At most [`COUNTS_MAX`].
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
 
-    /// What an id names, in whichever table: a call, a room, an account or an event. At most 20.
+    /// One event, by its id.
+    async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// A page of a list of events that answers soon whatever is asked for: where a condition has no index it looks
+    /// through at most [`EVENTS_SCANNED_MAX`] events and says where to go on.
+    async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
+
+    /// What an id names, in whichever table: a call, a room's latest life, an account that took part in a call or owned a
+    /// room, or an event. At most [`FOUND_MAX`].
     async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError>;
 }
 
 /// How many rows a list without pages has at most.
 pub const DETAILS_MAX: u32 = 1000;
+
+/// How many things one id names at most.
+pub const FOUND_MAX: u32 = 20;
+
+/// How many counts are given at most, the earliest first.
+pub const COUNTS_MAX: u32 = 100_000;
+
+/// How many events a page of events looks through at most.
+pub const EVENTS_SCANNED_MAX: u32 = 50_000;
 
 /// JSON text of a column.
 pub type JsonText = Box<RawValue>;
@@ -116,7 +137,8 @@ pub struct UserCall {
     pub call: Call,
     /// `outgoing` where the account called, else `incoming`.
     pub direction: String,
-    /// How it ended for the account: `answered`, or as [`Member::ending`]; `None` while it goes on.
+    /// How it ended for the account: `answered` where it hung up on somebody, else as [`Member::ending`]; `None` while
+    /// it goes on.
     pub outcome: Option<String>,
     /// The others, at most 10.
     pub peers: Vec<String>,
@@ -204,7 +226,22 @@ pub struct Visit {
     pub left_by: Option<String>,
     pub inferred: bool,
     /// The event that began it, or ended it where none began it.
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
+}
+
+impl Visit {
+    /// Where it stands in the list: those with a beginning first, the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        DetailPlace {
+            // One of the two is there.
+            at: self.entered_at.or(self.left_at).unwrap_or_default(),
+            event_id: self.event_id,
+            account: self.account.clone(),
+            entered: self.entered_at.is_some(),
+        }
+    }
 }
 
 /// Somebody's stay on a seat.
@@ -215,6 +252,8 @@ pub struct Stay {
     pub account: String,
     pub taken_at: UnixMillis,
     pub left_at: Option<UnixMillis>,
+    /// Whether it ended by rule, with the room.
+    pub inferred: bool,
 }
 
 /// What was done to a room.
@@ -222,7 +261,8 @@ pub struct Stay {
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct RoomChangeRow {
     pub at: UnixMillis,
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
     pub kind: String,
     pub by_account: Option<String>,
     pub account: Option<String>,
@@ -237,12 +277,22 @@ pub struct RoomChangeRow {
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct GiftRow {
     pub at: UnixMillis,
-    pub event_id: String,
+    #[sqlx(try_from = "String")]
+    pub event_id: Uuid,
     pub sender: Option<String>,
     pub receivers: Option<String>,
     pub gift_id: Option<String>,
     pub count: Option<i64>,
     pub coins: Option<i64>,
+}
+
+impl GiftRow {
+    /// Where it stands in the list: the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        let (at, event_id) = (self.at, self.event_id);
+        DetailPlace { at, event_id, account: String::new(), entered: true }
+    }
 }
 
 /// A battle between live rooms.
@@ -333,140 +383,4 @@ pub enum Subject {
     Call(AppId, String),
     /// Of one life of a room.
     Room(Box<Room>),
-}
-
-/// Which calls. Absent conditions let all through.
-#[derive(Debug, Clone, Default)]
-pub struct CallFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// In this state.
-    pub state: Option<String>,
-    /// With this result.
-    pub result: Option<String>,
-    /// `audio` or `video`.
-    pub media: Option<String>,
-    /// In which this account takes part.
-    pub account: Option<String>,
-    /// In this RTC room.
-    pub room_id: Option<String>,
-    /// First named at this time or later.
-    pub since: Option<UnixMillis>,
-    /// First named before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `first_at`, `sdk_app_id`, `call_id`.
-    pub after: Option<(UnixMillis, i64, String)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Which calls of an account.
-#[derive(Debug, Clone)]
-pub struct UserCallFilter {
-    /// The app.
-    pub app: AppId,
-    /// The account.
-    pub account: String,
-    /// `incoming` or `outgoing`.
-    pub direction: Option<String>,
-    /// As [`UserCall::outcome`].
-    pub outcome: Option<String>,
-    /// Behind this one: [`UserCall::at`], `call_id`.
-    pub after: Option<(UnixMillis, String)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Which lives of rooms.
-#[derive(Debug, Clone, Default)]
-pub struct RoomFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// `room` or `live`.
-    pub family: Option<String>,
-    /// In this state.
-    pub state: Option<String>,
-    /// Of this room id.
-    pub room_id: Option<String>,
-    /// Owned by this account.
-    pub owner: Option<String>,
-    /// Started at this time or later.
-    pub since: Option<UnixMillis>,
-    /// Started before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `started_at`, `sdk_app_id`, `room_id`, `life`.
-    pub after: Option<(UnixMillis, i64, String, i64)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// A page of the details of one life.
-#[derive(Debug, Clone, Default)]
-pub struct DetailPage {
-    /// Of this account (visits), or from or to it (gifts).
-    pub account: Option<String>,
-    /// Behind this one: its time and event.
-    pub after: Option<(UnixMillis, Uuid)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Which anomalies.
-#[derive(Debug, Clone, Default)]
-pub struct AnomalyFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// About this call id or room id.
-    pub subject: Option<String>,
-    /// Only those that are still so, or only those that are not.
-    pub resolved: Option<bool>,
-    /// That happened at this time or later.
-    pub since: Option<UnixMillis>,
-    /// That happened before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `life`.
-    pub after: Option<(UnixMillis, i64, String, String, i64)>,
-    /// At most so many.
-    pub limit: u32,
-}
-
-/// Which counts.
-#[derive(Debug, Clone)]
-pub struct CountFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// From this time on.
-    pub since: UnixMillis,
-    /// Before this time.
-    pub until: UnixMillis,
-    /// How long each span is.
-    pub step: Step,
-    /// What is counted apart.
-    pub by: CountBy,
-}
-
-/// The length of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Step {
-    /// 60 s. Kept for two days.
-    Minute,
-    /// An hour.
-    Hour,
-    /// A day, by UTC.
-    Day,
-}
-
-/// What is counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CountBy {
-    /// Families.
-    Family,
-    /// Commands.
-    Command,
-    /// How calls ended; other events are left out.
-    Result,
 }

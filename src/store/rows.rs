@@ -1,15 +1,15 @@
-//! What both stores share: the form of a row that is read, and the conditions of a list.
+//! What both stores share: the form of an event's row that is read.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Encode, QueryBuilder, Type};
+use sqlx::{Database, Decode, Type};
 use uuid::Uuid;
 
-use super::{EventFilter, Order, StoreError};
-use crate::callback::AppId;
+use super::StoreError;
 use crate::callback::delivery::{Delivery, query};
 use crate::callback::event::Payload;
+use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
 
 /// One row of `events`, as it was stored. Its fields are those of the table.
@@ -39,6 +39,36 @@ impl StoredEvent {
         let command = self.command_sent.as_deref().unwrap_or(&self.command);
         let query = query(self.app, command, self.client_ip.as_deref(), self.platform.as_deref());
         Delivery::of_payload(query, &self.payload)
+    }
+
+    /// The event it was, its body decoded again. Whether it was timed is not stored: it counts as timed where its time
+    /// is not that of its arrival.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        let row = Command::find(&self.command).copied();
+        let row = row.unwrap_or_else(|| Command::unknown(&self.command));
+        let mut event = Event {
+            id: self.id,
+            app: self.app,
+            family: row.family,
+            command: self.command.into(),
+            command_sent: self.command_sent,
+            kind: row.kind,
+            event_time: self.event_time,
+            timed: self.event_time != self.received_at,
+            received_at: self.received_at,
+            call_id: self.call_id,
+            room_id: self.room_id,
+            operator: self.operator,
+            client_ip: self.client_ip,
+            platform: self.platform,
+            payload: self.payload,
+            body: Body::Untyped,
+            decode_error: self.decode_error,
+            decode_panicked: false,
+        };
+        event.restore_body();
+        event
     }
 }
 
@@ -168,59 +198,8 @@ where
     }
 }
 
-/// What the two databases write differently in a list of events.
+/// What the two databases write differently of an event.
 pub(super) struct Dialect {
     /// `select … from events`, with the columns of [`Row`].
     pub(super) select: &'static str,
-    /// What stands before and behind a bound time in ms.
-    pub(super) time: (&'static str, &'static str),
-    /// What stands behind a bound id.
-    pub(super) id: &'static str,
-}
-
-/// The statement that lists what `filter` lets through.
-pub(super) fn select<DB>(dialect: &Dialect, filter: &EventFilter) -> QueryBuilder<DB>
-where
-    DB: Database,
-    String: for<'q> Encode<'q, DB> + Type<DB>,
-    i64: for<'q> Encode<'q, DB> + Type<DB>,
-{
-    let mut sql = QueryBuilder::new(dialect.select);
-    sql.push(" where true");
-    if let Some(app) = filter.app {
-        sql.push(" and sdk_app_id = ").push_bind(app.as_i64());
-    }
-    for (column, wanted) in [
-        (" and family = ", &filter.family),
-        (" and command = ", &filter.command),
-        (" and call_id = ", &filter.call_id),
-        (" and room_id = ", &filter.room_id),
-    ] {
-        if let Some(text) = wanted {
-            sql.push(column).push_bind(text.clone());
-        }
-    }
-    let (before, behind) = dialect.time;
-    for (column, wanted) in [
-        (" and event_time >= ", filter.since),
-        (" and event_time < ", filter.until),
-        (" and received_at >= ", filter.received_since),
-        (" and received_at < ", filter.received_until),
-    ] {
-        if let Some(time) = wanted {
-            sql.push(column).push(before).push_bind(time.0).push(behind);
-        }
-    }
-    match filter.order {
-        Order::Newest => sql.push(" order by event_time desc, id desc"),
-        Order::Oldest { after } => {
-            if let Some((time, id)) = after {
-                sql.push(" and (event_time, id) > (").push(before).push_bind(time.0).push(behind);
-                sql.push(", ").push_bind(id.to_string()).push(dialect.id).push(")");
-            }
-            sql.push(" order by event_time, id")
-        }
-    };
-    sql.push(" limit ").push_bind(i64::from(filter.limit));
-    sql
 }

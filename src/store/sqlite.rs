@@ -11,8 +11,11 @@ use sqlx::{Connection, Sqlite as Db};
 use uuid::Uuid;
 
 use super::file::{self, Writing};
-use super::rows::{self, Dialect, Row};
-use super::{Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use super::rows::Dialect;
+use super::statement::{ReadRow, Reader, Spelling, Statement};
+use super::{
+    Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
+};
 use super::{sqlite_models, sqlite_retention};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
@@ -136,10 +139,7 @@ impl Store for Sqlite {
     }
 
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError> {
-        let mut query = rows::select::<Db>(&DIALECT, filter);
-        let rows: Vec<Row> =
-            query.build_query_as().fetch_all(&self.readers).await.map_err(classify)?;
-        rows.into_iter().map(StoredEvent::try_from).collect()
+        read_events::events(self, filter).await
     }
 
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError> {
@@ -157,12 +157,26 @@ impl Store for Sqlite {
     }
 }
 
+impl Reader for Sqlite {
+    const SPELLING: Spelling = Spelling {
+        events: DIALECT.select,
+        millis: ["", ""],
+        text: ["", ""],
+        span: ["(at - at % (1000 * ", "))"],
+        place: ["instr(", ""],
+        moment: ["", ""],
+        id: ["", ""],
+    };
+
+    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+        statement.run::<Db, T, _>(&self.readers).await.map_err(classify)
+    }
+}
+
 pub(super) const DIALECT: Dialect = Dialect {
     select: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
              call_id, room_id, operator, client_ip, platform, payload, raw, decode_error \
              from events",
-    time: ("", ""),
-    id: "",
 };
 
 async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Inserted, sqlx::Error> {

@@ -187,7 +187,8 @@ async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_wi
             ("x-frame-options", "DENY"),
             (
                 "content-security-policy",
-                "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                 form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
             ),
         ] {
             assert_eq!(answer.headers()[name], value, "{path}");

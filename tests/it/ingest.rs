@@ -11,7 +11,12 @@ use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
 use trtc_callbacks::settings::{Settings, Sources};
-use trtc_callbacks::store::{Entry, EventFilter, Inserted, Store, StoreError, StoredEvent};
+use trtc_callbacks::store::{
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Entry,
+    EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
+    UserCallFilter, Visit,
+};
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
 
@@ -68,6 +73,82 @@ impl Store for Slow {
     }
 
     async fn close(&self) {}
+}
+
+/// Nobody reads it.
+#[async_trait]
+impl ReadModels for Slow {
+    async fn calls(&self, _: &CallFilter) -> Result<Vec<Call>, StoreError> {
+        unreachable!()
+    }
+
+    async fn call(&self, _: AppId, _: &str) -> Result<Option<Call>, StoreError> {
+        unreachable!()
+    }
+
+    async fn call_members(&self, _: AppId, _: &str) -> Result<Vec<Member>, StoreError> {
+        unreachable!()
+    }
+
+    async fn user_calls(&self, _: &UserCallFilter) -> Result<Vec<UserCall>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rooms(&self, _: &RoomFilter) -> Result<Vec<Room>, StoreError> {
+        unreachable!()
+    }
+
+    async fn room(&self, _: &RoomKey) -> Result<Option<Room>, StoreError> {
+        unreachable!()
+    }
+
+    async fn lives(&self, _: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
+        unreachable!()
+    }
+
+    async fn visits(&self, _: &Room, _: &DetailPage) -> Result<Vec<Visit>, StoreError> {
+        unreachable!()
+    }
+
+    async fn seats(&self, _: &Room) -> Result<Vec<Stay>, StoreError> {
+        unreachable!()
+    }
+
+    async fn room_changes(&self, _: &Room) -> Result<Vec<RoomChangeRow>, StoreError> {
+        unreachable!()
+    }
+
+    async fn gifts(&self, _: &Room, _: &DetailPage) -> Result<Vec<GiftRow>, StoreError> {
+        unreachable!()
+    }
+
+    async fn battles(&self, _: &Room) -> Result<Vec<Battle>, StoreError> {
+        unreachable!()
+    }
+
+    async fn recordings(&self, _: &Subject) -> Result<Vec<Recording>, StoreError> {
+        unreachable!()
+    }
+
+    async fn anomalies(&self, _: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {
+        unreachable!()
+    }
+
+    async fn counts(&self, _: &CountFilter) -> Result<Vec<Count>, StoreError> {
+        unreachable!()
+    }
+
+    async fn event(&self, _: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        unreachable!()
+    }
+
+    async fn event_page(&self, _: &EventFilter) -> Result<EventPage, StoreError> {
+        unreachable!()
+    }
+
+    async fn find(&self, _: &str) -> Result<Vec<Found>, StoreError> {
+        unreachable!()
+    }
 }
 
 fn event(number: u64) -> Event {

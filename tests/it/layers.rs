@@ -28,6 +28,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         "cli",
         &[
             "callback",
+            "handlers",
             "store",
             "ingest",
             "http",

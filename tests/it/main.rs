@@ -19,6 +19,7 @@ mod permutations;
 mod process;
 mod properties;
 mod quirks;
+mod reading;
 mod retention;
 mod simulate;
 mod spool;

@@ -1,0 +1,137 @@
+//! Reads events: lists of them, pages that answer soon, and one by its id.
+
+use uuid::Uuid;
+
+use super::rows::Row;
+use super::statement::{Reader, Statement};
+use super::{EVENTS_SCANNED_MAX, EventFilter, EventPage, Order, StoreError, StoredEvent};
+use crate::callback::identity;
+use crate::clock::UnixMillis;
+
+/// An event's place in a list.
+type Place = (UnixMillis, Uuid);
+
+/// All that `filter` lets through, however long it takes to find them.
+pub(super) async fn events<R: Reader>(
+    reader: &R,
+    filter: &EventFilter,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    list(reader, filter, None).await
+}
+
+pub(super) async fn event<R: Reader>(
+    reader: &R,
+    id: Uuid,
+) -> Result<Option<StoredEvent>, StoreError> {
+    let mut sql = reader.select_events();
+    // An id tells its time, and so its partition.
+    sql.push(" where event_time = ").time(identity::time_of(id)).push(" and id = ").id(id);
+    reader.fetch_one::<Row>(sql).await?.map(StoredEvent::try_from).transpose()
+}
+
+pub(super) async fn page<R: Reader>(
+    reader: &R,
+    filter: &EventFilter,
+) -> Result<EventPage, StoreError> {
+    let last = if has_unindexed(filter) { last_scanned(reader, filter).await? } else { None };
+    let events = list(reader, filter, last).await?;
+    let is_full = u32::try_from(events.len()).is_ok_and(|length| length >= filter.limit);
+    let next = match events.last() {
+        Some(event) if is_full => Some((event.event_time, event.id)),
+        _ => last,
+    };
+    Ok(EventPage { events, next })
+}
+
+async fn list<R: Reader>(
+    reader: &R,
+    filter: &EventFilter,
+    last: Option<Place>,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let mut sql = reader.select_events();
+    sql.push(" where true");
+    indexed(&mut sql, filter);
+    unindexed(&mut sql, filter);
+    if let Some(last) = last {
+        let comparisons = match filter.order {
+            Order::Newest { .. } => [" and event_time >= ", " and (event_time, id) >= ("],
+            Order::Oldest { .. } => [" and event_time <= ", " and (event_time, id) <= ("],
+        };
+        beyond(&mut sql, comparisons, last);
+    }
+    in_order(&mut sql, filter);
+    sql.push(" limit ").number(filter.limit.into());
+    let rows: Vec<Row> = reader.fetch(sql).await?;
+    rows.into_iter().map(StoredEvent::try_from).collect()
+}
+
+/// The last event that a page looks at; `None` where there are not so many.
+async fn last_scanned<R: Reader>(
+    reader: &R,
+    filter: &EventFilter,
+) -> Result<Option<Place>, StoreError> {
+    let mut sql =
+        reader.statement("select @ms(event_time) as at, @text(id) as id from events where true");
+    indexed(&mut sql, filter);
+    in_order(&mut sql, filter);
+    sql.push(" limit 1 offset ").number(i64::from(EVENTS_SCANNED_MAX) - 1);
+    let last: Option<(UnixMillis, String)> = reader.fetch_one(sql).await?;
+    Ok(last.and_then(|(at, id)| Some((at, id.parse().ok()?))))
+}
+
+/// Adds the conditions that an index serves.
+fn indexed(sql: &mut Statement, filter: &EventFilter) {
+    sql.when_text(" and call_id = ", filter.call_id.as_deref())
+        .when_text(" and room_id = ", filter.room_id.as_deref())
+        .when_time(" and event_time >= ", filter.since)
+        .when_time(" and event_time < ", filter.until);
+    match filter.order {
+        Order::Newest { after: Some(after) } => {
+            beyond(sql, [" and event_time <= ", " and (event_time, id) < ("], after);
+        }
+        Order::Oldest { after: Some(after) } => {
+            beyond(sql, [" and event_time >= ", " and (event_time, id) > ("], after);
+        }
+        _ => {}
+    }
+}
+
+/// Adds on which side of an event. Once more by the time alone, since partitions are left out by that only.
+fn beyond(sql: &mut Statement, [time, place]: [&'static str; 2], (at, id): Place) {
+    sql.push(time).time(at).push(place).time(at).push(", ").id(id).push(")");
+}
+
+fn has_unindexed(filter: &EventFilter) -> bool {
+    let texts = [&filter.family, &filter.command, &filter.operator, &filter.platform, &filter.text];
+    texts.iter().any(|text| text.is_some())
+        || filter.app.is_some()
+        || filter.undecoded
+        || filter.received_since.is_some()
+        || filter.received_until.is_some()
+}
+
+/// Adds the conditions that are asked of each event.
+fn unindexed(sql: &mut Statement, filter: &EventFilter) {
+    if let Some(app) = filter.app {
+        sql.push(" and sdk_app_id = ").number(app.as_i64());
+    }
+    sql.when_text(" and family = ", filter.family.as_deref())
+        .when_text(" and command = ", filter.command.as_deref())
+        .when_text(" and operator = ", filter.operator.as_deref())
+        .when_text(" and platform = ", filter.platform.as_deref())
+        .when_time(" and received_at >= ", filter.received_since)
+        .when_time(" and received_at < ", filter.received_until);
+    if filter.undecoded {
+        sql.push(" and decode_error is not null");
+    }
+    if let Some(text) = &filter.text {
+        sql.push(" and @place()@text(payload), ").text(text).push(") > 0");
+    }
+}
+
+fn in_order(sql: &mut Statement, filter: &EventFilter) {
+    sql.push(match filter.order {
+        Order::Newest { .. } => " order by event_time desc, id desc",
+        Order::Oldest { .. } => " order by event_time, id",
+    });
+}

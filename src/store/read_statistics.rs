@@ -1,0 +1,114 @@
+//! Reads anomalies and counts, and finds what an id names.
+
+use uuid::Uuid;
+
+use super::statement::Reader;
+use super::{
+    Anomaly, AnomalyFilter, COUNTS_MAX, Count, CountBy, CountFilter, FOUND_MAX, Found, Step,
+    StoreError, read_calls, read_events, read_rooms,
+};
+use crate::clock::UnixMillis;
+
+pub(super) async fn anomalies<R: Reader>(
+    reader: &R,
+    filter: &AnomalyFilter,
+) -> Result<Vec<Anomaly>, StoreError> {
+    let mut sql = reader.statement(
+        "select a.sdk_app_id, a.kind, a.subject, a.life, @ms(a.happened_at) as happened_at,
+                @ms(a.found_at) as found_at, @ms(a.resolved_at) as resolved_at, a.detail
+         from anomalies a where true",
+    );
+    if let Some(app) = filter.app {
+        sql.push(" and a.sdk_app_id = ").number(app.as_i64());
+    }
+    sql.when_text(" and a.kind = ", filter.kind.as_deref())
+        .when_text(" and a.subject = ", filter.subject.as_deref())
+        .when_time(" and a.happened_at >= ", filter.since)
+        .when_time(" and a.happened_at < ", filter.until);
+    match filter.resolved {
+        Some(true) => sql.push(" and a.resolved_at is not null"),
+        Some(false) => sql.push(" and a.resolved_at is null"),
+        None => &mut sql,
+    };
+    if let Some((at, app, kind, subject, life)) = &filter.after {
+        sql.push(" and (a.happened_at, a.sdk_app_id, a.kind, a.subject, a.life) < (").time(*at);
+        sql.push(", ").number(*app).push(", ").text(kind);
+        sql.push(", ").text(subject).push(", ").number(*life).push(")");
+    }
+    sql.push(
+        " order by a.happened_at desc, a.sdk_app_id desc, a.kind desc, a.subject desc, a.life desc
+          limit ",
+    );
+    sql.number(filter.limit.into());
+    reader.fetch(sql).await
+}
+
+pub(super) async fn counts<R: Reader>(
+    reader: &R,
+    filter: &CountFilter,
+) -> Result<Vec<Count>, StoreError> {
+    let (span, seconds) = match filter.step {
+        Step::Minute => ("select @span(60) as at, ", 60),
+        Step::Hour => ("select @span(3600) as at, ", 3600),
+        Step::Day => ("select @span(86400) as at, ", 86_400),
+    };
+    let group = match filter.by {
+        CountBy::Family => "family",
+        CountBy::Command => "command",
+        CountBy::Result => "result",
+    };
+    let floor = |time: UnixMillis| UnixMillis(time.0 - time.0.rem_euclid(seconds * 1000));
+    let mut sql = reader.statement(span);
+    sql.push(group).push(
+        " as group_name, cast(sum(c.events) as bigint) as events, cast(sum(c.lag_ms) as bigint) as lag_ms,
+          max(c.lag_ms_max) as lag_ms_max
+          from event_counts c where c.width_s in ",
+    );
+    // What was counted by the minute and is old stands by the hour, and no longer by the minute.
+    sql.push(if filter.step == Step::Minute { "(60)" } else { "(60, 3600)" });
+    sql.push(" and c.at >= ").time(floor(filter.since));
+    let last = UnixMillis(filter.until.0.saturating_sub(1));
+    sql.push(" and c.at < ").time(UnixMillis(floor(last).0.saturating_add(seconds * 1000)));
+    if let Some(app) = filter.app {
+        sql.push(" and c.sdk_app_id = ").number(app.as_i64());
+    }
+    if filter.by == CountBy::Result {
+        sql.push(" and c.result <> ''");
+    }
+    sql.push(" group by 1, 2 order by 1, 2 limit ").number(COUNTS_MAX.into());
+    reader.fetch(sql).await
+}
+
+pub(super) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>, StoreError> {
+    let mut found = Vec::new();
+    // No column holds a NUL, and PostgreSQL takes none.
+    if text.is_empty() || text.contains('\0') {
+        return Ok(found);
+    }
+    if let Ok(id) = Uuid::parse_str(text)
+        && read_events::event(reader, id).await?.is_some()
+    {
+        found.push(Found::Event { id });
+    }
+    let apps = read_calls::apps(reader).await?;
+    let mut sql = reader.statement("select sdk_app_id from calls where sdk_app_id in ");
+    sql.numbers(&apps).push(" and call_id = ").text(text).push(" order by sdk_app_id");
+    for (sdk_app_id,) in reader.fetch::<(i64,)>(sql).await? {
+        found.push(Found::Call { sdk_app_id, call_id: text.to_owned() });
+    }
+    for (sdk_app_id, life) in read_rooms::latest(reader, text).await? {
+        found.push(Found::Room { sdk_app_id, room_id: text.to_owned(), life });
+    }
+    let mut owners = read_rooms::owned(reader, text).await?;
+    for app in apps {
+        let mut sql = reader.statement("select sdk_app_id from call_members where sdk_app_id = ");
+        sql.number(app).push(" and account = ").text(text).push(" limit 1");
+        owners.extend(reader.fetch::<(i64,)>(sql).await?.into_iter().map(|(app,)| app));
+    }
+    owners.sort_unstable();
+    owners.dedup();
+    let account = |sdk_app_id| Found::Account { sdk_app_id, account: text.to_owned() };
+    found.extend(owners.into_iter().map(account));
+    found.truncate(usize::try_from(FOUND_MAX).unwrap_or(usize::MAX));
+    Ok(found)
+}

@@ -1,0 +1,200 @@
+//! One text for both databases: a statement that is put together of fixed parts and bound values.
+
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
+use uuid::Uuid;
+
+use super::StoreError;
+use crate::clock::UnixMillis;
+
+/// Whose connections for readers run a statement.
+pub(super) trait Reader: Send + Sync {
+    /// How its database writes what the two write differently.
+    const SPELLING: Spelling;
+
+    /// All rows the statement gives.
+    fn fetch<T: ReadRow>(
+        &self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
+
+    /// A statement for this database.
+    fn statement(&self, text: &'static str) -> Statement {
+        let mut statement =
+            Statement { spelling: Self::SPELLING, text: String::new(), values: Vec::new() };
+        statement.push(text);
+        statement
+    }
+
+    /// A statement that reads whole events.
+    fn select_events(&self) -> Statement {
+        let mut statement = self.statement("");
+        statement.text.push_str(Self::SPELLING.events);
+        statement
+    }
+
+    /// The row of a statement that gives one at most.
+    fn fetch_one<T: ReadRow>(
+        &self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
+        async { Ok(self.fetch(statement).await?.pop()) }
+    }
+}
+
+/// A row that both databases give alike.
+pub(super) trait ReadRow:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> ReadRow for T where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+/// What the two databases write differently. A pair is what stands before and behind.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spelling {
+    /// `select … from events`, with the columns of [`Row`](super::rows::Row).
+    pub(super) events: &'static str,
+    /// A moment, to be read in ms: `@ms(column)`.
+    pub(super) millis: [&'static str; 2],
+    /// An id or JSON, to be read as text: `@text(column)`.
+    pub(super) text: [&'static str; 2],
+    /// The beginning of the span that holds `at`, in ms: `@span(seconds)`.
+    pub(super) span: [&'static str; 2],
+    /// Where in one text another begins, from 1, or 0: `@place()text, other)`.
+    pub(super) place: [&'static str; 2],
+    /// A bound number of ms, as a moment.
+    pub(super) moment: [&'static str; 2],
+    /// A bound text, as an id.
+    pub(super) id: [&'static str; 2],
+}
+
+/// A bound value.
+enum Value {
+    Number(i64),
+    Text(String),
+}
+
+/// A statement. Its text is made of literals of this program only; whatever a reader gives is bound.
+pub(super) struct Statement {
+    spelling: Spelling,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    /// Adds SQL. `@ms(…)` and its like are spelled as the database wants them; see [`Spelling`].
+    pub(super) fn push(&mut self, sql: &'static str) -> &mut Self {
+        let mut rest = sql;
+        while let Some((before, marked)) = rest.split_once('@') {
+            self.text.push_str(before);
+            let (mark, behind) = marked.split_once('(').unwrap_or((marked, ""));
+            let (inner, behind) = behind.split_once(')').unwrap_or((behind, ""));
+            let [open, close] = match mark {
+                "ms" => self.spelling.millis,
+                "text" => self.spelling.text,
+                "span" => self.spelling.span,
+                "place" => self.spelling.place,
+                _ => unreachable!("a literal with an unknown mark: {sql}"),
+            };
+            self.text.push_str(open);
+            self.text.push_str(inner);
+            self.text.push_str(close);
+            rest = behind;
+        }
+        self.text.push_str(rest);
+        self
+    }
+
+    /// Adds a number.
+    pub(super) fn number(&mut self, value: i64) -> &mut Self {
+        self.bind(["", ""], Value::Number(value))
+    }
+
+    /// Adds a text.
+    pub(super) fn text(&mut self, value: &str) -> &mut Self {
+        self.bind(["", ""], Value::Text(value.to_owned()))
+    }
+
+    /// Adds a moment.
+    pub(super) fn time(&mut self, value: UnixMillis) -> &mut Self {
+        self.bind(self.spelling.moment, Value::Number(value.0))
+    }
+
+    /// Adds an event's id.
+    pub(super) fn id(&mut self, value: Uuid) -> &mut Self {
+        self.bind(self.spelling.id, Value::Text(value.to_string()))
+    }
+
+    /// Adds a list in brackets; an empty one holds nothing.
+    pub(super) fn texts<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.push("(null");
+        for value in values {
+            self.push(", ").text(value);
+        }
+        self.push(")")
+    }
+
+    /// Adds a list in brackets; an empty one holds nothing.
+    pub(super) fn numbers(&mut self, values: &[i64]) -> &mut Self {
+        self.push("(null");
+        for value in values {
+            self.push(", ").number(*value);
+        }
+        self.push(")")
+    }
+
+    /// Adds `condition` and the text, where there is one.
+    pub(super) fn when_text(&mut self, condition: &'static str, value: Option<&str>) -> &mut Self {
+        if let Some(value) = value {
+            self.push(condition).text(value);
+        }
+        self
+    }
+
+    /// Adds `condition` and the moment, where there is one.
+    pub(super) fn when_time(
+        &mut self,
+        condition: &'static str,
+        value: Option<UnixMillis>,
+    ) -> &mut Self {
+        if let Some(value) = value {
+            self.push(condition).time(value);
+        }
+        self
+    }
+
+    fn bind(&mut self, [before, behind]: [&'static str; 2], value: Value) -> &mut Self {
+        self.values.push(value);
+        let place = self.values.len();
+        self.text.push_str(before);
+        self.text.push('$');
+        self.text.push_str(&place.to_string());
+        self.text.push_str(behind);
+        self
+    }
+
+    /// Runs it.
+    pub(super) async fn run<DB, T, E>(self, connection: E) -> Result<Vec<T>, sqlx::Error>
+    where
+        DB: Database,
+        DB::Arguments: IntoArguments<DB>,
+        E: for<'c> sqlx::Executor<'c, Database = DB>,
+        T: for<'r> FromRow<'r, DB::Row> + Send + Unpin,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let mut query = sqlx::query_as::<DB, T>(AssertSqlSafe(self.text));
+        for value in self.values {
+            query = match value {
+                Value::Number(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+            };
+        }
+        query.fetch_all(connection).await
+    }
+}
