@@ -112,14 +112,13 @@ impl Table {
         let later = last(other) > last(row);
         for ((column, mine), theirs) in self.columns.iter().zip(row).zip(other) {
             match column.join {
-                Join::Key | Join::Fact => {}
                 Join::Least if *mine == Value::Null => *mine = *theirs,
                 Join::Least if *theirs == Value::Null => {}
                 Join::Least => *mine = (*mine).min(*theirs),
                 Join::Greatest => *mine = (*mine).max(*theirs),
                 Join::Last if later => *mine = *theirs,
-                Join::Last => {}
                 Join::Sum => *mine = mine.plus(*theirs),
+                Join::Key | Join::Fact | Join::Last => {}
             }
         }
     }
