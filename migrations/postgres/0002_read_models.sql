@@ -31,11 +31,11 @@ create table calls (
     started_at timestamptz generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at timestamptz generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
-             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + interval '2 s'
+             when accept_event_at >= accept_record_at and accept_event_at - accept_record_at < interval '2 s'
                   then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at timestamptz generated always as (
-        case when end_event_at >= end_record_at and end_event_at < end_record_at + interval '2 s' then end_event_at
+        case when end_event_at >= end_record_at and end_event_at - end_record_at < interval '2 s' then end_event_at
              else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
         end) stored,
     talk_seconds bigint generated always as (
