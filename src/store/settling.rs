@@ -10,7 +10,7 @@ use crate::handlers::sums::{GiftFact, GiftSum, Presence, RoomFact, RoomSum};
 /// The key of the advisory lock that the one who settles holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// How many rows are read at once.
-const PAGE_ROWS: i64 = 20_000;
+const PAGE_ROWS: usize = 20_000;
 /// Behind every time: the last moment of the year 9999.
 pub(super) const END: i64 = 253_402_300_799_999;
 /// How long a day is, in ms.
@@ -338,9 +338,10 @@ impl Settling {
                 presence.add(account, UnixMillis(*at), *enters, *counted);
                 presence.family.get_or_insert_with(|| family.clone());
             }
+            let is_last = rows.len() < PAGE_ROWS;
             match rows.into_iter().next_back() {
-                Some((account, at, event, ..)) => after = (at, event, account),
-                None => return Ok(presence),
+                Some((account, at, event, ..)) if !is_last => after = (at, event, account),
+                _ => return Ok(presence),
             }
         }
     }
@@ -366,11 +367,15 @@ impl Settling {
             let rows: Vec<ChangeRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.at, last.event_id.clone(), last.ordinal);
+            let is_last = rows.len() < PAGE_ROWS;
             for row in rows {
                 if row.kind == "destroy" && life.destroyed_at == Some(UnixMillis(row.at)) {
                     sum.destroyed(row.by_account.as_deref(), row.cause.as_deref());
                 }
                 sum.add(row.into());
+            }
+            if is_last {
+                return Ok(sum);
             }
         }
     }
@@ -407,9 +412,13 @@ impl Settling {
             let rows: Vec<GiftRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.0, last.1.clone());
+            let is_last = rows.len() < PAGE_ROWS;
             for (_, _, sender, receivers, count, coins) in rows {
                 let (gifts, coins) = (count.unwrap_or(1).max(0), coins.unwrap_or(0).max(0));
                 sum.add(GiftFact { sender, receivers, gifts, coins });
+            }
+            if is_last {
+                return Ok(sum);
             }
         }
     }
