@@ -117,6 +117,9 @@ const IN_SPAN: &str = "sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at 
 const FACTS: [&str; 6] =
     ["room_changes", "room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks"];
 
+/// Time, event, account, whether it came in, how many were counted, family.
+type MarkRow = (i64, String, String, bool, Option<i64>, String);
+
 /// Time, event, sender, receivers, count, coins.
 type GiftRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
 
@@ -322,26 +325,30 @@ impl Settling {
     /// # Errors
     /// When the store does not answer.
     pub async fn presence(&mut self, room: &RoomId, life: &Life) -> Result<Presence, StoreError> {
+        // By time alone, as the index has it: to sort a hot room anew for each page would take longer than to read it.
         let sql = format!(
-            "select account, @ms(at), @text(event_id), enters, member_count, family from room_marks
-             where {IN_SPAN} and (at, event_id, account @bytewise) > (@at(3), @id(5), $6)
-             order by at, event_id, account @bytewise limit {PAGE_ROWS}"
+            "select @ms(at), @text(event_id), account, enters, member_count, family from room_marks
+             where {IN_SPAN} order by room_marks.at limit $5"
         );
         let span = Span::new(room, life.from_at, life.until_at);
-        let mut presence = Presence::default();
-        let mut after = (life.from_at.0, NIL.to_owned(), String::new());
+        let (mut presence, mut from, mut limit) = (Presence::default(), life.from_at.0, PAGE_ROWS);
         loop {
-            let args = span.from(after.0, [after.1.as_str().into(), after.2.as_str().into()]);
-            let rows: Vec<(String, i64, String, bool, Option<i64>, String)> =
-                self.0.rows(&sql, &args).await?;
-            for (account, at, _, enters, counted, family) in &rows {
-                presence.add(account, UnixMillis(*at), *enters, *counted);
-                presence.family.get_or_insert_with(|| family.clone());
+            let args = span.from(from, [i64::try_from(limit).unwrap_or(i64::MAX).into()]);
+            let mut rows: Vec<MarkRow> = self.0.rows(&sql, &args).await?;
+            let is_last = rows.len() < limit;
+            if let Some((last_at, ..)) = rows.last().filter(|_| !is_last) {
+                // There may be more of the last moment: it is read with the next page.
+                from = *last_at;
+                rows.retain(|row| row.0 < from);
+                limit = if rows.is_empty() { limit * 2 } else { PAGE_ROWS };
             }
-            let is_last = rows.len() < PAGE_ROWS;
-            match rows.into_iter().next_back() {
-                Some((account, at, event, ..)) if !is_last => after = (at, event, account),
-                _ => return Ok(presence),
+            rows.sort_unstable_by(|a, b| (a.0, &a.1, &a.2).cmp(&(b.0, &b.1, &b.2)));
+            for (at, _, account, enters, counted, family) in rows {
+                presence.add(&account, UnixMillis(at), enters, counted);
+                presence.family.get_or_insert(family);
+            }
+            if is_last {
+                return Ok(presence);
             }
         }
     }
@@ -403,7 +410,7 @@ impl Settling {
         let sql = format!(
             "select @ms(at), @text(event_id), sender, @text(receivers), count, coins from gifts
              where {IN_SPAN} and (at, event_id) > (@at(3), @id(5))
-             order by at, event_id limit {PAGE_ROWS}"
+             order by gifts.at, gifts.event_id limit {PAGE_ROWS}"
         );
         let mut sum = GiftSum::default();
         let mut after = (from.0, NIL.to_owned());
