@@ -18,7 +18,6 @@ mod accounts;
 mod examination;
 mod file;
 mod filters;
-mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
@@ -28,6 +27,7 @@ mod read_calls;
 mod read_details;
 mod read_events;
 mod read_rooms;
+mod read_rows;
 mod read_statistics;
 mod reading;
 mod record;
@@ -50,7 +50,7 @@ pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
     UserCallFilter,
 };
-pub use models::{
+pub use read_rows::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
