@@ -42,6 +42,13 @@ impl UnixMillis {
         Some(Self(now.0.saturating_sub(millis as i64)))
     }
 
+    /// This moment and `before` less; the far end of the range where it would overflow.
+    #[must_use]
+    pub fn minus(self, before: Duration) -> Self {
+        let millis = i64::try_from(before.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
     /// How long after `earlier` this is; zero when it is not after.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {

@@ -15,6 +15,7 @@ use crate::http::{self, Keeping, Limits, Ops, Reading, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
+use crate::settler::Settler;
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -126,6 +127,7 @@ pub async fn run(
             metrics: metrics.clone(),
             tls: tls.clone(),
             keep: settings.retention.keep(),
+            settler: Arc::new(settler(&settings, &apps, &clock, &metrics)),
         };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
@@ -157,6 +159,13 @@ fn operations(
     let read_timeout = Duration::from_millis(store.read_timeout_ms);
     let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
     Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading)
+}
+
+/// What computes rooms and lives, and finds gaps.
+fn settler(settings: &Settings, apps: &Apps, clock: &Clock, metrics: &Arc<Metrics>) -> Settler {
+    let apps = apps.ids().collect();
+    let (options, gaps) = (settings.store_options(), settings.gaps.clone());
+    Settler::new(options, apps, gaps, clock.clone(), metrics.clone())
 }
 
 /// What takes callbacks, as the settings want it.
@@ -298,6 +307,7 @@ struct Upkeep {
     tls: Option<Tls>,
     /// How long events are kept; for ever without it.
     keep: Option<Duration>,
+    settler: Arc<Settler>,
 }
 
 impl Upkeep {
@@ -333,7 +343,7 @@ impl Upkeep {
             if !ready {
                 settle(&self.store, &self.ingest, &self.clock).await;
             }
-            tokio::join!(self.partitions(), self.retention());
+            tokio::join!(self.partitions(), self.retention(), self.settler.run());
         };
         tokio::join!(figures, certificate, store);
     }

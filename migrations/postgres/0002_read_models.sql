@@ -34,9 +34,13 @@ create table calls (
     started_at timestamptz generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at timestamptz generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at - accept_record_at < interval '2 s'
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at timestamptz generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at - end_record_at < interval '2 s' then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds bigint generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
@@ -54,10 +58,13 @@ create table calls (
     primary key (sdk_app_id, call_id)
 );
 create index calls_first on calls (first_at, sdk_app_id, call_id);
--- By a column that rarely changes, so that most updates of a call touch no index.
-create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
-create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index calls_open on calls (last_at)
+    where overdue_at is null and end_event_at is null and end_record_at is null;
+create index calls_overdue on calls (last_at)
+    where overdue_at is not null and end_event_at is null and end_record_at is null;
+create index calls_overdue_ended on calls (last_at)
+    where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
+create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 
 comment on table calls is 'One row for each call';
 comment on column calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -76,8 +83,8 @@ comment on column calls.first_at is 'The earliest time any event names for it';
 comment on column calls.last_at is 'The latest time any event names for it';
 comment on column calls.overdue_at is 'When it was noticed that no end came; meaningless once one came';
 comment on column calls.started_at is 'When it was started; null where no event said';
-comment on column calls.accepted_at is 'When it was first accepted; null where it was not';
-comment on column calls.ended_at is 'When it ended; of an overdue call, its last event';
+comment on column calls.accepted_at is 'When it was first accepted, by the event where it agrees with the record''s second; null where it was not';
+comment on column calls.ended_at is 'When it ended, by the event where it agrees with the record''s second; of an overdue call, its last event';
 comment on column calls.talk_seconds is 'From acceptance to end, in s; 0 where it never connected, null until it has ended';
 comment on column calls.state is 'ringing, active, ended, or overdue: no end came in time';
 comment on column calls.inferred is 'Its end is a guess: no end event came';
@@ -168,6 +175,7 @@ create table room_changes (
     statistic json,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 );
+create index room_changes_old on room_changes using brin (at);
 
 comment on table room_changes is 'What was done to rooms themselves: created, updated, given to another owner, destroyed';
 comment on column room_changes.ordinal is 'Its place among the changes of one event';
@@ -195,6 +203,7 @@ create table room_marks (
 );
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
+create index room_marks_old on room_marks using brin (at);
 
 comment on table room_marks is 'Who came into or left which room, as events say; room_visits pairs them';
 comment on column room_marks.enters is 'Came in, or left';
@@ -213,8 +222,9 @@ create table seat_marks (
     is_video_disabled boolean,
     is_audio_disabled boolean,
     by_account text,
-    primary key (sdk_app_id, room_id, seat, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, seat)
 );
+create index seat_marks_old on seat_marks using brin (at);
 
 comment on table seat_marks is 'How seats were after an event; seats makes stays of them';
 comment on column seat_marks.account is 'Who sat there; null where nobody did';
@@ -231,6 +241,7 @@ create table gifts (
     coins bigint,
     primary key (sdk_app_id, room_id, at, event_id)
 );
+create index gifts_old on gifts using brin (at);
 
 comment on table gifts is 'Gifts that the vendor asked about; whether another rule blocked one, no event says';
 comment on column gifts.receivers is 'Accounts, as a list';
@@ -253,6 +264,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 );
+create index battle_marks_old on battle_marks using brin (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 comment on table battle_marks is 'What events say of battles, one row for each room; battles and battle_rooms sum them up';
@@ -268,8 +280,9 @@ create table metadata_marks (
     event_id uuid not null,
     value text,
     by_account text,
-    primary key (sdk_app_id, room_id, key, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, key)
 );
+create index metadata_marks_old on metadata_marks using brin (at);
 
 comment on table metadata_marks is 'Metadata of live rooms, as they were set and deleted';
 comment on column metadata_marks.value is 'Null where the key was deleted';
@@ -290,6 +303,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 );
+create index recording_marks_old on recording_marks using brin (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 
@@ -354,21 +368,19 @@ create table rooms (
     occupancy json not null,
     primary key (sdk_app_id, room_id, life)
 );
-create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
-create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
-create index rooms_last on rooms (last_at);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_open on rooms (last_at) where state = 'open';
 
 comment on table rooms is 'One row for each life of a room: room ids are used again';
-comment on column rooms.life is 'Which life: the time of its create event, in ms since 1970; where none is known, the end of the life before, or 0';
+comment on column rooms.life is 'Which life: the time of its create event, in ms since 1970; where none is known, from_at, in ms';
 comment on column rooms.family is 'room (conference) or live';
 comment on column rooms.started_at is 'When it was created; where that is not known, its first event';
 comment on column rooms.created_at is 'When it was created; null where no create event came';
 comment on column rooms.destroyed_at is 'When it was destroyed; null where no destroy event came';
 comment on column rooms.destroy_cause is 'user or system, or as sent; live rooms only';
-comment on column rooms.ended_at is 'When it ended; where no destroy event came, by rule';
+comment on column rooms.ended_at is 'When it ended; where no destroy event came, its latest event, by rule';
 comment on column rooms.from_at is 'Facts of this room id belong to this life from this time on';
-comment on column rooms.until_at is 'Facts of this room id belong to this life before this time; null while it is the last';
+comment on column rooms.until_at is 'Facts of this room id belong to this life before this time; null while no destroy event came and no other life begins';
 comment on column rooms.last_at is 'Its latest event';
 comment on column rooms.state is 'open, ended, or overdue: no destroy came, and nothing else for long';
 comment on column rooms.inferred is 'Its end is a guess: no destroy event came';
@@ -431,12 +443,13 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 );
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
 
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';
-comment on column anomalies.subject is 'Call id, room id, or the family that is silent';
-comment on column anomalies.life is 'Of a room, which life; else 0';
+comment on column anomalies.subject is 'Call id, room id, or `all` where nothing at all came';
+comment on column anomalies.life is 'Of a room, which life; of a silence, when it began, in ms since 1970; else 0';
 comment on column anomalies.resolved_at is 'When it was found that it is no longer so; null while it is';
 comment on column anomalies.detail is 'In words';
 
@@ -511,3 +524,12 @@ from recording_marks
 group by sdk_app_id, task_id;
 
 comment on view recordings is 'One row for each recording task; its files stand in recording_marks';
+
+-- Lists ---------------------------------------------------------------------------------------------------------------------
+
+-- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
+-- ends; rooms are written when they are settled, not with each event.
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';

@@ -29,9 +29,13 @@ create table calls (
     started_at integer generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at integer generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
+             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + 2000
+                  then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at integer generated always as (
-        coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)) stored,
+        case when end_event_at >= end_record_at and end_event_at < end_record_at + 2000 then end_event_at
+             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
+        end) stored,
     talk_seconds integer generated always as (
         case when coalesce(end_record_at, end_event_at) is null then null
              when result in ('cancel', 'reject', 'not_answer', 'call_busy')
@@ -48,10 +52,13 @@ create table calls (
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
 create index calls_first on calls (first_at, sdk_app_id, call_id);
--- By a column that rarely changes, so that most updates of a call touch no index.
-create index calls_open on calls (first_at, sdk_app_id, call_id) where end_event_at is null and end_record_at is null;
-create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index calls_open on calls (last_at)
+    where overdue_at is null and end_event_at is null and end_record_at is null;
+create index calls_overdue on calls (last_at)
+    where overdue_at is not null and end_event_at is null and end_record_at is null;
+create index calls_overdue_ended on calls (last_at)
+    where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
+create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 
 create table call_members (
     sdk_app_id integer not null,
@@ -121,6 +128,7 @@ create table room_changes (
     statistic text,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 ) strict, without rowid;
+create index room_changes_old on room_changes (at);
 
 create table room_marks (
     sdk_app_id integer not null,
@@ -137,6 +145,7 @@ create table room_marks (
 ) strict, without rowid;
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
+create index room_marks_old on room_marks (at);
 
 create table seat_marks (
     sdk_app_id integer not null,
@@ -149,8 +158,9 @@ create table seat_marks (
     is_video_disabled integer,
     is_audio_disabled integer,
     by_account text,
-    primary key (sdk_app_id, room_id, seat, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, seat)
 ) strict, without rowid;
+create index seat_marks_old on seat_marks (at);
 
 create table gifts (
     sdk_app_id integer not null,
@@ -164,6 +174,7 @@ create table gifts (
     coins integer,
     primary key (sdk_app_id, room_id, at, event_id)
 ) strict, without rowid;
+create index gifts_old on gifts (at);
 
 create table battle_marks (
     sdk_app_id integer not null,
@@ -182,6 +193,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 ) strict, without rowid;
+create index battle_marks_old on battle_marks (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 create table metadata_marks (
@@ -192,8 +204,9 @@ create table metadata_marks (
     event_id text not null,
     value text,
     by_account text,
-    primary key (sdk_app_id, room_id, key, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, key)
 ) strict, without rowid;
+create index metadata_marks_old on metadata_marks (at);
 
 create table recording_marks (
     sdk_app_id integer not null,
@@ -211,6 +224,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 ) strict, without rowid;
+create index recording_marks_old on recording_marks (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 
@@ -263,10 +277,8 @@ create table rooms (
     occupancy text not null,
     primary key (sdk_app_id, room_id, life)
 ) strict, without rowid;
-create index rooms_started on rooms (started_at, sdk_app_id, room_id, life);
-create index rooms_open on rooms (started_at, sdk_app_id, room_id, life) where state <> 'ended';
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id, life) where owner is not null;
-create index rooms_last on rooms (last_at);
+create index rooms_started on rooms (started_at, sdk_app_id, room_id);
+create index rooms_open on rooms (last_at) where state = 'open';
 
 create table lives (
     sdk_app_id integer not null,
@@ -307,7 +319,8 @@ create table anomalies (
     detail text not null,
     primary key (sdk_app_id, kind, subject, life)
 ) strict, without rowid;
-create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject, life);
+create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 
@@ -372,3 +385,12 @@ select sdk_app_id, task_id, max(call_id) as call_id, max(room_id) as room_id,
        min(at) as started_at, max(at) as last_at
 from recording_marks task
 group by sdk_app_id, task_id;
+
+-- Lists ---------------------------------------------------------------------------------------------------------------------
+
+-- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
+-- ends; rooms are written when they are settled, not with each event.
+create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';

@@ -156,6 +156,19 @@ impl Event {
         }
     }
 
+    /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
+    /// decoded.
+    pub fn restore_body(&mut self) {
+        let decode = Command::find(&self.command).and_then(|row| row.decode);
+        self.body = match (&self.payload, decode) {
+            (Payload::Json(json), Some(decode)) if Object::parse(json).is_some() => {
+                contained(|| decode(json).ok()).flatten().unwrap_or(Body::Undecoded)
+            }
+            (Payload::Json(json), None) if Object::parse(json).is_some() => Body::Untyped,
+            (Payload::Json(_) | Payload::Raw(_), _) => Body::Undecoded,
+        };
+    }
+
     /// An event that could not be read because reading panicked. Its id is random, as where the body has no time.
     fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
@@ -190,7 +203,7 @@ impl Event {
 }
 
 /// What `step` gives; `None` where it panics. The panic's text is dropped: it may hold parts of a body.
-fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
+pub(crate) fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
     // Nothing that a step had half done outlives it: it reads, and gives a value.
     catch_unwind(AssertUnwindSafe(step)).ok()
 }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use uuid::Uuid;
 
+use super::lists::cell;
 use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::{AppId, Command, Family};
 use crate::clock::{Clock, TIME_HINT, UnixMillis};
@@ -86,7 +87,8 @@ impl FilterArgs {
     }
 }
 
-fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
+/// A date, a moment, or an age.
+pub(super) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
     UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
 }
 
@@ -151,14 +153,13 @@ impl Events {
         let columns = ["TIME", "FAMILY", "COMMAND", "CALL", "ROOM", "OPERATOR", "NOTE"];
         let mut table = super::table(if header { &columns } else { &[] });
         for event in events {
-            let cell = |text: &Option<String>| shortened(text.as_deref().unwrap_or("-"));
             table.add_row([
                 event.event_time.to_string(),
                 event.family.clone(),
-                shortened(&event.command),
-                cell(&event.call_id),
-                cell(&event.room_id),
-                cell(&event.operator),
+                cell(Some(&event.command)),
+                cell(event.call_id.as_deref()),
+                cell(event.room_id.as_deref()),
+                cell(event.operator.as_deref()),
                 note(event),
             ]);
         }
@@ -199,20 +200,10 @@ async fn arrived(
 /// What one should know of an event beside its columns.
 fn note(event: &StoredEvent) -> String {
     match (&event.decode_error, &event.command_sent) {
-        (Some(reason), _) => shortened(&format!("undecoded: {reason}")),
-        (None, Some(sent)) => shortened(&format!("sent as {sent}")),
+        (Some(reason), _) => cell(Some(&format!("undecoded: {reason}"))),
+        (None, Some(sent)) => cell(Some(&format!("sent as {sent}"))),
         (None, None) => String::new(),
     }
-}
-
-/// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
-fn shortened(text: &str) -> String {
-    const WIDTH: usize = 60;
-    let safe = text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter });
-    if text.chars().count() > WIDTH {
-        return safe.take(WIDTH - 1).chain(['…']).collect();
-    }
-    safe.collect()
 }
 
 #[cfg(test)]
@@ -223,11 +214,5 @@ mod tests {
     fn what_is_no_time_is_told_what_is() {
         let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
         assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
-    }
-
-    #[test]
-    fn a_cell_cannot_steer_the_terminal() {
-        assert_eq!(shortened("a\u{1b}[31mb\n"), "a\u{fffd}[31mb\u{fffd}");
-        assert_eq!(shortened(&"x".repeat(61)).chars().count(), 60);
     }
 }

@@ -13,6 +13,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::settings::{Settings, Sources};
 
+mod call;
+mod calls;
 mod check_config;
 mod commands;
 mod completions;
@@ -25,12 +27,16 @@ mod events;
 mod findings;
 mod healthcheck;
 mod inputs;
+mod lists;
 mod machine;
 mod migrate;
 mod post;
 mod replay;
+mod room;
+mod rooms;
 mod send;
 mod serve;
+mod simulate;
 
 /// How long the end of a command waits for threads that are still busy.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
@@ -38,7 +44,7 @@ const STUCK_WAIT: Duration = Duration::from_secs(1);
 /// Receives the callbacks of Tencent RTC and keeps every event.
 ///
 /// Without a command it serves. Try it: run `trtc-callbacks serve --sdk-app-id 1400000001`, then, in another terminal,
-/// `trtc-callbacks send --all` and `trtc-callbacks events`.
+/// `trtc-callbacks simulate` and `trtc-callbacks events`.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 80)]
 pub struct Cli {
@@ -57,8 +63,13 @@ enum Command {
     /// Print every setting with its default and what it means
     DefaultConfig,
     Events(events::Events),
+    Calls(calls::Calls),
+    Call(call::OneCall),
+    Rooms(rooms::Rooms),
+    Room(room::OneRoom),
     Send(send::Send),
     Replay(replay::Replay),
+    Simulate(simulate::Simulate),
     Commands(commands::Commands),
     Doctor(doctor::Doctor),
     EraseUser(erase_user::EraseUser),
@@ -128,8 +139,13 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::CheckConfig(check) => check.run(),
         Command::DefaultConfig => print(crate::settings::DEFAULTS),
         Command::Events(events) => wait_for(events.run(&clock)),
+        Command::Calls(calls) => wait_for(calls.run(&clock)),
+        Command::Call(call) => wait_for(call.run()),
+        Command::Rooms(rooms) => wait_for(rooms.run(&clock)),
+        Command::Room(room) => wait_for(room.run()),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
+        Command::Simulate(simulate) => wait_for(simulate.run(&clock)),
         Command::Commands(commands) => commands.run(),
         Command::Doctor(doctor) => wait_for(doctor.run(&clock)),
         Command::EraseUser(erase) => wait_for(erase.run(&clock)),

@@ -1,6 +1,7 @@
 //! What the `Call.*` commands change: `calls`, `call_members` and, for a recording, `recording_marks`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::change::{CallChange, Change, LastAction, MemberChange};
 use super::{moment, recording, text, word};
@@ -125,7 +126,8 @@ pub(super) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>)
     }
     let (caller, first_at) = (call.caller.clone(), call.first_at);
     let (started, accepted) = (call.start_record_at, call.accept_record_at);
-    let (ended, result) = (call.end_record_at.unwrap_or(event.event_time), call.result.clone());
+    let ended = precise(call.end_record_at, event.event_time);
+    let result = call.result.clone();
     changes.push(Change::Call(call));
 
     let callees = record.callee_list_account.iter().flatten();
@@ -138,9 +140,9 @@ pub(super) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>)
         member.call_result.clone_from(&result);
         if Some(&member.account) == caller.as_ref() {
             member.is_caller = true;
-            joined_if(&mut member, started);
+            joined_in(&mut member, started);
         } else if single {
-            joined_if(&mut member, accepted);
+            joined_in(&mut member, accepted);
         }
         seen.entry(member.account.clone()).or_insert(member);
     }
@@ -198,10 +200,21 @@ fn member(event: &Event, account: Option<&AccountId>) -> Option<MemberChange> {
 }
 
 fn joined(member: &mut MemberChange, at: UnixMillis) {
-    joined_if(member, Some(at));
+    member.joined_at = Some(at);
+    member.last_joined_at = Some(at);
 }
 
-fn joined_if(member: &mut MemberChange, at: Option<UnixMillis>) {
-    member.joined_at = at;
-    member.last_joined_at = at;
+/// Somebody was in the call in this second. An event that says so more precisely is earlier than the second's end, and
+/// a leave in the same second is later than its beginning.
+fn joined_in(member: &mut MemberChange, second: Option<UnixMillis>) {
+    member.joined_at = second.map(|second| second.plus(Duration::from_millis(999)));
+    member.last_joined_at = second;
+}
+
+/// The event's time where it agrees with what the record has in whole seconds; else the record's.
+fn precise(second: Option<UnixMillis>, event: UnixMillis) -> UnixMillis {
+    match second {
+        Some(second) if !(second..second.plus(Duration::from_secs(2))).contains(&event) => second,
+        _ => event,
+    }
 }

@@ -7,6 +7,7 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::table::{Row, Value};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 
@@ -33,6 +34,33 @@ pub enum Change {
     Recording(RecordingMark),
     /// Added to `event_counts`.
     Count(EventCount),
+}
+
+impl Change {
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts = |row: Row<'_>| -> usize {
+            let lengths = row.iter().map(|value| match value {
+                Value::Text(text) => text.len(),
+                _ => 0,
+            });
+            lengths.sum()
+        };
+        let (boxed, texts) = match self {
+            Self::Room(change) => (size_of::<RoomChange>(), texts(change.row())),
+            Self::Call(change) => (0, texts(change.row())),
+            Self::Member(change) => (0, texts(change.row())),
+            Self::Presence(mark) => (0, texts(mark.row())),
+            Self::Seat(mark) => (0, texts(mark.row())),
+            Self::Gift(gift) => (0, texts(gift.row())),
+            Self::Battle(mark) => (0, texts(mark.row())),
+            Self::Metadata(mark) => (0, texts(mark.row())),
+            Self::Recording(mark) => (0, texts(mark.row())),
+            Self::Count(count) => (0, count.command.len() + count.result.len()),
+        };
+        size_of::<Self>() + boxed + texts
+    }
 }
 
 /// JSON text, as it goes into a column.

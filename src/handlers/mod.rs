@@ -1,36 +1,60 @@
 //! The typed handlers, pure: what each event changes in the read models.
 //!
-//! One function for each command, in its family's file. What they return goes into the store with the event itself.
+//! One function for each command, in its family's file. What they return goes into the store with the event itself, as
+//! the rows of a [`Batch`].
+//! [`lives`] and [`sums`] are for what is computed from all that is known of a room.
 
 use crate::callback::Event;
 use crate::callback::body::Body;
 use crate::callback::call::CallBody;
-use crate::callback::event::{clipped, is_sensible};
+use crate::callback::event::{clipped, contained, is_sensible};
 use crate::callback::live::LiveBody;
 use crate::callback::mic::MicBody;
 use crate::callback::room::RoomBody;
 use crate::callback::scalar::{Known, Seconds, Vocabulary};
 use crate::clock::UnixMillis;
 
+mod batch;
 mod battle;
 mod call;
 pub mod change;
 mod live;
+pub mod lives;
 mod mic;
 mod recording;
 mod room;
+pub mod story;
+pub mod sums;
+pub mod table;
+mod tables;
 
+pub use batch::Batch;
 pub use change::Change;
+pub use table::Table;
+pub use tables::TABLES;
+
 use change::EventCount;
+
+/// How many rows one event may change, so that its statements are done well within their time. The vendor's largest
+/// bodies make some dozens.
+pub const CHANGES_MAX: usize = 1000;
 
 /// How long a span of `event_counts` is when it is written.
 const MINUTE_MS: i64 = 60_000;
 
-/// What `event` changes in the read models. Every event is counted; one whose body was not decoded, or is of a command
-/// that no read model tells of, changes nothing else.
+/// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first. Every event is counted; one whose
+/// body was not decoded, or is of a command that no read model tells of, changes nothing else. Nor does one whose handler
+/// panics: a mistake there must not cost the event.
 #[must_use]
 pub fn changes(event: &Event) -> Vec<Change> {
     let mut changes = vec![Change::Count(count(event))];
+    changes.extend(contained(|| of_body(event)).unwrap_or_default());
+    changes.truncate(CHANGES_MAX);
+    changes
+}
+
+fn of_body(event: &Event) -> Vec<Change> {
+    let mut changes = Vec::new();
     match &event.body {
         Body::Call(body) => match body {
             CallBody::StartCall(body) => call::start_call(event, body, &mut changes),

@@ -18,9 +18,24 @@ mod api_rooms;
 mod api_stream;
 mod callbacks;
 mod connection;
+mod dashboard;
+mod dashboard_assets;
+mod dashboard_charts;
+mod dashboard_filters;
+mod dashboard_parts;
 mod descriptors;
 mod exchange;
 mod ops;
+mod page_anomalies;
+mod page_calls;
+mod page_events;
+mod page_find;
+mod page_lives;
+mod page_overview;
+mod page_recordings;
+mod page_room;
+mod page_rooms;
+mod page_tail;
 mod places;
 mod reading;
 mod rejections;
@@ -62,13 +77,14 @@ fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {
     let ops = Arc::new(ops);
-    // The dashboard's routes come here, in the place of this one: `dashboard::routes()`. What a page needs before one is
-    // signed in, such as its stylesheet, goes beside `/sign-in` below.
+    // What a page needs before one is signed in, such as its stylesheet, goes beside `/sign-in` below.
     let pages = Router::new()
-        .route("/", get(session::home))
-        .route_layer(from_fn_with_state(ops.clone(), session::or_sign_in));
+        .merge(dashboard::routes())
+        .fallback(dashboard::not_found)
+        .layer(from_fn_with_state(ops.clone(), session::or_sign_in));
     Router::new()
         .merge(pages)
+        .merge(dashboard::assets())
         .merge(api::routes(&ops))
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))

@@ -136,7 +136,10 @@ pub(super) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: N
         let text = "ask by IP address or as localhost, or set `ops.token`\n";
         (StatusCode::FORBIDDEN, text).into_response()
     };
-    response.headers_mut().extend(BROWSER_HEADERS);
+    for (name, value) in BROWSER_HEADERS {
+        // What is the same for everybody says itself how long it may be kept.
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 

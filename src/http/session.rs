@@ -123,11 +123,6 @@ pub(super) async fn or_sign_in(
     see_other(&format!("/sign-in?to={encoded}"))
 }
 
-/// What there is to see.
-pub(super) async fn home() -> Response {
-    see_other("/api/v1/openapi.json")
-}
-
 /// The page to sign in at.
 pub(super) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     let to = wanted(request.uri().query().unwrap_or("").as_bytes(), "to");

@@ -244,7 +244,7 @@ impl Drain {
         let (mut tickets, mut waiting) = (Vec::new(), Vec::new());
         for (place, event) in events {
             let (answer, outcome) = oneshot::channel();
-            tickets.push(Ticket { event, insists: true, answer });
+            tickets.push(Ticket { event, changes: None, insists: true, answer });
             waiting.push((place, outcome));
         }
         self.writer.write_once(tickets).await;

@@ -18,6 +18,7 @@ use tracing::warn;
 
 use crate::callback::{Body, Event};
 use crate::clock::Clock;
+use crate::handlers::Change;
 use crate::settings::IngestSettings;
 use crate::store::{Size, Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
@@ -38,7 +39,7 @@ use last_resort::LastResort;
 use salvager::Salvager;
 use spooler::{Keeper, SpoolTicket};
 use tasks::keep_running;
-use writer::{Ticket, Writer};
+use writer::{Ticket, Writer, changes_ahead};
 
 /// How long the spool may take, after the store had its time.
 const SPOOL_TIMEOUT: Duration = Duration::from_millis(400);
@@ -79,6 +80,7 @@ pub struct Ingest {
     breaker: Arc<Breaker>,
     spool: Option<Spooling>,
     ack_deadline: Duration,
+    read_models: bool,
     last_resort: LastResort,
     metrics: Arc<Metrics>,
 }
@@ -137,6 +139,7 @@ impl Ingest {
             breaker: breaker.clone(),
             attempt_timeout: ack_deadline / 2,
             clock: clock.clone(),
+            read_models: settings.read_models,
             metrics: metrics.clone(),
         });
         for _ in 0..settings.lanes {
@@ -162,6 +165,7 @@ impl Ingest {
             breaker,
             spool,
             ack_deadline,
+            read_models: settings.read_models,
             last_resort: LastResort::start(metrics),
             metrics: metrics.clone(),
         }
@@ -200,11 +204,12 @@ impl Ingest {
     async fn store(
         &self,
         event: &Arc<Event>,
+        changes: Option<Arc<[Change]>>,
         deadline: Instant,
         insists: bool,
     ) -> Result<Outcome, Arc<str>> {
         let (answer, outcome) = oneshot::channel();
-        let ticket = Ticket { event: event.clone(), insists, answer };
+        let ticket = Ticket { event: event.clone(), changes, insists, answer };
         match self.queue.try_send(ticket) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(ticket)) if insists => {
@@ -230,14 +235,16 @@ impl Ingest {
 #[async_trait]
 impl Sink for Ingest {
     async fn submit(&self, mut event: Event) -> Outcome {
+        let away = self.breaker.is_open();
+        let changes = if self.read_models && !away { changes_ahead(&event) } else { None };
         // No store reads it, and a small body can make a large one.
         event.body = Body::Untyped;
         let _counted = Counted::new(&event, &self.metrics);
         let event = Arc::new(event);
         let deadline = Instant::now() + self.ack_deadline;
         let mut reason: Arc<str> = "the store is not available".into();
-        if !self.breaker.is_open() {
-            match self.store(&event, deadline, self.spool.is_none()).await {
+        if !away {
+            match self.store(&event, changes, deadline, self.spool.is_none()).await {
                 Ok(outcome) => return outcome,
                 Err(why) => reason = why,
             }
@@ -250,7 +257,7 @@ impl Sink for Ingest {
         }
         // The spool has no room: then the store has what is left of the time, whatever is thought of it.
         if Instant::now() < deadline {
-            match self.store(&event, deadline, true).await {
+            match self.store(&event, None, deadline, true).await {
                 Ok(outcome) => return outcome,
                 Err(why) => reason = format!("{reason}; {why}").into(),
             }

@@ -11,7 +11,8 @@ use super::Outcome;
 use super::breaker::Breaker;
 use crate::callback::Event;
 use crate::clock::Clock;
-use crate::store::{Inserted, Store, StoreError};
+use crate::handlers::{self, Change};
+use crate::store::{Entry, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 
 /// How long to wait before an unavailable store is asked again.
@@ -19,9 +20,14 @@ const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How many bytes one statement may carry, so that it is done well within its time.
 pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
 
+/// How many bytes of changes may wait with any event, however small its body.
+const SMALL_CHANGES_BYTES: usize = 4096;
+
 /// An event on its way to the store, and who waits for it. Who does not wait any more has put it elsewhere.
 pub(super) struct Ticket {
     pub(super) event: Arc<Event>,
+    /// What it changes in the read models. `None`: that is made when it is written, from its payload.
+    pub(super) changes: Option<Arc<[Change]>>,
     /// The store is to be asked even while it does not answer: there is no other place left.
     pub(super) insists: bool,
     pub(super) answer: oneshot::Sender<Answer>,
@@ -44,7 +50,18 @@ pub(super) struct Writer {
     /// How long one attempt may take: so much less than the deadline that there is time for another.
     pub(super) attempt_timeout: Duration,
     pub(super) clock: Clock,
+    /// Whether changes of the read models ride along.
+    pub(super) read_models: bool,
     pub(super) metrics: Arc<Metrics>,
+}
+
+/// What an event that is to wait changes; `None` where that would take much more memory than its body, which is what
+/// bounds how many may wait. Then it is made when it is written.
+pub(super) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
+    let changes = handlers::changes(event);
+    let room = 4 * event.payload.as_bytes().len() + SMALL_CHANGES_BYTES;
+    let bytes: usize = changes.iter().map(Change::bytes).sum();
+    (bytes <= room).then(|| changes.into())
 }
 
 impl Writer {
@@ -93,7 +110,7 @@ impl Writer {
                 }
                 Err(Failure::Refused(reason)) if group.len() == 1 => {
                     for ticket in group {
-                        self.park(ticket, &reason).await;
+                        groups.extend(self.refused(ticket, &reason).await.map(|again| vec![again]));
                     }
                 }
                 Err(Failure::Refused(reason)) => {
@@ -113,14 +130,17 @@ impl Writer {
     }
 
     async fn insert(&self, group: &[Ticket]) -> Result<Vec<Inserted>, Failure> {
-        let events: Vec<_> = group.iter().map(|ticket| ticket.event.as_ref()).collect();
+        let changes: Vec<_> = group.iter().map(|ticket| self.changes(ticket)).collect();
+        let entries = group.iter().zip(&changes);
+        let entries = entries.map(|(ticket, changes)| Entry { event: &ticket.event, changes });
+        let entries: Vec<_> = entries.collect();
         let begun = Instant::now();
-        match timeout(self.attempt_timeout, self.store.insert(&events)).await {
+        match timeout(self.attempt_timeout, self.store.insert(&entries)).await {
             Ok(Ok(outcomes)) => {
                 self.breaker.succeeded();
                 self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
                 #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand rows")]
-                self.metrics.batch_rows.record(events.len() as f64);
+                self.metrics.batch_rows.record(entries.len() as f64);
                 Ok(outcomes)
             }
             Ok(Err(refusal @ StoreError::Refused(_))) => {
@@ -141,6 +161,33 @@ impl Writer {
                 Err(Failure::Unavailable { reason, slow: true })
             }
         }
+    }
+
+    /// What the event of this ticket changes.
+    fn changes(&self, ticket: &Ticket) -> Arc<[Change]> {
+        match &ticket.changes {
+            _ if !self.read_models => Arc::default(),
+            Some(changes) => changes.clone(),
+            None => {
+                let mut event = Event::clone(&ticket.event);
+                event.restore_body();
+                handlers::changes(&event).into()
+            }
+        }
+    }
+
+    /// What becomes of an event that was refused alone. What it changes must not cost it: it is tried again without,
+    /// and then parked.
+    async fn refused(&self, mut ticket: Ticket, reason: &str) -> Option<Ticket> {
+        if self.changes(&ticket).is_empty() {
+            self.park(ticket, reason).await;
+            return None;
+        }
+        let event = &ticket.event;
+        error!(event.id = %event.id, event.command = %event.command, reason,
+            "refused with what it changes in calls and rooms; trying without");
+        ticket.changes = Some(Arc::default());
+        Some(ticket)
     }
 
     async fn park(&self, ticket: Ticket, reason: &str) {

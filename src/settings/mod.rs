@@ -33,6 +33,7 @@ pub struct Settings {
     pub ingest: IngestSettings,
     pub spool: SpoolSettings,
     pub retention: RetentionSettings,
+    pub gaps: GapsSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,

@@ -83,6 +83,7 @@ pub struct IngestSettings {
     pub queue_events_max: usize,
     pub queue_bytes_max: usize,
     pub ack_deadline_ms: u64,
+    pub read_models: bool,
 }
 
 /// `[spool]`
@@ -106,6 +107,17 @@ impl RetentionSettings {
     pub fn keep(&self) -> Option<Duration> {
         (self.events_days > 0).then(|| Duration::from_hours(24 * u64::from(self.events_days)))
     }
+}
+
+/// `[gaps]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GapsSettings {
+    pub call_ringing_overdue_s: u64,
+    pub call_active_overdue_s: u64,
+    pub room_idle_overdue_s: u64,
+    pub silence_after_s: u64,
+    pub silence_events_min: u32,
 }
 
 /// `[log]`

@@ -18,29 +18,39 @@ mod accounts;
 mod examination;
 mod file;
 mod filters;
+mod model_accounts;
+mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
+mod postgres_models;
 mod postgres_partitions;
+mod postgres_retention;
 mod read;
 mod read_calls;
 mod read_details;
 mod read_events;
 mod read_rooms;
-mod read_rows;
 mod read_statistics;
 mod reading;
 mod record;
 mod rows;
 mod salvage;
+mod session;
+mod settling;
+mod settling_write;
 mod spool;
 mod spool_examine;
 mod spool_file;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
+mod sqlite_models;
+mod sqlite_retention;
 mod statement;
+mod sweeping;
 mod timeline;
+mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -50,7 +60,8 @@ pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
     UserCallFilter,
 };
-pub use read_rows::{
+pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
+pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
@@ -59,9 +70,13 @@ pub use reading::{
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
+pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use sweeping::{OpenCall, Overdue, SWEEP_ROWS};
 pub use timeline::{CallStep, steps};
+pub use writing::Entry;
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -87,16 +102,18 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
         Ok(false)
     }
 
-    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, and as many
-    /// parked ones that were parked before. Returns how many; none when there is nothing more to delete.
+    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, as many parked
+    /// ones that were parked before, and as many rows of each table of the read models that tell of nothing later.
+    /// Returns how many; none when there is nothing more to delete.
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Stores all of `events` or none, and says of each whether it was new. Give them ordered by id, so that two
-    /// writers that hold the same events never wait for each other in a circle.
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError>;
+    /// Stores all of `entries` or none, those that are new with their changes, and says of each whether it was. Give
+    /// them ordered by the events' ids, so that two writers that hold the same events never wait for each other in a
+    /// circle.
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Puts aside an event that [`Store::insert`] refused, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;

@@ -3,18 +3,24 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
+use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
+use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
+use super::postgres_retention;
 use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
+use super::{
+    Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
+};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
+use crate::handlers::Batch;
 
 /// The oldest server this was built for, as `server_version_num`.
 pub(super) const VERSION_MIN: i32 = 140_000;
@@ -36,7 +42,11 @@ impl Postgres {
         let millis = options.timeout.as_millis().to_string();
         // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
         // connection long after its events went elsewhere.
-        let writer = address.clone().options([("statement_timeout", millis.as_str())]);
+        let writer = address.clone().options([
+            ("statement_timeout", millis.as_str()),
+            // Nor must one that stood still within a transaction go on holding what others wait for.
+            ("idle_in_transaction_session_timeout", millis.as_str()),
+        ]);
         let reader = match options.read_timeout {
             None => address.clone(),
             Some(most) => {
@@ -51,6 +61,9 @@ impl Postgres {
         // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
         // more: a lane tries again.
         let writers = pool(options.writers + 4).test_before_acquire(false);
+        // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
+        // takes so long that compiling it would pay.
+        let reader = reader.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(reader),
@@ -121,7 +134,7 @@ impl Store for Postgres {
     }
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
-        partitions::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
+        postgres_retention::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -139,17 +152,17 @@ impl Store for Postgres {
         Ok(())
     }
 
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut lease = Lease(Some(self.writers.acquire().await.map_err(classify)?));
-        let inserted = insert(lease.connection(), events).await;
+        let inserted = insert_all(lease.connection(), entries).await;
         if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
             lease.release();
         }
         let mut new = inserted.map_err(classify)?;
-        let outcome = |event: &&Event| {
-            if new.remove(&event.id) { Inserted::New } else { Inserted::Duplicate }
+        let outcome = |entry: &Entry<'_>| {
+            if new.remove(&entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
-        Ok(events.iter().map(outcome).collect())
+        Ok(entries.iter().map(outcome).collect())
     }
 
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
@@ -207,7 +220,13 @@ impl Reader for Postgres {
     };
 
     async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
-        statement.run::<sqlx::Postgres, T, _>(&self.readers).await.map_err(classify)
+        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
+        let connection: &mut PgConnection = lease.connection();
+        let rows = statement.run::<sqlx::Postgres, T, _>(connection).await;
+        if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
+            lease.release();
+        }
+        rows.map_err(classify)
     }
 }
 
@@ -219,9 +238,38 @@ pub(super) const DIALECT: Dialect = Dialect {
              from events",
 };
 
-/// One statement for the whole batch, whatever its size; it commits by itself. Returns the ids of the new rows.
+/// Stores events, and what the new ones change. Returns the ids of the new ones.
+async fn insert_all(
+    connection: &mut PgConnection,
+    entries: &[Entry<'_>],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
+    if entries.iter().all(|entry| entry.changes.is_empty()) {
+        return insert(connection, &events).await;
+    }
+    let mut transaction = connection.begin().await?;
+    let inserted = async {
+        let new = insert(&mut transaction, &events).await?;
+        // An event that stands here twice has one row, and changes things once.
+        let mut fresh = new.clone();
+        let changing = entries.iter().filter(|entry| fresh.remove(&entry.event.id));
+        let batch = Batch::of(changing.flat_map(|entry| entry.changes));
+        postgres_models::write(&mut transaction, &batch).await?;
+        Ok(new)
+    };
+    match inserted.await {
+        Ok(new) => transaction.commit().await.map(|()| new),
+        Err(error) => {
+            // Where that fails the connection is no good: the first error may be taken for the row's fault.
+            transaction.rollback().await?;
+            Err(error)
+        }
+    }
+}
+
+/// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.
 async fn insert(
-    connection: &mut PoolConnection<sqlx::Postgres>,
+    connection: &mut PgConnection,
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     fn column<'a, T>(events: &[&'a Event], value: impl Fn(&'a Event) -> T) -> Vec<T> {
@@ -266,7 +314,7 @@ async fn insert(
         Payload::Raw(bytes) => Some(bytes.as_slice()),
     }))
     .bind(column(events, |event| event.decode_error.as_deref()))
-    .fetch_all(&mut **connection)
+    .fetch_all(connection)
     .await?;
     Ok(new.into_iter().collect())
 }

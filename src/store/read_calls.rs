@@ -13,6 +13,9 @@ const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.c
      @ms(c.ended_at) as ended_at, c.talk_seconds, c.inferred, @ms(c.first_at) as first_at, \
      @ms(c.last_at) as last_at";
 
+/// No end came.
+const OPEN: &str = "c.end_event_at is null and c.end_record_at is null";
+
 /// How a call ended for a member: as [`UserCall::outcome`].
 const OUTCOME: &str = "case when m.ending = 'hung_up' \
      and (case when m.is_caller then c.accepted_at else m.joined_at end) is not null \
@@ -42,10 +45,12 @@ pub(super) async fn calls<R: Reader>(
     }
     if let Some(state) = &filter.state {
         sql.push(" and c.state = ").text(state);
-        // Few are, and have an index to themselves.
-        if state != "ended" {
-            sql.push(" and c.end_event_at is null and c.end_record_at is null");
-        }
+        // Few are in these, and have an index to themselves.
+        match state.as_str() {
+            "ringing" | "active" => sql.push(" and c.overdue_at is null and ").push(OPEN),
+            "overdue" => sql.push(" and c.overdue_at is not null and ").push(OPEN),
+            _ => &mut sql,
+        };
     }
     sql.when_text(" and c.result = ", filter.result.as_deref())
         .when_text(" and c.media = ", filter.media.as_deref())

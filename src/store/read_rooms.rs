@@ -29,13 +29,12 @@ pub(super) async fn rooms<R: Reader>(
         }
         None => {}
     }
-    if let Some(state) = &filter.state {
-        sql.push(" and r.state = ").text(state);
-        // Few are, and have an index to themselves.
-        if state != "ended" {
-            sql.push(" and r.state <> 'ended'");
-        }
-    }
+    match filter.state.as_deref() {
+        // Few are in these, and have an index to themselves.
+        Some("open") => sql.push(" and r.state = 'open'"),
+        Some("overdue") => sql.push(" and r.state = 'overdue'"),
+        state => sql.when_text(" and r.state = ", state),
+    };
     sql.when_text(" and r.family = ", filter.family.as_deref())
         .when_text(" and r.room_id = ", filter.room_id.as_deref())
         .when_text(" and r.owner = ", filter.owner.as_deref())

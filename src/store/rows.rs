@@ -10,9 +10,9 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use super::{EventFilter, StoreError};
-use crate::callback::AppId;
 use crate::callback::delivery::{Delivery, query};
 use crate::callback::event::Payload;
+use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
 
 /// One row of `events`, as it was stored. Its fields are those of the table.
@@ -42,6 +42,36 @@ impl StoredEvent {
         let command = self.command_sent.as_deref().unwrap_or(&self.command);
         let query = query(self.app, command, self.client_ip.as_deref(), self.platform.as_deref());
         Delivery::of_payload(query, &self.payload)
+    }
+
+    /// The event it was, its body decoded again. Whether it was timed is not stored: it counts as timed where its time
+    /// is not that of its arrival.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        let row = Command::find(&self.command).copied();
+        let row = row.unwrap_or_else(|| Command::unknown(&self.command));
+        let mut event = Event {
+            id: self.id,
+            app: self.app,
+            family: row.family,
+            command: self.command.into(),
+            command_sent: self.command_sent,
+            kind: row.kind,
+            event_time: self.event_time,
+            timed: self.event_time != self.received_at,
+            received_at: self.received_at,
+            call_id: self.call_id,
+            room_id: self.room_id,
+            operator: self.operator,
+            client_ip: self.client_ip,
+            platform: self.platform,
+            payload: self.payload,
+            body: Body::Untyped,
+            decode_error: self.decode_error,
+            decode_panicked: false,
+        };
+        event.restore_body();
+        event
     }
 }
 

@@ -15,11 +15,15 @@ use uuid::Uuid;
 use super::file::{self, Writing};
 use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
-use super::{EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events};
+use super::{
+    Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
+};
+use super::{sqlite_models, sqlite_retention};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
+use crate::handlers::Batch;
 
 /// A SQLite file: one connection writes, others read beside it.
 #[derive(Debug)]
@@ -123,24 +127,7 @@ impl Store for Sqlite {
     }
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
-        let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut deleted = 0;
-        for statement in [
-            "delete from events where rowid in (
-                 select rowid from events where event_time < $1 order by event_time, id limit $2)",
-            "delete from parked_events where rowid in (
-                 select rowid from parked_events where parked_at < $1 limit $2)",
-        ] {
-            let done = sqlx::query(statement)
-                .bind(before.0)
-                .bind(i64::from(rows_max))
-                .execute(writing.connection())
-                .await
-                .map_err(classify)?;
-            deleted += done.rows_affected();
-        }
-        writing.commit().await.map_err(classify)?;
-        Ok(deleted)
+        sqlite_retention::delete_expired(&self.writer, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -148,12 +135,16 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut outcomes = Vec::with_capacity(events.len());
-        for event in events {
-            outcomes.push(insert(writing.connection(), event).await.map_err(classify)?);
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            outcomes.push(insert(writing.connection(), entry.event).await.map_err(classify)?);
         }
+        let entries = entries.iter().zip(&outcomes);
+        let new = entries.filter(|(_, outcome)| **outcome == Inserted::New);
+        let batch = Batch::of(new.flat_map(|(entry, _)| entry.changes));
+        sqlite_models::write(writing.connection(), &batch).await.map_err(classify)?;
         writing.commit().await.map_err(classify)?;
         Ok(outcomes)
     }

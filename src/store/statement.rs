@@ -179,11 +179,11 @@ impl Statement {
     }
 
     /// Runs it.
-    pub(super) async fn run<DB, T, E>(self, connection: E) -> Result<Vec<T>, sqlx::Error>
+    pub(super) async fn run<'e, DB, T, E>(self, connection: E) -> Result<Vec<T>, sqlx::Error>
     where
         DB: Database,
         DB::Arguments: IntoArguments<DB>,
-        E: for<'c> sqlx::Executor<'c, Database = DB>,
+        E: sqlx::Executor<'e, Database = DB>,
         T: for<'r> FromRow<'r, DB::Row> + Send + Unpin,
         String: for<'q> Encode<'q, DB> + Type<DB>,
         i64: for<'q> Encode<'q, DB> + Type<DB>,

@@ -12,10 +12,10 @@ use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, EventFilter,
-    EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
-    RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
-    Visit,
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Entry,
+    EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
+    UserCallFilter, Visit,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -32,16 +32,16 @@ struct Slow {
 
 #[async_trait]
 impl Store for Slow {
-    async fn insert(&self, events: &[&Event]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         if (self.stall.0..self.stall.1).contains(&Instant::now()) {
             sleep_until(self.stall.1).await;
         }
         sleep(self.commit).await;
         let mut rows = self.rows.lock().unwrap();
-        let insert = |event: &&Event| {
-            if rows.insert(event.id) { Inserted::New } else { Inserted::Duplicate }
+        let insert = |entry: &Entry<'_>| {
+            if rows.insert(entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
-        Ok(events.iter().map(insert).collect())
+        Ok(entries.iter().map(insert).collect())
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {

@@ -16,12 +16,16 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod models;
 mod panics;
+mod permutations;
 mod process;
 mod properties;
 mod quirks;
 mod reading;
 mod retention;
+mod settle;
+mod simulate;
 mod spool;
 // Only there is a device that is always full.
 #[cfg(target_os = "linux")]
@@ -29,3 +33,4 @@ mod stderr;
 mod store;
 mod support;
 mod tls;
+mod told;

@@ -7,10 +7,14 @@ use sqlx::Connection;
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::settings::Settings;
+use trtc_callbacks::simulate::Kind;
 use trtc_callbacks::store::{self, Inserted, Store};
 
+use crate::models::settled;
+use crate::permutations::{store_all, told};
 use crate::support::{
-    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores, settings,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone,
+    on_both_stores, settings,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -76,7 +80,7 @@ on_both_stores! {
         ];
         let mut events: Vec<&Event> = events.iter().collect();
         events.sort_by_key(|event| event.id);
-        store.insert(&events).await.unwrap();
+        insert_alone(&store, &events).await.unwrap();
         store.park(events[0], "no", before(91 * DAY, 0)).await.unwrap();
         store.park(events[1], "no", before(89 * DAY, 0)).await.unwrap();
         store.close().await;
@@ -87,6 +91,57 @@ on_both_stores! {
         assert_eq!(rooms(&database, "old-%").await, 0);
         assert_eq!(rooms(&database, "new-%").await, 2);
         assert_eq!(database.count("select count(*) from parked_events").await, 1);
+    }
+
+    async fn what_the_read_models_say_of_expired_events_goes_with_them(database: Database) {
+        let told = told(5, Kind::ALL);
+        store_all(&database, &told, &[(0..told.len()).collect()]).await;
+        let mut times: Vec<UnixMillis> = told.iter().map(|(event, _)| event.event_time).collect();
+        times.sort_unstable();
+        let before = times[times.len() / 2];
+        let moment = if database.is_postgres() {
+            format!("timestamptz 'epoch' + {} * interval '1 millisecond'", before.0)
+        } else {
+            before.0.to_string()
+        };
+        let sides = async |table: &str, time: &str| {
+            let old = database.count(&format!("select count(*) from {table} where {time} < {moment}")).await;
+            (old, database.count(&format!("select count(*) from {table} where {time} >= {moment}")).await)
+        };
+        // One life goes on, another one ended long ago.
+        let kept = format!("select room_id from room_changes where at < {moment} order by at, room_id limit 1");
+        let kept = &database.texts(&kept).await[0];
+        settled(&database, kept, "anybody", NOW).await;
+        settled(&database, "long-ago", "anybody", UnixMillis(before.0 - 1)).await;
+
+        let by_time = [
+            ("room_marks", "at"), ("seat_marks", "at"), ("gifts", "at"), ("battle_marks", "at"),
+            ("metadata_marks", "at"), ("recording_marks", "at"), ("event_counts", "at"), ("calls", "last_at"),
+        ];
+        let mut wanted = Vec::new();
+        let mut old_rows = 0;
+        for (table, time) in by_time {
+            let (old, new) = sides(table, time).await;
+            old_rows += old;
+            wanted.push((table, 0, new));
+        }
+        assert!(old_rows > 50, "{old_rows}");
+        let store = database.store().await;
+        while store.delete_expired(before, 20).await.unwrap() > 0 {}
+        for ((table, time), wanted) in by_time.into_iter().zip(wanted) {
+            let (old, new) = sides(table, time).await;
+            assert_eq!((table, old, new), wanted);
+        }
+        let orphans = "select count(*) from call_members m where not exists (
+            select 1 from calls c where c.sdk_app_id = m.sdk_app_id and c.call_id = m.call_id)";
+        assert_eq!(database.count(orphans).await, 0);
+        let rooms = format!("select distinct room_id from room_changes where at < {moment}");
+        assert_eq!(database.texts(&rooms).await, [kept.as_str()]);
+        for table in ["rooms", "lives"] {
+            assert_eq!(database.texts(&format!("select room_id from {table}")).await, [kept.as_str()]);
+        }
+        assert_eq!(database.texts("select subject from anomalies").await, [kept.as_str()]);
+        store.close().await;
     }
 
     async fn without_a_limit_everything_stays(database: Database) {
@@ -110,7 +165,7 @@ on_both_stores! {
         for batch in old.chunks(500) {
             let mut batch: Vec<&Event> = batch.iter().collect();
             batch.sort_by_key(|event| event.id);
-            store.insert(&batch).await.unwrap();
+            insert_alone(&store, &batch).await.unwrap();
         }
         store.close().await;
         let server = Arc::new(Server::start_with(settings).await);
@@ -159,8 +214,8 @@ async fn whole_partitions_go_when_their_last_moment_is_too_old() {
         )
         .await;
     let kept = [event("kept-1", date("2026-09-01")), event("kept-2", date("2026-10-31"))];
-    store.insert(&[&kept[0], &kept[1]]).await.unwrap();
-    store.insert(&[&event("gone", date("2026-08-31"))]).await.unwrap();
+    insert_alone(&store, &[&kept[0], &kept[1]]).await.unwrap();
+    insert_alone(&store, &[&event("gone", date("2026-08-31"))]).await.unwrap();
     assert_eq!(
         store.expired_partitions(date("2026-08-31")).await.unwrap().last().unwrap(),
         "events_2026_07"
@@ -186,7 +241,7 @@ async fn a_partition_that_would_be_dropped_at_once_is_not_made() {
     let short = settings(&database, &[("TRTC_RETENTION__EVENTS_DAYS", "1")]);
     let store = migrated(&short, date("2026-11-15")).await;
     assert_eq!(partitions(&database).await[0], "events_2026_11");
-    store.insert(&[&event("late", date("2026-10-31"))]).await.unwrap();
+    insert_alone(&store, &[&event("late", date("2026-10-31"))]).await.unwrap();
     assert_eq!(database.count("select count(*) from events_default").await, 1);
     assert_eq!(store.delete_expired(date("2026-11-14"), 500).await.unwrap(), 1);
     assert_eq!(store.delete_expired(date("2026-11-14"), 500).await.unwrap(), 0);
@@ -209,7 +264,7 @@ async fn partitions_go_over_the_end_of_a_year() {
     store.upkeep(date("2028-02-29")).await.unwrap();
     let store_at = |time| {
         let store = store.clone();
-        async move { store.insert(&[&event("r", time)]).await.unwrap() }
+        async move { insert_alone(&store, &[&event("r", time)]).await.unwrap() }
     };
     store_at(date("2026-12-31")).await;
     store_at(date("2027-01-01")).await;
@@ -232,7 +287,7 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
         event("first", date("2026-10-01")),
         event("last", UnixMillis(date("2026-11-01").0 - 1)),
     ];
-    store.insert(&events.iter().collect::<Vec<_>>()).await.unwrap();
+    insert_alone(&store, &events.iter().collect::<Vec<_>>()).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     assert_eq!(rooms(&database, "%").await, 3);
     let in_default = "select count(*) from events_default where room_id = 'before'";
@@ -240,7 +295,7 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
     let moved = "select count(*) from events where tableoid = 'events_2026_10'::regclass";
     assert_eq!(database.count(moved).await, 2);
     // What was moved is known under its id.
-    let again = store.insert(&[&events[1], &events[2]]).await.unwrap();
+    let again = insert_alone(&store, &[&events[1], &events[2]]).await.unwrap();
     assert_eq!(again, [Inserted::Duplicate; 2]);
     store.close().await;
 }
@@ -289,11 +344,11 @@ async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
         (0..2001).map(|number| event("many", UnixMillis(date("2026-10-05").0 + number))).collect();
     let mut many: Vec<&Event> = many.iter().collect();
     many.sort_by_key(|event| event.id);
-    store.insert(&many).await.unwrap();
+    insert_alone(&store, &many).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     store.upkeep(NOW).await.unwrap();
     let later = event("later", date("2026-10-06"));
-    store.insert(&[&later]).await.unwrap();
+    insert_alone(&store, &[&later]).await.unwrap();
     let placed = "select count(*) from events where tableoid = 'events_2026_10'::regclass";
     assert_eq!(database.count(placed).await, 1);
     assert_eq!(database.count("select count(*) from events_default").await, 2001);
@@ -304,7 +359,7 @@ async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
         (0..2001).map(|number| event("sept", UnixMillis(date("2026-09-05").0 + number))).collect();
     let mut september: Vec<&Event> = september.iter().chain([&last]).collect();
     september.sort_by_key(|event| event.id);
-    store.insert(&september).await.unwrap();
+    insert_alone(&store, &september).await.unwrap();
     store.upkeep(date("2026-10-15")).await.unwrap();
     assert!(!partitions(&database).await.contains(&"events_2026_09".to_owned()));
     store.close().await;
@@ -349,7 +404,7 @@ async fn two_servers_may_delete_at_once() {
     let old: Vec<Event> = (0..1200).map(|number| event("old", before(900 * DAY, number))).collect();
     let mut old: Vec<&Event> = old.iter().collect();
     old.sort_by_key(|event| event.id);
-    store.insert(&old).await.unwrap();
+    insert_alone(&store, &old).await.unwrap();
     store.close().await;
     let (one, two) =
         tokio::join!(Server::start_with(settings.clone()), Server::start_with(settings));

@@ -9,8 +9,8 @@ use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::store::{EventFilter, Inserted, Order, Store};
 
 use crate::support::{
-    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores, settings,
-    stored,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone,
+    on_both_stores, settings, stored,
 };
 
 fn event(body: &str) -> Event {
@@ -35,12 +35,12 @@ on_both_stores! {
         store.ping().await.unwrap();
 
         let (first, second) = (event(&destroy_room(1)), event(&destroy_room(2)));
-        let inserted = store.insert(&[&first, &second, &first]).await.unwrap();
+        let inserted = insert_alone(&store, &[&first, &second, &first]).await.unwrap();
         assert_eq!(inserted, [Inserted::New, Inserted::New, Inserted::Duplicate]);
         let third = event(&destroy_room(3));
-        let inserted = store.insert(&[&second, &third]).await.unwrap();
+        let inserted = insert_alone(&store, &[&second, &third]).await.unwrap();
         assert_eq!(inserted, [Inserted::Duplicate, Inserted::New]);
-        assert_eq!(store.insert(&[]).await.unwrap(), []);
+        assert_eq!(insert_alone(&store, &[]).await.unwrap(), []);
 
         let all = store.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap();
         let row = all.iter().find(|row| row.id == first.id).unwrap();
@@ -60,7 +60,7 @@ on_both_stores! {
         store.upkeep(NOW).await.unwrap();
         // Their times go down as their numbers go up.
         let events: Vec<Event> = (1..=5).map(|number| event(&destroy_room(number))).collect();
-        store.insert(&events.iter().collect::<Vec<_>>()).await.unwrap();
+        insert_alone(&store, &events.iter().collect::<Vec<_>>()).await.unwrap();
 
         let newest = rooms(&store, EventFilter::default()).await;
         assert_eq!(newest, ["room-1", "room-2", "room-3", "room-4", "room-5"]);

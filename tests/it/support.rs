@@ -9,11 +9,13 @@ use sqlx::{Connection, Executor};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trtc_callbacks::callback::Delivery;
+use trtc_callbacks::callback::{Delivery, Event};
 use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::server::{self, Listeners, StartError};
 use trtc_callbacks::settings::{Settings, Sources};
-use trtc_callbacks::store::{self, EventFilter, Order, Store, StoredEvent};
+use trtc_callbacks::store::{
+    self, Entry, EventFilter, Inserted, Order, Store, StoreError, StoredEvent,
+};
 
 pub(crate) const APP: &str = "1400000001";
 /// When the tests' servers think it is: 2026-11-01 12:00 UTC.
@@ -86,6 +88,18 @@ impl Database {
         } else {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+        }
+    }
+
+    /// One column of text.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        if self.is_postgres() {
+            let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
+        } else {
+            let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         }
     }
 
@@ -290,6 +304,16 @@ impl Figures {
         let lines = self.0.lines().filter(|line| line.starts_with("trtc_request_outcomes_total{"));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
+}
+
+/// Stores events without what they change.
+pub(crate) async fn insert_alone(
+    store: &Arc<dyn Store>,
+    events: &[&Event],
+) -> Result<Vec<Inserted>, StoreError> {
+    let entries: Vec<Entry<'_>> =
+        events.iter().map(|event| Entry { event, changes: &[] }).collect();
+    store.insert(&entries).await
 }
 
 /// Every stored event, the earliest first.

@@ -92,7 +92,7 @@ pub struct UserCall {
 }
 
 /// One life of a room.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Room {
     /// The app.
     pub sdk_app_id: i64,
@@ -160,7 +160,7 @@ pub struct Room {
 }
 
 /// What only live rooms have.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Live {
     /// The app.
     pub sdk_app_id: i64,
@@ -382,7 +382,7 @@ pub struct Recording {
 }
 
 /// What should not be.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Anomaly {
     /// The app.
     pub sdk_app_id: i64,

@@ -1,0 +1,21 @@
+//! The browser tests: the dashboard in a real Chromium.
+//!
+//! Apart from the integration tests, so that no browser takes the machine from those that measure time, and that one
+//! can work on them without having one. `Page` is what a test uses.
+
+#![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod chromium;
+mod harness;
+mod page;
+mod seen;
+#[expect(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    clippy::disallowed_methods,
+    reason = "the integration tests use the rest"
+)]
+#[path = "../it/support.rs"]
+mod support;

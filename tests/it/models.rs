@@ -1,0 +1,344 @@
+//! The read models: written with the events, once, whatever their order.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use trtc_callbacks::callback::{AppId, Apps, Event, Query};
+use trtc_callbacks::clock::UnixMillis;
+use trtc_callbacks::handlers::table::{Kind, Table, Value};
+use trtc_callbacks::handlers::{Batch, Change, TABLES, changes};
+use trtc_callbacks::store::Entry;
+
+use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
+
+/// The rows of a table as text, in the order of its key, without what differs from run to run.
+pub(crate) async fn dump(database: &Database, table: &Table) -> Vec<String> {
+    let columns = table.columns.iter().filter(|column| is_fixed(column.kind)).map(|column| {
+        let name = column.name;
+        let text = match column.kind {
+            Kind::Time if database.is_postgres() => {
+                format!("(extract(epoch from {name}) * 1000)::bigint::text")
+            }
+            Kind::Truth if database.is_postgres() => format!("{name}::int::text"),
+            _ => format!("cast({name} as text)"),
+        };
+        format!("coalesce({text}, '-')")
+    });
+    let sums = table.name == "event_counts";
+    let columns: Vec<String> = columns.collect();
+    let row = columns.join(" || ' | ' || ");
+    let sql = if sums {
+        // Its shards are one row.
+        let time =
+            if database.is_postgres() { "(extract(epoch from at) * 1000)::bigint" } else { "at" };
+        format!(
+            "select sdk_app_id || ' | ' || width_s || ' | ' || {time} || ' | ' || command || ' | ' || result || ' | ' ||
+                 max(family) || ' | ' || cast(sum(events) as text) || ' | ' || cast(sum(lag_ms) as text) || ' | ' ||
+                 max(lag_ms_max)
+             from event_counts group by sdk_app_id, width_s, at, command, result"
+        )
+    } else {
+        format!("select distinct {row} from {}", table.name)
+    };
+    let mut rows = database.texts(&sql).await;
+    rows.sort();
+    rows
+}
+
+fn is_fixed(kind: Kind) -> bool {
+    !matches!(kind, Kind::Shard | Kind::Slot)
+}
+
+/// The same of rows in memory.
+pub(crate) fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
+    let rows = batch.tables().iter().filter(|(of, _)| of.name == table.name);
+    let text = |value: &Value<'_>| match value {
+        Value::Null => "-".to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Truth(truth) => i32::from(*truth).to_string(),
+        Value::Time(time) => time.0.to_string(),
+        Value::Id(id) => id.to_string(),
+        Value::Text(text) => (*text).to_owned(),
+    };
+    let mut rows: Vec<String> = rows
+        .flat_map(|(_, rows)| rows)
+        .map(|row| {
+            let values = table.columns.iter().zip(row);
+            let fixed = values.filter(|(column, _)| is_fixed(column.kind));
+            fixed.map(|(_, value)| text(value)).collect::<Vec<_>>().join(" | ")
+        })
+        .collect();
+    rows.sort();
+    rows
+}
+
+/// A life of a room, as it would be settled.
+pub(crate) async fn settled(
+    database: &Database,
+    room_id: &str,
+    account: &str,
+    last_at: UnixMillis,
+) {
+    let time = |millis: i64| match database.is_postgres() {
+        true => format!("timestamptz 'epoch' + {millis} * interval '1 millisecond'"),
+        false => millis.to_string(),
+    };
+    let (from_at, last_at) = (time(0), time(last_at.0));
+    database
+        .execute(&format!(
+            r#"insert into rooms (sdk_app_id, room_id, life, family, owner, started_at, created_by, from_at, last_at,
+                 state, inferred, members, members_peak, visitors, entries, leaves_missing, enters_missing, properties,
+                 occupancy)
+             values ({APP}, '{room_id}', 0, 'live', '{account}', {from_at}, '{account}', {from_at}, {last_at}, 'open',
+                 cast(0 as {truth}), 0, 0, 0, 0, 0, 0, '{{"Ext":"{account}"}}', '[]');
+             insert into lives (sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers,
+                 battles, admins, metadata)
+             values ({APP}, '{room_id}', 0, 0, 0, 0, '[{{"account":"{account}","coins":1}}]', '[]', 0,
+                 '["{account}"]', '{{}}');
+             insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+             values ({APP}, 'leaves_missing', '{room_id}', 0, {last_at}, {last_at}, 'of {account}')"#,
+            truth = if database.is_postgres() { "boolean" } else { "integer" },
+        ))
+        .await;
+}
+
+pub(crate) async fn dump_all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
+    let mut tables = Vec::new();
+    for table in TABLES {
+        tables.push((table.name, dump(database, table).await));
+    }
+    tables
+}
+
+fn event(command: &str, body: &str) -> Event {
+    let query = format!("SdkAppid={APP}&CallbackCommand={command}");
+    let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
+    let verified = apps.verify(Query::parse(&query), NOW).unwrap();
+    Event::decode(&verified, body.as_bytes(), NOW)
+}
+
+const T: i64 = 1_793_534_000_000;
+
+/// The events of a call between two: rung, taken, ended.
+fn call(number: usize) -> Vec<(&'static str, String)> {
+    let (id, at) = (format!("call-{number}"), |seconds: i64| T + seconds * 1000);
+    vec![
+        (
+            "Call.CallbackAfterStartCall",
+            format!(
+                r#"{{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{{"CallId":"{id}","CallMediaType":"Video","RoomId":"r-{number}","RoomIdType":2}},"UserList":[{{"User_Account":"alice","Status":"Calling"}},{{"User_Account":"bob","Status":"Waiting"}}],"EventTime":{}}}"#,
+                at(0)
+            ),
+        ),
+        (
+            "Call.CallbackAfterMemberChanged",
+            format!(
+                r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":"{id}","UserList":[{{"User_Account":"alice","Status":"Calling"}},{{"User_Account":"bob","Status":"Calling"}}],"ChangedUserList":[{{"User_Account":"bob","ActionType":"Accept"}}],"EventTime":{}}}"#,
+                at(5)
+            ),
+        ),
+        (
+            "Call.CallbackAfterMemberChanged",
+            format!(
+                r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":"{id}","UserList":[{{"User_Account":"alice","Status":"Calling"}}],"ChangedUserList":[{{"User_Account":"bob","ActionType":"Hangup"}}],"EventTime":{}}}"#,
+                at(65)
+            ),
+        ),
+        (
+            "Call.CallbackAfterEndCall",
+            format!(
+                r#"{{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{{"CallId":"{id}","Caller_Account":"alice","MediaType":"Video","CallType":"SingleCall","StartTime":{0},"AcceptTime":{1},"EndTime":{2},"CallResult":"NormalEnd","CalleeList_Account":["alice","bob"],"RoomId":"r-{number}","RoomIdType":2}},"EventTime":{3}}}"#,
+                at(0) / 1000,
+                at(5) / 1000,
+                at(65) / 1000,
+                at(66)
+            ),
+        ),
+    ]
+}
+
+/// Every order of so many things.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    if count == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for order in orders(count - 1) {
+        for place in 0..count {
+            let mut longer = order.clone();
+            longer.insert(place, count - 1);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+on_both_stores! {
+    async fn a_call_is_the_same_whatever_the_order_of_its_events(database: Database) {
+        let server = Server::start(&database).await;
+        let orders = orders(4);
+        for (number, order) in orders.iter().enumerate() {
+            let events = call(number);
+            for place in order.iter().chain(order.iter().rev()) {
+                let (command, body) = &events[*place];
+                server.post_body(command, body.clone()).await;
+            }
+        }
+        let calls = database.texts("select distinct media || call_type || caller || result || state || talk_seconds from calls").await;
+        assert_eq!(calls, ["videosinglealicenormal_endended60"]);
+        let count = i64::try_from(orders.len()).unwrap();
+        assert_eq!(database.count("select count(*) from calls").await, count);
+        let members = "select distinct account || ' ' || state || ' ' || ending || ' ' || coalesce(last_action, '-') from call_members order by 1";
+        assert_eq!(database.texts(members).await, ["alice left hung_up -", "bob left hung_up hangup"]);
+        assert_eq!(database.count("select count(*) from call_members").await, 2 * count);
+
+        // Each event counts once, in its minute and its hour.
+        for width in [60, 3600] {
+            let events = format!("select cast(sum(events) as bigint) from event_counts where width_s = {width}");
+            assert_eq!(database.count(&events).await, 4 * count);
+        }
+        assert_eq!(database.rows().await, 4 * count);
+    }
+
+    async fn an_event_and_what_it_changes_are_stored_together_or_not_at_all(database: Database) {
+        let store = database.store().await;
+        store.migrate().await.unwrap();
+        store.upkeep(NOW).await.unwrap();
+        let mut events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
+        events.sort_by_key(|event| event.id);
+        let changes: Vec<Vec<Change>> = events.iter().map(changes).collect();
+        let entries: Vec<Entry<'_>> = events.iter().zip(&changes).map(|(event, changes)| Entry { event, changes }).collect();
+        refuse_members(&database).await;
+        assert!(!store.insert(&entries).await.unwrap_err().is_unavailable());
+        assert_eq!(database.rows().await, 0);
+        for table in TABLES {
+            assert_eq!(dump(&database, table).await, [""; 0], "{}", table.name);
+        }
+        allow_members(&database).await;
+        store.insert(&entries).await.unwrap();
+        let whole = dump_all(&database).await;
+        store.insert(&entries).await.unwrap();
+        assert_eq!(dump_all(&database).await, whole);
+        assert_eq!(database.count("select count(*) from call_members").await, 2);
+        store.close().await;
+    }
+
+    async fn a_change_that_is_refused_does_not_cost_the_event(database: Database) {
+        let server = Server::start(&database).await;
+        refuse_members(&database).await;
+        for (command, body) in call(1) {
+            server.post_body(command, body).await;
+        }
+        assert_eq!(database.rows().await, 4);
+        assert_eq!(database.count("select count(*) from parked_events").await, 0);
+        assert_eq!(server.figures().await.outcome("stored"), 4);
+        assert_eq!(database.count("select count(*) from call_members").await, 0);
+    }
+
+    async fn without_read_models_only_events_are_stored(database: Database) {
+        let server = Server::start_with(settings(&database, &[("TRTC_INGEST__READ_MODELS", "false")])).await;
+        for (command, body) in call(1) {
+            server.post_body(command, body).await;
+        }
+        assert_eq!(database.rows().await, 4);
+        for table in TABLES {
+            assert_eq!(dump(&database, table).await, [""; 0], "{}", table.name);
+        }
+    }
+
+    async fn what_waited_in_the_spool_changes_the_same(database: Database) {
+        let direct = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
+        let server = Server::start(&direct).await;
+        for (command, body) in call(1) {
+            server.post_body(command, body).await;
+        }
+        let settings = settings(&database, &[]);
+        let (spool, _) = trtc_callbacks::store::Spool::open(&settings.spool.path, 1 << 20, NOW).await.unwrap();
+        let events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
+        spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
+        spool.close().await;
+        let drained = Server::start_with(settings).await;
+        let done = || async { database.rows().await == 4 };
+        eventually("the spool is drained", done).await;
+        assert_eq!(dump_all(&database).await, dump_all(&direct).await);
+        drop((server, drained));
+    }
+
+    async fn the_tables_have_the_columns_that_are_written(database: Database) {
+        let store = database.store().await;
+        store.migrate().await.unwrap();
+        store.close().await;
+        for table in TABLES {
+            let sql = if database.is_postgres() {
+                format!("select column_name::text from information_schema.columns where table_name = '{}' and is_generated = 'NEVER'", table.name)
+            } else {
+                format!("select name from pragma_table_xinfo('{}') where hidden = 0", table.name)
+            };
+            let mut there: BTreeSet<String> = database.texts(&sql).await.into_iter().collect();
+            // It is set by who looks for calls without an end.
+            if table.name == "calls" {
+                there.remove("overdue_at");
+            }
+            let written: BTreeSet<String> = table.columns.iter().map(|column| column.name.to_owned()).collect();
+            assert_eq!(written, there, "{}", table.name);
+            // Rows are told apart, and sorted, by what stands first.
+            let keys = table.keys().count();
+            assert!(table.keys().map(|key| key.name).eq(table.columns[..keys].iter().map(|column| column.name)));
+        }
+    }
+}
+
+async fn refuse_members(database: &Database) {
+    database
+        .execute(if database.is_postgres() {
+            "alter table call_members add constraint poison check (account <> 'bob')"
+        } else {
+            "create trigger poison before insert on call_members when new.account = 'bob'
+             begin select raise(abort, 'no'); end"
+        })
+        .await;
+}
+
+async fn allow_members(database: &Database) {
+    database
+        .execute(if database.is_postgres() {
+            "alter table call_members drop constraint poison"
+        } else {
+            "drop trigger poison"
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_write_the_same_calls_at_once_and_never_wait_in_a_circle() {
+    let database = Database::postgres().await;
+    let (one, two) = tokio::join!(Server::start(&database), Server::start(&database));
+    let servers = [Arc::new(one), Arc::new(two)];
+    let calls = 40;
+    let mut posts = tokio::task::JoinSet::new();
+    for (place, server) in servers.iter().enumerate() {
+        for client in 0..16 {
+            let server = server.clone();
+            posts.spawn(async move {
+                for step in 0..calls {
+                    // The one forwards, the other backwards.
+                    let number = if place == 0 { step } else { calls - 1 - step };
+                    let events = call(number);
+                    let (command, body) = &events[(client + step + place) % 4];
+                    server.post_body(command, body.clone()).await;
+                }
+            });
+        }
+    }
+    posts.join_all().await;
+    let all = i64::try_from(calls).unwrap();
+    assert_eq!(database.rows().await, 4 * all);
+    assert_eq!(database.count("select count(*) from calls where state = 'ended'").await, all);
+    let counted = "select sum(events)::bigint from event_counts where width_s = 60";
+    assert_eq!(database.count(counted).await, 4 * all);
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(database.count(deadlocks).await, 0);
+    for server in &servers {
+        assert_eq!(server.figures().await.outcome("spooled"), 0);
+    }
+}

@@ -1,0 +1,77 @@
+//! Calls as the command line lists and tells them, read by the real program from what the real server stored.
+
+use serde_json::Value;
+
+use crate::process::{done, failed};
+use crate::support::{Server, on_both_stores};
+
+/// A call that bob takes late and that ends; its start arrives last.
+const EVENTS: [(&str, &str); 3] = [
+    (
+        "Call.CallbackAfterEndCall",
+        r#"{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{"CallId":"c/1","Caller_Account":"alice",
+        "MediaType":"Video","CallType":"SingleCall","StartTime":1793534300,"EndTime":1793534372,"AcceptTime":1793534312,
+        "CallResult":"NormalEnd","CalleeList_Account":["alice","bob"]},"EventTime":1793534372500}"#,
+    ),
+    (
+        "Call.CallbackAfterMemberChanged",
+        r#"{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":"c/1",
+        "UserList":[{"User_Account":"alice","Status":"Calling"},{"User_Account":"bob","Status":"Calling"}],
+        "ChangedUserList":[{"User_Account":"bob","ActionType":"Accept"}],"EventTime":1793534312250}"#,
+    ),
+    (
+        "Call.CallbackAfterStartCall",
+        r#"{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{"CallId":"c/1","CallMediaType":"Video"},
+        "UserList":[{"User_Account":"alice","Status":"Calling"},{"User_Account":"bob","Status":"Waiting"}],
+        "EventTime":1793534300125}"#,
+    ),
+];
+
+on_both_stores! {
+    async fn a_call_is_listed_and_told_in_the_order_it_happened(database: Database) {
+        let server = Server::start(&database).await;
+        for (command, body) in EVENTS {
+            server.post_body(command, body).await;
+        }
+        server.stop().await;
+        let url = database.url.clone();
+        tokio::task::spawn_blocking(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let listed = done(folder.path(), &["calls", "--store", &url]);
+            let row = listed.lines().nth(1).unwrap();
+            for cell in ["c/1", "ended", "normal_end", "1 min 00 s", "video", "alice"] {
+                assert!(row.contains(cell), "{cell} is not in {row}");
+            }
+            let told = done(folder.path(), &["call", "c/1", "--store", &url]);
+            assert!(told.contains("state     ended: normal_end\n"), "{told}");
+            let places: Vec<_> = ["alice starts a call (video), ringing bob", "bob answers", "the call ends"]
+                .iter()
+                .map(|said| told.find(said).unwrap_or_else(|| panic!("{said} is not in {told}")))
+                .collect();
+            assert!(places.is_sorted(), "{told}");
+            let answered = told.lines().find(|line| line.contains("bob answers")).unwrap();
+            assert!(answered.contains("12.1 s") && answered.contains("2."), "{answered}");
+            let all: Value = serde_json::from_str(&done(folder.path(), &["call", "c/1", "--json", "--store", &url]))
+            .unwrap();
+            assert_eq!(all["members"].as_array().unwrap().len(), 2);
+            assert_eq!(all["events"].as_array().unwrap().len(), 3);
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn a_call_that_is_not_there_says_how_to_find_one(database: Database) {
+        Server::start(&database).await.stop().await;
+        let url = database.url.clone();
+        tokio::task::spawn_blocking(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let said = failed(folder.path(), &["call", "nope", "--store", &url], 1);
+            assert!(said.contains("there is no call `nope`"), "{said}");
+            assert!(said.contains("hint: `trtc-callbacks calls` lists"), "{said}");
+            let said = failed(folder.path(), &["room", "nope", "--store", &url], 1);
+            assert!(said.contains("there is no room `nope`"), "{said}");
+        })
+        .await
+        .unwrap();
+    }
+}
