@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod corpus;
+mod dashboard;
 mod doctor;
 mod doors;
 mod erase;
