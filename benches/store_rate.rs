@@ -3,6 +3,9 @@
 //!
 //! Run it with `./scripts/with-postgres cargo bench --bench store_rate`. `EVENTS`, `CONNECTIONS` and `ROUNDS` change
 //! its size. The servers are processes of their own; every OK must be a row, or the run fails.
+//!
+//! With `-- models` it measures another thing: how much CPU an event takes with and without its changes in the read
+//! models, in the server and in all of PostgreSQL's processes together, on a mix of the simulator's commands.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
@@ -19,11 +22,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::callback::{AppId, Apps, Event};
-use trtc_callbacks::clock::Clock;
+use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::http::{Limits, Receiver, callback_router, serve};
 use trtc_callbacks::ingest::{Outcome, Sink};
 use trtc_callbacks::server::{self, Listeners};
 use trtc_callbacks::settings::{Settings, Sources};
+use trtc_callbacks::simulate::{Generator, Options, TimedDelivery};
 
 const APP: &str = "1400000001";
 
@@ -34,6 +38,7 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", "grouped", url] => runtime.block_on(serve_grouped(url)),
         ["serve", "single", url] => runtime.block_on(serve_single(url)),
+        arguments if arguments.contains(&"models") => runtime.block_on(measure_models()),
         _ => runtime.block_on(measure()),
     }
 }
@@ -56,9 +61,11 @@ async fn measure() {
     );
     println!("{:>5} {:>14} {:>14} {:>7}", "round", "grouped ev/s", "single ev/s", "ratio");
     let mut ratios = Vec::new();
+    let now = Clock::system().now().0;
+    let requests: Arc<[String]> = (0..events).map(|number| request(number, now - 1000)).collect();
     for round in 0..=rounds {
-        let grouped = run(&admin, "grouped", events, connections).await;
-        let single = run(&admin, "single", events, connections).await;
+        let grouped = run(&admin, "grouped", false, &requests, connections).await.rate;
+        let single = run(&admin, "single", false, &requests, connections).await.rate;
         let ratio = grouped / single;
         println!("{round:>5} {grouped:>14.0} {single:>14.0} {ratio:>7.2}");
         if round > 0 {
@@ -70,18 +77,112 @@ async fn measure() {
     println!("ratio: median {:.2}, least {least:.2}, most {most:.2}", ratios[ratios.len() / 2]);
 }
 
-/// Events a second, with a database and a server of its own.
-async fn run(admin: &str, kind: &str, events: usize, connections: usize) -> f64 {
+/// How much CPU an event takes, with what it changes and alone.
+async fn measure_models() {
+    let Ok(admin) = std::env::var("TEST_POSTGRES_URL") else {
+        println!(
+            "TEST_POSTGRES_URL is not set: run ./scripts/with-postgres cargo bench --bench store_rate -- models"
+        );
+        return;
+    };
+    let (events, connections) = (number("EVENTS", 20_000), number("CONNECTIONS", 64));
+    let rounds = number("ROUNDS", 5).max(1);
+    let requests = simulated(events);
+    println!(
+        "{events} events of the simulator over {connections} connections, {rounds} rounds after one to warm up; \
+         CPU in us for each event: of the server, and of PostgreSQL"
+    );
+    println!("{:>5} {:>20} {:>20} {:>7}", "round", "alone", "with changes", "ratio");
+    let mut ratios = Vec::new();
+    for round in 0..=rounds {
+        let alone = run(&admin, "grouped", false, &requests, connections).await;
+        let whole = run(&admin, "grouped", true, &requests, connections).await;
+        let ratio = (whole.server_us + whole.database_us) / (alone.server_us + alone.database_us);
+        let shown = |cost: &Run| format!("{:.0} + {:.0}", cost.server_us, cost.database_us);
+        println!("{round:>5} {:>20} {:>20} {ratio:>7.2}", shown(&alone), shown(&whole));
+        if round > 0 {
+            ratios.push(ratio);
+        }
+    }
+    ratios.sort_by(f64::total_cmp);
+    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+    println!("ratio: median {:.2}, least {least:.2}, most {most:.2}", ratios[ratios.len() / 2]);
+}
+
+/// The first so many requests of believable traffic.
+fn simulated(events: usize) -> Arc<[String]> {
+    let app = AppId::parse(APP).unwrap();
+    let start = UnixMillis(Clock::system().now().0 - 86_400_000);
+    let mut timed: Vec<_> = Generator::new(7, app, start, Options::default())
+        .flat_map(|it| it.deliveries)
+        .take(events)
+        .collect();
+    timed.sort_by_key(|timed| timed.at);
+    let request = |timed: &TimedDelivery| {
+        let (query, body) = (timed.delivery(app).query, &timed.body);
+        format!(
+            "POST /?{query} HTTP/1.1\r\nHost: bench\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    timed.iter().map(request).collect()
+}
+
+/// What one run took.
+struct Run {
+    /// Events a second.
+    rate: f64,
+    /// CPU of the server for each event, in us.
+    server_us: f64,
+    /// CPU of PostgreSQL for each event, in us.
+    database_us: f64,
+}
+
+/// The CPU that a process took, and those of its children that are gone, in ticks of a hundredth of a second.
+fn ticks(process: &str) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    let Some((_, fields)) = stat.rsplit_once(") ") else { return 0 };
+    fields.split(' ').skip(11).take(4).map(|field| field.parse::<u64>().unwrap_or(0)).sum()
+}
+
+/// The same of a process and its children, which all of PostgreSQL's are.
+fn ticks_of_all(parent: &str) -> u64 {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let names = processes.filter_map(|process| process.file_name().into_string().ok());
+    let is_child = |name: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{name}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1)) == Some(parent)
+    };
+    ticks(parent) + names.filter(is_child).map(|name| ticks(&name)).sum::<u64>()
+}
+
+/// Posts all of `requests`, with a database and a server of its own.
+async fn run(
+    admin: &str,
+    kind: &str,
+    read_models: bool,
+    requests: &Arc<[String]>,
+    connections: usize,
+) -> Run {
     let name = format!("bench_{}", uuid::Uuid::now_v7().simple());
     let mut connection = PgConnection::connect(admin).await.unwrap();
     let create = format!("create database {name} encoding 'UTF8' template template0");
     connection.execute(sqlx::AssertSqlSafe(create)).await.unwrap();
     let url = format!("{}/{name}", admin.rsplit_once('/').unwrap().0);
-    let (mut server, address) = start(kind, &url);
+    let (mut server, address) = start(kind, &url, read_models);
+    let backend: i32 =
+        sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{backend}/stat")).unwrap_or_default();
+    let postgres = stat.rsplit_once(") ").and_then(|(_, fields)| fields.split(' ').nth(1));
+    let postgres = postgres.unwrap_or_default().to_owned();
+    let process = server.id().to_string();
 
+    let before = (ticks(&process), ticks_of_all(&postgres));
     let begun = Instant::now();
-    post_all(&address, events, connections).await;
+    post_all(&address, requests, connections).await;
     let seconds = begun.elapsed().as_secs_f64();
+    let after = (ticks(&process), ticks_of_all(&postgres));
+    let events = requests.len();
 
     let mut own = PgConnection::connect(&url).await.unwrap();
     let rows: i64 =
@@ -93,14 +194,21 @@ async fn run(admin: &str, kind: &str, events: usize, connections: usize) -> f64 
     let drop = format!("drop database {name} with (force)");
     connection.execute(sqlx::AssertSqlSafe(drop)).await.unwrap();
     #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+    let cost = |ticks: u64| ticks as f64 * 10_000.0 / events as f64;
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
     let rate = events as f64 / seconds;
-    rate
+    Run {
+        rate,
+        server_us: cost(after.0 - before.0),
+        database_us: cost(after.1.saturating_sub(before.1)),
+    }
 }
 
 /// Starts this program again as a server; returns once it says where it listens.
-fn start(kind: &str, url: &str) -> (Child, String) {
+fn start(kind: &str, url: &str, read_models: bool) -> (Child, String) {
     let mut server = Command::new(std::env::current_exe().unwrap())
         .args(["serve", kind, url])
+        .env("TRTC_INGEST__READ_MODELS", read_models.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -109,23 +217,20 @@ fn start(kind: &str, url: &str) -> (Child, String) {
     (server, address.trim().to_owned())
 }
 
-/// Posts distinct events over so many connections, each waiting for its answer before the next.
-async fn post_all(address: &str, events: usize, connections: usize) {
+/// Posts requests over so many connections, each waiting for its answer before the next.
+async fn post_all(address: &str, requests: &Arc<[String]>, connections: usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let mut clients = tokio::task::JoinSet::new();
-    let now = Clock::system().now().0;
     for _ in 0..connections {
-        let (next, address) = (next.clone(), address.to_owned());
+        let (next, address, requests) = (next.clone(), address.to_owned(), requests.clone());
         clients.spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.set_nodelay(true).unwrap();
             let mut answer = [0_u8; 1024];
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= events {
-                    return;
-                }
-                stream.write_all(request(number, now - 1000).as_bytes()).await.unwrap();
+                let Some(request) = requests.get(number) else { return };
+                stream.write_all(request.as_bytes()).await.unwrap();
                 let mut length = 0;
                 while !answer[..length].ends_with(b"\"ErrorCode\":0}") {
                     let read = stream.read(&mut answer[length..]).await.unwrap();

@@ -34,11 +34,11 @@ create table calls (
     started_at timestamptz generated always as (coalesce(start_event_at, start_record_at)) stored,
     accepted_at timestamptz generated always as (
         case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
-             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + interval '2 s'
+             when accept_event_at >= accept_record_at and accept_event_at - accept_record_at < interval '2 s'
                   then accept_event_at
              else coalesce(accept_record_at, accept_event_at) end) stored,
     ended_at timestamptz generated always as (
-        case when end_event_at >= end_record_at and end_event_at < end_record_at + interval '2 s' then end_event_at
+        case when end_event_at >= end_record_at and end_event_at - end_record_at < interval '2 s' then end_event_at
              else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
         end) stored,
     talk_seconds bigint generated always as (
@@ -175,6 +175,7 @@ create table room_changes (
     statistic json,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 );
+create index room_changes_old on room_changes using brin (at);
 
 comment on table room_changes is 'What was done to rooms themselves: created, updated, given to another owner, destroyed';
 comment on column room_changes.ordinal is 'Its place among the changes of one event';
@@ -202,6 +203,7 @@ create table room_marks (
 );
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
+create index room_marks_old on room_marks using brin (at);
 
 comment on table room_marks is 'Who came into or left which room, as events say; room_visits pairs them';
 comment on column room_marks.enters is 'Came in, or left';
@@ -222,6 +224,7 @@ create table seat_marks (
     by_account text,
     primary key (sdk_app_id, room_id, at, event_id, seat)
 );
+create index seat_marks_old on seat_marks using brin (at);
 
 comment on table seat_marks is 'How seats were after an event; seats makes stays of them';
 comment on column seat_marks.account is 'Who sat there; null where nobody did';
@@ -238,6 +241,7 @@ create table gifts (
     coins bigint,
     primary key (sdk_app_id, room_id, at, event_id)
 );
+create index gifts_old on gifts using brin (at);
 
 comment on table gifts is 'Gifts that the vendor asked about; whether another rule blocked one, no event says';
 comment on column gifts.receivers is 'Accounts, as a list';
@@ -260,6 +264,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 );
+create index battle_marks_old on battle_marks using brin (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 comment on table battle_marks is 'What events say of battles, one row for each room; battles and battle_rooms sum them up';
@@ -277,6 +282,7 @@ create table metadata_marks (
     by_account text,
     primary key (sdk_app_id, room_id, at, event_id, key)
 );
+create index metadata_marks_old on metadata_marks using brin (at);
 
 comment on table metadata_marks is 'Metadata of live rooms, as they were set and deleted';
 comment on column metadata_marks.value is 'Null where the key was deleted';
@@ -297,6 +303,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 );
+create index recording_marks_old on recording_marks using brin (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 

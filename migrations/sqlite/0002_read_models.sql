@@ -128,6 +128,7 @@ create table room_changes (
     statistic text,
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 ) strict, without rowid;
+create index room_changes_old on room_changes (at);
 
 create table room_marks (
     sdk_app_id integer not null,
@@ -144,6 +145,7 @@ create table room_marks (
 ) strict, without rowid;
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
+create index room_marks_old on room_marks (at);
 
 create table seat_marks (
     sdk_app_id integer not null,
@@ -158,6 +160,7 @@ create table seat_marks (
     by_account text,
     primary key (sdk_app_id, room_id, at, event_id, seat)
 ) strict, without rowid;
+create index seat_marks_old on seat_marks (at);
 
 create table gifts (
     sdk_app_id integer not null,
@@ -171,6 +174,7 @@ create table gifts (
     coins integer,
     primary key (sdk_app_id, room_id, at, event_id)
 ) strict, without rowid;
+create index gifts_old on gifts (at);
 
 create table battle_marks (
     sdk_app_id integer not null,
@@ -189,6 +193,7 @@ create table battle_marks (
     ending text,
     primary key (sdk_app_id, battle_id, at, event_id, room_id)
 ) strict, without rowid;
+create index battle_marks_old on battle_marks (at);
 create index battle_marks_room on battle_marks (sdk_app_id, room_id, at);
 
 create table metadata_marks (
@@ -201,6 +206,7 @@ create table metadata_marks (
     by_account text,
     primary key (sdk_app_id, room_id, at, event_id, key)
 ) strict, without rowid;
+create index metadata_marks_old on metadata_marks (at);
 
 create table recording_marks (
     sdk_app_id integer not null,
@@ -218,6 +224,7 @@ create table recording_marks (
     message text,
     primary key (sdk_app_id, task_id, at, event_id)
 ) strict, without rowid;
+create index recording_marks_old on recording_marks (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 

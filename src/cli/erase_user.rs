@@ -11,7 +11,7 @@ use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::erase::Erasure;
 use crate::callback::{AppId, identity};
 use crate::clock::Clock;
-use crate::store::{self, Accounts, Change, Record, Table};
+use crate::store::{self, Accounts, Change, Erasing, Record, Table};
 
 /// How many rows are looked at, and changed, at once.
 const BATCH_ROWS: u32 = 500;
@@ -25,7 +25,8 @@ const NOT_COVERED: &str = "not covered: events that wait in a server's spool or 
 ///
 /// A pseudonym takes the account's place in every event: in the columns, and wherever a JSON string or name in the
 /// body equals the account, or an integer under the name of an account does. The address and the platform go from
-/// events in which the account acted. Text that only mentions the account stays as it is. The events' ids stay, so
+/// events in which the account acted. In calls, rooms and lives the pseudonym stands wherever the account stood, with
+/// `--delete` too. Text that only mentions the account stays as it is. The events' ids stay, so
 /// that a repeat of such an event is still known.
 ///
 /// The server may go on meanwhile. Broken off, or when events have come meanwhile, run it again, with the same
@@ -62,6 +63,7 @@ struct Counts {
     events_deleted: u64,
     parked: u64,
     parked_deleted: u64,
+    models: u64,
 }
 
 impl EraseUser {
@@ -85,6 +87,15 @@ impl EraseUser {
         let mut counts = Counts::default();
         for table in Table::ALL {
             let done = self.erase(accounts.as_mut(), table, app, &erasure, &mut counts).await;
+            done.with_context(|| {
+                let again = format!("run it again with `--pseudonym {pseudonym}`");
+                format!("erase in the store {url}, partly done; {again}")
+            })?;
+        }
+        for table in store::model_tables() {
+            let erasing =
+                Erasing { table, erasure: &erasure, app, dry_run: self.dry_run, limit: BATCH_ROWS };
+            let done = self.erase_models(accounts.as_mut(), &erasing, &mut counts).await;
             done.with_context(|| {
                 let again = format!("run it again with `--pseudonym {pseudonym}`");
                 format!("erase in the store {url}, partly done; {again}")
@@ -155,8 +166,27 @@ impl EraseUser {
         }
     }
 
+    async fn erase_models(
+        &self,
+        accounts: &mut dyn Accounts,
+        erasing: &Erasing<'_>,
+        counts: &mut Counts,
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let begun = Instant::now();
+            let erased = accounts.erase_rows(erasing, &self.account, after.as_ref()).await?;
+            counts.models += erased.rows;
+            after = erased.last;
+            if after.is_none() {
+                return Ok(());
+            }
+            sleep(begun.elapsed().max(PAUSE_MIN)).await;
+        }
+    }
+
     fn report(&self, counts: &Counts, pseudonym: &str) -> Result<()> {
-        let Counts { events, events_deleted, parked, parked_deleted } = counts;
+        let Counts { events, events_deleted, parked, parked_deleted, models } = counts;
         let (would, name) = if self.dry_run {
             ("would have ", String::new())
         } else {
@@ -164,7 +194,8 @@ impl EraseUser {
         };
         super::print(&format!(
             "{would}changed {events} events and {parked} parked ones\n\
-             {would}deleted {events_deleted} events and {parked_deleted} parked ones\n{name}"
+             {would}deleted {events_deleted} events and {parked_deleted} parked ones\n\
+             {would}changed {models} rows of calls, rooms and lives\n{name}"
         ))?;
         say(NOT_COVERED);
         Ok(())

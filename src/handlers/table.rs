@@ -152,11 +152,11 @@ impl Column {
         Self { name, kind, join, may_name: false }
     }
 
-    pub(super) const fn key(name: &'static str, kind: Kind) -> Self {
+    pub(crate) const fn key(name: &'static str, kind: Kind) -> Self {
         Self::new(name, kind, Join::Key)
     }
 
-    pub(super) const fn fact(name: &'static str, kind: Kind) -> Self {
+    pub(crate) const fn fact(name: &'static str, kind: Kind) -> Self {
         Self::new(name, kind, Join::Fact)
     }
 
@@ -177,7 +177,7 @@ impl Column {
     }
 
     /// The same, which may equal an account.
-    pub(super) const fn may_name(self) -> Self {
+    pub(crate) const fn may_name(self) -> Self {
         Self { may_name: true, ..self }
     }
 }

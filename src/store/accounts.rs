@@ -1,10 +1,12 @@
 //! Every row that may name an account, for taking one out of them all.
 //!
-//! A further table that names accounts is one variant of [`Table`], of [`Record`] and of [`Change`], and its arms.
+//! A further table that names accounts is one variant of [`Table`], of [`Record`] and of [`Change`], and its arms. The
+//! tables of the read models are found by their descriptions; see [`model_tables`](super::model_tables).
 
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use super::model_accounts::{Erased as ErasedRows, Erasing, RowKey};
 use super::postgres_accounts::PostgresAccounts;
 use super::sqlite_accounts::SqliteAccounts;
 use super::{Place, StoreError, StoreOptions, StoredEvent};
@@ -93,6 +95,14 @@ pub trait Accounts: Send {
 
     /// Makes all of the changes, or none. A row that is gone meanwhile stays gone.
     async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Takes the account out of the next rows of a read model's table behind `after`: of all of them, or of none.
+    async fn erase_rows(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, StoreError>;
 }
 
 /// Opens the store that the URL names, over a connection of its own, beside any server.

@@ -18,12 +18,14 @@ mod accounts;
 mod examination;
 mod file;
 mod filters;
+mod model_accounts;
 mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
 mod postgres_models;
 mod postgres_partitions;
+mod postgres_retention;
 mod read;
 mod read_calls;
 mod read_details;
@@ -44,6 +46,7 @@ mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;
 mod sqlite_models;
+mod sqlite_retention;
 mod statement;
 mod sweeping;
 mod timeline;
@@ -57,6 +60,7 @@ pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
     UserCallFilter,
 };
+pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
@@ -98,8 +102,9 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
         Ok(false)
     }
 
-    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, and as many
-    /// parked ones that were parked before. Returns how many; none when there is nothing more to delete.
+    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, as many parked
+    /// ones that were parked before, and as many rows of each table of the read models that tell of nothing later.
+    /// Returns how many; none when there is nothing more to delete.
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
     /// Whether the store answers.

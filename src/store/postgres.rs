@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
+use super::postgres_retention;
 use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{
@@ -133,7 +134,7 @@ impl Store for Postgres {
     }
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
-        partitions::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
+        postgres_retention::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,16 +1,20 @@
 //! The rows of a PostgreSQL that may name an account.
 
 use async_trait::async_trait;
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use sqlx::postgres::{PgArguments, PgConnectOptions};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
+use super::model_accounts::{self, Erased as ErasedRows, Erasing, RowKey, Statement};
 use super::postgres::{DIALECT, classify};
+use super::postgres_models::{self, type_of};
 use super::rows::Row;
 use super::{StoreError, StoredEvent};
 use crate::callback::event::Payload;
 use crate::clock::UnixMillis;
+use crate::handlers::table::{Column, Kind};
 
 #[derive(Debug)]
 pub(super) struct PostgresAccounts(PgConnection);
@@ -90,6 +94,30 @@ impl PostgresAccounts {
         })
     }
 
+    async fn erase_all(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, sqlx::Error> {
+        let candidates = model_accounts::candidates(&MODELS, erasing, account, after);
+        let rows = bound(&candidates).fetch_all(&mut self.0).await?;
+        let mut erased = ErasedRows::default();
+        let mut transaction = self.0.begin().await?;
+        for row in rows {
+            let texts = (0..row.len()).map(|place| row.try_get(place));
+            let row: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
+            let statements = model_accounts::taking_out(&MODELS, erasing, &row);
+            erased.rows += u64::from(!statements.is_empty());
+            for statement in statements.iter().filter(|_| !erasing.dry_run) {
+                bound(statement).execute(&mut *transaction).await?;
+            }
+            erased.last = Some(model_accounts::key(erasing.table, &row));
+        }
+        transaction.commit().await?;
+        Ok(erased)
+    }
+
     async fn change_all(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
         let mut transaction = self.0.begin().await?;
         for change in changes {
@@ -122,6 +150,31 @@ impl PostgresAccounts {
         }
         transaction.commit().await
     }
+}
+
+const MODELS: model_accounts::Dialect = model_accounts::Dialect {
+    read: |Column { name, kind, .. }| match kind {
+        Kind::Time => format!("(extract(epoch from {name}) * 1000)::bigint::text"),
+        _ => format!("{name}::text"),
+    },
+    given: |kind, number| match kind {
+        Kind::Time => {
+            format!("timestamptz 'epoch' + ${number}::text::bigint * interval '1 millisecond'")
+        }
+        Kind::Text => format!("${number}::text"),
+        Kind::Json => format!("${number}::text::json"),
+        _ => format!("${number}::text::{}", type_of(kind)),
+    },
+    may_hold: |name| {
+        format!(r"position($1 in {name}::text) > 0 or position(E'\\' in {name}::text) > 0")
+    },
+    lock: " for update",
+    models: &postgres_models::DIALECT,
+};
+
+fn bound(statement: &Statement) -> Query<'_, sqlx::Postgres, PgArguments> {
+    let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
+    statement.texts.iter().fold(query, |query, text| query.bind(text))
 }
 
 async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<(), sqlx::Error> {
@@ -177,5 +230,14 @@ impl Accounts for PostgresAccounts {
 
     async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.change_all(changes).await.map_err(classify)
+    }
+
+    async fn erase_rows(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, StoreError> {
+        self.erase_all(erasing, account, after).await.map_err(classify)
     }
 }

@@ -38,7 +38,7 @@ impl Encode<'_, Postgres> for Moment {
     }
 }
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     // Of one connection, and so of one writer.
     shard: "pg_backend_pid() % 8",
     slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
@@ -137,7 +137,7 @@ fn statement(table: &Table) -> String {
     )
 }
 
-fn type_of(kind: Kind) -> &'static str {
+pub(super) fn type_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Number | Kind::Shard | Kind::Slot => "bigint",
         Kind::Text | Kind::Json => "text",

@@ -216,28 +216,3 @@ pub(super) async fn expired(pool: &PgPool, before: UnixMillis) -> Result<Vec<Str
     );
     sqlx::query_scalar(sqlx::AssertSqlSafe(expired)).bind(before.0).fetch_all(pool).await
 }
-
-/// Deletes old rows of the default partition and old parked ones, so many of each. Rows that a replica is deleting
-/// are left to it.
-pub(super) async fn delete_expired(
-    pool: &PgPool,
-    before: UnixMillis,
-    rows_max: u32,
-) -> Result<u64, sqlx::Error> {
-    let mut deleted = 0;
-    for statement in [
-        "delete from events_default where (event_time, id) in (
-             select event_time, id from events_default
-             where event_time < timestamptz 'epoch' + $1 * interval '1 millisecond'
-             order by event_time, id limit $2 for update skip locked)",
-        "delete from parked_events where id in (
-             select id from parked_events
-             where parked_at < timestamptz 'epoch' + $1 * interval '1 millisecond'
-             limit $2 for update skip locked)",
-    ] {
-        let done =
-            sqlx::query(statement).bind(before.0).bind(i64::from(rows_max)).execute(pool).await?;
-        deleted += done.rows_affected();
-    }
-    Ok(deleted)
-}

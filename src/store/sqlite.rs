@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::file::{self, Writing};
 use super::rows::Dialect;
-use super::sqlite_models;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{
     Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
 };
+use super::{sqlite_models, sqlite_retention};
 use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
@@ -127,24 +127,7 @@ impl Store for Sqlite {
     }
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
-        let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut deleted = 0;
-        for statement in [
-            "delete from events where rowid in (
-                 select rowid from events where event_time < $1 order by event_time, id limit $2)",
-            "delete from parked_events where rowid in (
-                 select rowid from parked_events where parked_at < $1 limit $2)",
-        ] {
-            let done = sqlx::query(statement)
-                .bind(before.0)
-                .bind(i64::from(rows_max))
-                .execute(writing.connection())
-                .await
-                .map_err(classify)?;
-            deleted += done.rows_affected();
-        }
-        writing.commit().await.map_err(classify)?;
-        Ok(deleted)
+        sqlite_retention::delete_expired(&self.writer, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

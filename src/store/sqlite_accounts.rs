@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection};
 use uuid::Uuid;
 
 use super::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
+use super::model_accounts::{self, Erased as ErasedRows, Erasing, RowKey, Statement};
 use super::rows::Row;
 use super::sqlite::{DIALECT, classify, missing, unopened};
+use super::sqlite_models;
 use super::{StoreError, StoredEvent};
 use crate::callback::event::Payload;
 use crate::clock::UnixMillis;
+use crate::handlers::table::Kind;
 
 #[derive(Debug)]
 pub(super) struct SqliteAccounts(SqliteConnection);
@@ -97,6 +101,35 @@ impl SqliteAccounts {
         Ok(scan)
     }
 
+    async fn erase_all(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, sqlx::Error> {
+        let candidates = model_accounts::candidates(&MODELS, erasing, account, after);
+        let rows = bound(&candidates).fetch_all(&mut self.0).await?;
+        let mut erased = ErasedRows::default();
+        let (mut keys, mut all) = (Vec::new(), Vec::new());
+        for row in rows {
+            let texts = (0..row.len()).map(|place| row.try_get(place));
+            let row: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
+            let statements = model_accounts::taking_out(&MODELS, erasing, &row);
+            erased.rows += u64::from(!statements.is_empty());
+            all.extend(statements);
+            keys.push(model_accounts::key(erasing.table, &row));
+        }
+        erased.last = keys.pop();
+        if !erasing.dry_run && !all.is_empty() {
+            let mut transaction = self.0.begin_with("begin immediate").await?;
+            for statement in &all {
+                bound(statement).execute(&mut *transaction).await?;
+            }
+            transaction.commit().await?;
+        }
+        Ok(erased)
+    }
+
     async fn change_all(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
         let mut transaction = self.0.begin_with("begin immediate").await?;
         for change in changes {
@@ -126,6 +159,23 @@ impl SqliteAccounts {
         }
         transaction.commit().await
     }
+}
+
+const MODELS: model_accounts::Dialect = model_accounts::Dialect {
+    read: |column| format!("cast({} as text)", column.name),
+    given: |kind, number| match kind {
+        Kind::Text | Kind::Json | Kind::Id => format!("${number}"),
+        _ => format!("cast(${number} as integer)"),
+    },
+    may_hold: |name| format!(r"instr({name}, $1) > 0 or instr({name}, '\') > 0"),
+    // The transaction has the file for itself.
+    lock: "",
+    models: &sqlite_models::DIALECT,
+};
+
+fn bound(statement: &Statement) -> Query<'_, sqlx::Sqlite, SqliteArguments> {
+    let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
+    statement.texts.iter().fold(query, |query, text| query.bind(text))
 }
 
 fn uuid(id: &str) -> Result<Uuid, sqlx::Error> {
@@ -185,5 +235,14 @@ impl Accounts for SqliteAccounts {
 
     async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.change_all(changes).await.map_err(classify)
+    }
+
+    async fn erase_rows(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, StoreError> {
+        self.erase_all(erasing, account, after).await.map_err(classify)
     }
 }

@@ -8,7 +8,7 @@ use super::writing::{self, Dialect};
 use crate::handlers::Batch;
 use crate::handlers::table::{Kind, Table, Value};
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     // There is one writer.
     shard: "0",
     slot: "unixepoch() / 2",

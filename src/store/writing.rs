@@ -13,6 +13,10 @@ pub struct Entry<'a> {
     pub changes: &'a [Change],
 }
 
+/// Tables of facts that are kept by their time alone.
+pub(super) const AGED_BY_AT: [&str; 6] =
+    ["room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks", "recording_marks"];
+
 /// What the two databases write differently.
 pub(super) struct Dialect {
     /// Parts a row among its writers.

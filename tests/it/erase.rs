@@ -6,6 +6,7 @@ use serde_json::Value;
 use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::store::{Spool, StoredEvent};
 
+use crate::models::{dump_all, settled};
 use crate::process::{done, program};
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, on_both_stores, settings, stored,
@@ -82,6 +83,52 @@ on_both_stores! {
         assert!(said.starts_with("changed 0 events"), "{said}");
         server.post_body(DESTROY_ROOM, bodies[0].clone()).await;
         assert_eq!(stored(&database).await, after);
+    }
+
+    async fn an_account_is_taken_out_of_the_read_models_and_nothing_else_changes(database: Database) {
+        let server = Server::start(&database).await;
+        for fixture in crate::support::fixtures() {
+            server.post(&fixture.delivery).await;
+        }
+        settled(&database, "show", "alice", NOW).await;
+        settled(&database, "alice", "bob", NOW).await;
+        let before = dump_all(&database).await;
+        let folder = tempfile::tempdir().unwrap();
+        let counted = erase(folder.path(), &database, "alice", &["--dry-run"]);
+        assert_eq!(dump_all(&database).await, before);
+        let said = erase(folder.path(), &database, "alice", &["--pseudonym", "gone"]);
+        let rows = |said: &str| {
+            let line = said.lines().find(|line| line.ends_with(" rows of calls, rooms and lives"));
+            line.unwrap().split(' ').find_map(|word| word.parse::<u64>().ok()).unwrap()
+        };
+        assert_eq!(rows(&counted), rows(&said), "{counted}{said}");
+
+        let renamed = |row: &String| {
+            let values = row.split(" | ").map(|value| match value {
+                "alice" => "gone".to_owned(),
+                value => value.replace("\"alice\"", "\"gone\""),
+            });
+            values.collect::<Vec<_>>().join(" | ")
+        };
+        let mut changed = 0;
+        for ((table, before), (_, after)) in before.iter().zip(&dump_all(&database).await) {
+            if *table == "settle_queue" {
+                continue;
+            }
+            let mut expected: Vec<String> = before.iter().map(renamed).collect();
+            expected.sort();
+            assert_eq!(&expected, after, "{table}");
+            changed += usize::from(before != after);
+        }
+        assert!(changed >= 5, "only {changed} tables named the account");
+        let settled = "select count(*) from rooms join lives using (room_id) where room_id = 'show' and owner = 'gone'
+            and created_by = 'gone' and cast(top_senders as text) like '%\"gone\"%' and cast(admins as text) = '[\"gone\"]'";
+        assert_eq!(database.count(settled).await, 1);
+        // The room that has the account's name is settled anew, under its other one.
+        let named = "select count(*) from rooms where room_id = 'alice'";
+        assert_eq!(database.count(named).await, 0);
+        let said = erase(folder.path(), &database, "alice", &["--pseudonym", "gone"]);
+        assert_eq!(rows(&said), 0, "{said}");
     }
 
     async fn odd_accounts_are_found(database: Database) {

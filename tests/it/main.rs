@@ -16,6 +16,7 @@ mod ingest;
 mod layers;
 mod models;
 mod panics;
+mod permutations;
 mod process;
 mod properties;
 mod quirks;

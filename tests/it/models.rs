@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
+use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::handlers::table::{Kind, Table, Value};
 use trtc_callbacks::handlers::{Batch, Change, TABLES, changes};
 use trtc_callbacks::store::Entry;
@@ -49,7 +50,7 @@ fn is_fixed(kind: Kind) -> bool {
 }
 
 /// The same of rows in memory.
-fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
+pub(crate) fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
     let rows = batch.tables().iter().filter(|(of, _)| of.name == table.name);
     let text = |value: &Value<'_>| match value {
         Value::Null => "-".to_owned(),
@@ -71,7 +72,37 @@ fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
     rows
 }
 
-async fn dump_all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
+/// A life of a room, as it would be settled.
+pub(crate) async fn settled(
+    database: &Database,
+    room_id: &str,
+    account: &str,
+    last_at: UnixMillis,
+) {
+    let time = |millis: i64| match database.is_postgres() {
+        true => format!("timestamptz 'epoch' + {millis} * interval '1 millisecond'"),
+        false => millis.to_string(),
+    };
+    let (from_at, last_at) = (time(0), time(last_at.0));
+    database
+        .execute(&format!(
+            r#"insert into rooms (sdk_app_id, room_id, life, family, owner, started_at, created_by, from_at, last_at,
+                 state, inferred, members, members_peak, visitors, entries, leaves_missing, enters_missing, properties,
+                 occupancy)
+             values ({APP}, '{room_id}', 0, 'live', '{account}', {from_at}, '{account}', {from_at}, {last_at}, 'open',
+                 cast(0 as {truth}), 0, 0, 0, 0, 0, 0, '{{"Ext":"{account}"}}', '[]');
+             insert into lives (sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers,
+                 battles, admins, metadata)
+             values ({APP}, '{room_id}', 0, 0, 0, 0, '[{{"account":"{account}","coins":1}}]', '[]', 0,
+                 '["{account}"]', '{{}}');
+             insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+             values ({APP}, 'leaves_missing', '{room_id}', 0, {last_at}, {last_at}, 'of {account}')"#,
+            truth = if database.is_postgres() { "boolean" } else { "integer" },
+        ))
+        .await;
+}
+
+pub(crate) async fn dump_all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
     let mut tables = Vec::new();
     for table in TABLES {
         tables.push((table.name, dump(database, table).await));

@@ -2,7 +2,9 @@
 
 use proptest::prelude::*;
 use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::{AppId, Apps, Command, Delivery, Event, Kind, Query, Rejection};
+use trtc_callbacks::callback::{AppId, Apps, Command, Delivery, Event, Query, Rejection};
+use trtc_callbacks::handlers::table::{Column, Kind, Value};
+use trtc_callbacks::handlers::{Batch, changes};
 
 use crate::support::{APP, NOW, fixtures};
 
@@ -85,7 +87,25 @@ fn check_kept(event: &Event, body: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(!column.contains('\0'));
         prop_assert!(!column.is_empty());
     }
-    prop_assert_eq!(event.id.get_version_num() == 8, event.timed && event.kind == Kind::After);
+    prop_assert_eq!(
+        event.id.get_version_num() == 8,
+        event.timed && event.kind == trtc_callbacks::callback::Kind::After
+    );
+    Ok(())
+}
+
+fn check_fits(column: &Column, value: Value<'_>) -> Result<(), TestCaseError> {
+    match value {
+        Value::Text(json) if column.kind == Kind::Json => {
+            prop_assert!(serde_json::from_str::<serde_json::Value>(json).is_ok(), "{}", json);
+        }
+        Value::Text(text) => {
+            prop_assert!(text.chars().count() <= 255, "{}: {}", column.name, text);
+            prop_assert!(!text.contains('\0'));
+        }
+        Value::Time(time) => prop_assert!((0..=253_402_300_799_000).contains(&time.0)),
+        Value::Null | Value::Number(_) | Value::Truth(_) | Value::Id(_) => {}
+    }
     Ok(())
 }
 
@@ -110,6 +130,20 @@ proptest! {
     #[test]
     fn a_body_with_any_one_value_replaced_is_kept((query, body) in mutated_fixture()) {
         check_kept(&decode(&query, &body), &body)?;
+    }
+
+    #[test]
+    fn what_a_body_with_any_one_value_replaced_changes_fits_its_columns(
+        (query, body) in mutated_fixture()
+    ) {
+        let changes = changes(&decode(&query, &body));
+        for (table, rows) in Batch::of(&changes).tables() {
+            for row in rows {
+                for (column, value) in table.columns.iter().zip(row) {
+                    check_fits(column, *value)?;
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,8 +7,11 @@ use sqlx::Connection;
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::settings::Settings;
+use trtc_callbacks::simulate::Kind;
 use trtc_callbacks::store::{self, Inserted, Store};
 
+use crate::models::settled;
+use crate::permutations::{store_all, told};
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone,
     on_both_stores, settings,
@@ -88,6 +91,57 @@ on_both_stores! {
         assert_eq!(rooms(&database, "old-%").await, 0);
         assert_eq!(rooms(&database, "new-%").await, 2);
         assert_eq!(database.count("select count(*) from parked_events").await, 1);
+    }
+
+    async fn what_the_read_models_say_of_expired_events_goes_with_them(database: Database) {
+        let told = told(5, Kind::ALL);
+        store_all(&database, &told, &[(0..told.len()).collect()]).await;
+        let mut times: Vec<UnixMillis> = told.iter().map(|(event, _)| event.event_time).collect();
+        times.sort_unstable();
+        let before = times[times.len() / 2];
+        let moment = if database.is_postgres() {
+            format!("timestamptz 'epoch' + {} * interval '1 millisecond'", before.0)
+        } else {
+            before.0.to_string()
+        };
+        let sides = async |table: &str, time: &str| {
+            let old = database.count(&format!("select count(*) from {table} where {time} < {moment}")).await;
+            (old, database.count(&format!("select count(*) from {table} where {time} >= {moment}")).await)
+        };
+        // One life goes on, another one ended long ago.
+        let kept = format!("select room_id from room_changes where at < {moment} order by at, room_id limit 1");
+        let kept = &database.texts(&kept).await[0];
+        settled(&database, kept, "anybody", NOW).await;
+        settled(&database, "long-ago", "anybody", UnixMillis(before.0 - 1)).await;
+
+        let by_time = [
+            ("room_marks", "at"), ("seat_marks", "at"), ("gifts", "at"), ("battle_marks", "at"),
+            ("metadata_marks", "at"), ("recording_marks", "at"), ("event_counts", "at"), ("calls", "last_at"),
+        ];
+        let mut wanted = Vec::new();
+        let mut old_rows = 0;
+        for (table, time) in by_time {
+            let (old, new) = sides(table, time).await;
+            old_rows += old;
+            wanted.push((table, 0, new));
+        }
+        assert!(old_rows > 50, "{old_rows}");
+        let store = database.store().await;
+        while store.delete_expired(before, 20).await.unwrap() > 0 {}
+        for ((table, time), wanted) in by_time.into_iter().zip(wanted) {
+            let (old, new) = sides(table, time).await;
+            assert_eq!((table, old, new), wanted);
+        }
+        let orphans = "select count(*) from call_members m where not exists (
+            select 1 from calls c where c.sdk_app_id = m.sdk_app_id and c.call_id = m.call_id)";
+        assert_eq!(database.count(orphans).await, 0);
+        let rooms = format!("select distinct room_id from room_changes where at < {moment}");
+        assert_eq!(database.texts(&rooms).await, [kept.as_str()]);
+        for table in ["rooms", "lives"] {
+            assert_eq!(database.texts(&format!("select room_id from {table}")).await, [kept.as_str()]);
+        }
+        assert_eq!(database.texts("select subject from anomalies").await, [kept.as_str()]);
+        store.close().await;
     }
 
     async fn without_a_limit_everything_stays(database: Database) {
