@@ -177,9 +177,8 @@ function eventRow(event) {
   const path = encodeURIComponent(subject);
   const about = !subject ? "–"
     : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${path}`)
-    : event.call_id ? anId(subject, `/calls/${app}/${path}`)
-    : event.family === "call" ? anId(subject, `/calls?app=${app}&room=${path}`)
-    : anId(subject, `/rooms/${app}/${path}?at=${at}`);
+    : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${path}` : `/calls?app=${app}&room=${path}`)
+    : anId(subject, event.call_id ? `/search?q=${path}` : `/rooms/${app}/${path}?at=${at}`);
   cell(row, about).className = "clip";
   const user = event.operator;
   cell(row, user ? anId(user, `/users/${app}/${encodeURIComponent(user)}`) : "–").className = "clip";
@@ -206,6 +205,7 @@ function follow(table) {
     const fresh = events.filter((event) => !rows.querySelector(`[data-event="${CSS.escape(event.id)}"]`));
     rows.prepend(...fresh.reverse().map(eventRow));
     while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();
+    tellAges();
   }
 
   function tell() {
