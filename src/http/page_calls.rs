@@ -1,5 +1,6 @@
 //! Calls: a list, and one call as a timeline with every event beside it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -17,9 +18,12 @@ use super::dashboard_parts::{
 use super::ops::Ops;
 use super::page_events::Arrivals;
 use super::page_recordings::{RecordingRow, recording};
+use crate::callback::event::Payload;
+use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, DETAILS_MAX, EventFilter, Member, Order, StoredEvent, Subject,
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order,
+    StoredEvent, Subject, steps,
 };
 
 /// States of a call.
@@ -113,6 +117,8 @@ struct One {
     facts: Vec<(&'static str, Html)>,
     talk: String,
     ticks: Vec<String>,
+    /// When, what, who, how, whether by rule.
+    steps: Vec<(Html, &'static str, Html, Html, Html)>,
     lanes: Vec<Lane>,
     cut: bool,
     recordings: Vec<RecordingRow>,
@@ -176,7 +182,8 @@ pub(super) async fn page(
     // Who called comes first.
     members.sort_by_key(|member| !member.is_caller);
     let span = whole(&call, &members, &events, now);
-    let lanes = members.iter().map(|member| lane(&call, member, &events, span, now)).collect();
+    let about = by_account(&events);
+    let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
         shell: Shell::new(format!("Call {call_id}"), "/calls", now),
@@ -187,6 +194,7 @@ pub(super) async fn page(
         talk: talk(&call),
         facts: facts(&call, now),
         ticks: span.ticks(),
+        steps: steps(&call, &members).iter().map(|step| told(call.sdk_app_id, step)).collect(),
         cut: members.len() >= DETAILS_MAX as usize,
         lanes,
         recordings: recordings.iter().map(|task| recording(task, now)).collect(),
@@ -195,6 +203,16 @@ pub(super) async fn page(
             .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))
             .collect(),
     })
+}
+
+fn told(app: i64, step: &CallStep) -> (Html, &'static str, Html, Html, Html) {
+    (
+        moment(step.at),
+        step.kind,
+        step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
+        step.detail.as_deref().map_or_else(Html::default, badge),
+        inferred(step.inferred),
+    )
 }
 
 fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
@@ -223,6 +241,21 @@ fn whole(call: &Call, members: &[Member], events: &[StoredEvent], now: UnixMilli
         ["ringing", "active"].contains(&call.state.as_str()).then_some(now.max(call.last_at));
     let own = [Some(call.first_at), call.ended_at, open];
     Span::around(members.chain(events).chain(own).flatten())
+}
+
+/// The events that tell of each account.
+fn by_account(events: &[StoredEvent]) -> HashMap<String, Vec<&StoredEvent>> {
+    let mut about: HashMap<String, Vec<&StoredEvent>> = HashMap::new();
+    for event in events {
+        let changed = match &event.payload {
+            Payload::Json(json) => changed_accounts(json),
+            Payload::Raw(_) => Vec::new(),
+        };
+        for account in changed.into_iter().chain(event.operator.clone()) {
+            about.entry(account).or_default().push(event);
+        }
+    }
+    about
 }
 
 fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: UnixMillis) -> Lane {
@@ -258,8 +291,8 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
     if let Some(ending) = &member.ending {
         words.push(format!("{} at {}", ending.replace('_', " "), time(end)));
     }
-    let own = events.iter().filter(|event| event.operator.as_deref() == Some(&member.account));
-    let mark = |event: &StoredEvent| {
+    let own = about.get(member.account.as_str()).into_iter().flatten();
+    let mark = |event: &&StoredEvent| {
         span.mark(event.event_time, "mark", format!("{} {}", time(event.event_time), event.command))
     };
     let app = call.sdk_app_id;
