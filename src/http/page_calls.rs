@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Redirect};
 use tokio::try_join;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_charts::{Bar, Span};
+use super::dashboard_charts::{Bar, Span, time_of_day};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, calls_in_href, clock, copyable, encoded, inferred,
-    link, nothing, span, time, time_of_day_or, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
+    moment, nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
@@ -258,8 +258,13 @@ fn by_account(events: &[StoredEvent]) -> HashMap<String, Vec<&StoredEvent>> {
     about
 }
 
-fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: UnixMillis) -> Lane {
-    let time = |at: UnixMillis| clock(at, false).split_off(11);
+fn lane(
+    call: &Call,
+    member: &Member,
+    about: &HashMap<String, Vec<&StoredEvent>>,
+    span: Span,
+    now: UnixMillis,
+) -> Lane {
     // While it goes on, and in a call whose end is not known, to where the drawing ends.
     let end = member.left_at.or(call.ended_at).unwrap_or(now.max(call.last_at));
     let mut bars = Vec::new();
@@ -274,12 +279,13 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
     let rang_until = connected.map_or(rang_until, |at| at.max(rang_from));
     if rang_from < rang_until {
         let what = if member.is_caller { "waited" } else { "rang" };
-        let text = format!("{what} {} to {}", time(rang_from), time(rang_until));
+        let text = format!("{what} {} to {}", time_of_day(rang_from), time_of_day(rang_until));
         bars.push(span.bar(rang_from, rang_until, "ring", text.clone()));
         words.push(text);
     }
     if let Some(joined) = connected {
-        let text = format!("in the call {} to {}", time(joined), time(end.max(joined)));
+        let text =
+            format!("in the call {} to {}", time_of_day(joined), time_of_day(end.max(joined)));
         bars.push(span.bar(
             joined,
             end.max(joined),
@@ -289,11 +295,15 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
         words.push(text);
     }
     if let Some(ending) = &member.ending {
-        words.push(format!("{} at {}", ending.replace('_', " "), time(end)));
+        words.push(format!("{} at {}", ending.replace('_', " "), time_of_day(end)));
     }
     let own = about.get(member.account.as_str()).into_iter().flatten();
     let mark = |event: &&StoredEvent| {
-        span.mark(event.event_time, "mark", format!("{} {}", time(event.event_time), event.command))
+        span.mark(
+            event.event_time,
+            "mark",
+            format!("{} {}", time_of_day(event.event_time), event.command),
+        )
     };
     let app = call.sdk_app_id;
     Lane {
