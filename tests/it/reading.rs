@@ -618,7 +618,7 @@ on_both_stores! {
                 filter.order = match order {
                     Order::Newest { .. } => Order::Newest { after },
                     Order::Oldest { .. } => Order::Oldest { after },
-                    Order::Arrived { .. } => unreachable!("not asked for"),
+                    Order::Arrived { .. } => Order::Arrived { after },
                 };
             }
             assert_eq!((found, pages), (1, 60_010 / EVENTS_SCANNED_MAX as usize + 1));
