@@ -58,8 +58,8 @@ pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::Entry;
 pub use reading::{
     Anomaly, Battle, BattleRoom, COUNTS_MAX, Call, Count, DETAILS_MAX, EVENTS_SCANNED_MAX,
-    FOUND_MAX, Found, GiftRow, JsonText, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
-    RoomKey, Stay, Subject, UserCall, Visit,
+    FOUND_MAX, Found, GiftRow, JsonText, Live, MARKS_SCANNED_MAX, Member, ReadModels, Recording,
+    Room, RoomChangeRow, RoomKey, Stay, Subject, UserCall, Visit,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
@@ -274,6 +274,15 @@ pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
     pub next: Option<(UnixMillis, Uuid)>,
+}
+
+/// One page of the visits within one life of a room; see [`ReadModels::visits`].
+#[derive(Debug, Clone, Default)]
+pub struct VisitPage {
+    /// The visits; may be fewer than asked for, or none, though more come behind.
+    pub visits: Vec<Visit>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<DetailPlace>,
 }
 
 /// How a store is opened.

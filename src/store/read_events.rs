@@ -129,9 +129,10 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
     }
 }
 
+/// Adds the order: by the columns of the table, not by those that are read and called alike, which have no index.
 fn in_order(sql: &mut Statement, filter: &EventFilter) {
     sql.push(match filter.order {
-        Order::Newest { .. } => " order by event_time desc, id desc",
-        Order::Oldest { .. } => " order by event_time, id",
+        Order::Newest { .. } => " order by events.event_time desc, events.id desc",
+        Order::Oldest { .. } => " order by events.event_time, events.id",
     });
 }
