@@ -8,6 +8,7 @@
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
+//! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
 //! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
@@ -20,5 +21,6 @@ pub mod ingest;
 mod retention;
 pub mod server;
 pub mod settings;
+pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -31,6 +31,7 @@ mod post;
 mod replay;
 mod send;
 mod serve;
+mod simulate;
 
 /// How long the end of a command waits for threads that are still busy.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
@@ -38,7 +39,7 @@ const STUCK_WAIT: Duration = Duration::from_secs(1);
 /// Receives the callbacks of Tencent RTC and keeps every event.
 ///
 /// Without a command it serves. Try it: run `trtc-callbacks serve --sdk-app-id 1400000001`, then, in another terminal,
-/// `trtc-callbacks send --all` and `trtc-callbacks events`.
+/// `trtc-callbacks simulate` and `trtc-callbacks events`.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true, max_term_width = 80)]
 pub struct Cli {
@@ -59,6 +60,7 @@ enum Command {
     Events(events::Events),
     Send(send::Send),
     Replay(replay::Replay),
+    Simulate(simulate::Simulate),
     Commands(commands::Commands),
     Doctor(doctor::Doctor),
     EraseUser(erase_user::EraseUser),
@@ -130,6 +132,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Events(events) => wait_for(events.run(&clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
+        Command::Simulate(simulate) => wait_for(simulate.run(&clock)),
         Command::Commands(commands) => commands.run(),
         Command::Doctor(doctor) => wait_for(doctor.run(&clock)),
         Command::EraseUser(erase) => wait_for(erase.run(&clock)),

@@ -10,6 +10,15 @@ use crate::callback::{AppId, Delivery, answer, verify};
 use crate::clock::Clock;
 use crate::settings::Settings;
 
+/// The app that events are made up for where none is configured.
+const SAMPLE_APP: &str = "1400000001";
+
+/// The app that events are made up for: the first that is configured.
+pub(super) fn app(settings: &Settings) -> Result<AppId> {
+    let app = settings.apps.first().map_or(SAMPLE_APP, |app| app.sdk_app_id.as_str());
+    AppId::parse(app).ok_or_else(|| anyhow!("`{app}` is no SDKAppID"))
+}
+
 /// Where to, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct TargetArgs {
@@ -89,7 +98,12 @@ impl Target {
         let text = answer.text().await.map_err(reqwest::Error::without_url)?;
         if status != reqwest::StatusCode::OK || text != answer::OK {
             let start: String = text.chars().take(200).collect();
-            bail!("answered {status}: {start}");
+            let hint = if status == reqwest::StatusCode::FORBIDDEN {
+                "\nhint: is the app one of the server's, and the token the app's? see `--token`"
+            } else {
+                ""
+            };
+            bail!("answered {status}: {start}{hint}");
         }
         Ok(())
     }

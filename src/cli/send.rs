@@ -5,13 +5,10 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::post::TargetArgs;
+use super::post::{self, TargetArgs};
 use super::{AppArgs, ConfigArgs, edit};
 use crate::callback::{AppId, Command, Delivery};
 use crate::clock::{Clock, UnixMillis};
-
-/// The app samples are sent for where none is configured.
-const SAMPLE_APP: &str = "1400000001";
 
 /// Post sample events, or files, to a server
 ///
@@ -52,8 +49,7 @@ pub(super) struct Send {
 impl Send {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
         let settings = self.config.load(None, Some(&self.apps))?;
-        let app = settings.apps.first().map_or(SAMPLE_APP, |app| app.sdk_app_id.as_str());
-        let app = AppId::parse(app).ok_or_else(|| anyhow!("`{app}` is no SDKAppID"))?;
+        let app = post::app(&settings)?;
         let changes: Vec<(&str, Value)> =
             self.set.iter().map(|set| change(set)).collect::<Result<_>>()?;
         let chosen: Vec<(String, Delivery)> = if self.all {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     ("callback", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     ("store", &["callback", "clock"], &["axum", "reqwest"]),
     ("settings", &["callback", "store", "telemetry"], &["axum", "sqlx"]),
     ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
@@ -24,7 +25,17 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "cli",
-        &["callback", "store", "ingest", "http", "server", "clock", "settings", "telemetry"],
+        &[
+            "callback",
+            "store",
+            "ingest",
+            "http",
+            "server",
+            "simulate",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
         &["axum", "sqlx"],
     ),
 ];

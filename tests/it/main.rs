@@ -17,6 +17,7 @@ mod process;
 mod properties;
 mod quirks;
 mod retention;
+mod simulate;
 mod spool;
 // Only there is a device that is always full.
 #[cfg(target_os = "linux")]

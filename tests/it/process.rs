@@ -35,7 +35,7 @@ pub(crate) fn done(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// Runs it, expects failure with this exit code, and returns what it said.
-fn failed(folder: &Path, arguments: &[&str], code: i32) -> String {
+pub(crate) fn failed(folder: &Path, arguments: &[&str], code: i32) -> String {
     let output = run(folder, arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     assert!(output.stdout.is_empty(), "an error belongs on stderr");
@@ -123,7 +123,7 @@ impl Drop for Serving {
     }
 }
 
-fn lines(json_lines: &str) -> Vec<Value> {
+pub(crate) fn lines(json_lines: &str) -> Vec<Value> {
     // A number that is legal JSON, and that this reader cannot hold.
     let readable = json_lines.replace("1e999", "1e99");
     readable.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -445,6 +445,7 @@ fn help_and_completions_are_printed() {
         "events",
         "send",
         "replay",
+        "simulate",
         "commands",
         "doctor",
         "erase-user",
