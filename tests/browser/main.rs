@@ -9,6 +9,7 @@
 mod chromium;
 mod harness;
 mod page;
+mod pictures;
 mod seen;
 #[expect(
     dead_code,
