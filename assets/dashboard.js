@@ -75,6 +75,12 @@ function keepFresh(part) {
     showCopyButtons(part);
   }
 
+  function renewAll(html) {
+    renew(html);
+    const drawn = new DOMParser().parseFromString(html, "text/html").getElementById("drawn");
+    if (drawn) byId("drawn")?.replaceChildren(...drawn.childNodes);
+  }
+
   async function turn() {
     const selecting = !document.getSelection().isCollapsed;
     if (!paused && !document.hidden && !selecting) {
@@ -82,7 +88,7 @@ function keepFresh(part) {
         const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
         if (answer.redirected) { location.reload(); return; } // To the sign-in page.
         if (!answer.ok) throw new Error(String(answer.status));
-        renew(await answer.text());
+        renewAll(await answer.text());
         if (failures > 0) state.textContent = "";
         failures = 0;
       } catch {
@@ -93,6 +99,29 @@ function keepFresh(part) {
     setTimeout(turn, period * Math.min(1 + failures, 6));
   }
   setTimeout(turn, period);
+}
+
+// How long ago something was, by the server's words -----------------------------------------------------------------
+
+const LOADED = performance.now();
+const DRAWN = Date.parse(document.querySelector("#drawn time")?.dateTime ?? "");
+
+function agoText(ms) {
+  if (Math.abs(ms) < 1000) return "now";
+  const seconds = Math.floor(Math.abs(ms) / 1000);
+  const text = seconds < 60 ? `${seconds} s` : seconds < 3600 ? `${Math.floor(seconds / 60)} min`
+    : seconds < 172800 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86400)} d`;
+  return ms > 0 ? `${text} ago` : `in ${text}`;
+}
+
+// The server's clock counts, not the browser's.
+function tellAges() {
+  if (Number.isNaN(DRAWN) || document.hidden) return;
+  const now = DRAWN + performance.now() - LOADED;
+  for (const element of document.querySelectorAll(".ago[data-at]")) {
+    const text = agoText(now - Number(element.dataset.at));
+    if (element.textContent !== text) element.textContent = text;
+  }
 }
 
 // The tail ---------------------------------------------------------------------------------------------------------
@@ -136,16 +165,20 @@ function eventRow(event) {
   const time = document.createElement("time");
   time.dateTime = event.event_time;
   time.textContent = event.event_time.replace("T", " ").replace(/\.\d+Z$/, "").replace("Z", "");
-  cell(row, time);
+  const ago = document.createElement("small");
+  ago.className = "ago";
+  ago.dataset.at = String(Date.parse(event.event_time));
+  cell(row, time, " ", ago);
   cell(row, anId(event.command, `/events/${encodeURIComponent(event.id)}`));
   cell(row, badge(event.family.replaceAll("_", " "), event.family));
   const app = encodeURIComponent(event.sdk_app_id);
   const at = Date.parse(event.event_time);
-  const call = event.call_id && event.family === "call";
-  const room = event.room_id && ["room", "live", "mic"].includes(event.family);
-  const about = call ? anId(event.call_id, `/calls/${app}/${encodeURIComponent(event.call_id)}`)
-    : room ? anId(event.room_id, `/rooms/${app}/${encodeURIComponent(event.room_id)}?at=${at}`)
-    : event.call_id || event.room_id ? anId(event.call_id || event.room_id) : "–";
+  const subject = event.call_id || event.room_id;
+  const path = encodeURIComponent(subject);
+  const about = !subject ? "–"
+    : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${path}`)
+    : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${path}` : `/calls?app=${app}&room=${path}`)
+    : anId(subject, event.call_id ? `/search?q=${path}` : `/rooms/${app}/${path}?at=${at}`);
   cell(row, about).className = "clip";
   const user = event.operator;
   cell(row, user ? anId(user, `/users/${app}/${encodeURIComponent(user)}`) : "–").className = "clip";
@@ -172,6 +205,7 @@ function follow(table) {
     const fresh = events.filter((event) => !rows.querySelector(`[data-event="${CSS.escape(event.id)}"]`));
     rows.prepend(...fresh.reverse().map(eventRow));
     while (rows.children.length > ROWS_MAX) rows.lastElementChild.remove();
+    tellAges();
   }
 
   function tell() {
@@ -229,5 +263,6 @@ function follow(table) {
 showCopyButtons(document);
 const live = document.querySelector("[data-refresh]");
 if (live) keepFresh(live);
+else setInterval(tellAges, 5000);
 const tail = document.querySelector("[data-stream]");
 if (tail) follow(tail);

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::dashboard_assets::{self as assets, asset};
-use super::dashboard_parts::{Html, moment};
+use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
 use super::{
     page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
@@ -78,9 +78,9 @@ const PLACES: [(&str, &str); 7] = [
 ];
 
 impl Shell {
-    pub(super) fn new(title: impl Into<String>, here: &'static str, now: UnixMillis) -> Self {
+    pub(super) fn new(title: impl AsRef<str>, here: &'static str, now: UnixMillis) -> Self {
         Self {
-            title: title.into(),
+            title: visible(title.as_ref()).into_owned(),
             here,
             now: Some(now),
             css: assets::css(),
@@ -167,6 +167,7 @@ impl IntoResponse for Fault {
                 )
             }
         };
+        let text = visible(&text).into_owned();
         let shell = Shell { now: None, ..Shell::new(title, "", UnixMillis(0)) };
         match (FaultPage { shell, text, hint }).render() {
             Ok(html) => (status, as_html(html)).into_response(),

@@ -145,6 +145,24 @@ pub(super) fn time_or(at: Option<UnixMillis>, now: UnixMillis) -> Html {
     at.map_or_else(nothing, |at| time(at, now))
 }
 
+/// How long ago a moment was, where there is no room for more.
+pub(super) fn age(at: UnixMillis, now: UnixMillis) -> Html {
+    let (full, ago) = (clock(at, false), ago(at, now));
+    Html(format!(
+        "<time class=\"ago\" data-at=\"{}\" datetime=\"{at}\" title=\"{full} UTC\">{ago}</time>",
+        at.0
+    ))
+}
+
+/// The time of day of a moment, to the ms.
+pub(super) fn time_of_day_or(at: Option<UnixMillis>) -> Html {
+    at.map_or_else(nothing, |at| {
+        let full = clock(at, true);
+        let day = full.split_once(' ').map_or(full.as_str(), |(_, time)| time);
+        Html(format!("<time datetime=\"{at}\" title=\"{full} UTC\">{day}</time>"))
+    })
+}
+
 /// A moment to the ms.
 pub(super) fn moment(at: UnixMillis) -> Html {
     Html(format!("<time datetime=\"{at}\">{}</time>", clock(at, true)))
@@ -243,6 +261,16 @@ pub(super) fn room_href(app: i64, room_id: &str, life: i64) -> String {
 /// The page of the life of a room that a moment falls in.
 pub(super) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
     format!("/rooms/{app}/{}?at={}", encoded(room_id), at.0)
+}
+
+/// What an id names that may be one thing or another, or nothing at all.
+pub(super) fn search_href(text: &str) -> String {
+    format!("/search?q={}", encoded(text))
+}
+
+/// Calls that ran in an RTC room.
+pub(super) fn calls_in_href(app: i64, room_id: &str) -> String {
+    format!("/calls?app={app}&room={}", encoded(room_id))
 }
 
 /// The page of an account.

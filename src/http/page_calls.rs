@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect};
 use tokio::try_join;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::{Bar, Span};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, clock, copyable, inferred, link, moment_or,
-    nothing, room_at_href, span, time, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, clock, copyable, encoded, inferred,
+    link, nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
@@ -64,8 +65,11 @@ pub(super) fn row(call: &Call, now: UnixMillis) -> CallRow {
 }
 
 fn talk(call: &Call) -> String {
-    let seconds = |seconds: i64| span(seconds.saturating_mul(1000));
-    call.talk_seconds.map_or_else(|| "–".to_owned(), seconds)
+    match call.talk_seconds {
+        None => "–".to_owned(),
+        Some(0) => "0 s".to_owned(),
+        Some(seconds) => span(seconds.saturating_mul(1000)),
+    }
 }
 
 /// `GET /calls`
@@ -152,15 +156,25 @@ pub(super) async fn page(
         ..AnomalyFilter::default()
     };
     let subject = Subject::Call(app, call_id.clone());
-    let (call, members, recordings, events, anomalies) = try_join!(
+    let (call, mut members, recordings, events, anomalies) = try_join!(
         store.call(app, &call_id),
         store.call_members(app, &call_id),
         store.recordings(&subject),
         store.events(&by_call),
         store.anomalies(&about),
     )?;
-    let missing = || Fault::NotFound(format!("No event names a call “{call_id}” of app {app_id}."));
-    let call = call.ok_or_else(missing)?;
+    let Some(call) = call else {
+        if events.is_empty() {
+            return Err(Fault::NotFound(format!(
+                "No event names a call “{call_id}” of app {app_id}."
+            )));
+        }
+        // Events that did not fit their types, of which no call was made.
+        let href = format!("/events?app={app_id}&call={}", encoded(&call_id));
+        return Ok(Redirect::to(&href).into_response());
+    };
+    // Who called comes first.
+    members.sort_by_key(|member| !member.is_caller);
     let span = whole(&call, &members, &events, now);
     let lanes = members.iter().map(|member| lane(&call, member, &events, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
@@ -195,10 +209,7 @@ fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
         ("Started", time_or(call.started_at, now)),
         ("Accepted", time_or(call.accepted_at, now)),
         ("Ended", time_or(call.ended_at, now)),
-        (
-            "RTC room",
-            room.map_or_else(nothing, |room| link(&room_at_href(app, room, call.first_at), room)),
-        ),
+        ("RTC room", room.map_or_else(nothing, |room| link(&calls_in_href(app, room), room))),
         ("Chat group", text(&call.chat_group_id)),
         ("App", super::dashboard_parts::id(&app.to_string())),
     ]
@@ -258,9 +269,9 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
         bars,
         marks: own.map(mark).collect(),
         words: words.join("; "),
-        invited: moment_or(member.invited_at),
-        joined: moment_or(member.joined_at),
-        left: moment_or(member.left_at),
+        invited: time_of_day_or(member.invited_at),
+        joined: time_of_day_or(member.joined_at),
+        left: time_of_day_or(member.left_at),
         ending: badge(member.ending.as_deref().unwrap_or(&member.state)),
         inferred: inferred(member.inferred),
     }

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, done};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
-    Html, account_or, badge, call_href, copyable, event_href, id, link, moment, nothing, number,
-    remark, remarks, room_at_href, span, time, visible, words,
+    Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
+    nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
 };
 use super::ops::Ops;
 use crate::callback::event::Payload;
@@ -73,14 +73,27 @@ fn undecoded(event: &StoredEvent) -> Option<Html> {
 
 /// The call or the room it is about.
 fn about(event: &StoredEvent) -> Html {
-    let app = event.app.as_i64();
     match (&event.call_id, &event.room_id) {
-        (Some(call), _) if event.family == "call" => link(&call_href(app, call), call),
-        (_, Some(room)) if ["room", "live", "mic"].contains(&event.family.as_str()) => {
-            link(&room_at_href(app, room, event.event_time), room)
-        }
-        (Some(text), _) | (_, Some(text)) => id(text),
+        (Some(call), _) => call_link(event, call),
+        (None, Some(room)) => room_link(event, room),
         (None, None) => nothing(),
+    }
+}
+
+fn call_link(event: &StoredEvent, call: &str) -> Html {
+    match event.family.as_str() {
+        "call" => link(&call_href(event.app.as_i64(), call), call),
+        _ => link(&search_href(call), call),
+    }
+}
+
+/// The RTC room of a call is no room of its own, and what others call a room may be one.
+fn room_link(event: &StoredEvent, room: &str) -> Html {
+    let app = event.app.as_i64();
+    match event.family.as_str() {
+        "room" | "live" | "mic" => link(&room_at_href(app, room, event.event_time), room),
+        "call" => link(&calls_in_href(app, room), room),
+        _ => link(&search_href(room), room),
     }
 }
 
@@ -224,14 +237,8 @@ fn columns(event: &StoredEvent, json: &str, now: UnixMillis) -> Vec<Column> {
         column("command_sent", text(&event.command_sent), "the name as sent, where it differs"),
         column("event_time", moment(event.event_time), timed),
         column("received_at", time(event.received_at, now), "our clock, when its head had arrived"),
-        column("call_id", call.map_or_else(nothing, |call| link(&call_href(app, call), call)), ""),
-        column(
-            "room_id",
-            room.map_or_else(nothing, |room| {
-                link(&room_at_href(app, room, event.event_time), room)
-            }),
-            "",
-        ),
+        column("call_id", call.map_or_else(nothing, |call| call_link(event, call)), ""),
+        column("room_id", room.map_or_else(nothing, |room| room_link(event, room)), ""),
         column("operator", account_or(app, event.operator.as_deref()), ""),
         column("client_ip", text(&event.client_ip), "query: ClientIP"),
         column("platform", text(&event.platform), "query: OptPlatform"),

@@ -11,7 +11,7 @@ use super::dashboard::{Paged, Reading, Shell, done};
 use super::dashboard_charts::{Counted, Stacked};
 use super::dashboard_filters::Query;
 use super::dashboard_parts::{
-    Html, account_or, badge, call_href, link, nothing, number, room_href, span, time,
+    Html, account_or, age, badge, call_href, link, nothing, number, room_href, span,
 };
 use super::ops::Ops;
 use super::page_anomalies::{AnomalyRow, row as anomaly_row};
@@ -177,7 +177,7 @@ fn open_call(call: &Call, now: UnixMillis) -> (Html, Html, Html, Html) {
         link(&call_href(call.sdk_app_id, &call.call_id), &call.call_id),
         badge(&call.state),
         account_or(call.sdk_app_id, call.caller.as_deref()),
-        time(call.first_at, now),
+        age(call.first_at, now),
     )
 }
 
@@ -187,7 +187,7 @@ fn open_room(room: &Room, now: UnixMillis) -> (Html, String, Html, String, Html)
         room.name.clone().unwrap_or_default(),
         badge(&room.family),
         number(room.members),
-        time(room.started_at, now),
+        age(room.started_at, now),
     )
 }
 

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect};
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
-    Html, account_or, badge, inferred, link, number, room_href, span, time,
+    Html, account_or, badge, encoded, inferred, link, number, room_href, span, time,
 };
 use super::ops::Ops;
 use crate::clock::UnixMillis;
@@ -117,7 +117,13 @@ pub(super) async fn latest(
         at.is_some_and(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
     };
     let missing = || Fault::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
-    let room = lives.iter().find(holds).or(lives.first()).ok_or_else(missing)?;
+    let Some(room) = lives.iter().find(holds).or(lives.first()) else {
+        // An event names it, and no life has been made of that: it is so new, or of no kind that is a room's.
+        let at = at.ok_or_else(missing)?;
+        let (id, until) = (encoded(&room_id), at.0.saturating_add(1));
+        let href = format!("/events?app={app_id}&room={id}&until={until}");
+        return Ok(Redirect::to(&href).into_response());
+    };
     let href = room_href(room.sdk_app_id, &room.room_id, room.life);
     Ok(Redirect::to(&href).into_response())
 }

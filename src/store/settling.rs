@@ -1,6 +1,6 @@
 //! What the settler reads: which rooms have new facts, and the facts of one life of a room.
 
-use super::models::{Live, Room};
+use super::read_rows::{Live, Room};
 use super::session::{Arg, Session};
 use super::{Place, StoreError, StoreOptions};
 use crate::clock::UnixMillis;
