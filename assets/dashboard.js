@@ -44,6 +44,7 @@ function keepFresh(part) {
   const period = Number(part.dataset.refresh) * 1000;
   let paused = false;
   let failures = 0;
+  let was = part.innerHTML;
   pause.hidden = false;
   pause.addEventListener("click", () => {
     paused = !paused;
@@ -54,8 +55,8 @@ function keepFresh(part) {
   // What has the focus, and which tables are open, is the same afterwards.
   function renew(html) {
     const fresh = new DOMParser().parseFromString(html, "text/html").getElementById(part.id);
-    if (!fresh || fresh.innerHTML === part.dataset.was) return;
-    part.dataset.was = fresh.innerHTML;
+    if (!fresh || fresh.innerHTML === was) return;
+    was = fresh.innerHTML;
     const open = [...part.querySelectorAll("details[open][id]")].map((details) => details.id);
     const scrolled = [...part.querySelectorAll(".scroll")].map((box) => [box.scrollLeft, box.scrollTop]);
     const active = part.contains(document.activeElement) ? document.activeElement : null;

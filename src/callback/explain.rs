@@ -74,6 +74,17 @@ fn shown(scalar: Scalar<'_>) -> String {
     }
 }
 
+/// The accounts of which a `Call.CallbackAfterMemberChanged` tells something.
+#[must_use]
+pub fn changed_accounts(json: &str) -> Vec<String> {
+    let users =
+        Object::parse(json).and_then(|body| Vec::deserialize(body.get("ChangedUserList")?).ok());
+    let users: Vec<&RawValue> = users.unwrap_or_default();
+    let account =
+        |user: &RawValue| Some(clipped(&Object::parse(user.get())?.at("User_Account")?.into_id()?));
+    users.into_iter().filter_map(account).collect()
+}
+
 /// Every value of a body beside what its command's type made of it, at most `fields_max`.
 #[must_use]
 pub fn fields(command: &str, json: &str, fields_max: usize) -> Vec<Field> {
@@ -237,6 +248,13 @@ mod tests {
             ]
         );
         assert!(super::origins("x", "[1]", UnixMillis(0)).is_empty());
+    }
+
+    #[test]
+    fn changed_accounts_are_those_of_the_list() {
+        let body = r#"{"ChangedUserList":[{"User_Account":"a"},7,{"User_Account":18446744073709551617},{}],"x":1}"#;
+        assert_eq!(changed_accounts(body), ["a", "18446744073709551617"]);
+        assert!(changed_accounts("{}").is_empty() && changed_accounts("7").is_empty());
     }
 
     #[test]

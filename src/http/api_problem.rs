@@ -103,7 +103,11 @@ impl From<StoreError> for Problem {
             return Self::busy("the store is not available");
         }
         tracing::error!(%error, "the store did not do what a reader asked of it");
-        Self::internal()
+        match error {
+            StoreError::Refused(_) => Self::internal(),
+            // A missing database or right, for example.
+            _ => Self::busy("the store is not available"),
+        }
     }
 }
 

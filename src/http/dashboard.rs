@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::Semaphore;
 
 use super::dashboard_assets::{self as assets, asset};
 use super::dashboard_parts::{Html, moment, visible};
@@ -24,6 +25,8 @@ use crate::store::StoreError;
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many pages are drawn at once: each asks several things of the store, whose readers are for others too.
+const PAGES_MAX: usize = 8;
 /// How many rows a page of a list has.
 pub(super) const PAGE_ROWS: u32 = 50;
 
@@ -43,7 +46,7 @@ pub(super) fn routes() -> Router<Arc<Ops>> {
         .route("/search", get(page_find::search))
         .route("/users/{app}/{account}", get(page_find::user))
         .route("/anomalies", get(page_anomalies::list))
-        .layer(from_fn(in_time))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(PAGES_MAX)), in_time))
 }
 
 /// What pages are drawn with: the same for everybody, so that whoever is about to sign in may have it.
@@ -195,9 +198,13 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Gives up a page that the store takes too long for.
-async fn in_time(request: Request, next: Next) -> Response {
-    let made = tokio::time::timeout(READ_TIMEOUT, next.run(request)).await;
+/// Draws so many pages at once, and gives up one that the store takes too long for.
+async fn in_time(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let made = async {
+        let _turn = turns.acquire().await;
+        next.run(request).await
+    };
+    let made = tokio::time::timeout(READ_TIMEOUT, made).await;
     made.unwrap_or_else(|_| Fault::TimedOut.into_response())
 }
 

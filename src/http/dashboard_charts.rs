@@ -164,6 +164,12 @@ impl Stacked {
     }
 }
 
+/// `12:00:00`; more where no calendar has the day.
+pub(super) fn time_of_day(at: UnixMillis) -> String {
+    let text = clock(at, false);
+    text.split_once(' ').map_or(text.clone(), |(_, time)| time.to_owned())
+}
+
 /// A number that changes at moments, as stairs.
 pub(super) struct Steps {
     /// The line, and the same closed to an area.
@@ -216,8 +222,8 @@ pub(super) struct Span {
 impl Span {
     /// From the earliest to the latest, with some room at both ends.
     pub(super) fn around(times: impl Iterator<Item = UnixMillis> + Clone) -> Self {
-        let from = times.clone().map(|at| at.0).min().unwrap_or(0);
-        let until = times.map(|at| at.0).max().unwrap_or(0);
+        let from = times.clone().map(near).min().unwrap_or(0);
+        let until = times.map(near).max().unwrap_or(0);
         let room = ((until - from) / 50).max(250);
         Self { from: from - room, until: until + room }
     }
@@ -225,7 +231,7 @@ impl Span {
     /// Where a moment is in the drawing.
     pub(super) fn x(self, at: UnixMillis) -> f64 {
         ratio(
-            (at.0 - self.from).clamp(0, self.until - self.from),
+            (near(at) - self.from).clamp(0, self.until - self.from),
             WIDTH,
             (self.until - self.from).max(1),
         )
@@ -259,9 +265,15 @@ impl Span {
     /// Times to write below it: five, evenly.
     pub(super) fn ticks(self) -> Vec<String> {
         let at = |part: i64| self.from + (self.until - self.from) * part / 4;
-        let shown = |at: i64| clock(UnixMillis(at), false).split_off(11);
+        let shown = |at: i64| time_of_day(UnixMillis(at));
         (0..=4).map(at).map(shown).collect()
     }
+}
+
+/// The time in ms, or the end of what can be drawn: bodies may hold any.
+fn near(at: UnixMillis) -> i64 {
+    const FAR: i64 = 1 << 50;
+    at.0.clamp(-FAR, FAR)
 }
 
 /// The share of `part` in `all`, in `units`.
@@ -321,6 +333,10 @@ mod tests {
     fn a_lane_of_one_moment_has_a_width() {
         let span = Span::around([UnixMillis(1000)].into_iter());
         assert_eq!(span.bar(UnixMillis(1000), UnixMillis(1000), "x", String::new()).width, "3");
+        assert_eq!(span.ticks().len(), 5);
+        let absurd = [UnixMillis(i64::MIN), UnixMillis(i64::MAX)];
+        let span = Span::around(absurd.into_iter());
+        assert_eq!(span.bar(absurd[0], absurd[1], "x", String::new()).name, "x");
         assert_eq!(span.ticks().len(), 5);
     }
 }

@@ -80,8 +80,7 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
     // What a page needs before one is signed in, such as its stylesheet, goes beside `/sign-in` below.
     let pages = Router::new()
         .merge(dashboard::routes())
-        .fallback(dashboard::not_found)
-        .layer(from_fn_with_state(ops.clone(), session::or_sign_in));
+        .route_layer(from_fn_with_state(ops.clone(), session::or_sign_in));
     Router::new()
         .merge(pages)
         .merge(dashboard::assets())
@@ -91,6 +90,7 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
+        .fallback(dashboard::not_found)
         .layer(from_fn_with_state(ops.clone(), ops::guard))
         .with_state(ops)
 }

@@ -1,5 +1,6 @@
 //! Calls: a list, and one call as a timeline with every event beside it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
@@ -8,18 +9,21 @@ use axum::response::{IntoResponse, Redirect};
 use tokio::try_join;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_charts::{Bar, Span};
+use super::dashboard_charts::{Bar, Span, time_of_day};
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, calls_in_href, clock, copyable, encoded, inferred,
-    link, nothing, span, time, time_of_day_or, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
+    moment, nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
 use super::page_recordings::{RecordingRow, recording};
+use crate::callback::event::Payload;
+use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, DETAILS_MAX, EventFilter, Member, Order, StoredEvent, Subject,
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order,
+    StoredEvent, Subject, steps,
 };
 
 /// States of a call.
@@ -113,6 +117,8 @@ struct One {
     facts: Vec<(&'static str, Html)>,
     talk: String,
     ticks: Vec<String>,
+    /// When, what, who, how, whether by rule.
+    steps: Vec<(Html, &'static str, Html, Html, Html)>,
     lanes: Vec<Lane>,
     cut: bool,
     recordings: Vec<RecordingRow>,
@@ -176,7 +182,8 @@ pub(super) async fn page(
     // Who called comes first.
     members.sort_by_key(|member| !member.is_caller);
     let span = whole(&call, &members, &events, now);
-    let lanes = members.iter().map(|member| lane(&call, member, &events, span, now)).collect();
+    let about = by_account(&events);
+    let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
         shell: Shell::new(format!("Call {call_id}"), "/calls", now),
@@ -187,6 +194,7 @@ pub(super) async fn page(
         talk: talk(&call),
         facts: facts(&call, now),
         ticks: span.ticks(),
+        steps: steps(&call, &members).iter().map(|step| told(call.sdk_app_id, step)).collect(),
         cut: members.len() >= DETAILS_MAX as usize,
         lanes,
         recordings: recordings.iter().map(|task| recording(task, now)).collect(),
@@ -195,6 +203,16 @@ pub(super) async fn page(
             .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))
             .collect(),
     })
+}
+
+fn told(app: i64, step: &CallStep) -> (Html, &'static str, Html, Html, Html) {
+    (
+        moment(step.at),
+        step.kind,
+        step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
+        step.detail.as_deref().map_or_else(Html::default, badge),
+        inferred(step.inferred),
+    )
 }
 
 fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
@@ -225,8 +243,28 @@ fn whole(call: &Call, members: &[Member], events: &[StoredEvent], now: UnixMilli
     Span::around(members.chain(events).chain(own).flatten())
 }
 
-fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: UnixMillis) -> Lane {
-    let time = |at: UnixMillis| clock(at, false).split_off(11);
+/// The events that tell of each account.
+fn by_account(events: &[StoredEvent]) -> HashMap<String, Vec<&StoredEvent>> {
+    let mut about: HashMap<String, Vec<&StoredEvent>> = HashMap::new();
+    for event in events {
+        let changed = match &event.payload {
+            Payload::Json(json) => changed_accounts(json),
+            Payload::Raw(_) => Vec::new(),
+        };
+        for account in changed.into_iter().chain(event.operator.clone()) {
+            about.entry(account).or_default().push(event);
+        }
+    }
+    about
+}
+
+fn lane(
+    call: &Call,
+    member: &Member,
+    about: &HashMap<String, Vec<&StoredEvent>>,
+    span: Span,
+    now: UnixMillis,
+) -> Lane {
     // While it goes on, and in a call whose end is not known, to where the drawing ends.
     let end = member.left_at.or(call.ended_at).unwrap_or(now.max(call.last_at));
     let mut bars = Vec::new();
@@ -241,12 +279,13 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
     let rang_until = connected.map_or(rang_until, |at| at.max(rang_from));
     if rang_from < rang_until {
         let what = if member.is_caller { "waited" } else { "rang" };
-        let text = format!("{what} {} to {}", time(rang_from), time(rang_until));
+        let text = format!("{what} {} to {}", time_of_day(rang_from), time_of_day(rang_until));
         bars.push(span.bar(rang_from, rang_until, "ring", text.clone()));
         words.push(text);
     }
     if let Some(joined) = connected {
-        let text = format!("in the call {} to {}", time(joined), time(end.max(joined)));
+        let text =
+            format!("in the call {} to {}", time_of_day(joined), time_of_day(end.max(joined)));
         bars.push(span.bar(
             joined,
             end.max(joined),
@@ -256,11 +295,15 @@ fn lane(call: &Call, member: &Member, events: &[StoredEvent], span: Span, now: U
         words.push(text);
     }
     if let Some(ending) = &member.ending {
-        words.push(format!("{} at {}", ending.replace('_', " "), time(end)));
+        words.push(format!("{} at {}", ending.replace('_', " "), time_of_day(end)));
     }
-    let own = events.iter().filter(|event| event.operator.as_deref() == Some(&member.account));
-    let mark = |event: &StoredEvent| {
-        span.mark(event.event_time, "mark", format!("{} {}", time(event.event_time), event.command))
+    let own = about.get(member.account.as_str()).into_iter().flatten();
+    let mark = |event: &&StoredEvent| {
+        span.mark(
+            event.event_time,
+            "mark",
+            format!("{} {}", time_of_day(event.event_time), event.command),
+        )
     };
     let app = call.sdk_app_id;
     Lane {

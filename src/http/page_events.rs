@@ -185,7 +185,8 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
     };
     let body_words =
         format!("{bytes} bytes, {form}{}", if is_cut { "; the rest is left out" } else { "" });
-    let fields = explain::fields(&found.command, json, FIELDS_MAX);
+    let fields: Vec<Field> =
+        explain::fields(&found.command, json, FIELDS_MAX).into_iter().map(readable).collect();
     done(&One {
         shell: Shell::new(found.command.clone(), "/events", reading.now),
         id: copyable(&id.to_string()),
@@ -201,6 +202,11 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
         raw_id: id,
         page: Command::find(&found.command).map_or("", |command| command.page),
     })
+}
+
+fn readable(field: Field) -> Field {
+    let shown = |text: String| visible(&text).into_owned();
+    Field { path: shown(field.path), sent: field.sent.map(shown), typed: field.typed.map(shown) }
 }
 
 /// What nobody would see, spelled out in each line.

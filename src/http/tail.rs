@@ -56,7 +56,7 @@ struct Kept {
     at_it: bool,
     looks: u64,
     looked_at: Option<UnixMillis>,
-    /// The last ones, each with its number; the numbers have gaps where nobody looked.
+    /// The last ones, each with its number; the numbers are without gaps.
     recent: VecDeque<(u64, Arc<StoredEvent>)>,
     bytes: usize,
     next: u64,
@@ -73,6 +73,13 @@ impl Kept {
             let Some((_, oldest)) = self.recent.pop_front() else { break };
             self.bytes -= oldest.payload.as_bytes().len();
         }
+    }
+
+    /// Has every listener, also one who comes again, learn that some were missed: it waits for a number that is not there.
+    fn skip(&mut self) {
+        self.recent.clear();
+        self.bytes = 0;
+        self.next += 1;
     }
 
     /// The number of the first event that is still there.
@@ -188,6 +195,7 @@ impl Tail {
             (earlier(goes_on.unwrap_or(now).min(now), back), goes_on.is_some())
         };
         let mut order = Order::Arrived { after: None };
+        let mut whole = false;
         for _ in 0..PAGES_MAX {
             let filter = EventFilter {
                 received_since: Some(since),
@@ -203,10 +211,14 @@ impl Tail {
             }
             self.take(page, goes_on);
             if !full {
+                whole = true;
                 break;
             }
         }
         let mut kept = self.kept();
+        if !whole {
+            kept.skip();
+        }
         kept.looked_at = Some(now);
         let forget = earlier(now, BACK_FAR + BACK);
         kept.seen.retain(|_, received_at| *received_at >= forget);
@@ -216,10 +228,7 @@ impl Tail {
     fn take(&self, page: Vec<StoredEvent>, is_news: bool) {
         let mut kept = self.kept();
         if !is_news {
-            // A number more, so that who comes again after so long learns that some were missed.
-            kept.recent.clear();
-            kept.bytes = 0;
-            kept.next += 1;
+            kept.skip();
         }
         for event in page {
             if kept.seen.insert(event.id, event.received_at).is_none() && is_news {
@@ -350,5 +359,53 @@ impl Listener {
         let mut next = self.tail.next.subscribe();
         // The sender lives as long as the tail, which this one holds.
         let _ = next.wait_for(|next| *next > self.next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callback::AppId;
+    use crate::callback::event::Payload;
+
+    fn event(bytes: usize) -> StoredEvent {
+        StoredEvent {
+            id: Uuid::now_v7(),
+            app: AppId::parse("1").unwrap(),
+            family: "call".into(),
+            command: "Call.X".into(),
+            command_sent: None,
+            event_time: UnixMillis(0),
+            received_at: UnixMillis(0),
+            call_id: None,
+            room_id: None,
+            operator: None,
+            client_ip: None,
+            platform: None,
+            payload: Payload::Raw(vec![0; bytes]),
+            decode_error: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_rows_and_bytes() {
+        let mut kept = Kept::default();
+        (0..RECENT_MAX + 3).for_each(|_| kept.add(event(1)));
+        assert_eq!((kept.recent.len(), kept.first()), (RECENT_MAX, 3));
+        (0..5).for_each(|_| kept.add(event(RECENT_BYTES_MAX / 4)));
+        assert_eq!((kept.recent.len(), kept.bytes), (4, RECENT_BYTES_MAX));
+        // Also where a single one is too large.
+        kept.add(event(RECENT_BYTES_MAX + 1));
+        assert_eq!((kept.recent.len(), kept.bytes, kept.first()), (0, 0, kept.next));
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let place = Place::parse("0a1b2c3d-7-1793534400000").unwrap();
+        assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", 7));
+        assert_eq!(place.received_at, UnixMillis(1_793_534_400_000));
+        for text in ["", "a", "a-1", "a-b-1", "a-1-b", "a-1-2-3", "a--1"] {
+            assert!(Place::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -19,6 +19,7 @@ mod examination;
 mod file;
 mod filters;
 mod model_accounts;
+mod models;
 mod postgres;
 mod postgres_accounts;
 mod postgres_examine;
@@ -30,7 +31,6 @@ mod read_calls;
 mod read_details;
 mod read_events;
 mod read_rooms;
-mod read_rows;
 mod read_statistics;
 mod reading;
 mod record;
@@ -61,7 +61,7 @@ pub use filters::{
     UserCallFilter,
 };
 pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
-pub use read_rows::{
+pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };

@@ -122,24 +122,24 @@ pub(super) fn candidates(
     let equal = equal.collect::<Vec<_>>().join(" or ");
     let keys: Vec<&Column> = table.keys().collect();
     let names = keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
-    let mut sql = format!(
-        "select {} from {} where ({equal})",
-        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
-        table.name
-    );
+    let mut conditions = vec![format!("({equal})")];
     if let Some(app) = erasing.app {
         texts.push(app.to_string());
-        sql += &format!(" and sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len()));
+        conditions.push(format!("sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len())));
     }
     if let Some(after) = after {
-        let mut given = Vec::new();
-        for (key, text) in keys.iter().zip(after) {
-            texts.push(text.clone());
-            given.push((dialect.given)(key.kind, texts.len()));
-        }
-        sql += &format!(" and ({names}) > ({})", given.join(", "));
+        let given = keys.iter().zip(texts.len() + 1..);
+        let given = given.map(|(key, number)| (dialect.given)(key.kind, number));
+        conditions.push(format!("({names}) > ({})", given.collect::<Vec<_>>().join(", ")));
+        texts.extend(after.iter().cloned());
     }
-    sql += &format!(" order by {names} limit {}", erasing.limit);
+    let sql = format!(
+        "select {} from {} where {} order by {names} limit {}",
+        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
+        table.name,
+        conditions.join(" and "),
+        erasing.limit
+    );
     Statement { sql, texts }
 }
 

@@ -64,8 +64,8 @@ pub(super) async fn counts<R: Reader>(
           max(c.lag_ms_max) as lag_ms_max
           from event_counts c where c.width_s in ",
     );
-    // What was counted by the minute and is old stands by the hour, and no longer by the minute.
-    sql.push(if filter.step == Step::Minute { "(60)" } else { "(60, 3600)" });
+    // Each event is counted twice: by its minute, which is not kept for long, and by its hour.
+    sql.push(if filter.step == Step::Minute { "(60)" } else { "(3600)" });
     sql.push(" and c.at >= ").time(floor(filter.since));
     let last = UnixMillis(filter.until.0.saturating_sub(1));
     sql.push(" and c.at < ").time(UnixMillis(floor(last).0.saturating_add(seconds * 1000)));

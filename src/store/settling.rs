@@ -1,6 +1,6 @@
 //! What the settler reads: which rooms have new facts, and the facts of one life of a room.
 
-use super::read_rows::{Live, Room};
+use super::models::{Live, Room};
 use super::session::{Arg, Session};
 use super::{Place, StoreError, StoreOptions};
 use crate::clock::UnixMillis;
@@ -10,7 +10,7 @@ use crate::handlers::sums::{GiftFact, GiftSum, Presence, RoomFact, RoomSum};
 /// The key of the advisory lock that the one who settles holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// How many rows are read at once.
-const PAGE_ROWS: i64 = 20_000;
+const PAGE_ROWS: usize = 20_000;
 /// Behind every time: the last moment of the year 9999.
 pub(super) const END: i64 = 253_402_300_799_999;
 /// How long a day is, in ms.
@@ -116,6 +116,9 @@ const IN_SPAN: &str = "sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at 
 /// Tables whose rows are facts of a room.
 const FACTS: [&str; 6] =
     ["room_changes", "room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks"];
+
+/// Time, event, account, whether it came in, how many were counted, family.
+type MarkRow = (i64, String, String, bool, Option<i64>, String);
 
 /// Time, event, sender, receivers, count, coins.
 type GiftRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
@@ -322,25 +325,30 @@ impl Settling {
     /// # Errors
     /// When the store does not answer.
     pub async fn presence(&mut self, room: &RoomId, life: &Life) -> Result<Presence, StoreError> {
+        // By time alone, as the index has it: to sort a hot room anew for each page would take longer than to read it.
         let sql = format!(
-            "select account, @ms(at), @text(event_id), enters, member_count, family from room_marks
-             where {IN_SPAN} and (at, event_id, account @bytewise) > (@at(3), @id(5), $6)
-             order by at, event_id, account @bytewise limit {PAGE_ROWS}"
+            "select @ms(at), @text(event_id), account, enters, member_count, family from room_marks
+             where {IN_SPAN} order by room_marks.at limit $5"
         );
         let span = Span::new(room, life.from_at, life.until_at);
-        let mut presence = Presence::default();
-        let mut after = (life.from_at.0, NIL.to_owned(), String::new());
+        let (mut presence, mut from, mut limit) = (Presence::default(), life.from_at.0, PAGE_ROWS);
         loop {
-            let args = span.from(after.0, [after.1.as_str().into(), after.2.as_str().into()]);
-            let rows: Vec<(String, i64, String, bool, Option<i64>, String)> =
-                self.0.rows(&sql, &args).await?;
-            for (account, at, _, enters, counted, family) in &rows {
-                presence.add(account, UnixMillis(*at), *enters, *counted);
-                presence.family.get_or_insert_with(|| family.clone());
+            let args = span.from(from, [i64::try_from(limit).unwrap_or(i64::MAX).into()]);
+            let mut rows: Vec<MarkRow> = self.0.rows(&sql, &args).await?;
+            let is_last = rows.len() < limit;
+            if let Some((last_at, ..)) = rows.last().filter(|_| !is_last) {
+                // There may be more of the last moment: it is read with the next page.
+                from = *last_at;
+                rows.retain(|row| row.0 < from);
+                limit = if rows.is_empty() { limit * 2 } else { PAGE_ROWS };
             }
-            match rows.into_iter().next_back() {
-                Some((account, at, event, ..)) => after = (at, event, account),
-                None => return Ok(presence),
+            rows.sort_unstable_by(|a, b| (a.0, &a.1, &a.2).cmp(&(b.0, &b.1, &b.2)));
+            for (at, _, account, enters, counted, family) in rows {
+                presence.add(&account, UnixMillis(at), enters, counted);
+                presence.family.get_or_insert(family);
+            }
+            if is_last {
+                return Ok(presence);
             }
         }
     }
@@ -366,11 +374,15 @@ impl Settling {
             let rows: Vec<ChangeRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.at, last.event_id.clone(), last.ordinal);
+            let is_last = rows.len() < PAGE_ROWS;
             for row in rows {
                 if row.kind == "destroy" && life.destroyed_at == Some(UnixMillis(row.at)) {
                     sum.destroyed(row.by_account.as_deref(), row.cause.as_deref());
                 }
                 sum.add(row.into());
+            }
+            if is_last {
+                return Ok(sum);
             }
         }
     }
@@ -398,7 +410,7 @@ impl Settling {
         let sql = format!(
             "select @ms(at), @text(event_id), sender, @text(receivers), count, coins from gifts
              where {IN_SPAN} and (at, event_id) > (@at(3), @id(5))
-             order by at, event_id limit {PAGE_ROWS}"
+             order by gifts.at, gifts.event_id limit {PAGE_ROWS}"
         );
         let mut sum = GiftSum::default();
         let mut after = (from.0, NIL.to_owned());
@@ -407,9 +419,13 @@ impl Settling {
             let rows: Vec<GiftRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.0, last.1.clone());
+            let is_last = rows.len() < PAGE_ROWS;
             for (_, _, sender, receivers, count, coins) in rows {
                 let (gifts, coins) = (count.unwrap_or(1).max(0), coins.unwrap_or(0).max(0));
                 sum.add(GiftFact { sender, receivers, gifts, coins });
+            }
+            if is_last {
+                return Ok(sum);
             }
         }
     }

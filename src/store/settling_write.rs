@@ -1,7 +1,7 @@
 //! What the settler writes: lives of rooms, and what is missing in them.
 
 use super::StoreError;
-use super::read_rows::{Live, Room};
+use super::models::{Live, Room};
 use super::session::{Arg, Session};
 use super::settling::{Queued, RoomId, Settling};
 use crate::clock::UnixMillis;

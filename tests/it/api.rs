@@ -70,34 +70,7 @@ async fn server(database: &Database) -> Server {
              '{{\"k\":\"v\"}}'"
         ),
     );
-    rows.mark("show/1", "bob", 30, 1, true, "enter");
-    for (number, coins) in [(2, 3), (3, 4)] {
-        let id = crate::reading::id(number);
-        let values =
-            format!("{APP}, 'show/1', @{number}0, '{id}', 'bob', '[\"ann\"]', 'rose', 1, {coins}");
-        let columns = "sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins";
-        rows.add("gifts", columns, &values);
-    }
-    let columns = "sdk_app_id, room_id, seat, at, event_id, account";
-    rows.add(
-        "seat_marks",
-        columns,
-        &format!("{APP}, 'show/1', 1, @40, '{}', 'ann'", crate::reading::id(4)),
-    );
-    let columns = "sdk_app_id, room_id, at, event_id, ordinal, family, kind, name";
-    let id = crate::reading::id(5);
-    rows.add(
-        "room_changes",
-        columns,
-        &format!("{APP}, 'show/1', @20, '{id}', 0, 'live', 'create', 'Late show'"),
-    );
-    let columns = "sdk_app_id, battle_id, at, event_id, room_id, stage, is_proposer, score, started_at, ended_at";
-    let id = crate::reading::id(6);
-    rows.add(
-        "battle_marks",
-        columns,
-        &format!("{APP}, 'b', @50, '{id}', 'show/1', 'end', true, 9, @45, @50"),
-    );
+    show_details(&mut rows);
     let columns = "sdk_app_id, task_id, at, event_id, call_id, room_id, state, files";
     let id = crate::reading::id(7);
     let files = r#"'[{"name":"x.mp4"}]'"#;
@@ -128,6 +101,38 @@ async fn server(database: &Database) -> Server {
     }
     rows.write().await;
     server
+}
+
+/// What happened in the live room.
+fn show_details(rows: &mut Rows<'_>) {
+    rows.mark("show/1", "bob", 30, 1, true, "enter");
+    for (number, coins) in [(2, 3), (3, 4)] {
+        let id = crate::reading::id(number);
+        let values =
+            format!("{APP}, 'show/1', @{number}0, '{id}', 'bob', '[\"ann\"]', 'rose', 1, {coins}");
+        let columns = "sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins";
+        rows.add("gifts", columns, &values);
+    }
+    let columns = "sdk_app_id, room_id, seat, at, event_id, account";
+    rows.add(
+        "seat_marks",
+        columns,
+        &format!("{APP}, 'show/1', 1, @40, '{}', 'ann'", crate::reading::id(4)),
+    );
+    let columns = "sdk_app_id, room_id, at, event_id, ordinal, family, kind, name";
+    let id = crate::reading::id(5);
+    rows.add(
+        "room_changes",
+        columns,
+        &format!("{APP}, 'show/1', @20, '{id}', 0, 'live', 'create', 'Late show'"),
+    );
+    let columns = "sdk_app_id, battle_id, at, event_id, room_id, stage, is_proposer, score, started_at, ended_at";
+    let id = crate::reading::id(6);
+    rows.add(
+        "battle_marks",
+        columns,
+        &format!("{APP}, 'b', @50, '{id}', 'show/1', 'end', true, 9, @45, @50"),
+    );
 }
 
 /// An event of a call that no other number gives.
@@ -202,7 +207,7 @@ on_both_stores! {
             ["called ann", "joined ann", "rang bob", "answered bob", "left ann", "left bob", "ended -"]
         );
         let timeline = call["timeline"].as_array().unwrap();
-        let told: Vec<_> = timeline.iter().map(|event| (&event["operator"], &event["arrival"], &event["lag_ms"])).collect();
+        let told: Vec<_> = timeline.iter().map(|event| (&event["payload"]["Operator_Account"], &event["arrival"], &event["lag_ms"])).collect();
         assert_eq!(told, [(&json!("u2"), &json!(2), &json!(2005)), (&json!("u1"), &json!(1), &json!(1000))]);
         assert_eq!(timeline[0]["payload"]["CallId"], "talked");
         problem(&server, &format!("/calls/{APP}/none"), 404).await;
@@ -250,7 +255,7 @@ on_both_stores! {
             ("app=1", 0),
             ("call=talked", 7),
             ("room=room-0", 1),
-            ("user=u3", 1),
+            ("user=zoe", 1),
             ("platform=Android", 1),
             ("text=%22u5%22", 1),
             ("undecoded=true", 1),
@@ -456,6 +461,26 @@ fn endless(database: &Database) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_too_many_do_is_told_to_come_again() {
+    let database = Database::sqlite();
+    let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "4000"), ("TRTC_STORE__READERS_MAX", "1")];
+    let server = Server::start_with(settings(&database, &changes)).await;
+    database.execute(endless(&database)).await;
+    let ask = async || {
+        let url = format!("{}/api/v1/anomalies", server.ops_url);
+        let answer = server.client.get(url).send().await.unwrap();
+        let again =
+            answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), again)
+    };
+    let (one, two) = tokio::join!(ask(), ask());
+    let mut both = [one, two];
+    both.sort();
+    assert_eq!(both, [(503, Some("1".to_owned())), (504, None)]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_the_store_away_the_api_says_so() {
     let database = Database::postgres().await;
     let server = Server::start_with(settings(&database, &[])).await;
@@ -488,20 +513,13 @@ async fn a_token_or_a_sign_in_opens_the_api_and_nothing_else_does() {
         assert_eq!(get(&server, path).await.0, 401, "{path}");
     }
 
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(20))
-        .build()
-        .unwrap();
+    let client = browser();
     let page = client.get(format!("{}/?x=1", server.ops_url)).send().await.unwrap();
     assert_eq!(
         (page.status().as_u16(), &page.headers()["location"]),
         (303, &"/sign-in?to=%2F%3Fx%3D1".parse().unwrap())
     );
-    let sign_in = async |token: &str, to: &str| {
-        let form = format!("token={token}&to={to}");
-        client.post(format!("{}/sign-in", server.ops_url)).body(form).send().await.unwrap()
-    };
+    let sign_in = async |token: &str, to: &str| sign_in(&client, &server, token, to).await;
     assert_eq!(sign_in("wrong", "/").await.status(), 403);
     let answer = sign_in("s3cret", "%2Fcalls%3Fx%3D1").await;
     assert_eq!(
@@ -526,32 +544,13 @@ async fn a_token_or_a_sign_in_opens_the_api_and_nothing_else_does() {
     );
     assert_eq!(ask("Cookie", cookie).await.0, 401);
 
-    // Guesses are bounded, also for the right token, and soon allowed again.
-    let mut statuses = Vec::new();
-    for _ in 0..11 {
-        statuses.push(sign_in("wrong", "/").await.status().as_u16());
-    }
-    assert_eq!(statuses, [vec![403; 9], vec![429; 2]].concat());
-    let answer = sign_in("s3cret", "/").await;
-    assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["retry-after"]),
-        (429, &"60".parse().unwrap())
-    );
-    server.clock.set(NOW.plus(Duration::from_mins(1)));
-    assert_eq!(sign_in("s3cret", "/").await.status(), 303);
-    // Behind a proxy that speaks HTTPS, the cookie is for HTTPS.
-    let form =
-        client.post(format!("{}/sign-in", server.ops_url)).header("X-Forwarded-Proto", "https");
-    let answer = form.body("token=s3cret").send().await.unwrap();
-    assert!(
-        answer.headers()["set-cookie"].to_str().unwrap().ends_with("; SameSite=Strict; Secure")
-    );
     server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_somebody_else_does_not_open_the_api() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     for (host, status) in [("localhost:9090", 200), ("evil.example", 403)] {
         let url = format!("{}/api/v1/events", server.ops_url);
         let answer = server.client.get(url).header("Host", host).send().await.unwrap();
@@ -559,4 +558,51 @@ async fn a_name_of_somebody_else_does_not_open_the_api() {
         assert_eq!(answer.headers()["cache-control"], "no-store");
     }
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_looked_at_so_often_and_no_more() {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
+    let client = browser();
+    let sign_in = async |token: &str| sign_in(&client, &server, token, "/").await;
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(sign_in("wrong").await.status().as_u16());
+    }
+    assert_eq!(statuses, [vec![403; 10], vec![429]].concat());
+    // The right one too, but not for long.
+    let answer = sign_in("s3cret").await;
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["retry-after"], "60");
+    server.clock.set(NOW.plus(Duration::from_mins(1)));
+    assert_eq!(sign_in("s3cret").await.status(), 303);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_speaks_https_the_cookie_is_for_https() {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
+    let form = browser().post(format!("{}/sign-in", server.ops_url)).body("token=s3cret");
+    let answer = form.header("X-Forwarded-Proto", "https").send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.ends_with("; SameSite=Strict; Secure"), "{cookie}");
+    server.stop().await;
+}
+
+/// A client that is led nowhere.
+fn browser() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+async fn sign_in(
+    client: &reqwest::Client,
+    server: &Server,
+    token: &str,
+    to: &str,
+) -> reqwest::Response {
+    let form = format!("token={token}&to={to}");
+    client.post(format!("{}/sign-in", server.ops_url)).body(form).send().await.unwrap()
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::support::{DESTROY_ROOM, Database, Server, destroy_room, eventually, on_both_stores};
+use crate::support::{
+    DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores,
+};
 
 /// One who listens.
 struct Listener {
@@ -118,6 +120,22 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn who_was_away_for_too_long_is_told_so(database: Database) {
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", None).await;
+        post(&server, 0..1).await;
+        listener.rooms(1).await;
+        let behind = listener.id.clone();
+        drop(listener);
+        server.clock.set(NOW.plus(Duration::from_mins(11)));
+        post(&server, 1..2).await;
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
+        post(&server, 2..3).await;
+        assert_eq!(listener.room().await, "room-2");
+        server.stop().await;
+    }
+
     async fn after_a_restart_none_is_lost(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
@@ -138,7 +156,8 @@ on_both_stores! {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listeners_are_so_many_and_end_with_the_server() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let mut listeners = Vec::new();
     for _ in 0..32 {
         listeners.push(Listener::open(&server, "", None).await);
@@ -169,7 +188,8 @@ async fn listeners_are_so_many_and_end_with_the_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_none_of_the_stream_is_a_problem() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let url = format!("{}/api/v1/events/stream", server.ops_url);
     let answer = server.client.get(url).header("Last-Event-ID", "x").send().await.unwrap();
     assert_eq!(answer.status(), 400);

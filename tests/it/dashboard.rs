@@ -100,10 +100,16 @@ async fn post_call(server: &Server, call: &str, caller: &str, callee: &str) {
         at(65) / 1000,
         at(65)
     );
+    let accept = format!(
+        r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":{call},"ChangedUserList":[{{"User_Account":{callee},
+        "ActionType":"Accept"}}],"UserList":[{{"User_Account":{callee},"Status":"Calling"}}],"EventTime":{}}}"#,
+        at(5)
+    );
     // The end arrives first.
     server.post_body("Call.CallbackAfterEndCall", end).await;
     server.clock.set(NOW.plus(std::time::Duration::from_secs(2)));
     server.post_body("Call.CallbackAfterStartCall", start).await;
+    server.post_body("Call.CallbackAfterMemberChanged", accept).await;
 }
 
 on_both_stores! {
@@ -157,15 +163,17 @@ on_both_stores! {
         assert_has(&html, &[
             "id=\"lanes\"",
             "waited 11:50:00 to 11:50:05; in the call 11:50:05 to 11:51:05; hung up at 11:51:05",
-            "rang 11:50:00 to",
+            "rang 11:50:00 to 11:50:05; in the call 11:50:05 to 11:51:05",
             "<b id=\"talk\">1 min 0 s</b>",
             "b-normal_end\">normal end",
             "out of order",
             "Call.CallbackAfterStartCall",
             "2026-11-01 11:51:05.000",
+            "id=\"steps\"",
+            "answered",
             "data-copy=\"c/1\"",
         ]);
-        assert_eq!(html.matches("data-event=").count(), 2, "{html}");
+        assert_eq!(html.matches("data-event=").count(), 3, "{html}");
         let html = page(&server, "/calls?account=bob&state=ended").await;
         assert_has(&html, &["/calls/1400000001/c%2F1", "1 min 0 s"]);
         let html = page(&server, "/calls?account=carol").await;
@@ -206,16 +214,17 @@ on_both_stores! {
                 server.post(&fixture.delivery).await;
             }
         }
-        let settled = || async { server.get_ops("/lives").await.1.contains("id=\"lives\"") };
-        eventually("the lives are settled", settled).await;
-        let html = page(&server, "/lives").await;
-        let rooms: Vec<String> = links(&html).into_iter().filter(|href| href.starts_with("/rooms/")).collect();
-        assert!(!rooms.is_empty(), "{html}");
-        let mut all = String::new();
-        for room in rooms {
-            all += &page(&server, &room).await;
-        }
-        assert_has(&all, &["id=\"statistic\"", "id=\"gifts\"", "id=\"battles\"", "id=\"visits\"", "id=\"changes\"", "id=\"room-state\""]);
+        // Rooms are settled one after the other.
+        let whole = || async {
+            let html = page(&server, "/lives").await;
+            let mut all = String::new();
+            for room in links(&html).into_iter().filter(|href| href.starts_with("/rooms/")) {
+                all += &page(&server, &room).await;
+            }
+            let parts = ["statistic", "senders", "gifts", "battles", "visits", "changes", "room-state", "occupancy"];
+            parts.iter().all(|part| all.contains(&format!("id=\"{part}\"")))
+        };
+        eventually("the lives are settled", whole).await;
         server.stop().await;
     }
 
@@ -345,7 +354,7 @@ async fn pages_are_for_those_who_signed_in() {
     let server =
         Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "a-long-enough-token")]))
             .await;
-    for path in ["/", "/calls", "/events/x", "/nowhere"] {
+    for path in ["/", "/calls", "/events/x"] {
         let (status, html) = server.get_ops(path).await;
         assert_eq!(status, 200, "{html}");
         assert!(
@@ -353,6 +362,7 @@ async fn pages_are_for_those_who_signed_in() {
             "{path}: {html}"
         );
     }
+    assert_eq!(server.get_ops("/nowhere").await.0, 404);
     let css = links(&server.get_ops("/").await.1).into_iter().find(|href| href.ends_with(".css"));
     assert_eq!(server.get_ops(&css.unwrap()).await.0, 200);
     server.stop().await;
