@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
@@ -72,7 +71,8 @@ async fn small_hour(database: Database) -> Played {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_data_every_page_says_what_to_do_next() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::empty(&server.ops_url).await;
     for path in MAIN {
         page.goto(path).await;
@@ -153,7 +153,8 @@ async fn the_pages_are_the_same_over_postgres() {
 /// of the server. The quickest of them counts: what the machine does besides can only make it longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_in_the_tail_within_a_second() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/tail").await;
     wait_until_live(&page).await;
     page.eval::<()>(
@@ -182,7 +183,8 @@ async fn an_event_is_in_the_tail_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tail_shows_what_its_filter_lets_through_and_holds_still_when_asked_to() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/tail").await;
     page.eval::<()>("void (document.querySelector('#f-family').value = 'call')").await;
     page.follow(".filters button").await;
@@ -274,7 +276,8 @@ async fn the_tail_says_that_it_is_cut_off_and_goes_on_by_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn search_leads_to_calls_rooms_accounts_and_events() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let scenario = play(&server, Kind::Conference, Options::tiny()).await;
     let room = field_of(&scenario.deliveries[0], "RoomId").unwrap();
     settled(&server, &format!("/rooms/{APP}/{room}"), "id=\"room-state\"").await;
@@ -304,7 +307,8 @@ async fn search_leads_to_calls_rooms_accounts_and_events() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_a_lane_for_each_member_and_a_row_for_each_event() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let scenario = play(&server, Kind::GroupCall, Options::tiny()).await;
     let call = field_of(&scenario.deliveries[0], "CallId").unwrap();
     let page = Page::open(&server.ops_url, "/calls").await;
@@ -338,7 +342,8 @@ async fn a_call_is_a_lane_for_each_member_and_a_row_for_each_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_its_body_and_where_each_column_comes_from() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     server
         .post_body(
             DESTROY_ROOM,
@@ -366,7 +371,8 @@ async fn an_event_is_its_body_and_where_each_column_comes_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_room_is_who_was_inside_over_time_and_every_visit() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let scenario = play(&server, Kind::Conference, Options::tiny()).await;
     let path = format!("/rooms/{APP}/{}", field_of(&scenario.deliveries[0], "RoomId").unwrap());
     let last = end(&scenario).to_string();
@@ -418,7 +424,8 @@ async fn a_live_is_its_gifts_and_its_battles() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_an_anomaly_that_leads_to_what_it_is_about() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     server.post_body(DESTROY_ROOM, destroy_room(7)).await;
     settled(&server, "/anomalies", "room without create").await;
     let page = Page::open(&server.ops_url, "/anomalies").await;
@@ -439,7 +446,8 @@ async fn a_gap_is_an_anomaly_that_leads_to_what_it_is_about() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_filtered_by_its_form_and_goes_on_page_by_page() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     for number in 0..60 {
         server.post_body(DESTROY_ROOM, destroy_room(number)).await;
     }
@@ -486,7 +494,8 @@ const USABLE: &str =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_reached_with_the_keyboard_alone() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     play(&server, Kind::GroupCall, Options::tiny()).await;
     let page = Page::open(&server.ops_url, "/calls").await;
     let call = page.text("#calls tbody .id").await;
@@ -543,7 +552,8 @@ async fn everything_is_reached_with_the_keyboard_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_users_chose_does_nothing_in_a_browser() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/tail").await;
     wait_until_live(&page).await;
     post_call(&server, HOSTILE, HOSTILE).await;
@@ -632,7 +642,8 @@ async fn one_signs_in_with_the_token_and_out_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_no_token_is_asked_for_nobody_can_sign_out() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/").await;
     assert!(page.eval::<bool>("document.querySelector('#sign-out') === null").await);
     page.close().await;
@@ -641,7 +652,8 @@ async fn where_no_token_is_asked_for_nobody_can_sign_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_overview_renews_itself_and_keeps_what_one_opened() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     post_call(&server, "call-1", "alice").await;
     let page = Page::open(&server.ops_url, "/").await;
     assert!(page.text("#calls-now").await.contains("call-1"));
@@ -660,7 +672,8 @@ async fn the_overview_renews_itself_and_keeps_what_one_opened() {
 /// What the API says of itself is linked from every page, and a browser shows it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_of_the_api_is_a_click_away() {
-    let server = Server::start(&Database::sqlite()).await;
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/").await;
     page.follow("footer a").await;
     let text = page.text("body").await;
