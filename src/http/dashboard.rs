@@ -17,7 +17,7 @@ use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
 use super::{
     page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
-    page_rooms, page_tail,
+    page_rooms, page_tail, session,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -67,6 +67,8 @@ pub(super) struct Shell {
     pub(super) version: &'static str,
     /// What stands in the search box.
     pub(super) query: String,
+    /// Whether there is something to sign out of.
+    pub(super) is_signed_in: bool,
 }
 
 /// Places in the navigation: path and words.
@@ -91,6 +93,7 @@ impl Shell {
             icon: assets::icon(),
             version: env!("CARGO_PKG_VERSION"),
             query: String::new(),
+            is_signed_in: session::is_signed_in(),
         }
     }
 

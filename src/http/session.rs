@@ -33,6 +33,16 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where one goes who is signed in and named no page.
 const HOME: &str = "/";
 
+tokio::task_local! {
+    /// Set while a request is answered that a cookie admitted.
+    static SIGNED_IN: ();
+}
+
+/// Whether the page that is being drawn is for somebody who signed in, and so may sign out.
+pub(super) fn is_signed_in() -> bool {
+    SIGNED_IN.try_with(|()| ()).is_ok()
+}
+
 /// Who is signed in. Kept in memory alone, so that a restart signs everybody out.
 #[derive(Default)]
 pub(super) struct Sessions(Mutex<Kept>);
@@ -118,7 +128,11 @@ pub(super) async fn or_sign_in(
     next: Next,
 ) -> Response {
     if ops.admits(request.method(), request.headers()) {
-        return next.run(request).await;
+        return if ops.sessions.admit(request.headers(), ops.clock.now()) {
+            SIGNED_IN.scope((), next.run(request)).await
+        } else {
+            next.run(request).await
+        };
     }
     let to = request.uri().path_and_query().map_or(HOME, |target| target.as_str());
     let encoded: String = form_urlencoded::byte_serialize(to.as_bytes()).collect();

@@ -7,8 +7,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod chromium;
+mod dashboard;
 mod harness;
 mod page;
+mod pictures;
+mod played;
 mod seen;
 #[expect(
     dead_code,

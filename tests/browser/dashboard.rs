@@ -1,0 +1,684 @@
+//! The dashboard in a real browser: what one sees, and what one can do. What pages hold, `tests/it/dashboard.rs` says.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use trtc_callbacks::simulate::{Kind, Options};
+
+use crate::page::{Page, Scheme, Screen};
+use crate::played::{Played, end, field_of, play};
+use crate::support::{
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, settings,
+};
+
+/// The main pages, in the order of the navigation.
+const MAIN: [&str; 7] = ["/", "/tail", "/calls", "/rooms", "/lives", "/events", "/anomalies"];
+/// An id as somebody might choose it who means harm, or nothing by it: markup, quotes, letters that turn the others round.
+const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\u{202e}\u{7}ü";
+
+/// A body that starts a call between two.
+fn start_call(call: &str, caller: &str) -> String {
+    json!({
+        "CallbackCommand": "Call.CallbackAfterStartCall",
+        "Operator_Account": caller,
+        "CallInfo": { "CallId": call, "CallMediaType": "Video", "RoomId": "77" },
+        "UserList": [
+            { "User_Account": caller, "Status": "Calling" },
+            { "User_Account": "bob", "Status": "Waiting" },
+        ],
+        "EventTime": NOW.0 - 1000,
+    })
+    .to_string()
+}
+
+async fn post_call(server: &Server, call: &str, caller: &str) {
+    server.post_body("Call.CallbackAfterStartCall", start_call(call, caller)).await;
+}
+
+/// Waits until what is settled soon after its events can be read.
+async fn settled(server: &Server, path: &str, text: &str) {
+    let is_there = async || {
+        let (status, html) = server.get_ops(path).await;
+        status == 200 && html.contains(text)
+    };
+    eventually(&format!("{text} on {path}"), is_there).await;
+}
+
+/// The first row of the tail that holds this text, in JavaScript.
+fn row_with(text: &str) -> String {
+    let text = json!(text);
+    format!(
+        "[...document.querySelectorAll('#tail-rows tr')].find(row => row.innerText.includes({text}))"
+    )
+}
+
+async fn wait_for_row(page: &Page, text: &str) {
+    page.wait_for(&format!("{} !== undefined", row_with(text))).await;
+}
+
+async fn wait_until_live(page: &Page) {
+    page.wait_for_text("#tail-state", "Live.").await;
+}
+
+/// A small hour.
+async fn small_hour(database: Database) -> Played {
+    Played::hour(database, 0.08, Options::tiny()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_data_every_page_says_what_to_do_next() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::empty(&server.ops_url).await;
+    for path in MAIN {
+        page.goto(path).await;
+        if path != "/anomalies" {
+            assert!(page.text("main").await.contains("Nothing has come yet"), "{path}");
+            assert!(page.text("main").await.contains("trtc-callbacks simulate"), "{path}");
+        }
+        let here = page
+            .eval::<String>("document.querySelector('nav [aria-current]').getAttribute('href')");
+        assert_eq!(here.await, path);
+        page.assert_good().await;
+    }
+    for path in ["/search", "/search?q=nobody", &format!("/users/{APP}/nobody")] {
+        page.goto(path).await;
+        page.assert_good().await;
+    }
+    page.goto_status("/calls/1400000001/none", 404).await;
+    assert_eq!(page.text("h1").await, "Not here");
+    page.assert_good().await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_data_every_page_can_be_read_on_a_desktop_and_a_phone_in_the_light_and_in_the_dark() {
+    let played = small_hour(Database::sqlite()).await;
+    let page = Page::empty(&played.server.ops_url).await;
+    let mut paths: Vec<String> = MAIN.iter().map(|path| (*path).to_owned()).collect();
+    let caller = field_of_first(&played, Kind::AnsweredCall, "Caller_Account");
+    paths.extend([
+        "/?span=day".to_owned(),
+        played.call(Kind::GroupCall),
+        played.room(Kind::Conference),
+        played.room(Kind::Show),
+        format!("/users/{APP}/{caller}"),
+        "/calls?since=soon&state=ended".to_owned(),
+    ]);
+    for path in paths {
+        page.goto(&path).await;
+        assert!(!page.text("main").await.contains("Nothing has come yet"), "{path}");
+        page.assert_good().await;
+    }
+    page.goto("/events").await;
+    page.follow("#events a[href^='/events/']").await;
+    page.assert_good().await;
+    page.close().await;
+    played.server.stop().await;
+}
+
+fn field_of_first(played: &Played, kind: Kind, name: &str) -> String {
+    let deliveries = &played.largest(kind).deliveries;
+    deliveries.iter().find_map(|sent| field_of(sent, name)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_are_the_same_over_postgres() {
+    let played = Played::hour(Database::postgres().await, 0.04, Options::tiny()).await;
+    let page = Page::empty(&played.server.ops_url).await;
+    for path in MAIN {
+        page.goto(path).await;
+        assert!(
+            page.eval::<u64>("document.querySelectorAll('main tbody tr').length").await > 0,
+            "{path}"
+        );
+        assert_eq!(page.too_wide().await, Vec::<String>::new(), "{path}");
+    }
+    page.goto(&played.call(Kind::GroupCall)).await;
+    assert!(page.texts("#lanes tbody tr").await.len() >= 3);
+    page.goto("/tail").await;
+    wait_until_live(&page).await;
+    post_call(&played.server, "call-on-postgres", "alice").await;
+    wait_for_row(&page, "call-on-postgres").await;
+    page.close().await;
+    played.server.stop().await;
+}
+
+/// Each event is posted when the one before has just been seen, so that it waits as long as one can wait for the next look
+/// of the server. The quickest of them counts: what the machine does besides can only make it longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_in_the_tail_within_a_second() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::open(&server.ops_url, "/tail").await;
+    wait_until_live(&page).await;
+    page.eval::<()>(
+        "void (window.shownAt = {}, new MutationObserver(changes => {
+            for (const { addedNodes } of changes) for (const row of addedNodes) {
+                window.shownAt[row.innerText.match(/room-\\d+/)] = performance.now();
+            }
+        }).observe(document.querySelector('#tail-rows'), { childList: true }))",
+    )
+    .await;
+    let mut took = Vec::new();
+    for number in 0..6 {
+        let posted: f64 = page.eval("performance.now()").await;
+        server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+        let shown = format!("window.shownAt['room-{number}']");
+        page.wait_for(&format!("{shown} > 0")).await;
+        took.push(page.eval::<f64>(&shown).await - posted);
+    }
+    assert!(took.iter().any(|ms| *ms < 1000.0), "it took so many ms: {took:?}");
+    assert_eq!(page.texts("#tail-rows tr").await.len(), 6);
+    assert!(page.text("#tail-rows tr").await.contains("room-5"), "the newest comes first");
+    page.assert_good().await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tail_shows_what_its_filter_lets_through_and_holds_still_when_asked_to() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::open(&server.ops_url, "/tail").await;
+    page.eval::<()>("void (document.querySelector('#f-family').value = 'call')").await;
+    page.follow(".filters button").await;
+    assert!(page.url().await.ends_with("/tail?family=call"), "{}", page.url().await);
+    wait_until_live(&page).await;
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    post_call(&server, "call-1", "alice").await;
+    wait_for_row(&page, "call-1").await;
+    assert_eq!(page.texts("#tail-rows tr").await.len(), 1, "the room's event is kept back");
+
+    page.click("#tail-pause").await;
+    assert_eq!(page.text("#tail-pause").await, "Resume");
+    post_call(&server, "call-2", "alice").await;
+    page.wait_for_text("#tail-waiting", "1 new").await;
+    assert_eq!(page.texts("#tail-rows tr").await.len(), 1);
+    page.assert_good().await;
+    page.click("#tail-pause").await;
+    wait_for_row(&page, "call-2").await;
+    assert_eq!(page.text("#tail-waiting").await, "");
+    page.follow("#tail-rows a[href^='/events/']").await;
+    assert_eq!(page.text("h1").await, "Call.CallbackAfterStartCall");
+    page.close().await;
+    server.stop().await;
+}
+
+/// An address that stays while the server behind it comes and goes.
+struct Door {
+    url: String,
+    /// Where it leads; nowhere while there is no server.
+    to: Arc<Mutex<Option<SocketAddr>>>,
+}
+
+impl Door {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let to = Arc::<Mutex<Option<SocketAddr>>>::default();
+        let leads_to = to.clone();
+        tokio::spawn(async move {
+            while let Ok((mut from, _)) = listener.accept().await {
+                let to = *leads_to.lock().unwrap();
+                tokio::spawn(async move {
+                    if let Some(to) = to {
+                        let mut to = TcpStream::connect(to).await?;
+                        copy_bidirectional(&mut from, &mut to).await?;
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+        Self { url, to }
+    }
+
+    fn leads_to(&self, server: Option<&Server>) {
+        let address = |server: &Server| server.ops_url.strip_prefix("http://").unwrap().parse();
+        *self.to.lock().unwrap() = server.map(|server| address(server).unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tail_says_that_it_is_cut_off_and_goes_on_by_itself() {
+    let database = Database::sqlite();
+    let door = Door::open().await;
+    let server = Server::start(&database).await;
+    door.leads_to(Some(&server));
+    let page = Page::open(&door.url, "/tail").await;
+    wait_until_live(&page).await;
+    post_call(&server, "before", "alice").await;
+    wait_for_row(&page, "before").await;
+
+    door.leads_to(None);
+    server.stop().await;
+    page.wait_for_text("#tail-state", "The connection is lost; trying again.").await;
+    page.assert_good().await;
+
+    let server = Server::start(&database).await;
+    post_call(&server, "meanwhile", "alice").await;
+    door.leads_to(Some(&server));
+    wait_until_live(&page).await;
+    wait_for_row(&page, "meanwhile").await;
+    post_call(&server, "after", "alice").await;
+    wait_for_row(&page, "after").await;
+    assert_eq!(page.texts("#tail-rows tr").await.len(), 3, "each event once");
+    let faults = page.close_faulty().await;
+    let only = |fault: &String| fault.contains("/api/v1/events/stream");
+    assert!(!faults.is_empty() && faults.iter().all(only), "{faults:?}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_leads_to_calls_rooms_accounts_and_events() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let scenario = play(&server, Kind::Conference, Options::tiny()).await;
+    let room = field_of(&scenario.deliveries[0], "RoomId").unwrap();
+    settled(&server, &format!("/rooms/{APP}/{room}"), "id=\"room-state\"").await;
+    post_call(&server, "the-call", "only-alice").await;
+    let page = Page::open(&server.ops_url, "/").await;
+    let search = async |text: &str| {
+        page.fill("#q", text).await;
+        page.follow(".find button").await;
+        page.text("main").await
+    };
+    assert!(search("the-call").await.contains("Call the-call"));
+    let event: String =
+        page.eval("document.querySelector('#events [data-event]').dataset.event").await;
+    let main = search(&event).await;
+    assert!(main.contains("Call.CallbackAfterStartCall") && main.contains(&event), "{main}");
+    assert!(search("only-alice").await.contains("Account only-alice"));
+    let main = search(&room).await;
+    assert!(
+        main.contains(&format!("Room {room}")) || page.texts("#found tbody tr").await.len() > 1
+    );
+    page.assert_good().await;
+    let main = search("  no such thing ").await;
+    assert!(main.contains("Nothing has the id no such thing"), "{main}");
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_a_lane_for_each_member_and_a_row_for_each_event() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let scenario = play(&server, Kind::GroupCall, Options::tiny()).await;
+    let call = field_of(&scenario.deliveries[0], "CallId").unwrap();
+    let page = Page::open(&server.ops_url, "/calls").await;
+    page.follow("#calls a[href^='/calls/']").await;
+    assert!(page.text("h1").await.contains(&call));
+    let about_call = scenario.deliveries.iter().filter(|sent| sent.body.contains(&call));
+    let rows = page.texts("#events tbody tr").await;
+    assert_eq!(rows.len(), about_call.count(), "{rows:?}");
+    let lanes = page.texts("#lanes tbody tr").await;
+    assert!(lanes.len() >= 3 && lanes[0].contains("caller"), "{lanes:?}");
+    // Every bar is inside its lane, and can be seen.
+    let bars: Vec<(f64, f64, f64, f64)> = page
+        .eval(
+            "[...document.querySelectorAll('#lanes svg .ring, #lanes svg .talk')].map(bar => {
+                const [box, lane] = [bar, bar.closest('svg')].map(one => one.getBoundingClientRect());
+                return [box.left - lane.left, lane.right - box.right, box.width, box.height];
+            })",
+        )
+        .await;
+    assert!(bars.len() > lanes.len(), "{bars:?}");
+    for bar in &bars {
+        assert!(bar.0 > -1.0 && bar.1 > -1.0 && bar.2 > 0.0 && bar.3 > 4.0, "{bar:?} of {bars:?}");
+    }
+    assert!(page.text("#talk").await != "–");
+    page.assert_good().await;
+    page.follow("#events a[href^='/events/']").await;
+    assert!(page.text("#payload").await.contains(&call));
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_its_body_and_where_each_column_comes_from() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    server
+        .post_body(
+            DESTROY_ROOM,
+            r#"{"CallbackCommand":"Room.CallbackAfterDestroyRoom","Operator_Account":12345678901234567890123,"RoomId":"r","New":1.10,"EventTime":1793534399000}"#,
+        )
+        .await;
+    server.post_body("Call.CallbackAfterEndCall", "{\"CallRecord\":7,").await;
+    let page = Page::open(&server.ops_url, "/events?family=room").await;
+    page.follow("#events a[href^='/events/']").await;
+    let columns = page.texts("#columns tbody tr").await.join("\n");
+    assert!(
+        columns.contains("EventTime") && columns.contains("2026-11-01 11:59:59.000"),
+        "{columns}"
+    );
+    let body = page.text("#payload").await;
+    assert!(body.contains("12345678901234567890123") && body.contains("1.10"), "{body}");
+    assert!(page.texts("#fields tbody tr").await.len() >= 4);
+    page.goto("/events?body=undecoded").await;
+    page.follow("#events a[href^='/events/']").await;
+    assert!(page.text("#decode-error").await.contains("did not fit its type"));
+    page.assert_good().await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_is_who_was_inside_over_time_and_every_visit() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let scenario = play(&server, Kind::Conference, Options::tiny()).await;
+    let path = format!("/rooms/{APP}/{}", field_of(&scenario.deliveries[0], "RoomId").unwrap());
+    let last = end(&scenario).to_string();
+    settled(&server, &path, ">ended<").await;
+    let page = Page::open(&server.ops_url, "/rooms").await;
+    page.follow(".rooms a[href^='/rooms/']").await;
+    assert!(page.text("#room-state").await.contains("ended"), "at {last}");
+    assert!(!page.texts("#visits tbody tr").await.is_empty());
+    let size: (f64, f64) = page
+        .eval(
+            "(box => [box.width, box.height])(document.querySelector('#occupancy .line').getBoundingClientRect())",
+        )
+        .await;
+    assert!(size.0 > 300.0 && size.1 > 40.0, "the line is {size:?} large");
+    // What is drawn can be read as well.
+    page.click("#occupancy summary").await;
+    assert!(page.texts("#occupancy tbody tr").await.len() >= 3);
+    page.assert_good().await;
+    let visitor = page.text("#visits tbody .id").await;
+    page.follow("#visits tbody a").await;
+    assert!(page.text("h1").await.contains(&visitor));
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_is_its_gifts_and_its_battles() {
+    let played = small_hour(Database::sqlite()).await;
+    let page = Page::open(&played.server.ops_url, "/lives").await;
+    let lives = page.texts("#lives tbody tr").await;
+    assert!(!lives.is_empty());
+    let links = "[...document.querySelectorAll('#lives td:first-child a')].map(link => link.getAttribute('href'))";
+    let mut seen = BTreeSet::new();
+    for path in page.eval::<Vec<String>>(links).await {
+        page.goto(&path).await;
+        for id in ["statistic", "gifts", "senders", "receivers", "battles", "visits"] {
+            if page
+                .eval::<bool>(&format!("document.querySelector('#{id} tbody tr') !== null"))
+                .await
+            {
+                seen.insert(id);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 6, "of a live's tables only these were filled: {seen:?}");
+    page.close().await;
+    played.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_an_anomaly_that_leads_to_what_it_is_about() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    server.post_body(DESTROY_ROOM, destroy_room(7)).await;
+    settled(&server, "/anomalies", "room without create").await;
+    let page = Page::open(&server.ops_url, "/anomalies").await;
+    page.eval::<()>("void (document.querySelector('#f-kind').value = 'room_without_create')").await;
+    page.follow(".filters button").await;
+    let rows = page.texts(".anomalies tbody tr").await;
+    assert!(rows.len() == 1 && rows[0].contains("room-7") && rows[0].contains("open"), "{rows:?}");
+    page.assert_good().await;
+    page.goto("/").await;
+    assert_eq!(page.text("#tile-anomalies b").await, "1");
+    page.follow(".anomalies a").await;
+    assert!(page.text("h1").await.contains("room-7"));
+    assert!(page.text(".anomalies").await.contains("room without create"));
+    page.assert_good().await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_filtered_by_its_form_and_goes_on_page_by_page() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    for number in 0..60 {
+        server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+    }
+    post_call(&server, "the-call", "alice").await;
+    let page = Page::open(&server.ops_url, "/events").await;
+    page.fill("#f-command", DESTROY_ROOM).await;
+    page.follow(".filters button").await;
+    assert!(page.url().await.ends_with("/events?command=Room.CallbackAfterDestroyRoom"));
+    assert_eq!(page.texts("#events tbody tr").await.len(), 50);
+    page.follow("#older").await;
+    assert_eq!(page.texts("#events tbody tr").await.len(), 10);
+    page.follow(".pager a[rel='first']").await;
+    assert_eq!(page.texts("#events tbody tr").await.len(), 50);
+    page.fill("#f-room", "room-59").await;
+    // As one does with the keyboard.
+    page.press("Enter").await;
+    page.wait_for("document.querySelectorAll('#events tbody tr').length === 1").await;
+    page.follow(".filters .act a").await;
+    assert!(page.text("#events").await.contains("the-call"));
+    page.close().await;
+    server.stop().await;
+}
+
+/// Where the focus is: a path through the document, empty where it is nowhere.
+const FOCUS: &str = "(() => {
+    const path = [];
+    for (let at = document.activeElement; at && at !== document.body; at = at.parentElement) {
+        path.unshift([...at.parentElement.children].indexOf(at));
+    }
+    return path.join('.');
+})()";
+
+/// The same of everything that can be used.
+const USABLE: &str =
+    "[...document.querySelectorAll('a[href], button, input, select, summary, [tabindex=\"0\"]')]
+    .filter(element => element.checkVisibility() && !element.disabled)
+    .map(element => {
+        const path = [];
+        for (let at = element; at !== document.body; at = at.parentElement) {
+            path.unshift([...at.parentElement.children].indexOf(at));
+        }
+        return path.join('.');
+    })";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_reached_with_the_keyboard_alone() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    play(&server, Kind::GroupCall, Options::tiny()).await;
+    let page = Page::open(&server.ops_url, "/calls").await;
+    let call = page.text("#calls tbody .id").await;
+    for path in ["/", "/tail", "/calls", &format!("/calls/{APP}/{call}")] {
+        page.goto(path).await;
+        let mut usable: BTreeSet<String> =
+            page.eval::<Vec<String>>(USABLE).await.into_iter().collect();
+        let mut unseen = Vec::new();
+        for _ in 0..400 {
+            if usable.is_empty() {
+                break;
+            }
+            page.press("Tab").await;
+            let at: String = page.eval(FOCUS).await;
+            if usable.remove(&at) {
+                let shown = "(style => style.outlineStyle !== 'none' && style.outlineWidth !== '0px')(getComputedStyle(document.activeElement))";
+                if !page.eval::<bool>(shown).await {
+                    unseen.push(
+                        page.eval::<String>("document.activeElement.outerHTML.slice(0, 120)").await,
+                    );
+                }
+            }
+        }
+        assert!(usable.is_empty(), "{path}: the keyboard does not reach {usable:?}");
+        assert!(unseen.is_empty(), "{path}: one does not see where one is: {unseen:?}");
+    }
+
+    page.goto("/calls").await;
+    page.press("Tab").await;
+    assert_eq!(page.eval::<String>("document.activeElement.className").await, "skip");
+    page.press("Enter").await;
+    page.wait_for("document.activeElement.id === 'main'").await;
+    // The next stop is in the content, and not in the navigation.
+    page.press("Tab").await;
+    assert!(
+        page.eval::<bool>("document.querySelector('main').contains(document.activeElement)").await
+    );
+
+    page.goto("/").await;
+    for _ in 0..30 {
+        page.press("Tab").await;
+        if page.eval::<String>("document.activeElement.id").await == "q" {
+            break;
+        }
+    }
+    for key in call.chars() {
+        page.press(&key.to_string()).await;
+    }
+    page.press("Enter").await;
+    page.wait_for_text("h1", &call).await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_users_chose_does_nothing_in_a_browser() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::open(&server.ops_url, "/tail").await;
+    wait_until_live(&page).await;
+    post_call(&server, HOSTILE, HOSTILE).await;
+    let room = json!({
+        "CallbackCommand": DESTROY_ROOM, "Operator_Account": HOSTILE, "RoomId": HOSTILE, "EventTime": NOW.0 - 1000,
+    });
+    server.post_body(DESTROY_ROOM, room.to_string()).await;
+    settled(&server, "/rooms", "room").await;
+    let harmless = async |what: &str| {
+        let made = "document.querySelectorAll('main script, main img, main [onerror]').length";
+        assert_eq!(page.eval::<u64>(made).await, 0, "{what}");
+        let main = page.text("main").await;
+        assert!(!main.contains(['\u{202e}', '\u{7}']), "{what}: {main}");
+        assert!(
+            main.contains("<script>alert(1)</script>") && main.contains("\\u{202e}\\u{7}ü"),
+            "{what}: {main}"
+        );
+        assert_eq!(page.eval::<String>("document.title").await.matches('\u{202e}').count(), 0);
+    };
+    // Made by the script as it arrived.
+    page.wait_for("document.querySelectorAll('#tail-rows tr').length === 2").await;
+    harmless("the row that arrived").await;
+    let live = page.eval::<String>("document.querySelector('#tail-rows').innerText").await;
+    for path in ["/tail", "/calls", "/rooms", "/events", "/"] {
+        page.goto(path).await;
+        harmless(path).await;
+        if path == "/tail" {
+            let drawn = page.eval::<String>("document.querySelector('#tail-rows').innerText").await;
+            let first = |text: &str| text.split('\t').nth(3).unwrap().to_owned();
+            assert_eq!(first(&live), first(&drawn), "as the server draws it");
+        }
+    }
+    for (list, link) in [
+        ("/calls", "#calls a[href^='/calls/']"),
+        ("/calls", "#calls a[href^='/users/']"),
+        ("/rooms", ".rooms a[href^='/rooms/']"),
+        ("/events?family=call", "#events a[href^='/events/']"),
+        ("/events?family=room", "#events a[href^='/rooms/']"),
+    ] {
+        page.goto(list).await;
+        page.follow(link).await;
+        harmless(link).await;
+        page.assert_good().await;
+    }
+    page.fill("#q", "<img src=x onerror=alert(3)>").await;
+    page.press("Enter").await;
+    page.wait_for_text("main", "Nothing has the id <img").await;
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_signs_in_with_the_token_and_out_again() {
+    let database = Database::sqlite();
+    let token = "a-long-enough-token";
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", token)])).await;
+    let page = Page::open(&server.ops_url, "/calls?state=ended").await;
+    assert_eq!(page.text("h1").await, "Sign in");
+    assert_eq!(page.eval::<String>("document.activeElement.id").await, "token");
+    page.assert_good().await;
+
+    page.fill("#token", "a-wrong-token").await;
+    page.click("main button").await;
+    page.wait_for_text("[role=alert]", "This is not the token").await;
+    page.assert_good().await;
+    let faults = page.take_faults().await;
+    assert!(faults.len() == 1 && faults[0].contains("403 (Forbidden)"), "{faults:?}");
+
+    page.fill("#token", token).await;
+    page.follow("main button").await;
+    assert!(page.url().await.ends_with("/calls?state=ended"), "{}", page.url().await);
+    assert_eq!(page.text("h1").await, "Calls");
+    assert_eq!(page.eval::<String>("document.cookie").await, "", "no script sees the cookie");
+    page.goto("/tail").await;
+    wait_until_live(&page).await;
+    post_call(&server, "seen-by-who-signed-in", "alice").await;
+    wait_for_row(&page, "seen-by-who-signed-in").await;
+
+    page.follow("#sign-out").await;
+    assert_eq!(page.text("h1").await, "Sign in");
+    page.goto("/tail").await;
+    assert_eq!(page.text("h1").await, "Sign in");
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_token_is_asked_for_nobody_can_sign_out() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::open(&server.ops_url, "/").await;
+    assert!(page.eval::<bool>("document.querySelector('#sign-out') === null").await);
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_overview_renews_itself_and_keeps_what_one_opened() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    post_call(&server, "call-1", "alice").await;
+    let page = Page::open(&server.ops_url, "/").await;
+    assert!(page.text("#calls-now").await.contains("call-1"));
+    page.click("#chart-table summary").await;
+    post_call(&server, "call-2", "alice").await;
+    page.wait_for_text("#calls-now", "call-2").await;
+    assert!(page.eval::<bool>("document.querySelector('#chart-table').open").await);
+    assert_eq!(page.eval::<String>("document.activeElement.tagName").await, "SUMMARY");
+    page.assert_good().await;
+    page.look(Screen::Phone, Scheme::Dark).await;
+    page.follow("#calls-now a[href^='/calls/']").await;
+    page.close().await;
+    server.stop().await;
+}
+
+/// What the API says of itself is linked from every page, and a browser shows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_of_the_api_is_a_click_away() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let page = Page::open(&server.ops_url, "/").await;
+    page.follow("footer a").await;
+    let text = page.text("body").await;
+    let api: Value = serde_json::from_str(&text).unwrap();
+    assert!(api["paths"]["/api/v1/calls"].is_object(), "{text:.200}");
+    page.close().await;
+    server.stop().await;
+}
