@@ -165,12 +165,12 @@ impl Step {
         }
     }
 
-    /// How many spans one answer has at most: minutes of two days, hours of a month, days of a quarter. More would take
-    /// longer than a page may.
+    /// How many spans one answer has at most: minutes of a day, hours of a month, days of a quarter. More would take longer
+    /// than a page may.
     #[must_use]
     pub const fn spans_max(self) -> i64 {
         match self {
-            Self::Minute => 2880,
+            Self::Minute => 1440,
             Self::Hour => 744,
             Self::Day => 92,
         }
