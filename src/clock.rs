@@ -5,13 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A moment: milliseconds since 1970-01-01 00:00 UTC, leap seconds not counted.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
@@ -26,6 +23,30 @@ impl UnixMillis {
     pub fn plus(self, later: Duration) -> Self {
         let millis = i64::try_from(later.as_millis()).unwrap_or(i64::MAX);
         Self(self.0.saturating_add(millis))
+    }
+
+    /// Reads a date (2026-01-31), a moment (RFC 3339), or an age before `now` (30m, 2h, 7d); `None` where it is none.
+    #[must_use]
+    pub fn parse(text: &str, now: Self) -> Option<Self> {
+        let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
+            let day = text.parse::<jiff::civil::Date>().map_err(|_| error)?;
+            day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp())
+        });
+        if let Ok(moment) = moment {
+            return Some(Self(moment.as_millisecond()));
+        }
+        let age = text.parse::<jiff::Span>().ok()?;
+        let utc = jiff::SpanRelativeTo::days_are_24_hours();
+        let millis = age.abs().total((jiff::Unit::Millisecond, utc)).ok()?;
+        #[expect(clippy::cast_possible_truncation, reason = "ages are far below 2^53 ms")]
+        Some(Self(now.0.saturating_sub(millis as i64)))
+    }
+
+    /// This moment and `before` less; the far end of the range where it would overflow.
+    #[must_use]
+    pub fn minus(self, before: Duration) -> Self {
+        let millis = i64::try_from(before.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_sub(millis))
     }
 
     /// How long after `earlier` this is; zero when it is not after.
@@ -45,6 +66,24 @@ impl fmt::Display for UnixMillis {
         }
     }
 }
+
+/// Given to readers as it is printed.
+impl Serialize for UnixMillis {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        output.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnixMillis {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(input)?;
+        let moment = text.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
+        Ok(Self(moment.as_millisecond()))
+    }
+}
+
+/// What [`UnixMillis::parse`] takes, for those who gave something else.
+pub const TIME_HINT: &str = "give 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d";
 
 /// Where the time comes from: the machine's clock, or one that a test sets.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +132,19 @@ mod tests {
         assert_eq!(UnixMillis(1_740_464_128_807).to_string(), "2025-02-25T06:15:28.807Z");
         assert_eq!(UnixMillis(1_740_464_128_000).to_string(), "2025-02-25T06:15:28.000Z");
         assert_eq!(UnixMillis(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_time_is_a_date_a_moment_or_an_age() {
+        let now = UnixMillis(1_769_846_400_000);
+        let read = |text| UnixMillis::parse(text, now).map(|time| time.to_string());
+        assert_eq!(read("2026-01-31").unwrap(), "2026-01-31T00:00:00.000Z");
+        assert_eq!(read("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
+        assert_eq!(read("30m").unwrap(), "2026-01-31T07:30:00.000Z");
+        assert_eq!(read("7d").unwrap(), "2026-01-24T08:00:00.000Z");
+        for text in ["", "yesterday", "1769846400000", "2026-13-01"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

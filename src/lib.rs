@@ -9,6 +9,7 @@
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
+//! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
@@ -23,6 +24,7 @@ pub mod ingest;
 mod retention;
 pub mod server;
 pub mod settings;
+mod settler;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

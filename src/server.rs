@@ -11,10 +11,11 @@ use tracing::{error, info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Receiver, Tls, TlsError};
+use crate::http::{self, Keeping, Limits, Ops, Reading, Receiver, Tls, TlsError};
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{Settings, SettingsError};
+use crate::settler::Settler;
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -81,8 +82,7 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let token = settings.ops.token.clone();
-    let ops = Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone());
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
@@ -127,6 +127,7 @@ pub async fn run(
             metrics: metrics.clone(),
             tls: tls.clone(),
             keep: settings.retention.keep(),
+            settler: Arc::new(settler(&settings, &apps, &clock, &metrics)),
         };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
@@ -144,6 +145,27 @@ pub async fn run(
         info!("stopped");
     }
     worked
+}
+
+/// What the operators ask, as the settings want it.
+fn operations(
+    settings: &Settings,
+    keeping: &Arc<OnceLock<Keeping>>,
+    metrics: &Metrics,
+    clock: &Clock,
+    stop: &CancellationToken,
+) -> Ops {
+    let (store, token) = (&settings.store, settings.ops.token.clone());
+    let read_timeout = Duration::from_millis(store.read_timeout_ms);
+    let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
+    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading)
+}
+
+/// What computes rooms and lives, and finds gaps.
+fn settler(settings: &Settings, apps: &Apps, clock: &Clock, metrics: &Arc<Metrics>) -> Settler {
+    let apps = apps.ids().collect();
+    let (options, gaps) = (settings.store_options(), settings.gaps.clone());
+    Settler::new(options, apps, gaps, clock.clone(), metrics.clone())
 }
 
 /// What takes callbacks, as the settings want it.
@@ -188,7 +210,7 @@ pub(crate) fn descriptors_needed(settings: &Settings) -> usize {
 
 /// How many file descriptors are not for callbacks: each connection of a store may hold some, as `SQLite`'s do.
 fn reserved(settings: &Settings) -> usize {
-    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(1);
+    let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(2);
     let stores = usize::try_from(stores.saturating_mul(4)).unwrap_or(usize::MAX);
     stores.saturating_add(OPS_CONNECTIONS_MAX)
 }
@@ -285,6 +307,7 @@ struct Upkeep {
     tls: Option<Tls>,
     /// How long events are kept; for ever without it.
     keep: Option<Duration>,
+    settler: Arc<Settler>,
 }
 
 impl Upkeep {
@@ -320,7 +343,7 @@ impl Upkeep {
             if !ready {
                 settle(&self.store, &self.ingest, &self.clock).await;
             }
-            tokio::join!(self.partitions(), self.retention());
+            tokio::join!(self.partitions(), self.retention(), self.settler.run());
         };
         tokio::join!(figures, certificate, store);
     }

@@ -8,6 +8,9 @@
 --   settled  computed from the facts soon afterwards, and again whenever they change (rooms, lives, anomalies).
 -- Times of a fact are the event's own.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (
@@ -53,9 +56,18 @@ create table calls (
     inferred boolean generated always as (
         overdue_at is not null and coalesce(end_record_at, end_event_at) is null) stored,
     primary key (sdk_app_id, call_id)
-);
+)
+-- A call is written again with each of its events. Where the page has room for that, and no index has a column that
+-- changes (so none has last_at), only the row is written.
+with (fillfactor = 50);
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+create index calls_open on calls (first_at)
+    where overdue_at is null and end_event_at is null and end_record_at is null;
+create index calls_overdue on calls (first_at)
+    where overdue_at is not null and end_event_at is null and end_record_at is null;
+create index calls_overdue_ended on calls (first_at)
+    where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
+create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 
 comment on table calls is 'One row for each call';
 comment on column calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -213,7 +225,7 @@ create table seat_marks (
     is_video_disabled boolean,
     is_audio_disabled boolean,
     by_account text,
-    primary key (sdk_app_id, room_id, seat, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, seat)
 );
 create index seat_marks_old on seat_marks using brin (at);
 
@@ -271,7 +283,7 @@ create table metadata_marks (
     event_id uuid not null,
     value text,
     by_account text,
-    primary key (sdk_app_id, room_id, key, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, key)
 );
 create index metadata_marks_old on metadata_marks using brin (at);
 
@@ -360,18 +372,18 @@ create table rooms (
     primary key (sdk_app_id, room_id, life)
 );
 create index rooms_started on rooms (started_at, sdk_app_id, room_id);
-create index rooms_last on rooms (last_at);
+create index rooms_open on rooms (last_at) where state = 'open';
 
 comment on table rooms is 'One row for each life of a room: room ids are used again';
-comment on column rooms.life is 'Which life: the time of its create event, in ms since 1970; where none is known, the end of the life before, or 0';
+comment on column rooms.life is 'Which life: the time of its create event, in ms since 1970; where none is known, from_at, in ms';
 comment on column rooms.family is 'room (conference) or live';
 comment on column rooms.started_at is 'When it was created; where that is not known, its first event';
 comment on column rooms.created_at is 'When it was created; null where no create event came';
 comment on column rooms.destroyed_at is 'When it was destroyed; null where no destroy event came';
 comment on column rooms.destroy_cause is 'user or system, or as sent; live rooms only';
-comment on column rooms.ended_at is 'When it ended; where no destroy event came, by rule';
+comment on column rooms.ended_at is 'When it ended; where no destroy event came, its latest event, by rule';
 comment on column rooms.from_at is 'Facts of this room id belong to this life from this time on';
-comment on column rooms.until_at is 'Facts of this room id belong to this life before this time; null while it is the last';
+comment on column rooms.until_at is 'Facts of this room id belong to this life before this time; null while no destroy event came and no other life begins';
 comment on column rooms.last_at is 'Its latest event';
 comment on column rooms.state is 'open, ended, or overdue: no destroy came, and nothing else for long';
 comment on column rooms.inferred is 'Its end is a guess: no destroy event came';
@@ -435,11 +447,12 @@ create table anomalies (
     primary key (sdk_app_id, kind, subject, life)
 );
 create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
 
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';
-comment on column anomalies.subject is 'Call id, room id, or the family that is silent';
-comment on column anomalies.life is 'Of a room, which life; else 0';
+comment on column anomalies.subject is 'Call id, room id, or `all` where nothing at all came';
+comment on column anomalies.life is 'Of a room, which life; of a silence, when it began, in ms since 1970; else 0';
 comment on column anomalies.resolved_at is 'When it was found that it is no longer so; null while it is';
 comment on column anomalies.detail is 'In words';
 

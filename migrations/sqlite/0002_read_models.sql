@@ -3,6 +3,9 @@
 -- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truths 0 or 1, and
 -- lists text in JSON.
 
+-- For those who look at events as they arrive: the time of an event may be long before.
+create index events_received on events (received_at, id);
+
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
 create table calls (
@@ -49,7 +52,13 @@ create table calls (
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at) where end_event_at is null and end_record_at is null;
+create index calls_open on calls (first_at)
+    where overdue_at is null and end_event_at is null and end_record_at is null;
+create index calls_overdue on calls (first_at)
+    where overdue_at is not null and end_event_at is null and end_record_at is null;
+create index calls_overdue_ended on calls (first_at)
+    where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
+create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 
 create table call_members (
     sdk_app_id integer not null,
@@ -149,7 +158,7 @@ create table seat_marks (
     is_video_disabled integer,
     is_audio_disabled integer,
     by_account text,
-    primary key (sdk_app_id, room_id, seat, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, seat)
 ) strict, without rowid;
 create index seat_marks_old on seat_marks (at);
 
@@ -195,7 +204,7 @@ create table metadata_marks (
     event_id text not null,
     value text,
     by_account text,
-    primary key (sdk_app_id, room_id, key, at, event_id)
+    primary key (sdk_app_id, room_id, at, event_id, key)
 ) strict, without rowid;
 create index metadata_marks_old on metadata_marks (at);
 
@@ -269,7 +278,7 @@ create table rooms (
     primary key (sdk_app_id, room_id, life)
 ) strict, without rowid;
 create index rooms_started on rooms (started_at, sdk_app_id, room_id);
-create index rooms_last on rooms (last_at);
+create index rooms_open on rooms (last_at) where state = 'open';
 
 create table lives (
     sdk_app_id integer not null,
@@ -311,6 +320,7 @@ create table anomalies (
     primary key (sdk_app_id, kind, subject, life)
 ) strict, without rowid;
 create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
+create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
 
 -- Views -------------------------------------------------------------------------------------------------------------------
 

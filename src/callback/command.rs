@@ -47,6 +47,14 @@ impl Command {
         self.decode.is_some()
     }
 
+    /// What a JSON body says that is of this command; [`Body::Untyped`] where it has no type here.
+    ///
+    /// # Errors
+    /// The path and the reason why it does not fit.
+    pub fn body(&self, json: &str) -> Result<Body, String> {
+        self.decode.map_or(Ok(Body::Untyped), |decode| decode(json))
+    }
+
     /// A row for a command that is kept untyped, with the usual places for subject and time.
     pub(super) const fn untyped(name: &'static str, family: Family, kind: Kind) -> Self {
         Self {

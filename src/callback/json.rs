@@ -64,6 +64,11 @@ impl<'a> Object<'a> {
         Some(value)
     }
 
+    /// Every member, in the order they stand there.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     /// The scalar at `path`, in the little language of [`super::Command`]: names between dots, and behind
     /// the name of an array `[0]` for an index or `[Key=value]` for its first object with that member.
     pub(crate) fn at(&self, path: &str) -> Option<Scalar<'a>> {

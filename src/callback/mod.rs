@@ -5,7 +5,7 @@
 //! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`identity`], and
 //! [`answer`] is what the vendor gets back. The family modules hold the typed bodies, built from the tolerant
 //! [`scalar`]s. [`delivery`] is one request as a text that can be kept in a file and sent again, [`erase`] takes an
-//! account out of what is stored.
+//! account out of what is stored, [`explain`] says where in a body something stands.
 
 pub mod answer;
 pub mod battle;
@@ -16,6 +16,7 @@ pub mod command;
 pub mod delivery;
 pub mod erase;
 pub mod event;
+pub mod explain;
 pub mod follow;
 pub mod group;
 pub mod identity;

@@ -2,6 +2,7 @@
 //!
 //! One function for each command, in its family's file. What they return goes into the store with the event itself, as
 //! the rows of a [`Batch`].
+//! [`lives`] and [`sums`] are for what is computed from all that is known of a room.
 
 use crate::callback::Event;
 use crate::callback::body::Body;
@@ -18,10 +19,12 @@ mod battle;
 mod call;
 pub mod change;
 mod live;
+pub mod lives;
 mod mic;
 mod recording;
 mod room;
 pub mod story;
+pub mod sums;
 pub mod table;
 mod tables;
 

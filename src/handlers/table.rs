@@ -112,14 +112,13 @@ impl Table {
         let later = last(other) > last(row);
         for ((column, mine), theirs) in self.columns.iter().zip(row).zip(other) {
             match column.join {
-                Join::Key | Join::Fact => {}
                 Join::Least if *mine == Value::Null => *mine = *theirs,
                 Join::Least if *theirs == Value::Null => {}
                 Join::Least => *mine = (*mine).min(*theirs),
                 Join::Greatest => *mine = (*mine).max(*theirs),
                 Join::Last if later => *mine = *theirs,
-                Join::Last => {}
                 Join::Sum => *mine = mine.plus(*theirs),
+                Join::Key | Join::Fact | Join::Last => {}
             }
         }
     }
@@ -249,5 +248,70 @@ impl<'a> From<&'a Box<RawValue>> for Value<'a> {
 impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::TABLES;
+    use super::*;
+
+    /// A value of few, so that equal ones meet.
+    fn value(kind: Kind) -> BoxedStrategy<Value<'static>> {
+        let some = match kind {
+            Kind::Number => (-2..3_i64).prop_map(Value::Number).boxed(),
+            Kind::Truth => any::<bool>().prop_map(Value::Truth).boxed(),
+            Kind::Time => (0..4_i64).prop_map(|time| Value::Time(UnixMillis(time))).boxed(),
+            Kind::Id => (0..3_u128).prop_map(|id| Value::Id(Uuid::from_u128(id))).boxed(),
+            Kind::Text | Kind::Json => {
+                prop::sample::select(vec!["", "a", "ab", "é"]).prop_map(Value::Text).boxed()
+            }
+            Kind::Shard | Kind::Slot => Just(Value::Null).boxed(),
+        };
+        prop_oneof![Just(Value::Null), some].boxed()
+    }
+
+    /// A table whose rows are merged, and three rows of one key.
+    fn rows() -> impl Strategy<Value = (&'static Table, [Row<'static>; 3])> {
+        let merged: Vec<&'static Table> =
+            TABLES.into_iter().filter(|table| !table.holds_facts()).collect();
+        prop::sample::select(merged).prop_flat_map(|table| {
+            let row = || -> Vec<_> {
+                let of = |column: &Column| match column.join {
+                    Join::Key => Just(Value::Null).boxed(),
+                    _ => value(column.kind),
+                };
+                table.columns.iter().map(of).collect()
+            };
+            (Just(table), [row(), row(), row()])
+        })
+    }
+
+    fn joined(table: &Table, one: &Row<'static>, other: &Row<'static>) -> Row<'static> {
+        let mut row = one.clone();
+        table.join(&mut row, other);
+        row
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn joining_two_rows_knows_no_order((table, [one, two, three]) in rows()) {
+            prop_assert_eq!(joined(table, &one, &two), joined(table, &two, &one));
+            let left = joined(table, &joined(table, &one, &two), &three);
+            prop_assert_eq!(left, joined(table, &one, &joined(table, &two, &three)));
+        }
+
+        #[test]
+        fn joining_a_row_again_changes_nothing_but_sums((table, [one, two, _]) in rows()) {
+            let once = joined(table, &one, &two);
+            let twice = joined(table, &once, &two);
+            for ((column, once), twice) in table.columns.iter().zip(once).zip(twice) {
+                prop_assert!(column.join == Join::Sum || once == twice, "{}", column.name);
+            }
+        }
     }
 }

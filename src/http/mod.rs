@@ -6,22 +6,50 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
+mod api;
+mod api_calls;
+mod api_events;
+mod api_figures;
+mod api_list;
+mod api_openapi;
+mod api_problem;
+mod api_query;
+mod api_rooms;
+mod api_stream;
 mod callbacks;
 mod connection;
+mod dashboard;
+mod dashboard_assets;
+mod dashboard_charts;
+mod dashboard_filters;
+mod dashboard_parts;
 mod descriptors;
 mod exchange;
 mod ops;
+mod page_anomalies;
+mod page_calls;
+mod page_events;
+mod page_find;
+mod page_lives;
+mod page_overview;
+mod page_recordings;
+mod page_room;
+mod page_rooms;
+mod page_tail;
 mod places;
+mod reading;
 mod rejections;
 mod replays;
 mod room;
 mod serve;
 mod session;
+mod tail;
 mod tls;
 
 pub use callbacks::Receiver;
 pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
+pub(crate) use reading::Reading;
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
 
@@ -49,18 +77,20 @@ fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {
     let ops = Arc::new(ops);
-    // The dashboard's routes come here, in the place of this one: `dashboard::routes()`. What a page needs before one is
-    // signed in, such as its stylesheet, goes beside `/sign-in` below.
+    // What a page needs before one is signed in, such as its stylesheet, goes beside `/sign-in` below.
     let pages = Router::new()
-        .route("/", get(session::home))
+        .merge(dashboard::routes())
         .route_layer(from_fn_with_state(ops.clone(), session::or_sign_in));
     Router::new()
         .merge(pages)
+        .merge(dashboard::assets())
+        .merge(api::routes(&ops))
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/livez", get(ops::livez))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
+        .fallback(dashboard::not_found)
         .layer(from_fn_with_state(ops.clone(), ops::guard))
         .with_state(ops)
 }

@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::reading::Reading;
 use super::session::Sessions;
+use super::tail::Tail;
 use crate::clock::Clock;
 use crate::ingest::{Health, Ingest};
 use crate::store::Store;
@@ -39,6 +41,10 @@ pub(crate) struct Ops {
     /// Who signed in with a browser.
     pub(super) sessions: Sessions,
     pub(super) clock: Clock,
+    /// The way to the store.
+    pub(super) reading: Arc<Reading>,
+    /// Events as they arrive.
+    pub(super) tail: Arc<Tail>,
     /// Cancelled when the server is to stop.
     pub(super) stop: CancellationToken,
 }
@@ -50,8 +56,12 @@ impl Ops {
         token: SecretString,
         clock: Clock,
         stop: CancellationToken,
+        reading: Reading,
     ) -> Self {
-        Self { keeping, metrics, token, sessions: Sessions::default(), clock, stop }
+        let reading = Arc::new(reading);
+        let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
+        let sessions = Sessions::default();
+        Self { keeping, metrics, token, sessions, clock, reading, tail, stop }
     }
 
     /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.
@@ -126,7 +136,10 @@ pub(super) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: N
         let text = "ask by IP address or as localhost, or set `ops.token`\n";
         (StatusCode::FORBIDDEN, text).into_response()
     };
-    response.headers_mut().extend(BROWSER_HEADERS);
+    for (name, value) in BROWSER_HEADERS {
+        // What is the same for everybody says itself how long it may be kept.
+        response.headers_mut().entry(name).or_insert(value);
+    }
     response
 }
 

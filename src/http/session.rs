@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use askama::Template;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use super::dashboard_assets as assets;
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 
@@ -123,11 +125,6 @@ pub(super) async fn or_sign_in(
     see_other(&format!("/sign-in?to={encoded}"))
 }
 
-/// What there is to see.
-pub(super) async fn home() -> Response {
-    see_other("/api/v1/openapi.json")
-}
-
 /// The page to sign in at.
 pub(super) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     let to = wanted(request.uri().query().unwrap_or("").as_bytes(), "to");
@@ -212,24 +209,22 @@ fn set_cookie(mut response: Response, asked: &HeaderMap, value: &str, lasts: Dur
     response
 }
 
-fn form(status: StatusCode, to: &str, said: Option<&str>) -> Response {
-    let said = said.map_or(String::new(), |said| format!("<p role=\"alert\">{said}</p>\n"));
-    let to = escaped(to);
-    let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>Sign in · trtc-callbacks</title>\n</head>\n\
-         <body>\n<main>\n<h1>Sign in</h1>\n{said}<form method=\"post\" action=\"/sign-in\">\n\
-         <input type=\"hidden\" name=\"to\" value=\"{to}\">\n\
-         <label for=\"token\">Token of the operations listener</label>\n\
-         <input id=\"token\" name=\"token\" type=\"password\" autocomplete=\"current-password\" required autofocus>\n\
-         <button>Sign in</button>\n</form>\n</main>\n</body>\n</html>\n"
-    );
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    (status, [(header::CONTENT_TYPE, html)], page).into_response()
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignIn<'a> {
+    to: &'a str,
+    said: Option<&'a str>,
+    css: &'static str,
+    icon: &'static str,
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;")
+fn form(status: StatusCode, to: &str, said: Option<&str>) -> Response {
+    let (css, icon) = (assets::css(), assets::icon());
+    let Ok(page) = (SignIn { to, said, css, icon }).render() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    (status, [(header::CONTENT_TYPE, html)], page).into_response()
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Settings {
     }
 
     fn check_ranges(&self) -> Result<(), SettingsError> {
-        let (server, ingest) = (&self.server, &self.ingest);
+        let (server, ingest, gaps) = (&self.server, &self.ingest, &self.gaps);
         let wide = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
         for (key, value, least, most) in [
             ("server.body_bytes_max", wide(server.body_bytes_max), 1024, 64 << 20),
@@ -91,12 +91,18 @@ impl Settings {
             ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
             ("auth.request_time_window_s", self.auth.request_time_window_s, 1, 86_400),
             ("store.readers_max", self.store.readers_max.into(), 1, 1000),
+            ("store.read_timeout_ms", self.store.read_timeout_ms, 10, 600_000),
             ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
             ("ingest.lanes", ingest.lanes.into(), 1, 64),
             ("ingest.batch_rows_max", wide(ingest.batch_rows_max), 1, 10_000),
             ("ingest.queue_events_max", wide(ingest.queue_events_max), 1, 10_000_000),
             ("ingest.queue_bytes_max", wide(ingest.queue_bytes_max), 1 << 20, u64::from(u32::MAX)),
             ("retention.events_days", self.retention.events_days.into(), 0, 36_500),
+            ("gaps.call_ringing_overdue_s", gaps.call_ringing_overdue_s, 0, 31_536_000),
+            ("gaps.call_active_overdue_s", gaps.call_active_overdue_s, 0, 31_536_000),
+            ("gaps.room_idle_overdue_s", gaps.room_idle_overdue_s, 0, 31_536_000),
+            ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
+            ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
             // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the
             // vendor waits 2000 ms.

@@ -33,6 +33,7 @@ pub struct Settings {
     pub ingest: IngestSettings,
     pub spool: SpoolSettings,
     pub retention: RetentionSettings,
+    pub gaps: GapsSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
@@ -159,6 +160,7 @@ impl Settings {
             readers: self.store.readers_max,
             // As long as a lane waits for one attempt.
             timeout: Duration::from_millis(self.ingest.ack_deadline_ms / 2),
+            read_timeout: Some(Duration::from_millis(self.store.read_timeout_ms)),
             partitions_ahead: self.store.partitions_ahead,
             keep: self.retention.keep(),
             create: true,

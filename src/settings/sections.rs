@@ -70,6 +70,7 @@ pub struct AuthSettings {
 pub struct StoreSettings {
     pub url: SecretString,
     pub readers_max: u32,
+    pub read_timeout_ms: u64,
     pub partitions_ahead: u32,
 }
 
@@ -106,6 +107,17 @@ impl RetentionSettings {
     pub fn keep(&self) -> Option<Duration> {
         (self.events_days > 0).then(|| Duration::from_hours(24 * u64::from(self.events_days)))
     }
+}
+
+/// `[gaps]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GapsSettings {
+    pub call_ringing_overdue_s: u64,
+    pub call_active_overdue_s: u64,
+    pub room_idle_overdue_s: u64,
+    pub silence_after_s: u64,
+    pub silence_events_min: u32,
 }
 
 /// `[log]`

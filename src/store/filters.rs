@@ -1,6 +1,7 @@
 //! Which rows of a list a reader wants, and behind which place.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::callback::AppId;
@@ -121,7 +122,7 @@ pub struct AnomalyFilter {
 pub struct CountFilter {
     /// Of this app.
     pub app: Option<AppId>,
-    /// From the span on that holds this time, but at most [`Step::spans_max`] of them: the earliest are left out.
+    /// From the span on that holds this time, but not from earlier than [`Step::spans_max`] before `until`.
     pub since: UnixMillis,
     /// Spans that begin before this time. Each is whole.
     pub until: UnixMillis,
@@ -137,13 +138,22 @@ impl CountFilter {
         let length = self.step.length_ms();
         let begin = |time: i64| time.saturating_sub(time.rem_euclid(length));
         let until = begin(self.until.0.saturating_sub(1)).saturating_add(length);
-        let earliest = until.saturating_sub(self.step.spans_max() * length);
-        (UnixMillis(begin(self.since.0).max(earliest)), UnixMillis(until))
+        (UnixMillis(begin(self.since.0.max(self.earliest()))), UnixMillis(until))
+    }
+
+    /// Whether it asks for more than is given: whoever does should be told.
+    #[must_use]
+    pub const fn is_too_long(&self) -> bool {
+        self.since.0 < self.earliest()
+    }
+
+    const fn earliest(&self) -> i64 {
+        self.until.0.saturating_sub(self.step.spans_max() * self.step.length_ms())
     }
 }
 
 /// The length of a span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// 60 s. Kept for two days.
@@ -165,8 +175,8 @@ impl Step {
         }
     }
 
-    /// How many spans one answer has at most: minutes of a day, hours of a month, days of a quarter. More would take longer
-    /// than a page may.
+    /// How many spans one may ask for: minutes of a day, hours of a month, days of a quarter. More would take longer than a
+    /// page may.
     #[must_use]
     pub const fn spans_max(self) -> i64 {
         match self {
@@ -178,7 +188,7 @@ impl Step {
 }
 
 /// What is counted apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CountBy {
     /// Families.

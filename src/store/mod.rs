@@ -36,6 +36,9 @@ mod reading;
 mod record;
 mod rows;
 mod salvage;
+mod session;
+mod settling;
+mod settling_write;
 mod spool;
 mod spool_examine;
 mod spool_file;
@@ -45,6 +48,9 @@ mod sqlite_examine;
 mod sqlite_models;
 mod sqlite_retention;
 mod statement;
+mod sweeping;
+mod timeline;
+mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
@@ -55,16 +61,23 @@ pub use filters::{
     UserCallFilter,
 };
 pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
-pub use models::Entry;
+pub use models::{
+    Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
+    Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
+};
 pub use reading::{
-    Anomaly, Battle, BattleRoom, COUNTS_MAX, Call, Count, DETAILS_MAX, EVENTS_SCANNED_MAX,
-    FOUND_MAX, Found, GiftRow, JsonText, Live, MARKS_SCANNED_MAX, Member, ReadModels, Recording,
-    Room, RoomChangeRow, RoomKey, Stay, Subject, UserCall, Visit,
+    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, ReadModels, RoomKey,
+    Subject,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
+pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
+pub use sweeping::{OpenCall, Overdue, SWEEP_ROWS};
+pub use timeline::{CallStep, steps};
+pub use writing::Entry;
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -166,6 +179,15 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the question took longer than a reader may.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // PostgreSQL's `query_canceled`, and SQLITE_INTERRUPT.
+        matches!(code.as_deref(), Some("57014" | "9"))
+    }
+
     /// Whether the same request may succeed later.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
@@ -259,6 +281,11 @@ pub enum Order {
         /// The time and id of the last event of the page before.
         after: Option<(UnixMillis, Uuid)>,
     },
+    /// By the time of their arrival, the earliest first, behind this event where one is named.
+    Arrived {
+        /// The time of arrival and the id of the last event of the page before.
+        after: Option<(UnixMillis, Uuid)>,
+    },
 }
 
 impl Default for Order {
@@ -296,6 +323,8 @@ pub struct StoreOptions {
     pub readers: u32,
     /// How long to wait for a connection, and for one statement of a writer.
     pub timeout: Duration,
+    /// How long one statement of a reader may take. `None`: as long as it does.
+    pub read_timeout: Option<Duration>,
     /// How many monthly partitions to make ahead (PostgreSQL).
     pub partitions_ahead: u32,
     /// How long events are kept, so that no partition is made that would be dropped at once. `None`: for good.
@@ -308,7 +337,7 @@ impl StoreOptions {
     /// The same store for one who only reads: a missing file is an error, and a statement may take longer.
     #[must_use]
     pub fn to_read(self) -> Self {
-        Self { create: false, timeout: Duration::from_secs(10), ..self }
+        Self { create: false, timeout: Duration::from_secs(10), read_timeout: None, ..self }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::callback::event::clipped;
 use crate::handlers::TABLES;
 use crate::handlers::table::{Column, Join, Kind, Table};
 
-use super::models;
+use super::writing;
 
 /// Where a step ended: the key of its last row.
 pub type RowKey = Vec<String>;
@@ -90,7 +90,7 @@ pub(super) struct Dialect {
     pub(super) may_hold: fn(&str) -> String,
     /// Keeps others from a row that is read.
     pub(super) lock: &'static str,
-    pub(super) models: &'static models::Dialect,
+    pub(super) models: &'static writing::Dialect,
 }
 
 /// A statement, and the texts it is given.
@@ -122,24 +122,24 @@ pub(super) fn candidates(
     let equal = equal.collect::<Vec<_>>().join(" or ");
     let keys: Vec<&Column> = table.keys().collect();
     let names = keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
-    let mut sql = format!(
-        "select {} from {} where ({equal})",
-        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
-        table.name
-    );
+    let mut conditions = vec![format!("({equal})")];
     if let Some(app) = erasing.app {
         texts.push(app.to_string());
-        sql += &format!(" and sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len()));
+        conditions.push(format!("sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len())));
     }
     if let Some(after) = after {
-        let mut given = Vec::new();
-        for (key, text) in keys.iter().zip(after) {
-            texts.push(text.clone());
-            given.push((dialect.given)(key.kind, texts.len()));
-        }
-        sql += &format!(" and ({names}) > ({})", given.join(", "));
+        let given = keys.iter().zip(texts.len() + 1..);
+        let given = given.map(|(key, number)| (dialect.given)(key.kind, number));
+        conditions.push(format!("({names}) > ({})", given.collect::<Vec<_>>().join(", ")));
+        texts.extend(after.iter().cloned());
     }
-    sql += &format!(" order by {names} limit {}", erasing.limit);
+    let sql = format!(
+        "select {} from {} where {} order by {names} limit {}",
+        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
+        table.name,
+        conditions.join(" and "),
+        erasing.limit
+    );
     Statement { sql, texts }
 }
 
@@ -228,8 +228,8 @@ fn delete(dialect: &Dialect, table: &Table, key: &RowKey) -> Statement {
 
 /// Merges the row, under its other key, with the one that may be there.
 fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, String)]) -> Statement {
-    let names = models::list(table.columns, |column| column.name.to_owned());
-    let values = models::list(table.columns, |column| {
+    let names = writing::list(table.columns, |column| column.name.to_owned());
+    let values = writing::list(table.columns, |column| {
         let place = erased.iter().position(|(of, _)| of.name == column.name);
         place.map_or_else(
             || format!("old.{}", column.name),
@@ -239,7 +239,7 @@ fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, Stri
     let (condition, keys) = has_key(dialect, table, key, erased.len());
     let mut texts: Vec<String> = erased.iter().map(|(_, text)| text.clone()).collect();
     texts.extend(keys);
-    let taken_up = models::on_conflict(dialect.models, table);
+    let taken_up = writing::on_conflict(dialect.models, table);
     let name = table.name;
     Statement {
         sql: format!(

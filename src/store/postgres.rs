@@ -30,6 +30,8 @@ pub(super) const VERSION_MIN: i32 = 140_000;
 pub(super) struct Postgres {
     writers: PgPool,
     readers: PgPool,
+    /// Tells whether the store answers, also while every reader is busy.
+    pings: PgPool,
     partitions: Partitions,
 }
 
@@ -45,6 +47,13 @@ impl Postgres {
             // Nor must one that stood still within a transaction go on holding what others wait for.
             ("idle_in_transaction_session_timeout", millis.as_str()),
         ]);
+        let reader = match options.read_timeout {
+            None => address.clone(),
+            Some(most) => {
+                let millis = most.as_millis().to_string();
+                address.clone().options([("statement_timeout", millis.as_str())])
+            }
+        };
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
@@ -54,10 +63,11 @@ impl Postgres {
         let writers = pool(options.writers + 4).test_before_acquire(false);
         // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
         // takes so long that compiling it would pay.
-        let reader = address.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
+        let reader = reader.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
         Self {
             writers: writers.connect_lazy_with(writer),
             readers: pool(options.readers).connect_lazy_with(reader),
+            pings: pool(1).connect_lazy_with(address),
             partitions: Partitions::new(options),
         }
     }
@@ -96,9 +106,16 @@ impl Store for Postgres {
         // fails or is given up half-way, the connection must go, and the lock with it.
         let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
         let connection: &mut PgConnection = lease.connection();
+        // It may take longer than a reader may.
+        sqlx::query("set statement_timeout to 0")
+            .execute(&mut *connection)
+            .await
+            .map_err(classify)?;
         let migrated =
             sqlx::migrate!("migrations/postgres").run_direct(None, connection, false).await;
         if migrated.is_ok() {
+            let reset = sqlx::query("reset statement_timeout");
+            reset.execute(&mut **lease.connection()).await.map_err(classify)?;
             lease.release();
         }
         Ok(migrated?)
@@ -125,7 +142,7 @@ impl Store for Postgres {
         let standby: bool = sqlx::query_scalar(
             "select pg_is_in_recovery() from (select count(*) from (select from events limit 1) as event) as counted",
         )
-        .fetch_one(&self.readers)
+        .fetch_one(&self.pings)
         .await
         .map_err(classify)?;
         if standby {
@@ -184,6 +201,7 @@ impl Store for Postgres {
     async fn close(&self) {
         self.writers.close().await;
         self.readers.close().await;
+        self.pings.close().await;
     }
 }
 

@@ -174,7 +174,7 @@ const MODELS: model_accounts::Dialect = model_accounts::Dialect {
 
 fn bound(statement: &Statement) -> Query<'_, sqlx::Postgres, PgArguments> {
     let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-    statement.texts.iter().fold(query, |query, text| query.bind(text))
+    statement.texts.iter().fold(query, Query::bind)
 }
 
 async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<(), sqlx::Error> {

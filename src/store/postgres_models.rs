@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Encode, Postgres, Type};
 use uuid::Uuid;
 
-use super::models::{self, Dialect};
+use super::writing::{self, Dialect};
 use crate::clock::UnixMillis;
 use crate::handlers::Batch;
 use crate::handlers::table::{Column, Kind, Row, Table, Value};
@@ -116,14 +116,14 @@ fn array<'q, T>(
 /// The statement that adds rows to a table, or merges them into it.
 fn statement(table: &Table) -> String {
     let Table { name, columns } = table;
-    let names = models::list(columns, |column| column.name.to_owned());
-    let bound: Vec<Column> = columns.iter().copied().filter(models::is_bound).collect();
+    let names = writing::list(columns, |column| column.name.to_owned());
+    let bound: Vec<Column> = columns.iter().copied().filter(writing::is_bound).collect();
     let arrays: Vec<String> = bound
         .iter()
         .zip(1..)
         .map(|(column, number)| format!("${number}::{}[]", type_of(column.kind)))
         .collect();
-    let selected = models::list(columns, |column| match column.kind {
+    let selected = writing::list(columns, |column| match column.kind {
         Kind::Json => format!("{}::json", column.name),
         Kind::Shard => DIALECT.shard.to_owned(),
         Kind::Slot => DIALECT.slot.to_owned(),
@@ -132,8 +132,8 @@ fn statement(table: &Table) -> String {
     format!(
         "insert into {name} ({names}) select {selected} from unnest({}) as batch ({}) on conflict {}",
         arrays.join(", "),
-        models::list(&bound, |column| column.name.to_owned()),
-        models::on_conflict(&DIALECT, table),
+        writing::list(&bound, |column| column.name.to_owned()),
+        writing::on_conflict(&DIALECT, table),
     )
 }
 

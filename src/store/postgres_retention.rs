@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-use super::models::AGED_BY_AT;
+use super::writing::AGED_BY_AT;
 use crate::clock::UnixMillis;
 
 /// The bound, from the first parameter.

@@ -37,7 +37,10 @@ pub(super) async fn page<R: Reader>(
     let events = list(reader, filter, last).await?;
     let is_full = u32::try_from(events.len()).is_ok_and(|length| length >= filter.limit);
     let next = match events.last() {
-        Some(event) if is_full => Some((event.event_time, event.id)),
+        Some(event) if is_full => match filter.order {
+            Order::Arrived { .. } => Some((event.received_at, event.id)),
+            Order::Newest { .. } | Order::Oldest { .. } => Some((event.event_time, event.id)),
+        },
         _ => last,
     };
     Ok(EventPage { events, next })
@@ -56,6 +59,7 @@ async fn list<R: Reader>(
         let comparisons = match filter.order {
             Order::Newest { .. } => [" and event_time >= ", " and (event_time, id) >= ("],
             Order::Oldest { .. } => [" and event_time <= ", " and (event_time, id) <= ("],
+            Order::Arrived { .. } => [" and received_at <= ", " and (received_at, id) <= ("],
         };
         beyond(&mut sql, comparisons, last);
     }
@@ -70,8 +74,14 @@ async fn last_scanned<R: Reader>(
     reader: &R,
     filter: &EventFilter,
 ) -> Result<Option<Place>, StoreError> {
-    let mut sql =
-        reader.statement("select @ms(event_time) as at, @text(id) as id from events where true");
+    let mut sql = reader.statement(match filter.order {
+        Order::Arrived { .. } => {
+            "select @ms(received_at) as at, @text(id) as id from events where true"
+        }
+        Order::Newest { .. } | Order::Oldest { .. } => {
+            "select @ms(event_time) as at, @text(id) as id from events where true"
+        }
+    });
     indexed(&mut sql, filter);
     in_order(&mut sql, filter);
     sql.push(" limit 1 offset ").number(i64::from(EVENTS_SCANNED_MAX) - 1);
@@ -91,6 +101,9 @@ fn indexed(sql: &mut Statement, filter: &EventFilter) {
         }
         Order::Oldest { after: Some(after) } => {
             beyond(sql, [" and event_time >= ", " and (event_time, id) > ("], after);
+        }
+        Order::Arrived { after: Some(after) } => {
+            beyond(sql, [" and received_at >= ", " and (received_at, id) > ("], after);
         }
         _ => {}
     }
@@ -134,5 +147,6 @@ fn in_order(sql: &mut Statement, filter: &EventFilter) {
     sql.push(match filter.order {
         Order::Newest { .. } => " order by events.event_time desc, events.id desc",
         Order::Oldest { .. } => " order by events.event_time, events.id",
+        Order::Arrived { .. } => " order by events.received_at, events.id",
     });
 }

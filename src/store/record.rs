@@ -25,9 +25,10 @@ struct Head<'a> {
     command: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command_sent: Option<Cow<'a, str>>,
-    event_time: UnixMillis,
+    /// ms since 1970, as is the next.
+    event_time: i64,
     timed: bool,
-    received_at: UnixMillis,
+    received_at: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     call_id: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,9 +55,9 @@ impl<'a> Record<'a> {
             sdk_app_id: event.app.to_string().into(),
             command: event.command.as_ref().into(),
             command_sent: text(event.command_sent.as_ref()),
-            event_time: event.event_time,
+            event_time: event.event_time.0,
             timed: event.timed,
-            received_at: event.received_at,
+            received_at: event.received_at.0,
             call_id: text(event.call_id.as_ref()),
             room_id: text(event.room_id.as_ref()),
             operator: text(event.operator.as_ref()),
@@ -108,9 +109,9 @@ fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
         command: head.command.into_owned().into(),
         command_sent: owned(head.command_sent),
         kind: row.kind,
-        event_time: head.event_time,
+        event_time: UnixMillis(head.event_time),
         timed: head.timed,
-        received_at: head.received_at,
+        received_at: UnixMillis(head.received_at),
         call_id: owned(head.call_id),
         room_id: owned(head.room_id),
         operator: owned(head.operator),

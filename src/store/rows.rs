@@ -3,10 +3,13 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode, Type};
+use sqlx::{Database, Decode};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{EventFilter, StoreError};
 use crate::callback::delivery::{Delivery, query};
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Event};
@@ -123,6 +126,34 @@ impl Serialize for StoredEvent {
     }
 }
 
+impl EventFilter {
+    /// Whether it lets `event` through, as the stores would: its order and limit aside.
+    #[must_use]
+    pub fn matches(&self, event: &StoredEvent) -> bool {
+        let same = |wanted: &Option<String>, column: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| column == Some(wanted))
+        };
+        let within = |since: Option<UnixMillis>, time, until: Option<UnixMillis>| {
+            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+        };
+        let holds = |text: &String| match &event.payload {
+            Payload::Json(json) => json.contains(text.as_str()),
+            Payload::Raw(_) => false,
+        };
+        self.app.is_none_or(|app| app == event.app)
+            && same(&self.family, Some(&event.family))
+            && same(&self.command, Some(&event.command))
+            && same(&self.call_id, event.call_id.as_deref())
+            && same(&self.room_id, event.room_id.as_deref())
+            && same(&self.operator, event.operator.as_deref())
+            && same(&self.platform, event.platform.as_deref())
+            && self.text.as_ref().is_none_or(holds)
+            && (!self.undecoded || event.decode_error.is_some())
+            && within(self.since, event.event_time, self.until)
+            && within(self.received_since, event.received_at, self.received_until)
+    }
+}
+
 /// A row as both databases give it: ids as text, times in ms.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
@@ -175,10 +206,20 @@ impl TryFrom<Row> for StoredEvent {
     }
 }
 
+/// What readers are told that a moment is.
+impl PartialSchema for UnixMillis {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for UnixMillis {}
+
 /// A moment is read as a number of ms.
-impl<DB: Database> Type<DB> for UnixMillis
+impl<DB: Database> sqlx::Type<DB> for UnixMillis
 where
-    i64: Type<DB>,
+    i64: sqlx::Type<DB>,
 {
     fn type_info() -> DB::TypeInfo {
         i64::type_info()

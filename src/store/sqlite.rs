@@ -1,6 +1,7 @@
 //! Events in an embedded SQLite file.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{
@@ -8,6 +9,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{Connection, Sqlite as Db};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::file::{self, Writing};
@@ -28,6 +30,8 @@ use crate::handlers::Batch;
 pub(super) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
+    /// Tells whether the store answers, also while every reader is busy.
+    pings: SqlitePool,
 }
 
 impl Sqlite {
@@ -55,12 +59,38 @@ impl Sqlite {
             .connect_with(address.clone())
             .await
             .map_err(|error| unopened(&path, &error))?;
+        let most = options.read_timeout;
+        let address = address.pragma("query_only", "on");
+        let pings = SqlitePoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(options.timeout)
+            .connect_lazy_with(address.clone());
         let readers = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .acquire_timeout(options.timeout)
-            .connect_lazy_with(address.pragma("query_only", "on"));
-        Ok(Self { writer, readers })
+            .after_connect(move |connection, _| Box::pin(give_up_after(most, connection)))
+            .before_acquire(move |connection, _| {
+                Box::pin(async move { give_up_after(most, connection).await.map(|()| true) })
+            })
+            .connect_lazy_with(address);
+        Ok(Self { writer, readers, pings })
     }
+}
+
+/// Has SQLite give up what is asked over this connection from now on when it takes longer: nobody else would, also when
+/// the one who asked is gone.
+async fn give_up_after(
+    most: Option<Duration>,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    /// How often the time is looked at, in steps of SQLite's machine: about every ms.
+    const STEPS: i32 = 10_000;
+    if let Some(most) = most {
+        let begun = Instant::now();
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS, move || begun.elapsed() < most);
+    }
+    Ok(())
 }
 
 /// There is no file to open.
@@ -101,10 +131,7 @@ impl Store for Sqlite {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("select 1 from events limit 1")
-            .execute(&self.readers)
-            .await
-            .map_err(classify)?;
+        sqlx::query("select 1 from events limit 1").execute(&self.pings).await.map_err(classify)?;
         Ok(())
     }
 
@@ -153,6 +180,7 @@ impl Store for Sqlite {
 
     async fn close(&self) {
         self.readers.close().await;
+        self.pings.close().await;
         self.writer.close().await;
     }
 }

@@ -175,7 +175,7 @@ const MODELS: model_accounts::Dialect = model_accounts::Dialect {
 
 fn bound(statement: &Statement) -> Query<'_, sqlx::Sqlite, SqliteArguments> {
     let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-    statement.texts.iter().fold(query, |query, text| query.bind(text))
+    statement.texts.iter().fold(query, Query::bind)
 }
 
 fn uuid(id: &str) -> Result<Uuid, sqlx::Error> {

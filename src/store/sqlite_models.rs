@@ -4,7 +4,7 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Sqlite};
 
-use super::models::{self, Dialect};
+use super::writing::{self, Dialect};
 use crate::handlers::Batch;
 use crate::handlers::table::{Kind, Table, Value};
 
@@ -29,7 +29,7 @@ pub(super) async fn write(
         for row in rows {
             let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
             for (column, value) in table.columns.iter().zip(row) {
-                if models::is_bound(column) {
+                if writing::is_bound(column) {
                     query = bind(query, *value);
                 }
             }
@@ -56,12 +56,12 @@ fn bind<'q>(
 /// The statement that adds a row to a table, or merges it into the one that is there.
 fn statement(table: &Table) -> String {
     let Table { name, columns } = table;
-    let names = models::list(columns, |column| column.name.to_owned());
-    let values = models::list(columns, |column| match column.kind {
+    let names = writing::list(columns, |column| column.name.to_owned());
+    let values = writing::list(columns, |column| match column.kind {
         Kind::Shard => DIALECT.shard.to_owned(),
         Kind::Slot => DIALECT.slot.to_owned(),
         _ => "?".to_owned(),
     });
-    let taken_up = models::on_conflict(&DIALECT, table);
+    let taken_up = writing::on_conflict(&DIALECT, table);
     format!("insert into {name} ({names}) values ({values}) on conflict {taken_up}")
 }

@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
 use super::file::Writing;
-use super::models::AGED_BY_AT;
+use super::writing::AGED_BY_AT;
 use crate::clock::UnixMillis;
 use crate::handlers::TABLES;
 

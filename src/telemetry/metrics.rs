@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{
 };
 
 use super::{Closed, Outcome};
-use crate::callback::{Body, Event, Family, Rejection};
+use crate::callback::{AppId, Body, Event, Family, Rejection};
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
 ///
@@ -44,6 +44,12 @@ pub struct Metrics {
     pub retention_partitions: Counter,
     /// Rows that were deleted one by one because of their age.
     pub retention_rows: Counter,
+    /// Rooms with new facts that are not settled.
+    pub settle_queue_rooms: Gauge,
+    /// How long settling one room took, in s.
+    pub settle_seconds: Histogram,
+    anomalies: [Gauge; ANOMALIES.len()],
+    anomalies_found: [Counter; ANOMALIES.len()],
     /// Whether events go straight to the spool, because the store does not take them: 0 or 1.
     pub store_circuit_open: Gauge,
     /// Events that wait in the spool.
@@ -72,6 +78,17 @@ pub struct Metrics {
     pub log_lines_dropped: Counter,
 }
 
+/// The kinds of anomalies.
+const ANOMALIES: [&str; 7] = [
+    "call_without_end",
+    "call_without_start",
+    "room_without_destroy",
+    "room_without_create",
+    "leaves_missing",
+    "enters_missing",
+    "silence",
+];
+
 const REQUESTS: &str = "trtc_requests_total";
 const OUTCOMES: &str = "trtc_request_outcomes_total";
 const EVENTS: &str = "trtc_events_total";
@@ -98,6 +115,11 @@ const TLS_EXPIRY: &str = "trtc_tls_certificate_expiry_seconds";
 const LAST_RESORT: &str = "trtc_last_resort_total";
 const LOG_LINES_DROPPED: &str = "trtc_log_lines_dropped_total";
 const RETENTION: &str = "trtc_retention_dropped_total";
+const ANOMALIES_OPEN: &str = "trtc_anomalies";
+const ANOMALIES_FOUND: &str = "trtc_anomalies_found_total";
+const SETTLE_QUEUE_ROOMS: &str = "trtc_settle_queue_rooms";
+const SETTLE_SECONDS: &str = "trtc_settle_seconds";
+const SILENCE_SECONDS: &str = "trtc_silence_seconds";
 const BUILD_INFO: &str = "trtc_build_info";
 
 impl Metrics {
@@ -145,6 +167,12 @@ impl Metrics {
             store_refused: error("refused"),
             retention_partitions: dropped("partitions"),
             retention_rows: dropped("rows"),
+            settle_queue_rooms: gauge(&recorder, SETTLE_QUEUE_ROOMS, &[]),
+            settle_seconds: histogram(&recorder, SETTLE_SECONDS),
+            anomalies: ANOMALIES
+                .map(|kind| gauge(&recorder, ANOMALIES_OPEN, &[("kind", kind.to_owned())])),
+            anomalies_found: ANOMALIES
+                .map(|kind| counter(&recorder, ANOMALIES_FOUND, &[("kind", kind.to_owned())])),
             store_circuit_open: gauge(&recorder, STORE_CIRCUIT_OPEN, &[]),
             spool_events: gauge(&recorder, SPOOL_EVENTS, &[]),
             spool_bytes: gauge(&recorder, SPOOL_BYTES, &[]),
@@ -197,6 +225,29 @@ impl Metrics {
         }
     }
 
+    /// Counts an anomaly that was found.
+    pub fn anomaly_found(&self, kind: &str) {
+        let place = ANOMALIES.iter().position(|known| *known == kind);
+        if let Some(place) = place {
+            self.anomalies_found[place].increment(1);
+        }
+    }
+
+    /// Shows how many anomalies there are of each kind, none where it is not given.
+    pub fn anomalies(&self, counts: &[(String, i64)]) {
+        for (kind, gauge) in ANOMALIES.iter().zip(&self.anomalies) {
+            let count =
+                counts.iter().find(|(known, _)| known == kind).map_or(0, |(_, count)| *count);
+            gauge.set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
+        }
+    }
+
+    /// Shows how long ago the last event of an app happened.
+    pub fn silence(&self, app: AppId, since: Duration) {
+        gauge(&self.recorder, SILENCE_SECONDS, &[("app", app.to_string())])
+            .set(since.as_secs_f64());
+    }
+
     /// Shows when the certificate in use ends, as the time since 1970. Until this is called, nothing is shown.
     pub fn certificate_ends(&self, since_1970: Duration) {
         gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
@@ -225,6 +276,7 @@ fn recorder() -> PrometheusRecorder {
         (COMMIT_SECONDS, &seconds),
         (ANSWER_SECONDS, &seconds),
         (LAG_SECONDS, &lags),
+        (SETTLE_SECONDS, &seconds),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
@@ -243,6 +295,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (DECODE_PANICS, "Events that were kept undecoded because reading them panicked"),
         (STORE_ERRORS, "Batches or rows the store did not take"),
         (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
+        (ANOMALIES_FOUND, "Gaps in what the vendor sent, as they were found"),
         (SPOOL_DRAINED, "Events that came from the spool into the store"),
         (SPOOL_ERRORS, "What the spool did not do: its disk is full, or worse"),
         (
@@ -268,6 +321,18 @@ fn describe(recorder: &PrometheusRecorder) {
         (SPOOL_EVENTS, "Events that wait in the spool"),
         (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
+        (
+            ANOMALIES_OPEN,
+            "Gaps in what the vendor sent that are still so, on the server that settles",
+        ),
+        (
+            SETTLE_QUEUE_ROOMS,
+            "Rooms with new facts that are not settled, on the server that settles",
+        ),
+        (
+            SILENCE_SECONDS,
+            "How long ago the last event of an app happened, on the server that settles",
+        ),
         (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
         (BUILD_INFO, "The running version"),
     ];
@@ -279,6 +344,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
         (ANSWER_SECONDS, "From the head of a request until its answer"),
         (LAG_SECONDS, "From an event's own time until it was received"),
+        (SETTLE_SECONDS, "How long settling one room took"),
     ];
     for (name, text) in histograms {
         recorder.describe_histogram(name.into(), None, text.into());
@@ -318,7 +384,6 @@ fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::callback::AppId;
 
     #[test]
     fn every_outcome_has_a_counter_of_its_own() {

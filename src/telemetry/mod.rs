@@ -1,11 +1,13 @@
 //! Logs and metrics.
 
+mod figures;
 mod logs;
 mod metrics;
 mod outcome;
 mod panics;
 mod stderr;
 
+pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub use outcome::{Closed, Outcome};

@@ -17,11 +17,26 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["axum", "sqlx", "reqwest"],
     ),
     ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
+    (
+        "settler",
+        &["callback", "handlers", "store", "clock", "settings", "telemetry"],
+        &["axum", "sqlx", "reqwest"],
+    ),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "server",
-        &["callback", "store", "ingest", "http", "retention", "clock", "settings", "telemetry"],
+        &[
+            "callback",
+            "store",
+            "ingest",
+            "http",
+            "retention",
+            "settler",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
         &["axum", "sqlx", "reqwest"],
     ),
     (

@@ -3,7 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod api;
+mod api_schema;
+mod api_stream;
 mod corpus;
+mod dashboard;
 mod doctor;
 mod doors;
 mod erase;
@@ -21,6 +25,7 @@ mod properties;
 mod quirks;
 mod reading;
 mod retention;
+mod settle;
 mod simulate;
 mod spool;
 // Only there is a device that is always full.

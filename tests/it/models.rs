@@ -79,9 +79,12 @@ pub(crate) async fn settled(
     account: &str,
     last_at: UnixMillis,
 ) {
-    let time = |millis: i64| match database.is_postgres() {
-        true => format!("timestamptz 'epoch' + {millis} * interval '1 millisecond'"),
-        false => millis.to_string(),
+    let time = |millis: i64| {
+        if database.is_postgres() {
+            format!("timestamptz 'epoch' + {millis} * interval '1 millisecond'")
+        } else {
+            millis.to_string()
+        }
     };
     let (from_at, last_at) = (time(0), time(last_at.0));
     database

@@ -60,7 +60,7 @@ fn mixed(seed: u64, number: usize) -> u64 {
 
 /// Each of `count` once or twice, in any order, in parts of 1 to 9.
 fn disorder(count: usize, seed: u64) -> Vec<Vec<usize>> {
-    let again = (0..count).filter(|number| mixed(seed, *number) % 3 == 0);
+    let again = (0..count).filter(|number| mixed(seed, *number).is_multiple_of(3));
     let mut order: Vec<usize> = (0..count).chain(again).collect();
     let mut keyed: Vec<(u64, usize)> =
         order.drain(..).enumerate().map(|(place, it)| (mixed(seed ^ 1, place), it)).collect();

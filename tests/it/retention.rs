@@ -125,7 +125,7 @@ on_both_stores! {
             old_rows += old;
             wanted.push((table, 0, new));
         }
-        assert!(old_rows > 50, "{old_rows}");
+        assert!(old_rows > 20, "{old_rows}");
         let store = database.store().await;
         while store.delete_expired(before, 20).await.unwrap() > 0 {}
         for ((table, time), wanted) in by_time.into_iter().zip(wanted) {

@@ -1,0 +1,218 @@
+//! Calls: the list, one with all that happened in it, and those of a user.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::api_events::Event;
+use super::api_list::{self, Listing, Part, part};
+use super::api_problem::Problem;
+use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
+use super::ops::Ops;
+use crate::clock::UnixMillis;
+use crate::store::{
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, Store, StoreError,
+    StoredEvent, Subject, UserCall, UserCallFilter, steps,
+};
+
+/// What a call may be.
+const STATES: [&str; 4] = ["ringing", "active", "ended", "overdue"];
+const MEDIA: [&str; 2] = ["audio", "video"];
+const DIRECTIONS: [&str; 2] = ["incoming", "outgoing"];
+
+/// Which calls.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CallQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// ringing, active, ended or overdue.
+    state: Option<String>,
+    /// With this result: `normal_end`, cancel, reject, `not_answer`, `call_busy`, interrupt, offline.
+    result: Option<String>,
+    /// audio or video.
+    media: Option<String>,
+    /// In which this account takes part.
+    user: Option<String>,
+    /// In this RTC room.
+    room: Option<String>,
+    /// First named at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// First named before this time.
+    until: Option<String>,
+}
+
+struct Calls(CallFilter);
+
+#[async_trait]
+impl Listing for Calls {
+    type Item = Call;
+    type After = (UnixMillis, i64, String);
+    const ITEM: &'static str = "Call";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = CallFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |call: &Call| (call.first_at, call.sdk_app_id, call.call_id.clone());
+        Ok(part(store.calls(&filter).await?, limit, place))
+    }
+}
+
+/// Calls, by when they are first named, the latest first.
+#[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<Call>)))]
+pub(super) async fn calls(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<CallQuery>(&headers)?;
+    let now = ops.clock.now();
+    let filter = CallFilter {
+        app: api_query::app(query.app.as_ref())?,
+        state: api_query::one_of("state", query.state, &STATES)?,
+        result: query.result,
+        media: api_query::one_of("media", query.media, &MEDIA)?,
+        account: query.user,
+        room_id: query.room,
+        since: api_query::time("since", query.since.as_ref(), now)?,
+        until: api_query::time("until", query.until.as_ref(), now)?,
+        ..CallFilter::default()
+    };
+    api_list::answer(&ops.reading, &page, Calls(filter)).await
+}
+
+/// A call with its members, its recordings, and all that happened in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CallDetail {
+    #[serde(flatten)]
+    call: Call,
+    /// Who was called or took part, by when each is first named.
+    members: Vec<Member>,
+    /// Recording tasks of the call.
+    recordings: Vec<Recording>,
+    /// What happened, step by step.
+    steps: Vec<CallStep>,
+    /// Every event that names the call, by its own time; the first 1000.
+    timeline: Vec<CallEvent>,
+}
+
+/// An event of a call, and how it came.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CallEvent {
+    #[serde(flatten)]
+    event: Event,
+    /// Its place in the order in which the call's events arrived, from 1.
+    arrival: usize,
+    /// How long after its own time it arrived, in ms; less than 0 where the clocks differ.
+    lag_ms: i64,
+}
+
+/// One call, with all that happened in it.
+#[utoipa::path(get, path = "/api/v1/calls/{app}/{call_id}", tag = "calls",
+    params(("app" = i64, Path, description = "The app"), ("call_id" = String, Path, description = "The call")),
+    responses((status = 200, body = CallDetail)))]
+pub(super) async fn call(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path((app, call_id)) = path.map_err(|rejection| Problem::path(&rejection))?;
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let app = app_of_path(&app)?;
+    let store = ops.reading.store()?;
+    let question = async {
+        let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
+        let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
+        let events = store.events(&filter).await?;
+        let members = store.call_members(app, &call_id).await?;
+        let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
+        Ok(Some((call, members, recordings, events)))
+    };
+    let found = ops.reading.ask(question).await?;
+    let (call, members, recordings, events) =
+        found.ok_or_else(|| Problem::not_found("no event names this call"))?;
+    let (steps, timeline) = (steps(&call, &members), timeline(&events));
+    api_list::json(&CallDetail { call, members, recordings, steps, timeline })
+}
+
+/// The events as they are given, each with its place in the order of arrival.
+fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
+    let mut arrived: Vec<usize> = (0..events.len()).collect();
+    arrived.sort_by_key(|place| (events[*place].received_at, events[*place].id));
+    let mut arrivals = vec![0; events.len()];
+    for (arrival, place) in arrived.into_iter().enumerate() {
+        arrivals[place] = arrival + 1;
+    }
+    let given = events.iter().zip(arrivals).map(|(event, arrival)| CallEvent {
+        event: Event::new(event, true),
+        arrival,
+        lag_ms: event.received_at.0.saturating_sub(event.event_time.0),
+    });
+    given.collect()
+}
+
+/// Which calls of a user.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UserCallQuery {
+    /// incoming or outgoing.
+    direction: Option<String>,
+    /// How it ended for the account: answered, missed, rejected, cancelled, busy, dropped or `hung_up`.
+    outcome: Option<String>,
+}
+
+struct UserCalls(UserCallFilter);
+
+#[async_trait]
+impl Listing for UserCalls {
+    type Item = UserCall;
+    type After = (UnixMillis, String);
+    const ITEM: &'static str = "UserCall";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = UserCallFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |item: &UserCall| (item.at, item.call.call_id.clone());
+        Ok(part(store.user_calls(&filter).await?, limit, place))
+    }
+}
+
+/// The calls a user took part in, the latest first.
+#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/calls", tag = "calls",
+    params(("app" = i64, Path, description = "The app"), ("account" = String, Path, description = "The account"),
+        UserCallQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<UserCall>)))]
+pub(super) async fn user_calls(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path((app, account)) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let (query, page) = Asked::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
+    let filter = UserCallFilter {
+        app: app_of_path(&app)?,
+        account,
+        direction: api_query::one_of("direction", query.direction, &DIRECTIONS)?,
+        outcome: query.outcome,
+        after: None,
+        limit: 0,
+    };
+    api_list::answer(&ops.reading, &page, UserCalls(filter)).await
+}

@@ -1,0 +1,202 @@
+//! Anomalies, figures over time, and what an id names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::api_list::{self, Items, Listing, Part, part};
+use super::api_problem::Problem;
+use super::api_query::{self, Asked, Form, FormQuery, ListQuery};
+use super::ops::Ops;
+use crate::clock::UnixMillis;
+use crate::store::{
+    Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, Step, Store, StoreError,
+};
+
+/// Which anomalies.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AnomalyQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// Of this kind, such as `call_without_end` or silence.
+    kind: Option<String>,
+    /// About this call id or room id, or this family.
+    subject: Option<String>,
+    /// Only those that are no longer so, or only those that still are.
+    #[param(value_type = Option<bool>)]
+    resolved: Option<String>,
+    /// That happened at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// That happened before this time.
+    until: Option<String>,
+}
+
+struct Anomalies(AnomalyFilter);
+
+#[async_trait]
+impl Listing for Anomalies {
+    type Item = Anomaly;
+    type After = (UnixMillis, i64, String, String, i64);
+    const ITEM: &'static str = "Anomaly";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = AnomalyFilter { after, limit: limit + 1, ..self.0.clone() };
+        let place = |item: &Anomaly| {
+            let (kind, subject) = (item.kind.clone(), item.subject.clone());
+            (item.happened_at, item.sdk_app_id, kind, subject, item.life)
+        };
+        Ok(part(store.anomalies(&filter).await?, limit, place))
+    }
+}
+
+/// What should not be: gaps in what the vendor sent, the latest first.
+#[utoipa::path(get, path = "/api/v1/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<Anomaly>)))]
+pub(super) async fn anomalies(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<AnomalyQuery>(&headers)?;
+    let now = ops.clock.now();
+    let filter = AnomalyFilter {
+        app: api_query::app(query.app.as_ref())?,
+        kind: query.kind,
+        subject: query.subject,
+        resolved: api_query::flag("resolved", query.resolved.as_ref())?,
+        since: api_query::time("since", query.since.as_ref(), now)?,
+        until: api_query::time("until", query.until.as_ref(), now)?,
+        ..AnomalyFilter::default()
+    };
+    api_list::answer(&ops.reading, &page, Anomalies(filter)).await
+}
+
+/// Which counts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StatisticsQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// From the span on that holds this time; without it, for the latest 60 minutes, 48 hours or 30 days. At most 1440
+    /// minutes, 744 hours or 92 days before `until`.
+    since: Option<String>,
+    /// Spans that begin before this time; without it, until now.
+    until: Option<String>,
+    /// How long each span is. Minutes are kept for two days.
+    #[param(value_type = Option<Step>)]
+    step: Option<String>,
+    /// What is counted apart.
+    #[param(value_type = Option<CountBy>)]
+    by: Option<String>,
+}
+
+impl StatisticsQuery {
+    fn filter(&self, now: UnixMillis) -> Result<CountFilter, Problem> {
+        let (step, spans) = match self.step.as_deref() {
+            None | Some("minute") => (Step::Minute, 60),
+            Some("hour") => (Step::Hour, 48),
+            Some("day") => (Step::Day, 30),
+            Some(_) => {
+                let detail = "`step` is none of those there are";
+                return Err(Problem::parameter("step", detail, "give minute, hour or day"));
+            }
+        };
+        let by = match self.by.as_deref() {
+            None | Some("family") => CountBy::Family,
+            Some("command") => CountBy::Command,
+            Some("result") => CountBy::Result,
+            Some(_) => {
+                let detail = "`by` is none of those there are";
+                return Err(Problem::parameter("by", detail, "give family, command or result"));
+            }
+        };
+        let until = api_query::time("until", self.until.as_ref(), now)?
+            .unwrap_or(now.plus(Duration::from_millis(1)));
+        let since = api_query::time("since", self.since.as_ref(), now)?;
+        let since = since.unwrap_or(UnixMillis(until.0.saturating_sub(step.length_ms() * spans)));
+        let filter =
+            CountFilter { app: api_query::app(self.app.as_ref())?, since, until, step, by };
+        if filter.is_too_long() {
+            let most = step.spans_max();
+            let detail = format!("`since` is more than {most} of these steps before `until`");
+            return Err(Problem::parameter(
+                "since",
+                detail,
+                "name a shorter time or a longer `step`",
+            ));
+        }
+        Ok(filter)
+    }
+}
+
+struct Counts(CountFilter);
+
+#[async_trait]
+impl Listing for Counts {
+    type Item = Count;
+    type After = ();
+    const ITEM: &'static str = "Count";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        _after: Option<()>,
+        _limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        Ok((store.counts(&self.0).await?, None))
+    }
+}
+
+/// How many events there were over time, the earliest first. Spans without events are left out.
+#[utoipa::path(get, path = "/api/v1/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
+    responses((status = 200, body = Items<Count>)))]
+pub(super) async fn statistics(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.whole::<StatisticsQuery>(&headers)?;
+    let counts = Counts(query.filter(ops.clock.now())?);
+    if page.form == Form::Json {
+        let store = ops.reading.store()?;
+        let items = ops.reading.ask(store.counts(&counts.0)).await?;
+        return api_list::json(&Items { items, next: None });
+    }
+    api_list::answer(&ops.reading, &page, counts).await
+}
+
+/// What to look for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SearchQuery {
+    /// A call id, a room id, an account or the id of an event, whole.
+    #[param(required = true)]
+    id: Option<String>,
+}
+
+/// What an id names: calls, rooms, accounts and events, at most 20.
+#[utoipa::path(get, path = "/api/v1/search", tag = "figures", params(SearchQuery),
+    responses((status = 200, body = Items<Found>)))]
+pub(super) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
+    let query = Asked::parse(uri.query())?.only::<SearchQuery>()?;
+    let id = query.id.ok_or_else(|| {
+        Problem::parameter("id", "`id` is missing", "give a call id, room id, account or event id")
+    })?;
+    let store = ops.reading.store()?;
+    let items = ops.reading.ask(store.find(&id)).await?;
+    api_list::json(&Items { items, next: None })
+}

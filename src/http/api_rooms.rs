@@ -1,0 +1,331 @@
+//! Rooms and lives: the lists, one life of a room, and what happened within it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::api_list::{self, Listing, Part, part};
+use super::api_problem::Problem;
+use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
+use super::ops::Ops;
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::store::{
+    Battle, DetailPage, DetailPlace, GiftRow, Live, Recording, Room, RoomChangeRow, RoomFilter,
+    RoomKey, Stay, Store, StoreError, Subject, Visit,
+};
+
+/// What a room may be.
+const STATES: [&str; 3] = ["open", "ended", "overdue"];
+const FAMILIES: [&str; 2] = ["room", "live"];
+
+/// Which lives of rooms.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RoomQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// room (conference) or live.
+    family: Option<String>,
+    /// open, ended or overdue.
+    state: Option<String>,
+    /// Of this room id.
+    room: Option<String>,
+    /// Owned by this account.
+    owner: Option<String>,
+    /// Started at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// Started before this time.
+    until: Option<String>,
+}
+
+impl RoomQuery {
+    fn filter(self, now: UnixMillis) -> Result<RoomFilter, Problem> {
+        Ok(RoomFilter {
+            app: api_query::app(self.app.as_ref())?,
+            family: api_query::one_of("family", self.family, &FAMILIES)?,
+            state: api_query::one_of("state", self.state, &STATES)?,
+            room_id: self.room,
+            owner: self.owner,
+            since: api_query::time("since", self.since.as_ref(), now)?,
+            until: api_query::time("until", self.until.as_ref(), now)?,
+            ..RoomFilter::default()
+        })
+    }
+}
+
+/// The place of a life in the list.
+type RoomPlace = (UnixMillis, i64, String, i64);
+
+fn place(room: &Room) -> RoomPlace {
+    (room.started_at, room.sdk_app_id, room.room_id.clone(), room.life)
+}
+
+struct Rooms(RoomFilter);
+
+#[async_trait]
+impl Listing for Rooms {
+    type Item = Room;
+    type After = RoomPlace;
+    const ITEM: &'static str = "Room";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
+        Ok(part(store.rooms(&filter).await?, limit, place))
+    }
+}
+
+/// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
+#[utoipa::path(get, path = "/api/v1/rooms", tag = "rooms", params(RoomQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<Room>)))]
+pub(super) async fn rooms(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let filter = query.filter(ops.clock.now())?;
+    api_list::answer(&ops.reading, &page, Rooms(filter)).await
+}
+
+/// A live room, with what only those have.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct LiveRoom {
+    #[serde(flatten)]
+    room: Room,
+    /// What only live rooms have; null until it is known.
+    live: Option<Live>,
+}
+
+struct Lives(RoomFilter);
+
+#[async_trait]
+impl Listing for Lives {
+    type Item = LiveRoom;
+    type After = RoomPlace;
+    const ITEM: &'static str = "LiveRoom";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
+        let (rooms, end) = part(store.rooms(&filter).await?, limit, place);
+        let keys: Vec<_> = rooms.iter().filter_map(key).collect();
+        let lives = store.lives(&keys).await?;
+        let with_live = |room: Room| {
+            let of_it = |live: &&Live| {
+                (live.sdk_app_id, &live.room_id, live.life)
+                    == (room.sdk_app_id, &room.room_id, room.life)
+            };
+            LiveRoom { live: lives.iter().find(of_it).cloned(), room }
+        };
+        Ok((rooms.into_iter().map(with_live).collect(), end))
+    }
+}
+
+/// The key of a life; none has an app that is no id.
+fn key(room: &Room) -> Option<RoomKey> {
+    let app = AppId::parse(&room.sdk_app_id.to_string())?;
+    Some(RoomKey { app, room_id: room.room_id.clone(), life: room.life })
+}
+
+/// Lives of live rooms, by their start, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives", tag = "lives", params(RoomQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<LiveRoom>)))]
+pub(super) async fn lives(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let mut filter = query.filter(ops.clock.now())?;
+    filter.family = Some("live".to_owned());
+    api_list::answer(&ops.reading, &page, Lives(filter)).await
+}
+
+/// Which life of which room, as the path says.
+type LifePath = Result<Path<(String, String, String)>, PathRejection>;
+
+/// The life that a path names, by its number or as the `latest`; of one family alone where one is given.
+async fn find(ops: &Ops, path: LifePath, family: Option<&str>) -> Result<Room, Problem> {
+    let Path((app, room_id, life)) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let app = app_of_path(&app)?;
+    let store = ops.reading.store()?;
+    let found = if life == "latest" {
+        let (app, room_id) = (Some(app), Some(room_id));
+        let family = family.map(str::to_owned);
+        let filter = RoomFilter { app, room_id, family, limit: 1, ..RoomFilter::default() };
+        ops.reading.ask(store.rooms(&filter)).await?.pop()
+    } else {
+        let life = life.parse().map_err(|_| {
+            let hint = "give `life` as a list has it, or `latest`";
+            Problem::parameter("life", "`life` is neither a number nor `latest`", hint)
+        })?;
+        let key = RoomKey { app, room_id, life };
+        ops.reading.ask(store.room(&key)).await?
+    };
+    let found = found.filter(|room| family.is_none_or(|family| room.family == family));
+    found.ok_or_else(|| Problem::not_found("there is no such life of a room"))
+}
+
+/// One life of a room, with what happened within it. Who was inside is in its visits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoomDetail {
+    #[serde(flatten)]
+    room: Room,
+    /// What was done to it, by time; the first 1000.
+    changes: Vec<RoomChangeRow>,
+    /// Who sat where, by time; the first 1000.
+    seats: Vec<Stay>,
+    /// Recording tasks, by time.
+    recordings: Vec<Recording>,
+    /// What only live rooms have; null for conferences, and until it is known.
+    live: Option<Live>,
+    /// Battles between it and others, by time; none for conferences.
+    battles: Vec<Battle>,
+}
+
+async fn detail(ops: &Ops, room: Room) -> Result<Response, Problem> {
+    let store = ops.reading.store()?;
+    let question = async {
+        let changes = store.room_changes(&room).await?;
+        let seats = store.seats(&room).await?;
+        let recordings = store.recordings(&Subject::Room(Box::new(room.clone()))).await?;
+        let is_live = room.family == "live";
+        let keys: Vec<_> = key(&room).filter(|_| is_live).into_iter().collect();
+        let live = store.lives(&keys).await?.pop();
+        let battles = if is_live { store.battles(&room).await? } else { Vec::new() };
+        Ok(RoomDetail { room: room.clone(), changes, seats, recordings, live, battles })
+    };
+    api_list::json(&ops.reading.ask(question).await?)
+}
+
+/// One life of a room: `life` is its number, or `latest`.
+#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms",
+    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
+        ("life" = String, Path, description = "Which life, or `latest`")),
+    responses((status = 200, body = RoomDetail)))]
+pub(super) async fn room(
+    State(ops): State<Arc<Ops>>,
+    path: LifePath,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let room = find(&ops, path, None).await?;
+    detail(&ops, room).await
+}
+
+/// One life of a live room: `life` is its number, or `latest`.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives",
+    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
+        ("life" = String, Path, description = "Which life, or `latest`")),
+    responses((status = 200, body = RoomDetail)))]
+pub(super) async fn live(
+    State(ops): State<Arc<Ops>>,
+    path: LifePath,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let room = find(&ops, path, Some("live")).await?;
+    detail(&ops, room).await
+}
+
+/// Which visits or gifts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DetailQuery {
+    /// Of this account; of gifts, from or to it.
+    user: Option<String>,
+}
+
+struct Visits {
+    room: Room,
+    account: Option<String>,
+}
+
+#[async_trait]
+impl Listing for Visits {
+    type Item = Visit;
+    type After = DetailPlace;
+    const ITEM: &'static str = "Visit";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let page = DetailPage { account: self.account.clone(), after, limit };
+        let page = store.visits(&self.room, &page).await?;
+        Ok((page.visits, page.next))
+    }
+}
+
+/// Who was in a room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
+    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
+        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<Visit>)))]
+pub(super) async fn visits(
+    State(ops): State<Arc<Ops>>,
+    path: LifePath,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let room = find(&ops, path, None).await?;
+    api_list::answer(&ops.reading, &page, Visits { room, account: query.user }).await
+}
+
+struct Gifts {
+    room: Room,
+    account: Option<String>,
+}
+
+#[async_trait]
+impl Listing for Gifts {
+    type Item = GiftRow;
+    type After = DetailPlace;
+    const ITEM: &'static str = "GiftRow";
+
+    async fn read(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::After>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
+        Ok(part(store.gifts(&self.room, &page).await?, limit, GiftRow::place))
+    }
+}
+
+/// Gifts in a live room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
+    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
+        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<GiftRow>)))]
+pub(super) async fn gifts(
+    State(ops): State<Arc<Ops>>,
+    path: LifePath,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let room = find(&ops, path, Some("live")).await?;
+    api_list::answer(&ops.reading, &page, Gifts { room, account: query.user }).await
+}

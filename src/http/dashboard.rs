@@ -1,0 +1,234 @@
+//! The dashboard: pages for people, on the operations listener. They read what any reader may, and change nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::Semaphore;
+
+use super::dashboard_assets::{self as assets, asset};
+use super::dashboard_parts::{Html, moment, visible};
+use super::ops::{Keeping, Ops};
+use super::{
+    page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
+    page_rooms, page_tail,
+};
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::store::StoreError;
+
+/// How long a page waits for the store.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many pages are drawn at once: each asks several things of the store, whose readers are for others too.
+const PAGES_MAX: usize = 8;
+/// How many rows a page of a list has.
+pub(super) const PAGE_ROWS: u32 = 50;
+
+/// All pages.
+pub(super) fn routes() -> Router<Arc<Ops>> {
+    Router::new()
+        .route("/", get(page_overview::page))
+        .route("/tail", get(page_tail::page))
+        .route("/calls", get(page_calls::list))
+        .route("/calls/{app}/{call_id}", get(page_calls::page))
+        .route("/rooms", get(page_rooms::list))
+        .route("/rooms/{app}/{room_id}", get(page_rooms::latest))
+        .route("/rooms/{app}/{room_id}/{life}", get(page_room::page))
+        .route("/lives", get(page_lives::list))
+        .route("/events", get(page_events::list))
+        .route("/events/{id}", get(page_events::page))
+        .route("/search", get(page_find::search))
+        .route("/users/{app}/{account}", get(page_find::user))
+        .route("/anomalies", get(page_anomalies::list))
+        .layer(from_fn_with_state(Arc::new(Semaphore::new(PAGES_MAX)), in_time))
+}
+
+/// What pages are drawn with: the same for everybody, so that whoever is about to sign in may have it.
+pub(super) fn assets() -> Router<Arc<Ops>> {
+    Router::new().route("/assets/{version}/{name}", get(asset))
+}
+
+/// What a page has around it.
+pub(super) struct Shell {
+    pub(super) title: String,
+    /// The place in the navigation, by its path.
+    pub(super) here: &'static str,
+    /// When it was drawn; absent where nothing on it depends on that.
+    pub(super) now: Option<UnixMillis>,
+    pub(super) css: &'static str,
+    pub(super) js: &'static str,
+    pub(super) icon: &'static str,
+    pub(super) version: &'static str,
+    /// What stands in the search box.
+    pub(super) query: String,
+}
+
+/// Places in the navigation: path and words.
+const PLACES: [(&str, &str); 7] = [
+    ("/", "Overview"),
+    ("/tail", "Tail"),
+    ("/calls", "Calls"),
+    ("/rooms", "Rooms"),
+    ("/lives", "Lives"),
+    ("/events", "Events"),
+    ("/anomalies", "Anomalies"),
+];
+
+impl Shell {
+    pub(super) fn new(title: impl AsRef<str>, here: &'static str, now: UnixMillis) -> Self {
+        Self {
+            title: visible(title.as_ref()).into_owned(),
+            here,
+            now: Some(now),
+            css: assets::css(),
+            js: assets::js(),
+            icon: assets::icon(),
+            version: env!("CARGO_PKG_VERSION"),
+            query: String::new(),
+        }
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        PLACES.iter().map(|(path, words)| (*path, *words, *path == self.here))
+    }
+
+    pub(super) fn clock(&self) -> Option<Html> {
+        self.now.map(moment)
+    }
+}
+
+/// Why a page is not there.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// Nothing has this name.
+    NotFound(String),
+    /// The server does not take callbacks yet, and has no store.
+    Starting,
+    /// The store did not answer.
+    Store(StoreError),
+    /// The store did not answer in time.
+    TimedOut,
+    /// It could not be drawn.
+    Broken(askama::Error),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "fault.html")]
+struct FaultPage {
+    shell: Shell,
+    text: String,
+    hint: &'static str,
+}
+
+impl IntoResponse for Fault {
+    fn into_response(self) -> Response {
+        let (status, title, text, hint) = match self {
+            Self::NotFound(text) => (
+                StatusCode::NOT_FOUND,
+                "Not here",
+                text,
+                "It may have been deleted because of its age, or its event has not come yet. The search above takes any \
+                 call id, room id, account or event id.",
+            ),
+            Self::Starting => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Starting",
+                "The server has just begun to start and has not opened its store yet.".to_owned(),
+                "Try again in a moment.",
+            ),
+            Self::TimedOut => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The store is slow",
+                "The store did not answer in time.".to_owned(),
+                "Ask for a shorter span of time or a narrower filter. Callbacks are taken all the same.",
+            ),
+            Self::Broken(error) => {
+                tracing::error!(%error, "a page could not be drawn");
+                let text =
+                    "This page could not be drawn, which is a mistake of this program.".to_owned();
+                (StatusCode::INTERNAL_SERVER_ERROR, "Broken", text, "The log says more.")
+            }
+            Self::Store(error) => {
+                tracing::warn!(%error, "the dashboard could not read the store");
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The store does not answer",
+                    "This page is read from the store, which cannot be read just now; the log says why.".to_owned(),
+                    "Callbacks are taken all the same while the spool has room. The overview shows its state.",
+                )
+            }
+        };
+        let text = visible(&text).into_owned();
+        let shell = Shell { now: None, ..Shell::new(title, "", UnixMillis(0)) };
+        match (FaultPage { shell, text, hint }).render() {
+            Ok(html) => (status, as_html(html)).into_response(),
+            Err(_) => (status, format!("{title}\n")).into_response(),
+        }
+    }
+}
+
+/// A page, or why it is not there.
+pub(super) type Paged = Result<Response, Fault>;
+
+/// What a page reads from.
+pub(super) struct Reading<'a> {
+    pub(super) keeping: &'a Keeping,
+    pub(super) now: UnixMillis,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn of(ops: &'a Ops) -> Result<Self, Fault> {
+        let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
+        Ok(Self { keeping, now: ops.clock.now() })
+    }
+}
+
+/// Draws so many pages at once, and gives up one that the store takes too long for.
+async fn in_time(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    let made = async {
+        let _turn = turns.acquire().await;
+        next.run(request).await
+    };
+    let made = tokio::time::timeout(READ_TIMEOUT, made).await;
+    made.unwrap_or_else(|_| Fault::TimedOut.into_response())
+}
+
+/// A path that leads nowhere.
+pub(super) async fn not_found() -> Response {
+    Fault::NotFound("There is no page at this address.".to_owned()).into_response()
+}
+
+/// A page that is there. What a browser may do with it, the listener's guard says.
+pub(super) fn done(page: &impl Template) -> Paged {
+    Ok(as_html(page.render().map_err(Fault::Broken)?))
+}
+
+fn as_html(html: String) -> Response {
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    ([(header::CONTENT_TYPE, kind)], html).into_response()
+}
+
+/// Cuts a list that was asked for one row more than a page has, and gives the page's last row where there is more.
+pub(super) fn more<T>(rows: &mut Vec<T>) -> Option<&T> {
+    let full = PAGE_ROWS as usize;
+    let is_more = rows.len() > full;
+    rows.truncate(full);
+    rows.last().filter(|_| is_more)
+}
+
+/// The app in a path.
+pub(super) fn app(text: &str) -> Result<AppId, Fault> {
+    AppId::parse(text).ok_or_else(|| Fault::NotFound(format!("“{text}” is no app id.")))
+}

@@ -1,0 +1,228 @@
+//! What a list is asked for: the form above it, read from the query and shown again as it was.
+
+use std::collections::HashMap;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use super::dashboard_parts::encoded;
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+
+/// The query of a list.
+pub(super) struct Query(HashMap<String, String>);
+
+impl Query {
+    /// Reads a query string. Of a name that stands twice the last counts; empty values count as absent.
+    pub(super) fn read(raw: Option<&str>) -> Self {
+        let pairs = form_urlencoded::parse(raw.unwrap_or("").as_bytes()).into_owned();
+        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        // What an index holds has 255 characters at most; NUL stands there as in the columns.
+        let clean =
+            |text: &String| text.trim().replace('\0', "\u{fffd}").chars().take(255).collect();
+        self.0.get(name).map(clean).filter(|text: &String| !text.is_empty())
+    }
+
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", String::as_str)
+    }
+}
+
+/// One field of the form.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) label: &'static str,
+    pub(super) value: String,
+    /// Words to choose from; empty where anything may be written.
+    pub(super) choices: Vec<(String, String)>,
+    /// The `type` of the input.
+    pub(super) kind: &'static str,
+    /// What is wrong with the value.
+    pub(super) trouble: Option<String>,
+}
+
+/// The form above a list, with what is wrong in it.
+#[derive(Default)]
+pub(super) struct Form {
+    pub(super) action: String,
+    pub(super) fields: Vec<Field>,
+    /// Whether any condition is set.
+    pub(super) is_set: bool,
+}
+
+/// Builds a form and reads its values at the same time.
+pub(super) struct Asked<'a> {
+    query: &'a Query,
+    form: Form,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(action: impl Into<String>, query: &'a Query) -> Self {
+        Self { query, form: Form { action: action.into(), ..Form::default() } }
+    }
+
+    /// Any text.
+    pub(super) fn text(&mut self, name: &'static str, label: &'static str) -> Option<String> {
+        let value = self.query.text(name);
+        self.add(name, label, "text", Vec::new(), None);
+        value
+    }
+
+    /// One of some words. A word that is none of them is asked for all the same: the vendor may have new ones.
+    pub(super) fn choice(
+        &mut self,
+        name: &'static str,
+        label: &'static str,
+        words: &[&str],
+    ) -> Option<String> {
+        let value = self.query.text(name);
+        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        if let Some(value) = value.as_ref().filter(|value| !words.contains(value)) {
+            words.push(value.clone());
+        }
+        let choices = words.into_iter().map(|word| (word.replace('_', " "), word));
+        let choices = choices.map(|(shown, word)| (word, shown)).collect();
+        self.add(name, label, "text", choices, None);
+        value
+    }
+
+    /// An app id.
+    pub(super) fn app(&mut self) -> Option<AppId> {
+        let value = self.query.text("app");
+        let app = value.as_deref().and_then(AppId::parse);
+        let trouble =
+            (value.is_some() && app.is_none()).then(|| "no app id: digits are expected".to_owned());
+        self.add("app", "App", "text", Vec::new(), trouble);
+        app
+    }
+
+    /// A moment, in UTC.
+    pub(super) fn time(&mut self, name: &'static str, label: &'static str) -> Option<UnixMillis> {
+        let value = self.query.text(name);
+        let time = value.as_deref().and_then(moment);
+        let trouble = (value.is_some() && time.is_none())
+            .then(|| "no time: 2026-11-01T12:00 is expected".to_owned());
+        self.add(name, label, "datetime-local", Vec::new(), trouble);
+        time
+    }
+
+    fn add(
+        &mut self,
+        name: &'static str,
+        label: &'static str,
+        kind: &'static str,
+        choices: Vec<(String, String)>,
+        trouble: Option<String>,
+    ) {
+        let mut value = self.query.get(name).to_owned();
+        if kind == "datetime-local" {
+            // The control shows nothing when there is more than it takes.
+            value = moment(&value).map_or(value, |at| at.to_string().chars().take(19).collect());
+        }
+        self.form.is_set |= !value.is_empty();
+        self.form.fields.push(Field { name, label, value, choices, kind, trouble });
+    }
+
+    /// The form, when all was read.
+    pub(super) fn done(self) -> Form {
+        self.form
+    }
+}
+
+impl Form {
+    /// Whether all that was written can be understood.
+    pub(super) fn is_good(&self) -> bool {
+        self.fields.iter().all(|field| field.trouble.is_none())
+    }
+
+    /// The same list behind a row.
+    pub(super) fn behind(&self, place: &str) -> String {
+        format!("{}&after={}", self.href(), encoded(place)).replacen("?&", "?", 1)
+    }
+
+    /// The same list from its beginning.
+    pub(super) fn href(&self) -> String {
+        let set = self.fields.iter().filter(|field| !field.value.is_empty());
+        let pairs: Vec<String> =
+            set.map(|field| format!("{}={}", field.name, encoded(&field.value))).collect();
+        format!("{}?{}", self.action, pairs.join("&"))
+    }
+}
+
+/// What a browser's control gives, RFC 3339, or ms since 1970.
+pub(super) fn moment(text: &str) -> Option<UnixMillis> {
+    if let Ok(ms) = text.parse() {
+        return Some(UnixMillis(ms));
+    }
+    let stamp = text.parse::<jiff::Timestamp>().ok();
+    let civil = || {
+        text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp())
+    };
+    stamp.or_else(civil).map(|stamp| UnixMillis(stamp.as_millisecond()))
+}
+
+/// The parts of a place in a list: as many numbers as there are, and the text behind them.
+pub(super) fn place<const N: usize>(text: &str) -> Option<([i64; N], String)> {
+    let mut rest = text;
+    let mut numbers = [0; N];
+    for number in &mut numbers {
+        let (first, behind) = rest.split_once('.').unwrap_or((rest, ""));
+        *number = first.parse().ok()?;
+        rest = behind;
+    }
+    Some((numbers, rest.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_shows_what_was_asked_and_what_is_wrong_in_it() {
+        let query = Query::read(Some(
+            "account=a%26b&since=2026-11-01T12:00&until=soon&state=odd&app=x&media=",
+        ));
+        let mut asked = Asked::new("/calls", &query);
+        assert_eq!(asked.text("account", "Account").as_deref(), Some("a&b"));
+        assert_eq!(asked.time("since", "From"), Some(UnixMillis(1_793_534_400_000)));
+        assert_eq!(asked.time("until", "Until"), None);
+        assert_eq!(asked.choice("state", "State", &["ended"]).as_deref(), Some("odd"));
+        assert_eq!(asked.choice("media", "Media", &["audio"]), None);
+        assert_eq!(asked.app(), None);
+        let form = asked.done();
+        let wrong: Vec<_> = form.fields.iter().filter(|field| field.trouble.is_some()).collect();
+        assert_eq!(wrong.iter().map(|field| field.name).collect::<Vec<_>>(), ["until", "app"]);
+        assert!(form.is_set && !form.is_good());
+        assert!(
+            form.behind("1.2").starts_with("/calls?account=a%26b&since="),
+            "{}",
+            form.behind("1.2")
+        );
+        let empty = Query::read(None);
+        assert_eq!(Asked::new("/x", &empty).done().behind("1.2"), "/x?after=1.2");
+    }
+
+    #[test]
+    fn a_moment_is_read_in_three_ways() {
+        for text in [
+            "2026-11-01T12:00",
+            "2026-11-01T12:00:00",
+            "2026-11-01T13:00:00+01:00",
+            "1793534400000",
+        ] {
+            assert_eq!(moment(text), Some(UnixMillis(1_793_534_400_000)), "{text}");
+        }
+        assert_eq!(moment("soon"), None);
+    }
+
+    #[test]
+    fn a_place_is_numbers_and_a_text_that_may_hold_dots() {
+        assert_eq!(place::<2>("5.-7.a.b"), Some(([5, -7], "a.b".to_owned())));
+        assert_eq!(place::<2>("5.7"), Some(([5, 7], String::new())));
+        assert_eq!(place::<2>("5"), None);
+        assert_eq!(place::<1>("x.y"), None);
+    }
+}

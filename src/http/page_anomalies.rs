@@ -1,0 +1,112 @@
+//! What should not be: a list, with what each kind means.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+
+use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done};
+use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_parts::{Html, call_href, id, link, room_href, time, time_or};
+use super::ops::Ops;
+use crate::clock::UnixMillis;
+use crate::store::{Anomaly, AnomalyFilter};
+
+/// Kinds, and what they mean.
+const KINDS: [(&str, &str); 7] = [
+    (
+        "call_without_end",
+        "No end event came for a call. Its state is overdue, and its end is its last event.",
+    ),
+    ("call_without_start", "Events of a call came, and its start did not."),
+    (
+        "room_without_destroy",
+        "A room was created again, or fell silent, and no destroy event came.",
+    ),
+    ("room_without_create", "Events of a room came, and its create event did not."),
+    (
+        "leaves_missing",
+        "Accounts were inside when the room ended, and no event says that they left.",
+    ),
+    ("enters_missing", "Accounts left a room that no event says they had entered."),
+    ("silence", "No event came for a while, at an hour that usually has some."),
+];
+
+#[derive(Template)]
+#[template(path = "anomalies.html")]
+struct List {
+    shell: Shell,
+    form: Form,
+    rows: Vec<AnomalyRow>,
+    kinds: [(&'static str, &'static str); 7],
+    older: Option<String>,
+    is_later: bool,
+}
+
+/// An anomaly, as a row of a table.
+pub(super) struct AnomalyRow {
+    pub(super) kind: String,
+    pub(super) subject: Html,
+    pub(super) happened: Html,
+    pub(super) resolved: Html,
+    pub(super) is_open: bool,
+    pub(super) detail: String,
+}
+
+pub(super) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
+    let app = anomaly.sdk_app_id;
+    let subject = match anomaly.kind.as_str() {
+        "silence" => id(&anomaly.subject),
+        kind if kind.starts_with("call_") => {
+            link(&call_href(app, &anomaly.subject), &anomaly.subject)
+        }
+        _ => link(&room_href(app, &anomaly.subject, anomaly.life), &anomaly.subject),
+    };
+    AnomalyRow {
+        kind: anomaly.kind.replace('_', " "),
+        subject,
+        happened: time(anomaly.happened_at, now),
+        resolved: time_or(anomaly.resolved_at, now),
+        is_open: anomaly.resolved_at.is_none(),
+        detail: anomaly.detail.clone(),
+    }
+}
+
+/// `GET /anomalies`
+pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let query = Query::read(query.as_deref());
+    let mut asked = Asked::new("/anomalies", &query);
+    let mut filter = AnomalyFilter {
+        kind: asked.choice("kind", "Kind", &KINDS.map(|(kind, _)| kind)),
+        subject: asked.text("subject", "Call or room"),
+        app: asked.app(),
+        resolved: match asked.choice("state", "State", &["open", "resolved"]).as_deref() {
+            Some("open") => Some(false),
+            Some("resolved") => Some(true),
+            _ => None,
+        },
+        since: asked.time("since", "From (UTC)"),
+        until: asked.time("until", "Until (UTC)"),
+        limit: PAGE_ROWS + 1,
+        ..AnomalyFilter::default()
+    };
+    let form = asked.done();
+    // Last stands what may hold a dot.
+    filter.after = place::<3>(query.get("after")).and_then(|([at, app, life], rest)| {
+        let (kind, subject) = rest.split_once('.')?;
+        Some((UnixMillis(at), app, kind.to_owned(), subject.to_owned(), life))
+    });
+    let is_later = filter.after.is_some();
+    let mut found = Vec::new();
+    if form.is_good() {
+        found = reading.keeping.store.anomalies(&filter).await?;
+    }
+    let older = super::dashboard::more(&mut found).map(|last: &Anomaly| {
+        let (at, app) = (last.happened_at.0, last.sdk_app_id);
+        form.behind(&format!("{at}.{app}.{}.{}.{}", last.life, last.kind, last.subject))
+    });
+    let rows = found.iter().map(|anomaly| row(anomaly, reading.now)).collect();
+    let shell = Shell::new("Anomalies", "/anomalies", reading.now);
+    done(&List { shell, form, rows, kinds: KINDS, older, is_later })
+}

@@ -1,0 +1,321 @@
+//! Calls: a list, and one call as a timeline with every event beside it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect};
+use tokio::try_join;
+
+use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard_charts::{Bar, Span, time_of_day};
+use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_parts::{
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
+    moment, nothing, span, time, time_of_day_or, time_or,
+};
+use super::ops::Ops;
+use super::page_events::Arrivals;
+use super::page_recordings::{RecordingRow, recording};
+use crate::callback::event::Payload;
+use crate::callback::explain::changed_accounts;
+use crate::clock::UnixMillis;
+use crate::store::{
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order,
+    StoredEvent, Subject, steps,
+};
+
+/// States of a call.
+const STATES: [&str; 4] = ["ringing", "active", "ended", "overdue"];
+/// How calls end.
+const RESULTS: [&str; 7] =
+    ["normal_end", "not_answer", "reject", "cancel", "call_busy", "interrupt", "offline"];
+
+#[derive(Template)]
+#[template(path = "calls.html")]
+struct List {
+    shell: Shell,
+    form: Form,
+    rows: Vec<CallRow>,
+    older: Option<String>,
+    is_later: bool,
+}
+
+/// A call, as a row of a table.
+pub(super) struct CallRow {
+    pub(super) call: Html,
+    pub(super) first: Html,
+    pub(super) state: Html,
+    pub(super) result: Html,
+    pub(super) media: String,
+    pub(super) caller: Html,
+    pub(super) talk: String,
+    pub(super) inferred: Html,
+}
+
+pub(super) fn row(call: &Call, now: UnixMillis) -> CallRow {
+    let app = call.sdk_app_id;
+    CallRow {
+        call: link(&call_href(app, &call.call_id), &call.call_id),
+        first: time(call.first_at, now),
+        state: badge(&call.state),
+        result: call.result.as_deref().map_or_else(nothing, badge),
+        media: call.media.clone().unwrap_or_default(),
+        caller: account_or(app, call.caller.as_deref()),
+        talk: talk(call),
+        inferred: inferred(call.inferred),
+    }
+}
+
+fn talk(call: &Call) -> String {
+    match call.talk_seconds {
+        None => "–".to_owned(),
+        Some(0) => "0 s".to_owned(),
+        Some(seconds) => span(seconds.saturating_mul(1000)),
+    }
+}
+
+/// `GET /calls`
+pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let query = Query::read(query.as_deref());
+    let mut asked = Asked::new("/calls", &query);
+    let filter = CallFilter {
+        state: asked.choice("state", "State", &STATES),
+        result: asked.choice("result", "Result", &RESULTS),
+        media: asked.choice("media", "Media", &["audio", "video"]),
+        account: asked.text("account", "Account"),
+        room_id: asked.text("room", "RTC room"),
+        app: asked.app(),
+        since: asked.time("since", "From (UTC)"),
+        until: asked.time("until", "Until (UTC)"),
+        after: place::<2>(query.get("after")).map(|([at, app], call)| (UnixMillis(at), app, call)),
+        limit: PAGE_ROWS + 1,
+    };
+    let form = asked.done();
+    let mut calls = Vec::new();
+    if form.is_good() {
+        calls = reading.keeping.store.calls(&filter).await?;
+    }
+    let older = more(&mut calls).map(|last| {
+        form.behind(&format!("{}.{}.{}", last.first_at.0, last.sdk_app_id, last.call_id))
+    });
+    let rows = calls.iter().map(|call| row(call, reading.now)).collect();
+    let shell = Shell::new("Calls", "/calls", reading.now);
+    done(&List { shell, form, rows, older, is_later: filter.after.is_some() })
+}
+
+#[derive(Template)]
+#[template(path = "call.html")]
+struct One {
+    shell: Shell,
+    id: Html,
+    state: Html,
+    result: Html,
+    inferred: Html,
+    facts: Vec<(&'static str, Html)>,
+    talk: String,
+    ticks: Vec<String>,
+    /// When, what, who, how, whether by rule.
+    steps: Vec<(Html, &'static str, Html, Html, Html)>,
+    lanes: Vec<Lane>,
+    cut: bool,
+    recordings: Vec<RecordingRow>,
+    events: Arrivals,
+    anomalies: Vec<super::page_anomalies::AnomalyRow>,
+}
+
+/// A member of a call, drawn over the time of the call.
+struct Lane {
+    account: Html,
+    is_caller: bool,
+    bars: Vec<Bar>,
+    marks: Vec<Bar>,
+    words: String,
+    invited: Html,
+    joined: Html,
+    left: Html,
+    ending: Html,
+    inferred: Html,
+}
+
+/// `GET /calls/{app}/{call_id}`
+pub(super) async fn page(
+    State(ops): State<Arc<Ops>>,
+    Path((app_id, call_id)): Path<(String, String)>,
+) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let (store, now) = (&reading.keeping.store, reading.now);
+    let app = app(&app_id)?;
+    let by_call = EventFilter {
+        app: Some(app),
+        call_id: Some(call_id.clone()),
+        order: Order::Oldest { after: None },
+        limit: DETAILS_MAX,
+        ..EventFilter::default()
+    };
+    let about = AnomalyFilter {
+        subject: Some(call_id.clone()),
+        app: Some(app),
+        limit: 20,
+        ..AnomalyFilter::default()
+    };
+    let subject = Subject::Call(app, call_id.clone());
+    let (call, mut members, recordings, events, anomalies) = try_join!(
+        store.call(app, &call_id),
+        store.call_members(app, &call_id),
+        store.recordings(&subject),
+        store.events(&by_call),
+        store.anomalies(&about),
+    )?;
+    let Some(call) = call else {
+        if events.is_empty() {
+            return Err(Fault::NotFound(format!(
+                "No event names a call “{call_id}” of app {app_id}."
+            )));
+        }
+        // Events that did not fit their types, of which no call was made.
+        let href = format!("/events?app={app_id}&call={}", encoded(&call_id));
+        return Ok(Redirect::to(&href).into_response());
+    };
+    // Who called comes first.
+    members.sort_by_key(|member| !member.is_caller);
+    let span = whole(&call, &members, &events, now);
+    let about = by_account(&events);
+    let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
+    let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
+    done(&One {
+        shell: Shell::new(format!("Call {call_id}"), "/calls", now),
+        id: copyable(&call_id),
+        state: badge(&call.state),
+        result: call.result.as_deref().map_or_else(Html::default, badge),
+        inferred: inferred(call.inferred),
+        talk: talk(&call),
+        facts: facts(&call, now),
+        ticks: span.ticks(),
+        steps: steps(&call, &members).iter().map(|step| told(call.sdk_app_id, step)).collect(),
+        cut: members.len() >= DETAILS_MAX as usize,
+        lanes,
+        recordings: recordings.iter().map(|task| recording(task, now)).collect(),
+        events: Arrivals::of(&events),
+        anomalies: anomalies
+            .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))
+            .collect(),
+    })
+}
+
+fn told(app: i64, step: &CallStep) -> (Html, &'static str, Html, Html, Html) {
+    (
+        moment(step.at),
+        step.kind,
+        step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
+        step.detail.as_deref().map_or_else(Html::default, badge),
+        inferred(step.inferred),
+    )
+}
+
+fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
+    let app = call.sdk_app_id;
+    let text =
+        |text: &Option<String>| text.as_deref().map_or_else(nothing, super::dashboard_parts::id);
+    let room = call.room_id.as_deref();
+    vec![
+        ("Caller", account_or(app, call.caller.as_deref())),
+        ("Media", text(&call.media)),
+        ("Type", text(&call.call_type)),
+        ("Started", time_or(call.started_at, now)),
+        ("Accepted", time_or(call.accepted_at, now)),
+        ("Ended", time_or(call.ended_at, now)),
+        ("RTC room", room.map_or_else(nothing, |room| link(&calls_in_href(app, room), room))),
+        ("Chat group", text(&call.chat_group_id)),
+        ("App", super::dashboard_parts::id(&app.to_string())),
+    ]
+}
+
+/// The time that is drawn: all that is known of the call, to now while it goes on.
+fn whole(call: &Call, members: &[Member], events: &[StoredEvent], now: UnixMillis) -> Span {
+    let members = members.iter().flat_map(|member| [Some(member.first_at), member.left_at]);
+    let events = events.iter().map(|event| Some(event.event_time));
+    let open =
+        ["ringing", "active"].contains(&call.state.as_str()).then_some(now.max(call.last_at));
+    let own = [Some(call.first_at), call.ended_at, open];
+    Span::around(members.chain(events).chain(own).flatten())
+}
+
+/// The events that tell of each account.
+fn by_account(events: &[StoredEvent]) -> HashMap<String, Vec<&StoredEvent>> {
+    let mut about: HashMap<String, Vec<&StoredEvent>> = HashMap::new();
+    for event in events {
+        let changed = match &event.payload {
+            Payload::Json(json) => changed_accounts(json),
+            Payload::Raw(_) => Vec::new(),
+        };
+        for account in changed.into_iter().chain(event.operator.clone()) {
+            about.entry(account).or_default().push(event);
+        }
+    }
+    about
+}
+
+fn lane(
+    call: &Call,
+    member: &Member,
+    about: &HashMap<String, Vec<&StoredEvent>>,
+    span: Span,
+    now: UnixMillis,
+) -> Lane {
+    // While it goes on, and in a call whose end is not known, to where the drawing ends.
+    let end = member.left_at.or(call.ended_at).unwrap_or(now.max(call.last_at));
+    let mut bars = Vec::new();
+    let mut words = Vec::new();
+    let rang_from = if member.is_caller { call.started_at } else { member.invited_at }
+        .unwrap_or(member.first_at);
+    let rang_until = member.joined_at.unwrap_or(end).max(rang_from);
+    let connected = member
+        .joined_at
+        .filter(|_| !member.is_caller)
+        .or(call.accepted_at.filter(|_| member.is_caller));
+    let rang_until = connected.map_or(rang_until, |at| at.max(rang_from));
+    if rang_from < rang_until {
+        let what = if member.is_caller { "waited" } else { "rang" };
+        let text = format!("{what} {} to {}", time_of_day(rang_from), time_of_day(rang_until));
+        bars.push(span.bar(rang_from, rang_until, "ring", text.clone()));
+        words.push(text);
+    }
+    if let Some(joined) = connected {
+        let text =
+            format!("in the call {} to {}", time_of_day(joined), time_of_day(end.max(joined)));
+        bars.push(span.bar(
+            joined,
+            end.max(joined),
+            if member.inferred { "talk guess" } else { "talk" },
+            text.clone(),
+        ));
+        words.push(text);
+    }
+    if let Some(ending) = &member.ending {
+        words.push(format!("{} at {}", ending.replace('_', " "), time_of_day(end)));
+    }
+    let own = about.get(member.account.as_str()).into_iter().flatten();
+    let mark = |event: &&StoredEvent| {
+        span.mark(
+            event.event_time,
+            "mark",
+            format!("{} {}", time_of_day(event.event_time), event.command),
+        )
+    };
+    let app = call.sdk_app_id;
+    Lane {
+        account: account(app, &member.account),
+        is_caller: member.is_caller,
+        bars,
+        marks: own.map(mark).collect(),
+        words: words.join("; "),
+        invited: time_of_day_or(member.invited_at),
+        joined: time_of_day_or(member.joined_at),
+        left: time_of_day_or(member.left_at),
+        ending: badge(member.ending.as_deref().unwrap_or(&member.state)),
+        inferred: inferred(member.inferred),
+    }
+}

@@ -1,0 +1,127 @@
+//! The search box, and the calls of an account.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect};
+
+use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_parts::{
+    Html, account, badge, call_href, copyable, event_href, id, link, list, nothing, room_href,
+    time, user_href,
+};
+use super::ops::Ops;
+use super::page_calls::{CallRow, row};
+use crate::clock::UnixMillis;
+use crate::store::{Found, UserCallFilter};
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Search {
+    shell: Shell,
+    text: String,
+    rows: Vec<(&'static str, Html, Html)>,
+}
+
+/// `GET /search?q=`: the one thing that has this id, or a list of those that have.
+pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let text = Query::read(query.as_deref()).text("q").unwrap_or_default();
+    let found =
+        if text.is_empty() { Vec::new() } else { reading.keeping.store.find(&text).await? };
+    if let [one] = found.as_slice() {
+        return Ok(Redirect::to(&href(one)).into_response());
+    }
+    let rows = found.iter().map(|found| {
+        let (kind, shown, app) = match found {
+            Found::Call { sdk_app_id, call_id } => ("call", call_id.clone(), Some(*sdk_app_id)),
+            Found::Room { sdk_app_id, room_id, .. } => ("room", room_id.clone(), Some(*sdk_app_id)),
+            Found::Account { sdk_app_id, account } => {
+                ("account", account.clone(), Some(*sdk_app_id))
+            }
+            Found::Event { id } => ("event", id.to_string(), None),
+        };
+        let detail = match found {
+            Found::Room { life, .. } if *life > 0 => time(UnixMillis(*life), reading.now),
+            _ => app.map_or_else(nothing, |app| id(&app.to_string())),
+        };
+        (kind, link(&href(found), &shown), detail)
+    });
+    let rows = rows.collect();
+    let shell = Shell { query: text.clone(), ..Shell::new("Search", "", reading.now) };
+    let text = super::dashboard_parts::visible(&text).into_owned();
+    done(&Search { shell, text, rows })
+}
+
+fn href(found: &Found) -> String {
+    match found {
+        Found::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
+        Found::Room { sdk_app_id, room_id, life } => room_href(*sdk_app_id, room_id, *life),
+        Found::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
+        Found::Event { id } => event_href(*id),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "user.html")]
+struct User {
+    shell: Shell,
+    id: Html,
+    app: String,
+    form: Form,
+    rows: Vec<UserRow>,
+    older: Option<String>,
+    is_later: bool,
+}
+
+struct UserRow {
+    call: CallRow,
+    direction: String,
+    outcome: Html,
+    peers: Html,
+    at: Html,
+}
+
+/// `GET /users/{app}/{account}`
+pub(super) async fn user(
+    State(ops): State<Arc<Ops>>,
+    Path((app_id, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let app_id = app(&app_id)?;
+    let query = Query::read(query.as_deref());
+    let app = app_id.as_i64();
+    let mut asked = Asked::new(user_href(app, &name), &query);
+    let outcomes = ["answered", "missed", "rejected", "cancelled", "busy", "dropped", "hung_up"];
+    let filter = UserCallFilter {
+        app: app_id,
+        account: name.clone(),
+        direction: asked.choice("direction", "Direction", &["incoming", "outgoing"]),
+        outcome: asked.choice("outcome", "Outcome", &outcomes),
+        after: place::<1>(query.get("after")).map(|([at], call)| (UnixMillis(at), call)),
+        limit: PAGE_ROWS + 1,
+    };
+    let form = asked.done();
+    let mut calls = reading.keeping.store.user_calls(&filter).await?;
+    let older =
+        more(&mut calls).map(|last| form.behind(&format!("{}.{}", last.at.0, last.call.call_id)));
+    let rows = calls.iter().map(|call| UserRow {
+        direction: call.direction.clone(),
+        outcome: call.outcome.as_deref().map_or_else(nothing, badge),
+        peers: list(call.peers.iter().map(|peer| account(app, peer))),
+        at: time(call.at, reading.now),
+        call: row(&call.call, reading.now),
+    });
+    done(&User {
+        shell: Shell::new(format!("Account {name}"), "", reading.now),
+        id: copyable(&name),
+        app: app.to_string(),
+        rows: rows.collect(),
+        form,
+        older,
+        is_later: filter.after.is_some(),
+    })
+}

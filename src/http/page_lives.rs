@@ -1,0 +1,277 @@
+//! Live rooms: a list with viewers, gifts and battles, and what only they have on a room's page.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+use serde::Deserialize;
+use tokio::try_join;
+
+use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done, more};
+use super::dashboard_filters::{Asked, Form, Query};
+use super::dashboard_parts::{
+    Html, account, account_or, badge, id, link, list as listed, moment, moment_or, nothing, number,
+    number_or, room_at_href, span, visible, words,
+};
+use super::ops::Ops;
+use super::page_room::{detail_behind, detail_place};
+use super::page_rooms::{RoomRow, asked, behind, row};
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::store::{Battle, DetailPage, GiftRow, Live, Room, RoomKey, Store, StoreError};
+
+#[derive(Template)]
+#[template(path = "lives.html")]
+struct List {
+    shell: Shell,
+    form: Form,
+    rows: Vec<(RoomRow, Figures)>,
+    older: Option<String>,
+    is_later: bool,
+}
+
+/// What was counted of one live.
+struct Figures {
+    viewers: String,
+    gifts: String,
+    coins: String,
+    battles: String,
+}
+
+/// `GET /lives`
+pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let query = Query::read(query.as_deref());
+    let (filter, form) = asked(&query, "/lives", Some("live"));
+    let store = &reading.keeping.store;
+    let mut rooms = Vec::new();
+    if form.is_good() {
+        rooms = store.rooms(&filter).await?;
+    }
+    let older = more(&mut rooms).map(|last| behind(&form, last));
+    let keys: Vec<RoomKey> = rooms.iter().filter_map(key).collect();
+    let lives = if keys.is_empty() { Vec::new() } else { store.lives(&keys).await? };
+    let lives: HashMap<(i64, &str, i64), &Live> = lives
+        .iter()
+        .map(|live| ((live.sdk_app_id, live.room_id.as_str(), live.life), live))
+        .collect();
+    let rows = rooms.iter().map(|room| {
+        let live = lives.get(&(room.sdk_app_id, room.room_id.as_str(), room.life));
+        let figure =
+            |of: fn(&Live) -> i64| live.map_or_else(|| "–".to_owned(), |live| number(of(live)));
+        let figures = Figures {
+            viewers: number_or(live.and_then(|live| live.total_viewers)),
+            gifts: figure(|live| live.gifts),
+            coins: figure(|live| live.gift_coins),
+            battles: figure(|live| live.battles),
+        };
+        (row(room, reading.now), figures)
+    });
+    let shell = Shell::new("Lives", "/lives", reading.now);
+    done(&List { shell, form, rows: rows.collect(), older, is_later: filter.after.is_some() })
+}
+
+fn key(room: &Room) -> Option<RoomKey> {
+    let app = AppId::parse(&room.sdk_app_id.to_string())?;
+    Some(RoomKey { app, room_id: room.room_id.clone(), life: room.life })
+}
+
+/// What only live rooms have, on the page of one life.
+#[derive(Template)]
+#[template(path = "live_part.html")]
+pub(super) struct LivePart {
+    /// What, as the vendor says, as we counted.
+    compared: Vec<(&'static str, String, String)>,
+    has_statistic: bool,
+    senders: Vec<Top>,
+    receivers: Vec<Top>,
+    admins: Html,
+    metadata: Vec<(String, String)>,
+    battles: Vec<BattleRow>,
+    gifts: Vec<Gift>,
+    gifts_form: Form,
+    gifts_older: Option<String>,
+    is_later: bool,
+}
+
+struct Top {
+    account: Html,
+    gifts: String,
+    coins: String,
+}
+
+struct BattleRow {
+    id: Html,
+    started: Html,
+    ended: Html,
+    lasted: String,
+    ending: Html,
+    rooms: Vec<Side>,
+    tied: bool,
+}
+
+struct Side {
+    room: Html,
+    owner: Html,
+    score: String,
+    is_proposer: bool,
+    has_won: bool,
+}
+
+struct Gift {
+    at: Html,
+    sender: Html,
+    receivers: Html,
+    what: Html,
+    count: String,
+    coins: String,
+    event: Html,
+}
+
+impl LivePart {
+    /// `None` of other rooms, and where it has not been settled yet.
+    pub(super) async fn read(
+        store: &dyn Store,
+        room: &Room,
+        key: &RoomKey,
+        query: &Query,
+        now: UnixMillis,
+    ) -> Result<Option<Self>, StoreError> {
+        if room.family != "live" {
+            return Ok(None);
+        }
+        let mut asked = Asked::new(
+            super::dashboard_parts::room_href(room.sdk_app_id, &room.room_id, room.life),
+            query,
+        );
+        let page = DetailPage {
+            account: asked.text("giver", "From or to account"),
+            after: detail_place(query.get("gifts_after")),
+            limit: PAGE_ROWS + 1,
+        };
+        let gifts_form = asked.done();
+        let keys = [key.clone()];
+        let (lives, mut gifts, battles) =
+            try_join!(store.lives(&keys), store.gifts(room, &page), store.battles(room))?;
+        let Some(live) = lives.first() else { return Ok(None) };
+        let app = room.sdk_app_id;
+        let gifts_older = more(&mut gifts)
+            .map(|last| detail_behind(last.at, last.event_id, false, ""))
+            .map(|place| gifts_form.behind(&place).replace("after=", "gifts_after="));
+        Ok(Some(Self {
+            compared: compared(room, live),
+            has_statistic: live
+                .total_viewers
+                .or(live.total_gifts_sent)
+                .or(live.total_gift_coins)
+                .is_some(),
+            senders: top(app, &live.top_senders),
+            receivers: top(app, &live.top_receivers),
+            admins: accounts(app, Some(&live.admins)),
+            metadata: metadata(&live.metadata),
+            battles: battles.iter().map(|battle| battle_row(room, battle, now)).collect(),
+            gifts: gifts.iter().map(|gift| gift_row(app, gift)).collect(),
+            gifts_form,
+            gifts_older,
+            is_later: page.after.is_some(),
+        }))
+    }
+}
+
+fn compared(room: &Room, live: &Live) -> Vec<(&'static str, String, String)> {
+    vec![
+        (
+            "Viewers (who came twice counts twice)",
+            number_or(live.total_viewers),
+            number(room.entries),
+        ),
+        ("Viewers, each once", "–".to_owned(), number(room.visitors)),
+        ("Gifts", number_or(live.total_gifts_sent), number(live.gifts)),
+        ("Coins", number_or(live.total_gift_coins), number(live.gift_coins)),
+        ("Who gave gifts", number_or(live.total_gift_senders), number(live.gift_senders)),
+        ("Likes", number_or(live.total_likes), "–".to_owned()),
+    ]
+}
+
+/// As the read model writes it.
+#[derive(Deserialize)]
+struct Ranked {
+    account: String,
+    gifts: i64,
+    coins: i64,
+}
+
+fn top(app: i64, json: &str) -> Vec<Top> {
+    let ranked: Vec<Ranked> = serde_json::from_str(json).unwrap_or_default();
+    let row = |ranked: Ranked| Top {
+        account: account(app, &ranked.account),
+        gifts: number(ranked.gifts),
+        coins: number(ranked.coins),
+    };
+    ranked.into_iter().map(row).collect()
+}
+
+/// A list of accounts in JSON.
+fn accounts(app: i64, json: Option<&str>) -> Html {
+    let accounts: Vec<String> =
+        json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default();
+    listed(accounts.iter().take(50).map(|text| account(app, text)))
+}
+
+fn metadata(json: &str) -> Vec<(String, String)> {
+    let pairs: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).unwrap_or_default();
+    let text = |value: serde_json::Value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    pairs
+        .into_iter()
+        .map(|(key, value)| (visible(&key).into_owned(), visible(&text(value)).into_owned()))
+        .collect()
+}
+
+fn battle_row(room: &Room, battle: &Battle, now: UnixMillis) -> BattleRow {
+    let started = battle.started_at.or(battle.created_at);
+    let side = |side: &crate::store::BattleRoom| Side {
+        room: if side.room_id == room.room_id {
+            id(&side.room_id)
+        } else {
+            link(
+                &room_at_href(room.sdk_app_id, &side.room_id, started.unwrap_or(room.started_at)),
+                &side.room_id,
+            )
+        },
+        owner: account_or(room.sdk_app_id, side.owner.as_deref()),
+        score: number_or(side.score),
+        is_proposer: side.is_proposer,
+        has_won: battle.winner.as_ref() == Some(&side.room_id),
+    };
+    let until = battle.ended_at.unwrap_or(now);
+    BattleRow {
+        id: id(&battle.battle_id),
+        started: moment_or(started),
+        ended: moment_or(battle.ended_at),
+        lasted: battle
+            .started_at
+            .map_or_else(|| "–".to_owned(), |from| span(until.0.saturating_sub(from.0))),
+        ending: battle.ending.as_deref().map_or_else(nothing, badge),
+        rooms: battle.rooms.iter().map(side).collect(),
+        tied: battle.ended_at.is_some()
+            && battle.winner.is_none()
+            && battle.rooms.iter().all(|side| side.score.is_some()),
+    }
+}
+
+fn gift_row(app: i64, gift: &GiftRow) -> Gift {
+    Gift {
+        at: moment(gift.at),
+        sender: account_or(app, gift.sender.as_deref()),
+        receivers: accounts(app, gift.receivers.as_deref()),
+        what: gift.gift_id.as_deref().map_or_else(nothing, id),
+        count: number_or(gift.count),
+        coins: number_or(gift.coins),
+        event: words(&format!("/events/{}", gift.event_id), "event"),
+    }
+}

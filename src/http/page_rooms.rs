@@ -1,0 +1,129 @@
+//! Rooms: a list of their lives.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect};
+
+use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_parts::{
+    Html, account_or, badge, encoded, inferred, link, number, room_href, span, time,
+};
+use super::ops::Ops;
+use crate::clock::UnixMillis;
+use crate::store::{Room, RoomFilter};
+
+#[derive(Template)]
+#[template(path = "rooms.html")]
+struct List {
+    shell: Shell,
+    form: Form,
+    rows: Vec<RoomRow>,
+    older: Option<String>,
+    is_later: bool,
+}
+
+/// One life of a room, as a row of a table.
+pub(super) struct RoomRow {
+    pub(super) room: Html,
+    pub(super) name: String,
+    pub(super) family: Html,
+    pub(super) state: Html,
+    pub(super) inferred: Html,
+    pub(super) started: Html,
+    pub(super) lasted: String,
+    pub(super) owner: Html,
+    pub(super) members: String,
+    pub(super) peak: String,
+    pub(super) visitors: String,
+}
+
+pub(super) fn row(room: &Room, now: UnixMillis) -> RoomRow {
+    RoomRow {
+        room: link(&room_href(room.sdk_app_id, &room.room_id, room.life), &room.room_id),
+        name: room.name.clone().unwrap_or_default(),
+        family: badge(&room.family),
+        state: badge(&room.state),
+        inferred: inferred(room.inferred),
+        started: time(room.started_at, now),
+        lasted: span(room.ended_at.unwrap_or(now).0.saturating_sub(room.started_at.0)),
+        owner: account_or(room.sdk_app_id, room.owner.as_deref()),
+        members: number(room.members),
+        peak: number(room.members_peak),
+        visitors: number(room.visitors),
+    }
+}
+
+/// The conditions that lists of rooms and of lives share.
+pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomFilter, Form) {
+    let mut asked = Asked::new(action, query);
+    let filter = RoomFilter {
+        family: match family {
+            Some(family) => Some(family.to_owned()),
+            None => asked.choice("family", "Family", &["room", "live"]),
+        },
+        state: asked.choice("state", "State", &["open", "ended", "overdue"]),
+        room_id: asked.text("room", "Room id"),
+        owner: asked.text("owner", "Owner"),
+        app: asked.app(),
+        since: asked.time("since", "From (UTC)"),
+        until: asked.time("until", "Until (UTC)"),
+        after: place::<3>(query.get("after"))
+            .map(|([at, app, life], room)| (UnixMillis(at), app, room, life)),
+        limit: PAGE_ROWS + 1,
+    };
+    (filter, asked.done())
+}
+
+/// Where a list of rooms goes on.
+pub(super) fn behind(form: &Form, last: &Room) -> String {
+    let (at, app, life) = (last.started_at.0, last.sdk_app_id, last.life);
+    form.behind(&format!("{at}.{app}.{life}.{}", last.room_id))
+}
+
+/// `GET /rooms`
+pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let query = Query::read(query.as_deref());
+    let (filter, form) = asked(&query, "/rooms", None);
+    let mut rooms = Vec::new();
+    if form.is_good() {
+        rooms = reading.keeping.store.rooms(&filter).await?;
+    }
+    let older = more(&mut rooms).map(|last| behind(&form, last));
+    let rows = rooms.iter().map(|room| row(room, reading.now)).collect();
+    let shell = Shell::new("Rooms", "/rooms", reading.now);
+    done(&List { shell, form, rows, older, is_later: filter.after.is_some() })
+}
+
+/// `GET /rooms/{app}/{room_id}`: leads to the latest life, or to the one that the moment `at` falls in.
+pub(super) async fn latest(
+    State(ops): State<Arc<Ops>>,
+    Path((app_id, room_id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let at = Query::read(query.as_deref()).get("at").parse().ok().map(UnixMillis);
+    let lives = RoomFilter {
+        app: Some(app(&app_id)?),
+        room_id: Some(room_id.clone()),
+        limit: 200,
+        ..RoomFilter::default()
+    };
+    let lives = reading.keeping.store.rooms(&lives).await?;
+    let holds = |room: &&Room| {
+        at.is_some_and(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
+    };
+    let missing = || Fault::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
+    let Some(room) = lives.iter().find(holds).or(lives.first()) else {
+        // An event names it, and no life has been made of that: it is so new, or of no kind that is a room's.
+        let at = at.ok_or_else(missing)?;
+        let (id, until) = (encoded(&room_id), at.0.saturating_add(1));
+        let href = format!("/events?app={app_id}&room={id}&until={until}");
+        return Ok(Redirect::to(&href).into_response());
+    };
+    let href = room_href(room.sdk_app_id, &room.room_id, room.life);
+    Ok(Redirect::to(&href).into_response())
+}

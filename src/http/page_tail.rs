@@ -1,0 +1,47 @@
+//! The live tail: the latest events, and with the script every new one as it comes.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+
+use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done};
+use super::dashboard_filters::{Asked, Form, Query};
+use super::ops::Ops;
+use super::page_events::{EventRow, row};
+use crate::callback::Family;
+use crate::store::EventFilter;
+
+#[derive(Template)]
+#[template(path = "tail.html")]
+struct Tail {
+    shell: Shell,
+    form: Form,
+    rows: Vec<EventRow>,
+    /// Where the script listens.
+    stream: String,
+}
+
+/// `GET /tail`
+pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops)?;
+    let query = Query::read(query.as_deref());
+    let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
+    let mut asked = Asked::new("/tail", &query);
+    let filter = EventFilter {
+        family: asked.choice("family", "Family", &families),
+        command: asked.text("command", "Command"),
+        call_id: asked.text("call", "Call id"),
+        room_id: asked.text("room", "Room id"),
+        operator: asked.text("user", "Account that acted"),
+        app: asked.app(),
+        limit: PAGE_ROWS,
+        ..EventFilter::default()
+    };
+    let form = asked.done();
+    let events =
+        if form.is_good() { reading.keeping.store.events(&filter).await? } else { Vec::new() };
+    let rows = events.iter().map(|event| row(event, reading.now)).collect();
+    let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
+    done(&Tail { shell: Shell::new("Tail", "/tail", reading.now), form, rows, stream })
+}

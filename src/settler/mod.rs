@@ -1,0 +1,195 @@
+//! Computes what is settled from the facts: rooms and lives, soon after something new is known of them, and gaps in what
+//! the vendor sent, every few seconds.
+//!
+//! One server at a time does so for each database. It has a connection of its own and short transactions, which lock no
+//! row that an event writes but those of overdue calls.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::callback::AppId;
+use crate::clock::Clock;
+use crate::settings::GapsSettings;
+use crate::store::{Queued, RoomId, SLOT_MS, Settling, StoreError, StoreOptions};
+use crate::telemetry::Metrics;
+
+mod calls;
+mod room;
+mod silence;
+
+use calls::Calls;
+use room::{Round, settle};
+
+/// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
+/// the store is ours for half of the time at most.
+const POLL: Duration = Duration::from_millis(250);
+/// How long a round may go on before other things get their turn.
+const ROUND_MAX: Duration = Duration::from_secs(2);
+/// How long one room, or one sweep, may take.
+const STEP_MAX: Duration = Duration::from_mins(2);
+/// How many days of rooms are taken from the queue at once.
+const QUEUE_MAX: u32 = 5000;
+/// The shortest time between two settlings of one room.
+const AGAIN_MIN: Duration = Duration::from_millis(500);
+/// How many times as long as settling a room took it is left alone.
+const AGAIN_SHARE: u32 = 20;
+/// How long a room is left alone that could not be settled.
+const FAILED_PAUSE: Duration = Duration::from_mins(1);
+/// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
+const QUEUE_AGE_MS: i64 = 5000;
+/// How often gaps are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// How often to ask whether to take over from the server that settles.
+const LEAD_EVERY: Duration = Duration::from_secs(3);
+/// How long to wait before a connection that failed is made anew.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long counts of minutes are kept; those of hours stay.
+const MINUTES_KEPT: Duration = Duration::from_hours(48);
+
+/// The background task.
+pub(crate) struct Settler {
+    options: StoreOptions,
+    apps: Vec<AppId>,
+    gaps: GapsSettings,
+    clock: Clock,
+    metrics: std::sync::Arc<Metrics>,
+}
+
+/// What is remembered between rounds, and when a connection is made anew.
+struct Memory {
+    /// Until when a day of a room is left alone.
+    resting: HashMap<(RoomId, i64), Instant>,
+    swept_at: Option<Instant>,
+    calls: Calls,
+    /// What went wrong last, so that it is said once.
+    said: Option<String>,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        options: StoreOptions,
+        apps: Vec<AppId>,
+        gaps: GapsSettings,
+        clock: Clock,
+        metrics: std::sync::Arc<Metrics>,
+    ) -> Self {
+        Self { options, apps, gaps, clock, metrics }
+    }
+
+    /// Settles for ever. It may be cancelled at any point: what is half done is done again.
+    pub(crate) async fn run(&self) {
+        let mut memory =
+            Memory { resting: HashMap::new(), swept_at: None, calls: Calls::default(), said: None };
+        loop {
+            if let Err(reason) = self.lead(&mut memory).await
+                && memory.said.as_ref() != Some(&reason)
+            {
+                warn!(reason, "rooms and lives are not up to date; trying again");
+                memory.said = Some(reason);
+            }
+            self.metrics.settle_queue_rooms.set(0);
+            self.metrics.anomalies(&[]);
+            sleep(RETRY_PAUSE).await;
+        }
+    }
+
+    /// Settles while the connection lasts. Returns why it does not.
+    async fn lead(&self, memory: &mut Memory) -> Result<(), String> {
+        let mut store = step(Settling::open(&self.options)).await?;
+        while !step(store.lead()).await? {
+            sleep(LEAD_EVERY).await;
+        }
+        tracing::debug!("this server settles rooms and lives");
+        loop {
+            let begun = Instant::now();
+            self.round(&mut store, memory).await?;
+            if memory.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+                step(self.sweep(&mut store, memory)).await?;
+                memory.swept_at = Some(Instant::now());
+            }
+            if memory.said.take().is_some() {
+                info!("rooms and lives are settled again");
+            }
+            sleep(begun.elapsed().max(POLL)).await;
+        }
+    }
+
+    /// Settles what is queued.
+    async fn round(&self, store: &mut Settling, memory: &mut Memory) -> Result<(), String> {
+        let begun = Instant::now();
+        let (clock_ms, queue) = step(store.queued(QUEUE_MAX)).await?;
+        self.metrics
+            .settle_queue_rooms
+            .set(f64::from(u32::try_from(queue.len()).unwrap_or(u32::MAX)));
+        memory.resting.retain(|_, until| *until > begun);
+        // The last slot of which all that was written can be seen by now.
+        let slot_old = (clock_ms - QUEUE_AGE_MS).div_euclid(SLOT_MS) - 1;
+        for queued in queue {
+            let key = (queued.room.clone(), queued.day);
+            if memory.resting.contains_key(&key) {
+                continue;
+            }
+            if begun.elapsed() >= ROUND_MAX {
+                break;
+            }
+            let since = Instant::now();
+            if let Err(reason) = self.settle(store, &queued, slot_old).await {
+                memory.resting.insert(key, since + FAILED_PAUSE);
+                return Err(reason);
+            }
+            let took = since.elapsed();
+            self.metrics.settle_seconds.record(took.as_secs_f64());
+            let rest = (took * AGAIN_SHARE).max(AGAIN_MIN);
+            memory.resting.insert(key, Instant::now() + rest);
+        }
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        store: &mut Settling,
+        queued: &Queued,
+        slot_old: i64,
+    ) -> Result<(), String> {
+        let round = Round {
+            now: self.clock.now(),
+            idle_max: seconds(self.gaps.room_idle_overdue_s),
+            slot_old,
+        };
+        let found = step(settle(store, queued, &round)).await?;
+        for kind in found {
+            self.metrics.anomaly_found(kind);
+        }
+        Ok(())
+    }
+
+    /// Looks for gaps that no new event tells of.
+    async fn sweep(&self, store: &mut Settling, memory: &mut Memory) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        memory.calls.sweep(store, &self.gaps, now, &self.metrics).await?;
+        if let Some(idle_max) = seconds(self.gaps.room_idle_overdue_s) {
+            store.queue_idle_rooms(now.minus(idle_max)).await?;
+        }
+        for app in &self.apps {
+            silence::sweep(store, *app, &self.gaps, now, &self.metrics).await?;
+        }
+        store.delete_minutes(now.minus(MINUTES_KEPT)).await?;
+        self.metrics.anomalies(&store.listed().await?);
+        Ok(())
+    }
+}
+
+/// A setting in seconds, where 0 means none.
+fn seconds(setting: u64) -> Option<Duration> {
+    (setting > 0).then(|| Duration::from_secs(setting))
+}
+
+async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
+    match timeout(STEP_MAX, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the store did not answer in time".to_owned()),
+    }
+}

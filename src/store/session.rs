@@ -1,0 +1,268 @@
+//! One connection to either store, for SQL that is the same in both but for times, ids and JSON.
+//!
+//! Where they differ, a statement has a word of ours: `@ms(x)` reads a time as ms, `@at(n)` is parameter n, given in ms,
+//! as a time, `@text(x)` reads an id or JSON as text, `@json(n)` and `@id(n)` are parameters given as text, `@greatest`
+//! and `@least` compare their arguments, `@clock` is the database's clock in ms, `@minute` is a minute between
+//! times, `@bytewise` orders a text by its bytes.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow};
+
+use super::{StoreError, postgres, sqlite};
+
+/// How long one statement may take.
+const STATEMENT_MAX: Duration = Duration::from_mins(1);
+
+/// A connection of its own to a store.
+#[derive(Debug)]
+pub(super) enum Session {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+/// A value for a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Arg {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bool(bool),
+}
+
+impl From<i64> for Arg {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<Option<&str>> for Arg {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<bool> for Arg {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// A row that both databases give.
+pub(super) trait AnyRow:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> AnyRow for T where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+/// Binds what a statement needs, in either database.
+macro_rules! bind {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(*value),
+                Arg::Text(value) => query.bind(value.clone()),
+                Arg::Bool(value) => query.bind(*value),
+            };
+        }
+        query
+    }};
+}
+
+impl Session {
+    pub(super) async fn postgres(
+        address: PgConnectOptions,
+        name: &str,
+    ) -> Result<Self, StoreError> {
+        let millis = STATEMENT_MAX.as_millis().to_string();
+        let address = address.application_name(name).options([("statement_timeout", millis)]);
+        Ok(Self::Postgres(address.connect().await.map_err(postgres::classify)?))
+    }
+
+    /// What is written can be computed again, so it need not be on the disk before it is committed: the log of the file
+    /// keeps the order of commits, and the next event's takes it along.
+    pub(super) async fn sqlite(
+        address: SqliteConnectOptions,
+        wait_max: Duration,
+    ) -> Result<Self, StoreError> {
+        let address = address
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(wait_max.max(Duration::from_secs(5)));
+        Ok(Self::Sqlite(address.connect().await.map_err(sqlite::classify)?))
+    }
+
+    pub(super) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    pub(super) async fn rows<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        args: &[Arg],
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => bind!(sqlx::query_as(sql), args)
+                .fetch_all(connection)
+                .await
+                .map_err(postgres::classify),
+            Self::Sqlite(connection) => bind!(sqlx::query_as(sql), args)
+                .fetch_all(connection)
+                .await
+                .map_err(sqlite::classify),
+        }
+    }
+
+    pub(super) async fn row<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        args: &[Arg],
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.rows(sql, args).await?.pop())
+    }
+
+    /// Returns how many rows were changed.
+    pub(super) async fn execute(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => bind!(sqlx::query(sql), args)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(postgres::classify),
+            Self::Sqlite(connection) => bind!(sqlx::query(sql), args)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(sqlite::classify),
+        }
+    }
+
+    /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used
+    /// after an error.
+    pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
+        let begin = if self.is_postgres() { "begin" } else { "begin immediate" };
+        self.execute(begin, &[]).await.map(|_| ())
+    }
+
+    pub(super) async fn close(self) {
+        // Where it cannot be said goodbye to, the database notices that it is gone.
+        let _ = match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Sqlite(connection) => connection.close().await,
+        };
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("commit", &[]).await.map(|_| ())
+    }
+}
+
+/// Puts the database's own words in the place of ours.
+fn translate(sql: &str, postgres: bool) -> String {
+    let mut out = String::with_capacity(sql.len() + 64);
+    let mut rest = sql;
+    while let Some(at) = rest.find('@') {
+        out.push_str(&rest[..at]);
+        let word = &rest[at + 1..];
+        let length = word.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(word.len());
+        let (name, behind) = word.split_at(length);
+        let argument = argument(behind);
+        let (said, behind) = match (name, argument) {
+            ("greatest" | "least", _) => (compare(name, postgres).to_owned(), behind),
+            ("clock", _) => (clock(postgres).to_owned(), behind),
+            ("minute", _) => {
+                ((if postgres { "interval '1 minute'" } else { "60000" }).to_owned(), behind)
+            }
+            ("bytewise", _) => ((if postgres { "collate \"C\"" } else { "" }).to_owned(), behind),
+            (name, Some((inner, behind))) => (value(name, inner, postgres), behind),
+            (name, None) => (format!("@{name}"), behind),
+        };
+        out.push_str(&said);
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands in the parentheses a text begins with, and what behind them.
+fn argument(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('(')?;
+    let mut depth = 0;
+    let end = inner.find(|letter: char| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        depth < 0
+    })?;
+    Some((&inner[..end], &inner[end + 1..]))
+}
+
+fn compare(name: &str, postgres: bool) -> &'static str {
+    match (name, postgres) {
+        ("greatest", true) => "greatest",
+        ("greatest", false) => "max",
+        (_, true) => "least",
+        (_, false) => "min",
+    }
+}
+
+fn clock(postgres: bool) -> &'static str {
+    if postgres {
+        "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+    } else {
+        "cast(unixepoch('subsec') * 1000 as integer)"
+    }
+}
+
+fn value(name: &str, inner: &str, postgres: bool) -> String {
+    match (name, postgres) {
+        ("ms", true) => format!("(extract(epoch from {inner}) * 1000)::bigint"),
+        ("text", true) => format!("{inner}::text"),
+        ("at", true) => format!("(timestamptz 'epoch' + ${inner} * interval '1 millisecond')"),
+        ("json", true) => format!("${inner}::json"),
+        ("id", true) => format!("${inner}::uuid"),
+        ("ms" | "text", false) => inner.to_owned(),
+        (_, _) => format!("${inner}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_put_into_the_words_of_each_database() {
+        let sql = "select @ms(max(at)), @text(id) from x where at >= @at(1) and @greatest(a, b) > $2 order by a @bytewise";
+        assert_eq!(
+            translate(sql, false),
+            "select max(at), id from x where at >= $1 and max(a, b) > $2 order by a "
+        );
+        assert_eq!(
+            translate(sql, true),
+            "select (extract(epoch from max(at)) * 1000)::bigint, id::text from x \
+             where at >= (timestamptz 'epoch' + $1 * interval '1 millisecond') and greatest(a, b) > $2 \
+             order by a collate \"C\""
+        );
+    }
+}

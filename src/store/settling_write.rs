@@ -1,0 +1,340 @@
+//! What the settler writes: lives of rooms, and what is missing in them.
+
+use super::StoreError;
+use super::models::{Live, Room};
+use super::session::{Arg, Session};
+use super::settling::{Queued, RoomId, Settling};
+use crate::clock::UnixMillis;
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Plain,
+    Time,
+    Json,
+}
+
+use Holds::{Json, Plain, Time};
+
+const KEY: &str = "sdk_app_id, room_id, life";
+
+/// The columns of `rooms`, its key first.
+const ROOM: [(&str, Holds); 29] = [
+    ("sdk_app_id", Plain),
+    ("room_id", Plain),
+    ("life", Plain),
+    ("family", Plain),
+    ("name", Plain),
+    ("owner", Plain),
+    ("room_type", Plain),
+    ("started_at", Time),
+    ("created_at", Time),
+    ("created_by", Plain),
+    ("destroyed_at", Time),
+    ("destroyed_by", Plain),
+    ("destroy_cause", Plain),
+    ("ended_at", Time),
+    ("from_at", Time),
+    ("until_at", Time),
+    ("last_at", Time),
+    ("state", Plain),
+    ("inferred", Plain),
+    ("members", Plain),
+    ("members_peak", Plain),
+    ("visitors", Plain),
+    ("entries", Plain),
+    ("leaves_missing", Plain),
+    ("enters_missing", Plain),
+    ("max_members", Plain),
+    ("max_seats", Plain),
+    ("properties", Json),
+    ("occupancy", Json),
+];
+
+/// The columns of `lives`, its key first.
+const LIVE: [(&str, Holds); 16] = [
+    ("sdk_app_id", Plain),
+    ("room_id", Plain),
+    ("life", Plain),
+    ("total_viewers", Plain),
+    ("total_gifts_sent", Plain),
+    ("total_gift_coins", Plain),
+    ("total_gift_senders", Plain),
+    ("total_likes", Plain),
+    ("gifts", Plain),
+    ("gift_coins", Plain),
+    ("gift_senders", Plain),
+    ("top_senders", Json),
+    ("top_receivers", Json),
+    ("battles", Plain),
+    ("admins", Json),
+    ("metadata", Json),
+];
+
+fn select(table: &str, columns: &[(&str, Holds)]) -> String {
+    let column = |(name, holds): &(&str, Holds)| match holds {
+        Plain => (*name).to_owned(),
+        Time => format!("@ms({name}) as {name}"),
+        Json => format!("@text({name}) as {name}"),
+    };
+    let columns: Vec<String> = columns.iter().map(column).collect();
+    format!("select {} from {table}", columns.join(", "))
+}
+
+pub(super) fn select_rooms() -> String {
+    select("rooms", &ROOM)
+}
+
+pub(super) fn select_lives() -> String {
+    select("lives", &LIVE)
+}
+
+fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let value = |(place, (_, holds)): (usize, &(&str, Holds))| match holds {
+        Plain => format!("${}", place + 1),
+        Time => format!("@at({})", place + 1),
+        Json => format!("@json({})", place + 1),
+    };
+    let values: Vec<String> = columns.iter().enumerate().map(value).collect();
+    let set: Vec<String> =
+        names[3..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "insert into {table} ({}) values ({}) on conflict ({KEY}) do update set {}",
+        names.join(", "),
+        values.join(", "),
+        set.join(", ")
+    )
+}
+
+/// Something that should not be, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The app.
+    pub app: i64,
+    /// As `anomalies.kind`.
+    pub kind: &'static str,
+    /// As `anomalies.subject`.
+    pub subject: String,
+    /// As `anomalies.life`.
+    pub life: i64,
+    /// When it happened.
+    pub happened_at: UnixMillis,
+    /// In words.
+    pub detail: String,
+}
+
+/// One that was found before and is still so.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Known {
+    /// As [`Finding::kind`].
+    pub kind: String,
+    /// As [`Finding::life`].
+    pub life: i64,
+    /// As [`Finding::happened_at`].
+    pub happened_at: UnixMillis,
+    /// As [`Finding::detail`].
+    pub detail: String,
+}
+
+/// What is to be written of one room, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Lives that are new or changed.
+    pub rooms: Vec<Room>,
+    /// What only live rooms have, of lives that are new or changed.
+    pub lives: Vec<Live>,
+    /// Lives that are no more.
+    pub rooms_gone: Vec<i64>,
+    /// Those that are none of a live room any more.
+    pub lives_gone: Vec<i64>,
+    /// What should not be and is new or changed.
+    pub found: Vec<Finding>,
+    /// What is no longer so: kind and life.
+    pub resolved: Vec<(String, i64)>,
+    /// Up to which slot the day of the room may leave the queue.
+    pub done: Option<i64>,
+}
+
+impl Settlement {
+    fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+            && self.lives.is_empty()
+            && self.rooms_gone.is_empty()
+            && self.lives_gone.is_empty()
+            && self.found.is_empty()
+            && self.resolved.is_empty()
+            && self.done.is_none()
+    }
+}
+
+impl Settling {
+    /// Writes what was settled of a room, found at `now`.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn write(
+        &mut self,
+        queued: &Queued,
+        settlement: &Settlement,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        if settlement.is_empty() {
+            return Ok(());
+        }
+        let session = &mut self.0;
+        session.begin().await?;
+        let room = &queued.room;
+        let key = |life: i64| [room.app.into(), room.room_id.as_str().into(), life.into()];
+        for (table, gone) in [("rooms", &settlement.rooms_gone), ("lives", &settlement.lives_gone)]
+        {
+            let sql =
+                format!("delete from {table} where sdk_app_id = $1 and room_id = $2 and life = $3");
+            for life in gone {
+                session.execute(&sql, &key(*life)).await?;
+            }
+        }
+        let sql = upsert("rooms", &ROOM);
+        for row in &settlement.rooms {
+            session.execute(&sql, &room_args(row)).await?;
+        }
+        let sql = upsert("lives", &LIVE);
+        for row in &settlement.lives {
+            session.execute(&sql, &live_args(row)).await?;
+        }
+        for finding in &settlement.found {
+            put(session, finding, now).await?;
+        }
+        for (kind, life) in &settlement.resolved {
+            resolve(session, room.app, kind, &room.room_id, *life, now).await?;
+        }
+        if let Some(slot) = settlement.done {
+            let [app, room_id, day] = key(queued.day);
+            let sql = "delete from settle_queue
+                       where sdk_app_id = $1 and room_id = $2 and day = $3 and slot <= $4";
+            session.execute(sql, &[app, room_id, day, slot.into()]).await?;
+        }
+        session.commit().await
+    }
+
+    /// What is known to be missing in these lives of a room, and still is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn known(
+        &mut self,
+        room: &RoomId,
+        kinds: &[&str],
+        lives: (i64, i64),
+    ) -> Result<Vec<Known>, StoreError> {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        let sql = format!(
+            "select kind, life, @ms(happened_at) as happened_at, detail from anomalies
+             where sdk_app_id = $1 and kind in ({}) and subject = $2 and life >= $3 and life <= $4
+                 and resolved_at is null",
+            kinds.join(", ")
+        );
+        let args = [room.app.into(), room.room_id.as_str().into(), lives.0.into(), lives.1.into()];
+        self.0.rows(&sql, &args).await
+    }
+}
+
+/// Lists a finding, as new where it was not listed or no longer so.
+pub(super) async fn put(
+    session: &mut Session,
+    finding: &Finding,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let sql = "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+         values ($1, $2, $3, $4, @at(5), @at(6), $7)
+         on conflict (sdk_app_id, kind, subject, life) do update set
+             happened_at = excluded.happened_at,
+             found_at = case when anomalies.resolved_at is null then anomalies.found_at else excluded.found_at end,
+             resolved_at = null,
+             detail = excluded.detail";
+    let Finding { app, kind, subject, life, happened_at, detail } = finding;
+    let args: [Arg; 7] = [
+        (*app).into(),
+        (*kind).into(),
+        subject.as_str().into(),
+        (*life).into(),
+        happened_at.0.into(),
+        now.0.into(),
+        detail.as_str().into(),
+    ];
+    session.execute(sql, &args).await.map(|_| ())
+}
+
+/// Says of one that it is no longer so.
+pub(super) async fn resolve(
+    session: &mut Session,
+    app: i64,
+    kind: &str,
+    subject: &str,
+    life: i64,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let sql = "update anomalies set resolved_at = @at(5)
+               where sdk_app_id = $1 and kind = $2 and subject = $3 and life = $4 and resolved_at is null";
+    let args = [app.into(), kind.into(), subject.into(), life.into(), now.0.into()];
+    session.execute(sql, &args).await.map(|_| ())
+}
+
+fn time(at: Option<UnixMillis>) -> Arg {
+    at.map(|at| at.0).into()
+}
+
+fn room_args(row: &Room) -> [Arg; ROOM.len()] {
+    [
+        row.sdk_app_id.into(),
+        row.room_id.as_str().into(),
+        row.life.into(),
+        row.family.as_str().into(),
+        row.name.as_deref().into(),
+        row.owner.as_deref().into(),
+        row.room_type.as_deref().into(),
+        row.started_at.0.into(),
+        time(row.created_at),
+        row.created_by.as_deref().into(),
+        time(row.destroyed_at),
+        row.destroyed_by.as_deref().into(),
+        row.destroy_cause.as_deref().into(),
+        time(row.ended_at),
+        row.from_at.0.into(),
+        time(row.until_at),
+        row.last_at.0.into(),
+        row.state.as_str().into(),
+        row.inferred.into(),
+        row.members.into(),
+        row.members_peak.into(),
+        row.visitors.into(),
+        row.entries.into(),
+        row.leaves_missing.into(),
+        row.enters_missing.into(),
+        row.max_members.into(),
+        row.max_seats.into(),
+        row.properties.as_deref().into(),
+        row.occupancy.as_str().into(),
+    ]
+}
+
+fn live_args(row: &Live) -> [Arg; LIVE.len()] {
+    [
+        row.sdk_app_id.into(),
+        row.room_id.as_str().into(),
+        row.life.into(),
+        row.total_viewers.into(),
+        row.total_gifts_sent.into(),
+        row.total_gift_coins.into(),
+        row.total_gift_senders.into(),
+        row.total_likes.into(),
+        row.gifts.into(),
+        row.gift_coins.into(),
+        row.gift_senders.into(),
+        row.top_senders.as_str().into(),
+        row.top_receivers.as_str().into(),
+        row.battles.into(),
+        row.admins.as_str().into(),
+        row.metadata.as_str().into(),
+    ]
+}

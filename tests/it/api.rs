@@ -1,0 +1,609 @@
+//! The API under `/api/v1`: what it gives is what it says that it gives, on both stores.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::api_schema::Description;
+use crate::reading::Rows;
+use crate::support::{
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, on_both_stores, settings,
+};
+
+/// What `GET` gives: status, content type and body.
+async fn get(server: &Server, path: &str) -> (u16, String, String) {
+    let answer = server.client.get(format!("{}{path}", server.ops_url)).send().await.unwrap();
+    let kind = answer.headers().get("content-type").map_or("", |kind| kind.to_str().unwrap());
+    let (status, kind) = (answer.status().as_u16(), kind.to_owned());
+    (status, kind, answer.text().await.unwrap())
+}
+
+/// JSON under `/api/v1`.
+async fn ask(server: &Server, path: &str) -> Value {
+    let (status, kind, text) = get(server, &format!("/api/v1{path}")).await;
+    assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}: {text}");
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The problem under `/api/v1`, which has this status.
+async fn problem(server: &Server, path: &str, status: u16) -> Value {
+    let (got, kind, text) = get(server, &format!("/api/v1{path}")).await;
+    assert_eq!((got, kind.as_str()), (status, "application/problem+json"), "{path}: {text}");
+    let problem: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(problem["status"], status);
+    problem
+}
+
+fn texts(list: &Value, name: &str) -> Vec<String> {
+    let items = list["items"].as_array().unwrap();
+    items.iter().map(|item| item[name].as_str().unwrap_or("null").to_owned()).collect()
+}
+
+/// A server whose read models hold a little of everything, and stay as they are whatever is posted.
+async fn server(database: &Database) -> Server {
+    let server =
+        Server::start_with(settings(database, &[("TRTC_INGEST__READ_MODELS", "false")])).await;
+    let mut rows = Rows::new(database);
+    let ended = ", media, room_id, caller, result, start_event_at, accept_event_at, end_event_at";
+    rows.call("talked", 1, ended, ", 'audio', 'r', 'ann', 'normal_end', @1, @2000, @7500");
+    rows.call("missed", 2, ended, ", 'video', 'r', 'bob', 'not_answer', @2, null, @9000");
+    rows.call("=ringing", 3, "", "");
+    let over = ", invited_at, joined_at, last_joined_at, call_ended_at, call_result";
+    rows.member("talked", "ann", 1, over, "true, null, @1, @1, @7500, 'normal_end'");
+    rows.member("talked", "bob", 2, over, "false, @1000, @2000, @2000, @7500, 'normal_end'");
+    rows.member("missed", "ann", 2, over, "false, @3, null, null, @9000, 'not_answer'");
+    rows.room("studio", 10, ", enters_missing", ", 0");
+    rows.add(
+        "rooms",
+        "sdk_app_id, room_id, life, family, owner, name, started_at, from_at, last_at, state, inferred, members, \
+         members_peak, visitors, entries, leaves_missing, enters_missing, properties, occupancy",
+        &format!(
+            "{APP}, 'show/1', 20, 'live', 'ann', 'Late show', @20, @20, @99, 'open', false, 1, 1, 1, 1, 0, 0, \
+             '{{\"a\":[1]}}', '[[1793534400020,1]]'"
+        ),
+    );
+    rows.add(
+        "lives",
+        "sdk_app_id, room_id, life, total_viewers, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, \
+         admins, metadata",
+        &format!(
+            "{APP}, 'show/1', 20, 5, 2, 7, 1, '[{{\"account\":\"bob\",\"gifts\":2,\"coins\":7}}]', '[]', 1, '[\"eve\"]', \
+             '{{\"k\":\"v\"}}'"
+        ),
+    );
+    show_details(&mut rows);
+    let columns = "sdk_app_id, task_id, at, event_id, call_id, room_id, state, files";
+    let id = crate::reading::id(7);
+    let files = r#"'[{"name":"x.mp4"}]'"#;
+    rows.add(
+        "recording_marks",
+        columns,
+        &format!("{APP}, 't', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
+    );
+    let columns = "sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail";
+    rows.add(
+        "anomalies",
+        columns,
+        &format!("{APP}, 'call_without_end', 'talked', 0, @1, @2, @3, 'it has one now'"),
+    );
+    rows.add(
+        "anomalies",
+        columns,
+        &format!("{APP}, 'silence', 'call', 0, @4, @5, null, 'nothing came'"),
+    );
+    let columns =
+        "sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max";
+    for shard in 0..2 {
+        rows.add(
+            "event_counts",
+            columns,
+            &format!("{APP}, 60, @0, 'Call.X', '', {shard}, 'call', 3, 30, 20"),
+        );
+    }
+    rows.write().await;
+    server
+}
+
+/// What happened in the live room.
+fn show_details(rows: &mut Rows<'_>) {
+    rows.mark("show/1", "bob", 30, 1, true, "enter");
+    for (number, coins) in [(2, 3), (3, 4)] {
+        let id = crate::reading::id(number);
+        let values =
+            format!("{APP}, 'show/1', @{number}0, '{id}', 'bob', '[\"ann\"]', 'rose', 1, {coins}");
+        let columns = "sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins";
+        rows.add("gifts", columns, &values);
+    }
+    let columns = "sdk_app_id, room_id, seat, at, event_id, account";
+    rows.add(
+        "seat_marks",
+        columns,
+        &format!("{APP}, 'show/1', 1, @40, '{}', 'ann'", crate::reading::id(4)),
+    );
+    let columns = "sdk_app_id, room_id, at, event_id, ordinal, family, kind, name";
+    let id = crate::reading::id(5);
+    rows.add(
+        "room_changes",
+        columns,
+        &format!("{APP}, 'show/1', @20, '{id}', 0, 'live', 'create', 'Late show'"),
+    );
+    let columns = "sdk_app_id, battle_id, at, event_id, room_id, stage, is_proposer, score, started_at, ended_at";
+    let id = crate::reading::id(6);
+    rows.add(
+        "battle_marks",
+        columns,
+        &format!("{APP}, 'b', @50, '{id}', 'show/1', 'end', true, 9, @45, @50"),
+    );
+}
+
+/// An event of a call that no other number gives.
+fn end_call(number: u32, call: &str) -> String {
+    let time = NOW.0 - 1000 * i64::from(number);
+    format!(
+        r#"{{"CallbackCommand":"Call.CallbackAfterEndCall","CallId":"{call}","EventTime":{time},"Operator_Account":"u{number}"}}"#
+    )
+}
+
+async fn post_some(server: &Server) {
+    for number in 0..7 {
+        server.post_body("Call.CallbackAfterEndCall", end_call(number, "talked")).await;
+    }
+    server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+    server.post_body(DESTROY_ROOM, "no JSON").await;
+}
+
+on_both_stores! {
+    async fn every_answer_is_as_the_served_description_has_it(database: Database) {
+        let server = server(&database).await;
+        post_some(&server).await;
+        let description = Description::of(&server).await;
+        let events = ask(&server, "/events?payload=true").await;
+        let id = events["items"][0]["id"].as_str().unwrap().to_owned();
+        let mut paths = description.paths();
+        for (path, asked) in [
+            ("/events", "/events?payload=true".to_owned()),
+            ("/events/{id}", format!("/events/{id}")),
+            ("/calls", "/calls".to_owned()),
+            ("/calls/{app}/{call_id}", format!("/calls/{APP}/talked")),
+            ("/users/{app}/{account}/calls", format!("/users/{APP}/ann/calls")),
+            ("/rooms", "/rooms".to_owned()),
+            ("/rooms/{app}/{room_id}/{life}", format!("/rooms/{APP}/studio/10")),
+            ("/rooms/{app}/{room_id}/{life}/visits", format!("/rooms/{APP}/show%2F1/latest/visits")),
+            ("/lives", "/lives".to_owned()),
+            ("/lives/{app}/{room_id}/{life}", format!("/lives/{APP}/show%2F1/latest")),
+            ("/lives/{app}/{room_id}/{life}/gifts", format!("/lives/{APP}/show%2F1/20/gifts")),
+            ("/anomalies", "/anomalies".to_owned()),
+            ("/statistics", "/statistics".to_owned()),
+            ("/search", "/search?id=talked".to_owned()),
+        ] {
+            let answer = ask(&server, &asked).await;
+            let path = format!("/api/v1{path}");
+            description.check(&path, &answer);
+            // Empty lists would pass whatever is said of their rows.
+            let items = answer.get("items").and_then(Value::as_array);
+            assert!(items.is_none_or(|items| !items.is_empty()), "{asked} is empty");
+            paths.retain(|known| *known != path);
+        }
+        assert_eq!(paths, ["/api/v1/openapi.json", "/api/v1/events/stream"], "these are not held");
+        server.stop().await;
+    }
+
+    async fn one_call_is_told_with_members_recordings_and_every_event(database: Database) {
+        let server = server(&database).await;
+        // The later one arrives first.
+        server.post_body("Call.CallbackAfterEndCall", end_call(1, "talked")).await;
+        server.clock.set(trtc_callbacks::clock::UnixMillis(NOW.0 + 5));
+        server.post_body("Call.CallbackAfterEndCall", end_call(2, "talked")).await;
+        let call = ask(&server, &format!("/calls/{APP}/talked")).await;
+        assert_eq!((&call["state"], &call["talk_seconds"]), (&json!("ended"), &json!(5)));
+        assert_eq!(call["started_at"], "2026-11-01T12:00:00.001Z");
+        let accounts: Vec<_> = call["members"].as_array().unwrap().iter().map(|m| &m["account"]).collect();
+        assert_eq!(accounts, ["ann", "bob"]);
+        assert_eq!(call["recordings"][0]["files"], json!([{"name": "x.mp4"}]));
+        let steps: Vec<_> = call["steps"].as_array().unwrap().iter().map(|step| {
+            format!("{} {}", step["kind"].as_str().unwrap(), step["account"].as_str().unwrap_or("-"))
+        }).collect();
+        assert_eq!(
+            steps,
+            ["called ann", "joined ann", "rang bob", "answered bob", "left ann", "left bob", "ended -"]
+        );
+        let timeline = call["timeline"].as_array().unwrap();
+        let told: Vec<_> = timeline.iter().map(|event| (&event["payload"]["Operator_Account"], &event["arrival"], &event["lag_ms"])).collect();
+        assert_eq!(told, [(&json!("u2"), &json!(2), &json!(2005)), (&json!("u1"), &json!(1), &json!(1000))]);
+        assert_eq!(timeline[0]["payload"]["CallId"], "talked");
+        problem(&server, &format!("/calls/{APP}/none"), 404).await;
+        server.stop().await;
+    }
+
+    async fn one_life_of_a_room_is_told_with_what_happened_in_it(database: Database) {
+        let server = server(&database).await;
+        for family in ["rooms", "lives"] {
+            let room = ask(&server, &format!("/{family}/{APP}/show%2F1/20")).await;
+            assert_eq!(room["occupancy"], json!([[1_793_534_400_020_i64, 1]]));
+            assert_eq!(room["properties"], json!({"a": [1]}));
+            assert_eq!(room["changes"][0]["kind"], "create");
+            assert_eq!(room["seats"][0]["account"], "ann");
+            assert_eq!(room["recordings"][0]["state"], "finished");
+            assert_eq!(room["live"]["top_senders"], json!([{"account": "bob", "gifts": 2, "coins": 7}]));
+            assert_eq!(room["live"]["admins"], json!(["eve"]));
+            assert_eq!(room["live"]["metadata"], json!({"k": "v"}));
+            assert_eq!(room["battles"][0]["rooms"][0]["score"], 9);
+            let visits = ask(&server, &format!("/{family}/{APP}/show%2F1/latest/visits")).await;
+            assert_eq!(texts(&visits, "account"), ["bob"]);
+        }
+        let gifts = ask(&server, &format!("/lives/{APP}/show%2F1/latest/gifts?user=ann")).await;
+        assert_eq!(gifts["items"][0]["receivers"], json!(["ann"]));
+        assert_eq!(gifts["items"][0]["coins"], 4);
+        // A conference is no live room.
+        problem(&server, &format!("/lives/{APP}/studio/10"), 404).await;
+        problem(&server, &format!("/rooms/{APP}/studio/11"), 404).await;
+        let said = problem(&server, &format!("/rooms/{APP}/studio/first"), 400).await;
+        assert_eq!(said["parameter"], "life");
+        server.stop().await;
+    }
+
+    async fn lists_are_filtered(database: Database) {
+        let server = server(&database).await;
+        post_some(&server).await;
+        let path = format!("/?SdkAppid={APP}&CallbackCommand=Call.X&OptPlatform=Android");
+        server.post_raw(&path, br#"{"CallId":"far","Operator_Account":"zoe"}"#.to_vec()).await;
+        for (query, count) in [
+            ("", 10),
+            ("family=call", 8),
+            ("command=Call.CallbackAfterEndCall", 7),
+            ("command=Call.X", 1),
+            (&format!("app={APP}"), 10),
+            ("app=1", 0),
+            ("call=talked", 7),
+            ("room=room-0", 1),
+            ("user=zoe", 1),
+            ("platform=Android", 1),
+            ("text=%22u5%22", 1),
+            ("undecoded=true", 1),
+            ("undecoded=", 10),
+            ("since=2s&until=2026-11-01T12:00:00Z&call=talked", 2),
+        ] {
+            let list = ask(&server, &format!("/events?{query}")).await;
+            assert_eq!(list["items"].as_array().unwrap().len(), count, "{query}");
+        }
+        for (list, name, wanted) in [
+            ("/calls", "call_id", &["=ringing", "missed", "talked"][..]),
+            ("/calls?state=ended&result=normal_end&media=audio", "call_id", &["talked"]),
+            ("/calls?user=bob", "call_id", &["talked"]),
+            ("/calls?room=r&until=2026-11-01T12:00:00.002Z", "call_id", &["talked"]),
+            (&format!("/users/{APP}/ann/calls"), "call_id", &["missed", "talked"]),
+            (&format!("/users/{APP}/ann/calls"), "direction", &["incoming", "outgoing"]),
+            (&format!("/users/{APP}/ann/calls?outcome=missed"), "call_id", &["missed"]),
+            (&format!("/users/{APP}/ann/calls?direction=outgoing"), "outcome", &["answered"]),
+            ("/rooms", "room_id", &["show/1", "studio"]),
+            ("/rooms?family=room", "room_id", &["studio"]),
+            ("/rooms?owner=ann&state=open", "room_id", &["show/1"]),
+            ("/lives", "room_id", &["show/1"]),
+            ("/anomalies", "kind", &["silence", "call_without_end"]),
+            ("/anomalies?resolved=false", "kind", &["silence"]),
+            ("/anomalies?kind=call_without_end&subject=talked", "detail", &["it has one now"]),
+            ("/statistics?by=command", "group_name", &["Call.X"]),
+        ] {
+            let got = ask(&server, list).await;
+            let got = if list.starts_with("/statistics") { json!({"items": [got["items"][0]]}) } else { got };
+            assert_eq!(texts(&got, name), wanted, "{list}");
+        }
+        let counts = ask(&server, "/statistics?since=2026-11-01&until=2026-11-02").await;
+        assert_eq!(counts["items"][0]["events"], 6);
+        assert_eq!(counts["items"][0]["at"], "2026-11-01T12:00:00.000Z");
+        server.stop().await;
+    }
+
+    async fn pages_follow_each_other_without_gap_or_repeat(database: Database) {
+        let server = server(&database).await;
+        post_some(&server).await;
+        let gifts = format!("/lives/{APP}/show%2F1/20/gifts");
+        let user = format!("/users/{APP}/ann/calls");
+        for list in ["/events", "/calls", "/rooms", "/anomalies", &gifts, &user] {
+            let whole = ask(&server, list).await;
+            assert_eq!(whole["next"], Value::Null, "{list}");
+            let mut pages = Vec::new();
+            let mut path = format!("{list}?limit=1");
+            loop {
+                let page = ask(&server, &path).await;
+                pages.extend(page["items"].as_array().unwrap().clone());
+                let Some(next) = page["next"].as_str() else { break };
+                path = format!("{list}?limit=1&cursor={next}");
+            }
+            assert_eq!(json!(pages), whole["items"], "{list}");
+        }
+        server.stop().await;
+    }
+
+    async fn an_export_equals_the_list(database: Database) {
+        let server = server(&database).await;
+        post_some(&server).await;
+        for number in 0..600 {
+            // More than a part of an export has.
+            server.post_body(DESTROY_ROOM, destroy_room(number + 10)).await;
+        }
+        for list in ["/events", "/calls", "/rooms", "/lives", "/anomalies", "/statistics"] {
+            let mut items = Vec::new();
+            let mut path = format!("{list}{}", if list == "/statistics" { "" } else { "?limit=500" });
+            loop {
+                let page = ask(&server, &path).await;
+                items.extend(page["items"].as_array().unwrap().clone());
+                let Some(next) = page["next"].as_str() else { break };
+                path = format!("{list}?limit=500&cursor={next}");
+            }
+            let (_, kind, text) = get(&server, &format!("/api/v1{list}?format=ndjson")).await;
+            assert_eq!(kind, "application/x-ndjson");
+            let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(lines, items, "{list}");
+
+            let url = format!("{}/api/v1{list}", server.ops_url);
+            let answer = server.client.get(url).header("Accept", "text/csv").send().await.unwrap();
+            assert!(answer.headers()["content-type"].to_str().unwrap().starts_with("text/csv"));
+            let text = answer.text().await.unwrap();
+            let mut table = csv::Reader::from_reader(text.as_bytes());
+            let head = table.headers().unwrap().clone();
+            let rows: Vec<_> = table.records().map(|row| row.unwrap()).collect();
+            assert_eq!(rows.len(), items.len(), "{list}");
+            for (row, item) in rows.iter().zip(&items) {
+                for name in item.as_object().unwrap().keys() {
+                    assert!(head.iter().any(|column| column == name), "{list} has no column {name}");
+                }
+                for (column, cell) in head.iter().zip(row) {
+                    let wanted = match &item[column] {
+                        Value::Null => String::new(),
+                        Value::String(text) if text.starts_with('=') => format!("'{text}"),
+                        Value::String(text) => text.clone(),
+                        other => other.to_string(),
+                    };
+                    assert_eq!(cell, wanted, "{list}: {column}");
+                }
+            }
+        }
+        let (_, _, text) = get(&server, "/api/v1/events?format=ndjson&limit=550&payload=1").await;
+        assert_eq!(text.lines().count(), 550);
+        assert!(text.lines().all(|line| line.contains(r#""payload":{"#) || line.contains("no JSON")));
+        // No row, and yet a table.
+        let (_, _, text) = get(&server, "/api/v1/calls?format=csv&app=7").await;
+        assert!(text.starts_with("sdk_app_id,call_id,media,"), "{text}");
+        server.stop().await;
+    }
+
+    async fn what_does_not_do_is_told_as_a_problem(database: Database) {
+        let server = server(&database).await;
+        let description = Description::of(&server).await;
+        for (path, parameter, words) in [
+            ("/events?familly=call", "familly", "`family` is near"),
+            ("/events?family=calls", "family", "give one of call, room"),
+            ("/events?app=x", "app", "digits"),
+            ("/events?since=yesterday", "since", "2026-01-31"),
+            ("/events?undecoded=maybe", "undecoded", "true or false"),
+            ("/events?limit=0", "limit", "1 to 500"),
+            ("/events?limit=501", "limit", "1 to 500"),
+            ("/events?cursor=x", "cursor", "`next`"),
+            ("/calls?cursor=WyJFdmVudCIsW11d", "cursor", "`next`"),
+            ("/events?format=xml", "format", "csv"),
+            ("/events?call=a&call=b", "call", "once"),
+            ("/events/x", "id", "`id` of an event"),
+            ("/events/stream?limit=1", "limit", "there are app, family"),
+            ("/calls?state=over", "state", "ringing"),
+            ("/calls/x/y", "app", "digits"),
+            ("/openapi.json?x=1", "x", "there are none"),
+            ("/statistics?step=year", "step", "hour"),
+            ("/statistics?since=2020-01-01", "since", "`step`"),
+            ("/search", "id", "account"),
+            (&format!("/events?text={}", "x".repeat(1001)), "text", "1000 bytes"),
+        ] {
+            let said = problem(&server, path, 400).await;
+            description.check_problem(&said);
+            assert_eq!(said["parameter"], parameter, "{path}");
+            assert!(said["hint"].as_str().unwrap().contains(words), "{path}: {said}");
+        }
+        problem(&server, "/event", 404).await;
+        problem(&server, "/events/00000000-0000-8000-8000-000000000000", 404).await;
+        let (status, kind, _) = get(&server, "/api/v2").await;
+        assert_eq!((status, kind.as_str()), (404, "application/problem+json"));
+        let url = format!("{}/api/v1/events", server.ops_url);
+        let answer = server.client.post(url).send().await.unwrap();
+        assert_eq!(answer.status(), 405);
+        assert_eq!(answer.headers()["allow"], "GET, HEAD");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        // Every parameter that is described is one that is taken.
+        for path in description.paths().iter().filter(|path| !path.contains("stream")) {
+            for name in description.parameters(path) {
+                let path = path.replace("{app}", APP).replace("{life}", "latest").replace("{call_id}", "talked");
+                let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1");
+                let (status, _, text) = get(&server, &format!("{path}?{name}=")).await;
+                assert!(status == 200 || name == "id", "{path} {name}: {text}");
+            }
+        }
+        server.stop().await;
+    }
+
+    async fn a_question_that_takes_too_long_is_given_up_and_keeps_nobody_waiting(database: Database) {
+        let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "200"), ("TRTC_STORE__READERS_MAX", "2")];
+        let server = Server::start_with(settings(&database, &changes)).await;
+        // A view in the table's place never comes to an end.
+        database.execute(endless(&database)).await;
+        let slow = async || get(&server, "/api/v1/anomalies").await;
+        let asked = async {
+            let (one, two, three) = tokio::join!(slow(), slow(), slow());
+            [one, two, three].map(|(status, ..)| status)
+        };
+        let others = async {
+            for number in 0..20 {
+                server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+                assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
+            }
+        };
+        let (statuses, ()) = tokio::join!(asked, others);
+        assert_eq!(statuses, [504, 504, 504]);
+        let said = problem(&server, "/anomalies", 504).await;
+        assert!(said["hint"].as_str().unwrap().contains("`since`"), "{said}");
+        // The readers are free again.
+        assert_eq!(ask(&server, "/events").await["items"].as_array().unwrap().len(), 20);
+        server.stop().await;
+    }
+}
+
+fn endless(database: &Database) -> &'static str {
+    if database.is_postgres() {
+        "drop table anomalies;
+         create view anomalies as
+         select 1::bigint as sdk_app_id, 'x'::text as kind, 'x'::text as subject, 0::bigint as life, now() as happened_at,
+                now() as found_at, now() as resolved_at, pg_sleep(0.01)::text as detail
+         from generate_series(1, 1000000) as n"
+    } else {
+        "drop table anomalies;
+         create view anomalies as
+         with recursive n (i) as (select 1 union all select i + 1 from n)
+         select 1 as sdk_app_id, 'x' as kind, 'x' as subject, 0 as life, i as happened_at, i as found_at, i as resolved_at,
+                'x' as detail from n"
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_too_many_do_is_told_to_come_again() {
+    let database = Database::sqlite();
+    let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "4000"), ("TRTC_STORE__READERS_MAX", "1")];
+    let server = Server::start_with(settings(&database, &changes)).await;
+    database.execute(endless(&database)).await;
+    let ask = async || {
+        let url = format!("{}/api/v1/anomalies", server.ops_url);
+        let answer = server.client.get(url).send().await.unwrap();
+        let again =
+            answer.headers().get("retry-after").map(|wait| wait.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), again)
+    };
+    let (one, two) = tokio::join!(ask(), ask());
+    let mut both = [one, two];
+    both.sort();
+    assert_eq!(both, [(503, Some("1".to_owned())), (504, None)]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_the_store_away_the_api_says_so() {
+    let database = Database::postgres().await;
+    let server = Server::start_with(settings(&database, &[])).await;
+    database.vanish().await;
+    let said = problem(&server, "/calls", 503).await;
+    assert_eq!(said["detail"], "the store is not available");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_or_a_sign_in_opens_the_api_and_nothing_else_does() {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
+    let url = format!("{}/api/v1/events", server.ops_url);
+    let ask = async |header: &str, value: &str| {
+        let answer = server.client.get(&url).header(header, value).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("www-authenticate").is_some())
+    };
+    assert_eq!(ask("Authorization", "Bearer s3cret").await, (200, false));
+    for (header, value) in [
+        ("Authorization", "Bearer s3cre"),
+        ("Authorization", "s3cret"),
+        ("Cookie", "trtc_session=s3cret"),
+        ("Cookie", "trtc_session="),
+        ("X-Nothing", "x"),
+    ] {
+        assert_eq!(ask(header, value).await, (401, true), "{header} {value}");
+    }
+    for path in ["/api", "/api/v1/openapi.json", "/api/v1/nothing"] {
+        assert_eq!(get(&server, path).await.0, 401, "{path}");
+    }
+
+    let client = browser();
+    let page = client.get(format!("{}/?x=1", server.ops_url)).send().await.unwrap();
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["location"]),
+        (303, &"/sign-in?to=%2F%3Fx%3D1".parse().unwrap())
+    );
+    let sign_in = async |token: &str, to: &str| sign_in(&client, &server, token, to).await;
+    assert_eq!(sign_in("wrong", "/").await.status(), 403);
+    let answer = sign_in("s3cret", "%2Fcalls%3Fx%3D1").await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["location"]),
+        (303, &"/calls?x=1".parse().unwrap())
+    );
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.ends_with("; Path=/; Max-Age=43200; HttpOnly; SameSite=Strict"), "{cookie}");
+    assert!(!cookie.contains("s3cret"));
+    let cookie = cookie.split(';').next().unwrap();
+    assert_eq!(ask("Cookie", cookie).await.0, 200);
+    assert_eq!(&sign_in("s3cret", "//evil.example").await.headers()["location"], "/");
+    // The figures and what changes something are not for the cookie.
+    let metrics = server.client.get(format!("{}/metrics", server.ops_url)).header("Cookie", cookie);
+    assert_eq!(metrics.send().await.unwrap().status(), 401);
+    let post = server.client.post(&url).header("Cookie", cookie);
+    assert_eq!(post.send().await.unwrap().status(), 401);
+
+    let out = client.post(format!("{}/sign-out", server.ops_url)).header("Cookie", cookie);
+    assert!(
+        out.send().await.unwrap().headers()["set-cookie"].to_str().unwrap().contains("Max-Age=0")
+    );
+    assert_eq!(ask("Cookie", cookie).await.0, 401);
+
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_somebody_else_does_not_open_the_api() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    for (host, status) in [("localhost:9090", 200), ("evil.example", 403)] {
+        let url = format!("{}/api/v1/events", server.ops_url);
+        let answer = server.client.get(url).header("Host", host).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{host}");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_tokens_are_looked_at_so_often_and_no_more() {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
+    let client = browser();
+    let sign_in = async |token: &str| sign_in(&client, &server, token, "/").await;
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(sign_in("wrong").await.status().as_u16());
+    }
+    assert_eq!(statuses, [vec![403; 10], vec![429]].concat());
+    // The right one too, but not for long.
+    let answer = sign_in("s3cret").await;
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.headers()["retry-after"], "60");
+    server.clock.set(NOW.plus(Duration::from_mins(1)));
+    assert_eq!(sign_in("s3cret").await.status(), 303);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_that_speaks_https_the_cookie_is_for_https() {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
+    let form = browser().post(format!("{}/sign-in", server.ops_url)).body("token=s3cret");
+    let answer = form.header("X-Forwarded-Proto", "https").send().await.unwrap();
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.ends_with("; SameSite=Strict; Secure"), "{cookie}");
+    server.stop().await;
+}
+
+/// A client that is led nowhere.
+fn browser() -> reqwest::Client {
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    client.timeout(Duration::from_secs(20)).build().unwrap()
+}
+
+async fn sign_in(
+    client: &reqwest::Client,
+    server: &Server,
+    token: &str,
+    to: &str,
+) -> reqwest::Response {
+    let form = format!("token={token}&to={to}");
+    client.post(format!("{}/sign-in", server.ops_url)).body(form).send().await.unwrap()
+}

@@ -1,0 +1,198 @@
+//! Events as they arrive, over `/api/v1/events/stream`.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::support::{
+    DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores,
+};
+
+/// One who listens.
+struct Listener {
+    answer: reqwest::Response,
+    text: String,
+    /// The last `id`.
+    id: String,
+}
+
+impl Listener {
+    /// Returns when it is listened to: what is posted from now on is news.
+    async fn open(server: &Server, query: &str, behind: Option<&str>) -> Self {
+        let url = format!("{}/api/v1/events/stream{query}", server.ops_url);
+        let mut request = server.client.get(url).timeout(Duration::from_mins(5));
+        if let Some(behind) = behind {
+            request = request.header("Last-Event-ID", behind);
+        }
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        let mut listener = Self { answer, text: String::new(), id: String::new() };
+        assert!(listener.block().await.starts_with("retry: 2000\n"));
+        listener
+    }
+
+    /// The next block of lines.
+    async fn block(&mut self) -> String {
+        loop {
+            if let Some(end) = self.text.find("\n\n") {
+                let block: String = self.text.drain(..end + 2).collect();
+                if let Some(id) = block.lines().find_map(|line| line.strip_prefix("id: ")) {
+                    id.clone_into(&mut self.id);
+                }
+                return block;
+            }
+            let chunk =
+                timeout(Duration::from_secs(30), self.answer.chunk()).await.expect("nothing comes");
+            let chunk = chunk.unwrap().expect("the stream ended");
+            self.text += std::str::from_utf8(&chunk).unwrap();
+        }
+    }
+
+    /// The room of the next event.
+    async fn room(&mut self) -> String {
+        loop {
+            let block = self.block().await;
+            if let Some(data) = block.lines().find_map(|line| line.strip_prefix("data: ")) {
+                let event: Value = serde_json::from_str(data).unwrap();
+                return event["room_id"].as_str().map_or_else(|| block.clone(), str::to_owned);
+            }
+        }
+    }
+
+    async fn rooms(&mut self, count: usize) -> Vec<String> {
+        let mut rooms = Vec::new();
+        for _ in 0..count {
+            rooms.push(self.room().await);
+        }
+        rooms
+    }
+}
+
+async fn post(server: &Server, numbers: std::ops::Range<usize>) -> Vec<String> {
+    for number in numbers.clone() {
+        server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+    }
+    numbers.map(|number| format!("room-{number}")).collect()
+}
+
+fn sorted(mut rooms: Vec<String>) -> Vec<String> {
+    rooms.sort();
+    rooms
+}
+
+on_both_stores! {
+    async fn an_event_shows_up_with_every_listener_whose_filter_it_passes(database: Database) {
+        let server = Server::start(&database).await;
+        post(&server, 0..3).await;
+        let mut all = Listener::open(&server, "", None).await;
+        let mut one = Listener::open(&server, "?room=room-5&text=u5&user=u5&family=room", None).await;
+        let posted = post(&server, 3..7).await;
+        // What was there before is no news.
+        assert_eq!(sorted(all.rooms(4).await), posted);
+        assert_eq!(one.room().await, "room-5");
+        // Filters are those of the list.
+        let (_, list) = server.get_ops("/api/v1/events?room=room-5&text=u5&user=u5&family=room").await;
+        let list: Value = serde_json::from_str(&list).unwrap();
+        assert_eq!(list["items"].as_array().unwrap().len(), 1);
+        server.stop().await;
+    }
+
+    async fn who_was_cut_off_goes_on_without_loss_or_repeat(database: Database) {
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", None).await;
+        post(&server, 0..5).await;
+        let mut seen = listener.rooms(3).await;
+        let behind = listener.id.clone();
+        drop(listener);
+        // With nobody there, and with somebody else.
+        let mut posted = post(&server, 5..8).await;
+        let mut other = Listener::open(&server, "", None).await;
+        posted.extend(post(&server, 8..10).await);
+        other.rooms(2).await;
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        posted.extend(post(&server, 10..12).await);
+        seen.extend(listener.rooms(9).await);
+        let mut all: Vec<_> = (0..5).map(|number| format!("room-{number}")).collect();
+        all.extend(posted);
+        assert_eq!(sorted(seen), sorted(all));
+        server.stop().await;
+    }
+
+    async fn who_was_away_for_too_long_is_told_so(database: Database) {
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", None).await;
+        post(&server, 0..1).await;
+        listener.rooms(1).await;
+        let behind = listener.id.clone();
+        drop(listener);
+        server.clock.set(NOW.plus(Duration::from_mins(11)));
+        post(&server, 1..2).await;
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
+        post(&server, 2..3).await;
+        assert_eq!(listener.room().await, "room-2");
+        server.stop().await;
+    }
+
+    async fn after_a_restart_none_is_lost(database: Database) {
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", None).await;
+        post(&server, 0..2).await;
+        listener.rooms(2).await;
+        let behind = listener.id.clone();
+        drop(listener);
+        post(&server, 2..4).await;
+        server.stop().await;
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        post(&server, 4..5).await;
+        // Those of the last seconds come again, each once.
+        assert_eq!(sorted(listener.rooms(5).await), (0..5).map(|number| format!("room-{number}")).collect::<Vec<_>>());
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listeners_are_so_many_and_end_with_the_server() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let mut listeners = Vec::new();
+    for _ in 0..32 {
+        listeners.push(Listener::open(&server, "", None).await);
+    }
+    let (status, text) = server.get_ops("/api/v1/events/stream").await;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("as many as may listen do"), "{text}");
+    // A place is free again when one goes.
+    listeners.pop();
+    let free = || async {
+        let url = format!("{}/api/v1/events/stream", server.ops_url);
+        let answer = server.client.get(url).timeout(Duration::from_mins(5)).send().await.unwrap();
+        answer.status() == 200
+    };
+    eventually("a place is free", free).await;
+    let stopped = async { server.stop().await };
+    let ended = async {
+        for mut listener in listeners {
+            while timeout(Duration::from_secs(30), listener.answer.chunk())
+                .await
+                .unwrap()
+                .is_ok_and(|chunk| chunk.is_some())
+            {}
+        }
+    };
+    tokio::join!(stopped, ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_none_of_the_stream_is_a_problem() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let url = format!("{}/api/v1/events/stream", server.ops_url);
+    let answer = server.client.get(url).header("Last-Event-ID", "x").send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert!(answer.text().await.unwrap().contains("Last-Event-ID"));
+    server.stop().await;
+}

@@ -1,0 +1,388 @@
+//! The dashboard over HTTP: pages with data and without, on both stores. What a browser makes of them, `tests/browser`
+//! shows.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::support::{
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, fixtures, on_both_stores,
+    settings,
+};
+
+/// An id as somebody might choose it who means harm, or nothing by it.
+const HOSTILE: &str = "<script>alert(1)</script>\"'&amp;/../?#%2F\u{202e}\u{7}ü";
+/// The same as a segment of a path.
+const HOSTILE_PATH: &str =
+    "%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%26amp%3B%2F..%2F%3F%23%252F%E2%80%AE%07%C3%BC";
+/// Pages that are there without data.
+const PAGES: [&str; 10] = [
+    "/",
+    "/?span=day",
+    "/tail",
+    "/calls",
+    "/rooms",
+    "/lives",
+    "/events",
+    "/anomalies",
+    "/search",
+    "/users/1400000001/nobody",
+];
+
+/// Fails where a page holds what it must not, whatever the data.
+fn check(path: &str, html: &str) {
+    assert!(html.starts_with("<!doctype html>"), "{path}: {html}");
+    assert_eq!(html.matches("<script").count(), 1, "{path} holds a script of its own: {html}");
+    let script = html.split_once("<script ").unwrap().1;
+    assert!(script.starts_with("src=\"/assets/"), "{path}: {script}");
+    for inline in ["<style", " style=", " onclick=", " onload=", "javascript:"] {
+        assert!(!html.contains(inline), "{path} holds `{inline}`: {html}");
+    }
+    // What a control or a button holds is the text itself; what is shown has no letter that nobody sees.
+    let mut shown = html.to_owned();
+    for attribute in [" value=\"", " data-copy=\""] {
+        let mut parts = shown.split(attribute);
+        let first = parts.next().unwrap().to_owned();
+        shown = first + &parts.filter_map(|part| Some(part.split_once('"')?.1)).collect::<String>();
+    }
+    let unseen = |c: char| c.is_control() && c != '\n' || c == '\u{202e}';
+    assert!(!shown.contains(unseen), "{path}: {shown:?}");
+    for attribute in ["src=\"", "href=\""] {
+        for value in html.split(attribute).skip(1) {
+            assert!(value.starts_with(['/', '#', '?']), "{path} leads elsewhere: {value:.80}");
+        }
+    }
+}
+
+/// A page that is there.
+async fn page(server: &Server, path: &str) -> String {
+    let (status, html) = server.get_ops(path).await;
+    assert_eq!(status, 200, "{path}: {html}");
+    check(path, &html);
+    html
+}
+
+fn assert_has(html: &str, texts: &[&str]) {
+    for text in texts {
+        assert!(html.contains(text), "no `{text}` in {html}");
+    }
+}
+
+/// The addresses a page leads to.
+fn links(html: &str) -> BTreeSet<String> {
+    let hrefs = html.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
+    let hrefs = hrefs.filter(|href| href.starts_with('/'));
+    hrefs.map(|href| href.replace("&#38;", "&").replace("&amp;", "&")).collect()
+}
+
+/// Waits until what is read soon after an event is there.
+async fn there(server: &Server, path: &str) {
+    eventually(path, || async { server.get_ops(path).await.0 == 200 }).await;
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+/// A call of ours that was answered, with the id of its own.
+async fn post_call(server: &Server, call: &str, caller: &str, guest: &str) {
+    let (call, caller, guest) = (quoted(call), quoted(caller), quoted(guest));
+    let at = |seconds: i64| NOW.0 - 600_000 + seconds * 1000;
+    let start = format!(
+        r#"{{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{{"CallId":{call},"CallMediaType":"Video","RoomId":"77"}},
+        "UserList":[{{"User_Account":{caller},"Status":"Calling"}},{{"User_Account":{guest},"Status":"Waiting"}}],"EventTime":{}}}"#,
+        at(0)
+    );
+    let end = format!(
+        r#"{{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{{"CallId":{call},"CallResult":"NormalEnd","CallType":"SingleCall",
+        "MediaType":"Video","Caller_Account":{caller},"CalleeList_Account":[{guest}],"RoomId":"77",
+        "StartTime":{},"AcceptTime":{},"EndTime":{}}},"EventTime":{}}}"#,
+        at(0) / 1000,
+        at(5) / 1000,
+        at(65) / 1000,
+        at(65)
+    );
+    let accept = format!(
+        r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":{call},"ChangedUserList":[{{"User_Account":{guest},
+        "ActionType":"Accept"}}],"UserList":[{{"User_Account":{guest},"Status":"Calling"}}],"EventTime":{}}}"#,
+        at(5)
+    );
+    // The end arrives first.
+    server.post_body("Call.CallbackAfterEndCall", end).await;
+    server.clock.set(NOW.plus(std::time::Duration::from_secs(2)));
+    server.post_body("Call.CallbackAfterStartCall", start).await;
+    server.post_body("Call.CallbackAfterMemberChanged", accept).await;
+}
+
+on_both_stores! {
+    async fn without_data_every_page_says_what_to_do_next(database: Database) {
+        let server = Server::start(&database).await;
+        for path in PAGES {
+            let html = page(&server, path).await;
+            assert_has(&html, &["<main id=\"main\"", "class=\"skip\"", "role=\"search\"", "<h1>"]);
+        }
+        for path in ["/", "/tail", "/calls", "/rooms", "/lives", "/events"] {
+            let html = page(&server, path).await;
+            assert_has(&html, &[":8080/callback", "trtc-callbacks send --all", "simulate --duration 60s"]);
+        }
+        server.stop().await;
+    }
+
+    async fn every_link_on_every_page_leads_somewhere(database: Database) {
+        let server = Server::start(&database).await;
+        for fixture in fixtures() {
+            server.post(&fixture.delivery).await;
+        }
+        post_call(&server, HOSTILE, HOSTILE, "bob").await;
+        let room = destroy_room(1).replace("\"room-1\"", &quoted(HOSTILE));
+        server.post_body(DESTROY_ROOM, room).await;
+        there(&server, &format!("/rooms/{APP}/{HOSTILE_PATH}")).await;
+        let mut seen: BTreeSet<String> = PAGES.iter().map(|path| (*path).to_owned()).collect();
+        let mut queue: VecDeque<String> = seen.iter().cloned().collect();
+        while let Some(path) = queue.pop_front() {
+            let (status, html) = server.get_ops(&path).await;
+            assert_eq!(status, 200, "{path}: {html}");
+            if ["/api/", "/metrics", "/assets/"].iter().any(|start| path.starts_with(start)) {
+                continue;
+            }
+            check(&path, &html);
+            for link in links(&html) {
+                if seen.len() < 600 && seen.insert(link.clone()) {
+                    queue.push_back(link);
+                }
+            }
+        }
+        for kind in ["/calls/", "/rooms/", "/events/", "/users/", "/assets/", "/anomalies?"] {
+            assert!(seen.iter().any(|path| path.starts_with(kind)), "no link to {kind}: {seen:?}");
+        }
+        server.stop().await;
+    }
+
+    async fn a_call_is_told_as_a_timeline(database: Database) {
+        let server = Server::start(&database).await;
+        post_call(&server, "c/1", "alice", "bob").await;
+        let html = page(&server, &format!("/calls/{APP}/c%2F1")).await;
+        assert_has(&html, &[
+            "id=\"lanes\"",
+            "waited 11:50:00 to 11:50:05; in the call 11:50:05 to 11:51:05; hung up at 11:51:05",
+            "rang 11:50:00 to 11:50:05; in the call 11:50:05 to 11:51:05",
+            "<b id=\"talk\">1 min 0 s</b>",
+            "b-normal_end\">normal end",
+            "out of order",
+            "Call.CallbackAfterStartCall",
+            "2026-11-01 11:51:05.000",
+            "id=\"steps\"",
+            "answered",
+            "data-copy=\"c/1\"",
+        ]);
+        assert_eq!(html.matches("data-event=").count(), 3, "{html}");
+        let html = page(&server, "/calls?account=bob&state=ended").await;
+        assert_has(&html, &["/calls/1400000001/c%2F1", "1 min 0 s"]);
+        let html = page(&server, "/calls?account=carol").await;
+        assert_has(&html, &["No call fits"]);
+        let html = page(&server, &format!("/users/{APP}/bob")).await;
+        assert_has(&html, &["incoming", "answered", "alice"]);
+        let html = page(&server, "/").await;
+        assert_has(&html, &["id=\"tile-last\"", "id=\"today\"", "<h2 id=\"events-h\">Events per minute", "s-call"]);
+        server.stop().await;
+    }
+
+    async fn what_users_chose_is_shown_and_never_obeyed(database: Database) {
+        let server = Server::start(&database).await;
+        post_call(&server, HOSTILE, HOSTILE, "bob").await;
+        for path in [
+            format!("/calls/{APP}/{HOSTILE_PATH}"),
+            format!("/users/{APP}/{HOSTILE_PATH}"),
+            "/calls".to_owned(),
+            "/events".to_owned(),
+            "/tail".to_owned(),
+        ] {
+            let html = page(&server, &path).await;
+            assert!(html.contains("\\u{202e}\\u{7}ü"), "{path}: {html}");
+            assert!(html.contains(&format!("/{HOSTILE_PATH}\"")), "{path}: {html}");
+        }
+        let path = format!("/search?q={HOSTILE_PATH}");
+        let html = page(&server, &path).await;
+        assert!(html.contains(&format!("/{HOSTILE_PATH}\"")), "{html}");
+        let html = page(&server, &format!("/search?q=no{HOSTILE_PATH}")).await;
+        assert_has(&html, &["Nothing has the id"]);
+        server.stop().await;
+    }
+
+    async fn a_live_room_shows_its_gifts_and_who_was_inside(database: Database) {
+        let server = Server::start(&database).await;
+        for fixture in fixtures() {
+            if fixture.name.starts_with("live/") || fixture.name.starts_with("mic/") {
+                server.post(&fixture.delivery).await;
+            }
+        }
+        // Rooms are settled one after the other.
+        let whole = || async {
+            let html = page(&server, "/lives").await;
+            let mut all = String::new();
+            for room in links(&html).into_iter().filter(|href| href.starts_with("/rooms/")) {
+                all += &page(&server, &room).await;
+            }
+            let parts = ["statistic", "senders", "gifts", "battles", "visits", "changes", "room-state", "occupancy"];
+            parts.iter().all(|part| all.contains(&format!("id=\"{part}\"")))
+        };
+        eventually("the lives are settled", whole).await;
+        server.stop().await;
+    }
+
+    async fn an_event_says_where_everything_comes_from(database: Database) {
+        let server = Server::start(&database).await;
+        let body = r#"{"CallbackCommand":"Room.CallbackAfterDestroyRoom","Operator_Account":12345678901234567890123,"RoomId":"r","New":1.10,"EventTime":1793534399000}"#;
+        server.post_body(DESTROY_ROOM, body).await;
+        server.post_body("Call.CallbackAfterEndCall", "{\"CallRecord\":7,\u{202e}").await;
+        let html = page(&server, "/events?family=room").await;
+        let event = links(&html).into_iter().find(|href| href.starts_with("/events/")).unwrap();
+        let html = page(&server, &event).await;
+        assert_has(&html, &[
+            "<code>Operator_Account</code>",
+            "12345678901234567890123",
+            "1.10",
+            "<code>EventTime</code>",
+            "2026-11-01 11:59:59.000",
+            "trtc-callbacks replay -",
+            "a hash of app, command and body",
+        ]);
+        let html = page(&server, "/events?body=undecoded").await;
+        let event = links(&html).into_iter().find(|href| href.starts_with("/events/")).unwrap();
+        let html = page(&server, &event).await;
+        assert_has(&html, &["id=\"decode-error\"", "no JSON: shown as text", "\\u{202e}"]);
+        server.stop().await;
+    }
+
+    async fn search_leads_to_the_one_thing_that_has_the_id(database: Database) {
+        let server = Server::start(&database).await;
+        post_call(&server, "the-call", "alice", "bob").await;
+        let html = page(&server, "/search?q=the-call").await;
+        assert_has(&html, &["<title>Call the-call"]);
+        let html = page(&server, "/search?q=alice").await;
+        assert_has(&html, &["<title>Account alice"]);
+        let html = page(&server, "/search?q=nobody").await;
+        assert_has(&html, &["Nothing has the id", "value=\"nobody\""]);
+        server.stop().await;
+    }
+
+    async fn what_is_not_there_is_a_page_that_says_so(database: Database) {
+        let server = Server::start(&database).await;
+        for path in [
+            "/nowhere",
+            "/calls/1400000001/none",
+            "/calls/x/none",
+            "/rooms/1400000001/none",
+            "/rooms/1400000001/none/5",
+            "/rooms/1400000001/none/x",
+            "/events/none",
+            "/events/00000000-0000-0000-0000-000000000000",
+            "/users/x/none",
+        ] {
+            let (status, html) = server.get_ops(path).await;
+            assert_eq!(status, 404, "{path}: {html}");
+            check(path, &html);
+        }
+        let (status, html) = server.get_ops(&format!("/calls/{APP}/{HOSTILE_PATH}")).await;
+        assert_eq!(status, 404, "{html}");
+        check("hostile", &html);
+        server.stop().await;
+    }
+
+    async fn a_list_goes_on_where_its_page_ends(database: Database) {
+        let server = Server::start(&database).await;
+        for number in 0..60 {
+            server.post_body(DESTROY_ROOM, destroy_room(number)).await;
+        }
+        let mut path = "/events?family=room".to_owned();
+        let mut events = BTreeSet::new();
+        let mut pages = 0;
+        loop {
+            let html = page(&server, &path).await;
+            pages += 1;
+            events.extend(links(&html).into_iter().filter(|href| href.starts_with("/events/")));
+            let Some((before, _)) = html.split_once("\" rel=\"next\"") else { break };
+            let (_, href) = before.rsplit_once("href=\"").unwrap();
+            path = href.replace("&#38;", "&");
+        }
+        assert_eq!((events.len(), pages), (60, 2));
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_filter_cannot_read_is_said_beside_it() {
+    let server = Server::start(&Database::sqlite()).await;
+    for path in ["/calls?since=soon", "/events?app=x", "/rooms?until=5.5", "/anomalies?app=-1"] {
+        let html = page(&server, path).await;
+        assert_has(&html, &["aria-invalid=\"true\"", "role=\"alert\""]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn style_and_script_are_kept_for_good_under_their_hash() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let html = page(&server, "/").await;
+    let assets: Vec<String> =
+        links(&html).into_iter().filter(|href| href.starts_with("/assets/")).collect();
+    assert_eq!(assets.len(), 2, "{assets:?}");
+    for path in assets {
+        let url = format!("{}{path}", server.ops_url);
+        let answer = server.client.get(&url).send().await.unwrap();
+        let header =
+            |name| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("cache-control").unwrap(), "public, max-age=31536000, immutable");
+        let policy = header("content-security-policy").unwrap();
+        assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        let tag = header("etag").unwrap();
+        let known = server.client.get(&url).header("if-none-match", tag).send().await.unwrap();
+        assert_eq!(known.status(), 304);
+        let other = url.replace("/assets/", "/assets/0");
+        let other = server.client.get(&other).send().await.unwrap();
+        assert_eq!(
+            (other.status().as_u16(), &other.headers()["cache-control"]),
+            (200, &"no-cache".parse().unwrap())
+        );
+    }
+    assert_eq!(server.get_ops("/assets/0/none.js").await.0, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn pages_are_for_those_who_signed_in() {
+    let database = Database::sqlite();
+    let server =
+        Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "a-long-enough-token")]))
+            .await;
+    for path in ["/", "/calls", "/events/x"] {
+        let (status, html) = server.get_ops(path).await;
+        assert_eq!(status, 200, "{html}");
+        assert!(
+            html.contains("action=\"/sign-in\"") && html.contains("href=\"/assets/"),
+            "{path}: {html}"
+        );
+    }
+    assert_eq!(server.get_ops("/nowhere").await.0, 404);
+    let css = links(&server.get_ops("/").await.1)
+        .into_iter()
+        .find(|href| href.ends_with("/dashboard.css"));
+    assert_eq!(server.get_ops(&css.unwrap()).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
+    let database = Database::postgres().await;
+    let server = Server::start(&database).await;
+    post_call(&server, "c", "alice", "bob").await;
+    database.vanish().await;
+    let html = page(&server, "/").await;
+    assert_has(
+        &html,
+        &["The store does not answer", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
+    );
+    let (status, html) = server.get_ops("/calls").await;
+    assert_eq!(status, 503, "{html}");
+    check("/calls", &html);
+    server.stop().await;
+}
