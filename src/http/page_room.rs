@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use tokio::try_join;
 use uuid::Uuid;
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done};
+use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::Steps;
 use super::dashboard_filters::{Asked, Form, Query, place};
 use super::dashboard_parts::{
@@ -22,7 +22,7 @@ use super::page_rooms::{RoomRow, row};
 use crate::clock::UnixMillis;
 use crate::store::{
     Anomaly, AnomalyFilter, DetailPage, DetailPlace, Room, RoomChangeRow, RoomFilter, RoomKey,
-    Stay, Store, StoreError, Subject, Visit, VisitPage,
+    Stay, Store, StoreError, Subject, Visit,
 };
 
 /// How much of a room's other properties is shown, in bytes.
