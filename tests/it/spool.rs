@@ -351,7 +351,8 @@ on_both_stores! {
         server.stop().await;
         // The table that says which version the others are of.
         database.execute("alter table events rename to away").await;
-        let server = Server::start_with(settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "200")])).await;
+        let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "200")];
+        let server = Server::start_before_its_store(settings(&database, &changes)).await;
         server.post_body(DESTROY_ROOM, destroy_room(1)).await;
         assert_eq!(server.figures().await.outcome("spooled"), 1);
         reopen(&database).await;
