@@ -1,7 +1,8 @@
 //! How long readers wait: every list and page on 5 million events in PostgreSQL, with what they left in the read models.
 //!
 //! Run it with `./scripts/with-postgres cargo bench --bench read_speed`; it takes some minutes and 6 GB of disk. With
-//! `READ_SPEED_URL` it fills that database where it is empty, and leaves it there.
+//! `READ_SPEED_URL` it fills that database where it is empty, and leaves it there; with `READ_SPEED_EVENTS`, with that
+//! many events.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
@@ -53,7 +54,7 @@ async fn measure() {
     let settings = Settings::load(&Sources { env, ..Sources::default() }).unwrap();
     let store = store::open(&settings.store_options()).await.unwrap();
     // Anything but a call, an error too, says that it is not filled yet.
-    if !matches!(store.call(app(), "call-1").await, Ok(Some(_))) {
+    if !matches!(store.call(app(), "call-499999").await, Ok(Some(_))) {
         store.migrate().await.unwrap();
         fill(&url).await;
     }
@@ -115,6 +116,12 @@ impl<T> Length for Option<T> {
     }
 }
 
+impl Length for store::VisitPage {
+    fn length(&self) -> usize {
+        self.visits.len()
+    }
+}
+
 impl Length for store::EventPage {
     fn length(&self) -> usize {
         self.events.len()
@@ -159,7 +166,7 @@ async fn calls(store: &Arc<dyn Store>) {
     time("call", async || store.call(app(), "call-77").await).await;
     time("call_members", async || store.call_members(app(), "call-77").await).await;
     for account in ["u77", "agent", "none"] {
-        for outcome in [None, text("answered"), text("busy"), text("dropped")] {
+        for outcome in [None, text("answered"), text("hung_up"), text("busy"), text("dropped")] {
             let what = format!("user_calls of {account}, {outcome:?}");
             let account = account.to_owned();
             let filter = UserCallFilter {
@@ -209,9 +216,13 @@ async fn statistics(store: &Arc<dyn Store>) {
     ] {
         time(what, async || store.anomalies(&filter).await).await;
     }
-    for (step, hours) in
-        [(Step::Minute, 48), (Step::Hour, 48), (Step::Hour, 24 * 90), (Step::Day, 24 * 90)]
-    {
+    for (step, hours) in [
+        (Step::Minute, 1),
+        (Step::Minute, 48),
+        (Step::Hour, 48),
+        (Step::Hour, 744),
+        (Step::Day, 24 * 90),
+    ] {
         for by in [CountBy::Family, CountBy::Command, CountBy::Result] {
             let filter = CountFilter { app: None, since: before(hours), until: END, step, by };
             let what = format!("counts by {step:?} and {by:?} of {hours} h");
@@ -303,21 +314,33 @@ async fn events(store: &Arc<dyn Store>) {
             "events with a text there is none of",
             EventFilter { text: text("no such text"), ..all.clone() },
         ),
+        (
+            "events that arrived in an hour",
+            EventFilter {
+                received_since: Some(before(240)),
+                received_until: Some(before(239)),
+                ..all.clone()
+            },
+        ),
         ("events, undecoded", EventFilter { undecoded: true, ..all.clone() }),
         ("events of a call, by time", EventFilter::of_call(app(), "call-77", LIMIT)),
     ] {
         time(what, async || store.event_page(&filter).await).await;
     }
-    let one = store.events(&EventFilter { limit: 1, order: deep, ..all }).await.unwrap().remove(0);
+    let one = store.events(&EventFilter { limit: 1, ..all }).await.unwrap().remove(0);
     time("event", async || store.event(one.id).await).await;
 }
 
 async fn fill(url: &str) {
     let begun = Instant::now();
     let mut connection = PgConnection::connect(url).await.unwrap();
+    let events = std::env::var("READ_SPEED_EVENTS")
+        .map_or(5_000_000, |events| events.parse::<u32>().unwrap().clamp(10, 5_000_000));
+    let set = sqlx::query("select set_config('read_speed.events', $1, false)");
+    set.bind(events.to_string()).execute(&mut connection).await.unwrap();
     // Each by itself: `vacuum` takes no company.
     for statement in include_str!("read_speed.sql").split(";\n\n") {
         connection.execute(sqlx::raw_sql(statement)).await.unwrap();
     }
-    println!("filled in {} s", begun.elapsed().as_secs());
+    println!("filled with {events} events in {} s", begun.elapsed().as_secs());
 }

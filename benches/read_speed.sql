@@ -1,5 +1,5 @@
 -- Fills an empty database, of which the tables are there, with 5 million events over 90 days and what they would have
--- left in the read models. Unlogged and without the indexes of `events` until it is full, so that it takes minutes.
+-- left in the read models; of the events and calls as many as `read_speed.events` says, the latest. Unlogged and without the indexes of `events` until it is full, so that it takes minutes.
 set synchronous_commit = off;
 set maintenance_work_mem = '512MB';
 do $$
@@ -38,7 +38,7 @@ select (lpad(to_hex(ms), 12, '0') || substr(md5(n::text), 1, 20))::uuid,
        case when n % 1000003 = 8 then 'missing field' end
 from (select n, 1793534400000 - (5000000 - n::bigint) * 1555 as ms,
              timestamptz 'epoch' + (1793534400000 - (5000000 - n::bigint) * 1555) * interval '1 millisecond' as moment
-      from generate_series(1, 5000000) n) as numbers;
+      from generate_series(5000001 - current_setting('read_speed.events')::int, 5000000) n) as numbers;
 create index events_call on events (call_id, event_time) where call_id is not null;
 create index events_room on events (room_id, event_time) where room_id is not null;
 
@@ -53,7 +53,7 @@ select 1400000001 + (n % 50 = 0)::int, 'call-' || n, (array['audio', 'video'])[1
        moment, moment + interval '3 min', case when not ended and n < 499800 then moment + interval '1 day' end
 from (select n, n % 33 <> 5 and n < 499800 as ended,
              timestamptz '2026-11-01 12:00Z' - (500000 - n) * interval '15.55 s' as moment
-      from generate_series(1, 500000) n) as numbers;
+      from generate_series(500001 - current_setting('read_speed.events')::int / 10, 500000) n) as numbers;
 insert into call_members (sdk_app_id, call_id, account, is_caller, joined_at, last_joined_at, first_at, last_at,
                           call_ended_at, call_result)
 select sdk_app_id, call_id, caller, true, first_at, first_at, first_at, last_at, end_event_at, result from calls
@@ -129,11 +129,11 @@ select 1400000001, (array['call_without_end', 'leaves_missing'])[1 + n % 2], 'ca
        case when n % 20 > 0 then now() end, 'no end came'
 from generate_series(1, 50000) n;
 
--- Hours, and of the last two days minutes.
+-- Hours, of 30 commands and four writers, and of the last two days minutes.
 insert into event_counts (sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max)
 select 1400000001, 3600, timestamptz '2026-11-01 12:00Z' - hour * interval '1 h', 'Call.Callback' || c,
-       case when c < 5 then 'r' || c else '' end, 0, (array['call', 'room', 'live'])[1 + c % 3], 100, 1000, 900
-from generate_series(48, 2160) hour, generate_series(1, 30) c
+       case when c < 5 then 'r' || c else '' end, shard, (array['call', 'room', 'live'])[1 + c % 3], 20, 1000, 900
+from generate_series(0, 2160) hour, generate_series(1, 30) c, generate_series(0, 3) shard
 union all
 select 1400000001, 60, timestamptz '2026-11-01 12:00Z' - minute * interval '1 min', 'Call.Callback' || c,
        case when c < 5 then 'r' || c else '' end, shard, (array['call', 'room', 'live'])[1 + c % 3], 3, 30, 900

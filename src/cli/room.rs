@@ -121,7 +121,7 @@ impl OneRoom {
         };
         Ok(Told {
             live: store.lives(&[key]).await?.pop(),
-            visits: store.visits(room, &page).await?,
+            visits: store.visits(room, &page).await?.visits,
             seats: store.seats(room).await?,
             battles: store.battles(room).await?,
             events: store.events(&filter).await?,

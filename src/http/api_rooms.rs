@@ -271,7 +271,9 @@ impl Listing for Visits {
         limit: u32,
     ) -> Result<Part<Self>, StoreError> {
         let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
-        Ok(part(store.visits(&self.room, &page).await?, limit, Visit::place))
+        let page = store.visits(&self.room, &page).await?;
+        let (visits, end) = part(page.visits, limit, Visit::place);
+        Ok((visits, end.or(page.next)))
     }
 }
 

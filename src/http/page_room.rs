@@ -161,16 +161,12 @@ impl Visits {
         };
         let form = asked.done();
         let mut visits = store.visits(room, &page).await?;
-        let older = more(&mut visits).and_then(|last| {
-            let at = last.entered_at.or(last.left_at)?;
-            Some(form.behind(&detail_behind(
-                at,
-                last.event_id,
-                last.entered_at.is_some(),
-                &last.account,
-            )))
+        let next = more(&mut visits.visits).map(Visit::place).or(visits.next);
+        let older = next.map(|next| {
+            form.behind(&detail_behind(next.at, next.event_id, next.entered, &next.account))
         });
-        let rows = visits.iter().map(|visit| visit_row(room.sdk_app_id, visit, now)).collect();
+        let rows =
+            visits.visits.iter().map(|visit| visit_row(room.sdk_app_id, visit, now)).collect();
         Ok(Self { rows, form, older, is_later: page.after.is_some() })
     }
 }

@@ -122,7 +122,7 @@ pub struct AnomalyFilter {
 pub struct CountFilter {
     /// Of this app.
     pub app: Option<AppId>,
-    /// From the span on that holds this time.
+    /// From the span on that holds this time, but at most [`Step::spans_max`] of them: the earliest are left out.
     pub since: UnixMillis,
     /// Spans that begin before this time. Each is whole.
     pub until: UnixMillis,
@@ -130,6 +130,17 @@ pub struct CountFilter {
     pub step: Step,
     /// What is counted apart.
     pub by: CountBy,
+}
+
+impl CountFilter {
+    /// Where the first span begins, and where the last ends.
+    pub(super) fn spans(&self) -> (UnixMillis, UnixMillis) {
+        let length = self.step.length_ms();
+        let begin = |time: i64| time.saturating_sub(time.rem_euclid(length));
+        let until = begin(self.until.0.saturating_sub(1)).saturating_add(length);
+        let earliest = until.saturating_sub(self.step.spans_max() * length);
+        (UnixMillis(begin(self.since.0).max(earliest)), UnixMillis(until))
+    }
 }
 
 /// The length of a span.
@@ -142,6 +153,29 @@ pub enum Step {
     Hour,
     /// A day, by UTC.
     Day,
+}
+
+impl Step {
+    /// How long it is, in ms.
+    #[must_use]
+    pub const fn length_ms(self) -> i64 {
+        match self {
+            Self::Minute => 60_000,
+            Self::Hour => 3_600_000,
+            Self::Day => 86_400_000,
+        }
+    }
+
+    /// How many spans one answer has at most: minutes of two days, hours of a month, days of a quarter. More would take
+    /// longer than a page may.
+    #[must_use]
+    pub const fn spans_max(self) -> i64 {
+        match self {
+            Self::Minute => 2880,
+            Self::Hour => 744,
+            Self::Day => 92,
+        }
+    }
 }
 
 /// What is counted apart.

@@ -66,7 +66,8 @@ pub use models::{
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
 pub use reading::{
-    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, ReadModels, RoomKey, Subject,
+    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, ReadModels, RoomKey,
+    Subject,
 };
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
@@ -300,6 +301,15 @@ pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
     pub next: Option<(UnixMillis, Uuid)>,
+}
+
+/// One page of the visits within one life of a room; see [`ReadModels::visits`].
+#[derive(Debug, Clone, Default)]
+pub struct VisitPage {
+    /// The visits; may be fewer than asked for, or none, though more come behind.
+    pub visits: Vec<Visit>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<DetailPlace>,
 }
 
 /// How a store is opened.

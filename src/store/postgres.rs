@@ -210,10 +210,7 @@ impl Reader for Postgres {
         events: DIALECT.select,
         millis: ["(extract(epoch from ", ") * 1000)::bigint"],
         text: ["", "::text"],
-        span: [
-            "(extract(epoch from date_bin(make_interval(secs => ",
-            "), at, 'epoch')) * 1000)::bigint",
-        ],
+        span: ["date_bin(make_interval(secs => ", "), c.at, 'epoch')"],
         place: ["strpos(", ""],
         moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
         id: ["", "::uuid"],

@@ -7,8 +7,8 @@ use super::statement::Reader;
 use super::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, EventFilter,
     EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
-    RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, Visit,
-    read_calls, read_details, read_events, read_rooms, read_statistics,
+    RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
+    VisitPage, read_calls, read_details, read_events, read_rooms, read_statistics,
 };
 use crate::callback::AppId;
 
@@ -42,7 +42,7 @@ impl<R: Reader> ReadModels for R {
         read_rooms::lives(self, keys).await
     }
 
-    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<Vec<Visit>, StoreError> {
+    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError> {
         read_rooms::visits(self, room, page).await
     }
 

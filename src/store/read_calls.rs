@@ -16,10 +16,9 @@ const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.c
 /// No end came.
 const OPEN: &str = "c.end_event_at is null and c.end_record_at is null";
 
-/// How a call ended for a member: as [`UserCall::outcome`].
-const OUTCOME: &str = "case when m.ending = 'hung_up' \
-     and (case when m.is_caller then c.accepted_at else m.joined_at end) is not null \
-     then 'answered' else m.ending end";
+/// A member whose call was accepted: of those that hung up, the ones whose outcome is `answered`.
+const ANSWERED: &str =
+    "(case when m.is_caller then c.accepted_at else m.joined_at end) is not null";
 
 pub(super) async fn calls<R: Reader>(
     reader: &R,
@@ -124,9 +123,11 @@ pub(super) async fn of_user<R: Reader>(
 ) -> Result<Vec<UserCall>, StoreError> {
     let app = filter.app.as_i64();
     let mut sql = reader.statement("select ");
-    sql.push(CALL).push(", m.is_caller, @ms(m.first_at) as at, ").push(OUTCOME);
-    sql.push(
-        " as outcome from call_members m
+    sql.push(CALL)
+        .push(", m.is_caller, @ms(m.first_at) as at, case when m.ending = 'hung_up' and ");
+    sql.push(ANSWERED).push(
+        " then 'answered' else m.ending end as outcome
+          from call_members m
           join calls c on c.sdk_app_id = m.sdk_app_id and c.call_id = m.call_id
           where m.sdk_app_id = ",
     );
@@ -137,9 +138,12 @@ pub(super) async fn of_user<R: Reader>(
         Some(_) => return Ok(Vec::new()),
         None => &mut sql,
     };
-    if let Some(outcome) = &filter.outcome {
-        sql.push(" and ").push(OUTCOME).push(" = ").text(outcome);
-    }
+    // By the member's own column first, so that the calls of the others are not looked at.
+    match filter.outcome.as_deref() {
+        Some("answered") => sql.push(" and m.ending = 'hung_up' and ").push(ANSWERED),
+        Some("hung_up") => sql.push(" and m.ending = 'hung_up' and not ").push(ANSWERED),
+        outcome => sql.when_text(" and m.ending = ", outcome),
+    };
     if let Some((at, call_id)) = &filter.after {
         sql.push(" and (m.first_at, m.call_id) < (").time(*at).push(", ").text(call_id).push(")");
     }

@@ -142,10 +142,11 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
     }
 }
 
+/// Adds the order: by the columns of the table, not by those that are read and called alike, which have no index.
 fn in_order(sql: &mut Statement, filter: &EventFilter) {
     sql.push(match filter.order {
-        Order::Newest { .. } => " order by event_time desc, id desc",
-        Order::Oldest { .. } => " order by event_time, id",
-        Order::Arrived { .. } => " order by received_at, id",
+        Order::Newest { .. } => " order by events.event_time desc, events.id desc",
+        Order::Oldest { .. } => " order by events.event_time, events.id",
+        Order::Arrived { .. } => " order by events.received_at, events.id",
     });
 }

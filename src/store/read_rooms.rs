@@ -1,7 +1,10 @@
 //! Reads lives of rooms, what only live rooms have, and visits.
 
 use super::statement::{Reader, Statement};
-use super::{DetailPage, DetailPlace, Live, Room, RoomFilter, RoomKey, StoreError, Visit};
+use super::{
+    DetailPage, DetailPlace, Live, MARKS_SCANNED_MAX, Room, RoomFilter, RoomKey, StoreError, Visit,
+    VisitPage,
+};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 
@@ -111,19 +114,26 @@ pub(super) async fn visits<R: Reader>(
     reader: &R,
     room: &Room,
     page: &DetailPage,
-) -> Result<Vec<Visit>, StoreError> {
+) -> Result<VisitPage, StoreError> {
     let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
     let after = page.after.as_ref();
     let mut visits = Vec::new();
     if after.is_none_or(|after| after.entered) {
         visits = entered(reader, room, page, after).await?;
     }
+    let mut next = None;
     // Most rooms have none, and to look for them takes time.
     if visits.len() < limit && room.enters_missing > 0 {
         let after = after.filter(|after| !after.entered);
         visits.extend(only_left(reader, room, page, after, limit - visits.len()).await?);
+        if visits.len() < limit {
+            next = last_scanned(reader, room, page, after).await?;
+        }
     }
-    Ok(visits)
+    if visits.len() >= limit {
+        next = visits.last().map(Visit::place);
+    }
+    Ok(VisitPage { visits, next })
 }
 
 /// An enter, and the same account's next mark in the same life.
@@ -190,7 +200,8 @@ impl Entered {
     }
 }
 
-/// Visits of which only the leave is known: the same account's mark before it in the same life is no enter.
+/// Visits of which only the leave is known: the same account's mark before it in the same life is no enter. Of a room
+/// with many leaves some are looked through; see [`last_scanned`].
 async fn only_left<R: Reader>(
     reader: &R,
     room: &Room,
@@ -202,18 +213,39 @@ async fn only_left<R: Reader>(
         "select account, null as entered_at, null as entered_cause, @ms(at) as left_at,
                 cause as left_cause, by_account as left_by, false as inferred,
                 @text(event_id) as event_id
-         from room_marks m where",
+         from (select * from room_marks m where",
     );
-    within(&mut sql, room).push(
-        " and not m.enters and not coalesce((
+    within(&mut sql, room).push(" and not m.enters");
+    one_page(&mut sql, page, after, MARKS_SCANNED_MAX.into());
+    sql.push(
+        ") as m where not coalesce((
              select b.enters from room_marks b
              where b.sdk_app_id = m.sdk_app_id and b.room_id = m.room_id
                and b.account = m.account and (b.at, b.event_id) < (m.at, m.event_id)
                and b.at >= ",
     );
     sql.time(room.from_at).push(" order by b.at desc, b.event_id desc limit 1), false)");
-    one_page(&mut sql, page, after, i64::try_from(limit).unwrap_or(i64::MAX));
+    in_order(&mut sql, i64::try_from(limit).unwrap_or(i64::MAX));
     reader.fetch(sql).await
+}
+
+/// The last leave that a page looks at; `None` where there are not so many.
+async fn last_scanned<R: Reader>(
+    reader: &R,
+    room: &Room,
+    page: &DetailPage,
+    after: Option<&DetailPlace>,
+) -> Result<Option<DetailPlace>, StoreError> {
+    let mut sql = reader.statement(
+        "select @ms(at) as left_at, @text(event_id) as event, account from room_marks m where",
+    );
+    within(&mut sql, room).push(" and not m.enters");
+    one_page(&mut sql, page, after, 1);
+    sql.push(" offset ").number(i64::from(MARKS_SCANNED_MAX) - 1);
+    let last: Option<(UnixMillis, String, String)> = reader.fetch_one(sql).await?;
+    Ok(last.and_then(|(at, event_id, account)| {
+        Some(DetailPlace { at, event_id: event_id.parse().ok()?, account, entered: false })
+    }))
 }
 
 /// Adds which marks of the table `m` are on the page, and their order.
@@ -223,6 +255,10 @@ fn one_page(sql: &mut Statement, page: &DetailPage, after: Option<&DetailPlace>,
         sql.push(" and (m.at, m.event_id, m.account) < (").time(after.at).push(", ");
         sql.id(after.event_id).push(", ").text(&after.account).push(")");
     }
+    in_order(sql, limit);
+}
+
+fn in_order(sql: &mut Statement, limit: i64) {
     sql.push(" order by m.at desc, m.event_id desc, m.account desc limit ").number(limit);
 }
 

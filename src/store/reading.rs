@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::models::{
     Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
-    Stay, UserCall, Visit,
+    Stay, UserCall,
 };
 use super::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, EventFilter, EventPage, RoomFilter,
-    StoreError, StoredEvent, UserCallFilter,
+    StoreError, StoredEvent, UserCallFilter, VisitPage,
 };
 use crate::callback::AppId;
 
@@ -41,8 +41,9 @@ pub trait ReadModels {
     async fn lives(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
 
     /// Visits within one life, the latest first, and behind them those whose beginning no event tells. An end by rule is
-    /// given where the life has ended.
-    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<Vec<Visit>, StoreError>;
+    /// given where the life has ended. Answers soon: of marks that may end a visit without a beginning it looks through at
+    /// most [`MARKS_SCANNED_MAX`], and says where to go on.
+    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
 
     /// Who sat where within one life, by time. At most [`DETAILS_MAX`]. An end by rule is given as for visits.
     async fn seats(&self, room: &Room) -> Result<Vec<Stay>, StoreError>;
@@ -88,6 +89,9 @@ pub const COUNTS_MAX: u32 = 100_000;
 
 /// How many events a page of events looks through at most.
 pub const EVENTS_SCANNED_MAX: u32 = 50_000;
+
+/// How many leaves a page of visits looks through at most for those without an enter.
+pub const MARKS_SCANNED_MAX: u32 = 10_000;
 
 /// Which life of which room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

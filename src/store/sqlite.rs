@@ -190,7 +190,7 @@ impl Reader for Sqlite {
         events: DIALECT.select,
         millis: ["", ""],
         text: ["", ""],
-        span: ["(at - at % (1000 * ", "))"],
+        span: ["(c.at - c.at % (1000 * ", "))"],
         place: ["instr(", ""],
         moment: ["", ""],
         id: ["", ""],

@@ -63,7 +63,7 @@ pub(super) struct Spelling {
     pub(super) millis: [&'static str; 2],
     /// An id or JSON, to be read as text: `@text(column)`.
     pub(super) text: [&'static str; 2],
-    /// The beginning of the span that holds `at`, in ms: `@span(seconds)`.
+    /// The beginning of the span that holds `c.at`: `@span(seconds)`.
     pub(super) span: [&'static str; 2],
     /// Where in one text another begins, from 1, or 0: `@place()text, other)`.
     pub(super) place: [&'static str; 2],

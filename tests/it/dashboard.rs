@@ -83,17 +83,17 @@ fn quoted(text: &str) -> String {
 }
 
 /// A call of ours that was answered, with the id of its own.
-async fn post_call(server: &Server, call: &str, caller: &str, callee: &str) {
-    let (call, caller, callee) = (quoted(call), quoted(caller), quoted(callee));
+async fn post_call(server: &Server, call: &str, caller: &str, guest: &str) {
+    let (call, caller, guest) = (quoted(call), quoted(caller), quoted(guest));
     let at = |seconds: i64| NOW.0 - 600_000 + seconds * 1000;
     let start = format!(
         r#"{{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{{"CallId":{call},"CallMediaType":"Video","RoomId":"77"}},
-        "UserList":[{{"User_Account":{caller},"Status":"Calling"}},{{"User_Account":{callee},"Status":"Waiting"}}],"EventTime":{}}}"#,
+        "UserList":[{{"User_Account":{caller},"Status":"Calling"}},{{"User_Account":{guest},"Status":"Waiting"}}],"EventTime":{}}}"#,
         at(0)
     );
     let end = format!(
         r#"{{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{{"CallId":{call},"CallResult":"NormalEnd","CallType":"SingleCall",
-        "MediaType":"Video","Caller_Account":{caller},"CalleeList_Account":[{callee}],"RoomId":"77",
+        "MediaType":"Video","Caller_Account":{caller},"CalleeList_Account":[{guest}],"RoomId":"77",
         "StartTime":{},"AcceptTime":{},"EndTime":{}}},"EventTime":{}}}"#,
         at(0) / 1000,
         at(5) / 1000,
@@ -101,8 +101,8 @@ async fn post_call(server: &Server, call: &str, caller: &str, callee: &str) {
         at(65)
     );
     let accept = format!(
-        r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":{call},"ChangedUserList":[{{"User_Account":{callee},
-        "ActionType":"Accept"}}],"UserList":[{{"User_Account":{callee},"Status":"Calling"}}],"EventTime":{}}}"#,
+        r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":{call},"ChangedUserList":[{{"User_Account":{guest},
+        "ActionType":"Accept"}}],"UserList":[{{"User_Account":{guest},"Status":"Calling"}}],"EventTime":{}}}"#,
         at(5)
     );
     // The end arrives first.
@@ -363,7 +363,9 @@ async fn pages_are_for_those_who_signed_in() {
         );
     }
     assert_eq!(server.get_ops("/nowhere").await.0, 404);
-    let css = links(&server.get_ops("/").await.1).into_iter().find(|href| href.ends_with(".css"));
+    let css = links(&server.get_ops("/").await.1)
+        .into_iter()
+        .find(|href| href.ends_with("/dashboard.css"));
     assert_eq!(server.get_ops(&css.unwrap()).await.0, 200);
     server.stop().await;
 }

@@ -15,7 +15,7 @@ use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Entry,
     EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room,
     RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, Visit,
+    UserCallFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -106,7 +106,7 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn visits(&self, _: &Room, _: &DetailPage) -> Result<Vec<Visit>, StoreError> {
+    async fn visits(&self, _: &Room, _: &DetailPage) -> Result<VisitPage, StoreError> {
         unreachable!()
     }
 

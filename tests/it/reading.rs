@@ -7,7 +7,8 @@ use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::store::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, EVENTS_SCANNED_MAX, EventFilter,
-    Found, Order, Room, RoomFilter, RoomKey, Step, Store, Subject, UserCallFilter,
+    Found, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, Step, Store, Subject,
+    UserCallFilter,
 };
 
 use crate::support::{APP, Database, NOW, on_both_stores};
@@ -325,9 +326,9 @@ on_both_stores! {
         let mut visits = Vec::new();
         loop {
             let next = store.visits(&room, &page).await.unwrap();
-            let Some(last) = next.last() else { break };
-            page.after = Some(last.place());
-            visits.extend(next);
+            visits.extend(next.visits);
+            page.after = next.next;
+            if page.after.is_none() { break }
         }
         let short: Vec<_> = visits
             .iter()
@@ -352,12 +353,38 @@ on_both_stores! {
         assert_eq!(visits[3].left_by.as_deref(), Some("by"));
         assert_eq!(visits[3].event_id.to_string(), id(2));
         let page = DetailPage { account: Some("twice".into()), limit: 9, after: None };
-        assert_eq!(store.visits(&room, &page).await.unwrap().len(), 2);
+        assert_eq!(store.visits(&room, &page).await.unwrap().visits.len(), 2);
 
         let page = DetailPage { limit: 9, ..DetailPage::default() };
-        let open = store.visits(&life(&store, "r", 100).await, &page).await.unwrap();
+        let open = store.visits(&life(&store, "r", 100).await, &page).await.unwrap().visits;
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].left_at, open[0].inferred), (None, false));
+        store.close().await;
+    }
+
+    async fn a_page_of_visits_looks_through_so_many_leaves_and_says_where_to_go_on(database: Database) {
+        let store = store(&database).await;
+        let mut rows = Rows::new(&database);
+        rows.room("r", 0, ", enters_missing", ", 1");
+        // It left before all others.
+        rows.mark("r", "lost", 100_000, 1, false, "leave");
+        rows.write().await;
+        let others = i64::from(MARKS_SCANNED_MAX) + 5;
+        database.execute(&mark_rows(&database, others)).await;
+
+        let room = life(&store, "r", 0).await;
+        // Behind all that have a beginning.
+        let mut place = store.visits(&room, &DetailPage { limit: 1, ..DetailPage::default() }).await.unwrap().visits[0].place();
+        place.entered = false;
+        place.at = at(1_000_000);
+        let mut page = DetailPage { limit: 9, after: Some(place), account: None };
+        let first = store.visits(&room, &page).await.unwrap();
+        assert!(first.visits.is_empty());
+        page.after = first.next;
+        assert!(page.after.is_some());
+        let second = store.visits(&room, &page).await.unwrap();
+        let accounts: Vec<_> = second.visits.iter().map(|visit| visit.account.as_str()).collect();
+        assert_eq!((accounts, second.next), (vec!["lost"], None));
         store.close().await;
     }
 
@@ -517,19 +544,20 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn minutes_and_hours_count_the_same_events_each_by_itself(database: Database) {
+    async fn an_event_counts_once_however_long_the_spans_are(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         let columns = "sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max";
-        // NOW is at noon. Of the hour before it the minutes are kept no longer.
+        // NOW is at noon. Each event is counted in its minute and in its hour; of the hour before the minutes are gone.
         for (width, at, command, result, shard, family, events) in [
             (3600, -HOUR, "Call.End", "normal_end", 0, "call", 10),
             (3600, -HOUR, "Live.Start", "", 0, "live", 3),
-            (3600, 0, "Call.End", "normal_end", 1, "call", 1),
-            (3600, 0, "Call.End", "not_answer", 2, "call", 6),
             (60, 0, "Call.End", "normal_end", 1, "call", 1),
             (60, 60_000, "Call.End", "not_answer", 2, "call", 2),
             (60, 60_000, "Call.End", "not_answer", 3, "call", 4),
+            (3600, 0, "Call.End", "normal_end", 1, "call", 1),
+            (3600, 0, "Call.End", "not_answer", 2, "call", 2),
+            (3600, 0, "Call.End", "not_answer", 3, "call", 4),
         ] {
             let values = format!("{APP}, {width}, @{at}, '{command}', '{result}', {shard}, '{family}', {events}, 50, {events}");
             rows.add("event_counts", columns, &values);
@@ -559,6 +587,18 @@ on_both_stores! {
         assert_eq!(counts(day).await, [row(-12 * HOUR, "Call.End", 17), row(-12 * HOUR, "Live.Start", 3)]);
         let minutes = filter(Step::Minute, CountBy::Result, -HOUR, HOUR);
         assert_eq!(counts(minutes).await, [row(0, "normal_end", 1), row(60_000, "not_answer", 6)]);
+        // So many spans and no more: the latest.
+        for (step, first, behind) in [
+            (Step::Minute, 0, Some(60_000)),
+            (Step::Hour, 0, None),
+            (Step::Day, -12 * HOUR, None),
+        ] {
+            let until = first + step.spans_max() * step.length_ms();
+            for (until, wanted) in [(until, Some(first)), (until + 1, behind)] {
+                let counts = counts(filter(step, CountBy::Command, first - HOUR, until)).await;
+                assert_eq!(counts.first().map(|count| count.0), wanted, "{step:?} until {until}");
+            }
+        }
         let other = CountFilter { app: AppId::parse(OTHER_APP), ..filter(Step::Hour, CountBy::Family, -HOUR, HOUR) };
         assert!(counts(other).await.is_empty());
         let hour = store.counts(&filter(Step::Hour, CountBy::Family, 0, 1)).await.unwrap();
@@ -618,7 +658,7 @@ on_both_stores! {
                 filter.order = match order {
                     Order::Newest { .. } => Order::Newest { after },
                     Order::Oldest { .. } => Order::Oldest { after },
-                    Order::Arrived { .. } => unreachable!("not asked for"),
+                    Order::Arrived { .. } => Order::Arrived { after },
                 };
             }
             assert_eq!((found, pages), (1, 60_010 / EVENTS_SCANNED_MAX as usize + 1));
@@ -632,6 +672,33 @@ on_both_stores! {
         assert!(behind.events[0].event_time <= last.event_time && behind.events[0].id != last.id);
         store.close().await;
     }
+}
+
+/// A statement that has so many accounts come into the room `r`, one each ms, and then leave.
+fn mark_rows(database: &Database, rows: i64) -> String {
+    let columns = "sdk_app_id, room_id, account, at, event_id, family, enters";
+    let moment = |ms: &str| {
+        if database.is_postgres() {
+            format!("timestamptz 'epoch' + ({} + {ms} + n) * interval '1 millisecond'", NOW.0)
+        } else {
+            format!("{} + {ms} + n", NOW.0)
+        }
+    };
+    let numbers = if database.is_postgres() {
+        format!("select n from generate_series(1, {rows}) n")
+    } else {
+        format!(
+            "with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {rows})
+             select n from numbers"
+        )
+    };
+    format!(
+        "insert into room_marks ({columns})
+         select {APP}, 'r', 'a' || n, {}, '{}', 'room', enters = 1
+         from ({numbers}) as numbers, (select 1 as enters union all select 0) as sides",
+        format_args!("case when enters = 1 then {} else {} end", moment("0"), moment("200000")),
+        id(9),
+    )
 }
 
 /// Statements that put so many events into the table, one each ms.
