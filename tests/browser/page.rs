@@ -257,8 +257,19 @@ impl Page {
 
     /// The window as a PNG.
     pub(crate) async fn png(&self) -> Vec<u8> {
+        self.shot(json!({ "format": "png" })).await
+    }
+
+    /// So many pixels of the window from its top, as a PNG.
+    pub(crate) async fn png_of_the_top(&self, height: u32) -> Vec<u8> {
+        let width: u32 = self.eval("innerWidth").await;
+        let clip = json!({ "x": 0, "y": 0, "width": width, "height": height, "scale": 1 });
+        self.shot(json!({ "format": "png", "clip": clip })).await
+    }
+
+    async fn shot(&self, params: Value) -> Vec<u8> {
         self.settle().await;
-        let shot = self.must("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let shot = self.must("Page.captureScreenshot", params).await;
         base64::prelude::BASE64_STANDARD.decode(shot["data"].as_str().unwrap()).unwrap()
     }
 
