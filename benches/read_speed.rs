@@ -218,7 +218,7 @@ async fn statistics(store: &Arc<dyn Store>) {
     }
     for (step, hours) in [
         (Step::Minute, 1),
-        (Step::Minute, 48),
+        (Step::Minute, 24),
         (Step::Hour, 48),
         (Step::Hour, 744),
         (Step::Day, 24 * 90),

@@ -56,13 +56,16 @@ create table calls (
     inferred boolean generated always as (
         overdue_at is not null and coalesce(end_record_at, end_event_at) is null) stored,
     primary key (sdk_app_id, call_id)
-);
+)
+-- A call is written again with each of its events. Where the page has room for that, and no index has a column that
+-- changes (so none has last_at), only the row is written.
+with (fillfactor = 50);
 create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (last_at)
+create index calls_open on calls (first_at)
     where overdue_at is null and end_event_at is null and end_record_at is null;
-create index calls_overdue on calls (last_at)
+create index calls_overdue on calls (first_at)
     where overdue_at is not null and end_event_at is null and end_record_at is null;
-create index calls_overdue_ended on calls (last_at)
+create index calls_overdue_ended on calls (first_at)
     where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
 create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
 

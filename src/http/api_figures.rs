@@ -19,9 +19,6 @@ use crate::store::{
     Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, Step, Store, StoreError,
 };
 
-/// How many spans of time are given at once.
-const SPANS_MAX: i64 = 3000;
-
 /// Which anomalies.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -94,7 +91,8 @@ pub(super) struct StatisticsQuery {
     /// Of this app.
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// From the span on that holds this time; without it, for the latest 60 minutes, 48 hours or 30 days.
+    /// From the span on that holds this time; without it, for the latest 60 minutes, 48 hours or 30 days. At most 1440
+    /// minutes, 744 hours or 92 days before `until`.
     since: Option<String>,
     /// Spans that begin before this time; without it, until now.
     until: Option<String>,
@@ -108,10 +106,10 @@ pub(super) struct StatisticsQuery {
 
 impl StatisticsQuery {
     fn filter(&self, now: UnixMillis) -> Result<CountFilter, Problem> {
-        let (step, length, spans) = match self.step.as_deref() {
-            None | Some("minute") => (Step::Minute, Duration::from_mins(1), 60),
-            Some("hour") => (Step::Hour, Duration::from_hours(1), 48),
-            Some("day") => (Step::Day, Duration::from_hours(24), 30),
+        let (step, spans) = match self.step.as_deref() {
+            None | Some("minute") => (Step::Minute, 60),
+            Some("hour") => (Step::Hour, 48),
+            Some("day") => (Step::Day, 30),
             Some(_) => {
                 let detail = "`step` is none of those there are";
                 return Err(Problem::parameter("step", detail, "give minute, hour or day"));
@@ -128,18 +126,20 @@ impl StatisticsQuery {
         };
         let until = api_query::time("until", self.until.as_ref(), now)?
             .unwrap_or(now.plus(Duration::from_millis(1)));
-        let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
         let since = api_query::time("since", self.since.as_ref(), now)?;
-        let since = since.unwrap_or(UnixMillis(until.0.saturating_sub(length * spans)));
-        if until.0.saturating_sub(since.0) / length > SPANS_MAX {
-            let detail = format!("`since` is more than {SPANS_MAX} of these steps before `until`");
+        let since = since.unwrap_or(UnixMillis(until.0.saturating_sub(step.length_ms() * spans)));
+        let filter =
+            CountFilter { app: api_query::app(self.app.as_ref())?, since, until, step, by };
+        if filter.is_too_long() {
+            let most = step.spans_max();
+            let detail = format!("`since` is more than {most} of these steps before `until`");
             return Err(Problem::parameter(
                 "since",
                 detail,
                 "name a shorter time or a longer `step`",
             ));
         }
-        Ok(CountFilter { app: api_query::app(self.app.as_ref())?, since, until, step, by })
+        Ok(filter)
     }
 }
 

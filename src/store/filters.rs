@@ -122,7 +122,7 @@ pub struct AnomalyFilter {
 pub struct CountFilter {
     /// Of this app.
     pub app: Option<AppId>,
-    /// From the span on that holds this time, but at most [`Step::spans_max`] of them: the earliest are left out.
+    /// From the span on that holds this time, but not from earlier than [`Step::spans_max`] before `until`.
     pub since: UnixMillis,
     /// Spans that begin before this time. Each is whole.
     pub until: UnixMillis,
@@ -138,8 +138,17 @@ impl CountFilter {
         let length = self.step.length_ms();
         let begin = |time: i64| time.saturating_sub(time.rem_euclid(length));
         let until = begin(self.until.0.saturating_sub(1)).saturating_add(length);
-        let earliest = until.saturating_sub(self.step.spans_max() * length);
-        (UnixMillis(begin(self.since.0).max(earliest)), UnixMillis(until))
+        (UnixMillis(begin(self.since.0.max(self.earliest()))), UnixMillis(until))
+    }
+
+    /// Whether it asks for more than is given: whoever does should be told.
+    #[must_use]
+    pub const fn is_too_long(&self) -> bool {
+        self.since.0 < self.earliest()
+    }
+
+    const fn earliest(&self) -> i64 {
+        self.until.0.saturating_sub(self.step.spans_max() * self.step.length_ms())
     }
 }
 
@@ -166,12 +175,12 @@ impl Step {
         }
     }
 
-    /// How many spans one answer has at most: minutes of two days, hours of a month, days of a quarter. More would take
-    /// longer than a page may.
+    /// How many spans one may ask for: minutes of a day, hours of a month, days of a quarter. More would take longer than a
+    /// page may.
     #[must_use]
     pub const fn spans_max(self) -> i64 {
         match self {
-            Self::Minute => 2880,
+            Self::Minute => 1440,
             Self::Hour => 744,
             Self::Day => 92,
         }

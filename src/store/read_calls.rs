@@ -138,10 +138,14 @@ pub(super) async fn of_user<R: Reader>(
         Some(_) => return Ok(Vec::new()),
         None => &mut sql,
     };
-    // By the member's own column first, so that the calls of the others are not looked at.
+    // By the member's own columns first, so that the calls of the others are not looked at.
     match filter.outcome.as_deref() {
-        Some("answered") => sql.push(" and m.ending = 'hung_up' and ").push(ANSWERED),
-        Some("hung_up") => sql.push(" and m.ending = 'hung_up' and not ").push(ANSWERED),
+        Some("answered") => sql
+            .push(" and m.ending = 'hung_up' and (m.is_caller or m.joined_at is not null) and ")
+            .push(ANSWERED),
+        Some("hung_up") => sql
+            .push(" and m.ending = 'hung_up' and (m.is_caller or m.joined_at is null) and not ")
+            .push(ANSWERED),
         outcome => sql.when_text(" and m.ending = ", outcome),
     };
     if let Some((at, call_id)) = &filter.after {

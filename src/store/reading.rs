@@ -88,10 +88,10 @@ pub const FOUND_MAX: u32 = 20;
 pub const COUNTS_MAX: u32 = 100_000;
 
 /// How many events a page of events looks through at most.
-pub const EVENTS_SCANNED_MAX: u32 = 50_000;
+pub const EVENTS_SCANNED_MAX: u32 = 20_000;
 
 /// How many leaves a page of visits looks through at most for those without an enter.
-pub const MARKS_SCANNED_MAX: u32 = 10_000;
+pub const MARKS_SCANNED_MAX: u32 = 5000;
 
 /// Which life of which room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

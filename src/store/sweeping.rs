@@ -62,7 +62,7 @@ impl Settling {
     /// When the store does not answer.
     pub async fn overdue_calls(&mut self, overdue: Overdue) -> Result<Vec<OpenCall>, StoreError> {
         let sql = open_calls(&format!(
-            "overdue_at is null and {NOT_ENDED} and calls.last_at < @at(3)
+            "overdue_at is null and {NOT_ENDED} and calls.first_at < @at(3) and calls.last_at < @at(3)
                  and calls.last_at < case when {ACCEPTED} then @at(2) else @at(1) end
              order by calls.last_at limit $4"
         ));

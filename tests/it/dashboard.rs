@@ -135,6 +135,9 @@ on_both_stores! {
         let room = destroy_room(1).replace("\"room-1\"", &quoted(HOSTILE));
         server.post_body(DESTROY_ROOM, room).await;
         there(&server, &format!("/rooms/{APP}/{HOSTILE_PATH}")).await;
+        // Until then a life may be cut anew, and its page be another one.
+        let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
+        eventually("every room is settled for good", settled).await;
         let mut seen: BTreeSet<String> = PAGES.iter().map(|path| (*path).to_owned()).collect();
         let mut queue: VecDeque<String> = seen.iter().cloned().collect();
         while let Some(path) = queue.pop_front() {

@@ -176,13 +176,14 @@ async fn a_signature_used_again_for_another_event_is_counted_and_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_with_it() {
     let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
-    // A page, there or not, leads to the one to sign in at.
+    // A page leads to the one to sign in at.
     for (path, status) in [
         ("/livez", 200),
         ("/readyz", 200),
         ("/metrics", 401),
         ("/api/nothing", 401),
-        ("/nothing", 200),
+        ("/", 200),
+        ("/nothing", 404),
     ] {
         let answer = server.client.get(format!("{}{path}", server.ops_url)).send().await.unwrap();
         assert_eq!(answer.status(), status, "{path}");

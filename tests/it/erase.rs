@@ -90,6 +90,8 @@ on_both_stores! {
         for fixture in crate::support::fixtures() {
             server.post(&fixture.delivery).await;
         }
+        // The settler of a running server would write, too.
+        server.stop().await;
         settled(&database, "show", "alice", NOW).await;
         settled(&database, "alice", "bob", NOW).await;
         let before = dump_all(&database).await;

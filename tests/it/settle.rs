@@ -264,7 +264,7 @@ on_both_stores! {
             post(&server, &[enter("hot", "user-0", 2_000_000 + posted)]).await;
             slowest = slowest.max(begun.elapsed());
             posted += 1;
-            assert!(waiting.elapsed() < Duration::from_mins(1), "not settled in a minute");
+            assert!(waiting.elapsed() < Duration::from_mins(5), "not settled in five minutes");
         }
         assert!(slowest < Duration::from_secs(3), "an event waited for {slowest:?}");
         let points = database.texts("select cast(occupancy as text) from rooms").await;

@@ -395,7 +395,7 @@ async fn a_server_without_a_database_to_connect_to_takes_events_from_the_start()
     let settings = settings(&database, &[("TRTC_STORE__URL", &away)]);
     let mut back = settings.clone();
     back.store.url = database.url.clone().into();
-    let server = Server::start_with(settings).await;
+    let server = Server::start_before_its_store(settings).await;
     for number in 0..3 {
         server.post_body(DESTROY_ROOM, destroy_room(number)).await;
     }

@@ -212,8 +212,16 @@ impl Server {
         Self::start_with(settings(database, &[])).await
     }
 
-    /// Returns once it is ready, so no test has to wait for it.
+    /// Returns once the store takes events, so no test has to wait for it.
     pub(crate) async fn start_with(settings: Settings) -> Self {
+        let server = Self::start_before_its_store(settings).await;
+        let stores = || async { !server.get_ops("/readyz").await.1.contains("store: ") };
+        eventually("the store takes events", stores).await;
+        server
+    }
+
+    /// Returns once events are kept, if only by the spool.
+    pub(crate) async fn start_before_its_store(settings: Settings) -> Self {
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let listeners = Listeners { public: bind().await, ops: bind().await };
         let address = |listener: &TcpListener| listener.local_addr().unwrap().to_string();
