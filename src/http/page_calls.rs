@@ -26,6 +26,8 @@ use crate::store::{
     StoredEvent, Subject, steps,
 };
 
+/// What a lane says that has nothing drawn on it.
+const UNTIMED: &str = "no event says from when to when";
 /// States of a call.
 const STATES: [&str; 4] = ["ringing", "active", "ended", "overdue"];
 /// How calls end.
@@ -271,12 +273,11 @@ fn lane(
     let mut words = Vec::new();
     let rang_from = if member.is_caller { call.started_at } else { member.invited_at }
         .unwrap_or(member.first_at);
-    let rang_until = member.joined_at.unwrap_or(end).max(rang_from);
     let connected = member
         .joined_at
         .filter(|_| !member.is_caller)
         .or(call.accepted_at.filter(|_| member.is_caller));
-    let rang_until = connected.map_or(rang_until, |at| at.max(rang_from));
+    let rang_until = connected.unwrap_or(end).max(rang_from);
     if rang_from < rang_until {
         let what = if member.is_caller { "waited" } else { "rang" };
         let text = format!("{what} {} to {}", time_of_day(rang_from), time_of_day(rang_until));
@@ -311,7 +312,7 @@ fn lane(
         is_caller: member.is_caller,
         bars,
         marks: own.map(mark).collect(),
-        words: words.join("; "),
+        words: if words.is_empty() { UNTIMED.to_owned() } else { words.join("; ") },
         invited: time_of_day_or(member.invited_at),
         joined: time_of_day_or(member.joined_at),
         left: time_of_day_or(member.left_at),

@@ -22,7 +22,7 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// Plays so many events per second, some of which come late, twice or never.
+    /// Plays so many events per second, some of which come twice or never.
     pub(crate) async fn hour(database: Database, rate: f64, options: Options) -> Self {
         let server = Server::start(&database).await;
         let start = NOW.minus(HOUR);
@@ -31,7 +31,7 @@ impl Played {
         while generator.next_start() < NOW {
             scenarios.extend(generator.next());
         }
-        let trouble = Disturbance { disorder: 0.02, duplicates: 0.01, losses: 0.01 };
+        let trouble = Disturbance { disorder: 0.0, duplicates: 0.01, losses: 0.01 };
         let sent = scenarios.iter().zip(0..).flat_map(|(scenario, seed)| {
             // The first of each are whole, so that there is one to look at.
             let trouble = if seed < 20 { Disturbance::default() } else { trouble };
@@ -63,9 +63,10 @@ impl Played {
         field_of(&self.largest(kind).deliveries[0], field).unwrap()
     }
 
-    /// The path of a life of the room of the largest such scenario.
+    /// The path of the first life of the room of the largest such scenario.
     pub(crate) fn room(&self, kind: Kind) -> String {
-        format!("/rooms/{APP}/{}", self.id(kind, "RoomId"))
+        let first = &self.largest(kind).deliveries[0];
+        format!("/rooms/{APP}/{}?at={}", self.id(kind, "RoomId"), first.at.0)
     }
 
     /// The path of the largest such call.
