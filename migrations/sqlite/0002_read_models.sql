@@ -77,17 +77,20 @@ create table call_members (
     call_ended_at integer,
     call_result text,
     left_at integer generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at) then last_left_at
+        case when last_left_at >= coalesce(last_joined_at, last_left_at)
+                  and (last_action is not 'invite' or last_action_at <= last_left_at) then last_left_at
              else call_ended_at end) stored,
     inferred integer generated always as (
         call_ended_at is not null and joined_at is not null
         and (last_left_at is null or last_left_at < last_joined_at)) stored,
     state text generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at) or call_ended_at is not null then 'left'
+        case when last_left_at >= coalesce(last_joined_at, last_left_at)
+                  and (last_action is not 'invite' or last_action_at <= last_left_at) or call_ended_at is not null then 'left'
              when joined_at is not null then 'joined'
              else 'invited' end) stored,
     ending text generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at) then
+        case when last_left_at >= coalesce(last_joined_at, last_left_at)
+                  and (last_action is not 'invite' or last_action_at <= last_left_at) then
                   case last_action when 'reject' then 'rejected'
                                    when 'not_answer' then 'missed'
                                    when 'cancel_invite' then 'cancelled'
@@ -279,6 +282,7 @@ create table rooms (
 ) strict, without rowid;
 create index rooms_started on rooms (started_at, sdk_app_id, room_id);
 create index rooms_open on rooms (last_at) where state = 'open';
+create index rooms_old on rooms (last_at);
 
 create table lives (
     sdk_app_id integer not null,

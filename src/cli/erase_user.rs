@@ -15,6 +15,8 @@ use crate::store::{self, Accounts, Change, Erasing, Record, Table};
 
 /// How many rows are looked at, and changed, at once.
 const BATCH_ROWS: u32 = 500;
+/// Rows of calls and rooms at once: events that touch the same ones wait for them.
+const MODEL_ROWS: u32 = 20;
 /// The shortest pause behind a change. It is as long as the change took, where that is longer: events go first.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// What else may hold the account.
@@ -94,7 +96,7 @@ impl EraseUser {
         }
         for table in store::model_tables() {
             let erasing =
-                Erasing { table, erasure: &erasure, app, dry_run: self.dry_run, limit: BATCH_ROWS };
+                Erasing { table, erasure: &erasure, app, dry_run: self.dry_run, limit: MODEL_ROWS };
             let done = self.erase_models(accounts.as_mut(), &erasing, &mut counts).await;
             done.with_context(|| {
                 let again = format!("run it again with `--pseudonym {pseudonym}`");

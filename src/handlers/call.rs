@@ -140,9 +140,9 @@ pub(super) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>)
         member.call_result.clone_from(&result);
         if Some(&member.account) == caller.as_ref() {
             member.is_caller = true;
-            joined_in(&mut member, started);
+            joined_in(&mut member, started, ended);
         } else if single {
-            joined_in(&mut member, accepted);
+            joined_in(&mut member, accepted, ended);
         }
         seen.entry(member.account.clone()).or_insert(member);
     }
@@ -206,8 +206,9 @@ fn joined(member: &mut MemberChange, at: UnixMillis) {
 
 /// Somebody was in the call in this second. An event that says so more precisely is earlier than the second's end, and
 /// a leave in the same second is later than its beginning.
-fn joined_in(member: &mut MemberChange, second: Option<UnixMillis>) {
-    member.joined_at = second.map(|second| second.plus(Duration::from_millis(999)));
+fn joined_in(member: &mut MemberChange, second: Option<UnixMillis>, ended: UnixMillis) {
+    let by = |second: UnixMillis| second.plus(Duration::from_millis(999)).min(ended);
+    member.joined_at = second.map(by);
     member.last_joined_at = second;
 }
 

@@ -150,7 +150,7 @@ impl Keeper {
 
     /// Puts a batch into the spool; of one that does not fit, what does.
     async fn put(&self, batch: Vec<SpoolTicket>) {
-        let mut groups = by_bytes(batch, |ticket| &ticket.event);
+        let mut groups = by_bytes(batch, |ticket| ticket.event.payload.as_bytes().len());
         while let Some(mut group) = groups.pop() {
             group.retain(|ticket| !ticket.answer.is_closed());
             if group.is_empty() {

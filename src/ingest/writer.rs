@@ -19,6 +19,8 @@ use crate::telemetry::Metrics;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 /// How many bytes one statement may carry, so that it is done well within its time.
 pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How many of them a row counts for that an event changes.
+const CHANGE_BYTES: usize = 800;
 
 /// How many bytes of changes may wait with any event, however small its body.
 const SMALL_CHANGES_BYTES: usize = 4096;
@@ -83,7 +85,7 @@ impl Writer {
     async fn work(&self, mut batch: Vec<Ticket>, patient: bool) {
         // The order in which every writer takes its rows, so that no two wait for each other in a circle.
         batch.sort_unstable_by_key(|ticket| ticket.event.id);
-        let mut groups = by_bytes(batch, |ticket| &ticket.event);
+        let mut groups = by_bytes(batch, weight);
         while let Some(mut group) = groups.pop() {
             group.retain(|ticket| !ticket.answer.is_closed());
             if self.breaker.is_held() {
@@ -223,13 +225,19 @@ fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {
     }
 }
 
+/// What a ticket adds to the work of its group, in bytes: a small body may change many rows.
+fn weight(ticket: &Ticket) -> usize {
+    let rows = ticket.changes.as_ref().map_or(0, |changes| changes.len());
+    ticket.event.payload.as_bytes().len() + rows * CHANGE_BYTES
+}
+
 /// Groups of no more bytes than one statement, or one commit of the spool, may have, in the order given when they are
 /// taken from the end.
-pub(super) fn by_bytes<T>(batch: Vec<T>, event: impl Fn(&T) -> &Event) -> Vec<Vec<T>> {
+pub(super) fn by_bytes<T>(batch: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut groups: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;
     for ticket in batch {
-        let more = event(&ticket).payload.as_bytes().len();
+        let more = bytes_of(&ticket);
         match groups.last_mut() {
             Some(group) if bytes + more <= GROUP_BYTES_MAX => {
                 bytes += more;

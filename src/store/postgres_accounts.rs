@@ -22,6 +22,8 @@ pub(super) struct PostgresAccounts(PgConnection);
 impl PostgresAccounts {
     pub(super) async fn open(address: PgConnectOptions) -> Result<Self, StoreError> {
         let address = address.application_name("trtc-callbacks erase-user");
+        // Events that touch the same rows wait no longer than this for one that stands still.
+        let address = address.options([("idle_in_transaction_session_timeout", "2000")]);
         Ok(Self(address.connect().await.map_err(classify)?))
     }
 

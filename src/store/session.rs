@@ -95,7 +95,16 @@ impl Session {
         name: &str,
     ) -> Result<Self, StoreError> {
         let millis = STATEMENT_MAX.as_millis().to_string();
-        let address = address.application_name(name).options([("statement_timeout", millis)]);
+        // One that vanished or stands still must not keep the settler's lock, or rows that ingest waits for: the server
+        // ends it soon.
+        let address = address.application_name(name).options([
+            ("statement_timeout", millis.as_str()),
+            ("idle_in_transaction_session_timeout", "2000"),
+            ("idle_session_timeout", "300000"),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
         Ok(Self::Postgres(address.connect().await.map_err(postgres::classify)?))
     }
 

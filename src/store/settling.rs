@@ -11,6 +11,8 @@ use crate::handlers::sums::{GiftFact, GiftSum, Presence, RoomFact, RoomSum};
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// How many rows are read at once.
 const PAGE_ROWS: usize = 20_000;
+/// As many changes of a room: each may hold all its properties.
+const CHANGES_ROWS: usize = 500;
 /// Behind every time: the last moment of the year 9999.
 pub(super) const END: i64 = 253_402_300_799_999;
 /// How long a day is, in ms.
@@ -114,8 +116,8 @@ impl Span {
 
 const IN_SPAN: &str = "sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at < @at(4)";
 /// Tables whose rows are facts of a room.
-const FACTS: [&str; 6] =
-    ["room_changes", "room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks"];
+/// A battle goes on without a room that was destroyed, so what is said of it does not prove that the room is there.
+const FACTS: [&str; 5] = ["room_changes", "room_marks", "seat_marks", "gifts", "metadata_marks"];
 
 /// Time, event, account, whether it came in, how many were counted, family.
 type MarkRow = (i64, String, String, bool, Option<i64>, String);
@@ -364,7 +366,7 @@ impl Settling {
                  @text(properties) as properties, @text(statistic) as statistic
              from room_changes
              where {IN_SPAN} and (at, event_id, ordinal) > (@at(3), @id(5), $6)
-             order by room_changes.at, room_changes.event_id, room_changes.ordinal limit {PAGE_ROWS}"
+             order by room_changes.at, room_changes.event_id, room_changes.ordinal limit {CHANGES_ROWS}"
         );
         let span = Span::new(room, life.from_at, life.until_at);
         let mut sum = RoomSum::default();
@@ -374,7 +376,7 @@ impl Settling {
             let rows: Vec<ChangeRow> = self.0.rows(&sql, &args).await?;
             let Some(last) = rows.last() else { return Ok(sum) };
             after = (last.at, last.event_id.clone(), last.ordinal);
-            let is_last = rows.len() < PAGE_ROWS;
+            let is_last = rows.len() < CHANGES_ROWS;
             for row in rows {
                 if row.kind == "destroy" && life.destroyed_at == Some(UnixMillis(row.at)) {
                     sum.destroyed(row.by_account.as_deref(), row.cause.as_deref());
