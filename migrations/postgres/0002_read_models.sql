@@ -205,7 +205,8 @@ create table room_marks (
     cause text,
     by_account text,
     member_count bigint,
-    primary key (sdk_app_id, room_id, account, at, event_id)
+    -- By account, so that the rooms somebody was in are found without an index more.
+    primary key (sdk_app_id, account, room_id, at, event_id)
 );
 -- With `enters`, so that enters are found among many leaves without looking at those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);

@@ -107,9 +107,14 @@ pub(super) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     }
     let mut owners = read_rooms::owned(reader, text).await?;
     for app in apps {
-        let mut sql = reader.statement("select sdk_app_id from call_members where sdk_app_id = ");
-        sql.number(app).push(" and account = ").text(text).push(" limit 1");
-        owners.extend(reader.fetch::<(i64,)>(sql).await?.into_iter().map(|(app,)| app));
+        for table in [
+            "select sdk_app_id from call_members where sdk_app_id = ",
+            "select sdk_app_id from room_marks where sdk_app_id = ",
+        ] {
+            let mut sql = reader.statement(table);
+            sql.number(app).push(" and account = ").text(text).push(" limit 1");
+            owners.extend(reader.fetch::<(i64,)>(sql).await?.into_iter().map(|(app,)| app));
+        }
     }
     owners.sort_unstable();
     owners.dedup();

@@ -611,6 +611,7 @@ on_both_stores! {
         let mut rows = Rows::new(&database);
         rows.call("x", 1, "", "").member("other", "x", 1, "", "false");
         rows.room("x", 1, ", enters_missing", ", 0").room("x", 5, ", owner, enters_missing", ", 'own', 0");
+        rows.mark("x", "seen", 2, true);
         rows.write().await;
         let sdk_app_id = app().as_i64();
         assert_eq!(
@@ -623,6 +624,8 @@ on_both_stores! {
         );
         let owner = Found::Account { sdk_app_id, account: "own".into() };
         assert_eq!(store.find("own").await.unwrap(), [owner]);
+        let viewer = Found::Account { sdk_app_id, account: "seen".into() };
+        assert_eq!(store.find("seen").await.unwrap(), [viewer]);
         for nothing in ["", "none", "a\0b", "%", &id(7)] {
             assert!(store.find(nothing).await.unwrap().is_empty(), "{nothing:?}");
         }
