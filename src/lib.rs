@@ -9,6 +9,7 @@
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
+//! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
 //! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
@@ -21,6 +22,7 @@ pub mod clock;
 pub mod handlers;
 pub mod http;
 pub mod ingest;
+mod rebuild;
 mod retention;
 pub mod server;
 pub mod settings;

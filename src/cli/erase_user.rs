@@ -11,6 +11,7 @@ use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::erase::Erasure;
 use crate::callback::{AppId, identity};
 use crate::clock::Clock;
+use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
 
 /// How many rows are looked at, and changed, at once.
@@ -84,6 +85,9 @@ impl EraseUser {
         let url = store::display_url(&settings.store.url);
         self.confirm(&url, &pseudonym)?;
         let options = settings.store_options().to_read();
+        if !self.dry_run {
+            forget_rebuild(&options, &url).await?;
+        }
         let accounts = store::accounts(&options).await;
         let mut accounts = accounts.with_context(|| format!("open the store {url}"))?;
         let mut counts = Counts::default();
@@ -202,6 +206,17 @@ impl EraseUser {
         say(NOT_COVERED);
         Ok(())
     }
+}
+
+/// One that was broken off holds the account too; one that goes on would bring it back.
+async fn forget_rebuild(options: &store::StoreOptions, url: &str) -> Result<()> {
+    let forgotten = rebuild::forget(options).await;
+    if !forgotten.with_context(|| format!("open the store {url}"))? {
+        bail!(
+            "a rebuild of the store {url} is under way, and nothing was changed\nhint: wait for its end"
+        );
+    }
+    Ok(())
 }
 
 /// Says so where events wait in the spool of the server of this configuration: they may be of the account.

@@ -31,6 +31,7 @@ mod lists;
 mod machine;
 mod migrate;
 mod post;
+mod rebuild;
 mod replay;
 mod room;
 mod rooms;
@@ -73,6 +74,7 @@ enum Command {
     Commands(commands::Commands),
     Doctor(doctor::Doctor),
     EraseUser(erase_user::EraseUser),
+    Rebuild(rebuild::RebuildModels),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
 }
@@ -149,6 +151,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Commands(commands) => commands.run(),
         Command::Doctor(doctor) => wait_for(doctor.run(&clock)),
         Command::EraseUser(erase) => wait_for(erase.run(&clock)),
+        Command::Rebuild(rebuild) => wait_for(rebuild.run(&clock)),
         Command::Healthcheck(check) => wait_for(check.run()),
         Command::Completions(completions) => completions.run(),
     }

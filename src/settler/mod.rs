@@ -16,9 +16,12 @@ use crate::settings::GapsSettings;
 use crate::store::{Queued, RoomId, SLOT_MS, Settling, StoreError, StoreOptions};
 use crate::telemetry::Metrics;
 
+mod again;
 mod calls;
 mod room;
 mod silence;
+
+pub(crate) use again::Again;
 
 use calls::Calls;
 use room::{Round, settle};
@@ -47,7 +50,7 @@ const LEAD_EVERY: Duration = Duration::from_secs(3);
 /// How long to wait before a connection that failed is made anew.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// How long counts of minutes are kept; those of hours stay.
-const MINUTES_KEPT: Duration = Duration::from_hours(48);
+pub(crate) const MINUTES_KEPT: Duration = Duration::from_hours(48);
 
 /// The background task.
 pub(crate) struct Settler {
@@ -158,6 +161,7 @@ impl Settler {
             now: self.clock.now(),
             idle_max: seconds(self.gaps.room_idle_overdue_s),
             slot_old,
+            keeps_open: false,
         };
         let found = step(settle(store, queued, &round)).await?;
         for kind in found {

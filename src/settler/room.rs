@@ -18,6 +18,28 @@ pub(super) struct Round {
     pub(super) idle_max: Option<Duration>,
     /// The last slot of the queue of which everything can be seen.
     pub(super) slot_old: i64,
+    /// Whether a room that is open stays so however long nothing is heard of it.
+    pub(super) keeps_open: bool,
+}
+
+/// What settling a room comes to.
+pub(super) struct Plan {
+    /// What is to be written.
+    pub(super) settlement: Settlement,
+    /// Lives that were looked at.
+    pub(super) looked_at: Vec<i64>,
+    /// Lives that are there.
+    pub(super) rooms_before: Vec<i64>,
+    /// Those that are there as lives of a live room.
+    pub(super) lives_before: Vec<i64>,
+    known: Vec<Known>,
+}
+
+impl Plan {
+    /// Whether such a gap of a life is listed already.
+    pub(super) fn knows(&self, kind: &str, life: i64) -> bool {
+        self.known.iter().any(|known| known.kind == kind && known.life == life)
+    }
 }
 
 /// What may be missing in a life.
@@ -30,6 +52,18 @@ pub(super) async fn settle(
     queued: &Queued,
     round: &Round,
 ) -> Result<Vec<&'static str>, StoreError> {
+    let plan = plan(store, queued, round).await?;
+    store.write(queued, &plan.settlement, round.now).await?;
+    let is_new = |found: &&Finding| !plan.knows(found.kind, found.life);
+    Ok(plan.settlement.found.iter().filter(is_new).map(|found| found.kind).collect())
+}
+
+/// Computes the lives of a room that facts of a day may have changed, and compares them with those that are there.
+pub(super) async fn plan(
+    store: &mut Settling,
+    queued: &Queued,
+    round: &Round,
+) -> Result<Plan, StoreError> {
     let room = &queued.room;
     let window = store.window(room, queued.day).await?;
     let lives = lives_of(store, room, &window).await?;
@@ -42,13 +76,15 @@ pub(super) async fn settle(
     // What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
     let quiet = queued.slot_last <= round.slot_old;
     let (day_begin, day_end) = Window::day(queued.day);
+    let mut looked_at = Vec::new();
     for life in &lives {
         let before = rooms.iter().find(|row| row.life == life.life);
         let touched = life.from_at < day_end && life.until_at.is_none_or(|until| until > day_begin);
         if !touched && before.is_some_and(|row| is_cut_so(row, life)) {
             continue;
         }
-        let Some((row, live)) = compute(store, room, life, round).await? else { continue };
+        looked_at.push(life.life);
+        let Some((row, live)) = compute(store, room, life, before, round).await? else { continue };
         let live_before = lives_known.iter().find(|row| row.life == life.life);
         match live {
             Some(live) if live_before != Some(&live) => settlement.lives.push(live),
@@ -68,11 +104,13 @@ pub(super) async fn settle(
         .extend(lives_known.iter().map(|row| row.life).filter(|life| is_gone(*life)));
     let resolved = known.iter().filter(|known| is_gone(known.life));
     settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
-    store.write(queued, &settlement, round.now).await?;
-    let is_new = |found: &&Finding| {
-        !known.iter().any(|known| known.kind == found.kind && known.life == found.life)
-    };
-    Ok(settlement.found.iter().filter(is_new).map(|found| found.kind).collect())
+    Ok(Plan {
+        settlement,
+        looked_at,
+        rooms_before: rooms.iter().map(|row| row.life).collect(),
+        lives_before: lives_known.iter().map(|row| row.life).collect(),
+        known,
+    })
 }
 
 /// The lives of a room that are told for certain.
@@ -105,12 +143,14 @@ async fn compute(
     store: &mut Settling,
     room: &RoomId,
     life: &Life,
+    before: Option<&Room>,
     round: &Round,
 ) -> Result<Option<(Room, Option<Live>)>, StoreError> {
     let Some((first_at, last_at)) = store.times(room, life).await? else { return Ok(None) };
     let sum = store.changes(room, life).await?;
     let presence = store.presence(room, life).await?;
-    let idle = round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
+    let stays = round.keeps_open && before.is_some_and(|row| row.state == "open");
+    let idle = !stays && round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
     let state = match life.is_open() {
         true if idle => "overdue",
         true => "open",

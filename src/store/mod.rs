@@ -33,6 +33,9 @@ mod read_events;
 mod read_rooms;
 mod read_statistics;
 mod reading;
+mod rebuilding;
+mod rebuilding_compare;
+mod rebuilding_counts;
 mod record;
 mod rows;
 mod salvage;
@@ -69,6 +72,7 @@ pub use reading::{
     COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, ReadModels, RoomKey,
     Subject,
 };
+pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
 pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};

@@ -57,17 +57,19 @@ pub(super) async fn write(
     batch: &Batch<'_>,
 ) -> Result<(), sqlx::Error> {
     for (table, rows) in batch.tables() {
-        insert(connection, table, rows).await?;
+        insert(connection, "", table, rows).await?;
     }
     Ok(())
 }
 
-async fn insert(
+/// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
+pub(super) async fn insert(
     connection: &mut PgConnection,
+    prefix: &str,
     table: &Table,
     rows: &[Row<'_>],
 ) -> Result<(), sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(statement(table)));
+    let mut query = sqlx::query(AssertSqlSafe(statement(prefix, table)));
     for (place, column) in table.columns.iter().enumerate() {
         query = bind(query, column.kind, rows.iter().map(|row| row[place]));
     }
@@ -114,7 +116,7 @@ fn array<'q, T>(
 }
 
 /// The statement that adds rows to a table, or merges them into it.
-fn statement(table: &Table) -> String {
+fn statement(prefix: &str, table: &Table) -> String {
     let Table { name, columns } = table;
     let names = writing::list(columns, |column| column.name.to_owned());
     let bound: Vec<Column> = columns.iter().copied().filter(writing::is_bound).collect();
@@ -126,11 +128,12 @@ fn statement(table: &Table) -> String {
     let selected = writing::list(columns, |column| match column.kind {
         Kind::Json => format!("{}::json", column.name),
         Kind::Shard => DIALECT.shard.to_owned(),
-        Kind::Slot => DIALECT.slot.to_owned(),
+        Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
+        Kind::Slot => "0".to_owned(),
         _ => column.name.to_owned(),
     });
     format!(
-        "insert into {name} ({names}) select {selected} from unnest({}) as batch ({}) on conflict {}",
+        "insert into {prefix}{name} as {name} ({names}) select {selected} from unnest({}) as batch ({}) on conflict {}",
         arrays.join(", "),
         writing::list(&bound, |column| column.name.to_owned()),
         writing::on_conflict(&DIALECT, table),

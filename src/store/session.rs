@@ -13,7 +13,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow};
 
-use super::{StoreError, postgres, sqlite};
+use super::{StoreError, postgres, postgres_models, sqlite, sqlite_models, writing};
+use crate::handlers::table::{Row, Table};
 
 /// How long one statement may take.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
@@ -167,6 +168,33 @@ impl Session {
                 .map(|done| done.rows_affected())
                 .map_err(sqlite::classify),
         }
+    }
+
+    /// Adds rows to a table whose name has a prefix, or merges them into those that are there, as ingest does.
+    pub(super) async fn merge(
+        &mut self,
+        prefix: &str,
+        table: &Table,
+        rows: &[Row<'_>],
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => postgres_models::insert(connection, prefix, table, rows)
+                .await
+                .map_err(postgres::classify),
+            Self::Sqlite(connection) => sqlite_models::insert(connection, prefix, table, rows)
+                .await
+                .map_err(sqlite::classify),
+        }
+    }
+
+    /// What the database writes in its own way when it merges rows.
+    pub(super) fn dialect(&self) -> &'static writing::Dialect {
+        if self.is_postgres() { &postgres_models::DIALECT } else { &sqlite_models::DIALECT }
+    }
+
+    /// `select … from events`, to be read as [`rows::Row`](super::rows::Row).
+    pub(super) fn select_events(&self) -> &'static str {
+        if self.is_postgres() { postgres::DIALECT.select } else { sqlite::DIALECT.select }
     }
 
     /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used

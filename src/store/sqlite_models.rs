@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Sqlite};
 
 use super::writing::{self, Dialect};
 use crate::handlers::Batch;
-use crate::handlers::table::{Kind, Table, Value};
+use crate::handlers::table::{Kind, Row, Table, Value};
 
 pub(super) const DIALECT: Dialect = Dialect {
     // There is one writer.
@@ -25,16 +25,27 @@ pub(super) async fn write(
     batch: &Batch<'_>,
 ) -> Result<(), sqlx::Error> {
     for (table, rows) in batch.tables() {
-        let statement: std::sync::Arc<str> = statement(table).into();
-        for row in rows {
-            let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
-            for (column, value) in table.columns.iter().zip(row) {
-                if writing::is_bound(column) {
-                    query = bind(query, *value);
-                }
+        insert(connection, "", table, rows).await?;
+    }
+    Ok(())
+}
+
+/// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
+pub(super) async fn insert(
+    connection: &mut SqliteConnection,
+    prefix: &str,
+    table: &Table,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    let statement: std::sync::Arc<str> = statement(prefix, table).into();
+    for row in rows {
+        let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
+        for (column, value) in table.columns.iter().zip(row) {
+            if writing::is_bound(column) {
+                query = bind(query, *value);
             }
-            query.execute(&mut *connection).await?;
         }
+        query.execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -54,14 +65,17 @@ fn bind<'q>(
 }
 
 /// The statement that adds a row to a table, or merges it into the one that is there.
-fn statement(table: &Table) -> String {
+fn statement(prefix: &str, table: &Table) -> String {
     let Table { name, columns } = table;
     let names = writing::list(columns, |column| column.name.to_owned());
     let values = writing::list(columns, |column| match column.kind {
         Kind::Shard => DIALECT.shard.to_owned(),
-        Kind::Slot => DIALECT.slot.to_owned(),
+        Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
+        Kind::Slot => "0".to_owned(),
         _ => "?".to_owned(),
     });
     let taken_up = writing::on_conflict(&DIALECT, table);
-    format!("insert into {name} ({names}) values ({values}) on conflict {taken_up}")
+    format!(
+        "insert into {prefix}{name} as {name} ({names}) values ({values}) on conflict {taken_up}"
+    )
 }

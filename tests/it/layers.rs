@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["callback", "handlers", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
+    ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
@@ -48,6 +49,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "ingest",
             "http",
             "server",
+            "rebuild",
             "simulate",
             "clock",
             "settings",

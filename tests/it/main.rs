@@ -24,6 +24,7 @@ mod process;
 mod properties;
 mod quirks;
 mod reading;
+mod rebuild;
 mod retention;
 mod settle;
 mod simulate;

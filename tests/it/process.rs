@@ -449,6 +449,7 @@ fn help_and_completions_are_printed() {
         "commands",
         "doctor",
         "erase-user",
+        "rebuild",
         "healthcheck",
     ] {
         let page = done(folder.path(), &[command, "-h"]);

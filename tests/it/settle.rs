@@ -88,7 +88,7 @@ fn lives(database: &Database) -> String {
 }
 
 /// Every column of rooms and lives, row by row.
-async fn everything(database: &Database) -> Vec<String> {
+pub(crate) async fn everything(database: &Database) -> Vec<String> {
     let mut all = Vec::new();
     for table in ["rooms", "lives"] {
         let sql = if database.is_postgres() {

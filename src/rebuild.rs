@@ -1,0 +1,161 @@
+//! Makes the read models anew from the events: step by step, beside servers that go on, and from where it was broken off.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::settler::{Again, MINUTES_KEPT};
+use crate::store::{Progress, Rebuilding, Scope, Stage, StoreError, StoreOptions};
+
+/// The shortest pause behind a step. It is as long as the step took, where that is longer: events go first.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+/// How often to look whether the server has settled what it was given.
+const POLL: Duration = Duration::from_millis(500);
+/// How long to wait for that.
+const SETTLE_MAX: Duration = Duration::from_mins(5);
+
+/// A rebuild that goes on.
+pub(crate) struct Rebuild {
+    store: Rebuilding,
+    progress: Progress,
+    /// How far it was when it was begun.
+    resumed: bool,
+    options: StoreOptions,
+    again: Option<Again>,
+    clock: Clock,
+}
+
+/// What there is to compare, and with which settings.
+pub(crate) struct Work<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) dry_run: bool,
+}
+
+impl Rebuild {
+    /// Begins, or goes on where one was broken off; `None` where another is under way.
+    pub(crate) async fn open(work: &Work<'_>, clock: &Clock) -> Result<Option<Self>, StoreError> {
+        let options = work.settings.store_options().to_read();
+        let Some(mut store) = Rebuilding::open(&options).await? else { return Ok(None) };
+        let progress = store.begin(work.dry_run, clock.now()).await?;
+        let resumed = progress.events > 0;
+        let clock = clock.clone();
+        Ok(Some(Self { store, progress, resumed, options, again: None, clock }))
+    }
+
+    /// Whether it goes on where one was broken off.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// What it found so far.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// How many events there are, about.
+    pub(crate) async fn events(&mut self) -> Result<u64, StoreError> {
+        self.store.events().await
+    }
+
+    /// Takes one step, and the pause behind it.
+    pub(crate) async fn step(&mut self, work: &Work<'_>) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        match self.progress.stage {
+            Stage::Read => {
+                self.store.read(&mut self.progress).await?;
+            }
+            Stage::Compare => {
+                let scope = self.scope(work).await?;
+                self.store.compare(&mut self.progress, scope).await?;
+            }
+            Stage::Counts => {
+                let scope = self.scope(work).await?;
+                self.store.compare_counts(&mut self.progress, scope).await?;
+            }
+            Stage::Settle => self.settle(work).await?,
+            Stage::Done => {}
+        }
+        sleep(begun.elapsed().max(PAUSE_MIN)).await;
+        Ok(())
+    }
+
+    async fn scope(&mut self, work: &Work<'_>) -> Result<Scope, StoreError> {
+        let keep = work.settings.retention.keep();
+        self.store.scope(keep, MINUTES_KEPT, self.clock.now()).await
+    }
+
+    /// Compares the next rooms and days.
+    async fn settle(&mut self, work: &Work<'_>) -> Result<(), StoreError> {
+        let mut again = match self.again.take() {
+            Some(again) => again,
+            None => Again::open(&self.options, &work.settings.gaps, self.clock.clone()).await?,
+        };
+        let page = self.store.rooms(&self.progress).await?;
+        if page.is_empty() {
+            self.wait_for_server(&mut again).await?;
+            again.close().await;
+            self.progress.stage = Stage::Done;
+            return Ok(());
+        }
+        let leads = again.leads().await?;
+        for queued in &page {
+            let compared = again.compare(queued, !work.dry_run).await?;
+            // Where a server is about to settle a room there is nothing to mend.
+            let is_moving =
+                !leads && !compared.is_right() && self.store.is_queued(&queued.room).await?;
+            if !is_moving {
+                if !leads && !work.dry_run && !compared.is_right() {
+                    self.store.queue(queued).await?;
+                }
+                self.count("rooms", compared.rooms);
+                self.count("lives", compared.lives);
+                self.count("anomalies", compared.anomalies);
+            }
+            self.store.passed(&mut self.progress, queued).await?;
+        }
+        self.again = Some(again);
+        Ok(())
+    }
+
+    fn count(&mut self, table: &str, found: crate::store::Tally) {
+        let tally = self.progress.tally(table);
+        tally.right += found.right;
+        tally.missing += found.missing;
+        tally.wrong += found.wrong;
+        tally.too_many += found.too_many;
+    }
+
+    /// Waits until the server has settled what it was given; settles it itself when there is none any more.
+    async fn wait_for_server(&mut self, again: &mut Again) -> Result<(), StoreError> {
+        let begun = Instant::now();
+        while begun.elapsed() < SETTLE_MAX {
+            let waiting = self.store.waiting().await?;
+            if waiting.is_empty() || self.progress.dry_run {
+                return Ok(());
+            }
+            if again.leads().await? {
+                for queued in &waiting {
+                    again.compare(queued, true).await?;
+                }
+            } else {
+                sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it, and returns what it found.
+    pub(crate) async fn finish(self) -> Result<Progress, StoreError> {
+        self.store.finish().await?;
+        Ok(self.progress)
+    }
+}
+
+/// Forgets a rebuild that was broken off, with all that it read; `false` where one is under way.
+pub(crate) async fn forget(options: &StoreOptions) -> Result<bool, StoreError> {
+    let Some(store) = Rebuilding::open(options).await? else { return Ok(false) };
+    store.finish().await?;
+    Ok(true)
+}

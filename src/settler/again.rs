@@ -1,0 +1,145 @@
+//! Settles rooms that a rebuild names, and says what was not right of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use super::room::{Plan, Round, plan};
+use super::seconds;
+use crate::clock::Clock;
+use crate::settings::GapsSettings;
+use crate::store::{Queued, RoomId, Settling, StoreError, StoreOptions, Tally};
+
+/// Compares rooms and lives with their facts.
+pub(crate) struct Again {
+    store: Settling,
+    leads: bool,
+    clock: Clock,
+    idle_max: Option<Duration>,
+    /// Lives of the present room that were counted: one may last for days, each of which names it.
+    counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
+}
+
+/// What was found of one room and day.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Of `rooms`.
+    pub(crate) rooms: Tally,
+    /// Of `lives`.
+    pub(crate) lives: Tally,
+    /// Of `anomalies`.
+    pub(crate) anomalies: Tally,
+}
+
+impl Compared {
+    /// Whether all was right.
+    pub(crate) fn is_right(&self) -> bool {
+        [self.rooms, self.lives, self.anomalies].iter().all(|tally| tally.faults() == 0)
+    }
+}
+
+impl Again {
+    pub(crate) async fn open(
+        options: &StoreOptions,
+        gaps: &GapsSettings,
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let store = Settling::open(options).await?;
+        let idle_max = seconds(gaps.room_idle_overdue_s);
+        Ok(Self { store, leads: false, clock, idle_max, counted: None })
+    }
+
+    /// Whether it is the one who settles; else a server is.
+    pub(crate) async fn leads(&mut self) -> Result<bool, StoreError> {
+        self.leads = self.leads || self.store.lead().await?;
+        Ok(self.leads)
+    }
+
+    /// Compares, and writes what was not right where it may and is the one who settles.
+    pub(crate) async fn compare(
+        &mut self,
+        queued: &Queued,
+        writes: bool,
+    ) -> Result<Compared, StoreError> {
+        let now = self.clock.now();
+        let round = Round { now, idle_max: self.idle_max, slot_old: 0, keeps_open: true };
+        let mut plan = plan(&mut self.store, queued, &round).await?;
+        let compared = self.counted(queued, &plan);
+        if writes && self.leads {
+            // Whoever queued it otherwise has it settled once more, which does no harm.
+            plan.settlement.done = Some(0);
+            self.store.write(queued, &plan.settlement, now).await?;
+        }
+        Ok(compared)
+    }
+
+    fn counted(&mut self, queued: &Queued, plan: &Plan) -> Compared {
+        if self.counted.as_ref().is_none_or(|(room, _)| *room != queued.room) {
+            self.counted = Some((queued.room.clone(), HashSet::new()));
+        }
+        let mut seen = HashSet::new();
+        let counted = self.counted.as_mut().map_or(&mut seen, |(_, counted)| counted);
+        let settlement = &plan.settlement;
+        let rooms: Vec<i64> = settlement.rooms.iter().map(|row| row.life).collect();
+        let lives: Vec<i64> = settlement.lives.iter().map(|row| row.life).collect();
+        let mut compared = Compared {
+            rooms: tally(
+                "rooms",
+                plan,
+                &plan.rooms_before,
+                &rooms,
+                &settlement.rooms_gone,
+                counted,
+            ),
+            lives: tally(
+                "lives",
+                plan,
+                &plan.lives_before,
+                &lives,
+                &settlement.lives_gone,
+                counted,
+            ),
+            anomalies: Tally::default(),
+        };
+        for found in
+            settlement.found.iter().filter(|found| counted.insert((found.kind, found.life)))
+        {
+            if plan.knows(found.kind, found.life) {
+                compared.anomalies.wrong += 1;
+            } else {
+                compared.anomalies.missing += 1;
+            }
+        }
+        compared.anomalies.too_many += settlement.resolved.len() as u64;
+        compared
+    }
+
+    pub(crate) async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// Counts the lives that were not counted yet.
+fn tally(
+    table: &'static str,
+    plan: &Plan,
+    before: &[i64],
+    changed: &[i64],
+    gone: &[i64],
+    counted: &mut HashSet<(&'static str, i64)>,
+) -> Tally {
+    let mut tally = Tally::default();
+    for life in gone.iter().filter(|life| counted.insert((table, **life))) {
+        debug_assert!(before.contains(life), "what is not there cannot be too much");
+        tally.too_many += 1;
+    }
+    for life in changed.iter().filter(|life| counted.insert((table, **life))) {
+        if before.contains(life) {
+            tally.wrong += 1;
+        } else {
+            tally.missing += 1;
+        }
+    }
+    let is_right = |life: &&i64| plan.looked_at.contains(life) && counted.insert((table, **life));
+    tally.right += before.iter().filter(is_right).count() as u64;
+    tally
+}

@@ -1,0 +1,318 @@
+//! The read models made anew from the events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use trtc_callbacks::callback::{AppId, Apps, Event, Query};
+use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::handlers::table::Table;
+use trtc_callbacks::handlers::{Change, TABLES, changes};
+use trtc_callbacks::simulate::{Generator, Kind, Options, TimedDelivery};
+use trtc_callbacks::store::{Entry, Store};
+
+use crate::models::dump;
+use crate::process::{Serving, done, failed};
+use crate::settle::everything;
+use crate::support::{APP, Database, eventually, insert_alone, on_both_stores};
+
+fn app() -> AppId {
+    AppId::parse(APP).unwrap()
+}
+
+/// What so many scenarios of every kind send, all of it within the last hours.
+fn deliveries(each: usize) -> Vec<TimedDelivery> {
+    let mut start = UnixMillis(Clock::system().now().0 - 4 * 3_600_000);
+    let options = Options { compress: 20.0, recorded: 1.0, ..Options::tiny() };
+    let mut generator = Generator::new(17, app(), start, options);
+    let mut all = Vec::new();
+    for _ in 0..each {
+        for kind in Kind::ALL {
+            all.extend(generator.scenario(kind, start).deliveries);
+            start = UnixMillis(start.0 + 20_000);
+        }
+    }
+    all.sort_by_key(|delivery| delivery.at);
+    all
+}
+
+fn events(deliveries: &[TimedDelivery]) -> Vec<Event> {
+    let event = |delivery: &TimedDelivery| {
+        let request = delivery.delivery(app());
+        let apps = Apps::new().with(app(), Vec::new());
+        let verified = apps.verify(Query::parse(&request.query), delivery.at).unwrap();
+        Event::decode(&verified, &request.bytes().unwrap(), delivery.at)
+    };
+    deliveries.iter().map(event).collect()
+}
+
+async fn ready(database: &Database) -> Arc<dyn Store> {
+    let store = database.store().await;
+    store.migrate().await.unwrap();
+    store.upkeep(Clock::system().now()).await.unwrap();
+    store
+}
+
+/// Stores events as ingest does.
+async fn ingest(database: &Database, events: &[Event]) {
+    let store = ready(database).await;
+    for page in events.chunks(100) {
+        let mut page: Vec<&Event> = page.iter().collect();
+        page.sort_by_key(|event| event.id);
+        let changes: Vec<Vec<Change>> = page.iter().map(|event| changes(event)).collect();
+        let entries = page.iter().zip(&changes).map(|(event, changes)| Entry { event, changes });
+        store.insert(&entries.collect::<Vec<_>>()).await.unwrap();
+    }
+    store.close().await;
+}
+
+fn run(database: &Database, more: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = [&["rebuild", "--store", &database.url], more].concat();
+    done(folder.path(), &arguments)
+}
+
+fn rebuild(database: &Database, more: &[&str]) -> Value {
+    serde_json::from_str(&run(database, &[&["--json"], more].concat())).unwrap()
+}
+
+/// The rows of all tables.
+async fn all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
+    let mut all = vec![("rooms and lives", everything(database).await)];
+    for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+        all.push((table.name, dump(database, table).await));
+    }
+    all
+}
+
+async fn expect(database: &Database, expected: &[(&'static str, Vec<String>)]) {
+    for ((table, rows), (_, expected)) in all(database).await.iter().zip(expected) {
+        assert_eq!(rows, expected, "{table}");
+    }
+}
+
+fn columns(table: &Table, change: impl Fn(&str) -> Option<String>) -> String {
+    let columns = table
+        .columns
+        .iter()
+        .map(|column| change(column.name).unwrap_or_else(|| column.name.to_owned()));
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+/// A row of a table, counted from its latest.
+fn nth(table: &Table, place: usize) -> String {
+    let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
+    let keys = keys.join(", ");
+    let time =
+        if table.columns.iter().any(|column| column.name == "at") { "at" } else { "first_at" };
+    let shown = &table.name;
+    format!(
+        "({keys}) in (select {keys} from (select {keys} from {shown} order by {time} desc, {keys} limit 1 offset {place}) as one)"
+    )
+}
+
+/// Takes one row away, changes another, and adds one.
+async fn damage(database: &Database, table: &Table) {
+    let name = table.name;
+    let wrong = match name {
+        "calls" => "caller = 'nobody', end_event_at = null",
+        "call_members" => "last_action = 'nothing', joined_at = null",
+        "room_changes" => "name = 'other'",
+        "room_marks" => "cause = 'other'",
+        "seat_marks" => "by_account = 'other'",
+        "gifts" => "coins = 99999",
+        "battle_marks" => "owner = 'other'",
+        "metadata_marks" => "value = 'other'",
+        "recording_marks" => "message = 'other'",
+        "event_counts" => "events = events + 5",
+        other => panic!("{other} is not damaged"),
+    };
+    let key = table
+        .keys()
+        .map(|key| key.name)
+        .find(|name| ["call_id", "room_id", "battle_id", "task_id", "command"].contains(name));
+    let key = key.unwrap();
+    let copy = columns(table, |column| (column == key).then(|| "'nobody'".to_owned()));
+    let names = columns(table, |_| None);
+    database
+        .execute(&format!(
+            "insert into {name} ({names}) select {copy} from {name} where {}",
+            nth(table, 2)
+        ))
+        .await;
+    // The row that was added is of the same time as the one it is a copy of.
+    let real = format!("{key} <> 'nobody'");
+    database
+        .execute(&format!("update {name} set {wrong} where {real} and {}", nth(table, 6)))
+        .await;
+    database.execute(&format!("delete from {name} where {real} and {}", nth(table, 9))).await;
+}
+
+async fn damage_settled(database: &Database) {
+    let mut copy = Vec::new();
+    let sql = if database.is_postgres() {
+        "select column_name::text from information_schema.columns where table_name = 'rooms' order by 1"
+    } else {
+        "select name from pragma_table_info('rooms')"
+    };
+    let names = database.texts(sql).await;
+    for name in &names {
+        copy.push(if name == "room_id" { "'nobody'".to_owned() } else { name.clone() });
+    }
+    let first = "(room_id, life) in (select room_id, life from (select * from rooms where room_id <> 'nobody' order by room_id desc limit 1) as one)";
+    let last = "(room_id, life) in (select room_id, life from (select * from rooms where room_id <> 'nobody' order by room_id limit 1) as one)";
+    let damages = [
+        format!(
+            "insert into rooms ({}) select {} from rooms where {first}",
+            names.join(", "),
+            copy.join(", ")
+        ),
+        format!("update rooms set visitors = visitors + 7 where {last}"),
+        format!("delete from rooms where {first}"),
+        "update lives set gifts = gifts + 1".to_owned(),
+    ];
+    for damage in damages {
+        database.execute(&damage).await;
+    }
+}
+
+/// What a report says of a table: missing, wrong, too many.
+fn faults(report: &Value, table: &str) -> [u64; 3] {
+    ["missing", "wrong", "too_many"].map(|what| report["tables"][table][what].as_u64().unwrap())
+}
+
+on_both_stores! {
+    async fn whatever_is_missing_wrong_or_too_much_is_reported_and_mended(database: Database) {
+        ingest(&database, &events(&deliveries(12))).await;
+        rebuild(&database, &[]);
+        let right = all(&database).await;
+        for (table, rows) in &right {
+            assert!(rows.len() > 10, "{table} has {} rows", rows.len());
+        }
+        let report = rebuild(&database, &[]);
+        assert_eq!(report["faults"], 0, "{report:#}");
+        expect(&database, &right).await;
+
+        for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+            damage(&database, table).await;
+        }
+        damage_settled(&database).await;
+        let damaged = all(&database).await;
+        let dry = rebuild(&database, &["--dry-run"]);
+        expect(&database, &damaged).await;
+        let report = rebuild(&database, &[]);
+        for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+            assert_eq!(faults(&report, table.name), [1, 1, 1], "{} {report:#}", table.name);
+            assert_eq!(dry["tables"][table.name], report["tables"][table.name], "{}", table.name);
+        }
+        assert_eq!(faults(&report, "rooms"), [1, 1, 1], "{report:#}");
+        expect(&database, &right).await;
+        assert_eq!(rebuild(&database, &[])["faults"], 0);
+        let text = run(&database, &[]);
+        assert!(text.ends_with("nothing to mend\n") && text.contains("call_members"), "{text}");
+    }
+
+    async fn broken_off_it_goes_on_and_what_came_meanwhile_counts_once(database: Database) {
+        let events = events(&deliveries(20));
+        let (even, odd): (Vec<(usize, Event)>, Vec<(usize, Event)>) =
+            events.iter().cloned().enumerate().partition(|(place, _)| place % 2 == 0);
+        let of = |half: Vec<(usize, Event)>| half.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
+        let (before, meanwhile) = (of(even), of(odd));
+        assert!(before.len() > 600, "{} events", before.len());
+        let whole = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
+        ingest(&whole, &events).await;
+        rebuild(&whole, &[]);
+
+        ingest(&database, &before).await;
+        let said = run(&database, &["--limit", "500"]);
+        assert_eq!(said, "read 500 events so far; run it again to go on\n");
+        ingest(&database, &meanwhile).await;
+        let report = rebuild(&database, &[]);
+        let read = report["events"].as_u64().unwrap();
+        assert!(read > 500 && read < events.len() as u64, "{report:#}");
+        for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+            assert_eq!(faults(&report, table.name), [0, 0, 0], "{} {report:#}", table.name);
+        }
+        expect(&database, &all(&whole).await).await;
+        assert_eq!(rebuild(&database, &[])["faults"], 0);
+    }
+
+    async fn from_events_alone_it_makes_what_ingest_makes(database: Database) {
+        let events = events(&deliveries(12));
+        let whole = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
+        ingest(&whole, &events).await;
+        rebuild(&whole, &[]);
+        let store = ready(&database).await;
+        let mut sorted: Vec<&Event> = events.iter().collect();
+        sorted.sort_by_key(|event| event.id);
+        for page in sorted.chunks(100) {
+            insert_alone(&store, page).await.unwrap();
+        }
+        store.close().await;
+        let report = rebuild(&database, &[]);
+        for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+            let tally = &report["tables"][table.name];
+            assert!(tally["missing"].as_u64() > Some(0) && tally["right"] == 0, "{report:#}");
+        }
+        expect(&database, &all(&whole).await).await;
+    }
+
+    async fn beside_a_server_it_finds_right_what_that_wrote_and_has_it_settle_the_rest(database: Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let serving = Serving::start(folder.path(), &["--store", &database.url]);
+        let client = reqwest::Client::new();
+        for delivery in deliveries(1) {
+            let request = delivery.delivery(app());
+            let url = format!("{}/?{}", serving.url, request.query);
+            let sent = client.post(url).body(request.bytes().unwrap()).send().await.unwrap();
+            assert_eq!(sent.status(), 200);
+        }
+        let settled = || async {
+            database.count("select count(*) from settle_queue").await == 0
+                && database.count("select count(*) from rooms").await > 0
+        };
+        eventually("all rooms are settled", settled).await;
+        let report = rebuild(&database, &[]);
+        assert_eq!(report["faults"], 0, "{report:#}");
+        let right = everything(&database).await;
+        damage_settled(&database).await;
+        let report = rebuild(&database, &[]);
+        assert_eq!(faults(&report, "rooms"), [1, 1, 1], "{report:#}");
+        let mended = || async { everything(&database).await == right };
+        eventually("the server has settled the rooms", mended).await;
+        drop(serving);
+    }
+
+    async fn a_second_one_is_refused_and_so_is_an_erasure(database: Database) {
+        ingest(&database, &events(&deliveries(1))).await;
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |arguments: &[&str]| {
+            let said = failed(folder.path(), arguments, 1);
+            assert!(said.contains("a rebuild of the store") && said.contains("is under way"), "{said}");
+        };
+        let erase = ["erase-user", "somebody", "--yes", "--store", &database.url];
+        let rebuild = ["rebuild", "--store", &database.url];
+        if database.is_postgres() {
+            use sqlx::{Connection, Executor};
+            let mut other = sqlx::PgConnection::connect(&database.url).await.unwrap();
+            other.execute("select pg_advisory_lock(1953657954)").await.unwrap();
+            refused(&rebuild);
+            refused(&erase);
+        } else {
+            let file = format!("{}-rebuild", database.url.trim_start_matches("sqlite://"));
+            let file = std::fs::File::create(file).unwrap();
+            file.lock().unwrap();
+            refused(&rebuild);
+            refused(&erase);
+        }
+        // One that was broken off may hold the account: it is forgotten.
+        let gone = || async {
+            std::process::Command::new(env!("CARGO_BIN_EXE_trtc-callbacks"))
+                .args(rebuild).args(["--limit", "1"]).output().unwrap().status.success()
+        };
+        tokio::time::timeout(Duration::from_secs(30), eventually("the lock is given up", gone)).await.unwrap();
+        assert_eq!(database.count("select count(*) from rebuilds").await, 1);
+        done(folder.path(), &erase);
+        assert_eq!(database.count("select count(*) from rebuilds").await, 0);
+    }
+}
