@@ -602,7 +602,7 @@ on_both_stores! {
         let other = CountFilter { app: AppId::parse(OTHER_APP), ..filter(Step::Hour, CountBy::Family, -HOUR, HOUR) };
         assert!(counts(other).await.is_empty());
         let hour = store.counts(&filter(Step::Hour, CountBy::Family, 0, 1)).await.unwrap();
-        assert_eq!((hour[0].lag_ms, hour[0].lag_ms_max), (100, 6));
+        assert_eq!((hour[0].lag_ms, hour[0].lag_ms_max), (150, 4));
         store.close().await;
     }
 
