@@ -611,7 +611,7 @@ on_both_stores! {
         let mut rows = Rows::new(&database);
         rows.call("x", 1, "", "").member("other", "x", 1, "", "false");
         rows.room("x", 1, ", enters_missing", ", 0").room("x", 5, ", owner, enters_missing", ", 'own', 0");
-        rows.mark("x", "seen", 2, true);
+        rows.mark("x", "seen", 2, 9, true, "enter");
         rows.write().await;
         let sdk_app_id = app().as_i64();
         assert_eq!(
