@@ -66,9 +66,9 @@ impl Rebuilding {
         };
         let span = [hour.into(), (hour + HOUR_MS).into(), scope.minutes_from.into()];
         let real = sums("event_counts");
-        let read = sums(&format!("{PREFIX}event_counts"));
+        let beside = sums(&format!("{PREFIX}event_counts"));
         let sql = format!(
-            "with one as ({real}), other as ({read})
+            "with one as ({real}), other as ({beside})
              select (select count(*) from one), (select count(*) from other),
                  (select count(*) from (select * from one intersect select * from other) as agreed)"
         );

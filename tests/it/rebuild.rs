@@ -214,10 +214,8 @@ on_both_stores! {
 
     async fn broken_off_it_goes_on_and_what_came_meanwhile_counts_once(database: Database) {
         let events = events(&deliveries(20));
-        let (even, odd): (Vec<(usize, Event)>, Vec<(usize, Event)>) =
-            events.iter().cloned().enumerate().partition(|(place, _)| place % 2 == 0);
-        let of = |half: Vec<(usize, Event)>| half.into_iter().map(|(_, event)| event).collect::<Vec<_>>();
-        let (before, meanwhile) = (of(even), of(odd));
+        let half = |first| events.iter().skip(first).step_by(2).cloned().collect::<Vec<Event>>();
+        let (before, meanwhile) = (half(0), half(1));
         assert!(before.len() > 600, "{} events", before.len());
         let whole = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         ingest(&whole, &events).await;
