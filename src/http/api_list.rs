@@ -1,5 +1,7 @@
 //! Lists: a page of JSON, or the whole of it as CSV or NDJSON, which is read as fast as the client takes it.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
@@ -172,41 +174,62 @@ fn csv<T: Serialize>(columns: &[String], items: &[T], head: bool) -> Result<Vec<
         lines.write_record(columns).map_err(|error| unwritten(&error))?;
     }
     for item in items {
-        let row = serde_json::to_value(item).map_err(|error| unwritten(&error))?;
-        let cells = columns.iter().map(|column| cell(row.get(column)));
+        // By its text, never by a `Value`, which would round numbers, and refuses what is nested deeply.
+        let text = serde_json::to_string(item).map_err(|error| unwritten(&error))?;
+        let row: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(&text).map_err(|error| unwritten(&error))?;
+        let cells = columns.iter().map(|column| cell(row.get(column.as_str()).copied()));
         lines.write_record(cells).map_err(|error| unwritten(&error))?;
     }
     lines.into_inner().map_err(|error| unwritten(&error))
 }
 
 /// A cell's text. Users choose ids and names: a program that shows the table must not take one for a formula.
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
-            format!("'{text}")
-        }
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+fn cell(value: Option<&RawValue>) -> String {
+    let raw = value.map_or("null", RawValue::get);
+    if raw == "null" {
+        return String::new();
+    }
+    // Half of a surrogate pair makes a string that is no text: such a one stays as it came.
+    match serde_json::from_str::<String>(raw) {
+        Ok(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => format!("'{text}"),
+        Ok(text) => text,
+        Err(_) => raw.to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+
+    fn cell_of(value: &Value) -> String {
+        cell(Some(&RawValue::from_string(value.to_string()).unwrap()))
+    }
 
     #[test]
     fn a_cell_is_no_formula() {
         for text in ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"] {
-            assert_eq!(cell(Some(&json!(text))), format!("'{text}"));
+            assert_eq!(cell_of(&json!(text)), format!("'{text}"));
         }
-        assert_eq!(cell(Some(&json!(-1))), "-1");
-        assert_eq!(cell(Some(&json!("a=1"))), "a=1");
-        assert_eq!(cell(Some(&json!(["a", 1]))), r#"["a",1]"#);
-        assert_eq!(cell(Some(&Value::Null)), "");
+        assert_eq!(cell_of(&json!(-1)), "-1");
+        assert_eq!(cell_of(&json!("a=1")), "a=1");
+        assert_eq!(cell_of(&json!(["a", 1])), r#"["a",1]"#);
+        assert_eq!(cell_of(&Value::Null), "");
         assert_eq!(cell(None), "");
+    }
+
+    #[test]
+    fn a_cell_of_json_is_what_came() {
+        let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+        let twice = r#"{"UserId":12345678901234567890123456789,"a":1,"a":2}"#;
+        for text in [twice, &deep, r#""\ud800""#] {
+            let row = RawValue::from_string(format!("{{\"a\":{text}}}")).unwrap();
+            let lines = csv(&["a".to_owned()], &[row], false).unwrap();
+            let mut lines = csv::ReaderBuilder::new().has_headers(false).from_reader(&*lines);
+            assert_eq!(&lines.records().next().unwrap().unwrap()[0], text);
+        }
     }
 
     #[test]

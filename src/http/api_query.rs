@@ -51,6 +51,16 @@ impl Asked {
         self.take()
     }
 
+    /// The parameters `P` and `Q` name, and none else.
+    pub(super) fn both<P, Q>(self) -> Result<(P, Q), Problem>
+    where
+        P: DeserializeOwned + IntoParams,
+        Q: DeserializeOwned + IntoParams,
+    {
+        self.check(&[names::<P>(), names::<Q>()].concat())?;
+        Ok((Self(self.0.clone()).take()?, self.take()?))
+    }
+
     /// The parameters `P` names, and those of every list.
     pub(super) fn list<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
     where

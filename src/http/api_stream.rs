@@ -7,44 +7,51 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use serde::Deserialize;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
+use utoipa::IntoParams;
 
 use super::api_events::{Event, EventQuery};
 use super::api_problem::Problem;
 use super::api_query::Asked;
 use super::ops::Ops;
 use super::tail::{Arrival, Listener};
-use crate::clock::{Clock, UnixMillis};
-use crate::store::EventFilter;
 
 /// How long nothing is said at most: a proxy may close what is silent, and a client that is gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How much is said in one breath, in bytes.
 const BREATH: usize = 64 << 10;
 
+/// Where a stream goes on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BehindQuery {
+    /// The `id` of the last event one has, where `Last-Event-ID` is not given.
+    last_event_id: Option<String>,
+}
+
 /// Events as they arrive, as server-sent events: `data` is an event as in the list. An event of the type `lagged` says that
 /// some were missed, because the client was slow or away for long. With `Last-Event-ID` it goes on where one was cut off;
-/// after a restart of the server, the events of some seconds may come again.
+/// after a restart of the server, the events of some seconds may come again. It ends with the session it was opened in.
 #[utoipa::path(get, path = "/api/v1/events/stream", tag = "events",
-    params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event one has")),
+    params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event one has")),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     State(ops): State<Arc<Ops>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let query = Asked::parse(uri.query())?.only::<EventQuery>()?;
+    let (query, BehindQuery { last_event_id }) =
+        Asked::parse(uri.query())?.both::<EventQuery, BehindQuery>()?;
     let (filter, with_payload) = query.filter(ops.clock.now())?;
     let behind = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let behind = behind.filter(|behind| !behind.is_empty());
-    let listener = ops.tail.listen(behind).await?;
-    let (clock, stop) = (ops.clock.clone(), ops.stop.clone());
-    let said = UnixMillis(0);
-    let speaker = Speaker { listener, filter, with_payload, clock, stop, said, begun: false };
+    // A browser that comes again by itself sends the header, and the query that it began with.
+    let behind = behind.filter(|behind| !behind.is_empty()).or(last_event_id.as_deref());
+    let listener = ops.tail.listen(behind, filter, with_payload).await?;
+    let speaker = Speaker { listener, with_payload, ops, headers, begun: false };
     let said = stream::unfold(speaker, |mut speaker| async move {
         let bytes = speaker.next().await?;
         Some((Ok::<_, Infallible>(bytes), speaker))
@@ -56,28 +63,28 @@ pub(super) async fn stream(
 /// Says to one listener what it listens for. Nothing is made before the client takes it.
 struct Speaker {
     listener: Listener,
-    filter: EventFilter,
     with_payload: bool,
-    clock: Clock,
-    stop: CancellationToken,
-    /// When the last event arrived, also one that the filter keeps back.
-    said: UnixMillis,
+    ops: Arc<Ops>,
+    /// What it was admitted by.
+    headers: HeaderMap,
     begun: bool,
 }
 
 impl Speaker {
-    /// What to say next; `None` when the server stops.
+    /// What to say next; `None` when the server stops, or the client may see no more.
     async fn next(&mut self) -> Option<Bytes> {
         if !self.begun {
             self.begun = true;
-            self.said = self.clock.now();
             // An id without data is remembered, and shows nothing.
-            let place = self.listener.place(self.said);
+            let place = self.listener.place();
             return Some(format!("retry: 2000\nid: {place}\n\n").into());
         }
         let heartbeat = sleep(HEARTBEAT);
         let mut heartbeat = std::pin::pin!(heartbeat);
         loop {
+            if !self.ops.admits(&Method::GET, &self.headers) {
+                return None;
+            }
             let text = self.ready();
             if !text.is_empty() {
                 return Some(text.into());
@@ -85,10 +92,10 @@ impl Speaker {
             tokio::select! {
                 () = self.listener.more() => {}
                 () = &mut heartbeat => {
-                    let place = self.listener.place(self.said);
+                    let place = self.listener.place();
                     return Some(format!(": still here\nid: {place}\n\n").into());
                 }
-                () = self.stop.cancelled() => return None,
+                () = self.ops.stop.cancelled() => return None,
             }
         }
     }
@@ -102,11 +109,7 @@ impl Speaker {
             match arrival {
                 Arrival::Missed => text.push_str("event: lagged\ndata: {}\n\n"),
                 Arrival::Event(event) => {
-                    self.said = event.received_at;
-                    if !self.filter.matches(&event) {
-                        continue;
-                    }
-                    let place = self.listener.place(self.said);
+                    let place = self.listener.place();
                     match serde_json::to_string(&Event::new(&event, self.with_payload)) {
                         // A body is given as it came, and may hold ends of lines.
                         Ok(json) => {

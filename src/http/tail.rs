@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::api_problem::Problem;
 use super::reading::Reading;
+use crate::callback::event::Payload;
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{EventFilter, Order, StoredEvent};
 
@@ -123,6 +124,8 @@ impl Tail {
     pub(super) async fn listen(
         self: &Arc<Self>,
         behind: Option<&str>,
+        filter: EventFilter,
+        with_payload: bool,
     ) -> Result<Listener, Problem> {
         let place = behind.map(Place::parse).transpose()?;
         {
@@ -132,14 +135,25 @@ impl Tail {
             }
             kept.listeners += 1;
         }
-        let mut listener =
-            Listener { tail: self.clone(), next: 0, sent: HashSet::new(), caught_up: Vec::new() };
+        let mut listener = Listener {
+            tail: self.clone(),
+            filter,
+            next: 0,
+            told: self.clock.now(),
+            caught_up: Vec::new(),
+            sent: HashSet::new(),
+            behind: String::new(),
+        };
         self.begin().await?;
         listener.next = self.kept().next;
-        match place {
-            Some(place) if place.name == self.name => listener.next = place.next,
-            Some(place) => listener.catch_up(place.received_at).await?,
-            None => {}
+        let Some(place) = place else { return Ok(listener) };
+        listener.told = place.received_at;
+        match place.next {
+            Some(next) if place.name == self.name => listener.next = next,
+            _ => {
+                behind.unwrap_or_default().clone_into(&mut listener.behind);
+                listener.catch_up(with_payload).await?;
+            }
         }
         Ok(listener)
     }
@@ -259,16 +273,23 @@ fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
 /// Where somebody was: the server, the number of the next event there, and when the last one arrived.
 struct Place {
     name: String,
-    next: u64,
+    /// `None` where one was cut off while it was told what it had missed: that one goes on by the time.
+    next: Option<u64>,
     received_at: UnixMillis,
 }
+
+/// In a place, instead of the number of the next event.
+const BY_TIME: &str = "t";
 
 impl Place {
     fn parse(text: &str) -> Result<Self, Problem> {
         let read = || {
             let mut parts = text.split('-');
             let (name, next, received_at) = (parts.next()?, parts.next()?, parts.next()?);
-            let (next, received_at) = (next.parse().ok()?, UnixMillis(received_at.parse().ok()?));
+            // It is told again, on a line of its own.
+            let name = Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+            let next = if next == BY_TIME { None } else { Some(next.parse().ok()?) };
+            let received_at = UnixMillis(received_at.parse().ok()?);
             parts.next().is_none().then(|| Self { name: name.to_owned(), next, received_at })
         };
         read().ok_or_else(|| {
@@ -281,12 +302,18 @@ impl Place {
 /// One who listens.
 pub(super) struct Listener {
     tail: Arc<Tail>,
+    /// What it listens for.
+    filter: EventFilter,
     /// The number of the event that is next.
     next: u64,
+    /// When the last one it was told of arrived.
+    told: UnixMillis,
     /// What was read past the tail, the latest first.
-    caught_up: Vec<StoredEvent>,
-    /// Those, so that the tail does not say them again.
+    caught_up: Vec<Arrival>,
+    /// The events among those, so that the tail does not say them again.
     sent: HashSet<Uuid>,
+    /// The place where it goes on, until it is told of what arrived later.
+    behind: String,
 }
 
 impl Drop for Listener {
@@ -298,41 +325,73 @@ impl Drop for Listener {
 impl Listener {
     /// Goes on where another server, or this one before it was started again, ended. That one's numbers mean nothing here,
     /// so it goes by the time, and some are said again rather than none.
-    async fn catch_up(&mut self, received_at: UnixMillis) -> Result<(), Problem> {
-        let since = earlier(received_at, BACK_FAR).max(earlier(self.tail.clock.now(), PAUSE_MAX));
+    async fn catch_up(&mut self, with_payload: bool) -> Result<(), Problem> {
+        let wanted = earlier(self.told, BACK_FAR);
+        let since = wanted.max(earlier(self.tail.clock.now(), PAUSE_MAX));
+        if wanted < since {
+            self.caught_up.push(Arrival::Missed);
+        }
         let store = self.tail.reading.store()?;
         let mut order = Order::Arrived { after: None };
+        let (mut whole, mut bytes) = (false, 0);
         for _ in 0..PAGES_MAX / 4 {
-            let filter = EventFilter {
+            let look = EventFilter {
                 received_since: Some(since),
                 order,
                 limit: PAGE,
                 ..EventFilter::default()
             };
-            let page = self.tail.reading.ask(store.events(&filter)).await?;
-            let full = page.len() >= PAGE as usize;
+            let page = self.tail.reading.ask(store.events(&look)).await?;
+            whole = page.len() < PAGE as usize;
             if let Some(last) = page.last() {
                 order = Order::Arrived { after: Some((last.received_at, last.id)) };
             }
-            self.caught_up.extend(page);
-            if !full {
+            for mut event in page.into_iter().filter(|event| self.filter.matches(event)) {
+                if !with_payload {
+                    event.payload = Payload::Raw(Vec::new());
+                }
+                bytes += event.payload.as_bytes().len();
+                self.sent.insert(event.id);
+                self.caught_up.push(Arrival::Event(Arc::new(event)));
+            }
+            if whole || bytes > RECENT_BYTES_MAX {
                 break;
             }
         }
-        self.sent = self.caught_up.iter().map(|event| event.id).collect();
+        if !whole {
+            self.caught_up.push(Arrival::Missed);
+        }
         self.caught_up.reverse();
         Ok(())
     }
 
-    /// Behind which one may go on, after an event that arrived at this time.
-    pub(super) fn place(&self, received_at: UnixMillis) -> String {
-        format!("{}-{}-{}", self.tail.name, self.next, received_at.0)
+    /// Behind which one may go on, after what was told so far.
+    pub(super) fn place(&self) -> String {
+        let name = &self.tail.name;
+        if !self.caught_up.is_empty() {
+            // The number of the next event would pass over what is still to be told.
+            return match self.behind.as_str() {
+                "" => format!("{name}-{BY_TIME}-{}", self.told.0),
+                behind => behind.to_owned(),
+            };
+        }
+        let kept = self.tail.kept();
+        // Who knows all that there is has seen what arrived up to the last look.
+        let looked_at = kept.looked_at.filter(|_| self.next >= kept.next);
+        let told = looked_at.map_or(self.told, |looked_at| looked_at.max(self.told));
+        format!("{name}-{}-{}", self.next, told.0)
     }
 
     /// What is there now; `None` when there is nothing more yet.
     pub(super) fn ready(&mut self) -> Option<Arrival> {
-        if let Some(event) = self.caught_up.pop() {
-            return Some(Arrival::Event(Arc::new(event)));
+        if let Some(arrival) = self.caught_up.pop() {
+            if let Arrival::Event(event) = &arrival
+                && event.received_at > self.told
+            {
+                self.told = event.received_at;
+                self.behind.clear();
+            }
+            return Some(arrival);
         }
         loop {
             let kept = self.tail.kept();
@@ -348,7 +407,8 @@ impl Listener {
             let (number, event) = kept.recent.get(place)?.clone();
             drop(kept);
             self.next = number + 1;
-            if !self.sent.remove(&event.id) {
+            self.told = event.received_at;
+            if !self.sent.remove(&event.id) && self.filter.matches(&event) {
                 return Some(Arrival::Event(event));
             }
         }
@@ -366,7 +426,6 @@ impl Listener {
 mod tests {
     use super::*;
     use crate::callback::AppId;
-    use crate::callback::event::Payload;
 
     fn event(bytes: usize) -> StoredEvent {
         StoredEvent {
@@ -402,9 +461,10 @@ mod tests {
     #[test]
     fn a_place_is_read_as_it_is_written() {
         let place = Place::parse("0a1b2c3d-7-1793534400000").unwrap();
-        assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", 7));
+        assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", Some(7)));
         assert_eq!(place.received_at, UnixMillis(1_793_534_400_000));
-        for text in ["", "a", "a-1", "a-b-1", "a-1-b", "a-1-2-3", "a--1"] {
+        assert_eq!(Place::parse("0a1b2c3d-t-1").unwrap().next, None);
+        for text in ["", "a", "a-1", "a-b-1", "a-1-b", "a-1-2-3", "a--1", "a\n-1-2"] {
             assert!(Place::parse(text).is_err(), "{text}");
         }
     }

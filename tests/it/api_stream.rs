@@ -136,6 +136,52 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn who_is_cut_off_while_it_catches_up_goes_on_there(database: Database) {
+        let server = Server::start(&database).await;
+        let behind = Listener::open(&server, "", None).await.id;
+        let at = |number: usize| NOW.plus(Duration::from_secs(30 * number as u64));
+        for number in 0..6 {
+            server.clock.set(at(number));
+            post(&server, number..number + 1).await;
+        }
+        server.stop().await;
+        let server = Server::start(&database).await;
+        server.clock.set(at(6));
+        let mut seen = Vec::new();
+        let mut behind = behind;
+        for _ in 0..2 {
+            let mut listener = Listener::open(&server, &format!("?text=room&last_event_id={behind}"), None).await;
+            // Before anything is told, it is still where it was.
+            assert_eq!(listener.id, behind);
+            for _ in 0..2 {
+                let block = listener.block().await;
+                seen.push(block.lines().find_map(|line| line.strip_prefix("data: ")).unwrap().to_owned());
+            }
+            behind = listener.id;
+        }
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        while !seen.last().unwrap().contains("room-5") {
+            seen.push(listener.room().await);
+        }
+        for number in 0..6 {
+            assert!(seen.iter().any(|told| told.contains(&format!("room-{number}"))), "{number}: {seen:?}");
+        }
+        server.stop().await;
+    }
+
+    async fn who_was_away_for_too_long_is_told_so_by_another_server_too(database: Database) {
+        let server = Server::start(&database).await;
+        let behind = Listener::open(&server, "", None).await.id;
+        server.stop().await;
+        let server = Server::start(&database).await;
+        server.clock.set(NOW.plus(Duration::from_mins(11)));
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
+        post(&server, 2..3).await;
+        assert_eq!(listener.room().await, "room-2");
+        server.stop().await;
+    }
+
     async fn after_a_restart_none_is_lost(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
