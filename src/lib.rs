@@ -7,6 +7,7 @@
 //! - [`handlers`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
+//! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
@@ -19,6 +20,7 @@
 pub mod callback;
 pub mod cli;
 pub mod clock;
+mod export;
 pub mod handlers;
 pub mod http;
 pub mod ingest;

@@ -24,6 +24,7 @@ mod doctor_store;
 mod edit;
 mod erase_user;
 mod events;
+mod export;
 mod findings;
 mod healthcheck;
 mod inputs;
@@ -64,6 +65,7 @@ enum Command {
     /// Print every setting with its default and what it means
     DefaultConfig,
     Events(events::Events),
+    Export(export::Export),
     Calls(calls::Calls),
     Call(call::OneCall),
     Rooms(rooms::Rooms),
@@ -141,6 +143,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::CheckConfig(check) => check.run(),
         Command::DefaultConfig => print(crate::settings::DEFAULTS),
         Command::Events(events) => wait_for(events.run(&clock)),
+        Command::Export(export) => wait_for(export.run(&clock)),
         Command::Calls(calls) => wait_for(calls.run(&clock)),
         Command::Call(call) => wait_for(call.run()),
         Command::Rooms(rooms) => wait_for(rooms.run(&clock)),

@@ -16,7 +16,12 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["callback", "handlers", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
-    ("http", &["callback", "store", "ingest", "clock", "telemetry"], &["sqlx", "reqwest"]),
+    ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
+    (
+        "http",
+        &["callback", "export", "store", "ingest", "clock", "telemetry"],
+        &["sqlx", "reqwest"],
+    ),
     (
         "settler",
         &["callback", "handlers", "store", "clock", "settings", "telemetry"],
@@ -44,6 +49,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         "cli",
         &[
             "callback",
+            "export",
             "handlers",
             "store",
             "ingest",

@@ -74,4 +74,29 @@ on_both_stores! {
         .await
         .unwrap();
     }
+
+    async fn a_list_is_exported_whole(database: Database) {
+        let server = Server::start(&database).await;
+        for (command, body) in EVENTS {
+            server.post_body(command, body).await;
+        }
+        let (_, told) = server.get_ops("/api/v1/calls?format=ndjson").await;
+        server.stop().await;
+        let url = database.url.clone();
+        tokio::task::spawn_blocking(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let export = |more: &[&str]| {
+                done(folder.path(), &[&["export", "--store", &url], more].concat())
+            };
+            assert_eq!(export(&["calls", "--format", "ndjson"]), told);
+            let table = export(&["calls"]);
+            let head = table.lines().next().unwrap();
+            assert!(head.starts_with("sdk_app_id,call_id,media,"), "{head}");
+            assert!(table.lines().nth(1).unwrap().contains(",c/1,video,single,alice,"), "{table}");
+            assert_eq!(export(&["events"]).lines().count(), 1 + EVENTS.len());
+            assert_eq!(export(&["anomalies"]), "");
+        })
+        .await
+        .unwrap();
+    }
 }
