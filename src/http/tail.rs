@@ -287,7 +287,8 @@ impl Place {
             let mut parts = text.split('-');
             let (name, next, received_at) = (parts.next()?, parts.next()?, parts.next()?);
             // It is told again, on a line of its own.
-            let name = Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+            let name =
+                Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
             let next = if next == BY_TIME { None } else { Some(next.parse().ok()?) };
             let received_at = UnixMillis(received_at.parse().ok()?);
             parts.next().is_none().then(|| Self { name: name.to_owned(), next, received_at })

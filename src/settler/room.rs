@@ -199,7 +199,8 @@ fn findings(row: &Room) -> Vec<Finding> {
         add("room_without_create", row.started_at, detail);
     }
     if row.enters_missing > 0 {
-        let detail = format!("leave events without an enter event before them: {}", row.enters_missing);
+        let detail =
+            format!("leave events without an enter event before them: {}", row.enters_missing);
         add("enters_missing", row.started_at, detail);
     }
     let Some(ended_at) = row.ended_at else { return found };
