@@ -26,8 +26,16 @@ impl UnixMillis {
     }
 
     /// Reads a date (2026-01-31), a moment (RFC 3339), or an age before `now` (30m, 2h, 7d); `None` where it is none.
+    /// None lies before the year 1 or behind what can be printed: not every store knows such a day.
     #[must_use]
     pub fn parse(text: &str, now: Self) -> Option<Self> {
+        const YEAR_1: i64 = -62_135_596_800_000;
+        let near =
+            |time: &Self| time.0 >= YEAR_1 && jiff::Timestamp::from_millisecond(time.0).is_ok();
+        Self::parse_any(text, now).filter(near)
+    }
+
+    fn parse_any(text: &str, now: Self) -> Option<Self> {
         let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
             let day = text.parse::<jiff::civil::Date>().map_err(|_| error)?;
             day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp())
@@ -142,7 +150,9 @@ mod tests {
         assert_eq!(read("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
         assert_eq!(read("30m").unwrap(), "2026-01-31T07:30:00.000Z");
         assert_eq!(read("7d").unwrap(), "2026-01-24T08:00:00.000Z");
-        for text in ["", "yesterday", "1769846400000", "2026-13-01"] {
+        for text in
+            ["", "yesterday", "1769846400000", "2026-13-01", "-009999-01-02", "9000y", "99999999h"]
+        {
             assert_eq!(read(text), None, "{text}");
         }
     }

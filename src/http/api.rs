@@ -27,15 +27,16 @@ pub(super) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
         .route("/rooms/{app}/{room_id}/{life}/visits", get(api_rooms::visits))
         .route("/lives", get(api_rooms::lives))
         .route("/lives/{app}/{room_id}/{life}", get(api_rooms::live))
-        .route("/lives/{app}/{room_id}/{life}/visits", get(api_rooms::visits))
+        .route("/lives/{app}/{room_id}/{life}/visits", get(api_rooms::live_visits))
         .route("/lives/{app}/{room_id}/{life}/gifts", get(api_rooms::gifts))
         .route("/anomalies", get(api_figures::anomalies))
         .route("/statistics", get(api_figures::statistics))
         .route("/search", get(api_figures::search))
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
+    let nothing = async || Problem::not_found("there is nothing here: see /api/v1/openapi.json");
     let below = Router::new()
         .nest("/v1", routes)
-        .fallback(async || Problem::not_found("there is nothing here: see /api/v1/openapi.json"))
+        .fallback(nothing)
         .layer(from_fn_with_state(ops.clone(), admitted));
     Router::new().nest("/api", below)
 }

@@ -129,6 +129,7 @@ pub(super) async fn call(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let Path((app, call_id)) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let call_id = api_query::storable(&call_id);
     Asked::parse(uri.query())?.only::<NoQuery>()?;
     let app = app_of_path(&app)?;
     let store = ops.reading.store()?;
@@ -205,6 +206,7 @@ pub(super) async fn user_calls(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let Path((app, account)) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let account = api_query::storable(&account);
     let (query, page) = Asked::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
     let filter = UserCallFilter {
         app: app_of_path(&app)?,

@@ -29,6 +29,11 @@ pub(super) trait Listing: Send + Sync + 'static {
     /// What the schema of a row is called.
     const ITEM: &'static str;
 
+    /// What the list is called in its cursors, which are of no use in another.
+    fn name(&self) -> String {
+        Self::ITEM.to_owned()
+    }
+
     /// At most `limit` rows behind `after`, and behind which place to go on; `None` at the end of the list.
     async fn read(
         &self,
@@ -68,11 +73,11 @@ where
     L: Listing,
     L::Item: ToSchema,
 {
-    let after = page.after(L::ITEM)?;
+    let after = page.after(&list.name())?;
     if page.form == Form::Json {
         let store = reading.store()?;
         let (items, end) = reading.ask(list.read(&*store, after, page.rows())).await?;
-        let next = end.and_then(|end| cursor(L::ITEM, &end));
+        let next = end.and_then(|end| cursor(&list.name(), &end));
         return json(&Items { items, next });
     }
     let export = Export {

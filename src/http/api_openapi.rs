@@ -35,6 +35,7 @@ use crate::store;
         api_rooms::visits,
         api_rooms::lives,
         api_rooms::live,
+        api_rooms::live_visits,
         api_rooms::gifts,
         api_figures::anomalies,
         api_figures::statistics,

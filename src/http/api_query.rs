@@ -39,7 +39,7 @@ impl Asked {
                 return Err(Problem::parameter(shown(&name), detail, "give it once"));
             }
             if !value.is_empty() {
-                asked.insert(name, Value::String(value.into_owned()));
+                asked.insert(name, Value::String(storable(&value)));
             }
         }
         Ok(Self(asked))
@@ -110,6 +110,11 @@ impl Asked {
     }
 }
 
+/// Text as the store holds it: it keeps no NUL, and has U+FFFD there.
+pub(super) fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// As much of a strange name as is told again.
 fn shown(name: &str) -> &str {
     name.char_indices().nth(40).map_or(name, |(end, _)| &name[..end])
@@ -128,8 +133,9 @@ pub(super) struct NoQuery {}
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// How many at most. Of an export: how many in all, and everything without it.
-    #[param(value_type = Option<i64>, minimum = 1, maximum = 500, default = 50)]
+    /// How many at most. Of a page: 1 to 500, and 50 without it. Of an export (`csv`, `ndjson`): how many in all, and
+    /// everything without it.
+    #[param(value_type = Option<i64>, minimum = 1)]
     limit: Option<String>,
     /// Where to go on: `next` of the page before.
     cursor: Option<String>,

@@ -164,7 +164,7 @@ type LifePath = Result<Path<(String, String, String)>, PathRejection>;
 /// The life that a path names, by its number or as the `latest`; of one family alone where one is given.
 async fn find(ops: &Ops, path: LifePath, family: Option<&str>) -> Result<Room, Problem> {
     let Path((app, room_id, life)) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let app = app_of_path(&app)?;
+    let (app, room_id) = (app_of_path(&app)?, api_query::storable(&room_id));
     let store = ops.reading.store()?;
     let found = if life == "latest" {
         let (app, room_id) = (Some(app), Some(room_id));
@@ -253,6 +253,11 @@ pub(super) struct DetailQuery {
     user: Option<String>,
 }
 
+/// A list within one life: `latest` may be another one by the time of the next page.
+fn within(item: &str, room: &Room) -> String {
+    format!("{item} {} {} {}", room.sdk_app_id, room.room_id, room.life)
+}
+
 struct Visits {
     room: Room,
     account: Option<String>,
@@ -263,6 +268,10 @@ impl Listing for Visits {
     type Item = Visit;
     type After = DetailPlace;
     const ITEM: &'static str = "Visit";
+
+    fn name(&self) -> String {
+        within(Self::ITEM, &self.room)
+    }
 
     async fn read(
         &self,
@@ -293,6 +302,22 @@ pub(super) async fn visits(
     api_list::answer(&ops.reading, &page, Visits { room, account: query.user }).await
 }
 
+/// Who was in a live room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/visits", tag = "lives",
+    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
+        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
+    responses((status = 200, body = api_list::Items<Visit>)))]
+pub(super) async fn live_visits(
+    State(ops): State<Arc<Ops>>,
+    path: LifePath,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let room = find(&ops, path, Some("live")).await?;
+    api_list::answer(&ops.reading, &page, Visits { room, account: query.user }).await
+}
+
 struct Gifts {
     room: Room,
     account: Option<String>,
@@ -303,6 +328,10 @@ impl Listing for Gifts {
     type Item = GiftRow;
     type After = DetailPlace;
     const ITEM: &'static str = "GiftRow";
+
+    fn name(&self) -> String {
+        within(Self::ITEM, &self.room)
+    }
 
     async fn read(
         &self,

@@ -24,7 +24,7 @@ const COOKIE: &str = "trtc_session";
 const LASTS: Duration = Duration::from_hours(12);
 /// How many may be signed in at once: for one more, the oldest is signed out.
 const SESSIONS_MAX: usize = 100;
-/// How many wrong tokens are looked at within [`GUESSES_WITHIN`], whoever gives them.
+/// How many wrong tokens are answered as such within [`GUESSES_WITHIN`], whoever gives them.
 const GUESSES_MAX: usize = 10;
 const GUESSES_WITHIN: Duration = Duration::from_mins(1);
 /// The largest form that is read, in bytes, and how long it may take.
@@ -95,7 +95,7 @@ impl Sessions {
         self.kept().sessions.retain(|session| !sent.contains(&session.digest));
     }
 
-    /// How long to wait before another token is looked at; `None` when one may be now.
+    /// How long to wait before another wrong token is answered as such; `None` when one is now.
     fn wait(&self, now: UnixMillis) -> Option<Duration> {
         let mut kept = self.kept();
         // A clock that was set back must not keep people out for longer.
@@ -152,6 +152,9 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Respo
 /// Takes the token, and gives the cookie.
 pub(super) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
+    if is_foreign(&head.headers) {
+        return foreign();
+    }
     let now = ops.clock.now();
     let Some(body) = read(body).await else {
         return form(
@@ -161,24 +164,50 @@ pub(super) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
         );
     };
     let to = local(wanted(&body, "to").as_deref());
-    if let Some(wait) = ops.sessions.wait(now) {
-        let said = "Too many wrong tokens were given: wait a minute, then try again.";
-        let mut response = form(StatusCode::TOO_MANY_REQUESTS, &to, Some(said));
-        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
-        return response;
-    }
     let token = wanted(&body, "token").unwrap_or_default();
+    // The right one is taken whatever others give: wrong ones keep nobody out.
     if !ops.is_token(token.trim().as_bytes()) {
-        ops.sessions.guessed_wrong(now);
-        let said = "This is not the token: it is the one set as `ops.token`.";
-        return form(StatusCode::FORBIDDEN, &to, Some(said));
+        return wrong(&ops, &to, now);
     }
     let value = ops.sessions.begin(now);
     set_cookie(see_other(&to), &head.headers, &value, LASTS)
 }
 
+/// Counts a wrong token. Beyond so many it is not even said that it was wrong.
+fn wrong(ops: &Ops, to: &str, now: UnixMillis) -> Response {
+    if let Some(wait) = ops.sessions.wait(now) {
+        let said = "Too many wrong tokens were given: wait a minute, then try again.";
+        let mut response = form(StatusCode::TOO_MANY_REQUESTS, to, Some(said));
+        response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
+        return response;
+    }
+    ops.sessions.guessed_wrong(now);
+    let said = "This is not the token: it is the one set as `ops.token`.";
+    form(StatusCode::FORBIDDEN, to, Some(said))
+}
+
+/// Whether a page from elsewhere sends this form. A browser says so itself, save over plain HTTP: there its `Origin` must
+/// be what it asked. (Behind a proxy that need not be so, and there it speaks HTTPS.)
+fn is_foreign(headers: &HeaderMap) -> bool {
+    if let Some(site) = headers.get(HeaderName::from_static("sec-fetch-site")) {
+        return site != "same-origin" && site != "none";
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let host = headers.get(header::HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    !origin.is_some_and(|(_, origin)| origin.as_bytes().eq_ignore_ascii_case(host))
+}
+
+fn foreign() -> Response {
+    let said = "The form came from a page of another site: sign in here.";
+    form(StatusCode::FORBIDDEN, HOME, Some(said))
+}
+
 /// Forgets the cookie, here and in the browser.
 pub(super) async fn sign_out(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
+    if is_foreign(&headers) {
+        return foreign();
+    }
     ops.sessions.end(&headers);
     set_cookie(see_other("/sign-in"), &headers, "", Duration::ZERO)
 }
@@ -279,6 +308,26 @@ mod tests {
         }
         assert_eq!(sessions.wait(now), Some(GUESSES_WITHIN));
         assert_eq!(sessions.wait(now.plus(GUESSES_WITHIN)), None);
+    }
+
+    #[test]
+    fn a_form_is_taken_from_our_own_pages_alone() {
+        let foreign = |name: &'static str, value: &'static str| {
+            let host = (header::HOST, HeaderValue::from_static("ops.example:9090"));
+            let more = (HeaderName::from_static(name), HeaderValue::from_static(value));
+            is_foreign(&[host, more].into_iter().collect())
+        };
+        assert!(!foreign("accept", "*/*"));
+        for site in ["same-origin", "none"] {
+            assert!(!foreign("sec-fetch-site", site), "{site}");
+        }
+        for site in ["cross-site", "same-site", "x"] {
+            assert!(foreign("sec-fetch-site", site), "{site}");
+        }
+        assert!(!foreign("origin", "http://OPS.example:9090"));
+        for origin in ["null", "http://evil.example", "http://ops.example", "ops.example:9090"] {
+            assert!(foreign("origin", origin), "{origin}");
+        }
     }
 
     #[test]

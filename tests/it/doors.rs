@@ -190,7 +190,7 @@ async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_wi
         for (name, value) in [
             ("x-content-type-options", "nosniff"),
             ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("x-frame-options", "DENY"),
             (
                 "content-security-policy",
