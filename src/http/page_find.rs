@@ -27,7 +27,7 @@ struct Search {
 
 /// `GET /search?q=`: the one thing that has this id, or a list of those that have.
 pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let text = Query::read(query.as_deref()).text("q").unwrap_or_default();
     let found =
         if text.is_empty() { Vec::new() } else { reading.keeping.store.find(&text).await? };
@@ -90,7 +90,7 @@ pub(super) async fn user(
     Path((app_id, name)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let app_id = app(&app_id)?;
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();

@@ -85,7 +85,7 @@ pub(super) fn behind(form: &Form, last: &Room) -> String {
 
 /// `GET /rooms`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let (filter, form) = asked(&query, "/rooms", None);
     let mut rooms = Vec::new();
@@ -104,7 +104,7 @@ pub(super) async fn latest(
     Path((app_id, room_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let at = Query::read(query.as_deref()).get("at").parse().ok().map(UnixMillis);
     let lives = RoomFilter {
         app: Some(app(&app_id)?),
