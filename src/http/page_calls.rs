@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect};
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::{Bar, Span, time_of_day};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, place};
 use super::dashboard_parts::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
     moment, nothing, span, time, time_of_day_or, time_or,
@@ -148,7 +148,7 @@ pub(super) async fn page(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
-    let app = app(&app_id)?;
+    let (app, call_id) = (app(&app_id)?, clean(&call_id));
     let by_call = EventFilter {
         app: Some(app),
         call_id: Some(call_id.clone()),

@@ -59,7 +59,7 @@ struct Stored {
     lag_mean: String,
     lag_max: String,
     last: Option<Last>,
-    today: Vec<(&'static str, String, &'static str)>,
+    today: Vec<(&'static str, String, String)>,
     calls: Vec<(Html, Html, Html, Html)>,
     rooms: Vec<(Html, String, Html, String, Html)>,
     anomalies: Vec<AnomalyRow>,
@@ -155,7 +155,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
             event: link(&super::dashboard_parts::event_href(event.id), &event.command),
             quiet: span(now.since(event.received_at).as_millis().try_into().unwrap_or(i64::MAX)),
         }),
-        today: today(&results),
+        today: today(&results, midnight),
         calls: ringing.iter().chain(&active).map(|call| open_call(call, now)).collect(),
         rooms: rooms.iter().map(|room| open_room(room, now)).collect(),
         anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
@@ -163,7 +163,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
 }
 
 /// How the calls of today ended.
-fn today(results: &[Count]) -> Vec<(&'static str, String, &'static str)> {
+fn today(results: &[Count], midnight: UnixMillis) -> Vec<(&'static str, String, String)> {
     let sum = |words: &[&str]| {
         let of = results.iter().filter(|count| words.contains(&count.group_name.as_str()));
         of.map(|count| count.events).sum::<i64>()
@@ -177,12 +177,16 @@ fn today(results: &[Count]) -> Vec<(&'static str, String, &'static str)> {
         ("rejected", sum(&["reject"]), "/calls?result=reject"),
         ("cancelled", sum(&["cancel"]), "/calls?result=cancel"),
         ("busy", sum(&["call_busy"]), "/calls?result=call_busy"),
-        ("dropped", sum(&["interrupt", "offline"]), "/calls?result=interrupt"),
+        ("interrupted", sum(&["interrupt"]), "/calls?result=interrupt"),
+        ("offline", sum(&["offline"]), "/calls?result=offline"),
     ];
     if all > sum(&known) {
         rows.push(("other", all - sum(&known), "/calls?state=ended"));
     }
-    rows.into_iter().map(|(word, count, href)| (word, number(count), href)).collect()
+    let since = midnight.0;
+    rows.into_iter()
+        .map(|(word, count, href)| (word, number(count), format!("{href}&since={since}")))
+        .collect()
 }
 
 fn open_call(call: &Call, now: UnixMillis) -> (Html, Html, Html, Html) {

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::Steps;
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, place};
 use super::dashboard_parts::{
     Html, account, account_or, badge, copyable, encoded, id, inferred, moment, moment_or, nothing,
     number, number_or, room_href, span, time, time_or, visible, words,
@@ -83,6 +83,7 @@ pub(super) async fn page(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let (store, now) = (reading.keeping.store.as_ref(), reading.now);
+    let room_id = clean(&room_id);
     let missing = || {
         Fault::NotFound(format!(
             "No event names such a life of a room “{room_id}” of app {app_id}."
