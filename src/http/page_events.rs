@@ -149,6 +149,8 @@ struct One {
     is_typed: bool,
     fields_cut: bool,
     raw_id: Uuid,
+    /// Whether the API wants a token.
+    asks_token: bool,
     page: &'static str,
 }
 
@@ -200,6 +202,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
         fields_cut: fields.len() >= FIELDS_MAX,
         fields,
         raw_id: id,
+        asks_token: ops.asks_token(),
         page: Command::find(&found.command).map_or("", |command| command.page),
     })
 }
