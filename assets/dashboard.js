@@ -115,10 +115,16 @@ function agoText(ms) {
   return ms > 0 ? `${text} ago` : `in ${text}`;
 }
 
-// The server's clock counts, not the browser's.
+// The server's clock counts, not the browser's, which may stand still while the machine sleeps: what arrives moves it on.
+let behind = 0;
+const serverNow = () => DRAWN + behind + performance.now() - LOADED;
+function arrivedAt(ms) {
+  if (ms > serverNow()) behind += ms - serverNow();
+}
+
 function tellAges() {
   if (Number.isNaN(DRAWN) || document.hidden) return;
-  const now = DRAWN + performance.now() - LOADED;
+  const now = serverNow();
   for (const element of document.querySelectorAll(".ago[data-at]")) {
     const text = agoText(now - Number(element.dataset.at));
     if (element.textContent !== text) element.textContent = text;
@@ -128,6 +134,8 @@ function tellAges() {
 // The tail ---------------------------------------------------------------------------------------------------------
 
 const ROWS_MAX = 500;
+// An event is seen some time after it arrived, in ms.
+const BACK = 3000;
 
 function cell(row, ...contents) {
   const td = document.createElement("td");
@@ -229,6 +237,11 @@ function follow(table) {
     let event;
     try { event = JSON.parse(message.data); } catch { return; }
     if (!event.id || !event.command) return;
+    last = message.lastEventId || last;
+    const received = Date.parse(event.received_at);
+    // Going on from when the page was drawn brings what was there already.
+    if (received < DRAWN - BACK && performance.now() - LOADED < 5000) return;
+    arrivedAt(received);
     if (paused) {
       held.push(event);
       if (held.length > ROWS_MAX) { held.shift(); dropped += 1; }
@@ -240,14 +253,22 @@ function follow(table) {
     if (batch.length === 1) setTimeout(() => { const events = batch; batch = []; show(events); }, 100);
   }
 
-  // A browser tries again by itself and says what it saw last; where it gives up for good, we begin again.
-  function connect() {
-    const source = new EventSource(table.dataset.stream);
-    source.onopen = () => { state.textContent = "Live."; state.className = ""; };
+  // A browser tries again by itself and says what it saw last; where it gives up for good, we begin again and say it.
+  // The first time, that is when the page was drawn. Where the server does not take it, we go on without.
+  let last = Number.isNaN(DRAWN) ? "" : `page-0-${DRAWN}`;
+  function connect(goesOn) {
+    const stream = new URL(table.dataset.stream, location.href);
+    if (goesOn && last) stream.searchParams.set("last_event_id", last);
+    const source = new EventSource(stream);
+    let opened = false;
+    source.onopen = () => { opened = true; state.textContent = "Live."; state.className = ""; };
     source.onerror = () => {
       state.textContent = "The connection is lost; trying again.";
       state.className = "trouble";
-      if (source.readyState === EventSource.CLOSED) { source.close(); setTimeout(connect, 3000); }
+      if (source.readyState === EventSource.CLOSED) {
+        source.close();
+        setTimeout(connect, goesOn && !opened ? 500 : 3000, !goesOn || opened);
+      }
     };
     source.onmessage = take;
     source.addEventListener("lagged", () => {
@@ -256,7 +277,7 @@ function follow(table) {
     window.addEventListener("pagehide", () => source.close(), { once: true });
   }
   state.textContent = "Connecting.";
-  connect();
+  connect(true);
 }
 
 // ------------------------------------------------------------------------------------------------------------------

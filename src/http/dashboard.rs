@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::Semaphore;
 
 use super::dashboard_assets::{self as assets, asset};
 use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
+use super::reading::PageTurn;
 use super::{
     page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
     page_rooms, page_tail, session,
@@ -25,8 +25,6 @@ use crate::store::StoreError;
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many pages are drawn at once: each asks several things of the store, whose readers are for others too.
-const PAGES_MAX: usize = 8;
 /// How many rows a page of a list has.
 pub(super) const PAGE_ROWS: u32 = 50;
 
@@ -46,7 +44,7 @@ pub(super) fn routes() -> Router<Arc<Ops>> {
         .route("/search", get(page_find::search))
         .route("/users/{app}/{account}", get(page_find::user))
         .route("/anomalies", get(page_anomalies::list))
-        .layer(from_fn_with_state(Arc::new(Semaphore::new(PAGES_MAX)), in_time))
+        .layer(from_fn(in_time))
 }
 
 /// What pages are drawn with: the same for everybody, so that whoever is about to sign in may have it.
@@ -113,6 +111,8 @@ pub(super) enum Fault {
     NotFound(String),
     /// The server does not take callbacks yet, and has no store.
     Starting,
+    /// Too many read at once.
+    Busy,
     /// The store did not answer.
     Store(StoreError),
     /// The store did not answer in time.
@@ -123,7 +123,7 @@ pub(super) enum Fault {
 
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
-        Self::Store(error)
+        if error.is_timeout() { Self::TimedOut } else { Self::Store(error) }
     }
 }
 
@@ -151,6 +151,12 @@ impl IntoResponse for Fault {
                 "The server has just begun to start and has not opened its store yet.".to_owned(),
                 "Try again in a moment.",
             ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The readers are busy",
+                "As many pages and requests read the store as may at once.".to_owned(),
+                "Try again in a moment. Callbacks are taken all the same.",
+            ),
             Self::TimedOut => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store is slow",
@@ -167,9 +173,9 @@ impl IntoResponse for Fault {
                 tracing::warn!(%error, "the dashboard could not read the store");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "The store does not answer",
+                    "The store was not read",
                     "This page is read from the store, which cannot be read just now; the log says why.".to_owned(),
-                    "Callbacks are taken all the same while the spool has room. The overview shows its state.",
+                    "Try again in a moment. The overview shows whether the store takes events.",
                 )
             }
         };
@@ -185,26 +191,24 @@ impl IntoResponse for Fault {
 /// A page, or why it is not there.
 pub(super) type Paged = Result<Response, Fault>;
 
-/// What a page reads from.
+/// What a page reads from. It has one of the readers' turns, so it asks one thing after the other.
 pub(super) struct Reading<'a> {
     pub(super) keeping: &'a Keeping,
     pub(super) now: UnixMillis,
+    _turn: PageTurn<'a>,
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn of(ops: &'a Ops) -> Result<Self, Fault> {
+    pub(super) async fn of(ops: &'a Ops) -> Result<Self, Fault> {
         let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
-        Ok(Self { keeping, now: ops.clock.now() })
+        let turn = ops.reading.page().await.ok_or(Fault::Busy)?;
+        Ok(Self { keeping, now: ops.clock.now(), _turn: turn })
     }
 }
 
-/// Draws so many pages at once, and gives up one that the store takes too long for.
-async fn in_time(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    let made = async {
-        let _turn = turns.acquire().await;
-        next.run(request).await
-    };
-    let made = tokio::time::timeout(READ_TIMEOUT, made).await;
+/// Gives up a page that the store takes too long for.
+async fn in_time(request: Request, next: Next) -> Response {
+    let made = tokio::time::timeout(READ_TIMEOUT, next.run(request)).await;
     made.unwrap_or_else(|_| Fault::TimedOut.into_response())
 }
 

@@ -16,19 +16,28 @@ impl Query {
     /// Reads a query string. Of a name that stands twice the last counts; empty values count as absent.
     pub(super) fn read(raw: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(raw.unwrap_or("").as_bytes()).into_owned();
-        Self(pairs.filter(|(_, value)| !value.is_empty()).collect())
+        let pairs = pairs.filter(|(_, value)| !value.is_empty());
+        Self(pairs.map(|(name, value)| (name, clean(&value))).collect())
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        // What an index holds has 255 characters at most; NUL stands there as in the columns.
-        let clean =
-            |text: &String| text.trim().replace('\0', "\u{fffd}").chars().take(255).collect();
-        self.0.get(name).map(clean).filter(|text: &String| !text.is_empty())
+        self.exact(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    /// The same, with the blanks around it.
+    pub(super) fn exact(&self, name: &str) -> Option<String> {
+        // What an index holds has 255 characters at most.
+        self.0.get(name).map(|text| text.chars().take(255).collect())
     }
 
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
+}
+
+/// What somebody asks for, as the columns would hold it: they take no NUL.
+pub(super) fn clean(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// One field of the form.
@@ -119,8 +128,12 @@ impl<'a> Asked<'a> {
     ) {
         let mut value = self.query.get(name).to_owned();
         if kind == "datetime-local" {
-            // The control shows nothing when there is more than it takes.
-            value = moment(&value).map_or(value, |at| at.to_string().chars().take(19).collect());
+            // The control takes no zone. Links are made of this too, so it is to the ms.
+            value = moment(&value).map_or(value, |at| {
+                let text = at.to_string();
+                let text = text.trim_end_matches('Z');
+                text.strip_suffix(".000").unwrap_or(text).to_owned()
+            });
         }
         self.form.is_set |= !value.is_empty();
         self.form.fields.push(Field { name, label, value, choices, kind, trouble });
@@ -152,19 +165,29 @@ impl Form {
     }
 }
 
+/// The first day of the year 1. Earlier ones not every store takes.
+const EARLIEST_MS: i64 = -62_135_596_800_000;
+
+/// Whether it is a time that calendars and stores have.
+fn is_usual(at: UnixMillis) -> bool {
+    at.0 >= EARLIEST_MS && jiff::Timestamp::from_millisecond(at.0).is_ok()
+}
+
 /// What a browser's control gives, RFC 3339, or ms since 1970.
 pub(super) fn moment(text: &str) -> Option<UnixMillis> {
     if let Ok(ms) = text.parse() {
-        return Some(UnixMillis(ms));
+        return Some(UnixMillis(ms)).filter(|at| is_usual(*at));
     }
     let stamp = text.parse::<jiff::Timestamp>().ok();
     let civil = || {
         text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp())
     };
-    stamp.or_else(civil).map(|stamp| UnixMillis(stamp.as_millisecond()))
+    let at = stamp.or_else(civil).map(|stamp| UnixMillis(stamp.as_millisecond()));
+    at.filter(|at| is_usual(*at))
 }
 
-/// The parts of a place in a list: as many numbers as there are, and the text behind them.
+/// The parts of a place in a list: as many numbers as there are, of which the first is a time in ms, and the text behind
+/// them.
 pub(super) fn place<const N: usize>(text: &str) -> Option<([i64; N], String)> {
     let mut rest = text;
     let mut numbers = [0; N];
@@ -173,7 +196,8 @@ pub(super) fn place<const N: usize>(text: &str) -> Option<([i64; N], String)> {
         *number = first.parse().ok()?;
         rest = behind;
     }
-    Some((numbers, rest.to_owned()))
+    let is_place = numbers.first().is_none_or(|at| is_usual(UnixMillis(*at)));
+    is_place.then(|| (numbers, rest.to_owned()))
 }
 
 #[cfg(test)]
@@ -215,7 +239,21 @@ mod tests {
         ] {
             assert_eq!(moment(text), Some(UnixMillis(1_793_534_400_000)), "{text}");
         }
-        assert_eq!(moment("soon"), None);
+        for text in ["soon", "9223372036854775807", "-9223372036854775808", "-000500-01-01T00:00"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_link_keeps_the_milliseconds_of_a_time() {
+        let query = Query::read(Some("since=1793534400123&until=1793534401000"));
+        let mut asked = Asked::new("/events", &query);
+        let since = asked.time("since", "From");
+        asked.time("until", "Until");
+        let href = asked.done().href();
+        let again = Query::read(href.split_once('?').map(|(_, query)| query));
+        assert_eq!(Asked::new("/events", &again).time("since", "From"), since, "{href}");
+        assert!(href.ends_with("until=2026-11-01T12%3A00%3A01"), "{href}");
     }
 
     #[test]
@@ -224,5 +262,6 @@ mod tests {
         assert_eq!(place::<2>("5.7"), Some(([5, 7], String::new())));
         assert_eq!(place::<2>("5"), None);
         assert_eq!(place::<1>("x.y"), None);
+        assert_eq!(place::<1>("9223372036854775807.y"), None);
     }
 }

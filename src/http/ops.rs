@@ -80,6 +80,11 @@ impl Ops {
         self.is_token(sent)
     }
 
+    /// Whether a token is asked for.
+    pub(super) fn asks_token(&self) -> bool {
+        !self.token.expose_secret().is_empty()
+    }
+
     /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
     pub(super) fn is_token(&self, sent: &[u8]) -> bool {
         let token = self.token.expose_secret().as_bytes();

@@ -74,7 +74,7 @@ pub(super) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
 
 /// `GET /anomalies`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let mut asked = Asked::new("/anomalies", &query);
     let mut filter = AnomalyFilter {

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
-use tokio::try_join;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::{Bar, Span, time_of_day};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, place};
 use super::dashboard_parts::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
     moment, nothing, span, time, time_of_day_or, time_or,
@@ -80,7 +79,7 @@ fn talk(call: &Call) -> String {
 
 /// `GET /calls`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let mut asked = Asked::new("/calls", &query);
     let filter = CallFilter {
@@ -147,9 +146,9 @@ pub(super) async fn page(
     State(ops): State<Arc<Ops>>,
     Path((app_id, call_id)): Path<(String, String)>,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
-    let app = app(&app_id)?;
+    let (app, call_id) = (app(&app_id)?, clean(&call_id));
     let by_call = EventFilter {
         app: Some(app),
         call_id: Some(call_id.clone()),
@@ -164,13 +163,11 @@ pub(super) async fn page(
         ..AnomalyFilter::default()
     };
     let subject = Subject::Call(app, call_id.clone());
-    let (call, mut members, recordings, events, anomalies) = try_join!(
-        store.call(app, &call_id),
-        store.call_members(app, &call_id),
-        store.recordings(&subject),
-        store.events(&by_call),
-        store.anomalies(&about),
-    )?;
+    let call = store.call(app, &call_id).await?;
+    let mut members = store.call_members(app, &call_id).await?;
+    let recordings = store.recordings(&subject).await?;
+    let events = store.events(&by_call).await?;
+    let anomalies = store.anomalies(&about).await?;
     let Some(call) = call else {
         if events.is_empty() {
             return Err(Fault::NotFound(format!(

@@ -99,7 +99,7 @@ fn room_link(event: &StoredEvent, room: &str) -> Html {
 
 /// `GET /events`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = Asked::new("/events", &query);
@@ -149,6 +149,8 @@ struct One {
     is_typed: bool,
     fields_cut: bool,
     raw_id: Uuid,
+    /// Whether the API wants a token.
+    asks_token: bool,
     page: &'static str,
 }
 
@@ -162,7 +164,7 @@ struct Column {
 
 /// `GET /events/{id}`
 pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let missing = || Fault::NotFound(format!("No stored event has the id “{id}”."));
     let id: Uuid = id.parse().map_err(|_| missing())?;
     let found = reading.keeping.store.event(id).await?.ok_or_else(missing)?;
@@ -200,6 +202,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
         fields_cut: fields.len() >= FIELDS_MAX,
         fields,
         raw_id: id,
+        asks_token: ops.asks_token(),
         page: Command::find(&found.command).map_or("", |command| command.page),
     })
 }

@@ -7,7 +7,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
 use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, place};
 use super::dashboard_parts::{
     Html, account, badge, call_href, copyable, event_href, id, link, list, nothing, room_href,
     time, user_href,
@@ -27,10 +27,17 @@ struct Search {
 
 /// `GET /search?q=`: the one thing that has this id, or a list of those that have.
 pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
-    let text = Query::read(query.as_deref()).text("q").unwrap_or_default();
-    let found =
-        if text.is_empty() { Vec::new() } else { reading.keeping.store.find(&text).await? };
+    let reading = Reading::of(&ops).await?;
+    let query = Query::read(query.as_deref());
+    let text = query.text("q").unwrap_or_default();
+    let mut found = Vec::new();
+    // An id may have blanks around it; more often they were copied with it.
+    let sent = query.exact("q").filter(|sent| *sent != text);
+    for text in sent.iter().chain([&text]).filter(|text| !text.is_empty()) {
+        if found.is_empty() {
+            found = reading.keeping.store.find(text).await?;
+        }
+    }
     if let [one] = found.as_slice() {
         return Ok(Redirect::to(&href(one)).into_response());
     }
@@ -90,8 +97,8 @@ pub(super) async fn user(
     Path((app_id, name)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
-    let app_id = app(&app_id)?;
+    let reading = Reading::of(&ops).await?;
+    let (app_id, name) = (app(&app_id)?, clean(&name));
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();
     let mut asked = Asked::new(user_href(app, &name), &query);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use serde::Deserialize;
-use tokio::try_join;
 
 use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done, more};
 use super::dashboard_filters::{Asked, Form, Query};
@@ -41,7 +40,7 @@ struct Figures {
 
 /// `GET /lives`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let (filter, form) = asked(&query, "/lives", Some("live"));
     let store = &reading.keeping.store;
@@ -152,9 +151,10 @@ impl LivePart {
         };
         let gifts_form = asked.done();
         let keys = [key.clone()];
-        let (lives, mut gifts, battles) =
-            try_join!(store.lives(&keys), store.gifts(room, &page), store.battles(room))?;
+        let lives = store.lives(&keys).await?;
         let Some(live) = lives.first() else { return Ok(None) };
+        let mut gifts = store.gifts(room, &page).await?;
+        let battles = store.battles(room).await?;
         let app = room.sdk_app_id;
         let gifts_older = more(&mut gifts)
             .map(|last| detail_behind(last.at, last.event_id, false, ""))

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
-use tokio::try_join;
 
-use super::dashboard::{Paged, Reading, Shell, done};
+use super::dashboard::{Fault, Paged, Reading, Shell, done};
 use super::dashboard_charts::{Counted, Stacked};
 use super::dashboard_filters::Query;
 use super::dashboard_parts::{
@@ -19,7 +18,7 @@ use crate::clock::UnixMillis;
 use crate::ingest::Health;
 use crate::store::{
     AnomalyFilter, Call, CallFilter, Count, CountBy, CountFilter, EventFilter, Room, RoomFilter,
-    Step, StoreError,
+    Step,
 };
 use crate::telemetry::Figures;
 
@@ -35,11 +34,23 @@ const LATEST: u32 = 8;
 struct Overview {
     shell: Shell,
     is_day: bool,
-    /// `None` where the store does not answer.
+    /// `None` where the store was not read; `trouble` says why.
     stored: Option<Stored>,
+    trouble: Option<Trouble>,
     server: Server,
     /// Nothing has ever come.
     is_new: bool,
+}
+
+/// Why the store was not read.
+#[derive(Clone, Copy)]
+enum Trouble {
+    /// It takes no events either.
+    Away,
+    /// It refused, or was not reached.
+    Unread,
+    /// Too many read, or it took too long.
+    Busy,
 }
 
 /// What the store says.
@@ -48,7 +59,7 @@ struct Stored {
     lag_mean: String,
     lag_max: String,
     last: Option<Last>,
-    today: Vec<(&'static str, String, &'static str)>,
+    today: Vec<(&'static str, String, String)>,
     calls: Vec<(Html, Html, Html, Html)>,
     rooms: Vec<(Html, String, Html, String, Html)>,
     anomalies: Vec<AnomalyRow>,
@@ -82,23 +93,27 @@ struct Outcome {
 /// `GET /`
 pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let is_day = Query::read(query.as_deref()).get("span") == "day";
-    let reading = Reading::of(&ops)?;
-    let server = server(&Figures::read(ops.metrics.render()), &reading.keeping.ingest.health());
-    // Where the store is away, what the server itself knows is worth the more.
-    let stored = match tokio::time::timeout(STORE_TIMEOUT, stored(&reading, is_day)).await {
-        Ok(Ok(stored)) => Some(stored),
-        Ok(Err(error)) => {
+    let now = ops.clock.now();
+    let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
+    let health = keeping.ingest.health();
+    let server = server(&Figures::read(ops.metrics.render()), &health);
+    // Where the store is away or slow, what the server itself knows is worth the more.
+    let read = async { stored(&Reading::of(&ops).await?, is_day).await };
+    let (stored, trouble) = match tokio::time::timeout(STORE_TIMEOUT, read).await {
+        Ok(Ok(stored)) => (Some(stored), None),
+        Ok(Err(Fault::Store(error))) => {
             tracing::warn!(%error, "the dashboard could not read the store");
-            None
+            (None, Some(Trouble::Unread))
         }
-        Err(_) => None,
+        Ok(Err(_)) | Err(_) => (None, Some(Trouble::Busy)),
     };
+    let trouble = trouble.map(|trouble| if health.store_away { Trouble::Away } else { trouble });
     let is_new = stored.as_ref().is_some_and(|stored| stored.last.is_none());
-    let shell = Shell::new("Overview", "/", reading.now);
-    done(&Overview { shell, is_day, stored, server, is_new })
+    let shell = Shell::new("Overview", "/", now);
+    done(&Overview { shell, is_day, stored, trouble, server, is_new })
 }
 
-async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, StoreError> {
+async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
     let (store, now) = (&reading.keeping.store, reading.now);
     // Minutes are kept for two days; a bar of the day is ten of them.
     let (step_ms, spans) = if is_day { (10 * MINUTE, 144) } else { (MINUTE, 60) };
@@ -119,15 +134,13 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, StoreErro
     let rooms =
         RoomFilter { state: Some("open".to_owned()), limit: LATEST, ..RoomFilter::default() };
     let open = AnomalyFilter { resolved: Some(false), limit: LATEST, ..AnomalyFilter::default() };
-    let (counts, results, latest, ringing, active, rooms, anomalies) = try_join!(
-        store.counts(&minutes),
-        store.counts(&results),
-        store.events(&latest),
-        store.calls(&ringing),
-        store.calls(&active),
-        store.rooms(&rooms),
-        store.anomalies(&open),
-    )?;
+    let counts = store.counts(&minutes).await?;
+    let results = store.counts(&results).await?;
+    let latest = store.events(&latest).await?;
+    let ringing = store.calls(&ringing).await?;
+    let active = store.calls(&active).await?;
+    let rooms = store.rooms(&rooms).await?;
+    let anomalies = store.anomalies(&open).await?;
     let counted: Vec<Counted<'_>> =
         counts.iter().map(|count| (count.at, count.group_name.as_str(), count.events)).collect();
     let events: i64 = counts.iter().map(|count| count.events).sum();
@@ -142,7 +155,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, StoreErro
             event: link(&super::dashboard_parts::event_href(event.id), &event.command),
             quiet: span(now.since(event.received_at).as_millis().try_into().unwrap_or(i64::MAX)),
         }),
-        today: today(&results),
+        today: today(&results, midnight),
         calls: ringing.iter().chain(&active).map(|call| open_call(call, now)).collect(),
         rooms: rooms.iter().map(|room| open_room(room, now)).collect(),
         anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
@@ -150,7 +163,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, StoreErro
 }
 
 /// How the calls of today ended.
-fn today(results: &[Count]) -> Vec<(&'static str, String, &'static str)> {
+fn today(results: &[Count], midnight: UnixMillis) -> Vec<(&'static str, String, String)> {
     let sum = |words: &[&str]| {
         let of = results.iter().filter(|count| words.contains(&count.group_name.as_str()));
         of.map(|count| count.events).sum::<i64>()
@@ -164,12 +177,16 @@ fn today(results: &[Count]) -> Vec<(&'static str, String, &'static str)> {
         ("rejected", sum(&["reject"]), "/calls?result=reject"),
         ("cancelled", sum(&["cancel"]), "/calls?result=cancel"),
         ("busy", sum(&["call_busy"]), "/calls?result=call_busy"),
-        ("dropped", sum(&["interrupt", "offline"]), "/calls?result=interrupt"),
+        ("interrupted", sum(&["interrupt"]), "/calls?result=interrupt"),
+        ("offline", sum(&["offline"]), "/calls?result=offline"),
     ];
     if all > sum(&known) {
         rows.push(("other", all - sum(&known), "/calls?state=ended"));
     }
-    rows.into_iter().map(|(word, count, href)| (word, number(count), href)).collect()
+    let since = midnight.0;
+    rows.into_iter()
+        .map(|(word, count, href)| (word, number(count), format!("{href}&since={since}")))
+        .collect()
 }
 
 fn open_call(call: &Call, now: UnixMillis) -> (Html, Html, Html, Html) {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
-use tokio::try_join;
 use uuid::Uuid;
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
 use super::dashboard_charts::Steps;
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, place};
 use super::dashboard_parts::{
     Html, account, account_or, badge, copyable, encoded, id, inferred, moment, moment_or, nothing,
     number, number_or, room_href, span, time, time_or, visible, words,
@@ -82,8 +81,9 @@ pub(super) async fn page(
     Path((app_id, room_id, life)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let (store, now) = (reading.keeping.store.as_ref(), reading.now);
+    let room_id = clean(&room_id);
     let missing = || {
         Fault::NotFound(format!(
             "No event names such a life of a room “{room_id}” of app {app_id}."
@@ -106,15 +106,13 @@ pub(super) async fn page(
         ..AnomalyFilter::default()
     };
     let subject = Subject::Room(Box::new(room.clone()));
-    let (visits, live_part, seats, changes, recordings, others, anomalies) = try_join!(
-        Visits::read(store, &room, &query, now),
-        LivePart::read(store, &room, &key, &query, now),
-        store.seats(&room),
-        store.room_changes(&room),
-        store.recordings(&subject),
-        store.rooms(&others),
-        store.anomalies(&about),
-    )?;
+    let visits = Visits::read(store, &room, &query, now).await?;
+    let live_part = LivePart::read(store, &room, &key, &query, now).await?;
+    let seats = store.seats(&room).await?;
+    let changes = store.room_changes(&room).await?;
+    let recordings = store.recordings(&subject).await?;
+    let others = store.rooms(&others).await?;
+    let anomalies = store.anomalies(&about).await?;
     let about =
         |anomaly: &&Anomaly| anomaly.life == room.life && !anomaly.kind.starts_with("call_");
     let here = if room.family == "live" { "/lives" } else { "/rooms" };

@@ -7,13 +7,16 @@ use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
 use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard_filters::{Asked, Form, Query, clean, moment, place};
 use super::dashboard_parts::{
     Html, account_or, badge, encoded, inferred, link, number, room_href, span, time,
 };
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 use crate::store::{Room, RoomFilter};
+
+/// A life holds what happened this long before its create, in ms, so one that begins a little later may hold a moment.
+const EARLY_MS: i64 = 5000;
 
 #[derive(Template)]
 #[template(path = "rooms.html")]
@@ -85,7 +88,7 @@ pub(super) fn behind(form: &Form, last: &Room) -> String {
 
 /// `GET /rooms`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let (filter, form) = asked(&query, "/rooms", None);
     let mut rooms = Vec::new();
@@ -104,21 +107,23 @@ pub(super) async fn latest(
     Path((app_id, room_id)): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
-    let reading = Reading::of(&ops)?;
-    let at = Query::read(query.as_deref()).get("at").parse().ok().map(UnixMillis);
+    let reading = Reading::of(&ops).await?;
+    let at = moment(Query::read(query.as_deref()).get("at"));
+    let room_id = clean(&room_id);
     let lives = RoomFilter {
         app: Some(app(&app_id)?),
         room_id: Some(room_id.clone()),
-        limit: 200,
+        until: at.map(|at| UnixMillis(at.0.saturating_add(EARLY_MS + 1))),
+        limit: if at.is_some() { 20 } else { 1 },
         ..RoomFilter::default()
     };
     let lives = reading.keeping.store.rooms(&lives).await?;
     let holds = |room: &&Room| {
-        at.is_some_and(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
+        at.is_none_or(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
     };
     let missing = || Fault::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
-    let Some(room) = lives.iter().find(holds).or(lives.first()) else {
-        // An event names it, and no life has been made of that: it is so new, or of no kind that is a room's.
+    let Some(room) = lives.iter().find(holds) else {
+        // An event names it, and no life has been made of that: it is so new, or not a room's.
         let at = at.ok_or_else(missing)?;
         let (id, until) = (encoded(&room_id), at.0.saturating_add(1));
         let href = format!("/events?app={app_id}&room={id}&until={until}");

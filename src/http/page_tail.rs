@@ -24,7 +24,7 @@ struct Tail {
 
 /// `GET /tail`
 pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops)?;
+    let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = Asked::new("/tail", &query);
@@ -39,8 +39,11 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         ..EventFilter::default()
     };
     let form = asked.done();
-    let events =
-        if form.is_good() { reading.keeping.store.events(&filter).await? } else { Vec::new() };
+    let mut events = Vec::new();
+    if form.is_good() {
+        // It looks through so many events and no more, however rare what fits is.
+        events = reading.keeping.store.event_page(&filter).await?.events;
+    }
     let rows = events.iter().map(|event| row(event, reading.now)).collect();
     let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
     done(&Tail { shell: Shell::new("Tail", "/tail", reading.now), form, rows, stream })

@@ -115,6 +115,12 @@ async fn post_call(server: &Server, call: &str, caller: &str, guest: &str) {
 on_both_stores! {
     async fn without_data_every_page_says_what_to_do_next(database: Database) {
         let server = Server::start(&database).await;
+        // What no store takes, a page does not hand on.
+        for path in ["/calls/1400000001/a%00b", "/rooms/1400000001/a%00b?at=9223372036854775807"] {
+            assert_eq!(server.get_ops(path).await.0, 404, "{path}");
+        }
+        assert_has(&page(&server, "/events?since=9223372036854775807").await, &["no time:"]);
+        page(&server, "/users/1400000001/a%00b?after=9223372036854775807.x").await;
         for path in PAGES {
             let html = page(&server, path).await;
             assert_has(&html, &["<main id=\"main\"", "class=\"skip\"", "role=\"search\"", "<h1>"]);
@@ -382,7 +388,7 @@ async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
     let html = page(&server, "/").await;
     assert_has(
         &html,
-        &["The store does not answer", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
+        &["what the server itself knows", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
     );
     let (status, html) = server.get_ops("/calls").await;
     assert_eq!(status, 503, "{html}");
