@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 
 use super::api_problem::Problem;
 use super::ops::Ops;
@@ -38,7 +38,11 @@ pub(super) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
         .nest("/v1", routes)
         .fallback(nothing)
         .layer(from_fn_with_state(ops.clone(), admitted));
-    Router::new().nest("/api", below)
+    Router::new()
+        .route("/api", any(nothing))
+        .route("/api/", any(nothing))
+        .route_layer(from_fn_with_state(ops.clone(), admitted))
+        .nest("/api", below)
 }
 
 /// Lets those through who may see what is here.
