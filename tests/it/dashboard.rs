@@ -223,6 +223,17 @@ on_both_stores! {
                 server.post(&fixture.delivery).await;
             }
         }
+        // A battle alone does not make a room: somebody has to be there.
+        for fixture in fixtures().iter().filter(|fixture| fixture.name.starts_with("live/end_battle")) {
+            let body = fixture.delivery.body.as_ref().unwrap().get();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            let (room, at) = (&body["FromRoomInfo"]["RoomId"], &body["EventTime"]);
+            let enter = format!(
+                r#"{{"RoomId":{room},"EventType":"Online","EventCause":"Enter","MemberList":[{{"Member_Account":"ann"}}],
+                "EventTime":{at}}}"#
+            );
+            server.post_body("Live.CallbackAfterMemberStateChanged", enter).await;
+        }
         // Rooms are settled one after the other.
         let whole = || async {
             let html = page(&server, "/lives").await;
