@@ -171,6 +171,7 @@ on_both_stores! {
             ("/rooms/{app}/{room_id}/{life}/visits", format!("/rooms/{APP}/show%2F1/latest/visits")),
             ("/lives", "/lives".to_owned()),
             ("/lives/{app}/{room_id}/{life}", format!("/lives/{APP}/show%2F1/latest")),
+            ("/lives/{app}/{room_id}/{life}/visits", format!("/lives/{APP}/show%2F1/latest/visits")),
             ("/lives/{app}/{room_id}/{life}/gifts", format!("/lives/{APP}/show%2F1/20/gifts")),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
