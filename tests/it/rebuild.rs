@@ -105,7 +105,14 @@ fn nth(table: &Table, place: usize) -> String {
     let keys = keys.join(", ");
     let time =
         if table.columns.iter().any(|column| column.name == "at") { "at" } else { "first_at" };
-    let shown = &table.name;
+    // A count is parted by its writers: of one that is not, a row is the whole.
+    let shown = match table.name {
+        "event_counts" => "event_counts c where command <> 'nobody' and not exists (
+             select 1 from event_counts other
+             where other.sdk_app_id = c.sdk_app_id and other.width_s = c.width_s and other.at = c.at
+                 and other.command = c.command and other.result = c.result and other.shard <> c.shard)",
+        name => name,
+    };
     format!(
         "({keys}) in (select {keys} from (select {keys} from {shown} order by {time} desc, {keys} limit 1 offset {place}) as one)"
     )
