@@ -34,6 +34,8 @@ const STORE_WAIT_WITHOUT_SPOOL: Duration = Duration::from_secs(30);
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long to wait before a store that is not ready is asked again.
 const MIGRATE_PAUSE: Duration = Duration::from_secs(1);
+/// How long a stop waits for the store's connections to close.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How many connections the operators may have.
 const OPS_CONNECTIONS_MAX: usize = 100;
 
@@ -137,7 +139,10 @@ pub async fn run(
         submitted.close();
         submitted.wait().await;
         ingest.close().await;
-        store.close().await;
+        // A database that stands still answers no goodbye. All that was taken is kept by now.
+        if timeout(STORE_CLOSE_MAX, store.close()).await.is_err() {
+            warn!("the store did not close its connections in time; they end with the process");
+        }
         Ok(())
     };
     let (worked, ()) = tokio::join!(work, ops);
