@@ -14,8 +14,8 @@ begin
         execute format('alter table %s set unlogged', part.name);
     end loop;
 end $$;
-alter table calls set unlogged;
-alter table call_members set unlogged;
+alter table merged_calls set unlogged;
+alter table merged_call_members set unlogged;
 alter table room_marks set unlogged;
 alter table gifts set unlogged;
 drop index events_call, events_room;
@@ -43,7 +43,7 @@ create index events_call on events (call_id, event_time) where call_id is not nu
 create index events_room on events (room_id, event_time) where room_id is not null;
 
 -- Half a million calls: some never ended, the last ones go on.
-insert into calls (sdk_app_id, call_id, media, call_type, caller, room_id, result, start_event_at, accept_event_at,
+insert into merged_calls (sdk_app_id, call_id, media, call_type, caller, room_id, result, start_event_at, accept_event_at,
                    end_event_at, first_at, last_at, overdue_at)
 select 1400000001 + (n % 50 = 0)::int, 'call-' || n, (array['audio', 'video'])[1 + n % 2], 'single', 'u' || n % 30000,
        (n % 300000)::text, case when ended then
@@ -54,7 +54,7 @@ select 1400000001 + (n % 50 = 0)::int, 'call-' || n, (array['audio', 'video'])[1
 from (select n, n % 33 <> 5 and n < 499800 as ended,
              timestamptz '2026-11-01 12:00Z' - (500000 - n) * interval '15.55 s' as moment
       from generate_series(500001 - current_setting('read_speed.events')::int / 10, 500000) n) as numbers;
-insert into call_members (sdk_app_id, call_id, account, is_caller, joined_at, last_joined_at, first_at, last_at,
+insert into merged_call_members (sdk_app_id, call_id, account, is_caller, joined_at, last_joined_at, first_at, last_at,
                           call_ended_at, call_result)
 select sdk_app_id, call_id, caller, true, first_at, first_at, first_at, last_at, end_event_at, result from calls
 union all

@@ -13,8 +13,8 @@ use crate::store::{self, Progress, Stage, StoreError, Tally};
 
 /// The tables, in the order of the report.
 const TABLES: [&str; 13] = [
-    "calls",
-    "call_members",
+    "merged_calls",
+    "merged_call_members",
     "room_changes",
     "room_marks",
     "seat_marks",

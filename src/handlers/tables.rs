@@ -28,7 +28,7 @@ pub static TABLES: [&Table; 11] = [
 const COUNT_WIDTHS: [i64; 2] = [60, 3600];
 
 static CALLS: Table = Table {
-    name: "calls",
+    name: "merged_calls",
     columns: &[
         Column::key("sdk_app_id", Number),
         Column::key("call_id", Text).may_name(),
@@ -73,7 +73,7 @@ impl CallChange {
 }
 
 static CALL_MEMBERS: Table = Table {
-    name: "call_members",
+    name: "merged_call_members",
     columns: &[
         Column::key("sdk_app_id", Number),
         Column::key("call_id", Text).may_name(),

@@ -61,9 +61,11 @@ pub(super) struct Writer {
 /// bounds how many may wait. Then it is made when it is written.
 pub(super) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
     let changes = handlers::changes(event);
-    let room = 4 * event.payload.as_bytes().len() + SMALL_CHANGES_BYTES;
-    let bytes: usize = changes.iter().map(Change::bytes).sum();
-    (bytes <= room).then(|| changes.into())
+    let body = event.payload.as_bytes().len();
+    let room = 4 * body + SMALL_CHANGES_BYTES;
+    // Their texts are the body's, so a few need not be weighed.
+    let is_small = changes.len() * (size_of::<Change>() + body) <= room / 2;
+    (is_small || changes.iter().map(Change::bytes).sum::<usize>() <= room).then(|| changes.into())
 }
 
 impl Writer {

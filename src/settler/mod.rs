@@ -28,7 +28,7 @@ use room::{Round, settle};
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.
-const POLL: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(500);
 /// How long a round may go on before other things get their turn.
 const ROUND_MAX: Duration = Duration::from_secs(2);
 /// How long one room, or one sweep, may take.
@@ -36,7 +36,7 @@ const STEP_MAX: Duration = Duration::from_mins(2);
 /// How many days of rooms are taken from the queue at once.
 const QUEUE_MAX: u32 = 5000;
 /// The shortest time between two settlings of one room.
-const AGAIN_MIN: Duration = Duration::from_millis(500);
+const AGAIN_MIN: Duration = Duration::from_secs(1);
 /// How many times as long as settling a room took it is left alone.
 const AGAIN_SHARE: u32 = 20;
 /// How long a room is left alone that could not be settled.

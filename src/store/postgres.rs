@@ -46,6 +46,8 @@ impl Postgres {
             ("statement_timeout", millis.as_str()),
             // Nor must one that stood still within a transaction go on holding what others wait for.
             ("idle_in_transaction_session_timeout", millis.as_str()),
+            // What it writes is never planned otherwise for other values.
+            ("plan_cache_mode", "force_generic_plan"),
         ]);
         let reader = match options.read_timeout {
             None => address.clone(),

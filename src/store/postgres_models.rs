@@ -1,4 +1,6 @@
-//! How changes of the read models are written to PostgreSQL: one statement for each table.
+//! How changes of the read models are written to PostgreSQL: all tables by one statement.
+
+use std::sync::{Arc, OnceLock};
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -10,8 +12,8 @@ use uuid::Uuid;
 
 use super::writing::{self, Dialect};
 use crate::clock::UnixMillis;
-use crate::handlers::Batch;
 use crate::handlers::table::{Column, Kind, Row, Table, Value};
+use crate::handlers::{Batch, TABLES};
 
 /// A moment as PostgreSQL sends it: µs since 2000.
 struct Moment(UnixMillis);
@@ -51,14 +53,60 @@ pub(super) const DIALECT: Dialect = Dialect {
     collate: r#" collate "C""#,
 };
 
+/// Tables that mostly have rows together: one statement writes them, as each statement costs a round trip. In the order of
+/// [`TABLES`], which is that of the lines here too.
+const COMPANIES: [&[&str]; 5] = [
+    &["merged_calls", "merged_call_members"],
+    &["room_changes", "room_marks"],
+    &["seat_marks", "gifts"],
+    &["battle_marks", "metadata_marks", "recording_marks"],
+    &["event_counts", "settle_queue"],
+];
+
+/// Some of [`COMPANIES`], and the statement that writes their tables.
+struct Shape {
+    tables: Vec<&'static Table>,
+    statement: Arc<str>,
+}
+
+/// All there are, by the bits of their number.
+static SHAPES: [OnceLock<Shape>; 1 << COMPANIES.len()] =
+    [const { OnceLock::new() }; 1 << COMPANIES.len()];
+
+impl Shape {
+    /// The one for tables that have rows.
+    fn of(tables: &[(&'static Table, Vec<Row<'_>>)]) -> &'static Self {
+        let has_rows = |name: &&str| tables.iter().any(|(table, _)| table.name == *name);
+        let bit = |(place, company): (usize, &&[&str])| {
+            usize::from(company.iter().any(|name| has_rows(&name))) << place
+        };
+        let number: usize = COMPANIES.iter().enumerate().map(bit).sum();
+        SHAPES[number].get_or_init(|| {
+            let companies = COMPANIES.iter().enumerate();
+            let names = companies.filter(|(place, _)| number >> place & 1 == 1);
+            let names: Vec<&str> = names.flat_map(|(_, names)| *names).copied().collect();
+            let tables = TABLES.into_iter().filter(|table| names.contains(&table.name));
+            let tables: Vec<_> = tables.collect();
+            Self { statement: statement("", &tables).into(), tables }
+        })
+    }
+}
+
 /// Writes what many events change, in the order in which every writer does.
 pub(super) async fn write(
     connection: &mut PgConnection,
     batch: &Batch<'_>,
 ) -> Result<(), sqlx::Error> {
-    for (table, rows) in batch.tables() {
-        insert(connection, "", table, rows).await?;
+    if batch.is_empty() {
+        return Ok(());
     }
+    let shape = Shape::of(batch.tables());
+    let mut query = sqlx::query(AssertSqlSafe(shape.statement.clone()));
+    for table in &shape.tables {
+        let rows = batch.tables().iter().find(|(named, _)| named.name == table.name);
+        query = bind_rows(query, table, rows.map_or(&[], |(_, rows)| rows));
+    }
+    query.execute(connection).await?;
     Ok(())
 }
 
@@ -69,12 +117,19 @@ pub(super) async fn insert(
     table: &Table,
     rows: &[Row<'_>],
 ) -> Result<(), sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(statement(prefix, table)));
-    for (place, column) in table.columns.iter().enumerate() {
-        query = bind(query, column.kind, rows.iter().map(|row| row[place]));
-    }
-    query.execute(connection).await?;
+    let query = sqlx::query(AssertSqlSafe(statement(prefix, &[table])));
+    bind_rows(query, table, rows).execute(connection).await?;
     Ok(())
+}
+
+fn bind_rows<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    table: &Table,
+    rows: &[Row<'q>],
+) -> Query<'q, Postgres, PgArguments> {
+    table.columns.iter().enumerate().fold(query, |query, (place, column)| {
+        bind(query, column.kind, rows.iter().map(|row| row[place]))
+    })
 }
 
 /// Binds a column's values as an array.
@@ -115,16 +170,32 @@ fn array<'q, T>(
     values.map(read).collect()
 }
 
-/// The statement that adds rows to a table, or merges them into it.
-fn statement(prefix: &str, table: &Table) -> String {
+/// The statement that adds rows to tables, or merges them into those that are there.
+///
+/// The server runs the statement behind `with` first and then those before it, the last one first
+/// (`ExecPostprocessPlan`): so the tables stand here in the reverse of the order in which their rows are locked.
+fn statement(prefix: &str, tables: &[&Table]) -> String {
+    let mut bound = 0;
+    let mut inserts = Vec::new();
+    for table in tables {
+        inserts.push((table.name, insertion(prefix, table, &mut bound)));
+    }
+    let Some((first, rest)) = inserts.split_first() else { return String::new() };
+    let with: Vec<String> =
+        rest.iter().rev().map(|(name, insert)| format!("new_{name} as ({insert})")).collect();
+    let with = if with.is_empty() { String::new() } else { format!("with {} ", with.join(", ")) };
+    format!("{with}{}", first.1)
+}
+
+/// What adds rows to one table, with its parameters numbered after those that are `bound` already.
+fn insertion(prefix: &str, table: &Table, bound: &mut usize) -> String {
     let Table { name, columns } = table;
     let names = writing::list(columns, |column| column.name.to_owned());
-    let bound: Vec<Column> = columns.iter().copied().filter(writing::is_bound).collect();
-    let arrays: Vec<String> = bound
-        .iter()
-        .zip(1..)
-        .map(|(column, number)| format!("${number}::{}[]", type_of(column.kind)))
-        .collect();
+    let given: Vec<Column> = columns.iter().copied().filter(writing::is_bound).collect();
+    let arrays = writing::list(&given, |column| {
+        *bound += 1;
+        format!("${bound}::{}[]", type_of(column.kind))
+    });
     let selected = writing::list(columns, |column| match column.kind {
         Kind::Json => format!("{}::json", column.name),
         Kind::Shard => DIALECT.shard.to_owned(),
@@ -133,9 +204,8 @@ fn statement(prefix: &str, table: &Table) -> String {
         _ => column.name.to_owned(),
     });
     format!(
-        "insert into {prefix}{name} as {name} ({names}) select {selected} from unnest({}) as batch ({}) on conflict {}",
-        arrays.join(", "),
-        writing::list(&bound, |column| column.name.to_owned()),
+        "insert into {prefix}{name} as {name} ({names}) select {selected} from unnest({arrays}) as batch ({}) on conflict {}",
+        writing::list(&given, |column| column.name.to_owned()),
         writing::on_conflict(&DIALECT, table),
     )
 }

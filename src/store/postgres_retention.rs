@@ -86,12 +86,12 @@ fn statements() -> Vec<String> {
     ));
     statements.push(format!(
         "with gone as (
-             delete from calls where ctid = any (array(
-                 select ctid from calls where first_at < {BEFORE} and last_at < {BEFORE}
+             delete from merged_calls where ctid = any (array(
+                 select ctid from merged_calls where first_at < {BEFORE} and last_at < {BEFORE}
                  order by first_at limit $2 for update skip locked))
              returning sdk_app_id, call_id),
-         more as (delete from call_members using gone
-             where (call_members.sdk_app_id, call_members.call_id) = (gone.sdk_app_id, gone.call_id))
+         more as (delete from merged_call_members as member using gone
+             where (member.sdk_app_id, member.call_id) = (gone.sdk_app_id, gone.call_id))
          select from gone"
     ));
     for width in [60, 3600] {

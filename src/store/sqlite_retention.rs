@@ -55,11 +55,11 @@ fn transactions() -> Vec<Vec<String>> {
         format!("delete from lives where (sdk_app_id, room_id, life) in ({rooms})"),
         format!("delete from rooms where (sdk_app_id, room_id, life) in ({rooms})"),
     ]);
-    let calls = "select sdk_app_id, call_id from calls where first_at < $1 and last_at < $1 \
+    let calls = "select sdk_app_id, call_id from merged_calls where first_at < $1 and last_at < $1 \
                  order by first_at, sdk_app_id, call_id limit $2";
     transactions.push(vec![
-        format!("delete from call_members where (sdk_app_id, call_id) in ({calls})"),
-        format!("delete from calls where (sdk_app_id, call_id) in ({calls})"),
+        format!("delete from merged_call_members where (sdk_app_id, call_id) in ({calls})"),
+        format!("delete from merged_calls where (sdk_app_id, call_id) in ({calls})"),
     ]);
     for width in [60, 3600] {
         transactions.push(vec![some("event_counts", &format!("width_s = {width} and at < $1"))]);

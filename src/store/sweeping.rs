@@ -51,7 +51,7 @@ impl Overdue {
 fn open_calls(condition: &str) -> String {
     format!(
         "select sdk_app_id, call_id, {ACCEPTED} as accepted, @ms(first_at) as first_at, @ms(last_at) as last_at
-         from calls where {condition}"
+         from merged_calls as calls where {condition}"
     )
 }
 
@@ -82,7 +82,7 @@ impl Settling {
         let session = &mut self.0;
         session.begin().await?;
         let sql = format!(
-            "update calls set overdue_at = @at(3)
+            "update merged_calls set overdue_at = @at(3)
              where sdk_app_id = $1 and call_id = $2 and overdue_at is null and {NOT_ENDED} and last_at = @at(4)"
         );
         let args = [
@@ -136,7 +136,8 @@ impl Settling {
         let session = &mut self.0;
         session.begin().await?;
         let key = [call.sdk_app_id.into(), call.call_id.as_str().into()];
-        let sql = "update calls set overdue_at = null where sdk_app_id = $1 and call_id = $2";
+        let sql =
+            "update merged_calls set overdue_at = null where sdk_app_id = $1 and call_id = $2";
         session.execute(sql, &key).await?;
         resolve(session, call.sdk_app_id, "call_without_end", &call.call_id, 0, now).await?;
         session.commit().await

@@ -37,7 +37,7 @@ pub(super) fn is_bound(column: &Column) -> bool {
 }
 
 /// What is to be written of each column, between commas.
-pub(super) fn list(columns: &[Column], write: impl Fn(&Column) -> String) -> String {
+pub(super) fn list(columns: &[Column], write: impl FnMut(&Column) -> String) -> String {
     columns.iter().map(write).collect::<Vec<_>>().join(", ")
 }
 

@@ -279,7 +279,7 @@ on_both_stores! {
             };
             let mut there: BTreeSet<String> = database.texts(&sql).await.into_iter().collect();
             // It is set by who looks for calls without an end.
-            if table.name == "calls" {
+            if table.name == "merged_calls" {
                 there.remove("overdue_at");
             }
             let written: BTreeSet<String> = table.columns.iter().map(|column| column.name.to_owned()).collect();
@@ -294,9 +294,9 @@ on_both_stores! {
 async fn refuse_members(database: &Database) {
     database
         .execute(if database.is_postgres() {
-            "alter table call_members add constraint poison check (account <> 'bob')"
+            "alter table merged_call_members add constraint poison check (account <> 'bob')"
         } else {
-            "create trigger poison before insert on call_members when new.account = 'bob'
+            "create trigger poison before insert on merged_call_members when new.account = 'bob'
              begin select raise(abort, 'no'); end"
         })
         .await;
@@ -305,7 +305,7 @@ async fn refuse_members(database: &Database) {
 async fn allow_members(database: &Database) {
     database
         .execute(if database.is_postgres() {
-            "alter table call_members drop constraint poison"
+            "alter table merged_call_members drop constraint poison"
         } else {
             "drop trigger poison"
         })

@@ -52,7 +52,7 @@ impl<'a> Rows<'a> {
 
     pub(crate) fn call(&mut self, id: &str, at: i64, more: &str, values: &str) -> &mut Self {
         let columns = format!("sdk_app_id, call_id, first_at, last_at{more}");
-        self.add("calls", &columns, &format!("{APP}, '{id}', @{at}, @{at}{values}"))
+        self.add("merged_calls", &columns, &format!("{APP}, '{id}', @{at}, @{at}{values}"))
     }
 
     pub(crate) fn member(
@@ -65,7 +65,7 @@ impl<'a> Rows<'a> {
     ) -> &mut Self {
         let columns = format!("sdk_app_id, call_id, account, first_at, last_at, is_caller{more}");
         let values = format!("{APP}, '{call}', '{account}', @{at}, @{at}, {values}");
-        self.add("call_members", &columns, &values)
+        self.add("merged_call_members", &columns, &values)
     }
 
     pub(crate) fn room(&mut self, id: &str, life: i64, more: &str, values: &str) -> &mut Self {
@@ -137,7 +137,7 @@ on_both_stores! {
         rows.call("active", 3, ", accept_event_at", ", @3");
         rows.call("ringing", 4, "", "");
         rows.call("overdue", 5, ", overdue_at", ", @6");
-        rows.add("calls", "sdk_app_id, call_id, first_at, last_at", &format!("{OTHER_APP}, 'other', @6, @6"));
+        rows.add("merged_calls", "sdk_app_id, call_id, first_at, last_at", &format!("{OTHER_APP}, 'other', @6, @6"));
         rows.member("ended", "ann", 1, "", "true").member("missed", "ann", 2, "", "false");
         rows.write().await;
 

@@ -122,8 +122,8 @@ fn nth(table: &Table, place: usize) -> String {
 async fn damage(database: &Database, table: &Table) {
     let name = table.name;
     let wrong = match name {
-        "calls" => "caller = 'nobody', end_event_at = null",
-        "call_members" => "last_action = 'nothing', joined_at = null",
+        "merged_calls" => "caller = 'nobody', end_event_at = null",
+        "merged_call_members" => "last_action = 'nothing', joined_at = null",
         "room_changes" => "name = 'other'",
         "room_marks" => "cause = 'other'",
         "seat_marks" => "by_account = 'other'",
