@@ -78,7 +78,7 @@ impl Shape {
     fn of(tables: &[(&'static Table, Vec<Row<'_>>)]) -> &'static Self {
         let has_rows = |name: &&str| tables.iter().any(|(table, _)| table.name == *name);
         let bit = |(place, company): (usize, &&[&str])| {
-            usize::from(company.iter().any(|name| has_rows(&name))) << place
+            usize::from(company.iter().any(&has_rows)) << place
         };
         let number: usize = COMPANIES.iter().enumerate().map(bit).sum();
         SHAPES[number].get_or_init(|| {
