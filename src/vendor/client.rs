@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
@@ -10,8 +9,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::answer::{Answer, Secrets};
-use super::codes::Retry;
 use super::errors::{Action, Failure, VendorError};
+use super::limits::Limits;
 use super::pace::Pace;
 use super::product::Product;
 use super::region::Endpoint;
@@ -29,40 +28,6 @@ struct Inner {
     limits: Limits,
     pace: Pace,
 }
-
-/// How long and how often one call is tried.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How long a connection may take.
-    pub connect: Duration,
-    /// How long one try may take from begin to end. The vendor gives up after 3 s; only after that may we.
-    pub one_try: Duration,
-    /// How long all tries may take together, pauses included.
-    pub all_tries: Duration,
-    /// How often one call is tried.
-    pub tries_max: u32,
-    /// The pause before the second try; it doubles from one to the next, and is four times as long where there were too
-    /// many calls.
-    pub pause: Duration,
-    /// How long an answer may be, in bytes.
-    pub answer_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(4),
-            one_try: Duration::from_secs(6),
-            all_tries: Duration::from_secs(25),
-            tries_max: 4,
-            pause: Duration::from_millis(300),
-            answer_bytes_max: 1 << 20,
-        }
-    }
-}
-
-/// The longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// One call: which, its path and further query, its body, and what of it is secret.
 pub(super) struct Call<'a> {
@@ -110,6 +75,8 @@ impl Client {
             .referer(false);
         // A proxy cannot reach this machine's own ports.
         let http = if endpoint.is_near() { http.no_proxy() } else { http };
+        // Without this, a machine without certificates of any CA could not even call a stand-in.
+        let http = if endpoint.is_plain() { http.tls_certs_only(std::iter::empty()) } else { http };
         let http = http.build().map_err(|error| ClientError(reason(&error.without_url())))?;
         Ok(Self(Arc::new(Inner { http, endpoint, signer, limits, pace: Pace::new() })))
     }
@@ -141,7 +108,7 @@ impl Client {
                 Ok(answer) => return Ok((answer, Receipt { request_id, tries })),
                 Err(failure) => failure,
             };
-            let pause = pause(&failure, tries, limits.pause);
+            let pause = limits.pause_after(&failure, tries);
             match pause.filter(|pause| Instant::now() + *pause < deadline) {
                 Some(pause) if tries < limits.tries_max => sleep(pause).await,
                 _ => {
@@ -283,18 +250,6 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Tried {
         verdict => verdict.map(|()| answer),
     };
     Tried { result, request_id }
-}
-
-/// How long to wait before the next try, at random between the half and the whole, so that several clients part;
-/// `None` where another try has no sense.
-fn pause(failure: &Failure, tries: u32, first: Duration) -> Option<Duration> {
-    let first = match failure.retry() {
-        Retry::Never => return None,
-        Retry::Soon => first,
-        Retry::Slowly => first * 4,
-    };
-    let doubled = first.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(PAUSE_MAX);
-    Some(doubled.mul_f64(0.5 + fastrand::f64() / 2.0))
 }
 
 /// An error and its causes on one line.

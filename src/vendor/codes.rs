@@ -152,7 +152,8 @@ pub static CODES: &[Code] = &[
     never(100_302, "there is no token configuration", "set a token first"),
 ];
 
-const BUG: &str = "this is a mistake in this program: please report it with the RequestId";
+const BUG: &str =
+    "this is a mistake in this program, or a proxy changed the call: please report it";
 const ACCOUNT: &str =
     "check `--identifier`, and that the key in the file of `--secret-key-file` is this app's";
 const DATA_CENTRE: &str =

@@ -139,7 +139,9 @@ impl Endpoint {
     /// # Errors
     /// It is no host, or plain HTTP to another machine.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let wrong = || EndpointError::NoHost(text.chars().take(100).collect());
+        // A password would stand before the `@`.
+        let shown = text.rsplit('@').next().unwrap_or(text);
+        let wrong = || EndpointError::NoHost(shown.chars().take(100).collect());
         let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let url = reqwest::Url::parse(&whole).map_err(|_| wrong())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
@@ -155,11 +157,11 @@ impl Endpoint {
             "http" => return Err(EndpointError::Plain(host.to_owned())),
             _ => return Err(wrong()),
         }
-        let shown = match url.port() {
+        let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Ok(Self { origin: url.origin().ascii_serialization(), host: shown, near })
+        Ok(Self { origin: url.origin().ascii_serialization(), host, near })
     }
 
     /// The host, and its port where it is not the usual one.
@@ -171,6 +173,11 @@ impl Endpoint {
     /// `https://` or `http://` and the host.
     pub(super) fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Whether it is called over plain HTTP.
+    pub(super) fn is_plain(&self) -> bool {
+        self.origin.starts_with("http://")
     }
 
     /// Whether it is on this machine, which no proxy reaches.
