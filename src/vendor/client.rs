@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::{Answer, Secrets};
 use super::errors::{Action, Failure, VendorError};
@@ -39,11 +39,11 @@ pub(super) struct Call<'a> {
     pub(super) secret: Option<&'a SecretString>,
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     /// A call about a product's configuration.
-    pub(super) fn of(product: Product, name: &'static str, body: serde_json::Value) -> Call<'a> {
+    pub(super) fn of(product: Product, name: &'static str, body: serde_json::Value) -> Self {
         let action = Action { product: Some(product), name };
-        Call { action, service: product.service(), query: "", body, secret: None }
+        Self { action, service: product.service(), query: "", body, secret: None }
     }
 }
 
@@ -100,10 +100,10 @@ impl Client {
         let mut tries = 0;
         loop {
             tries += 1;
-            let left = deadline.duration_since(Instant::now()).min(limits.one_try);
-            let outcome = timeout(left, self.try_once(call, tries)).await;
+            // The HTTP client has the time of one try, which begins when it is its turn.
+            let outcome = timeout_at(deadline, self.try_once(call, tries)).await;
             let Tried { result, request_id } =
-                outcome.unwrap_or_else(|_| Tried::failed(Failure::TimedOut(left)));
+                outcome.unwrap_or_else(|_| Tried::failed(Failure::TimedOut(limits.all_tries)));
             let failure = match result {
                 Ok(answer) => return Ok((answer, Receipt { request_id, tries })),
                 Err(failure) => failure,

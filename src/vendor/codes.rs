@@ -137,7 +137,8 @@ pub static CODES: &[Code] = &[
     never(
         100_002,
         "a parameter is not valid",
-        "see what the vendor says of it; `--dry-run` shows what would be sent, URL and commands",
+        "see what the vendor says of it: the URL, a command, or a token that is set for the first time without saying \
+         whether it is used",
     ),
     never(
         100_300,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The vendor takes 200 calls a second. That is one every 5 ms; a little more, since calls are delayed unequally on their
-/// way.
+/// The vendor takes 200 calls a second. That is one every 5 ms; a little more, since calls are delayed unequally on
+/// their way.
 const SPACING: Duration = Duration::from_millis(6);
 
 /// Lets one call go after the other, with a pause between them.

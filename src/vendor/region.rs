@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::product::Product;
 
 macro_rules! regions {
-    ($($(#[$doc:meta])* $region:ident = $name:literal, $host:literal, $backup:literal, $pages:expr, [$($product:ident)*];)*) => {
+    ($($(#[$doc:meta])*
+        $region:ident = $name:literal, $host:literal, $backup:literal, $pages:expr, [$($product:ident)*];)*) => {
         /// A data centre of the vendor. An app belongs to one, and the others refuse it (code 60026).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -58,7 +59,8 @@ regions! {
     /// Apps of the Chinese site.
     China = "china", "console.tim.qq.com", "adminapi.my-imcloud.com", Source::Product, [Call Room Live];
     /// Apps of the international site, unless another region was chosen for them.
-    Singapore = "singapore", "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com", Source::Product, [Call Room Live];
+    Singapore = "singapore", "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com", Source::Product,
+        [Call Room Live];
     /// South Korea.
     Seoul = "seoul", "adminapikr.im.qcloud.com", "adminapikr.my-imcloud.com", Source::Product, [Call];
     /// The United States, Silicon Valley.
