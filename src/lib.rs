@@ -12,6 +12,7 @@
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
 //! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
+//! - [`vendor`]: the vendor's REST API: where callbacks go, registered and compared.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
@@ -32,3 +33,4 @@ mod settler;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod vendor;

@@ -30,6 +30,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("vendor", &["callback", "clock"], &["axum", "sqlx"]),
     (
         "server",
         &[
@@ -42,6 +43,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "clock",
             "settings",
             "telemetry",
+            "vendor",
         ],
         &["axum", "sqlx", "reqwest"],
     ),
@@ -60,6 +62,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "clock",
             "settings",
             "telemetry",
+            "vendor",
         ],
         &["axum", "sqlx"],
     ),
