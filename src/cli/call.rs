@@ -6,9 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::lists::{app, cell, seconds, time_or_dash, timeline};
-use super::{ConfigArgs, StoreArgs};
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::AppId;
-use crate::store::{self, Call, DETAILS_MAX, EventFilter, Found, Member, Order, Store, Subject};
+use crate::store::{
+    self, Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, Subject,
+};
 
 /// Tell one call: who rang, answered and left, and every event behind it.
 ///
@@ -56,14 +58,12 @@ impl OneCall {
         let members = store.call_members(owner, &call.call_id).await.with_context(reading)?;
         let subject = Subject::Call(owner, call.call_id.clone());
         let recordings = store.recordings(&subject).await.with_context(reading)?;
-        let filter = EventFilter {
-            app: Some(owner),
-            call_id: Some(call.call_id.clone()),
-            order: Order::Oldest { after: None },
-            limit: DETAILS_MAX,
-            ..EventFilter::default()
-        };
-        let events = store.events(&filter).await.with_context(reading)?;
+        let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
+        let EventPage { events, next } = store.event_page(&filter).await.with_context(reading)?;
+        if next.is_some() {
+            let shown = events.len();
+            say(&format!("these are the first {shown} events; `export events --call` has all"));
+        }
         if self.json {
             let all = json!({
                 "call": call, "members": members, "recordings": recordings, "events": events,
@@ -77,11 +77,7 @@ impl OneCall {
             let (task, files) = (cell(Some(&recording.task_id)), recording.files.len());
             let _ = writeln!(text, "\nrecording {task}: {state}, files: {files}");
         }
-        let shown = events.len();
         let _ = write!(text, "\n{}", timeline(events));
-        if shown >= DETAILS_MAX as usize {
-            let _ = writeln!(text, "these are the first {shown} events");
-        }
         super::print(&text)
     }
 

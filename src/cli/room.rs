@@ -6,11 +6,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::lists::{app, cell, time_or_dash, timeline};
-use super::{ConfigArgs, StoreArgs};
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::AppId;
 use crate::store::{
-    self, Battle, DetailPage, EventFilter, Live, Order, Room, RoomFilter, RoomKey, Stay, Store,
-    Visit,
+    self, Battle, DetailPage, EventFilter, EventPage, Live, Room, RoomChangeRow, RoomFilter,
+    RoomKey, Stay, Store, Visit,
 };
 
 /// How many lives of one room id are looked at.
@@ -50,10 +50,14 @@ impl OneRoom {
         let (room, others) = self.find(&store, &url).await?;
         let told =
             self.read(&store, &room).await.with_context(|| format!("read the store {url}"))?;
+        if told.events.next.is_some() {
+            let shown = told.events.events.len();
+            say(&format!("these are the first {shown} events; `export events --room` has all"));
+        }
         if self.json {
             let all = json!({
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
-                "battles": told.battles, "events": told.events,
+                "changes": told.changes, "battles": told.battles, "events": told.events.events,
             });
             return super::print(&format!("{all}\n"));
         }
@@ -62,11 +66,7 @@ impl OneRoom {
         tell_visits(&told.visits, &mut text);
         tell_seats(&told.seats, &mut text);
         told.battles.iter().for_each(|battle| tell_battle(battle, &mut text));
-        let shown = told.events.len();
-        let _ = write!(text, "\n{}", timeline(told.events));
-        if shown >= self.limit as usize {
-            let _ = writeln!(text, "these are the first {shown} events; `--limit` shows more");
-        }
+        let _ = write!(text, "\n{}", timeline(told.events.events));
         super::print(&text)
     }
 
@@ -110,21 +110,14 @@ impl OneRoom {
         let owner = owner.with_context(|| format!("its app {} is no SDKAppID", room.sdk_app_id))?;
         let key = RoomKey { app: owner, room_id: room.room_id.clone(), life: room.life };
         let page = DetailPage { limit: self.limit, ..DetailPage::default() };
-        let filter = EventFilter {
-            app: Some(owner),
-            room_id: Some(room.room_id.clone()),
-            since: Some(room.from_at),
-            until: room.until_at,
-            order: Order::Oldest { after: None },
-            limit: self.limit,
-            ..EventFilter::default()
-        };
+        let filter = EventFilter::of_room(room, self.limit);
         Ok(Told {
             live: store.lives(&[key]).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
             seats: store.seats(room).await?,
+            changes: store.room_changes(room).await?,
             battles: store.battles(room).await?,
-            events: store.events(&filter).await?,
+            events: store.event_page(&filter).await?,
         })
     }
 }
@@ -135,7 +128,8 @@ struct Told {
     visits: Vec<Visit>,
     seats: Vec<Stay>,
     battles: Vec<Battle>,
-    events: Vec<store::StoredEvent>,
+    changes: Vec<RoomChangeRow>,
+    events: EventPage,
 }
 
 fn head(room: &Room, others: usize) -> String {

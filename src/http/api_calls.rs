@@ -104,8 +104,10 @@ pub(super) struct CallDetail {
     recordings: Vec<Recording>,
     /// What happened, step by step.
     steps: Vec<CallStep>,
-    /// Every event that names the call, by its own time; the first 1000.
+    /// Every event that names the call, by its own time: the first 1000, or as many as have bodies of 8 MiB in all.
     timeline: Vec<CallEvent>,
+    /// Whether there are more events than those: `/api/v1/events?call=` lists them all.
+    timeline_cut: bool,
 }
 
 /// An event of a call, and how it came.
@@ -136,7 +138,7 @@ pub(super) async fn call(
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
         let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
-        let events = store.events(&filter).await?;
+        let events = store.event_page(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
         Ok(Some((call, members, recordings, events)))
@@ -144,8 +146,9 @@ pub(super) async fn call(
     let found = ops.reading.ask(question).await?;
     let (call, members, recordings, events) =
         found.ok_or_else(|| Problem::not_found("no event names this call"))?;
-    let (steps, timeline) = (steps(&call, &members), timeline(&events));
-    api_list::json(&CallDetail { call, members, recordings, steps, timeline })
+    let (steps, timeline_cut) = (steps(&call, &members), events.next.is_some());
+    let timeline = timeline(&events.events);
+    api_list::json(&CallDetail { call, members, recordings, steps, timeline, timeline_cut })
 }
 
 /// The events as they are given, each with its place in the order of arrival.

@@ -21,7 +21,7 @@ use crate::callback::event::Payload;
 use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order,
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
     StoredEvent, Subject, steps,
 };
 
@@ -149,13 +149,7 @@ pub(super) async fn page(
     let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
     let (app, call_id) = (app(&app_id)?, clean(&call_id));
-    let by_call = EventFilter {
-        app: Some(app),
-        call_id: Some(call_id.clone()),
-        order: Order::Oldest { after: None },
-        limit: DETAILS_MAX,
-        ..EventFilter::default()
-    };
+    let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
         subject: Some(call_id.clone()),
         app: Some(app),
@@ -166,8 +160,9 @@ pub(super) async fn page(
     let call = store.call(app, &call_id).await?;
     let mut members = store.call_members(app, &call_id).await?;
     let recordings = store.recordings(&subject).await?;
-    let events = store.events(&by_call).await?;
+    let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
+    let all_events = format!("/events?app={app_id}&call={}", encoded(&call_id));
     let Some(call) = call else {
         if events.is_empty() {
             return Err(Fault::NotFound(format!(
@@ -175,8 +170,7 @@ pub(super) async fn page(
             )));
         }
         // Events that did not fit their types, of which no call was made.
-        let href = format!("/events?app={app_id}&call={}", encoded(&call_id));
-        return Ok(Redirect::to(&href).into_response());
+        return Ok(Redirect::to(&all_events).into_response());
     };
     // Who called comes first.
     members.sort_by_key(|member| !member.is_caller);
@@ -197,7 +191,7 @@ pub(super) async fn page(
         cut: members.len() >= DETAILS_MAX as usize,
         lanes,
         recordings: recordings.iter().map(|task| recording(task, now)).collect(),
-        events: Arrivals::of(&events),
+        events: Arrivals::of(&events, next.map(|_| all_events)),
         anomalies: anomalies
             .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))
             .collect(),

@@ -265,7 +265,9 @@ fn made_of(id: Uuid) -> &'static str {
 /// The events of one subject, in the order of their times, with how they arrived.
 pub(super) struct Arrivals {
     pub(super) rows: Vec<Arrived>,
-    pub(super) is_cut: bool,
+    pub(super) count: String,
+    /// The list that has all, where these are only the first.
+    pub(super) all: Option<String>,
 }
 
 /// One of them.
@@ -282,14 +284,13 @@ pub(super) struct Arrived {
 }
 
 impl Arrivals {
-    /// Give them by event time.
-    pub(super) fn of(events: &[StoredEvent]) -> Self {
+    /// Give them by event time, and where the others are.
+    pub(super) fn of(events: &[StoredEvent], all: Option<String>) -> Self {
         let mut order: Vec<usize> = (0..events.len()).collect();
         order.sort_by_key(|index| events[*index].received_at);
         let mut places = vec![0; events.len()];
         order.iter().enumerate().for_each(|(place, index)| places[*index] = place + 1);
         let mut bodies = std::collections::HashSet::new();
-        let is_cut = events.len() >= crate::store::DETAILS_MAX as usize;
         let mut rows = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
             let lag = event.received_at.0.saturating_sub(event.event_time.0);
@@ -325,6 +326,7 @@ impl Arrivals {
                 operator: account_or(event.app.as_i64(), event.operator.as_deref()),
             });
         }
-        Self { rows, is_cut }
+        let count = number(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+        Self { rows, count, all }
     }
 }

@@ -69,8 +69,8 @@ pub use models::{
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
 pub use reading::{
-    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, ReadModels, RoomKey,
-    Subject,
+    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, PAGE_BYTES_MAX,
+    ReadModels, RoomKey, Subject,
 };
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;

@@ -69,8 +69,9 @@ pub trait ReadModels {
     /// One event, by its id.
     async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
 
-    /// A page of a list of events that answers soon whatever is asked for: where a condition has no index it looks
-    /// through at most [`EVENTS_SCANNED_MAX`] events and says where to go on.
+    /// A page of a list of events that answers soon and takes little memory whatever is asked for: where a condition has
+    /// no index it looks through at most [`EVENTS_SCANNED_MAX`] events, it ends where the bodies come to
+    /// [`PAGE_BYTES_MAX`], and it says where to go on.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
     /// What an id names, in whichever table: a call, a room's latest life, an account that took part in a call or owned a
@@ -89,6 +90,9 @@ pub const COUNTS_MAX: u32 = 100_000;
 
 /// How many events a page of events looks through at most.
 pub const EVENTS_SCANNED_MAX: u32 = 20_000;
+
+/// A page of events ends behind the one with which their bodies come to so much. In bytes.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
 
 /// How many leaves a page of visits looks through at most for those without an enter.
 pub const MARKS_SCANNED_MAX: u32 = 5000;
