@@ -11,17 +11,19 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::api_list::Cursor;
 use super::dashboard_assets::{self as assets, asset};
+use super::dashboard_filters::{Form, Query};
 use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
 use super::reading::PageTurn;
 use super::{
-    page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
-    page_rooms, page_tail, session,
+    api_query, page_anomalies, page_calls, page_events, page_find, page_lives, page_overview,
+    page_room, page_rooms, page_tail, session,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::{List, Store, StoreError};
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -227,12 +229,29 @@ fn as_html(html: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], html).into_response()
 }
 
-/// Cuts a list that was asked for one row more than a page has, and gives the page's last row where there is more.
-pub(super) fn more<T>(rows: &mut Vec<T>) -> Option<&T> {
-    let full = PAGE_ROWS as usize;
-    let is_more = rows.len() > full;
-    rows.truncate(full);
-    rows.last().filter(|_| is_more)
+/// A page of a list, and what leads to its others.
+pub(super) struct Shown<T> {
+    pub(super) rows: Vec<T>,
+    /// The next page.
+    pub(super) older: Option<String>,
+    /// Whether it is not the first page.
+    pub(super) is_later: bool,
+}
+
+/// Reads the page of `list` that the query asks for with `after`; an empty one where the form cannot be understood.
+pub(super) async fn shown<L: List<Place: Cursor>>(
+    store: &dyn Store,
+    list: &L,
+    (form, query, after): (&Form, &Query, &str),
+) -> Result<Shown<L::Row>, StoreError> {
+    if !form.is_good() {
+        return Ok(Shown { rows: Vec::new(), older: None, is_later: false });
+    }
+    let behind: Option<L::Place> = api_query::place(&form.action, query.get(after));
+    let is_later = behind.is_some();
+    let (rows, end) = list.part(store, behind, PAGE_ROWS).await?;
+    let older = end.and_then(|end| api_query::cursor(&form.action, &end));
+    Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
 }
 
 /// The app in a path.

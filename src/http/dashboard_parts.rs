@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use askama::filters::{Escaper, Html as Escape, HtmlSafe};
 use uuid::Uuid;
 
+use super::path_ids::{encoded, segment};
 use crate::clock::UnixMillis;
 
 /// Text that is HTML already. Only this file makes it.
@@ -235,32 +236,19 @@ pub(super) fn number_or(value: Option<i64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
 }
 
-/// One segment of a path, or one value of a query: all but letters, digits and `-_.~` percent-encoded.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 /// The page of a call.
 pub(super) fn call_href(app: i64, call_id: &str) -> String {
-    format!("/calls/{app}/{}", encoded(call_id))
+    format!("/calls/{app}/{}", segment(call_id))
 }
 
 /// The page of one life of a room.
 pub(super) fn room_href(app: i64, room_id: &str, life: i64) -> String {
-    format!("/rooms/{app}/{}/{life}", encoded(room_id))
+    format!("/rooms/{app}/{}/{life}", segment(room_id))
 }
 
 /// The page of the life of a room that a moment falls in.
 pub(super) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
-    format!("/rooms/{app}/{}?at={}", encoded(room_id), at.0)
+    format!("/rooms/{app}/{}?at={}", segment(room_id), at.0)
 }
 
 /// What an id names that may be one thing or another, or nothing at all.
@@ -275,7 +263,7 @@ pub(super) fn calls_in_href(app: i64, room_id: &str) -> String {
 
 /// The page of an account.
 pub(super) fn user_href(app: i64, account: &str) -> String {
-    format!("/users/{app}/{}", encoded(account))
+    format!("/users/{app}/{}", segment(account))
 }
 
 /// The page of an event.

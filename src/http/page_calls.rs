@@ -7,16 +7,17 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_charts::{Bar, Span, time_of_day};
-use super::dashboard_filters::{Asked, Form, Query, clean, place};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
-    moment, nothing, span, time, time_of_day_or, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link, moment,
+    nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
 use super::page_recordings::{RecordingRow, recording};
+use super::path_ids;
 use crate::callback::event::Payload;
 use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
@@ -91,20 +92,14 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         app: asked.app(),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        after: place::<2>(query.get("after")).map(|([at, app], call)| (UnixMillis(at), app, call)),
-        limit: PAGE_ROWS + 1,
+        ..CallFilter::default()
     };
     let form = asked.done();
-    let mut calls = Vec::new();
-    if form.is_good() {
-        calls = reading.keeping.store.calls(&filter).await?;
-    }
-    let older = more(&mut calls).map(|last| {
-        form.behind(&format!("{}.{}.{}", last.first_at.0, last.sdk_app_id, last.call_id))
-    });
-    let rows = calls.iter().map(|call| row(call, reading.now)).collect();
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|call| row(call, reading.now)).collect();
     let shell = Shell::new("Calls", "/calls", reading.now);
-    done(&List { shell, form, rows, older, is_later: filter.after.is_some() })
+    done(&List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]
@@ -148,7 +143,7 @@ pub(super) async fn page(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
-    let (app, call_id) = (app(&app_id)?, clean(&call_id));
+    let (app, call_id) = (app(&app_id)?, path_ids::id(&call_id));
     let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
         subject: Some(call_id.clone()),
@@ -162,7 +157,7 @@ pub(super) async fn page(
     let recordings = store.recordings(&subject).await?;
     let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
-    let all_events = format!("/events?app={app_id}&call={}", encoded(&call_id));
+    let all_events = format!("/events?app={app_id}&call={}", path_ids::encoded(&call_id));
     let Some(call) = call else {
         if events.is_empty() {
             return Err(Fault::NotFound(format!(

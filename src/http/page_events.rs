@@ -6,8 +6,8 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, done};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
@@ -17,7 +17,7 @@ use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
 use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, EventPage, Order, StoredEvent};
+use crate::store::{EventFilter, StoredEvent};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;
@@ -103,8 +103,6 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = Asked::new("/events", &query);
-    let place = place::<1>(query.get("after"));
-    let after = place.and_then(|([at], id)| Some((UnixMillis(at), id.parse().ok()?)));
     let filter = EventFilter {
         family: asked.choice("family", "Family", &families),
         command: asked.text("command", "Command").map(|name| match Command::find(&name) {
@@ -119,19 +117,14 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         app: asked.app(),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        order: Order::Newest { after },
-        limit: PAGE_ROWS,
         ..EventFilter::default()
     };
     let form = asked.done();
-    let mut page = EventPage { events: Vec::new(), next: None };
-    if form.is_good() {
-        page = reading.keeping.store.event_page(&filter).await?;
-    }
-    let older = page.next.map(|(at, id)| form.behind(&format!("{}.{id}", at.0)));
-    let rows = page.events.iter().map(|event| row(event, reading.now)).collect();
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|event| row(event, reading.now)).collect();
     let shell = Shell::new("Events", "/events", reading.now);
-    done(&List { shell, form, rows, older, is_later: after.is_some() })
+    done(&List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]

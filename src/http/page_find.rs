@@ -6,14 +6,15 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_filters::{Asked, Form, Query, clean, place};
+use super::dashboard::{Paged, Reading, Shell, Shown, app, done, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account, badge, call_href, copyable, event_href, id, link, list, nothing, room_href,
     time, user_href,
 };
 use super::ops::Ops;
 use super::page_calls::{CallRow, row};
+use super::path_ids;
 use crate::clock::UnixMillis;
 use crate::store::{Found, UserCallFilter};
 
@@ -98,7 +99,7 @@ pub(super) async fn user(
     RawQuery(query): RawQuery,
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
-    let (app_id, name) = (app(&app_id)?, clean(&name));
+    let (app_id, name) = (app(&app_id)?, path_ids::id(&name));
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();
     let mut asked = Asked::new(user_href(app, &name), &query);
@@ -108,13 +109,12 @@ pub(super) async fn user(
         account: name.clone(),
         direction: asked.choice("direction", "Direction", &["incoming", "outgoing"]),
         outcome: asked.choice("outcome", "Outcome", &outcomes),
-        after: place::<1>(query.get("after")).map(|([at], call)| (UnixMillis(at), call)),
-        limit: PAGE_ROWS + 1,
+        after: None,
+        limit: 0,
     };
     let form = asked.done();
-    let mut calls = reading.keeping.store.user_calls(&filter).await?;
-    let older =
-        more(&mut calls).map(|last| form.behind(&format!("{}.{}", last.at.0, last.call.call_id)));
+    let Shown { rows: calls, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = calls.iter().map(|call| UserRow {
         direction: call.direction.clone(),
         outcome: call.outcome.as_deref().map_or_else(nothing, badge),
@@ -129,6 +129,6 @@ pub(super) async fn user(
         rows: rows.collect(),
         form,
         older,
-        is_later: filter.after.is_some(),
+        is_later,
     })
 }

@@ -216,6 +216,42 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn an_id_of_dots_has_links_that_work(database: Database) {
+        let server = Server::start(&database).await;
+        // `~.` is how the id `.` is written in a path, and may itself be an id.
+        for (call, caller) in [(".", ".."), ("..", "."), ("~.", "~..")] {
+            post_call(&server, call, caller, "bob").await;
+        }
+        for (number, room) in [".", ".."].into_iter().enumerate() {
+            let body = destroy_room(number).replace(&format!("room-{number}"), room);
+            server.post_body(DESTROY_ROOM, body).await;
+            there(&server, &format!("/rooms/{APP}/~{room}")).await;
+        }
+        for list in ["/calls", "/rooms", "/events", "/tail", "/users/1400000001/bob"] {
+            for link in links(&page(&server, list).await).iter().filter(|link| link.contains(APP)) {
+                let html = page(&server, link).await;
+                let of = link.split('?').next().unwrap().split('/').nth(3);
+                let Some(segment) = of else { continue };
+                let id = segment.strip_prefix('~').unwrap_or(segment);
+                assert!(html.contains(&format!("data-copy=\"{id}\"")), "{link}: {html}");
+            }
+        }
+        for (path, name, id) in [
+            (format!("/calls/{APP}/~."), "call_id", "."),
+            (format!("/calls/{APP}/~.."), "call_id", ".."),
+            (format!("/calls/{APP}/~~."), "call_id", "~."),
+            (format!("/rooms/{APP}/~./latest"), "room_id", "."),
+            (format!("/rooms/{APP}/~../latest"), "room_id", ".."),
+        ] {
+            let (status, text) = server.get_ops(&format!("/api/v1{path}")).await;
+            assert_eq!(status, 200, "{path}: {text}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()[name], id);
+        }
+        let (_, text) = server.get_ops(&format!("/api/v1/users/{APP}/~~../calls")).await;
+        assert!(text.contains("\"caller\":\"~..\""), "{text}");
+        server.stop().await;
+    }
+
     async fn a_live_room_shows_its_gifts_and_who_was_inside(database: Database) {
         let server = Server::start(&database).await;
         for fixture in fixtures() {
