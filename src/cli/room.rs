@@ -145,7 +145,10 @@ fn head(room: &Room, others: usize) -> String {
         ("peak", room.members_peak),
         ("visitors", room.visitors),
         ("entries", room.entries),
-        ("leaves missing", room.leaves_missing),
+        (
+            if room.is_left_by_its_end() { "inside at the end" } else { "leaves missing" },
+            room.leaves_missing,
+        ),
         ("enters missing", room.enters_missing),
     ];
     let figures: Vec<_> = figures.iter().map(|(name, count)| format!("{name} {count}")).collect();

@@ -1,4 +1,4 @@
-//! Calls: the list, one with all that happened in it, and those of a user.
+//! Calls: the list, one with all that happened in it, and the calls and room visits of a user.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::ops::Ops;
 use super::path_ids;
 use crate::store::{
     Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
-    UserCall, UserCallFilter, steps,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, steps,
 };
 
 /// What a call may be.
@@ -165,6 +165,23 @@ pub(super) struct UserPath {
     app: String,
     /// The account.
     account: String,
+}
+
+/// The rooms a user came into, the latest visit first.
+#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/visits", tag = "rooms",
+    params(UserPath, ListQuery), responses((status = 200, body = api_list::Items<UserVisit>)))]
+pub(super) async fn user_visits(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<UserPath>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let (NoQuery {}, page) = Asked::parse(uri.query())?.list::<NoQuery>(&headers)?;
+    let (app, account) = (app_of_path(&app)?, path_ids::id(&account));
+    let name = format!("UserVisit {} {account}", app.as_i64());
+    let filter = UserVisitFilter { app, account, after: None, limit: 0 };
+    api_list::answer_as(&ops.reading, &page, filter, &name).await
 }
 
 /// Which calls of a user.

@@ -69,6 +69,8 @@ pub(super) struct Shell {
     pub(super) query: String,
     /// Whether there is something to sign out of.
     pub(super) is_signed_in: bool,
+    /// The app that one looks at, where there are several: links to other pages keep it.
+    pub(super) app: Option<AppId>,
 }
 
 /// Places in the navigation: path and words.
@@ -94,11 +96,28 @@ impl Shell {
             version: env!("CARGO_PKG_VERSION"),
             query: String::new(),
             is_signed_in: session::is_signed_in(),
+            app: None,
         }
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        PLACES.iter().map(|(path, words)| (*path, *words, *path == self.here))
+    /// Of one app, which matters where the server has several.
+    pub(super) fn within(self, ops: &Ops, app: Option<AppId>) -> Self {
+        Self { app: app.filter(|_| ops.apps.len() > 1), ..self }
+    }
+
+    /// A page that stays with the app one looks at.
+    pub(super) fn href(&self, path: &str) -> String {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        self.app.map_or_else(|| path.to_owned(), |app| format!("{path}{sign}app={}", app.as_i64()))
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
+        PLACES.iter().map(|(path, words)| (self.href(path), *words, *path == self.here))
+    }
+
+    /// The events of one family.
+    pub(super) fn family_href(&self, family: &str) -> String {
+        self.href(&format!("/events?family={family}"))
     }
 
     pub(super) fn clock(&self) -> Option<Html> {

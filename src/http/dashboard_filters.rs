@@ -93,13 +93,21 @@ impl<'a> Asked<'a> {
         value
     }
 
-    /// An app id.
-    pub(super) fn app(&mut self) -> Option<AppId> {
+    /// One of the server's apps. It is not asked for where there is but one; another that is named all the same, of events
+    /// that are kept from before, is one to choose from.
+    pub(super) fn app(&mut self, apps: &[AppId]) -> Option<AppId> {
         let value = self.query.text("app");
         let app = value.as_deref().and_then(AppId::parse);
         let trouble =
             (value.is_some() && app.is_none()).then(|| "no app id: digits are expected".to_owned());
-        self.add("app", "App", "text", Vec::new(), trouble);
+        let other = app.filter(|app| !apps.contains(app));
+        let ids = apps.iter().copied().chain(other).map(|app| app.as_i64().to_string());
+        let choices: Vec<_> = ids.map(|id| (id.clone(), id)).collect();
+        if trouble.is_some() {
+            self.add("app", "App", "text", Vec::new(), trouble);
+        } else if choices.len() > 1 || app.is_some() {
+            self.add("app", "App", "text", choices, None);
+        }
         app
     }
 
@@ -196,7 +204,7 @@ mod tests {
         assert_eq!(asked.time("until", "Until"), None);
         assert_eq!(asked.choice("state", "State", &["ended"]).as_deref(), Some("odd"));
         assert_eq!(asked.choice("media", "Media", &["audio"]), None);
-        assert_eq!(asked.app(), None);
+        assert_eq!(asked.app(&[]), None);
         let form = asked.done();
         let wrong: Vec<_> = form.fields.iter().filter(|field| field.trouble.is_some()).collect();
         assert_eq!(wrong.iter().map(|field| field.name).collect::<Vec<_>>(), ["until", "app"]);
@@ -208,6 +216,26 @@ mod tests {
         );
         let empty = Query::read(None);
         assert_eq!(Asked::new("/x", &empty).done().behind("after", "1.2"), "/x?after=1.2");
+    }
+
+    #[test]
+    fn an_app_is_chosen_where_there_are_several() {
+        let app = |id: &str| AppId::parse(id).unwrap();
+        let choices = |query: &str, apps: &[AppId]| {
+            let query = Query::read(Some(query));
+            let mut asked = Asked::new("/calls", &query);
+            let chosen = asked.app(apps);
+            let fields = asked.done().fields;
+            let shown = fields.into_iter().next().map(|field| (field.value, field.choices.len()));
+            (chosen, shown)
+        };
+        assert_eq!(choices("", &[app("7")]), (None, None));
+        assert_eq!(choices("", &[app("7"), app("8")]), (None, Some((String::new(), 2))));
+        assert_eq!(
+            choices("app=8", &[app("7"), app("8")]),
+            (Some(app("8")), Some(("8".into(), 2)))
+        );
+        assert_eq!(choices("app=9", &[app("7")]), (Some(app("9")), Some(("9".into(), 2))));
     }
 
     #[test]

@@ -164,6 +164,16 @@ pub(super) fn time_of_day_or(at: Option<UnixMillis>) -> Html {
     })
 }
 
+/// A moment to the ms; its day only where that is not the day of the moment `before`.
+pub(super) fn moment_behind(at: UnixMillis, before: Option<UnixMillis>) -> Html {
+    let day = |at| clock(at, false).split_once(' ').map(|(day, _)| day.to_owned());
+    if before.is_some_and(|before| day(before) == day(at)) {
+        time_of_day_or(Some(at))
+    } else {
+        moment(at)
+    }
+}
+
 /// A moment to the ms.
 pub(super) fn moment(at: UnixMillis) -> Html {
     Html(format!("<time datetime=\"{at}\">{}</time>", clock(at, true)))
@@ -216,6 +226,12 @@ pub(super) fn span(ms: i64) -> String {
         (_, ..86_400) => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
+}
+
+/// How long somebody stayed, who may be there still.
+pub(super) fn stayed(from: UnixMillis, until: Option<UnixMillis>, now: UnixMillis) -> String {
+    let still = if until.is_none() { " so far" } else { "" };
+    format!("{}{still}", span(until.unwrap_or(now).0.saturating_sub(from.0)))
 }
 
 /// `12,345`.
@@ -297,6 +313,13 @@ mod tests {
         let ago = |ms: i64| ago(UnixMillis(0), UnixMillis(ms));
         let said = [0, 5000, -5000, 61_000, 7_200_000, 200_000_000].map(ago);
         assert_eq!(said, ["now", "5 s ago", "in 5 s", "1 min ago", "2 h ago", "2 d ago"]);
+        assert_eq!(moment_behind(at, None), moment(at));
+        assert_eq!(moment_behind(at, Some(UnixMillis(at.0 - 86_400_000))), moment(at));
+        let again = moment_behind(at, Some(UnixMillis(at.0 - 1000))).to_string();
+        assert!(
+            again.ends_with(" title=\"2026-11-01 12:00:00.123 UTC\">12:00:00.123</time>"),
+            "{again}"
+        );
         let said = [0, 999, 7520, 12_400, 200_000, 7_500_000, 273_600_000, -5].map(span);
         let expected =
             ["0 ms", "999 ms", "7.5 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h", "−5 ms"];

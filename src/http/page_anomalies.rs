@@ -80,7 +80,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let filter = AnomalyFilter {
         kind: asked.choice("kind", "Kind", &KINDS.map(|(kind, _)| kind)),
         subject: asked.text("subject", "Call or room"),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         resolved: match asked.choice("state", "State", &["open", "resolved"]).as_deref() {
             Some("open") => Some(false),
             Some("resolved") => Some(true),
@@ -94,6 +94,6 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
-    let shell = Shell::new("Anomalies", "/anomalies", reading.now);
+    let shell = Shell::new("Anomalies", "/anomalies", reading.now).within(&ops, filter.app);
     done(&List { shell, form, rows, kinds: KINDS, older, is_later })
 }

@@ -11,8 +11,8 @@ use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_charts::{Bar, Span, time_of_day};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link, moment,
-    nothing, span, time, time_of_day_or, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
+    moment_behind, nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
@@ -89,7 +89,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         media: asked.choice("media", "Media", &["audio", "video"]),
         account: asked.text("account", "Account"),
         room_id: asked.text("room", "RTC room"),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
         ..CallFilter::default()
@@ -98,7 +98,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|call| row(call, reading.now)).collect();
-    let shell = Shell::new("Calls", "/calls", reading.now);
+    let shell = Shell::new("Calls", "/calls", reading.now).within(&ops, filter.app);
     done(&List { shell, form, rows, older, is_later })
 }
 
@@ -113,14 +113,16 @@ struct One {
     facts: Vec<(&'static str, Html)>,
     talk: String,
     ticks: Vec<String>,
-    /// When, what, who, how, whether by rule.
-    steps: Vec<(Html, &'static str, Html, Html, Html)>,
+    steps: Vec<Step>,
     lanes: Vec<Lane>,
     cut: bool,
     recordings: Vec<RecordingRow>,
     events: Arrivals,
     anomalies: Vec<super::page_anomalies::AnomalyRow>,
 }
+
+/// When, what, who, how, whether by rule.
+type Step = (Html, &'static str, Html, Html, Html);
 
 /// A member of a call, drawn over the time of the call.
 struct Lane {
@@ -174,7 +176,7 @@ pub(super) async fn page(
     let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
-        shell: Shell::new(format!("Call {call_id}"), "/calls", now),
+        shell: Shell::new(format!("Call {call_id}"), "/calls", now).within(&ops, Some(app)),
         id: copyable(&call_id),
         state: badge(&call.state),
         result: call.result.as_deref().map_or_else(Html::default, badge),
@@ -182,7 +184,7 @@ pub(super) async fn page(
         talk: talk(&call),
         facts: facts(&call, now),
         ticks: span.ticks(),
-        steps: steps(&call, &members).iter().map(|step| told(call.sdk_app_id, step)).collect(),
+        steps: told(call.sdk_app_id, &steps(&call, &members)),
         cut: members.len() >= DETAILS_MAX as usize,
         lanes,
         recordings: recordings.iter().map(|task| recording(task, now)).collect(),
@@ -193,14 +195,18 @@ pub(super) async fn page(
     })
 }
 
-fn told(app: i64, step: &CallStep) -> (Html, &'static str, Html, Html, Html) {
-    (
-        moment(step.at),
-        step.kind,
-        step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
-        step.detail.as_deref().map_or_else(Html::default, badge),
-        inferred(step.inferred),
-    )
+fn told(app: i64, steps: &[CallStep]) -> Vec<Step> {
+    let mut before = None;
+    let told = steps.iter().map(|step| {
+        (
+            moment_behind(step.at, before.replace(step.at)),
+            step.kind,
+            step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
+            step.detail.as_deref().map_or_else(Html::default, badge),
+            inferred(step.inferred),
+        )
+    });
+    told.collect()
 }
 
 fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {

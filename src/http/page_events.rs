@@ -114,7 +114,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         operator: asked.text("user", "Account that acted"),
         text: asked.text("text", "Body holds"),
         undecoded: asked.choice("body", "Body", &["undecoded"]).is_some(),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
         ..EventFilter::default()
@@ -123,7 +123,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|event| row(event, reading.now)).collect();
-    let shell = Shell::new("Events", "/events", reading.now);
+    let shell = Shell::new("Events", "/events", reading.now).within(&ops, filter.app);
     done(&List { shell, form, rows, older, is_later })
 }
 
@@ -183,7 +183,8 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
     let fields: Vec<Field> =
         explain::fields(&found.command, json, FIELDS_MAX).into_iter().map(readable).collect();
     done(&One {
-        shell: Shell::new(found.command.clone(), "/events", reading.now),
+        shell: Shell::new(found.command.clone(), "/events", reading.now)
+            .within(&ops, Some(found.app)),
         id: copyable(&id.to_string()),
         command: visible(&found.command).into_owned(),
         family: badge(&found.family),

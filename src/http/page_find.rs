@@ -1,4 +1,4 @@
-//! The search box, and the calls of an account.
+//! The search box, and the calls and room visits of an account.
 
 use std::sync::Arc;
 
@@ -9,14 +9,15 @@ use axum::response::{IntoResponse, Redirect};
 use super::dashboard::{Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, badge, call_href, copyable, event_href, id, link, list, nothing, room_href,
-    time, user_href,
+    Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, moment_or,
+    nothing, room_at_href, room_href, stayed, time, user_href, visible, words,
 };
 use super::ops::Ops;
 use super::page_calls::{CallRow, row};
 use super::path_ids;
+use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::{Found, UserCallFilter};
+use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
 
 #[derive(Template)]
 #[template(path = "search.html")]
@@ -58,8 +59,10 @@ pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
         (kind, link(&href(found), &shown), detail)
     });
     let rows = rows.collect();
-    let shell = Shell { query: text.clone(), ..Shell::new("Search", "", reading.now) };
-    let text = super::dashboard_parts::visible(&text).into_owned();
+    let app = query.text("app").as_deref().and_then(AppId::parse);
+    let shell = Shell::new("Search", "", reading.now).within(&ops, app);
+    let shell = Shell { query: text.clone(), ..shell };
+    let text = visible(&text).into_owned();
     done(&Search { shell, text, rows })
 }
 
@@ -82,6 +85,23 @@ struct User {
     rows: Vec<UserRow>,
     older: Option<String>,
     is_later: bool,
+    visits: Vec<VisitRow>,
+    visits_older: Option<String>,
+    visits_are_later: bool,
+    events_href: String,
+    owned_href: String,
+}
+
+struct VisitRow {
+    entered: Html,
+    room: Html,
+    name: String,
+    family: Html,
+    left: Html,
+    inferred: Html,
+    lasted: String,
+    why: String,
+    event: Html,
 }
 
 struct UserRow {
@@ -115,6 +135,9 @@ pub(super) async fn user(
     let form = asked.done();
     let Shown { rows: calls, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
+    let place = (&form, &query, "visits_after");
+    let visits = shown(&*reading.keeping.store, &visits, place).await?;
     let rows = calls.iter().map(|call| UserRow {
         direction: call.direction.clone(),
         outcome: call.outcome.as_deref().map_or_else(nothing, badge),
@@ -123,12 +146,36 @@ pub(super) async fn user(
         call: row(&call.call, reading.now),
     });
     done(&User {
-        shell: Shell::new(format!("Account {name}"), "", reading.now),
+        shell: Shell::new(format!("Account {name}"), "", reading.now).within(&ops, Some(app_id)),
         id: copyable(&name),
         app: app.to_string(),
         rows: rows.collect(),
         form,
         older,
         is_later,
+        visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
+        visits_older: visits.older,
+        visits_are_later: visits.is_later,
+        events_href: format!("/events?app={app}&user={}", path_ids::encoded(&name)),
+        owned_href: format!("/rooms?app={app}&owner={}", path_ids::encoded(&name)),
     })
+}
+
+fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {
+    let (app, room, at) = (visit.sdk_app_id, &visit.room_id, visit.entered_at);
+    let href = match visit.life {
+        Some(life) => room_href(app, room, life),
+        None => room_at_href(app, room, at),
+    };
+    VisitRow {
+        entered: time(at, now),
+        room: link(&href, room),
+        name: visible(visit.name.as_deref().unwrap_or("")).into_owned(),
+        family: badge(&visit.family),
+        left: moment_or(visit.left_at),
+        inferred: inferred(visit.inferred),
+        lasted: stayed(at, visit.left_at, now),
+        why: visible(&visit.left_cause.as_deref().unwrap_or("").replace('_', " ")).into_owned(),
+        event: words(&event_href(visit.event_id), "event"),
+    }
 }

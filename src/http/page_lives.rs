@@ -41,8 +41,9 @@ struct Figures {
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&query, "/lives", Some("live"));
+    let (filter, form) = asked(&ops.apps, &query, "/lives", Some("live"));
     let store = &reading.keeping.store;
+    let app = filter.app;
     let Shown { rows, older, is_later } =
         shown(&**store, &Lives(filter), (&form, &query, "after")).await?;
     let rows = rows.iter().map(|LiveRoom { room, live }| {
@@ -57,7 +58,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         };
         (row(room, reading.now), figures)
     });
-    let shell = Shell::new("Lives", "/lives", reading.now);
+    let shell = Shell::new("Lives", "/lives", reading.now).within(&ops, app);
     done(&List { shell, form, rows: rows.collect(), older, is_later })
 }
 

@@ -10,7 +10,7 @@ use super::dashboard_charts::Steps;
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, nothing, number,
-    number_or, room_href, span, time, time_or, visible, words,
+    number_or, room_href, stayed, time, time_or, visible, words,
 };
 use super::ops::Ops;
 use super::page_anomalies::AnomalyRow;
@@ -118,7 +118,7 @@ pub(super) async fn page(
     let here = if room.family == "live" { "/lives" } else { "/rooms" };
     let laid_out = |json: &str| crate::callback::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
-        shell: Shell::new(format!("Room {room_id}"), here, now),
+        shell: Shell::new(format!("Room {room_id}"), here, now).within(&ops, Some(app)),
         id: copyable(&room_id),
         row: row(&room, now),
         facts: facts(&room, now),
@@ -199,7 +199,8 @@ fn figures(room: &Room) -> Vec<(&'static str, String)> {
         figures.push(("seats", number_or(room.max_seats)));
     }
     if room.leaves_missing > 0 {
-        figures.push(("leaves missing", number(room.leaves_missing)));
+        let word = if room.is_left_by_its_end() { "inside at the end" } else { "leaves missing" };
+        figures.push((word, number(room.leaves_missing)));
     }
     if room.enters_missing > 0 {
         figures.push(("enters missing", number(room.enters_missing)));
@@ -215,10 +216,7 @@ fn steps(room: &Room, now: UnixMillis) -> Option<Steps> {
 }
 
 fn visit_row(app: i64, visit: &Visit, now: UnixMillis) -> VisitRow {
-    let lasted = visit.entered_at.map(|from| {
-        let still = if visit.left_at.is_none() { " so far" } else { "" };
-        format!("{}{still}", span(visit.left_at.unwrap_or(now).0.saturating_sub(from.0)))
-    });
+    let lasted = visit.entered_at.map(|from| stayed(from, visit.left_at, now));
     let cause = |cause: &Option<String>| cause.as_deref().unwrap_or("").replace('_', " ");
     let why = match (cause(&visit.entered_cause), cause(&visit.left_cause)) {
         (entered, left) if entered.is_empty() || entered == "enter" => left,

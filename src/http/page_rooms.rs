@@ -13,6 +13,7 @@ use super::dashboard_parts::{
 };
 use super::ops::Ops;
 use super::path_ids;
+use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::store::{LIFE_EARLY_MS, Room, RoomFilter};
 
@@ -58,7 +59,12 @@ pub(super) fn row(room: &Room, now: UnixMillis) -> RoomRow {
 }
 
 /// The conditions that lists of rooms and of lives share.
-pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomFilter, Form) {
+pub(super) fn asked(
+    apps: &[AppId],
+    query: &Query,
+    action: &str,
+    family: Option<&str>,
+) -> (RoomFilter, Form) {
     let mut asked = Asked::new(action, query);
     let filter = RoomFilter {
         family: match family {
@@ -68,7 +74,7 @@ pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomF
         state: asked.choice("state", "State", &["open", "ended", "overdue"]),
         room_id: asked.text("room", "Room id"),
         owner: asked.text("owner", "Owner"),
-        app: asked.app(),
+        app: asked.app(apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
         ..RoomFilter::default()
@@ -80,11 +86,11 @@ pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomF
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&query, "/rooms", None);
+    let (filter, form) = asked(&ops.apps, &query, "/rooms", None);
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|room| row(room, reading.now)).collect();
-    let shell = Shell::new("Rooms", "/rooms", reading.now);
+    let shell = Shell::new("Rooms", "/rooms", reading.now).within(&ops, filter.app);
     done(&List { shell, form, rows, older, is_later })
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     Anomaly, AnomalyFilter, Call, CallFilter, DetailPage, DetailPlace, EventFilter, GiftRow, Live,
     Order, Room, RoomFilter, RoomKey, Store, StoreError, StoredEvent, UserCall, UserCallFilter,
-    Visit,
+    UserVisitFilter, Visit,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -86,8 +86,42 @@ macro_rules! list {
 
 list!(CallFilter, calls, Call, (UnixMillis, i64, String), Call::place);
 list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String), UserCall::place);
+list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String), UserVisit::place);
 list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64), Room::place);
 list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64), Anomaly::place);
+
+/// A room an account came into, within one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UserVisit {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The room.
+    pub room_id: String,
+    /// Which life, as in `rooms.life`; null until it is known.
+    pub life: Option<i64>,
+    /// room (conference) or live.
+    pub family: String,
+    /// The room's name, where an event said.
+    pub name: Option<String>,
+    /// When the account came in.
+    pub entered_at: UnixMillis,
+    /// When it left; null while it is inside. With `inferred`, the end of the life, or when it came in again.
+    pub left_at: Option<UnixMillis>,
+    /// Why it left, where an event said.
+    pub left_cause: Option<String>,
+    /// Whether no event says that it left, and it follows by rule.
+    pub inferred: bool,
+    /// The event that says it came in.
+    pub event_id: Uuid,
+}
+
+impl UserVisit {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <UserVisitFilter as List>::Place {
+        (self.entered_at, self.event_id, self.room_id.clone())
+    }
+}
 
 /// A live room, with what only those have.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -205,6 +239,13 @@ impl Room {
     #[must_use]
     pub fn place(&self) -> <RoomFilter as List>::Place {
         (self.started_at, self.sdk_app_id, self.room_id.clone(), self.life)
+    }
+
+    /// Whether its end alone made the last ones leave: the vendor tells of no viewer's leave once a live room is destroyed,
+    /// so none is missing.
+    #[must_use]
+    pub fn is_left_by_its_end(&self) -> bool {
+        self.family == "live" && self.destroyed_at.is_some()
     }
 
     /// Which life it is; none has an app that is no id.

@@ -33,6 +33,7 @@ mod read_details;
 mod read_events;
 mod read_rooms;
 mod read_statistics;
+mod read_user_visits;
 mod reading;
 mod rebuilding;
 mod rebuilding_compare;
@@ -62,9 +63,9 @@ pub use examination::{
 };
 pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
-    UserCallFilter,
+    UserCallFilter, UserVisitFilter,
 };
-pub use list::{Gifts, List, LiveRoom, Lives, Part, Visits};
+pub use list::{Gifts, List, LiveRoom, Lives, Part, UserVisit, Visits};
 pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,

@@ -12,7 +12,7 @@ use super::models::{
 };
 use super::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, EventFilter, EventPage, RoomFilter,
-    StoreError, StoredEvent, UserCallFilter, VisitPage,
+    StoreError, StoredEvent, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use crate::callback::AppId;
 
@@ -30,6 +30,10 @@ pub trait ReadModels {
 
     /// The calls an account took part in, the latest first.
     async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError>;
+
+    /// The rooms an account came into, the latest visit first; an end by rule is given as for visits. One of which only
+    /// the leave is known stands among those of its room alone.
+    async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError>;
 
     /// Lives of rooms, the latest first.
     async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError>;

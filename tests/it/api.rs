@@ -166,6 +166,7 @@ on_both_stores! {
             ("/calls", "/calls".to_owned()),
             ("/calls/{app}/{call_id}", format!("/calls/{APP}/talked")),
             ("/users/{app}/{account}/calls", format!("/users/{APP}/ann/calls")),
+            ("/users/{app}/{account}/visits", format!("/users/{APP}/bob/visits")),
             ("/rooms", "/rooms".to_owned()),
             ("/rooms/{app}/{room_id}/{life}", format!("/rooms/{APP}/studio/10")),
             ("/rooms/{app}/{room_id}/{life}/visits", format!("/rooms/{APP}/show%2F1/latest/visits")),
@@ -276,6 +277,8 @@ on_both_stores! {
             (&format!("/users/{APP}/ann/calls"), "direction", &["incoming", "outgoing"]),
             (&format!("/users/{APP}/ann/calls?outcome=missed"), "call_id", &["missed"]),
             (&format!("/users/{APP}/ann/calls?direction=outgoing"), "outcome", &["answered"]),
+            (&format!("/users/{APP}/bob/visits"), "room_id", &["show/1"]),
+            (&format!("/users/{APP}/eve/visits"), "room_id", &[]),
             ("/rooms", "room_id", &["show/1", "studio"]),
             ("/rooms?family=room", "room_id", &["studio"]),
             ("/rooms?owner=ann&state=open", "room_id", &["show/1"]),
@@ -492,7 +495,7 @@ on_both_stores! {
     }
 }
 
-fn endless(database: &Database) -> &'static str {
+pub(crate) fn endless(database: &Database) -> &'static str {
     if database.is_postgres() {
         "drop table anomalies;
          create view anomalies as

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::api::endless;
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, fixtures, on_both_stores,
     settings,
@@ -13,6 +14,7 @@ const HOSTILE: &str = "<script>alert(1)</script>\"'&amp;/../?#%2F\u{202e}\u{7}ü
 /// The same as a segment of a path.
 const HOSTILE_PATH: &str =
     "%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%26amp%3B%2F..%2F%3F%23%252F%E2%80%AE%07%C3%BC";
+const OTHER_APP: &str = "1400000002";
 /// Pages that are there without data.
 const PAGES: [&str; 10] = [
     "/",
@@ -343,6 +345,93 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn one_of_several_apps_is_chosen_and_kept_from_page_to_page(database: Database) {
+        let mut both = settings(&database, &[]);
+        both.apps.push(both.apps[0].clone());
+        both.apps[1].sdk_app_id = OTHER_APP.to_owned();
+        let server = Server::start_with(both).await;
+        post_call(&server, "ours", "alice", "bob").await;
+        let body = r#"{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{"CallId":"theirs"},"EventTime":1793534399000}"#;
+        let path = format!("/?SdkAppid={OTHER_APP}&CallbackCommand=Call.CallbackAfterStartCall");
+        server.post_raw(&path, body.into()).await;
+        for list in ["/calls", "/events", "/tail"] {
+            let html = page(&server, list).await;
+            assert_has(&html, &["<select id=\"f-app\"", "ours", "theirs"]);
+            let html = page(&server, &format!("{list}?app={OTHER_APP}")).await;
+            assert!(html.contains("theirs") && !html.contains("ours"), "{html}");
+        }
+        let narrowed = format!("?app={OTHER_APP}");
+        for place in [format!("/{narrowed}"), format!("/calls{narrowed}"), format!("/calls/{OTHER_APP}/theirs")] {
+            let html = page(&server, &place).await;
+            for to in ["/", "/tail", "/calls", "/rooms", "/lives", "/events", "/anomalies"] {
+                assert_has(&html, &[&format!("href=\"{to}{narrowed}\"")]);
+            }
+            assert_has(&html, &[&format!("<input type=\"hidden\" name=\"app\" value=\"{OTHER_APP}\">")]);
+        }
+        // Figures, too, are of the one app, and lead to its lists.
+        let html = page(&server, &format!("/{narrowed}")).await;
+        assert_has(&html, &["theirs", &format!("&#38;app={OTHER_APP}\"")]);
+        assert!(!html.contains("ours"), "{html}");
+        assert!(page(&server, "/").await.contains("<select id=\"f-app\""));
+        server.stop().await;
+
+        let server = Server::start(&database).await;
+        for path in PAGES {
+            assert!(!page(&server, path).await.contains("f-app"), "{path}: there is nothing to choose");
+        }
+        // Events that are kept of an app from before can still be narrowed to.
+        assert_has(&page(&server, &format!("/calls{narrowed}")).await, &["<select id=\"f-app\"", "theirs"]);
+        server.stop().await;
+    }
+
+    async fn an_account_is_told_with_its_calls_and_rooms(database: Database) {
+        let server = Server::start(&database).await;
+        post_call(&server, "the-call", "alice", "bob").await;
+        for number in 0..55 {
+            let body = format!(
+                r#"{{"RoomId":"show-{number}","EventType":"Online","EventCause":"Enter","MemberList":[{{"Member_Account":"bob"}}],
+                "EventTime":{}}}"#,
+                NOW.0 - 1000 * (number + 1)
+            );
+            server.post_body("Live.CallbackAfterMemberStateChanged", body).await;
+        }
+        let html = page(&server, &format!("/users/{APP}/bob")).await;
+        assert_has(&html, &["id=\"user-calls\"", "the-call", "id=\"user-visits\"", "show-0<", "show-49<"]);
+        assert_has(&html, &[&format!("/events?app={APP}&#38;user=bob"), &format!("/rooms?app={APP}&#38;owner=bob")]);
+        let older = links(&html).into_iter().find(|link| link.contains("visits_after=")).unwrap();
+        let html = page(&server, &older).await;
+        assert_has(&html, &["show-50<", "show-54<", "the-call"]);
+        assert!(!html.contains("show-49<"), "{html}");
+        let html = page(&server, &format!("/users/{APP}/nobody")).await;
+        assert_has(&html, &["No call of this account", "No event says that this account came into a room"]);
+        server.stop().await;
+    }
+
+    async fn pages_read_so_many_at_once_and_leave_readers_to_the_api(database: Database) {
+        let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "6000"), ("TRTC_STORE__READERS_MAX", "2")];
+        let server = Server::start_with(settings(&database, &changes)).await;
+        server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+        database.execute(endless(&database)).await;
+        let slow = server.get_ops("/anomalies");
+        let others = async {
+            // The overview asks for the same, so it waits too, and says so.
+            let (calls, overview) = tokio::join!(server.get_ops("/calls"), server.get_ops("/"));
+            let events = server.get_ops("/api/v1/events").await;
+            (calls, overview, events)
+        };
+        let (slow, (calls, overview, events)) = tokio::join!(slow, others);
+        assert_eq!(slow.0, 503);
+        assert_has(&slow.1, &["The store is slow"]);
+        assert_eq!(calls.0, 503);
+        assert_has(&calls.1, &["The readers are busy"]);
+        assert_eq!(overview.0, 200);
+        assert_has(&overview.1, &["The readers of the store are busy or slow", "id=\"outcomes\""]);
+        assert_eq!(events.0, 200);
+        assert_has(&events.1, &["room-0"]);
+        assert_eq!(server.get_ops("/calls").await.0, 200);
+        server.stop().await;
+    }
+
     async fn a_list_goes_on_where_its_page_ends(database: Database) {
         let server = Server::start(&database).await;
         for number in 0..60 {
@@ -437,6 +526,18 @@ async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
         &html,
         &["what the server itself knows", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
     );
+    assert_has(&html, &["<b>The store was not read</b>", "Store: takes events."]);
+    // Once an event was not taken, it says that.
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    let html = page(&server, "/").await;
+    assert_has(
+        &html,
+        &[
+            "<b>The store does not answer.</b>",
+            "Store: does not take events; they go to the spool.",
+        ],
+    );
+    assert_has(&html, &["1 events wait for the store", "<th scope=\"row\">spooled</th>"]);
     let (status, html) = server.get_ops("/calls").await;
     assert_eq!(status, 503, "{html}");
     check("/calls", &html);
