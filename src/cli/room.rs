@@ -146,7 +146,7 @@ fn head(room: &Room, others: usize) -> String {
         ("visitors", room.visitors),
         ("entries", room.entries),
         (
-            if room.is_left_by_its_end() { "inside at the end" } else { "leaves missing" },
+            if room.is_left_by_its_end() { "inside at end" } else { "leaves missing" },
             room.leaves_missing,
         ),
         ("enters missing", room.enters_missing),

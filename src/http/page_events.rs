@@ -111,7 +111,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         }),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Account that acted"),
+        operator: asked.text("user", "Acting account"),
         text: asked.text("text", "Body holds"),
         undecoded: asked.choice("body", "Body", &["undecoded"]).is_some(),
         app: asked.app(&ops.apps),

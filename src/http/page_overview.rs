@@ -264,7 +264,10 @@ fn spool(health: &Health) -> (String, Html) {
         (Some(_), Some(trouble)) => {
             (format!("did not take the last event: {trouble}"), badge("trouble"))
         }
-        (Some(size), None) if size.events > 0 => (
+        (Some(size), None) if size.events == 1 => {
+            ("1 event waits for the store".to_owned(), badge("waiting"))
+        }
+        (Some(size), None) if size.events > 1 => (
             format!(
                 "{} events wait for the store",
                 number(i64::try_from(size.events).unwrap_or(i64::MAX))

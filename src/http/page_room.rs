@@ -199,7 +199,7 @@ fn figures(room: &Room) -> Vec<(&'static str, String)> {
         figures.push(("seats", number_or(room.max_seats)));
     }
     if room.leaves_missing > 0 {
-        let word = if room.is_left_by_its_end() { "inside at the end" } else { "leaves missing" };
+        let word = if room.is_left_by_its_end() { "inside at end" } else { "leaves missing" };
         figures.push((word, number(room.leaves_missing)));
     }
     if room.enters_missing > 0 {

@@ -33,7 +33,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         command: asked.text("command", "Command"),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Account that acted"),
+        operator: asked.text("user", "Acting account"),
         app: asked.app(&ops.apps),
         limit: PAGE_ROWS,
         ..EventFilter::default()

@@ -373,9 +373,9 @@ on_both_stores! {
     }
 
     async fn a_page_of_large_bodies_ends_early_and_loses_none(database: Database) {
-        let server = server(&database).await;
         const EVENTS: usize = 40;
         const MOST: usize = 9 << 20;
+        let server = server(&database).await;
         let filling = "x".repeat(250_000);
         for number in 0..EVENTS {
             let body = end_call(u32::try_from(number).unwrap(), "talked");

@@ -348,7 +348,7 @@ on_both_stores! {
     async fn one_of_several_apps_is_chosen_and_kept_from_page_to_page(database: Database) {
         let mut both = settings(&database, &[]);
         both.apps.push(both.apps[0].clone());
-        both.apps[1].sdk_app_id = OTHER_APP.to_owned();
+        OTHER_APP.clone_into(&mut both.apps[1].sdk_app_id);
         let server = Server::start_with(both).await;
         post_call(&server, "ours", "alice", "bob").await;
         let body = r#"{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{"CallId":"theirs"},"EventTime":1793534399000}"#;
@@ -537,7 +537,7 @@ async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
             "Store: does not take events; they go to the spool.",
         ],
     );
-    assert_has(&html, &["1 events wait for the store", "<th scope=\"row\">spooled</th>"]);
+    assert_has(&html, &["1 event waits for the store", "<th scope=\"row\">spooled</th>"]);
     let (status, html) = server.get_ops("/calls").await;
     assert_eq!(status, 503, "{html}");
     check("/calls", &html);
