@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Redirect};
 use super::dashboard::{Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, moment_or,
-    nothing, room_at_href, room_href, stayed, time, user_href, visible, words,
+    Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
+    room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
 };
 use super::ops::Ops;
 use super::page_calls::{CallRow, row};
@@ -172,7 +172,7 @@ fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {
         room: link(&href, room),
         name: visible(visit.name.as_deref().unwrap_or("")).into_owned(),
         family: badge(&visit.family),
-        left: moment_or(visit.left_at),
+        left: time_or(visit.left_at, now),
         inferred: inferred(visit.inferred),
         lasted: stayed(at, visit.left_at, now),
         why: visible(&visit.left_cause.as_deref().unwrap_or("").replace('_', " ")).into_owned(),
