@@ -168,6 +168,12 @@ function lagText(ms) {
   return `${Math.floor(ms / 60000)} min ${Math.floor((ms % 60000) / 1000)} s`;
 }
 
+// An id as a segment of a path: a browser takes "." and ".." for steps of the path, so they have a mark before them, as the
+// server writes them.
+function segment(id) {
+  return (/^~*\.{1,2}$/.test(id) ? "~" : "") + encodeURIComponent(id);
+}
+
 function eventRow(event) {
   const row = document.createElement("tr");
   row.dataset.event = event.id;
@@ -183,14 +189,14 @@ function eventRow(event) {
   const app = encodeURIComponent(event.sdk_app_id);
   const at = Date.parse(event.event_time);
   const subject = event.call_id || event.room_id;
-  const path = encodeURIComponent(subject);
+  const value = encodeURIComponent(subject);
   const about = !subject ? "–"
-    : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${path}`)
-    : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${path}` : `/calls?app=${app}&room=${path}`)
-    : anId(subject, event.call_id ? `/search?q=${path}` : `/rooms/${app}/${path}?at=${at}`);
+    : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${value}`)
+    : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${segment(subject)}` : `/calls?app=${app}&room=${value}`)
+    : anId(subject, event.call_id ? `/search?q=${value}` : `/rooms/${app}/${segment(subject)}?at=${at}`);
   cell(row, about).className = "clip";
   const user = event.operator;
-  cell(row, user ? anId(user, `/users/${app}/${encodeURIComponent(user)}`) : "–").className = "clip";
+  cell(row, user ? anId(user, `/users/${app}/${segment(user)}`) : "–").className = "clip";
   const lag = Math.max(0, Date.parse(event.received_at) - at);
   const last = cell(row, lagText(lag));
   last.className = "num";

@@ -84,7 +84,7 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let ops = operations(&settings, &keeping, &metrics, &clock, &stop);
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop).with_apps(apps.ids());
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();

@@ -5,10 +5,12 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use super::lists::{app, cell, seconds, time_or_dash, timeline};
-use super::{ConfigArgs, StoreArgs};
+use super::lists::{Source, app, cell, seconds, time_or_dash, timeline};
+use super::say;
 use crate::callback::AppId;
-use crate::store::{self, Call, DETAILS_MAX, EventFilter, Found, Member, Order, Store, Subject};
+use crate::store::{
+    Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
+};
 
 /// Tell one call: who rang, answered and left, and every event behind it.
 ///
@@ -25,18 +27,15 @@ pub(super) struct OneCall {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    config: ConfigArgs,
+    source: Source,
 }
 
 impl OneCall {
     pub(super) async fn run(self) -> Result<()> {
-        let settings = self.config.load(Some(&self.store), None)?;
-        let store = store::open(&settings.store_options().to_read()).await?;
-        let url = store::display_url(&settings.store.url);
-        let reading = || format!("read the store {url}");
-        let found = self.find(&store).await.with_context(reading)?;
+        let opened = self.source.open().await?;
+        let (store, url) = (&opened.store, &opened.url);
+        let app = app(self.app.as_deref())?;
+        let found = opened.read(self.find(store, app)).await?;
         let call = match found.as_slice() {
             [call] => call,
             [] => {
@@ -53,17 +52,15 @@ impl OneCall {
             }
         };
         let owner = app_of(call)?;
-        let members = store.call_members(owner, &call.call_id).await.with_context(reading)?;
+        let members = opened.read(store.call_members(owner, &call.call_id)).await?;
         let subject = Subject::Call(owner, call.call_id.clone());
-        let recordings = store.recordings(&subject).await.with_context(reading)?;
-        let filter = EventFilter {
-            app: Some(owner),
-            call_id: Some(call.call_id.clone()),
-            order: Order::Oldest { after: None },
-            limit: DETAILS_MAX,
-            ..EventFilter::default()
-        };
-        let events = store.events(&filter).await.with_context(reading)?;
+        let recordings = opened.read(store.recordings(&subject)).await?;
+        let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
+        let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
+        if next.is_some() {
+            let shown = events.len();
+            say(&format!("these are the first {shown} events; `export events --call` has all"));
+        }
         if self.json {
             let all = json!({
                 "call": call, "members": members, "recordings": recordings, "events": events,
@@ -77,17 +74,17 @@ impl OneCall {
             let (task, files) = (cell(Some(&recording.task_id)), recording.files.len());
             let _ = writeln!(text, "\nrecording {task}: {state}, files: {files}");
         }
-        let shown = events.len();
         let _ = write!(text, "\n{}", timeline(events));
-        if shown >= DETAILS_MAX as usize {
-            let _ = writeln!(text, "these are the first {shown} events");
-        }
         super::print(&text)
     }
 
     /// The calls of this id: one in each app that has it.
-    async fn find(&self, store: &Arc<dyn Store>) -> Result<Vec<Call>> {
-        let apps = match app(self.app.as_deref())? {
+    async fn find(
+        &self,
+        store: &Arc<dyn Store>,
+        app: Option<AppId>,
+    ) -> Result<Vec<Call>, StoreError> {
+        let apps = match app {
             Some(app) => vec![app],
             None => store.find(&self.id).await?.iter().filter_map(app_of_found).collect(),
         };

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use uuid::Uuid;
 
-use super::lists::cell;
-use super::{ConfigArgs, StoreArgs, say};
-use crate::callback::{AppId, Command, Family};
-use crate::clock::{Clock, TIME_HINT, UnixMillis};
-use crate::store::{self, EventFilter, Order, Store, StoredEvent};
+use super::lists::{Source, Span, cell, json_lines};
+use super::say;
+use crate::callback::{Command, Family};
+use crate::clock::{Clock, UnixMillis};
+use crate::store::{EventFilter, Order, Store, StoredEvent};
 
 /// List stored events.
 ///
@@ -30,9 +30,7 @@ pub(super) struct Events {
     #[arg(long, short, conflicts_with = "until")]
     follow: bool,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    config: ConfigArgs,
+    source: Source,
 }
 
 /// Which stored events.
@@ -50,15 +48,8 @@ pub(super) struct FilterArgs {
     /// About this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
-    /// Of this app
-    #[arg(long, value_name = "ID")]
-    app: Option<String>,
-    /// That happened at this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// That happened before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
+    #[command(flatten)]
+    span: Span,
 }
 
 impl FilterArgs {
@@ -67,43 +58,32 @@ impl FilterArgs {
         if let Some(name) = self.family.as_deref().filter(|name| !names.contains(name)) {
             return Err(anyhow!("there is no family `{name}`\nhint: one of {}", names.join(", ")));
         }
-        let app = self
-            .app
-            .as_deref()
-            .map(|text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` is no SDKAppID")));
-        let time = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
+        let [since, until] = self.span.times(now)?;
         let canonical =
             |name: &String| Command::find(name).map_or(name.clone(), |command| command.name.into());
         Ok(EventFilter {
-            app: app.transpose()?,
+            app: self.span.app()?,
             family: self.family.clone(),
             command: self.command.as_ref().map(canonical),
             call_id: self.call.clone(),
             room_id: self.room.clone(),
-            since: time(&self.since)?,
-            until: time(&self.until)?,
+            since,
+            until,
             ..EventFilter::default()
         })
     }
 }
 
-/// A date, a moment, or an age.
-pub(super) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
-    UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
-}
-
 impl Events {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.config.load(Some(&self.store), None)?;
         let mut filter = self.filter.filter(clock.now())?;
         filter.limit = self.limit;
-        let store = store::open(&settings.store_options().to_read()).await?;
-        let url = store::display_url(&settings.store.url);
+        let opened = self.source.open().await?;
+        let (store, url) = (&opened.store, &opened.url);
         // What is there before the list is read: it is not news, and the list may be too short to hold it.
         let before =
-            if self.follow { arrived(&store, &filter, clock.now()).await? } else { Vec::new() };
-        let found = store.events(&filter).await;
-        let mut found = found.with_context(|| format!("read the store {url}"))?;
+            if self.follow { arrived(store, &filter, clock.now()).await? } else { Vec::new() };
+        let mut found = opened.read(store.events(&filter)).await?;
         if self.follow {
             // The latest last, where the next ones will be.
             found.reverse();
@@ -111,7 +91,7 @@ impl Events {
         self.show(&found, true)?;
         if self.follow {
             let seen = before.iter().chain(&found).map(|event| event.id).collect();
-            return self.follow(&store, &filter, seen, clock).await;
+            return self.follow(store, &filter, seen, clock).await;
         }
         if found.is_empty() {
             say(&format!("no event in {url} fits"));
@@ -143,9 +123,7 @@ impl Events {
 
     fn show(&self, events: &[StoredEvent], header: bool) -> Result<()> {
         if self.json {
-            let lines: Result<Vec<_>, _> = events.iter().map(serde_json::to_string).collect();
-            let lines = lines?.into_iter().map(|line| line + "\n");
-            return super::print(&lines.collect::<String>());
+            return super::print(&json_lines(events)?);
         }
         if events.is_empty() {
             return Ok(());
@@ -203,16 +181,5 @@ fn note(event: &StoredEvent) -> String {
         (Some(reason), _) => cell(Some(&format!("undecoded: {reason}"))),
         (None, Some(sent)) => cell(Some(&format!("sent as {sent}"))),
         (None, None) => String::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_time_is_told_what_is() {
-        let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
-        assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
     }
 }

@@ -1,19 +1,15 @@
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::lists::{app, moment};
-use super::{ConfigArgs, StoreArgs};
+use super::events::FilterArgs;
+use super::lists::{AnomalyArgs, CallArgs, LifeArgs, RoomArgs, Source};
 use crate::clock::Clock;
 use crate::export;
-use crate::store::{
-    self, Anomaly, AnomalyFilter, Call, CallFilter, EventFilter, Order, Room, RoomFilter, Store,
-    StoredEvent,
-};
+use crate::store::{self, List};
 
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 500;
@@ -24,34 +20,34 @@ const PAGE_ROWS: u32 = 500;
 /// would take for a formula begin with a '.
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// Which list
-    #[arg(value_enum)]
-    list: List,
+    #[command(subcommand)]
+    list: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// Events; in NDJSON with their bodies, so that `replay` reads them
+    Events(Of<FilterArgs>),
+    /// Calls
+    Calls(Of<CallArgs>),
+    /// Each life of each conference and live room
+    Rooms(Of<RoomArgs>),
+    /// Each life of each live room, with its viewers, gifts and battles
+    Lives(Of<LifeArgs>),
+    /// What should not be
+    Anomalies(Of<AnomalyArgs>),
+}
+
+/// Which rows, in which form, and of which store.
+#[derive(Debug, Args)]
+struct Of<F: Args> {
+    #[command(flatten)]
+    which: F,
     /// In which form
     #[arg(long, value_enum, default_value_t = Form::Csv)]
     format: Form,
-    /// Of this app
-    #[arg(long, value_name = "ID")]
-    app: Option<String>,
-    /// From this time on: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
-    #[arg(long, value_name = "TIME")]
-    since: Option<String>,
-    /// Before this time
-    #[arg(long, value_name = "TIME")]
-    until: Option<String>,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    config: ConfigArgs,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum List {
-    Events,
-    Calls,
-    /// Each life of each conference and live room
-    Rooms,
-    Anomalies,
+    source: Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -63,70 +59,32 @@ enum Form {
 
 impl Export {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.config.load(Some(&self.store), None)?;
-        let store = store::open(&settings.store_options().to_read()).await?;
-        let url = store::display_url(&settings.store.url);
-        self.write(&store, clock).await.with_context(|| format!("export from the store {url}"))
-    }
-
-    async fn write(&self, store: &Arc<dyn Store>, clock: &Clock) -> Result<()> {
         let now = clock.now();
-        let app = app(self.app.as_deref())?;
-        let since = moment(self.since.as_deref(), now)?;
-        let until = moment(self.until.as_deref(), now)?;
-        let limit = PAGE_ROWS;
-        let mut out = Out { form: self.format, begun: false };
         match self.list {
-            List::Events => {
-                let mut filter = EventFilter { app, since, until, limit, ..EventFilter::default() };
-                loop {
-                    let rows = store.events(&filter).await?;
-                    let last = rows.last().map(|row| (row.event_time, row.id));
-                    filter.order = Order::Newest { after: last };
-                    if out.page::<StoredEvent>(&rows)? {
-                        return Ok(());
-                    }
-                }
+            Which::Events(of) => of.write(|which| which.filter(now)).await,
+            Which::Calls(of) => of.write(|which| which.filter(now)).await,
+            Which::Rooms(of) => of.write(|which| which.filter(now)).await,
+            Which::Lives(of) => of.write(|which| Ok(store::Lives(which.filter(now)?))).await,
+            Which::Anomalies(of) => of.write(|which| which.filter(now)).await,
+        }
+    }
+}
+
+impl<F: Args> Of<F> {
+    async fn write<L>(self, list: impl FnOnce(F) -> Result<L>) -> Result<()>
+    where
+        L: List<Row: Serialize>,
+    {
+        let (list, opened) = (list(self.which)?, self.source.open().await?);
+        let mut out = Out { form: self.format, begun: false };
+        let mut after = None;
+        loop {
+            let (rows, end) = opened.read(list.part(&*opened.store, after, PAGE_ROWS)).await?;
+            out.write(&rows)?;
+            if end.is_none() {
+                return Ok(());
             }
-            List::Calls => {
-                let mut filter = CallFilter { app, since, until, limit, ..CallFilter::default() };
-                loop {
-                    let rows = store.calls(&filter).await?;
-                    let place = |row: &Call| (row.first_at, row.sdk_app_id, row.call_id.clone());
-                    filter.after = rows.last().map(place);
-                    if out.page::<Call>(&rows)? {
-                        return Ok(());
-                    }
-                }
-            }
-            List::Rooms => {
-                let mut filter = RoomFilter { app, since, until, limit, ..RoomFilter::default() };
-                loop {
-                    let rows = store.rooms(&filter).await?;
-                    let place = |row: &Room| {
-                        (row.started_at, row.sdk_app_id, row.room_id.clone(), row.life)
-                    };
-                    filter.after = rows.last().map(place);
-                    if out.page::<Room>(&rows)? {
-                        return Ok(());
-                    }
-                }
-            }
-            List::Anomalies => {
-                let mut filter =
-                    AnomalyFilter { app, since, until, limit, ..AnomalyFilter::default() };
-                loop {
-                    let rows = store.anomalies(&filter).await?;
-                    let place = |row: &Anomaly| {
-                        let (kind, subject) = (row.kind.clone(), row.subject.clone());
-                        (row.happened_at, row.sdk_app_id, kind, subject, row.life)
-                    };
-                    filter.after = rows.last().map(place);
-                    if out.page::<Anomaly>(&rows)? {
-                        return Ok(());
-                    }
-                }
-            }
+            after = end;
         }
     }
 }
@@ -138,11 +96,12 @@ struct Out {
 }
 
 impl Out {
-    /// Writes a page; whether it was the last.
-    fn page<T: Serialize>(&mut self, rows: &[T]) -> Result<bool> {
+    fn write<T: Serialize>(&mut self, rows: &[T]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let bytes = match self.form {
             Form::Ndjson => export::ndjson(rows)?,
-            Form::Csv if rows.is_empty() => Vec::new(),
             Form::Csv => export::csv(&columns(rows)?, rows, !self.begun)?,
         };
         self.begun = true;
@@ -150,9 +109,8 @@ impl Out {
         match out.write_all(&bytes).and_then(|()| out.flush()) {
             // A reader that has had enough, such as `head`, ends the program quietly.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            done => done.context("write to stdout")?,
+            done => done.context("write to stdout"),
         }
-        Ok(rows.len() < PAGE_ROWS as usize)
     }
 }
 

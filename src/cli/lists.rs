@@ -1,22 +1,242 @@
-//! What the commands that list calls and rooms share: how conditions are read, and how rows are printed.
+//! What the commands that list and tell calls, rooms and events share: how conditions are read, and how rows are printed.
 
-use anyhow::{Result, anyhow};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
 use serde::Serialize;
 
+use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::AppId;
-use crate::clock::UnixMillis;
-use crate::store::StoredEvent;
+use crate::clock::{TIME_HINT, UnixMillis};
+use crate::store::{
+    self, AnomalyFilter, CallFilter, List, RoomFilter, Store, StoreError, StoredEvent,
+};
 
 /// How wide a cell of a table may be, in characters.
 const CELL_CHARS_MAX: usize = 60;
+
+/// The store that is read.
+#[derive(Debug, Args)]
+pub(super) struct Source {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// An open store, and how it is called.
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) url: String,
+}
+
+impl Source {
+    pub(super) async fn open(&self) -> Result<Opened> {
+        let settings = self.config.load(Some(&self.store), None)?;
+        let store = store::open(&settings.store_options().to_read()).await?;
+        Ok(Opened { store, url: store::display_url(&settings.store.url) })
+    }
+}
+
+impl Opened {
+    /// What the store says, or that it was not read.
+    pub(super) async fn read<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T> {
+        question.await.with_context(|| format!("read the store {}", self.url))
+    }
+}
+
+/// Of which app, and from which time.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct Span {
+    /// Of this app
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// Of this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Of before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Span {
+    pub(super) fn app(&self) -> Result<Option<AppId>> {
+        app(self.app.as_deref())
+    }
+
+    /// From when, and until when.
+    pub(super) fn times(&self, now: UnixMillis) -> Result<[Option<UnixMillis>; 2]> {
+        let read = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
+        Ok([read(&self.since)?, read(&self.until)?])
+    }
+}
+
+/// Which calls.
+#[derive(Debug, Clone, Args)]
+pub(super) struct CallArgs {
+    /// In this state: ringing, active, ended, overdue (no end came in time)
+    #[arg(long, value_name = "STATE", value_parser = ["ringing", "active", "ended", "overdue"])]
+    state: Option<String>,
+    /// With this result: normal_end, not_answer, reject, cancel, call_busy, …
+    #[arg(long, value_name = "RESULT")]
+    result: Option<String>,
+    /// audio or video
+    #[arg(long, value_name = "MEDIA", value_parser = ["audio", "video"])]
+    media: Option<String>,
+    /// In which this account takes part
+    #[arg(long, value_name = "ACCOUNT")]
+    user: Option<String>,
+    /// In this RTC room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl CallArgs {
+    pub(super) fn filter(self, now: UnixMillis) -> Result<CallFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(CallFilter {
+            app: self.span.app()?,
+            state: self.state,
+            result: self.result,
+            media: self.media,
+            account: self.user,
+            room_id: self.room,
+            since,
+            until,
+            ..CallFilter::default()
+        })
+    }
+}
+
+/// Which lives of rooms.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LifeArgs {
+    /// In this state: open, ended, overdue (no end came, and nothing else for long)
+    #[arg(long, value_name = "STATE", value_parser = ["open", "ended", "overdue"])]
+    state: Option<String>,
+    /// The lives of this room id
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// Owned by this account
+    #[arg(long, value_name = "ACCOUNT")]
+    owner: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl LifeArgs {
+    pub(super) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(RoomFilter {
+            app: self.span.app()?,
+            state: self.state,
+            room_id: self.room,
+            owner: self.owner,
+            since,
+            until,
+            ..RoomFilter::default()
+        })
+    }
+}
+
+/// Which lives of rooms, of either family.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RoomArgs {
+    /// room (conferences) or live
+    #[arg(long, value_name = "FAMILY", value_parser = ["room", "live"])]
+    family: Option<String>,
+    #[command(flatten)]
+    life: LifeArgs,
+}
+
+impl RoomArgs {
+    pub(super) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
+        Ok(RoomFilter { family: self.family, ..self.life.filter(now)? })
+    }
+}
+
+/// Which anomalies.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AnomalyArgs {
+    /// Of this kind: call_without_end, leaves_missing, silence, …
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// About this call or room, or this family
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    /// open (still so) or resolved
+    #[arg(long, value_name = "STATE", value_parser = ["open", "resolved"])]
+    state: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl AnomalyArgs {
+    pub(super) fn filter(self, now: UnixMillis) -> Result<AnomalyFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(AnomalyFilter {
+            app: self.span.app()?,
+            kind: self.kind,
+            subject: self.subject,
+            resolved: self.state.map(|state| state == "resolved"),
+            since,
+            until,
+            ..AnomalyFilter::default()
+        })
+    }
+}
+
+/// How much of a list is shown, and how.
+#[derive(Debug, Args)]
+pub(super) struct Shown {
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Shown {
+    /// Prints the beginning of a list, whose rows are called `what`, as lines of JSON or as what `table` makes of it.
+    pub(super) async fn print<L: List<Row: Serialize>>(
+        &self,
+        list: &L,
+        what: &str,
+        table: impl FnOnce(&[L::Row]) -> String,
+    ) -> Result<()> {
+        let opened = self.source.open().await?;
+        let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
+        if self.json {
+            super::print(&json_lines(&rows)?)?;
+        } else if rows.is_empty() {
+            say(&format!("no {what} in {} fits", opened.url));
+        } else {
+            super::print(&table(&rows))?;
+        }
+        if more.is_some() && !self.json {
+            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
+        }
+        Ok(())
+    }
+}
 
 pub(super) fn app(text: Option<&str>) -> Result<Option<AppId>> {
     let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` is no SDKAppID"));
     text.map(parse).transpose()
 }
 
-pub(super) fn moment(text: Option<&str>, now: UnixMillis) -> Result<Option<UnixMillis>> {
-    text.map(|text| super::events::time(text, now)).transpose()
+/// A date, a moment, or an age.
+pub(super) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
+    UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
 }
 
 /// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
@@ -94,6 +314,12 @@ mod tests {
         assert_eq!(cell(Some("a\u{85}")), "a\u{fffd}");
         assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
         assert_eq!(cell(None), "-");
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_what_is() {
+        let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
+        assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
     }
 
     #[test]

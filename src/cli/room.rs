@@ -1,16 +1,15 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use super::lists::{app, cell, time_or_dash, timeline};
-use super::{ConfigArgs, StoreArgs};
-use crate::callback::AppId;
+use super::lists::{Opened, Source, app, cell, time_or_dash, timeline};
+use super::say;
 use crate::store::{
-    self, Battle, DetailPage, EventFilter, Live, Order, Room, RoomFilter, RoomKey, Stay, Store,
-    Visit,
+    Battle, DetailPage, EventFilter, EventPage, Live, Room, RoomChangeRow, RoomFilter, Stay, Store,
+    StoreError, Visit,
 };
 
 /// How many lives of one room id are looked at.
@@ -37,23 +36,22 @@ pub(super) struct OneRoom {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    store: StoreArgs,
-    #[command(flatten)]
-    config: ConfigArgs,
+    source: Source,
 }
 
 impl OneRoom {
     pub(super) async fn run(self) -> Result<()> {
-        let settings = self.config.load(Some(&self.store), None)?;
-        let store = store::open(&settings.store_options().to_read()).await?;
-        let url = store::display_url(&settings.store.url);
-        let (room, others) = self.find(&store, &url).await?;
-        let told =
-            self.read(&store, &room).await.with_context(|| format!("read the store {url}"))?;
+        let opened = self.source.open().await?;
+        let (room, others) = self.find(&opened).await?;
+        let told = opened.read(self.read(&opened.store, &room)).await?;
+        if told.events.next.is_some() {
+            let shown = told.events.events.len();
+            say(&format!("these are the first {shown} events; `export events --room` has all"));
+        }
         if self.json {
             let all = json!({
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
-                "battles": told.battles, "events": told.events,
+                "changes": told.changes, "battles": told.battles, "events": told.events.events,
             });
             return super::print(&format!("{all}\n"));
         }
@@ -62,23 +60,19 @@ impl OneRoom {
         tell_visits(&told.visits, &mut text);
         tell_seats(&told.seats, &mut text);
         told.battles.iter().for_each(|battle| tell_battle(battle, &mut text));
-        let shown = told.events.len();
-        let _ = write!(text, "\n{}", timeline(told.events));
-        if shown >= self.limit as usize {
-            let _ = writeln!(text, "these are the first {shown} events; `--limit` shows more");
-        }
+        let _ = write!(text, "\n{}", timeline(told.events.events));
         super::print(&text)
     }
 
     /// The life that is meant, and how many others the room id had.
-    async fn find(&self, store: &Arc<dyn Store>, url: &str) -> Result<(Room, usize)> {
+    async fn find(&self, opened: &Opened) -> Result<(Room, usize)> {
         let filter = RoomFilter {
             app: app(self.app.as_deref())?,
             room_id: Some(self.id.clone()),
             limit: LIVES_MAX,
             ..RoomFilter::default()
         };
-        let rooms = store.rooms(&filter).await.with_context(|| format!("read the store {url}"))?;
+        let rooms = opened.read(opened.store.rooms(&filter)).await?;
         let mut apps: Vec<_> = rooms.iter().map(|room| room.sdk_app_id.to_string()).collect();
         apps.sort_unstable();
         apps.dedup();
@@ -96,7 +90,7 @@ impl OneRoom {
             Some(room) => Ok((room, others)),
             None if lives.is_empty() => {
                 let hint = "`trtc-callbacks rooms` lists those there are";
-                Err(anyhow!("there is no room `{}` in {url}\nhint: {hint}", self.id))
+                Err(anyhow!("there is no room `{}` in {}\nhint: {hint}", self.id, opened.url))
             }
             None => {
                 let hint = format!("it has {}", lives.join(", "));
@@ -105,26 +99,17 @@ impl OneRoom {
         }
     }
 
-    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<Told> {
-        let owner = AppId::parse(&room.sdk_app_id.to_string());
-        let owner = owner.with_context(|| format!("its app {} is no SDKAppID", room.sdk_app_id))?;
-        let key = RoomKey { app: owner, room_id: room.room_id.clone(), life: room.life };
+    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<Told, StoreError> {
+        let keys: Vec<_> = room.key().into_iter().collect();
         let page = DetailPage { limit: self.limit, ..DetailPage::default() };
-        let filter = EventFilter {
-            app: Some(owner),
-            room_id: Some(room.room_id.clone()),
-            since: Some(room.from_at),
-            until: room.until_at,
-            order: Order::Oldest { after: None },
-            limit: self.limit,
-            ..EventFilter::default()
-        };
+        let filter = EventFilter::of_room(room, self.limit);
         Ok(Told {
-            live: store.lives(&[key]).await?.pop(),
+            live: store.lives(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
             seats: store.seats(room).await?,
+            changes: store.room_changes(room).await?,
             battles: store.battles(room).await?,
-            events: store.events(&filter).await?,
+            events: store.event_page(&filter).await?,
         })
     }
 }
@@ -135,7 +120,8 @@ struct Told {
     visits: Vec<Visit>,
     seats: Vec<Stay>,
     battles: Vec<Battle>,
-    events: Vec<store::StoredEvent>,
+    changes: Vec<RoomChangeRow>,
+    events: EventPage,
 }
 
 fn head(room: &Room, others: usize) -> String {
@@ -159,7 +145,10 @@ fn head(room: &Room, others: usize) -> String {
         ("peak", room.members_peak),
         ("visitors", room.visitors),
         ("entries", room.entries),
-        ("leaves missing", room.leaves_missing),
+        (
+            if room.is_left_by_its_end() { "inside at end" } else { "leaves missing" },
+            room.leaves_missing,
+        ),
         ("enters missing", room.enters_missing),
     ];
     let figures: Vec<_> = figures.iter().map(|(name, count)| format!("{name} {count}")).collect();

@@ -22,6 +22,7 @@ pub(super) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
         .route("/calls", get(api_calls::calls))
         .route("/calls/{app}/{call_id}", get(api_calls::call))
         .route("/users/{app}/{account}/calls", get(api_calls::user_calls))
+        .route("/users/{app}/{account}/visits", get(api_calls::user_visits))
         .route("/rooms", get(api_rooms::rooms))
         .route("/rooms/{app}/{room_id}/{life}", get(api_rooms::room))
         .route("/rooms/{app}/{room_id}/{life}/visits", get(api_rooms::visits))

@@ -1,8 +1,7 @@
-//! Calls: the list, one with all that happened in it, and those of a user.
+//! Calls: the list, one with all that happened in it, and the calls and room visits of a user.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
@@ -11,14 +10,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::api_events::Event;
-use super::api_list::{self, Listing, Part, part};
+use super::api_list;
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
 use super::ops::Ops;
-use crate::clock::UnixMillis;
+use super::path_ids;
 use crate::store::{
-    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, Store, StoreError,
-    StoredEvent, Subject, UserCall, UserCallFilter, steps,
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, steps,
 };
 
 /// What a call may be.
@@ -49,26 +48,6 @@ pub(super) struct CallQuery {
     until: Option<String>,
 }
 
-struct Calls(CallFilter);
-
-#[async_trait]
-impl Listing for Calls {
-    type Item = Call;
-    type After = (UnixMillis, i64, String);
-    const ITEM: &'static str = "Call";
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let filter = CallFilter { after, limit: limit + 1, ..self.0.clone() };
-        let place = |call: &Call| (call.first_at, call.sdk_app_id, call.call_id.clone());
-        Ok(part(store.calls(&filter).await?, limit, place))
-    }
-}
-
 /// Calls, by when they are first named, the latest first.
 #[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallQuery, ListQuery),
     responses((status = 200, body = api_list::Items<Call>)))]
@@ -90,7 +69,7 @@ pub(super) async fn calls(
         until: api_query::time("until", query.until.as_ref(), now)?,
         ..CallFilter::default()
     };
-    api_list::answer(&ops.reading, &page, Calls(filter)).await
+    api_list::answer(&ops.reading, &page, filter).await
 }
 
 /// A call with its members, its recordings, and all that happened in it.
@@ -104,8 +83,10 @@ pub(super) struct CallDetail {
     recordings: Vec<Recording>,
     /// What happened, step by step.
     steps: Vec<CallStep>,
-    /// Every event that names the call, by its own time; the first 1000.
+    /// Every event that names the call, by its own time: the first 1000, or as many as have bodies of 8 MiB in all.
     timeline: Vec<CallEvent>,
+    /// Whether there are more events than those: `/api/v1/events?call=` lists them all.
+    timeline_cut: bool,
 }
 
 /// An event of a call, and how it came.
@@ -119,24 +100,34 @@ pub(super) struct CallEvent {
     lag_ms: i64,
 }
 
+/// Which call.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct CallPath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The call.
+    call_id: String,
+}
+
 /// One call, with all that happened in it.
 #[utoipa::path(get, path = "/api/v1/calls/{app}/{call_id}", tag = "calls",
-    params(("app" = i64, Path, description = "The app"), ("call_id" = String, Path, description = "The call")),
-    responses((status = 200, body = CallDetail)))]
+    params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(super) async fn call(
     State(ops): State<Arc<Ops>>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<CallPath>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Path((app, call_id)) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let call_id = api_query::storable(&call_id);
+    let Path(CallPath { app, call_id }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let call_id = path_ids::id(&call_id);
     Asked::parse(uri.query())?.only::<NoQuery>()?;
     let app = app_of_path(&app)?;
     let store = ops.reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
         let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
-        let events = store.events(&filter).await?;
+        let events = store.event_page(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
         Ok(Some((call, members, recordings, events)))
@@ -144,8 +135,9 @@ pub(super) async fn call(
     let found = ops.reading.ask(question).await?;
     let (call, members, recordings, events) =
         found.ok_or_else(|| Problem::not_found("no event names this call"))?;
-    let (steps, timeline) = (steps(&call, &members), timeline(&events));
-    api_list::json(&CallDetail { call, members, recordings, steps, timeline })
+    let (steps, timeline_cut) = (steps(&call, &members), events.next.is_some());
+    let timeline = timeline(&events.events);
+    api_list::json(&CallDetail { call, members, recordings, steps, timeline, timeline_cut })
 }
 
 /// The events as they are given, each with its place in the order of arrival.
@@ -164,6 +156,34 @@ fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
     given.collect()
 }
 
+/// Which user.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct UserPath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The account.
+    account: String,
+}
+
+/// The rooms a user came into, the latest visit first.
+#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/visits", tag = "rooms",
+    params(UserPath, ListQuery), responses((status = 200, body = api_list::Items<UserVisit>)))]
+pub(super) async fn user_visits(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<UserPath>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let (NoQuery {}, page) = Asked::parse(uri.query())?.list::<NoQuery>(&headers)?;
+    let (app, account) = (app_of_path(&app)?, path_ids::id(&account));
+    let name = format!("UserVisit {} {account}", app.as_i64());
+    let filter = UserVisitFilter { app, account, after: None, limit: 0 };
+    api_list::answer_as(&ops.reading, &page, filter, &name).await
+}
+
 /// Which calls of a user.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -174,39 +194,17 @@ pub(super) struct UserCallQuery {
     outcome: Option<String>,
 }
 
-struct UserCalls(UserCallFilter);
-
-#[async_trait]
-impl Listing for UserCalls {
-    type Item = UserCall;
-    type After = (UnixMillis, String);
-    const ITEM: &'static str = "UserCall";
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let filter = UserCallFilter { after, limit: limit + 1, ..self.0.clone() };
-        let place = |item: &UserCall| (item.at, item.call.call_id.clone());
-        Ok(part(store.user_calls(&filter).await?, limit, place))
-    }
-}
-
 /// The calls a user took part in, the latest first.
 #[utoipa::path(get, path = "/api/v1/users/{app}/{account}/calls", tag = "calls",
-    params(("app" = i64, Path, description = "The app"), ("account" = String, Path, description = "The account"),
-        UserCallQuery, ListQuery),
-    responses((status = 200, body = api_list::Items<UserCall>)))]
+    params(UserPath, UserCallQuery, ListQuery), responses((status = 200, body = api_list::Items<UserCall>)))]
 pub(super) async fn user_calls(
     State(ops): State<Arc<Ops>>,
-    path: Result<Path<(String, String)>, PathRejection>,
+    path: Result<Path<UserPath>, PathRejection>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let Path((app, account)) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let account = api_query::storable(&account);
+    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let account = path_ids::id(&account);
     let (query, page) = Asked::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
     let filter = UserCallFilter {
         app: app_of_path(&app)?,
@@ -216,5 +214,5 @@ pub(super) async fn user_calls(
         after: None,
         limit: 0,
     };
-    api_list::answer(&ops.reading, &page, UserCalls(filter)).await
+    api_list::answer(&ops.reading, &page, filter).await
 }

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::api_list::{self, Listing, Part};
+use super::api_list;
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery};
 use super::ops::Ops;
@@ -20,7 +20,7 @@ use crate::callback::delivery::Delivery;
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Family};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, Order, Store, StoreError, StoredEvent};
+use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -165,21 +165,18 @@ struct Events {
 }
 
 #[async_trait]
-impl Listing for Events {
-    type Item = Event;
-    type After = (UnixMillis, Uuid);
-    const ITEM: &'static str = "Event";
+impl List for Events {
+    type Row = Event;
+    type Place = <EventFilter as List>::Place;
 
-    async fn read(
+    async fn part(
         &self,
         store: &dyn Store,
-        after: Option<Self::After>,
+        after: Option<Self::Place>,
         limit: u32,
     ) -> Result<Part<Self>, StoreError> {
-        let filter = EventFilter { order: Order::Newest { after }, limit, ..self.filter.clone() };
-        let page = store.event_page(&filter).await?;
-        let given = page.events.iter().map(|event| Event::new(event, self.with_payload));
-        Ok((given.collect(), page.next))
+        let (events, end) = self.filter.part(store, after, limit).await?;
+        Ok((events.iter().map(|event| Event::new(event, self.with_payload)).collect(), end))
     }
 }
 

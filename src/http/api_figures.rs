@@ -10,13 +10,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::api_list::{self, Items, Listing, Part, part};
+use super::api_list::{self, Items};
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, Form, FormQuery, ListQuery};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, Step, Store, StoreError,
+    Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, List, Part, Step, Store, StoreError,
 };
 
 /// Which anomalies.
@@ -39,29 +39,6 @@ pub(super) struct AnomalyQuery {
     until: Option<String>,
 }
 
-struct Anomalies(AnomalyFilter);
-
-#[async_trait]
-impl Listing for Anomalies {
-    type Item = Anomaly;
-    type After = (UnixMillis, i64, String, String, i64);
-    const ITEM: &'static str = "Anomaly";
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let filter = AnomalyFilter { after, limit: limit + 1, ..self.0.clone() };
-        let place = |item: &Anomaly| {
-            let (kind, subject) = (item.kind.clone(), item.subject.clone());
-            (item.happened_at, item.sdk_app_id, kind, subject, item.life)
-        };
-        Ok(part(store.anomalies(&filter).await?, limit, place))
-    }
-}
-
 /// What should not be: gaps in what the vendor sent, the latest first.
 #[utoipa::path(get, path = "/api/v1/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
     responses((status = 200, body = api_list::Items<Anomaly>)))]
@@ -81,7 +58,7 @@ pub(super) async fn anomalies(
         until: api_query::time("until", query.until.as_ref(), now)?,
         ..AnomalyFilter::default()
     };
-    api_list::answer(&ops.reading, &page, Anomalies(filter)).await
+    api_list::answer(&ops.reading, &page, filter).await
 }
 
 /// Which counts.
@@ -146,12 +123,11 @@ impl StatisticsQuery {
 struct Counts(CountFilter);
 
 #[async_trait]
-impl Listing for Counts {
-    type Item = Count;
-    type After = ();
-    const ITEM: &'static str = "Count";
+impl List for Counts {
+    type Row = Count;
+    type Place = ();
 
-    async fn read(
+    async fn part(
         &self,
         store: &dyn Store,
         _after: Option<()>,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -17,42 +16,7 @@ use super::api_problem::Problem;
 use super::api_query::{Form, LIMIT_MAX, Page, cursor};
 use super::reading::Reading;
 use crate::export;
-use crate::store::{Store, StoreError};
-
-/// A list that is read in pages.
-#[async_trait]
-pub(super) trait Listing: Send + Sync + 'static {
-    /// A row.
-    type Item: Serialize + Send + 'static;
-    /// The place of a row in the list.
-    type After: Serialize + DeserializeOwned + Send + 'static;
-    /// What the schema of a row is called.
-    const ITEM: &'static str;
-
-    /// What the list is called in its cursors, which are of no use in another.
-    fn name(&self) -> String {
-        Self::ITEM.to_owned()
-    }
-
-    /// At most `limit` rows behind `after`, and behind which place to go on; `None` at the end of the list.
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError>;
-}
-
-/// Rows, and behind which place to go on.
-pub(super) type Part<L> = (Vec<<L as Listing>::Item>, Option<<L as Listing>::After>);
-
-/// A part of a list of which one row more than `limit` was read where there are more.
-pub(super) fn part<T, P>(mut items: Vec<T>, limit: u32, place: fn(&T) -> P) -> (Vec<T>, Option<P>) {
-    let more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let end = items.last().filter(|_| more).map(place);
-    (items, end)
-}
+use crate::store::List;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,29 +27,44 @@ pub(super) struct Items<T: ToSchema> {
     pub(super) next: Option<String>,
 }
 
+/// A list that can be answered with.
+pub(super) trait Answered: List<Row: Serialize + ToSchema, Place: Cursor> + 'static {}
+
+impl<L> Answered for L where L: List<Row: Serialize + ToSchema, Place: Cursor> + 'static {}
+
+/// The place of a row, as a cursor holds it.
+pub(super) trait Cursor: Serialize + DeserializeOwned {}
+
+impl<T: Serialize + DeserializeOwned> Cursor for T {}
+
 /// Answers with a part of `list` in the form that was asked for.
-pub(super) async fn answer<L>(
+pub(super) async fn answer<L: Answered>(
     reading: &Arc<Reading>,
     page: &Page,
     list: L,
-) -> Result<Response, Problem>
-where
-    L: Listing,
-    L::Item: ToSchema,
-{
-    let after = page.after(&list.name())?;
+) -> Result<Response, Problem> {
+    answer_as(reading, page, list, &L::Row::name()).await
+}
+
+/// The same of a list that has a `name` of its own in its cursors, which are of no use in another.
+pub(super) async fn answer_as<L: Answered>(
+    reading: &Arc<Reading>,
+    page: &Page,
+    list: L,
+    name: &str,
+) -> Result<Response, Problem> {
+    let after = page.after(name)?;
     if page.form == Form::Json {
         let store = reading.store()?;
-        let (items, end) = reading.ask(list.read(&*store, after, page.rows())).await?;
-        let next = end.and_then(|end| cursor(&list.name(), &end));
-        return json(&Items { items, next });
+        let (items, end) = reading.ask(list.part(&*store, after, page.rows())).await?;
+        return json(&Items { items, next: end.and_then(|end| cursor(name, &end)) });
     }
     let export = Export {
         seat: reading.export()?,
         reading: reading.clone(),
         left: page.rows_in_all(),
         after,
-        columns: api_openapi::columns(L::ITEM),
+        columns: api_openapi::columns(&L::Row::name()),
         form: page.form,
         begun: false,
         done: false,
@@ -129,12 +108,12 @@ fn unwritten(error: &dyn std::fmt::Display) -> Problem {
 }
 
 /// An export under way: where it is, and what is asked for.
-struct Export<L: Listing> {
+struct Export<L: List> {
     /// Its place among those that may be under way at once.
     seat: OwnedSemaphorePermit,
     reading: Arc<Reading>,
     list: L,
-    after: Option<L::After>,
+    after: Option<L::Place>,
     left: Option<u32>,
     columns: Vec<String>,
     form: Form,
@@ -142,12 +121,12 @@ struct Export<L: Listing> {
     done: bool,
 }
 
-impl<L: Listing> Export<L> {
+impl<L: Answered> Export<L> {
     /// Reads one more part, and gives it as text; `None` where it has no rows.
     async fn next(mut self) -> Result<(Option<Bytes>, Self), Problem> {
         let limit = self.left.map_or(LIMIT_MAX, |left| left.min(LIMIT_MAX));
         let store = self.reading.store()?;
-        let question = self.list.read(&*store, self.after.take(), limit);
+        let question = self.list.part(&*store, self.after.take(), limit);
         let (items, end) = self.reading.ask_patiently(question).await?;
         self.left = self.left.map(|left| left - items.len().try_into().unwrap_or(left));
         self.done = end.is_none() || self.left == Some(0);

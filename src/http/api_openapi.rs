@@ -19,7 +19,8 @@ use crate::store;
         title = "trtc-callbacks",
         description = "Calls, rooms, lives and events, as the callbacks of Tencent RTC tell of them. Times are RFC 3339 \
                        in UTC. Lists are read in pages: give `next` of one as `cursor` of the next. With `format=csv` \
-                       or `format=ndjson`, or such an `Accept`, the whole list comes at once.",
+                       or `format=ndjson`, or such an `Accept`, the whole list comes at once. In a path, an id \
+                       that is `.` or `..` has a `~` before it: `~.`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
@@ -30,6 +31,7 @@ use crate::store;
         api_calls::calls,
         api_calls::call,
         api_calls::user_calls,
+        api_calls::user_visits,
         api_rooms::rooms,
         api_rooms::room,
         api_rooms::visits,

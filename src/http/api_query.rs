@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::api_problem::Problem;
+use super::path_ids::storable;
 use crate::callback::AppId;
 use crate::clock::{TIME_HINT, UnixMillis};
 
@@ -110,11 +111,6 @@ impl Asked {
     }
 }
 
-/// Text as the store holds it: it keeps no NUL, and has U+FFFD there.
-pub(super) fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
 /// As much of a strange name as is told again.
 fn shown(name: &str) -> &str {
     name.char_indices().nth(40).map_or(name, |(end, _)| &name[..end])
@@ -211,17 +207,19 @@ impl Page {
     /// Where the list `name` goes on; `None` for its begin.
     pub(super) fn after<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let read = || {
-            let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-            let (list, after): (String, T) = serde_json::from_slice(&bytes).ok()?;
-            (list == name).then_some(after)
-        };
-        let after = read().ok_or_else(|| {
+        let after = place(name, cursor).ok_or_else(|| {
             let hint = "give `next` of the page before, unchanged, or leave it out";
             Problem::parameter("cursor", "`cursor` is not one of this list", hint)
         })?;
         Ok(Some(after))
     }
+}
+
+/// The place a cursor of the list `name` goes on behind.
+pub(super) fn place<T: DeserializeOwned>(name: &str, cursor: &str) -> Option<T> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (list, after): (String, T) = serde_json::from_slice(&bytes).ok()?;
+    (list == name).then_some(after)
 }
 
 /// The cursor that goes on behind `after` in the list `name`.

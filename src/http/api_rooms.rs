@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
@@ -10,15 +9,15 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::api_list::{self, Listing, Part, part};
+use super::api_list;
 use super::api_problem::Problem;
 use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
 use super::ops::Ops;
-use crate::callback::AppId;
+use super::path_ids;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Battle, DetailPage, DetailPlace, GiftRow, Live, Recording, Room, RoomChangeRow, RoomFilter,
-    RoomKey, Stay, Store, StoreError, Subject, Visit,
+    Battle, GiftRow, Gifts, Live, LiveRoom, Lives, Recording, Room, RoomChangeRow, RoomFilter,
+    RoomKey, Stay, Subject, Visit, Visits,
 };
 
 /// What a room may be.
@@ -61,32 +60,6 @@ impl RoomQuery {
     }
 }
 
-/// The place of a life in the list.
-type RoomPlace = (UnixMillis, i64, String, i64);
-
-fn place(room: &Room) -> RoomPlace {
-    (room.started_at, room.sdk_app_id, room.room_id.clone(), room.life)
-}
-
-struct Rooms(RoomFilter);
-
-#[async_trait]
-impl Listing for Rooms {
-    type Item = Room;
-    type After = RoomPlace;
-    const ITEM: &'static str = "Room";
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
-        Ok(part(store.rooms(&filter).await?, limit, place))
-    }
-}
-
 /// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
 #[utoipa::path(get, path = "/api/v1/rooms", tag = "rooms", params(RoomQuery, ListQuery),
     responses((status = 200, body = api_list::Items<Room>)))]
@@ -97,51 +70,7 @@ pub(super) async fn rooms(
 ) -> Result<Response, Problem> {
     let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
     let filter = query.filter(ops.clock.now())?;
-    api_list::answer(&ops.reading, &page, Rooms(filter)).await
-}
-
-/// A live room, with what only those have.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LiveRoom {
-    #[serde(flatten)]
-    room: Room,
-    /// What only live rooms have; null until it is known.
-    live: Option<Live>,
-}
-
-struct Lives(RoomFilter);
-
-#[async_trait]
-impl Listing for Lives {
-    type Item = LiveRoom;
-    type After = RoomPlace;
-    const ITEM: &'static str = "LiveRoom";
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let filter = RoomFilter { after, limit: limit + 1, ..self.0.clone() };
-        let (rooms, end) = part(store.rooms(&filter).await?, limit, place);
-        let keys: Vec<_> = rooms.iter().filter_map(key).collect();
-        let lives = store.lives(&keys).await?;
-        let with_live = |room: Room| {
-            let of_it = |live: &&Live| {
-                (live.sdk_app_id, &live.room_id, live.life)
-                    == (room.sdk_app_id, &room.room_id, room.life)
-            };
-            LiveRoom { live: lives.iter().find(of_it).cloned(), room }
-        };
-        Ok((rooms.into_iter().map(with_live).collect(), end))
-    }
-}
-
-/// The key of a life; none has an app that is no id.
-fn key(room: &Room) -> Option<RoomKey> {
-    let app = AppId::parse(&room.sdk_app_id.to_string())?;
-    Some(RoomKey { app, room_id: room.room_id.clone(), life: room.life })
+    api_list::answer(&ops.reading, &page, filter).await
 }
 
 /// Lives of live rooms, by their start, the latest first.
@@ -153,18 +82,30 @@ pub(super) async fn lives(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
-    let mut filter = query.filter(ops.clock.now())?;
-    filter.family = Some("live".to_owned());
+    let filter = query.filter(ops.clock.now())?;
     api_list::answer(&ops.reading, &page, Lives(filter)).await
 }
 
-/// Which life of which room, as the path says.
-type LifePath = Result<Path<(String, String, String)>, PathRejection>;
+/// Which life of which room.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct LifePath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The room.
+    room_id: String,
+    /// Which life, or `latest`.
+    life: String,
+}
+
+type Asks = Result<Path<LifePath>, PathRejection>;
 
 /// The life that a path names, by its number or as the `latest`; of one family alone where one is given.
-async fn find(ops: &Ops, path: LifePath, family: Option<&str>) -> Result<Room, Problem> {
-    let Path((app, room_id, life)) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let (app, room_id) = (app_of_path(&app)?, api_query::storable(&room_id));
+async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Problem> {
+    let Path(LifePath { app, room_id, life }) =
+        path.map_err(|rejection| Problem::path(&rejection))?;
+    let (app, room_id) = (app_of_path(&app)?, path_ids::id(&room_id));
     let store = ops.reading.store()?;
     let found = if life == "latest" {
         let (app, room_id) = (Some(app), Some(room_id));
@@ -200,14 +141,21 @@ pub(super) struct RoomDetail {
     battles: Vec<Battle>,
 }
 
-async fn detail(ops: &Ops, room: Room) -> Result<Response, Problem> {
+async fn detail(
+    ops: &Ops,
+    path: Asks,
+    uri: &Uri,
+    family: Option<&str>,
+) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let room = find(ops, path, family).await?;
     let store = ops.reading.store()?;
     let question = async {
         let changes = store.room_changes(&room).await?;
         let seats = store.seats(&room).await?;
         let recordings = store.recordings(&Subject::Room(Box::new(room.clone()))).await?;
         let is_live = room.family == "live";
-        let keys: Vec<_> = key(&room).filter(|_| is_live).into_iter().collect();
+        let keys: Vec<_> = room.key().filter(|_| is_live).into_iter().collect();
         let live = store.lives(&keys).await?.pop();
         let battles = if is_live { store.battles(&room).await? } else { Vec::new() };
         Ok(RoomDetail { room: room.clone(), changes, seats, recordings, live, battles })
@@ -216,33 +164,25 @@ async fn detail(ops: &Ops, room: Room) -> Result<Response, Problem> {
 }
 
 /// One life of a room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms",
-    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
-        ("life" = String, Path, description = "Which life, or `latest`")),
+#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(super) async fn room(
     State(ops): State<Arc<Ops>>,
-    path: LifePath,
+    path: Asks,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
-    let room = find(&ops, path, None).await?;
-    detail(&ops, room).await
+    detail(&ops, path, &uri, None).await
 }
 
 /// One life of a live room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives",
-    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
-        ("life" = String, Path, description = "Which life, or `latest`")),
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(super) async fn live(
     State(ops): State<Arc<Ops>>,
-    path: LifePath,
+    path: Asks,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
-    let room = find(&ops, path, Some("live")).await?;
-    detail(&ops, room).await
+    detail(&ops, path, &uri, Some("live")).await
 }
 
 /// Which visits or gifts.
@@ -253,109 +193,53 @@ pub(super) struct DetailQuery {
     user: Option<String>,
 }
 
-/// A list within one life: `latest` may be another one by the time of the next page.
-fn within(item: &str, room: &Room) -> String {
-    format!("{item} {} {} {}", room.sdk_app_id, room.room_id, room.life)
-}
-
-struct Visits {
-    room: Room,
-    account: Option<String>,
-}
-
-#[async_trait]
-impl Listing for Visits {
-    type Item = Visit;
-    type After = DetailPlace;
-    const ITEM: &'static str = "Visit";
-
-    fn name(&self) -> String {
-        within(Self::ITEM, &self.room)
-    }
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
-        let page = store.visits(&self.room, &page).await?;
-        let (visits, end) = part(page.visits, limit, Visit::place);
-        Ok((visits, end.or(page.next)))
-    }
+/// Answers with a list within one life, which `list` makes of the life and an account.
+async fn within<L: api_list::Answered>(
+    ops: &Ops,
+    path: Asks,
+    (headers, uri): (HeaderMap, Uri),
+    family: Option<&str>,
+    list: fn(Room, Option<String>) -> L,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let room = find(ops, path, family).await?;
+    // `latest` may be another one by the time of the next page.
+    let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.life);
+    api_list::answer_as(&ops.reading, &page, list(room, query.user), &name).await
 }
 
 /// Who was in a room, within one of its lives, the latest first.
 #[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
-    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
-        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
-    responses((status = 200, body = api_list::Items<Visit>)))]
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = api_list::Items<Visit>)))]
 pub(super) async fn visits(
     State(ops): State<Arc<Ops>>,
-    path: LifePath,
+    path: Asks,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
-    let room = find(&ops, path, None).await?;
-    api_list::answer(&ops.reading, &page, Visits { room, account: query.user }).await
+    within(&ops, path, (headers, uri), None, |room, account| Visits { room, account }).await
 }
 
 /// Who was in a live room, within one of its lives, the latest first.
 #[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/visits", tag = "lives",
-    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
-        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
-    responses((status = 200, body = api_list::Items<Visit>)))]
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = api_list::Items<Visit>)))]
 pub(super) async fn live_visits(
     State(ops): State<Arc<Ops>>,
-    path: LifePath,
+    path: Asks,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
-    let room = find(&ops, path, Some("live")).await?;
-    api_list::answer(&ops.reading, &page, Visits { room, account: query.user }).await
-}
-
-struct Gifts {
-    room: Room,
-    account: Option<String>,
-}
-
-#[async_trait]
-impl Listing for Gifts {
-    type Item = GiftRow;
-    type After = DetailPlace;
-    const ITEM: &'static str = "GiftRow";
-
-    fn name(&self) -> String {
-        within(Self::ITEM, &self.room)
-    }
-
-    async fn read(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::After>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let page = DetailPage { account: self.account.clone(), after, limit: limit + 1 };
-        Ok(part(store.gifts(&self.room, &page).await?, limit, GiftRow::place))
-    }
+    within(&ops, path, (headers, uri), Some("live"), |room, account| Visits { room, account }).await
 }
 
 /// Gifts in a live room, within one of its lives, the latest first.
 #[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
-    params(("app" = i64, Path, description = "The app"), ("room_id" = String, Path, description = "The room"),
-        ("life" = String, Path, description = "Which life, or `latest`"), DetailQuery, ListQuery),
-    responses((status = 200, body = api_list::Items<GiftRow>)))]
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = api_list::Items<GiftRow>)))]
 pub(super) async fn gifts(
     State(ops): State<Arc<Ops>>,
-    path: LifePath,
+    path: Asks,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
-    let room = find(&ops, path, Some("live")).await?;
-    api_list::answer(&ops.reading, &page, Gifts { room, account: query.user }).await
+    within(&ops, path, (headers, uri), Some("live"), |room, account| Gifts { room, account }).await
 }

@@ -11,17 +11,19 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::api_list::Cursor;
 use super::dashboard_assets::{self as assets, asset};
+use super::dashboard_filters::{Form, Query};
 use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
 use super::reading::PageTurn;
 use super::{
-    page_anomalies, page_calls, page_events, page_find, page_lives, page_overview, page_room,
-    page_rooms, page_tail, session,
+    api_query, page_anomalies, page_calls, page_events, page_find, page_lives, page_overview,
+    page_room, page_rooms, page_tail, session,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::{List, Store, StoreError};
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +69,8 @@ pub(super) struct Shell {
     pub(super) query: String,
     /// Whether there is something to sign out of.
     pub(super) is_signed_in: bool,
+    /// The app that one looks at, where there are several: links to other pages keep it.
+    pub(super) app: Option<AppId>,
 }
 
 /// Places in the navigation: path and words.
@@ -92,11 +96,28 @@ impl Shell {
             version: env!("CARGO_PKG_VERSION"),
             query: String::new(),
             is_signed_in: session::is_signed_in(),
+            app: None,
         }
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
-        PLACES.iter().map(|(path, words)| (*path, *words, *path == self.here))
+    /// Of one app, which matters where the server has several.
+    pub(super) fn within(self, ops: &Ops, app: Option<AppId>) -> Self {
+        Self { app: app.filter(|_| ops.apps.len() > 1), ..self }
+    }
+
+    /// A page that stays with the app one looks at.
+    pub(super) fn href(&self, path: &str) -> String {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        self.app.map_or_else(|| path.to_owned(), |app| format!("{path}{sign}app={}", app.as_i64()))
+    }
+
+    pub(super) fn places(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
+        PLACES.iter().map(|(path, words)| (self.href(path), *words, *path == self.here))
+    }
+
+    /// The events of one family.
+    pub(super) fn family_href(&self, family: &str) -> String {
+        self.href(&format!("/events?family={family}"))
     }
 
     pub(super) fn clock(&self) -> Option<Html> {
@@ -227,12 +248,29 @@ fn as_html(html: String) -> Response {
     ([(header::CONTENT_TYPE, kind)], html).into_response()
 }
 
-/// Cuts a list that was asked for one row more than a page has, and gives the page's last row where there is more.
-pub(super) fn more<T>(rows: &mut Vec<T>) -> Option<&T> {
-    let full = PAGE_ROWS as usize;
-    let is_more = rows.len() > full;
-    rows.truncate(full);
-    rows.last().filter(|_| is_more)
+/// A page of a list, and what leads to its others.
+pub(super) struct Shown<T> {
+    pub(super) rows: Vec<T>,
+    /// The next page.
+    pub(super) older: Option<String>,
+    /// Whether it is not the first page.
+    pub(super) is_later: bool,
+}
+
+/// Reads the page of `list` that the query asks for with `after`; an empty one where the form cannot be understood.
+pub(super) async fn shown<L: List<Place: Cursor>>(
+    store: &dyn Store,
+    list: &L,
+    (form, query, after): (&Form, &Query, &str),
+) -> Result<Shown<L::Row>, StoreError> {
+    if !form.is_good() {
+        return Ok(Shown { rows: Vec::new(), older: None, is_later: false });
+    }
+    let behind: Option<L::Place> = api_query::place(&form.action, query.get(after));
+    let is_later = behind.is_some();
+    let (rows, end) = list.part(store, behind, PAGE_ROWS).await?;
+    let older = end.and_then(|end| api_query::cursor(&form.action, &end));
+    Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
 }
 
 /// The app in a path.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use super::dashboard_parts::encoded;
+use super::path_ids::{encoded, storable};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 
@@ -17,7 +17,7 @@ impl Query {
     pub(super) fn read(raw: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(raw.unwrap_or("").as_bytes()).into_owned();
         let pairs = pairs.filter(|(_, value)| !value.is_empty());
-        Self(pairs.map(|(name, value)| (name, clean(&value))).collect())
+        Self(pairs.map(|(name, value)| (name, storable(&value))).collect())
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -33,11 +33,6 @@ impl Query {
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.get(name).map_or("", String::as_str)
     }
-}
-
-/// What somebody asks for, as the columns would hold it: they take no NUL.
-pub(super) fn clean(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
 }
 
 /// One field of the form.
@@ -98,13 +93,21 @@ impl<'a> Asked<'a> {
         value
     }
 
-    /// An app id.
-    pub(super) fn app(&mut self) -> Option<AppId> {
+    /// One of the server's apps. It is not asked for where there is but one; another that is named all the same, of events
+    /// that are kept from before, is one to choose from.
+    pub(super) fn app(&mut self, apps: &[AppId]) -> Option<AppId> {
         let value = self.query.text("app");
         let app = value.as_deref().and_then(AppId::parse);
         let trouble =
             (value.is_some() && app.is_none()).then(|| "no app id: digits are expected".to_owned());
-        self.add("app", "App", "text", Vec::new(), trouble);
+        let other = app.filter(|app| !apps.contains(app));
+        let ids = apps.iter().copied().chain(other).map(|app| app.as_i64().to_string());
+        let choices: Vec<_> = ids.map(|id| (id.clone(), id)).collect();
+        if trouble.is_some() {
+            self.add("app", "App", "text", Vec::new(), trouble);
+        } else if choices.len() > 1 || app.is_some() {
+            self.add("app", "App", "text", choices, None);
+        }
         app
     }
 
@@ -151,9 +154,9 @@ impl Form {
         self.fields.iter().all(|field| field.trouble.is_none())
     }
 
-    /// The same list behind a row.
-    pub(super) fn behind(&self, place: &str) -> String {
-        format!("{}&after={}", self.href(), encoded(place)).replacen("?&", "?", 1)
+    /// The same list behind a place, which the query calls `name`.
+    pub(super) fn behind(&self, name: &str, place: &str) -> String {
+        format!("{}&{name}={}", self.href(), encoded(place)).replacen("?&", "?", 1)
     }
 
     /// The same list from its beginning.
@@ -186,20 +189,6 @@ pub(super) fn moment(text: &str) -> Option<UnixMillis> {
     at.filter(|at| is_usual(*at))
 }
 
-/// The parts of a place in a list: as many numbers as there are, of which the first is a time in ms, and the text behind
-/// them.
-pub(super) fn place<const N: usize>(text: &str) -> Option<([i64; N], String)> {
-    let mut rest = text;
-    let mut numbers = [0; N];
-    for number in &mut numbers {
-        let (first, behind) = rest.split_once('.').unwrap_or((rest, ""));
-        *number = first.parse().ok()?;
-        rest = behind;
-    }
-    let is_place = numbers.first().is_none_or(|at| is_usual(UnixMillis(*at)));
-    is_place.then(|| (numbers, rest.to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,18 +204,38 @@ mod tests {
         assert_eq!(asked.time("until", "Until"), None);
         assert_eq!(asked.choice("state", "State", &["ended"]).as_deref(), Some("odd"));
         assert_eq!(asked.choice("media", "Media", &["audio"]), None);
-        assert_eq!(asked.app(), None);
+        assert_eq!(asked.app(&[]), None);
         let form = asked.done();
         let wrong: Vec<_> = form.fields.iter().filter(|field| field.trouble.is_some()).collect();
         assert_eq!(wrong.iter().map(|field| field.name).collect::<Vec<_>>(), ["until", "app"]);
         assert!(form.is_set && !form.is_good());
         assert!(
-            form.behind("1.2").starts_with("/calls?account=a%26b&since="),
+            form.behind("after", "1.2").starts_with("/calls?account=a%26b&since="),
             "{}",
-            form.behind("1.2")
+            form.behind("after", "1.2")
         );
         let empty = Query::read(None);
-        assert_eq!(Asked::new("/x", &empty).done().behind("1.2"), "/x?after=1.2");
+        assert_eq!(Asked::new("/x", &empty).done().behind("after", "1.2"), "/x?after=1.2");
+    }
+
+    #[test]
+    fn an_app_is_chosen_where_there_are_several() {
+        let app = |id: &str| AppId::parse(id).unwrap();
+        let choices = |query: &str, apps: &[AppId]| {
+            let query = Query::read(Some(query));
+            let mut asked = Asked::new("/calls", &query);
+            let chosen = asked.app(apps);
+            let fields = asked.done().fields;
+            let shown = fields.into_iter().next().map(|field| (field.value, field.choices.len()));
+            (chosen, shown)
+        };
+        assert_eq!(choices("", &[app("7")]), (None, None));
+        assert_eq!(choices("", &[app("7"), app("8")]), (None, Some((String::new(), 2))));
+        assert_eq!(
+            choices("app=8", &[app("7"), app("8")]),
+            (Some(app("8")), Some(("8".into(), 2)))
+        );
+        assert_eq!(choices("app=9", &[app("7")]), (Some(app("9")), Some(("9".into(), 2))));
     }
 
     #[test]
@@ -254,14 +263,5 @@ mod tests {
         let again = Query::read(href.split_once('?').map(|(_, query)| query));
         assert_eq!(Asked::new("/events", &again).time("since", "From"), since, "{href}");
         assert!(href.ends_with("until=2026-11-01T12%3A00%3A01"), "{href}");
-    }
-
-    #[test]
-    fn a_place_is_numbers_and_a_text_that_may_hold_dots() {
-        assert_eq!(place::<2>("5.-7.a.b"), Some(([5, -7], "a.b".to_owned())));
-        assert_eq!(place::<2>("5.7"), Some(([5, 7], String::new())));
-        assert_eq!(place::<2>("5"), None);
-        assert_eq!(place::<1>("x.y"), None);
-        assert_eq!(place::<1>("9223372036854775807.y"), None);
     }
 }

@@ -6,6 +6,7 @@ use std::fmt::{self, Write};
 use askama::filters::{Escaper, Html as Escape, HtmlSafe};
 use uuid::Uuid;
 
+use super::path_ids::{encoded, segment};
 use crate::clock::UnixMillis;
 
 /// Text that is HTML already. Only this file makes it.
@@ -163,6 +164,16 @@ pub(super) fn time_of_day_or(at: Option<UnixMillis>) -> Html {
     })
 }
 
+/// A moment to the ms; its day only where that is not the day of the moment `before`.
+pub(super) fn moment_behind(at: UnixMillis, before: Option<UnixMillis>) -> Html {
+    let day = |at| clock(at, false).split_once(' ').map(|(day, _)| day.to_owned());
+    if before.is_some_and(|before| day(before) == day(at)) {
+        time_of_day_or(Some(at))
+    } else {
+        moment(at)
+    }
+}
+
 /// A moment to the ms.
 pub(super) fn moment(at: UnixMillis) -> Html {
     Html(format!("<time datetime=\"{at}\">{}</time>", clock(at, true)))
@@ -217,6 +228,12 @@ pub(super) fn span(ms: i64) -> String {
     }
 }
 
+/// How long somebody stayed, who may be there still.
+pub(super) fn stayed(from: UnixMillis, until: Option<UnixMillis>, now: UnixMillis) -> String {
+    let still = if until.is_none() { " so far" } else { "" };
+    format!("{}{still}", span(until.unwrap_or(now).0.saturating_sub(from.0)))
+}
+
 /// `12,345`.
 pub(super) fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
@@ -235,32 +252,19 @@ pub(super) fn number_or(value: Option<i64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
 }
 
-/// One segment of a path, or one value of a query: all but letters, digits and `-_.~` percent-encoded.
-pub(super) fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
 /// The page of a call.
 pub(super) fn call_href(app: i64, call_id: &str) -> String {
-    format!("/calls/{app}/{}", encoded(call_id))
+    format!("/calls/{app}/{}", segment(call_id))
 }
 
 /// The page of one life of a room.
 pub(super) fn room_href(app: i64, room_id: &str, life: i64) -> String {
-    format!("/rooms/{app}/{}/{life}", encoded(room_id))
+    format!("/rooms/{app}/{}/{life}", segment(room_id))
 }
 
 /// The page of the life of a room that a moment falls in.
 pub(super) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
-    format!("/rooms/{app}/{}?at={}", encoded(room_id), at.0)
+    format!("/rooms/{app}/{}?at={}", segment(room_id), at.0)
 }
 
 /// What an id names that may be one thing or another, or nothing at all.
@@ -275,7 +279,7 @@ pub(super) fn calls_in_href(app: i64, room_id: &str) -> String {
 
 /// The page of an account.
 pub(super) fn user_href(app: i64, account: &str) -> String {
-    format!("/users/{app}/{}", encoded(account))
+    format!("/users/{app}/{}", segment(account))
 }
 
 /// The page of an event.
@@ -309,6 +313,13 @@ mod tests {
         let ago = |ms: i64| ago(UnixMillis(0), UnixMillis(ms));
         let said = [0, 5000, -5000, 61_000, 7_200_000, 200_000_000].map(ago);
         assert_eq!(said, ["now", "5 s ago", "in 5 s", "1 min ago", "2 h ago", "2 d ago"]);
+        assert_eq!(moment_behind(at, None), moment(at));
+        assert_eq!(moment_behind(at, Some(UnixMillis(at.0 - 86_400_000))), moment(at));
+        let again = moment_behind(at, Some(UnixMillis(at.0 - 1000))).to_string();
+        assert!(
+            again.ends_with(" title=\"2026-11-01 12:00:00.123 UTC\">12:00:00.123</time>"),
+            "{again}"
+        );
         let said = [0, 999, 7520, 12_400, 200_000, 7_500_000, 273_600_000, -5].map(span);
         let expected =
             ["0 ms", "999 ms", "7.5 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h", "−5 ms"];

@@ -36,6 +36,7 @@ mod page_recordings;
 mod page_room;
 mod page_rooms;
 mod page_tail;
+mod path_ids;
 mod places;
 mod reading;
 mod rejections;

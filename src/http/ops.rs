@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::reading::Reading;
 use super::session::Sessions;
 use super::tail::Tail;
+use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::ingest::{Health, Ingest};
 use crate::store::Store;
@@ -47,6 +48,8 @@ pub(crate) struct Ops {
     pub(super) tail: Arc<Tail>,
     /// Cancelled when the server is to stop.
     pub(super) stop: CancellationToken,
+    /// The apps whose callbacks are taken, in order.
+    pub(super) apps: Vec<AppId>,
 }
 
 impl Ops {
@@ -61,7 +64,14 @@ impl Ops {
         let reading = Arc::new(reading);
         let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
         let sessions = Sessions::default();
-        Self { keeping, metrics, token, sessions, clock, reading, tail, stop }
+        let apps = Vec::new();
+        Self { keeping, metrics, token, sessions, clock, reading, tail, stop, apps }
+    }
+
+    /// For these apps: pages offer them to choose from.
+    #[must_use]
+    pub(crate) fn with_apps(self, apps: impl Iterator<Item = AppId>) -> Self {
+        Self { apps: apps.collect(), ..self }
     }
 
     /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard::{Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{Html, call_href, id, link, room_href, time, time_or};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
@@ -77,10 +77,10 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let mut asked = Asked::new("/anomalies", &query);
-    let mut filter = AnomalyFilter {
+    let filter = AnomalyFilter {
         kind: asked.choice("kind", "Kind", &KINDS.map(|(kind, _)| kind)),
         subject: asked.text("subject", "Call or room"),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         resolved: match asked.choice("state", "State", &["open", "resolved"]).as_deref() {
             Some("open") => Some(false),
             Some("resolved") => Some(true),
@@ -88,25 +88,12 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         },
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        limit: PAGE_ROWS + 1,
         ..AnomalyFilter::default()
     };
     let form = asked.done();
-    // Last stands what may hold a dot.
-    filter.after = place::<3>(query.get("after")).and_then(|([at, app, life], rest)| {
-        let (kind, subject) = rest.split_once('.')?;
-        Some((UnixMillis(at), app, kind.to_owned(), subject.to_owned(), life))
-    });
-    let is_later = filter.after.is_some();
-    let mut found = Vec::new();
-    if form.is_good() {
-        found = reading.keeping.store.anomalies(&filter).await?;
-    }
-    let older = super::dashboard::more(&mut found).map(|last: &Anomaly| {
-        let (at, app) = (last.happened_at.0, last.sdk_app_id);
-        form.behind(&format!("{at}.{app}.{}.{}.{}", last.life, last.kind, last.subject))
-    });
-    let rows = found.iter().map(|anomaly| row(anomaly, reading.now)).collect();
-    let shell = Shell::new("Anomalies", "/anomalies", reading.now);
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
+    let shell = Shell::new("Anomalies", "/anomalies", reading.now).within(&ops, filter.app);
     done(&List { shell, form, rows, kinds: KINDS, older, is_later })
 }

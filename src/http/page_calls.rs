@@ -7,21 +7,22 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_charts::{Bar, Span, time_of_day};
-use super::dashboard_filters::{Asked, Form, Query, clean, place};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, call_href, calls_in_href, copyable, encoded, inferred, link,
-    moment, nothing, span, time, time_of_day_or, time_or,
+    Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
+    moment_behind, nothing, span, time, time_of_day_or, time_or,
 };
 use super::ops::Ops;
 use super::page_events::Arrivals;
 use super::page_recordings::{RecordingRow, recording};
+use super::path_ids;
 use crate::callback::event::Payload;
 use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Order,
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
     StoredEvent, Subject, steps,
 };
 
@@ -88,23 +89,17 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         media: asked.choice("media", "Media", &["audio", "video"]),
         account: asked.text("account", "Account"),
         room_id: asked.text("room", "RTC room"),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        after: place::<2>(query.get("after")).map(|([at, app], call)| (UnixMillis(at), app, call)),
-        limit: PAGE_ROWS + 1,
+        ..CallFilter::default()
     };
     let form = asked.done();
-    let mut calls = Vec::new();
-    if form.is_good() {
-        calls = reading.keeping.store.calls(&filter).await?;
-    }
-    let older = more(&mut calls).map(|last| {
-        form.behind(&format!("{}.{}.{}", last.first_at.0, last.sdk_app_id, last.call_id))
-    });
-    let rows = calls.iter().map(|call| row(call, reading.now)).collect();
-    let shell = Shell::new("Calls", "/calls", reading.now);
-    done(&List { shell, form, rows, older, is_later: filter.after.is_some() })
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|call| row(call, reading.now)).collect();
+    let shell = Shell::new("Calls", "/calls", reading.now).within(&ops, filter.app);
+    done(&List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]
@@ -118,14 +113,16 @@ struct One {
     facts: Vec<(&'static str, Html)>,
     talk: String,
     ticks: Vec<String>,
-    /// When, what, who, how, whether by rule.
-    steps: Vec<(Html, &'static str, Html, Html, Html)>,
+    steps: Vec<Step>,
     lanes: Vec<Lane>,
     cut: bool,
     recordings: Vec<RecordingRow>,
     events: Arrivals,
     anomalies: Vec<super::page_anomalies::AnomalyRow>,
 }
+
+/// When, what, who, how, whether by rule.
+type Step = (Html, &'static str, Html, Html, Html);
 
 /// A member of a call, drawn over the time of the call.
 struct Lane {
@@ -148,14 +145,8 @@ pub(super) async fn page(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
-    let (app, call_id) = (app(&app_id)?, clean(&call_id));
-    let by_call = EventFilter {
-        app: Some(app),
-        call_id: Some(call_id.clone()),
-        order: Order::Oldest { after: None },
-        limit: DETAILS_MAX,
-        ..EventFilter::default()
-    };
+    let (app, call_id) = (app(&app_id)?, path_ids::id(&call_id));
+    let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
         subject: Some(call_id.clone()),
         app: Some(app),
@@ -166,8 +157,9 @@ pub(super) async fn page(
     let call = store.call(app, &call_id).await?;
     let mut members = store.call_members(app, &call_id).await?;
     let recordings = store.recordings(&subject).await?;
-    let events = store.events(&by_call).await?;
+    let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
+    let all_events = format!("/events?app={app_id}&call={}", path_ids::encoded(&call_id));
     let Some(call) = call else {
         if events.is_empty() {
             return Err(Fault::NotFound(format!(
@@ -175,8 +167,7 @@ pub(super) async fn page(
             )));
         }
         // Events that did not fit their types, of which no call was made.
-        let href = format!("/events?app={app_id}&call={}", encoded(&call_id));
-        return Ok(Redirect::to(&href).into_response());
+        return Ok(Redirect::to(&all_events).into_response());
     };
     // Who called comes first.
     members.sort_by_key(|member| !member.is_caller);
@@ -185,7 +176,7 @@ pub(super) async fn page(
     let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
-        shell: Shell::new(format!("Call {call_id}"), "/calls", now),
+        shell: Shell::new(format!("Call {call_id}"), "/calls", now).within(&ops, Some(app)),
         id: copyable(&call_id),
         state: badge(&call.state),
         result: call.result.as_deref().map_or_else(Html::default, badge),
@@ -193,25 +184,29 @@ pub(super) async fn page(
         talk: talk(&call),
         facts: facts(&call, now),
         ticks: span.ticks(),
-        steps: steps(&call, &members).iter().map(|step| told(call.sdk_app_id, step)).collect(),
+        steps: told(call.sdk_app_id, &steps(&call, &members)),
         cut: members.len() >= DETAILS_MAX as usize,
         lanes,
         recordings: recordings.iter().map(|task| recording(task, now)).collect(),
-        events: Arrivals::of(&events),
+        events: Arrivals::of(&events, next.map(|_| all_events)),
         anomalies: anomalies
             .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))
             .collect(),
     })
 }
 
-fn told(app: i64, step: &CallStep) -> (Html, &'static str, Html, Html, Html) {
-    (
-        moment(step.at),
-        step.kind,
-        step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
-        step.detail.as_deref().map_or_else(Html::default, badge),
-        inferred(step.inferred),
-    )
+fn told(app: i64, steps: &[CallStep]) -> Vec<Step> {
+    let mut before = None;
+    let told = steps.iter().map(|step| {
+        (
+            moment_behind(step.at, before.replace(step.at)),
+            step.kind,
+            step.account.as_deref().map_or_else(Html::default, |text| account(app, text)),
+            step.detail.as_deref().map_or_else(Html::default, badge),
+            inferred(step.inferred),
+        )
+    });
+    told.collect()
 }
 
 fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {

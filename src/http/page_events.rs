@@ -6,8 +6,8 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, done};
-use super::dashboard_filters::{Asked, Form, Query, place};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
@@ -17,7 +17,7 @@ use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
 use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, EventPage, Order, StoredEvent};
+use crate::store::{EventFilter, StoredEvent};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;
@@ -103,8 +103,6 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = Asked::new("/events", &query);
-    let place = place::<1>(query.get("after"));
-    let after = place.and_then(|([at], id)| Some((UnixMillis(at), id.parse().ok()?)));
     let filter = EventFilter {
         family: asked.choice("family", "Family", &families),
         command: asked.text("command", "Command").map(|name| match Command::find(&name) {
@@ -113,25 +111,20 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         }),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Account that acted"),
+        operator: asked.text("user", "Acting account"),
         text: asked.text("text", "Body holds"),
         undecoded: asked.choice("body", "Body", &["undecoded"]).is_some(),
-        app: asked.app(),
+        app: asked.app(&ops.apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        order: Order::Newest { after },
-        limit: PAGE_ROWS,
         ..EventFilter::default()
     };
     let form = asked.done();
-    let mut page = EventPage { events: Vec::new(), next: None };
-    if form.is_good() {
-        page = reading.keeping.store.event_page(&filter).await?;
-    }
-    let older = page.next.map(|(at, id)| form.behind(&format!("{}.{id}", at.0)));
-    let rows = page.events.iter().map(|event| row(event, reading.now)).collect();
-    let shell = Shell::new("Events", "/events", reading.now);
-    done(&List { shell, form, rows, older, is_later: after.is_some() })
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|event| row(event, reading.now)).collect();
+    let shell = Shell::new("Events", "/events", reading.now).within(&ops, filter.app);
+    done(&List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]
@@ -190,7 +183,8 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) ->
     let fields: Vec<Field> =
         explain::fields(&found.command, json, FIELDS_MAX).into_iter().map(readable).collect();
     done(&One {
-        shell: Shell::new(found.command.clone(), "/events", reading.now),
+        shell: Shell::new(found.command.clone(), "/events", reading.now)
+            .within(&ops, Some(found.app)),
         id: copyable(&id.to_string()),
         command: visible(&found.command).into_owned(),
         family: badge(&found.family),
@@ -265,7 +259,9 @@ fn made_of(id: Uuid) -> &'static str {
 /// The events of one subject, in the order of their times, with how they arrived.
 pub(super) struct Arrivals {
     pub(super) rows: Vec<Arrived>,
-    pub(super) is_cut: bool,
+    pub(super) count: String,
+    /// The list that has all, where these are only the first.
+    pub(super) all: Option<String>,
 }
 
 /// One of them.
@@ -282,14 +278,13 @@ pub(super) struct Arrived {
 }
 
 impl Arrivals {
-    /// Give them by event time.
-    pub(super) fn of(events: &[StoredEvent]) -> Self {
+    /// Give them by event time, and where the others are.
+    pub(super) fn of(events: &[StoredEvent], all: Option<String>) -> Self {
         let mut order: Vec<usize> = (0..events.len()).collect();
         order.sort_by_key(|index| events[*index].received_at);
         let mut places = vec![0; events.len()];
         order.iter().enumerate().for_each(|(place, index)| places[*index] = place + 1);
         let mut bodies = std::collections::HashSet::new();
-        let is_cut = events.len() >= crate::store::DETAILS_MAX as usize;
         let mut rows = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {
             let lag = event.received_at.0.saturating_sub(event.event_time.0);
@@ -325,6 +320,7 @@ impl Arrivals {
                 operator: account_or(event.app.as_i64(), event.operator.as_deref()),
             });
         }
-        Self { rows, is_cut }
+        let count = number(i64::try_from(rows.len()).unwrap_or(i64::MAX));
+        Self { rows, count, all }
     }
 }

@@ -1,4 +1,4 @@
-//! The search box, and the calls of an account.
+//! The search box, and the calls and room visits of an account.
 
 use std::sync::Arc;
 
@@ -6,16 +6,18 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_filters::{Asked, Form, Query, clean, place};
+use super::dashboard::{Paged, Reading, Shell, Shown, app, done, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, badge, call_href, copyable, event_href, id, link, list, nothing, room_href,
-    time, user_href,
+    Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
+    room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
 };
 use super::ops::Ops;
 use super::page_calls::{CallRow, row};
+use super::path_ids;
+use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::{Found, UserCallFilter};
+use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
 
 #[derive(Template)]
 #[template(path = "search.html")]
@@ -57,8 +59,10 @@ pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
         (kind, link(&href(found), &shown), detail)
     });
     let rows = rows.collect();
-    let shell = Shell { query: text.clone(), ..Shell::new("Search", "", reading.now) };
-    let text = super::dashboard_parts::visible(&text).into_owned();
+    let app = query.text("app").as_deref().and_then(AppId::parse);
+    let shell = Shell::new("Search", "", reading.now).within(&ops, app);
+    let shell = Shell { query: text.clone(), ..shell };
+    let text = visible(&text).into_owned();
     done(&Search { shell, text, rows })
 }
 
@@ -81,6 +85,23 @@ struct User {
     rows: Vec<UserRow>,
     older: Option<String>,
     is_later: bool,
+    visits: Vec<VisitRow>,
+    visits_older: Option<String>,
+    visits_are_later: bool,
+    events_href: String,
+    owned_href: String,
+}
+
+struct VisitRow {
+    entered: Html,
+    room: Html,
+    name: String,
+    family: Html,
+    left: Html,
+    inferred: Html,
+    lasted: String,
+    why: String,
+    event: Html,
 }
 
 struct UserRow {
@@ -98,7 +119,7 @@ pub(super) async fn user(
     RawQuery(query): RawQuery,
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
-    let (app_id, name) = (app(&app_id)?, clean(&name));
+    let (app_id, name) = (app(&app_id)?, path_ids::id(&name));
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();
     let mut asked = Asked::new(user_href(app, &name), &query);
@@ -108,13 +129,15 @@ pub(super) async fn user(
         account: name.clone(),
         direction: asked.choice("direction", "Direction", &["incoming", "outgoing"]),
         outcome: asked.choice("outcome", "Outcome", &outcomes),
-        after: place::<1>(query.get("after")).map(|([at], call)| (UnixMillis(at), call)),
-        limit: PAGE_ROWS + 1,
+        after: None,
+        limit: 0,
     };
     let form = asked.done();
-    let mut calls = reading.keeping.store.user_calls(&filter).await?;
-    let older =
-        more(&mut calls).map(|last| form.behind(&format!("{}.{}", last.at.0, last.call.call_id)));
+    let Shown { rows: calls, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
+    let place = (&form, &query, "visits_after");
+    let visits = shown(&*reading.keeping.store, &visits, place).await?;
     let rows = calls.iter().map(|call| UserRow {
         direction: call.direction.clone(),
         outcome: call.outcome.as_deref().map_or_else(nothing, badge),
@@ -123,12 +146,36 @@ pub(super) async fn user(
         call: row(&call.call, reading.now),
     });
     done(&User {
-        shell: Shell::new(format!("Account {name}"), "", reading.now),
+        shell: Shell::new(format!("Account {name}"), "", reading.now).within(&ops, Some(app_id)),
         id: copyable(&name),
         app: app.to_string(),
         rows: rows.collect(),
         form,
         older,
-        is_later: filter.after.is_some(),
+        is_later,
+        visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
+        visits_older: visits.older,
+        visits_are_later: visits.is_later,
+        events_href: format!("/events?app={app}&user={}", path_ids::encoded(&name)),
+        owned_href: format!("/rooms?app={app}&owner={}", path_ids::encoded(&name)),
     })
+}
+
+fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {
+    let (app, room, at) = (visit.sdk_app_id, &visit.room_id, visit.entered_at);
+    let href = match visit.life {
+        Some(life) => room_href(app, room, life),
+        None => room_at_href(app, room, at),
+    };
+    VisitRow {
+        entered: time(at, now),
+        room: link(&href, room),
+        name: visible(visit.name.as_deref().unwrap_or("")).into_owned(),
+        family: badge(&visit.family),
+        left: time_or(visit.left_at, now),
+        inferred: inferred(visit.inferred),
+        lasted: stayed(at, visit.left_at, now),
+        why: visible(&visit.left_cause.as_deref().unwrap_or("").replace('_', " ")).into_owned(),
+        event: words(&event_href(visit.event_id), "event"),
+    }
 }

@@ -1,24 +1,23 @@
 //! Live rooms: a list with viewers, gifts and battles, and what only they have on a room's page.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{RawQuery, State};
 use serde::Deserialize;
 
-use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done, more};
+use super::dashboard::{Paged, Reading, Shell, Shown, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account, account_or, badge, id, link, list as listed, moment, moment_or, nothing, number,
     number_or, room_at_href, span, visible, words,
 };
 use super::ops::Ops;
-use super::page_room::{detail_behind, detail_place};
-use super::page_rooms::{RoomRow, asked, behind, row};
-use crate::callback::AppId;
+use super::page_rooms::{RoomRow, asked, row};
 use crate::clock::UnixMillis;
-use crate::store::{Battle, DetailPage, GiftRow, Live, Room, RoomKey, Store, StoreError};
+use crate::store::{
+    Battle, GiftRow, Gifts, Live, LiveRoom, Lives, Room, RoomKey, Store, StoreError,
+};
 
 #[derive(Template)]
 #[template(path = "lives.html")]
@@ -42,21 +41,13 @@ struct Figures {
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&query, "/lives", Some("live"));
+    let (filter, form) = asked(&ops.apps, &query, "/lives", Some("live"));
     let store = &reading.keeping.store;
-    let mut rooms = Vec::new();
-    if form.is_good() {
-        rooms = store.rooms(&filter).await?;
-    }
-    let older = more(&mut rooms).map(|last| behind(&form, last));
-    let keys: Vec<RoomKey> = rooms.iter().filter_map(key).collect();
-    let lives = if keys.is_empty() { Vec::new() } else { store.lives(&keys).await? };
-    let lives: HashMap<(i64, &str, i64), &Live> = lives
-        .iter()
-        .map(|live| ((live.sdk_app_id, live.room_id.as_str(), live.life), live))
-        .collect();
-    let rows = rooms.iter().map(|room| {
-        let live = lives.get(&(room.sdk_app_id, room.room_id.as_str(), room.life));
+    let app = filter.app;
+    let Shown { rows, older, is_later } =
+        shown(&**store, &Lives(filter), (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|LiveRoom { room, live }| {
+        let live = live.as_ref();
         let figure =
             |of: fn(&Live) -> i64| live.map_or_else(|| "–".to_owned(), |live| number(of(live)));
         let figures = Figures {
@@ -67,13 +58,8 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         };
         (row(room, reading.now), figures)
     });
-    let shell = Shell::new("Lives", "/lives", reading.now);
-    done(&List { shell, form, rows: rows.collect(), older, is_later: filter.after.is_some() })
-}
-
-fn key(room: &Room) -> Option<RoomKey> {
-    let app = AppId::parse(&room.sdk_app_id.to_string())?;
-    Some(RoomKey { app, room_id: room.room_id.clone(), life: room.life })
+    let shell = Shell::new("Lives", "/lives", reading.now).within(&ops, app);
+    done(&List { shell, form, rows: rows.collect(), older, is_later })
 }
 
 /// What only live rooms have, on the page of one life.
@@ -144,21 +130,15 @@ impl LivePart {
             super::dashboard_parts::room_href(room.sdk_app_id, &room.room_id, room.life),
             query,
         );
-        let page = DetailPage {
-            account: asked.text("giver", "From or to account"),
-            after: detail_place(query.get("gifts_after")),
-            limit: PAGE_ROWS + 1,
-        };
+        let account = asked.text("giver", "From or to account");
         let gifts_form = asked.done();
         let keys = [key.clone()];
         let lives = store.lives(&keys).await?;
         let Some(live) = lives.first() else { return Ok(None) };
-        let mut gifts = store.gifts(room, &page).await?;
+        let gifts = Gifts { room: room.clone(), account };
+        let gifts = shown(store, &gifts, (&gifts_form, query, "gifts_after")).await?;
         let battles = store.battles(room).await?;
         let app = room.sdk_app_id;
-        let gifts_older = more(&mut gifts)
-            .map(|last| detail_behind(last.at, last.event_id, false, ""))
-            .map(|place| gifts_form.behind(&place).replace("after=", "gifts_after="));
         Ok(Some(Self {
             compared: compared(room, live),
             has_statistic: live
@@ -171,10 +151,10 @@ impl LivePart {
             admins: accounts(app, Some(&live.admins)),
             metadata: metadata(&live.metadata),
             battles: battles.iter().map(|battle| battle_row(room, battle, now)).collect(),
-            gifts: gifts.iter().map(|gift| gift_row(app, gift)).collect(),
+            gifts: gifts.rows.iter().map(|gift| gift_row(app, gift)).collect(),
             gifts_form,
-            gifts_older,
-            is_later: page.after.is_some(),
+            gifts_older: gifts.older,
+            is_later: gifts.is_later,
         }))
     }
 }

@@ -8,12 +8,13 @@ use axum::extract::{RawQuery, State};
 
 use super::dashboard::{Fault, Paged, Reading, Shell, done};
 use super::dashboard_charts::{Counted, Stacked};
-use super::dashboard_filters::Query;
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account_or, age, badge, call_href, link, nothing, number, room_href, span,
 };
 use super::ops::Ops;
 use super::page_anomalies::{AnomalyRow, row as anomaly_row};
+use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::ingest::Health;
 use crate::store::{
@@ -33,6 +34,8 @@ const LATEST: u32 = 8;
 #[template(path = "overview.html")]
 struct Overview {
     shell: Shell,
+    /// Asks for the app, where there are several.
+    form: Form,
     is_day: bool,
     /// `None` where the store was not read; `trouble` says why.
     stored: Option<Stored>,
@@ -92,13 +95,17 @@ struct Outcome {
 
 /// `GET /`
 pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let is_day = Query::read(query.as_deref()).get("span") == "day";
+    let query = Query::read(query.as_deref());
+    let is_day = query.get("span") == "day";
+    let mut asked = Asked::new("/", &query);
+    let app = asked.app(&ops.apps);
+    let form = asked.done();
     let now = ops.clock.now();
     let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
     let health = keeping.ingest.health();
     let server = server(&Figures::read(ops.metrics.render()), &health);
     // Where the store is away or slow, what the server itself knows is worth the more.
-    let read = async { stored(&Reading::of(&ops).await?, is_day).await };
+    let read = async { stored(&Reading::of(&ops).await?, is_day, app).await };
     let (stored, trouble) = match tokio::time::timeout(STORE_TIMEOUT, read).await {
         Ok(Ok(stored)) => (Some(stored), None),
         Ok(Err(Fault::Store(error))) => {
@@ -108,23 +115,24 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         Ok(Err(_)) | Err(_) => (None, Some(Trouble::Busy)),
     };
     let trouble = trouble.map(|trouble| if health.store_away { Trouble::Away } else { trouble });
-    let is_new = stored.as_ref().is_some_and(|stored| stored.last.is_none());
-    let shell = Shell::new("Overview", "/", now);
-    done(&Overview { shell, is_day, stored, trouble, server, is_new })
+    let is_new = app.is_none() && stored.as_ref().is_some_and(|stored| stored.last.is_none());
+    let shell = Shell::new("Overview", "/", now).within(&ops, app);
+    done(&Overview { shell, form, is_day, stored, trouble, server, is_new })
 }
 
-async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
+async fn stored(reading: &Reading<'_>, is_day: bool, app: Option<AppId>) -> Result<Stored, Fault> {
     let (store, now) = (&reading.keeping.store, reading.now);
     // Minutes are kept for two days; a bar of the day is ten of them.
     let (step_ms, spans) = if is_day { (10 * MINUTE, 144) } else { (MINUTE, 60) };
     let until = UnixMillis((now.0.div_euclid(step_ms) + 1) * step_ms);
     let since = UnixMillis(until.0 - step_ms * i64::try_from(spans).unwrap_or(0));
     let midnight = UnixMillis(now.0.div_euclid(DAY) * DAY);
-    let by = |since, step, by| CountFilter { app: None, since, until, step, by };
+    let by = |since, step, by| CountFilter { app, since, until, step, by };
     let minutes = by(since, Step::Minute, CountBy::Family);
     let results = by(midnight, Step::Hour, CountBy::Result);
-    let latest = EventFilter { limit: 1, ..EventFilter::default() };
+    let latest = EventFilter { app, limit: 1, ..EventFilter::default() };
     let calls = |state: &str| CallFilter {
+        app,
         state: Some(state.to_owned()),
         since: Some(UnixMillis(now.0 - DAY)),
         limit: LATEST,
@@ -132,11 +140,13 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
     };
     let (ringing, active) = (calls("ringing"), calls("active"));
     let rooms =
-        RoomFilter { state: Some("open".to_owned()), limit: LATEST, ..RoomFilter::default() };
-    let open = AnomalyFilter { resolved: Some(false), limit: LATEST, ..AnomalyFilter::default() };
+        RoomFilter { app, state: Some("open".to_owned()), limit: LATEST, ..RoomFilter::default() };
+    let open =
+        AnomalyFilter { app, resolved: Some(false), limit: LATEST, ..AnomalyFilter::default() };
     let counts = store.counts(&minutes).await?;
     let results = store.counts(&results).await?;
-    let latest = store.events(&latest).await?;
+    // Of one app it looks through so many events and no more.
+    let latest = store.event_page(&latest).await?.events;
     let ringing = store.calls(&ringing).await?;
     let active = store.calls(&active).await?;
     let rooms = store.rooms(&rooms).await?;
@@ -155,7 +165,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
             event: link(&super::dashboard_parts::event_href(event.id), &event.command),
             quiet: span(now.since(event.received_at).as_millis().try_into().unwrap_or(i64::MAX)),
         }),
-        today: today(&results, midnight),
+        today: today(&results, midnight, app),
         calls: ringing.iter().chain(&active).map(|call| open_call(call, now)).collect(),
         rooms: rooms.iter().map(|room| open_room(room, now)).collect(),
         anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
@@ -163,7 +173,11 @@ async fn stored(reading: &Reading<'_>, is_day: bool) -> Result<Stored, Fault> {
 }
 
 /// How the calls of today ended.
-fn today(results: &[Count], midnight: UnixMillis) -> Vec<(&'static str, String, String)> {
+fn today(
+    results: &[Count],
+    midnight: UnixMillis,
+    app: Option<AppId>,
+) -> Vec<(&'static str, String, String)> {
     let sum = |words: &[&str]| {
         let of = results.iter().filter(|count| words.contains(&count.group_name.as_str()));
         of.map(|count| count.events).sum::<i64>()
@@ -184,8 +198,9 @@ fn today(results: &[Count], midnight: UnixMillis) -> Vec<(&'static str, String, 
         rows.push(("other", all - sum(&known), "/calls?state=ended"));
     }
     let since = midnight.0;
+    let app = app.map_or_else(String::new, |app| format!("&app={}", app.as_i64()));
     rows.into_iter()
-        .map(|(word, count, href)| (word, number(count), format!("{href}&since={since}")))
+        .map(|(word, count, href)| (word, number(count), format!("{href}&since={since}{app}")))
         .collect()
 }
 
@@ -249,7 +264,10 @@ fn spool(health: &Health) -> (String, Html) {
         (Some(_), Some(trouble)) => {
             (format!("did not take the last event: {trouble}"), badge("trouble"))
         }
-        (Some(size), None) if size.events > 0 => (
+        (Some(size), None) if size.events == 1 => {
+            ("1 event waits for the store".to_owned(), badge("waiting"))
+        }
+        (Some(size), None) if size.events > 1 => (
             format!(
                 "{} events wait for the store",
                 number(i64::try_from(size.events).unwrap_or(i64::MAX))

@@ -4,24 +4,24 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
-use uuid::Uuid;
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_charts::Steps;
-use super::dashboard_filters::{Asked, Form, Query, clean, place};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, copyable, encoded, id, inferred, moment, moment_or, nothing,
-    number, number_or, room_href, span, time, time_or, visible, words,
+    Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, nothing, number,
+    number_or, room_href, stayed, time, time_or, visible, words,
 };
 use super::ops::Ops;
 use super::page_anomalies::AnomalyRow;
 use super::page_lives::LivePart;
 use super::page_recordings::{RecordingRow, recording};
 use super::page_rooms::{RoomRow, row};
+use super::path_ids;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Anomaly, AnomalyFilter, DetailPage, DetailPlace, Room, RoomChangeRow, RoomFilter, RoomKey,
-    Stay, Store, StoreError, Subject, Visit,
+    self, Anomaly, AnomalyFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Store,
+    StoreError, Subject, Visit,
 };
 
 /// How much of a room's other properties is shown, in bytes.
@@ -83,7 +83,7 @@ pub(super) async fn page(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let (store, now) = (reading.keeping.store.as_ref(), reading.now);
-    let room_id = clean(&room_id);
+    let room_id = path_ids::id(&room_id);
     let missing = || {
         Fault::NotFound(format!(
             "No event names such a life of a room “{room_id}” of app {app_id}."
@@ -118,7 +118,7 @@ pub(super) async fn page(
     let here = if room.family == "live" { "/lives" } else { "/rooms" };
     let laid_out = |json: &str| crate::callback::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
-        shell: Shell::new(format!("Room {room_id}"), here, now),
+        shell: Shell::new(format!("Room {room_id}"), here, now).within(&ops, Some(app)),
         id: copyable(&room_id),
         row: row(&room, now),
         facts: facts(&room, now),
@@ -152,43 +152,18 @@ impl Visits {
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
         let mut asked = Asked::new(room_href(room.sdk_app_id, &room.room_id, room.life), query);
-        let page = DetailPage {
-            account: asked.text("account", "Account"),
-            after: detail_place(query.get("after")),
-            limit: PAGE_ROWS + 1,
-        };
+        let account = asked.text("account", "Account");
         let form = asked.done();
-        let mut visits = store.visits(room, &page).await?;
-        let next = more(&mut visits.visits).map(Visit::place).or(visits.next);
-        let older = next.map(|next| {
-            form.behind(&detail_behind(next.at, next.event_id, next.entered, &next.account))
-        });
-        let rows =
-            visits.visits.iter().map(|visit| visit_row(room.sdk_app_id, visit, now)).collect();
-        Ok(Self { rows, form, older, is_later: page.after.is_some() })
+        let visits = store::Visits { room: room.clone(), account };
+        let Shown { rows, older, is_later } =
+            shown(store, &visits, (&form, query, "after")).await?;
+        let rows = rows.iter().map(|visit| visit_row(room.sdk_app_id, visit, now)).collect();
+        Ok(Self { rows, form, older, is_later })
     }
 }
 
-/// Where a page of details goes on, as [`detail_behind`] writes it.
-pub(super) fn detail_place(text: &str) -> Option<DetailPlace> {
-    let ([at, entered], rest) = place::<2>(text)?;
-    let (event, account) = rest.split_once('.')?;
-    let event_id = event.parse().ok()?;
-    Some(DetailPlace {
-        at: UnixMillis(at),
-        event_id,
-        account: account.to_owned(),
-        entered: entered == 1,
-    })
-}
-
-/// The place of a visit; of a gift, without an account.
-pub(super) fn detail_behind(at: UnixMillis, event: Uuid, entered: bool, account: &str) -> String {
-    format!("{}.{}.{event}.{account}", at.0, u8::from(entered))
-}
-
 fn events_href(room: &Room) -> String {
-    let room_id = encoded(&room.room_id);
+    let room_id = path_ids::encoded(&room.room_id);
     let until = room.until_at.map_or(String::new(), |at| format!("&until={}", at.0));
     format!("/events?app={}&room={room_id}&since={}{until}", room.sdk_app_id, room.from_at.0)
 }
@@ -224,7 +199,8 @@ fn figures(room: &Room) -> Vec<(&'static str, String)> {
         figures.push(("seats", number_or(room.max_seats)));
     }
     if room.leaves_missing > 0 {
-        figures.push(("leaves missing", number(room.leaves_missing)));
+        let word = if room.is_left_by_its_end() { "inside at end" } else { "leaves missing" };
+        figures.push((word, number(room.leaves_missing)));
     }
     if room.enters_missing > 0 {
         figures.push(("enters missing", number(room.enters_missing)));
@@ -240,10 +216,7 @@ fn steps(room: &Room, now: UnixMillis) -> Option<Steps> {
 }
 
 fn visit_row(app: i64, visit: &Visit, now: UnixMillis) -> VisitRow {
-    let lasted = visit.entered_at.map(|from| {
-        let still = if visit.left_at.is_none() { " so far" } else { "" };
-        format!("{}{still}", span(visit.left_at.unwrap_or(now).0.saturating_sub(from.0)))
-    });
+    let lasted = visit.entered_at.map(|from| stayed(from, visit.left_at, now));
     let cause = |cause: &Option<String>| cause.as_deref().unwrap_or("").replace('_', " ");
     let why = match (cause(&visit.entered_cause), cause(&visit.left_cause)) {
         (entered, left) if entered.is_empty() || entered == "enter" => left,

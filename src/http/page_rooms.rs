@@ -6,17 +6,16 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Fault, PAGE_ROWS, Paged, Reading, Shell, app, done, more};
-use super::dashboard_filters::{Asked, Form, Query, clean, moment, place};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
+use super::dashboard_filters::{Asked, Form, Query, moment};
 use super::dashboard_parts::{
-    Html, account_or, badge, encoded, inferred, link, number, room_href, span, time,
+    Html, account_or, badge, inferred, link, number, room_href, span, time,
 };
 use super::ops::Ops;
+use super::path_ids;
+use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::{Room, RoomFilter};
-
-/// A life holds what happened this long before its create, in ms, so one that begins a little later may hold a moment.
-const EARLY_MS: i64 = 5000;
+use crate::store::{LIFE_EARLY_MS, Room, RoomFilter};
 
 #[derive(Template)]
 #[template(path = "rooms.html")]
@@ -60,7 +59,12 @@ pub(super) fn row(room: &Room, now: UnixMillis) -> RoomRow {
 }
 
 /// The conditions that lists of rooms and of lives share.
-pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomFilter, Form) {
+pub(super) fn asked(
+    apps: &[AppId],
+    query: &Query,
+    action: &str,
+    family: Option<&str>,
+) -> (RoomFilter, Form) {
     let mut asked = Asked::new(action, query);
     let filter = RoomFilter {
         family: match family {
@@ -70,35 +74,24 @@ pub(super) fn asked(query: &Query, action: &str, family: Option<&str>) -> (RoomF
         state: asked.choice("state", "State", &["open", "ended", "overdue"]),
         room_id: asked.text("room", "Room id"),
         owner: asked.text("owner", "Owner"),
-        app: asked.app(),
+        app: asked.app(apps),
         since: asked.time("since", "From (UTC)"),
         until: asked.time("until", "Until (UTC)"),
-        after: place::<3>(query.get("after"))
-            .map(|([at, app, life], room)| (UnixMillis(at), app, room, life)),
-        limit: PAGE_ROWS + 1,
+        ..RoomFilter::default()
     };
     (filter, asked.done())
-}
-
-/// Where a list of rooms goes on.
-pub(super) fn behind(form: &Form, last: &Room) -> String {
-    let (at, app, life) = (last.started_at.0, last.sdk_app_id, last.life);
-    form.behind(&format!("{at}.{app}.{life}.{}", last.room_id))
 }
 
 /// `GET /rooms`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&query, "/rooms", None);
-    let mut rooms = Vec::new();
-    if form.is_good() {
-        rooms = reading.keeping.store.rooms(&filter).await?;
-    }
-    let older = more(&mut rooms).map(|last| behind(&form, last));
-    let rows = rooms.iter().map(|room| row(room, reading.now)).collect();
-    let shell = Shell::new("Rooms", "/rooms", reading.now);
-    done(&List { shell, form, rows, older, is_later: filter.after.is_some() })
+    let (filter, form) = asked(&ops.apps, &query, "/rooms", None);
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|room| row(room, reading.now)).collect();
+    let shell = Shell::new("Rooms", "/rooms", reading.now).within(&ops, filter.app);
+    done(&List { shell, form, rows, older, is_later })
 }
 
 /// `GET /rooms/{app}/{room_id}`: leads to the latest life, or to the one that the moment `at` falls in.
@@ -109,11 +102,12 @@ pub(super) async fn latest(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let at = moment(Query::read(query.as_deref()).get("at"));
-    let room_id = clean(&room_id);
+    let room_id = path_ids::id(&room_id);
     let lives = RoomFilter {
         app: Some(app(&app_id)?),
         room_id: Some(room_id.clone()),
-        until: at.map(|at| UnixMillis(at.0.saturating_add(EARLY_MS + 1))),
+        // A life holds what happened a little before its create.
+        until: at.map(|at| UnixMillis(at.0.saturating_add(LIFE_EARLY_MS + 1))),
         limit: if at.is_some() { 20 } else { 1 },
         ..RoomFilter::default()
     };
@@ -125,7 +119,7 @@ pub(super) async fn latest(
     let Some(room) = lives.iter().find(holds) else {
         // An event names it, and no life has been made of that: it is so new, or not a room's.
         let at = at.ok_or_else(missing)?;
-        let (id, until) = (encoded(&room_id), at.0.saturating_add(1));
+        let (id, until) = (path_ids::encoded(&room_id), at.0.saturating_add(1));
         let href = format!("/events?app={app_id}&room={id}&until={until}");
         return Ok(Redirect::to(&href).into_response());
     };

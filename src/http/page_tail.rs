@@ -33,8 +33,8 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         command: asked.text("command", "Command"),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Account that acted"),
-        app: asked.app(),
+        operator: asked.text("user", "Acting account"),
+        app: asked.app(&ops.apps),
         limit: PAGE_ROWS,
         ..EventFilter::default()
     };
@@ -46,5 +46,10 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     }
     let rows = events.iter().map(|event| row(event, reading.now)).collect();
     let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
-    done(&Tail { shell: Shell::new("Tail", "/tail", reading.now), form, rows, stream })
+    done(&Tail {
+        shell: Shell::new("Tail", "/tail", reading.now).within(&ops, filter.app),
+        form,
+        rows,
+        stream,
+    })
 }

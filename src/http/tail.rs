@@ -218,16 +218,13 @@ impl Tail {
                 ..EventFilter::default()
             };
             let store = self.reading.store()?;
-            let page = self.reading.ask(store.events(&filter)).await?;
-            let full = page.len() >= PAGE as usize;
-            if let Some(last) = page.last() {
-                order = Order::Arrived { after: Some((last.received_at, last.id)) };
-            }
-            self.take(page, goes_on);
-            if !full {
-                whole = true;
+            let page = self.reading.ask(store.event_page(&filter)).await?;
+            self.take(page.events, goes_on);
+            whole = page.next.is_none();
+            if whole {
                 break;
             }
+            order = Order::Arrived { after: page.next };
         }
         let mut kept = self.kept();
         if !whole {
@@ -342,12 +339,10 @@ impl Listener {
                 limit: PAGE,
                 ..EventFilter::default()
             };
-            let page = self.tail.reading.ask(store.events(&look)).await?;
-            whole = page.len() < PAGE as usize;
-            if let Some(last) = page.last() {
-                order = Order::Arrived { after: Some((last.received_at, last.id)) };
-            }
-            for mut event in page.into_iter().filter(|event| self.filter.matches(event)) {
+            let page = self.tail.reading.ask(store.event_page(&look)).await?;
+            whole = page.next.is_none();
+            order = Order::Arrived { after: page.next };
+            for mut event in page.events.into_iter().filter(|event| self.filter.matches(event)) {
                 if !with_payload {
                     event.payload = Payload::Raw(Vec::new());
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::people::Person;
-use super::rooms::{Family, Room, next_life};
+use super::rooms::{Family, Room, lives};
 use super::script::Script;
 use super::seats::Seats;
 
@@ -36,21 +36,7 @@ struct Conference {
 
 /// The lives of one room, one after the other.
 pub(super) fn conference(script: &mut Script<'_>) {
-    let again = script.dice().chance(0.7);
-    let room = script.world.rooms.take(Family::Conference, script.now(), again);
-    let lives = script.world.options.lives_max.max(1);
-    let lives = if script.dice().chance(0.3) { script.dice().place(lives) + 1 } else { 1 };
-    for life in 0..lives {
-        if life > 0 {
-            let pause = script.dice().seconds(5, 60);
-            let free = next_life(script.now());
-            script.wait(pause);
-            script.begin_at(free);
-        }
-        one_life(script, &room);
-    }
-    let end = script.now();
-    script.world.rooms.give_back(&room, end);
+    lives(script, Family::Conference, (5, 60), one_life);
 }
 
 fn one_life(script: &mut Script<'_>, room: &Room) {

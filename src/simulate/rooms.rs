@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::script::Script;
 use crate::clock::UnixMillis;
 
 const CONFERENCES: [(&str, &str); 6] = [
@@ -85,7 +86,31 @@ impl Rooms {
     }
 }
 
+/// Plays the lives of one room, one after the other, with a pause of so many seconds between two.
+pub(super) fn lives(
+    script: &mut Script<'_>,
+    family: Family,
+    (shortest, longest): (u64, u64),
+    one_life: fn(&mut Script<'_>, &Room),
+) {
+    let again = script.dice().chance(0.7);
+    let room = script.world.rooms.take(family, script.now(), again);
+    let lives = script.world.options.lives_max.max(1);
+    let lives = if script.dice().chance(0.3) { script.dice().place(lives) + 1 } else { 1 };
+    for life in 0..lives {
+        if life > 0 {
+            let pause = script.dice().seconds(shortest, longest);
+            let free = next_life(script.now());
+            script.wait(pause);
+            script.begin_at(free);
+        }
+        one_life(script, &room);
+    }
+    let end = script.now();
+    script.world.rooms.give_back(&room, end);
+}
+
 /// When a room whose life ended at `end` can be created again.
-pub(super) fn next_life(end: UnixMillis) -> UnixMillis {
+fn next_life(end: UnixMillis) -> UnixMillis {
     end.plus(REST)
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::battles::{Battle, Turn};
 use super::people::Person;
 use super::recordings::ShowRecording;
-use super::rooms::{Family, Room, next_life};
+use super::rooms::{Family, Room, lives};
 use super::script::Script;
 use super::seats::Seats;
 use super::stage::Stage;
@@ -50,21 +50,7 @@ struct Show {
 
 /// The lives of one room, one after the other.
 pub(super) fn show(script: &mut Script<'_>) {
-    let again = script.dice().chance(0.7);
-    let room = script.world.rooms.take(Family::Show, script.now(), again);
-    let lives = script.world.options.lives_max.max(1);
-    let lives = if script.dice().chance(0.3) { script.dice().place(lives) + 1 } else { 1 };
-    for life in 0..lives {
-        if life > 0 {
-            let pause = script.dice().seconds(10, 120);
-            let free = next_life(script.now());
-            script.wait(pause);
-            script.begin_at(free);
-        }
-        one_life(script, &room);
-    }
-    let end = script.now();
-    script.world.rooms.give_back(&room, end);
+    lives(script, Family::Show, (10, 120), one_life);
 }
 
 fn one_life(script: &mut Script<'_>, room: &Room) {

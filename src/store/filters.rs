@@ -49,6 +49,19 @@ pub struct UserCallFilter {
     pub limit: u32,
 }
 
+/// Which room visits of an account.
+#[derive(Debug, Clone)]
+pub struct UserVisitFilter {
+    /// The app.
+    pub app: AppId,
+    /// The account.
+    pub account: String,
+    /// Behind this one: [`UserVisit::entered_at`](super::UserVisit::entered_at), `event_id`, `room_id`.
+    pub after: Option<(UnixMillis, Uuid, String)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
 /// Which lives of rooms.
 #[derive(Debug, Clone, Default)]
 pub struct RoomFilter {

@@ -18,6 +18,7 @@ mod accounts;
 mod examination;
 mod file;
 mod filters;
+mod list;
 mod model_accounts;
 mod models;
 mod postgres;
@@ -32,6 +33,7 @@ mod read_details;
 mod read_events;
 mod read_rooms;
 mod read_statistics;
+mod read_user_visits;
 mod reading;
 mod rebuilding;
 mod rebuilding_compare;
@@ -61,16 +63,17 @@ pub use examination::{
 };
 pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
-    UserCallFilter,
+    UserCallFilter, UserVisitFilter,
 };
+pub use list::{Gifts, List, LiveRoom, Lives, Part, UserVisit, Visits};
 pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
 pub use reading::{
-    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, MARKS_SCANNED_MAX, ReadModels, RoomKey,
-    Subject,
+    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, LIFE_EARLY_MS, MARKS_SCANNED_MAX,
+    PAGE_BYTES_MAX, ReadModels, RoomKey, Subject,
 };
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;

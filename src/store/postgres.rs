@@ -218,10 +218,14 @@ impl Reader for Postgres {
         id: ["", "::uuid"],
     };
 
-    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
+    async fn fetch_until<T: ReadRow>(
+        &self,
+        statement: Statement,
+        is_enough: impl FnMut(&T) -> bool + Send,
+    ) -> Result<Vec<T>, StoreError> {
         let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
         let connection: &mut PgConnection = lease.connection();
-        let rows = statement.run::<sqlx::Postgres, T, _>(connection).await;
+        let rows = statement.run::<sqlx::Postgres, T, _>(connection, is_enough).await;
         if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
             lease.release();
         }

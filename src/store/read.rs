@@ -8,7 +8,8 @@ use super::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, EventFilter,
     EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
     RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
-    VisitPage, read_calls, read_details, read_events, read_rooms, read_statistics,
+    UserVisit, UserVisitFilter, VisitPage, read_calls, read_details, read_events, read_rooms,
+    read_statistics, read_user_visits,
 };
 use crate::callback::AppId;
 
@@ -28,6 +29,10 @@ impl<R: Reader> ReadModels for R {
 
     async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError> {
         read_calls::of_user(self, filter).await
+    }
+
+    async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError> {
+        read_user_visits::user_visits(self, filter).await
     }
 
     async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError> {

@@ -4,7 +4,9 @@ use uuid::Uuid;
 
 use super::rows::Row;
 use super::statement::{Reader, Statement};
-use super::{EVENTS_SCANNED_MAX, EventFilter, EventPage, Order, StoreError, StoredEvent};
+use super::{
+    EVENTS_SCANNED_MAX, EventFilter, EventPage, Order, PAGE_BYTES_MAX, StoreError, StoredEvent,
+};
 use crate::callback::identity;
 use crate::clock::UnixMillis;
 
@@ -16,7 +18,7 @@ pub(super) async fn events<R: Reader>(
     reader: &R,
     filter: &EventFilter,
 ) -> Result<Vec<StoredEvent>, StoreError> {
-    list(reader, filter, None).await
+    Ok(list(reader, filter, None, usize::MAX).await?.0)
 }
 
 pub(super) async fn event<R: Reader>(
@@ -34,8 +36,7 @@ pub(super) async fn page<R: Reader>(
     filter: &EventFilter,
 ) -> Result<EventPage, StoreError> {
     let last = if has_unindexed(filter) { last_scanned(reader, filter).await? } else { None };
-    let events = list(reader, filter, last).await?;
-    let is_full = u32::try_from(events.len()).is_ok_and(|length| length >= filter.limit);
+    let (events, is_full) = list(reader, filter, last, PAGE_BYTES_MAX).await?;
     let next = match events.last() {
         Some(event) if is_full => match filter.order {
             Order::Arrived { .. } => Some((event.received_at, event.id)),
@@ -46,11 +47,14 @@ pub(super) async fn page<R: Reader>(
     Ok(EventPage { events, next })
 }
 
+/// The events to `last`, until they are as many as asked for, or their bodies as large as `bytes_max`; and whether that is
+/// why there are no more.
 async fn list<R: Reader>(
     reader: &R,
     filter: &EventFilter,
     last: Option<Place>,
-) -> Result<Vec<StoredEvent>, StoreError> {
+    bytes_max: usize,
+) -> Result<(Vec<StoredEvent>, bool), StoreError> {
     let mut sql = reader.select_events();
     sql.push(" where true");
     indexed(&mut sql, filter);
@@ -65,8 +69,15 @@ async fn list<R: Reader>(
     }
     in_order(&mut sql, filter);
     sql.push(" limit ").number(filter.limit.into());
-    let rows: Vec<Row> = reader.fetch(sql).await?;
-    rows.into_iter().map(StoredEvent::try_from).collect()
+    let mut bytes = 0;
+    let is_enough = |row: &Row| {
+        bytes += row.body_bytes();
+        bytes >= bytes_max
+    };
+    let rows: Vec<Row> = reader.fetch_until(sql, is_enough).await?;
+    let is_full = bytes >= bytes_max || rows.len() >= filter.limit as usize;
+    let events: Result<_, _> = rows.into_iter().map(StoredEvent::try_from).collect();
+    Ok((events?, is_full))
 }
 
 /// The last event that a page looks at; `None` where there are not so many.
@@ -102,11 +113,20 @@ fn indexed(sql: &mut Statement, filter: &EventFilter) {
         Order::Oldest { after: Some(after) } => {
             beyond(sql, [" and event_time >= ", " and (event_time, id) > ("], after);
         }
-        Order::Arrived { after: Some(after) } => {
-            beyond(sql, [" and received_at >= ", " and (received_at, id) > ("], after);
+        Order::Arrived { after } => {
+            arrived(sql, filter);
+            if let Some(after) = after {
+                beyond(sql, [" and received_at >= ", " and (received_at, id) > ("], after);
+            }
         }
         _ => {}
     }
+}
+
+/// Adds when the events arrived.
+fn arrived(sql: &mut Statement, filter: &EventFilter) {
+    sql.when_time(" and received_at >= ", filter.received_since)
+        .when_time(" and received_at < ", filter.received_until);
 }
 
 /// Adds on which side of an event. Once more by the time alone, since partitions are left out by that only.
@@ -119,8 +139,12 @@ fn has_unindexed(filter: &EventFilter) -> bool {
     texts.iter().any(|text| text.is_some())
         || filter.app.is_some()
         || filter.undecoded
-        || filter.received_since.is_some()
-        || filter.received_until.is_some()
+        || !is_by_arrival(filter)
+            && (filter.received_since.is_some() || filter.received_until.is_some())
+}
+
+fn is_by_arrival(filter: &EventFilter) -> bool {
+    matches!(filter.order, Order::Arrived { .. })
 }
 
 /// Adds the conditions that are asked of each event.
@@ -131,9 +155,10 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
     sql.when_text(" and family = ", filter.family.as_deref())
         .when_text(" and command = ", filter.command.as_deref())
         .when_text(" and operator = ", filter.operator.as_deref())
-        .when_text(" and platform = ", filter.platform.as_deref())
-        .when_time(" and received_at >= ", filter.received_since)
-        .when_time(" and received_at < ", filter.received_until);
+        .when_text(" and platform = ", filter.platform.as_deref());
+    if !is_by_arrival(filter) {
+        arrived(sql, filter);
+    }
     if filter.undecoded {
         sql.push(" and decode_error is not null");
     }

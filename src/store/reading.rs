@@ -12,7 +12,7 @@ use super::models::{
 };
 use super::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, EventFilter, EventPage, RoomFilter,
-    StoreError, StoredEvent, UserCallFilter, VisitPage,
+    StoreError, StoredEvent, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use crate::callback::AppId;
 
@@ -30,6 +30,10 @@ pub trait ReadModels {
 
     /// The calls an account took part in, the latest first.
     async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError>;
+
+    /// The rooms an account came into, the latest visit first; an end by rule is given as for visits. One of which only
+    /// the leave is known stands among those of its room alone.
+    async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError>;
 
     /// Lives of rooms, the latest first.
     async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError>;
@@ -69,8 +73,9 @@ pub trait ReadModels {
     /// One event, by its id.
     async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
 
-    /// A page of a list of events that answers soon whatever is asked for: where a condition has no index it looks
-    /// through at most [`EVENTS_SCANNED_MAX`] events and says where to go on.
+    /// A page of a list of events that answers soon and takes little memory whatever is asked for: where a condition has
+    /// no index it looks through at most [`EVENTS_SCANNED_MAX`] events, it ends where the bodies come to
+    /// [`PAGE_BYTES_MAX`], and it says where to go on.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
     /// What an id names, in whichever table: a call, a room's latest life, an account that took part in a call or owned a
@@ -90,8 +95,14 @@ pub const COUNTS_MAX: u32 = 100_000;
 /// How many events a page of events looks through at most.
 pub const EVENTS_SCANNED_MAX: u32 = 20_000;
 
+/// A page of events ends behind the one with which their bodies come to so much. In bytes.
+pub const PAGE_BYTES_MAX: usize = 8 << 20;
+
 /// How many leaves a page of visits looks through at most for those without an enter.
 pub const MARKS_SCANNED_MAX: u32 = 5000;
+
+/// How long before its create a life of a room may begin. In ms.
+pub const LIFE_EARLY_MS: i64 = crate::handlers::lives::EARLY_MS;
 
 /// Which life of which room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -174,6 +174,14 @@ pub(super) struct Row {
     decode_error: Option<String>,
 }
 
+impl Row {
+    /// How long its body is, in bytes.
+    pub(super) fn body_bytes(&self) -> usize {
+        let (json, raw) = (self.payload.as_ref().map(String::len), self.raw.as_ref().map(Vec::len));
+        json.or(raw).unwrap_or(0)
+    }
+}
+
 impl TryFrom<Row> for StoredEvent {
     type Error = StoreError;
 

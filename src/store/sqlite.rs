@@ -196,8 +196,12 @@ impl Reader for Sqlite {
         id: ["", ""],
     };
 
-    async fn fetch<T: ReadRow>(&self, statement: Statement) -> Result<Vec<T>, StoreError> {
-        statement.run::<Db, T, _>(&self.readers).await.map_err(classify)
+    async fn fetch_until<T: ReadRow>(
+        &self,
+        statement: Statement,
+        is_enough: impl FnMut(&T) -> bool + Send,
+    ) -> Result<Vec<T>, StoreError> {
+        statement.run::<Db, T, _>(&self.readers, is_enough).await.map_err(classify)
     }
 }
 

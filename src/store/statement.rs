@@ -1,5 +1,6 @@
 //! One text for both databases: a statement that is put together of fixed parts and bound values.
 
+use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
@@ -17,6 +18,15 @@ pub(super) trait Reader: Send + Sync {
     fn fetch<T: ReadRow>(
         &self,
         statement: Statement,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
+        self.fetch_until(statement, |_| false)
+    }
+
+    /// The rows the statement gives, up to and with the first that `is_enough`. Those behind it are never held.
+    fn fetch_until<T: ReadRow>(
+        &self,
+        statement: Statement,
+        is_enough: impl FnMut(&T) -> bool + Send,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
 
     /// A statement for this database.
@@ -178,12 +188,16 @@ impl Statement {
         self
     }
 
-    /// Runs it.
-    pub(super) async fn run<'e, DB, T, E>(self, connection: E) -> Result<Vec<T>, sqlx::Error>
+    /// Runs it, and stops behind the first row that `is_enough`.
+    pub(super) async fn run<'e, DB, T, E>(
+        self,
+        connection: E,
+        mut is_enough: impl FnMut(&T) -> bool + Send,
+    ) -> Result<Vec<T>, sqlx::Error>
     where
         DB: Database,
         DB::Arguments: IntoArguments<DB>,
-        E: sqlx::Executor<'e, Database = DB>,
+        E: sqlx::Executor<'e, Database = DB> + 'e,
         T: for<'r> FromRow<'r, DB::Row> + Send + Unpin,
         String: for<'q> Encode<'q, DB> + Type<DB>,
         i64: for<'q> Encode<'q, DB> + Type<DB>,
@@ -195,6 +209,14 @@ impl Statement {
                 Value::Text(text) => query.bind(text),
             };
         }
-        query.fetch_all(connection).await
+        let (mut rows, mut found) = (Vec::new(), query.fetch(connection));
+        while let Some(row) = found.try_next().await? {
+            let is_last = is_enough(&row);
+            rows.push(row);
+            if is_last {
+                break;
+            }
+        }
+        Ok(rows)
     }
 }

@@ -300,10 +300,15 @@ impl Page {
         assert!(faults.is_empty(), "{}:\n{}", self.url().await, faults.join("\n"));
     }
 
-    /// Holds what every page must, dark on a phone and light on a desktop: axe finds no fault, and nothing needs scrolling
-    /// sideways. Leaves the page light and on a desktop.
+    /// Holds what every page must, dark and light, on a phone and on a desktop: axe finds no fault, and nothing needs
+    /// scrolling sideways. Leaves the page light and on a desktop.
     pub(crate) async fn assert_good(&self) {
-        for (screen, scheme) in [(Screen::Phone, Scheme::Dark), (Screen::Desktop, Scheme::Light)] {
+        for (screen, scheme) in [
+            (Screen::Phone, Scheme::Dark),
+            (Screen::Phone, Scheme::Light),
+            (Screen::Desktop, Scheme::Dark),
+            (Screen::Desktop, Scheme::Light),
+        ] {
             self.look(screen, scheme).await;
             let faults = self.accessibility_faults().await;
             let url = self.url().await;

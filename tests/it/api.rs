@@ -166,6 +166,7 @@ on_both_stores! {
             ("/calls", "/calls".to_owned()),
             ("/calls/{app}/{call_id}", format!("/calls/{APP}/talked")),
             ("/users/{app}/{account}/calls", format!("/users/{APP}/ann/calls")),
+            ("/users/{app}/{account}/visits", format!("/users/{APP}/bob/visits")),
             ("/rooms", "/rooms".to_owned()),
             ("/rooms/{app}/{room_id}/{life}", format!("/rooms/{APP}/studio/10")),
             ("/rooms/{app}/{room_id}/{life}/visits", format!("/rooms/{APP}/show%2F1/latest/visits")),
@@ -276,6 +277,8 @@ on_both_stores! {
             (&format!("/users/{APP}/ann/calls"), "direction", &["incoming", "outgoing"]),
             (&format!("/users/{APP}/ann/calls?outcome=missed"), "call_id", &["missed"]),
             (&format!("/users/{APP}/ann/calls?direction=outgoing"), "outcome", &["answered"]),
+            (&format!("/users/{APP}/bob/visits"), "room_id", &["show/1"]),
+            (&format!("/users/{APP}/eve/visits"), "room_id", &[]),
             ("/rooms", "room_id", &["show/1", "studio"]),
             ("/rooms?family=room", "room_id", &["studio"]),
             ("/rooms?owner=ann&state=open", "room_id", &["show/1"]),
@@ -369,6 +372,52 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn a_page_of_large_bodies_ends_early_and_loses_none(database: Database) {
+        const EVENTS: usize = 40;
+        const MOST: usize = 9 << 20;
+        let server = server(&database).await;
+        let filling = "x".repeat(250_000);
+        for number in 0..EVENTS {
+            let body = end_call(u32::try_from(number).unwrap(), "talked");
+            server.post_body("Call.CallbackAfterEndCall", body.replacen('{', &format!("{{\"F\":\"{filling}\","), 1)).await;
+        }
+        let mut found = Vec::new();
+        let mut path = "/api/v1/events?call=talked&limit=500&payload=true".to_owned();
+        let mut pages = 0;
+        loop {
+            let (status, _, text) = get(&server, &path).await;
+            assert!(status == 200 && text.len() < MOST, "{status}: {} bytes", text.len());
+            let page: Value = serde_json::from_str(&text).unwrap();
+            found.extend(texts(&page, "id"));
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            path = format!("/api/v1/events?call=talked&limit=500&payload=true&cursor={next}");
+        }
+        let distinct: std::collections::BTreeSet<_> = found.iter().collect();
+        assert_eq!((found.len(), distinct.len(), pages), (EVENTS, EVENTS, 2));
+        let (_, _, text) = get(&server, "/api/v1/events?call=talked&format=ndjson&payload=true").await;
+        assert_eq!(text.lines().count(), EVENTS);
+
+        let (_, _, text) = get(&server, &format!("/api/v1/calls/{APP}/talked")).await;
+        assert!(text.len() < MOST, "{} bytes", text.len());
+        let call: Value = serde_json::from_str(&text).unwrap();
+        let shown = call["timeline"].as_array().unwrap().len();
+        assert!((30..EVENTS).contains(&shown) && call["timeline_cut"] == true, "{shown} events");
+        let (_, _, html) = get(&server, &format!("/calls/{APP}/talked")).await;
+        assert_eq!(html.matches("data-event=").count(), shown);
+        assert!(html.contains(&format!("Only the first {shown} are shown")), "{html}");
+
+        let newest = format!("page-0-{}", NOW.0 - 60_000);
+        let url = format!("{}/api/v1/events/stream?payload=true&last_event_id={newest}", server.ops_url);
+        let mut stream = server.client.get(url).send().await.unwrap();
+        let mut told = String::new();
+        while told.matches("\"event_time\":").count() < EVENTS {
+            told.push_str(std::str::from_utf8(&stream.chunk().await.unwrap().unwrap()).unwrap());
+        }
+        assert!(!told.contains("event: lagged"), "some were missed");
+        server.stop().await;
+    }
+
     async fn what_does_not_do_is_told_as_a_problem(database: Database) {
         let server = server(&database).await;
         let description = Description::of(&server).await;
@@ -446,7 +495,7 @@ on_both_stores! {
     }
 }
 
-fn endless(database: &Database) -> &'static str {
+pub(crate) fn endless(database: &Database) -> &'static str {
     if database.is_postgres() {
         "drop table anomalies;
          create view anomalies as

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::api::endless;
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, fixtures, on_both_stores,
     settings,
@@ -13,6 +14,7 @@ const HOSTILE: &str = "<script>alert(1)</script>\"'&amp;/../?#%2F\u{202e}\u{7}ü
 /// The same as a segment of a path.
 const HOSTILE_PATH: &str =
     "%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%26amp%3B%2F..%2F%3F%23%252F%E2%80%AE%07%C3%BC";
+const OTHER_APP: &str = "1400000002";
 /// Pages that are there without data.
 const PAGES: [&str; 10] = [
     "/",
@@ -216,6 +218,42 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn an_id_of_dots_has_links_that_work(database: Database) {
+        let server = Server::start(&database).await;
+        // `~.` is how the id `.` is written in a path, and may itself be an id.
+        for (call, caller) in [(".", ".."), ("..", "."), ("~.", "~..")] {
+            post_call(&server, call, caller, "bob").await;
+        }
+        for (number, room) in [".", ".."].into_iter().enumerate() {
+            let body = destroy_room(number).replace(&format!("room-{number}"), room);
+            server.post_body(DESTROY_ROOM, body).await;
+            there(&server, &format!("/rooms/{APP}/~{room}")).await;
+        }
+        for list in ["/calls", "/rooms", "/events", "/tail", "/users/1400000001/bob"] {
+            for link in links(&page(&server, list).await).iter().filter(|link| link.contains(APP)) {
+                let html = page(&server, link).await;
+                let of = link.split('?').next().unwrap().split('/').nth(3);
+                let Some(segment) = of else { continue };
+                let id = segment.strip_prefix('~').unwrap_or(segment);
+                assert!(html.contains(&format!("data-copy=\"{id}\"")), "{link}: {html}");
+            }
+        }
+        for (path, name, id) in [
+            (format!("/calls/{APP}/~."), "call_id", "."),
+            (format!("/calls/{APP}/~.."), "call_id", ".."),
+            (format!("/calls/{APP}/~~."), "call_id", "~."),
+            (format!("/rooms/{APP}/~./latest"), "room_id", "."),
+            (format!("/rooms/{APP}/~../latest"), "room_id", ".."),
+        ] {
+            let (status, text) = server.get_ops(&format!("/api/v1{path}")).await;
+            assert_eq!(status, 200, "{path}: {text}");
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap()[name], id);
+        }
+        let (_, text) = server.get_ops(&format!("/api/v1/users/{APP}/~~../calls")).await;
+        assert!(text.contains("\"caller\":\"~..\""), "{text}");
+        server.stop().await;
+    }
+
     async fn a_live_room_shows_its_gifts_and_who_was_inside(database: Database) {
         let server = Server::start(&database).await;
         for fixture in fixtures() {
@@ -234,17 +272,16 @@ on_both_stores! {
             );
             server.post_body("Live.CallbackAfterMemberStateChanged", enter).await;
         }
-        // Rooms are settled one after the other.
-        let whole = || async {
-            let html = page(&server, "/lives").await;
-            let mut all = String::new();
-            for room in links(&html).into_iter().filter(|href| href.starts_with("/rooms/")) {
-                all += &page(&server, &room).await;
-            }
-            let parts = ["statistic", "senders", "gifts", "battles", "visits", "changes", "room-state", "occupancy"];
-            parts.iter().all(|part| all.contains(&format!("id=\"{part}\"")))
-        };
-        eventually("the lives are settled", whole).await;
+        // Until then a life may be cut anew between the list and its page, which then is another one.
+        let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
+        eventually("every room is settled for good", settled).await;
+        let mut all = String::new();
+        for room in links(&page(&server, "/lives").await).into_iter().filter(|href| href.starts_with("/rooms/")) {
+            all += &page(&server, &room).await;
+        }
+        for part in ["statistic", "senders", "gifts", "battles", "visits", "changes", "room-state", "occupancy"] {
+            assert!(all.contains(&format!("id=\"{part}\"")), "no life has {part}");
+        }
         server.stop().await;
     }
 
@@ -304,6 +341,93 @@ on_both_stores! {
         let (status, html) = server.get_ops(&format!("/calls/{APP}/{HOSTILE_PATH}")).await;
         assert_eq!(status, 404, "{html}");
         check("hostile", &html);
+        server.stop().await;
+    }
+
+    async fn one_of_several_apps_is_chosen_and_kept_from_page_to_page(database: Database) {
+        let mut both = settings(&database, &[]);
+        both.apps.push(both.apps[0].clone());
+        OTHER_APP.clone_into(&mut both.apps[1].sdk_app_id);
+        let server = Server::start_with(both).await;
+        post_call(&server, "ours", "alice", "bob").await;
+        let body = r#"{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{"CallId":"theirs"},"EventTime":1793534399000}"#;
+        let path = format!("/?SdkAppid={OTHER_APP}&CallbackCommand=Call.CallbackAfterStartCall");
+        server.post_raw(&path, body.into()).await;
+        for list in ["/calls", "/events", "/tail"] {
+            let html = page(&server, list).await;
+            assert_has(&html, &["<select id=\"f-app\"", "ours", "theirs"]);
+            let html = page(&server, &format!("{list}?app={OTHER_APP}")).await;
+            assert!(html.contains("theirs") && !html.contains("ours"), "{html}");
+        }
+        let narrowed = format!("?app={OTHER_APP}");
+        for place in [format!("/{narrowed}"), format!("/calls{narrowed}"), format!("/calls/{OTHER_APP}/theirs")] {
+            let html = page(&server, &place).await;
+            for to in ["/", "/tail", "/calls", "/rooms", "/lives", "/events", "/anomalies"] {
+                assert_has(&html, &[&format!("href=\"{to}{narrowed}\"")]);
+            }
+            assert_has(&html, &[&format!("<input type=\"hidden\" name=\"app\" value=\"{OTHER_APP}\">")]);
+        }
+        // Figures, too, are of the one app, and lead to its lists.
+        let html = page(&server, &format!("/{narrowed}")).await;
+        assert_has(&html, &["theirs", &format!("&#38;app={OTHER_APP}\"")]);
+        assert!(!html.contains("ours"), "{html}");
+        assert!(page(&server, "/").await.contains("<select id=\"f-app\""));
+        server.stop().await;
+
+        let server = Server::start(&database).await;
+        for path in PAGES {
+            assert!(!page(&server, path).await.contains("f-app"), "{path}: there is nothing to choose");
+        }
+        // Events that are kept of an app from before can still be narrowed to.
+        assert_has(&page(&server, &format!("/calls{narrowed}")).await, &["<select id=\"f-app\"", "theirs"]);
+        server.stop().await;
+    }
+
+    async fn an_account_is_told_with_its_calls_and_rooms(database: Database) {
+        let server = Server::start(&database).await;
+        post_call(&server, "the-call", "alice", "bob").await;
+        for number in 0..55 {
+            let body = format!(
+                r#"{{"RoomId":"show-{number}","EventType":"Online","EventCause":"Enter","MemberList":[{{"Member_Account":"bob"}}],
+                "EventTime":{}}}"#,
+                NOW.0 - 1000 * (number + 1)
+            );
+            server.post_body("Live.CallbackAfterMemberStateChanged", body).await;
+        }
+        let html = page(&server, &format!("/users/{APP}/bob")).await;
+        assert_has(&html, &["id=\"user-calls\"", "the-call", "id=\"user-visits\"", "show-0<", "show-49<"]);
+        assert_has(&html, &[&format!("/events?app={APP}&#38;user=bob"), &format!("/rooms?app={APP}&#38;owner=bob")]);
+        let older = links(&html).into_iter().find(|link| link.contains("visits_after=")).unwrap();
+        let html = page(&server, &older).await;
+        assert_has(&html, &["show-50<", "show-54<", "the-call"]);
+        assert!(!html.contains("show-49<"), "{html}");
+        let html = page(&server, &format!("/users/{APP}/nobody")).await;
+        assert_has(&html, &["No call of this account", "No event says that this account came into a room"]);
+        server.stop().await;
+    }
+
+    async fn pages_read_so_many_at_once_and_leave_readers_to_the_api(database: Database) {
+        let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "6000"), ("TRTC_STORE__READERS_MAX", "2")];
+        let server = Server::start_with(settings(&database, &changes)).await;
+        server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+        database.execute(endless(&database)).await;
+        let slow = server.get_ops("/anomalies");
+        let others = async {
+            // The overview asks for the same, so it waits too, and says so.
+            let (calls, overview) = tokio::join!(server.get_ops("/calls"), server.get_ops("/"));
+            let events = server.get_ops("/api/v1/events").await;
+            (calls, overview, events)
+        };
+        let (slow, (calls, overview, events)) = tokio::join!(slow, others);
+        assert_eq!(slow.0, 503);
+        assert_has(&slow.1, &["The store is slow"]);
+        assert_eq!(calls.0, 503);
+        assert_has(&calls.1, &["The readers are busy"]);
+        assert_eq!(overview.0, 200);
+        assert_has(&overview.1, &["The readers of the store are busy or slow", "id=\"outcomes\""]);
+        assert_eq!(events.0, 200);
+        assert_has(&events.1, &["room-0"]);
+        assert_eq!(server.get_ops("/calls").await.0, 200);
         server.stop().await;
     }
 
@@ -401,6 +525,18 @@ async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
         &html,
         &["what the server itself knows", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
     );
+    assert_has(&html, &["<b>The store was not read</b>", "Store: takes events."]);
+    // Once an event was not taken, it says that.
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    let html = page(&server, "/").await;
+    assert_has(
+        &html,
+        &[
+            "<b>The store does not answer.</b>",
+            "Store: does not take events; they go to the spool.",
+        ],
+    );
+    assert_has(&html, &["1 event waits for the store", "<th scope=\"row\">spooled</th>"]);
     let (status, html) = server.get_ops("/calls").await;
     assert_eq!(status, 503, "{html}");
     check("/calls", &html);

@@ -15,7 +15,7 @@ use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Entry,
     EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room,
     RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, VisitPage,
+    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -139,6 +139,10 @@ impl ReadModels for Slow {
     }
 
     async fn event(&self, _: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        unreachable!()
+    }
+
+    async fn user_visits(&self, _: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError> {
         unreachable!()
     }
 

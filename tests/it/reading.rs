@@ -7,8 +7,8 @@ use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::store::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, EVENTS_SCANNED_MAX, EventFilter,
-    Found, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, Step, Store, Subject,
-    UserCallFilter,
+    Found, List, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, Step, Store, Subject,
+    UserCallFilter, UserVisitFilter,
 };
 
 use crate::support::{APP, Database, NOW, on_both_stores};
@@ -359,6 +359,52 @@ on_both_stores! {
         let open = store.visits(&life(&store, "r", 100).await, &page).await.unwrap().visits;
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].left_at, open[0].inferred), (None, false));
+        store.close().await;
+    }
+
+    async fn the_rooms_an_account_came_into_are_told_with_their_ends(database: Database) {
+        let store = store(&database).await;
+        let mut rows = Rows::new(&database);
+        rows.room("r", 100, ", enters_missing, name, until_at, ended_at", ", 0, 'First', @200, @190");
+        rows.room("r", 200, ", enters_missing, name", ", 0, 'Second'");
+        for (room, account, at, event, enters) in [
+            ("r", "ann", 110, 1, true),
+            ("r", "ann", 120, 2, false),
+            ("r", "ann", 130, 3, true),
+            // Of the next life: no end of the visit before.
+            ("r", "ann", 210, 4, true),
+            ("s", "ann", 215, 5, true),
+            ("r", "ann", 220, 6, true),
+            ("r", "bob", 230, 7, true),
+        ] {
+            rows.mark(room, account, at, event, enters, if enters { "enter" } else { "kicked" });
+        }
+        rows.write().await;
+        let mut after = None;
+        let mut told = Vec::new();
+        loop {
+            let list = UserVisitFilter { app: app(), account: "ann".to_owned(), after: None, limit: 0 };
+            let (visits, next) = list.part(&*store, after, 2).await.unwrap();
+            told.extend(visits.into_iter().map(|visit| {
+                let left = visit.left_at.map(|left| left.0 - NOW.0);
+                let life = visit.life.map(|_| visit.name.unwrap_or_default());
+                (visit.room_id, visit.entered_at.0 - NOW.0, left, visit.left_cause, visit.inferred, life)
+            }));
+            let Some(next) = next else { break };
+            after = Some(next);
+        }
+        let text = |text: &str| text.to_owned();
+        let (first, second) = (Some(text("First")), Some(text("Second")));
+        assert_eq!(
+            told,
+            [
+                (text("r"), 220, None, None, false, second.clone()),
+                (text("s"), 215, None, None, false, None),
+                (text("r"), 210, Some(220), None, true, second),
+                (text("r"), 130, Some(190), None, true, first.clone()),
+                (text("r"), 110, Some(120), Some(text("kicked")), false, first),
+            ]
+        );
         store.close().await;
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::process::{done, failed};
-use crate::support::{Server, on_both_stores};
+use crate::support::{Server, eventually, fixtures, on_both_stores};
 
 /// A call that bob takes late and that ends; its start arrives last.
 const EVENTS: [(&str, &str); 3] = [
@@ -80,21 +80,34 @@ on_both_stores! {
         for (command, body) in EVENTS {
             server.post_body(command, body).await;
         }
-        let (_, told) = server.get_ops("/api/v1/calls?format=ndjson").await;
+        for fixture in fixtures().iter().filter(|fixture| fixture.name.starts_with("live/create_room")) {
+            server.post(&fixture.delivery).await;
+        }
+        let list = async |name: &str| server.get_ops(&format!("/api/v1/{name}?format=ndjson")).await.1;
+        // Until then a life may be cut anew.
+        let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
+        eventually("every room is settled for good", settled).await;
+        let (told, lives) = (list("calls").await, list("lives").await);
         server.stop().await;
         let url = database.url.clone();
         tokio::task::spawn_blocking(move || {
             let folder = tempfile::tempdir().unwrap();
             let export = |more: &[&str]| {
-                done(folder.path(), &[&["export", "--store", &url], more].concat())
+                done(folder.path(), &[&["export"], more, &["--store", &url]].concat())
             };
             assert_eq!(export(&["calls", "--format", "ndjson"]), told);
             let table = export(&["calls"]);
             let head = table.lines().next().unwrap();
             assert!(head.starts_with("sdk_app_id,call_id,media,"), "{head}");
             assert!(table.lines().nth(1).unwrap().contains(",c/1,video,single,alice,"), "{table}");
-            assert_eq!(export(&["events"]).lines().count(), 1 + EVENTS.len());
-            assert_eq!(export(&["anomalies"]), "");
+            assert_eq!(export(&["calls", "--user", "bob", "--state", "ended", "--format", "ndjson"]), told);
+            assert_eq!(export(&["calls", "--user", "eve"]), "");
+            assert_eq!(export(&["events", "--call", "c/1"]).lines().count(), 1 + EVENTS.len());
+            assert_eq!(export(&["lives", "--format", "ndjson"]), lives);
+            assert!(lives.contains("\"gift_coins\":"), "{lives}");
+            assert!(export(&["rooms", "--family", "live"]).lines().count() > 1);
+            assert_eq!(export(&["rooms", "--family", "room"]), "");
+            assert_eq!(export(&["anomalies", "--kind", "silence"]), "");
         })
         .await
         .unwrap();

@@ -1,0 +1,83 @@
+//! Reads the rooms an account came into.
+
+use super::statement::Reader;
+use super::{StoreError, UserVisit, UserVisitFilter};
+use crate::clock::UnixMillis;
+
+/// An enter, the life it is of, and the account's next mark in that life.
+#[derive(sqlx::FromRow)]
+struct Entered {
+    room_id: String,
+    family: String,
+    at: UnixMillis,
+    #[sqlx(try_from = "String")]
+    event_id: uuid::Uuid,
+    life: Option<i64>,
+    name: Option<String>,
+    ended_at: Option<UnixMillis>,
+    next_at: Option<UnixMillis>,
+    next_enters: Option<bool>,
+    next_cause: Option<String>,
+}
+
+pub(super) async fn user_visits<R: Reader>(
+    reader: &R,
+    filter: &UserVisitFilter,
+) -> Result<Vec<UserVisit>, StoreError> {
+    let app = filter.app.as_i64();
+    let mut sql = reader.statement(
+        "with page as (
+             select m.sdk_app_id, m.room_id, m.account, m.family, m.at, m.event_id, r.life, r.name,
+                    r.ended_at, r.until_at
+             from (select * from room_marks where enters and sdk_app_id = ",
+    );
+    sql.number(app).push(" and account = ").text(&filter.account);
+    if let Some((at, event_id, room_id)) = &filter.after {
+        sql.push(" and (at, event_id, room_id) < (").time(*at).push(", ");
+        sql.id(*event_id).push(", ").text(room_id).push(")");
+    }
+    sql.push(" order by at desc, event_id desc, room_id desc limit ").number(filter.limit.into());
+    // Lives are disjoint, so a mark is of one at most.
+    sql.push(
+        ") as m left join rooms r on r.sdk_app_id = m.sdk_app_id and r.room_id = m.room_id
+              and r.from_at <= m.at and (r.until_at is null or m.at < r.until_at))
+         select page.room_id, page.family, @ms(page.at) as at, @text(page.event_id) as event_id,
+                page.life, page.name, @ms(page.ended_at) as ended_at",
+    );
+    for (column, name) in [
+        (", (select @ms(n.at)", " as next_at"),
+        (", (select n.enters", " as next_enters"),
+        (", (select n.cause", " as next_cause"),
+    ] {
+        sql.push(column).push(
+            " from room_marks n
+              where n.sdk_app_id = page.sdk_app_id and n.room_id = page.room_id
+                and n.account = page.account and (n.at, n.event_id) > (page.at, page.event_id)
+                and (page.until_at is null or n.at < page.until_at)
+              order by n.at, n.event_id limit 1)",
+        );
+        sql.push(name);
+    }
+    sql.push(" from page order by page.at desc, page.event_id desc, page.room_id desc");
+    let rows: Vec<Entered> = reader.fetch(sql).await?;
+    Ok(rows.into_iter().map(|row| row.visit(app)).collect())
+}
+
+impl Entered {
+    fn visit(self, sdk_app_id: i64) -> UserVisit {
+        let left = self.next_enters == Some(false);
+        UserVisit {
+            sdk_app_id,
+            room_id: self.room_id,
+            life: self.life,
+            family: self.family,
+            name: self.name,
+            entered_at: self.at,
+            // A mark of the life may be a little behind its end.
+            left_at: self.next_at.or_else(|| self.ended_at.map(|ended| ended.max(self.at))),
+            left_cause: self.next_cause.filter(|_| left),
+            inferred: !left && (self.next_at.is_some() || self.ended_at.is_some()),
+            event_id: self.event_id,
+        }
+    }
+}
