@@ -11,7 +11,8 @@ use crate::store::StoredEvent;
 const CELL_CHARS_MAX: usize = 60;
 
 pub(super) fn app(text: Option<&str>) -> Result<Option<AppId>> {
-    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` is no SDKAppID"));
+    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
+    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
     text.map(parse).transpose()
 }
 

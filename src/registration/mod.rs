@@ -1,21 +1,15 @@
 //! From an app's settings to who calls the vendor's API for it. What is to be registered there is
 //! [`CallbackSettings::wanted`](crate::settings::CallbackSettings::wanted).
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
-
 use secrecy::SecretString;
 
 use crate::callback::AppId;
 use crate::clock::Clock;
-use crate::settings::AppSettings;
+use crate::settings::{AppSettings, SecretFileError, read_secret};
 use crate::vendor::{Client, ClientError, Endpoint, EndpointError, Limits, Signer, UserSigError};
 
 /// As whom the vendor's API is called where nobody says: every app has this admin.
 pub(crate) const IDENTIFIER: &str = "administrator";
-/// A longer file holds no key and no token. In bytes.
-const SECRET_BYTES_MAX: u64 = 4096;
 
 /// Why the vendor's API cannot be called for an app.
 #[derive(Debug, thiserror::Error)]
@@ -42,37 +36,6 @@ pub(crate) enum RegistrationError {
     Unsigned(#[from] UserSigError),
     #[error(transparent)]
     Client(#[from] ClientError),
-}
-
-/// Why a file does not give its secret.
-#[derive(Debug, thiserror::Error)]
-#[error("{place}: {problem}\nhint: name a file that holds the secret and nothing else")]
-pub(crate) struct SecretFileError {
-    place: String,
-    problem: String,
-}
-
-/// Reads a secret that a file holds, without the line's end behind it.
-pub(crate) fn read_secret(path: &Path) -> Result<SecretString, SecretFileError> {
-    let mut text = String::new();
-    let read = File::open(path).and_then(|file| {
-        file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
-        let most = usize::try_from(SECRET_BYTES_MAX).unwrap_or(usize::MAX);
-        let too_long = || io::Error::other("it is too long");
-        if text.len() > most { Err(too_long()) } else { Ok(()) }
-    });
-    let text = SecretString::from(text.trim_end_matches(['\r', '\n']));
-    match read {
-        Ok(()) => Ok(text),
-        Err(error) => Err(SecretFileError { place: shown(path), problem: error.to_string() }),
-    }
-}
-
-/// The path, unless it looks as if the secret itself stood in its place.
-fn shown(path: &Path) -> String {
-    let text = path.to_string_lossy();
-    let is_path = text.contains(['/', '\\', '.']) || text.len() < 16;
-    if is_path { format!("`{text}`") } else { "a file whose name is not shown".to_owned() }
 }
 
 /// The app's id.

@@ -174,7 +174,8 @@ fn is_kubernetes(name: &str) -> bool {
 
 fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = format!("read `{path}`, which {variable} names: {error}");
+        let path = super::secrets::shown(path.as_ref());
+        let problem = format!("read {path}, which {variable} names: {error}");
         SettingsError::new(problem, "see that the file is there and readable")
     })?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -277,7 +278,11 @@ mod tests {
         assert_eq!(settings.ops.token.expose_secret(), "s3cret");
         assert!(!format!("{settings:?}").contains("s3cret"));
         let message = error(&env(&[("TRTC_SECRET_KEY_FILE", "/nowhere/key")]));
-        assert!(message.contains("TRTC_SECRET_KEY_FILE"), "{message}");
+        assert!(message.contains("`/nowhere/key`, which TRTC_SECRET_KEY_FILE names"), "{message}");
+        // The secret itself in the place of its path.
+        let secret = "0123456789abcdef0123456789abcdef";
+        let message = error(&env(&[("TRTC_SECRET_KEY_FILE", secret)]));
+        assert!(!message.contains(secret), "{message}");
     }
 
     #[test]

@@ -13,10 +13,12 @@ use crate::store::StoreOptions;
 mod apps;
 mod check;
 mod layers;
+mod secrets;
 mod sections;
 
 pub use apps::*;
 pub use layers::Sources;
+pub use secrets::{SecretFileError, read_secret};
 pub use sections::*;
 
 /// The built-in layer: every key, commented.
