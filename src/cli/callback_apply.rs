@@ -165,10 +165,7 @@ impl Apply {
         if self.yes || diff.removed.is_empty() {
             return Ok(());
         }
-        let number = diff.removed.len();
-        say(&format!(
-            "{number} commands of {product} would go: their events would not be sent any more"
-        ));
+        say(&format!("`-` before commands of {product}: their events would not be sent any more"));
         ask::confirm("give `--yes`, or name these commands too").context(product)
     }
 }

@@ -166,12 +166,7 @@ impl Set {
         {
             warn(is_configured(&app, token));
         }
-        let set = client.set_callback_token(&wanted).await;
-        set.map_err(|error| match &self.out {
-            // Maybe it was set, and only the answer was lost.
-            Some(out) => anyhow!("{error}\nhint: the new token is in `{}`", out.display()),
-            None => error.into(),
-        })?;
+        client.set_callback_token(&wanted).await?;
         let token = if wanted.token.is_some() { "the token was set" } else { "the token stays" };
         let used = match wanted.enabled {
             Some(true) => ", callbacks are signed with it",

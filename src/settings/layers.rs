@@ -174,7 +174,7 @@ fn is_kubernetes(name: &str) -> bool {
 
 fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        let path = super::secrets::shown(path.as_ref());
+        let path = super::secrets::shown_path(path.as_ref());
         let problem = format!("read {path}, which {variable} names: {error}");
         SettingsError::new(problem, "see that the file is there and readable")
     })?;

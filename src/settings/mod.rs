@@ -18,6 +18,7 @@ mod sections;
 
 pub use apps::*;
 pub use layers::Sources;
+pub(crate) use secrets::shown_path;
 pub use secrets::{SecretFileError, read_secret};
 pub use sections::*;
 

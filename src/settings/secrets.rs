@@ -32,13 +32,13 @@ pub fn read_secret(path: &Path) -> Result<SecretString, SecretFileError> {
     let text = SecretString::from(text.trim_end_matches(['\r', '\n']));
     match read {
         Ok(()) => Ok(text),
-        Err(error) => Err(SecretFileError { place: shown(path), problem: error.to_string() }),
+        Err(error) => Err(SecretFileError { place: shown_path(path), problem: error.to_string() }),
     }
 }
 
 /// The path, unless it looks as if the secret itself stood in its place.
-pub(super) fn shown(path: &Path) -> String {
+pub(crate) fn shown_path(path: &Path) -> String {
     let text = path.to_string_lossy();
     let is_path = text.contains(['/', '\\', '.']) || text.len() < 16;
-    if is_path { format!("`{text}`") } else { "a file whose name is not shown".to_owned() }
+    if is_path { format!("`{text}`") } else { "(name not shown)".to_owned() }
 }
