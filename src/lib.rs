@@ -13,6 +13,7 @@
 //! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
 //! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
 //! - [`vendor`]: the vendor's REST API: where callbacks go, registered and compared.
+//! - `registration`: from an app's settings to a client of that API.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
@@ -26,6 +27,7 @@ pub mod handlers;
 pub mod http;
 pub mod ingest;
 mod rebuild;
+mod registration;
 mod retention;
 pub mod server;
 pub mod settings;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use trtc_callbacks::cli::{Cli, run};
+use trtc_callbacks::cli::{Cli, exit_code, run};
 use trtc_callbacks::telemetry;
 
 #[cfg(not(panic = "unwind"))]
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::print_error(&format!("error: {error:#}"));
-            ExitCode::FAILURE
+            ExitCode::from(exit_code(&error))
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep};
 
-use super::{ConfigArgs, StoreArgs, say};
+use super::{ConfigArgs, StoreArgs, ask, say};
 use crate::callback::erase::Erasure;
 use crate::callback::{AppId, identity};
 use crate::clock::Clock;
@@ -125,18 +125,7 @@ impl EraseUser {
         if self.yes {
             return Ok(());
         }
-        if !std::io::stdin().is_terminal() {
-            bail!(
-                "there is no terminal to ask on, and nothing was changed\nhint: give `--yes`, or `--dry-run` to count"
-            );
-        }
-        write!(std::io::stderr(), "type yes to go on: ").context("write to stderr")?;
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).context("read from stdin")?;
-        if answer.trim() != "yes" {
-            bail!("nothing was changed");
-        }
-        Ok(())
+        ask::confirm("give `--yes`, or `--dry-run` to count")
     }
 
     async fn erase(

@@ -230,7 +230,8 @@ impl Shown {
 }
 
 pub(super) fn app(text: Option<&str>) -> Result<Option<AppId>> {
-    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` is no SDKAppID"));
+    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
+    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
     text.map(parse).transpose()
 }
 

@@ -13,7 +13,12 @@ use clap::{Args, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::settings::{Settings, Sources};
 
+mod ask;
 mod call;
+mod callback_apply;
+mod callback_config;
+mod callback_token;
+mod callback_verify;
 mod calls;
 mod check_config;
 mod commands;
@@ -39,6 +44,8 @@ mod rooms;
 mod send;
 mod serve;
 mod simulate;
+mod usersig;
+mod vendor_app;
 
 /// How long the end of a command waits for threads that are still busy.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
@@ -74,6 +81,12 @@ enum Command {
     Replay(replay::Replay),
     Simulate(simulate::Simulate),
     Commands(commands::Commands),
+    #[command(name = "callback-config")]
+    CallbackConfig(callback_config::CallbackConfigs),
+    #[command(name = "callback-token")]
+    CallbackToken(callback_token::CallbackTokens),
+    #[command(name = "usersig")]
+    UserSig(usersig::UserSigs),
     Doctor(doctor::Doctor),
     EraseUser(erase_user::EraseUser),
     Rebuild(rebuild::RebuildModels),
@@ -123,6 +136,7 @@ impl ConfigArgs {
             env,
             flags: url.map(|url| ("store.url", url)).into_iter().collect(),
             sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
+            app: None,
         })
     }
 
@@ -152,12 +166,21 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),
         Command::Commands(commands) => commands.run(),
+        Command::CallbackConfig(config) => wait_for(config.run(&clock)),
+        Command::CallbackToken(token) => wait_for(token.run(&clock)),
+        Command::UserSig(usersig) => usersig.run(&clock),
         Command::Doctor(doctor) => wait_for(doctor.run(&clock)),
         Command::EraseUser(erase) => wait_for(erase.run(&clock)),
         Command::Rebuild(rebuild) => wait_for(rebuild.run(&clock)),
         Command::Healthcheck(check) => wait_for(check.run()),
         Command::Completions(completions) => completions.run(),
     }
+}
+
+/// What the program ends with after this error: 3 where `callback-config check` found a difference, otherwise 1.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<callback_config::Drift>() { 3 } else { 1 }
 }
 
 /// Runs a command to its end. A thread that is stuck by then is left behind, so that it does not keep the process.

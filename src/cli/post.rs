@@ -34,6 +34,8 @@ pub(super) struct TargetArgs {
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     client: reqwest::Client,
+    /// What gave the URL.
+    flag: &'static str,
     url: String,
     /// The URL as errors show it.
     place: String,
@@ -45,22 +47,35 @@ pub(super) struct Target {
 impl TargetArgs {
     /// Takes the tokens from the settings where the flag gives none.
     pub(super) fn open(self, settings: &Settings, clock: &Clock) -> Result<Target> {
-        if !self.to.starts_with("http://") && !self.to.starts_with("https://") {
-            bail!("`--to {}` is no URL\nhint: give one such as http://127.0.0.1:8080/", self.to);
-        }
-        let url = reqwest::Url::parse(&self.to).with_context(|| format!("`--to {}`", self.to))?;
         let unused = ["TRTC_CALLBACK_TOKEN", "TRTC_CALLBACK_TOKEN_FILE"]
             .into_iter()
             .find(|name| std::env::var_os(name).is_some());
         if let (Some(name), None, true) = (unused, &self.token, settings.apps.is_empty()) {
             bail!("{name} is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
         }
+        let target = Target::open("--to", &self.to, settings, clock)?;
+        Ok(Target { token: self.token.map(SecretString::from), ..target })
+    }
+}
+
+impl Target {
+    /// The server at `url`, which was given with `flag`. Signs with the tokens of the settings.
+    pub(super) fn open(
+        flag: &'static str,
+        url: &str,
+        settings: &Settings,
+        clock: &Clock,
+    ) -> Result<Self> {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            bail!("`{flag} {url}` is no URL\nhint: give one such as http://127.0.0.1:8080/");
+        }
+        let parsed = reqwest::Url::parse(url).with_context(|| format!("`{flag} {url}`"))?;
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
         let client = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_secs(10));
         // A proxy is for elsewhere, and cannot reach this machine's own ports.
-        let host = url.host_str().unwrap_or("");
+        let host = parsed.host_str().unwrap_or("");
         let near = host == "localhost" || host.starts_with("127.") || host == "[::1]";
         let client = if near { client.no_proxy() } else { client };
         let client = client.build().context("prepare the HTTP client")?;
@@ -68,19 +83,18 @@ impl TargetArgs {
             let id = AppId::parse(&app.sdk_app_id)?;
             Some((id, app.callback_tokens.first()?.clone()))
         });
-        Ok(Target {
+        Ok(Self {
             client,
+            flag,
             // Without its path, which may be a secret.
-            place: url.origin().ascii_serialization(),
-            url: self.to,
+            place: parsed.origin().ascii_serialization(),
+            url: url.to_owned(),
             tokens: tokens.collect(),
-            token: self.token.map(SecretString::from),
+            token: None,
             clock: clock.clone(),
         })
     }
-}
 
-impl Target {
     /// Posts one delivery, signed anew where there is a token, and expects the OK envelope.
     pub(super) async fn post(&self, delivery: &Delivery) -> Result<()> {
         let body = delivery.bytes().map_err(anyhow::Error::msg)?;
@@ -90,8 +104,9 @@ impl Target {
             // The whole URL holds the signature and, maybe, a secret path.
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
             anyhow!(
-                "post to {}: {text}\nhint: is the server running? `--to` names its callback URL",
-                self.place
+                "post to {}: {text}\nhint: is the server running? `{}` names its callback URL",
+                self.place,
+                self.flag
             )
         })?;
         let status = answer.status();
@@ -99,7 +114,7 @@ impl Target {
         if status != reqwest::StatusCode::OK || text != answer::OK {
             let start: String = text.chars().take(200).collect();
             let hint = if status == reqwest::StatusCode::FORBIDDEN {
-                "\nhint: is the app one of the server's, and the token the app's? see `--token`"
+                "\nhint: is the app one of the server's, and the token the app's?"
             } else {
                 ""
             };

@@ -10,11 +10,16 @@ use crate::callback::source::Networks;
 use crate::callback::{Admission, AppId, Apps};
 use crate::store::StoreOptions;
 
+mod apps;
 mod check;
 mod layers;
+mod secrets;
 mod sections;
 
+pub use apps::*;
 pub use layers::Sources;
+pub(crate) use secrets::shown_path;
+pub use secrets::{SecretFileError, read_secret};
 pub use sections::*;
 
 /// The built-in layer: every key, commented.

@@ -6,6 +6,7 @@
 mod api;
 mod api_schema;
 mod api_stream;
+mod callback_config;
 mod corpus;
 mod dashboard;
 mod doctor;
