@@ -90,6 +90,7 @@ impl Settings {
             ("server.drain_ms", server.drain_ms, 0, 600_000),
             ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
             ("auth.request_time_window_s", self.auth.request_time_window_s, 1, 86_400),
+            ("auth.source_refresh_s", self.auth.source_refresh_s, 1, 2_592_000),
             ("store.readers_max", self.store.readers_max.into(), 1, 1000),
             ("store.read_timeout_ms", self.store.read_timeout_ms, 10, 600_000),
             ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
@@ -103,6 +104,7 @@ impl Settings {
             ("gaps.room_idle_overdue_s", gaps.room_idle_overdue_s, 0, 31_536_000),
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
+            ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
             // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the
             // vendor waits 2000 ms.
