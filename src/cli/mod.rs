@@ -123,6 +123,7 @@ impl ConfigArgs {
             env,
             flags: url.map(|url| ("store.url", url)).into_iter().collect(),
             sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
+            app: None,
         })
     }
 

@@ -1,29 +1,150 @@
-//! What the vendor has of us while the server runs: a guard compares what is registered with what is wanted, and the list
-//! of the vendor's addresses is kept fresh. Neither touches the way of a callback: what the vendor's API does or does not
-//! do is shown, and nothing else.
-//!
-//! In reading order: a [`Guard`] checks and writes what it finds into a [`Book`], which the settler and the dashboard
-//! read. [`Addresses`] asks for the list, puts it in force and keeps it on disk (`address_file`). `words` is how a
-//! difference is told, `trouble` a failure.
+//! From an app's settings to who calls the vendor's API for it. What is to be registered there is
+//! [`CallbackSettings::wanted`](crate::settings::CallbackSettings::wanted).
 
-mod address_file;
-mod address_merge;
-mod addresses;
-mod book;
-mod guard;
-mod trouble;
-mod words;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
-pub(crate) use address_file::Kept;
-pub(crate) use addresses::{AddressBook, AddressState, Addresses};
-pub(crate) use book::{Book, Entry, Repair, Standing};
-pub(crate) use guard::{Guard, Watched};
-pub(crate) use trouble::Trouble;
-pub(crate) use words::shown;
+use secrecy::SecretString;
 
-use std::time::Duration;
+use crate::callback::AppId;
+use crate::clock::Clock;
+use crate::settings::AppSettings;
+use crate::vendor::{Client, ClientError, Endpoint, EndpointError, Limits, Signer, UserSigError};
 
-/// A pause a little shorter than `most`, at random, so that servers that start together do not ask together.
-fn jittered(most: Duration) -> Duration {
-    most.mul_f64(0.8 + fastrand::f64() / 5.0)
+/// As whom the vendor's API is called where nobody says: every app has this admin.
+pub(crate) const IDENTIFIER: &str = "administrator";
+/// A longer file holds no key and no token. In bytes.
+const SECRET_BYTES_MAX: u64 = 4096;
+
+/// Why the vendor's API cannot be called for an app.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RegistrationError {
+    #[error("`{0}` is no SDKAppID\nhint: give a number such as 1400000001")]
+    NoAppId(String),
+    #[error(
+        "there is no secret key of app {0}\n\
+         hint: give `--secret-key-file FILE`, set TRTC_SECRET_KEY or TRTC_SECRET_KEY_FILE, or set `secret_key_file` in \
+         its `[[apps]]` table"
+    )]
+    NoKey(AppId),
+    #[error("read the secret key of app {app}: {error}")]
+    Key { app: AppId, error: SecretFileError },
+    #[error(
+        "it is not said where app {0} was made\n\
+         hint: give `--region singapore` for most apps of the international site, `--region china` for those of the \
+         Chinese one, or set `region` in its `[[apps]]` table (TRTC_REGION)"
+    )]
+    NoRegion(AppId),
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    #[error(transparent)]
+    Unsigned(#[from] UserSigError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+/// Why a file does not give its secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}\nhint: name a file that holds the secret and nothing else")]
+pub(crate) struct SecretFileError {
+    place: String,
+    problem: String,
+}
+
+/// Reads a secret that a file holds, without the line's end behind it.
+pub(crate) fn read_secret(path: &Path) -> Result<SecretString, SecretFileError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(SECRET_BYTES_MAX + 1).read_to_string(&mut text)?;
+        let most = usize::try_from(SECRET_BYTES_MAX).unwrap_or(usize::MAX);
+        let too_long = || io::Error::other("it is too long");
+        if text.len() > most { Err(too_long()) } else { Ok(()) }
+    });
+    let text = SecretString::from(text.trim_end_matches(['\r', '\n']));
+    match read {
+        Ok(()) => Ok(text),
+        Err(error) => Err(SecretFileError { place: shown(path), problem: error.to_string() }),
+    }
+}
+
+/// The path, unless it looks as if the secret itself stood in its place.
+fn shown(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let is_path = text.contains(['/', '\\', '.']) || text.len() < 16;
+    if is_path { format!("`{text}`") } else { "a file whose name is not shown".to_owned() }
+}
+
+/// The app's id.
+pub(crate) fn app_id(app: &AppSettings) -> Result<AppId, RegistrationError> {
+    AppId::parse(&app.sdk_app_id).ok_or_else(|| RegistrationError::NoAppId(app.sdk_app_id.clone()))
+}
+
+/// The app's secret key; absent where the settings have none.
+pub(crate) fn secret_key(app: &AppSettings) -> Result<Option<SecretString>, RegistrationError> {
+    match (&app.secret_key, &app.secret_key_file) {
+        (Some(key), _) => Ok(Some(key.clone())),
+        (None, None) => Ok(None),
+        (None, Some(path)) => match read_secret(path) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) => Err(RegistrationError::Key { app: app_id(app)?, error }),
+        },
+    }
+}
+
+/// Who signs calls for the app.
+pub(crate) fn signer(app: &AppSettings, clock: &Clock) -> Result<Signer, RegistrationError> {
+    let id = app_id(app)?;
+    let key = secret_key(app)?.ok_or(RegistrationError::NoKey(id))?;
+    let identifier = app.identifier.as_deref().unwrap_or(IDENTIFIER);
+    Ok(Signer::new(id, identifier, key, clock)?)
+}
+
+/// Who calls the vendor's API for the app.
+pub(crate) fn client(app: &AppSettings, clock: &Clock) -> Result<Client, RegistrationError> {
+    let endpoint = match (&app.host, app.region) {
+        (Some(host), _) => Endpoint::parse(host)?,
+        (None, Some(region)) => region.into(),
+        (None, None) => return Err(RegistrationError::NoRegion(app_id(app)?)),
+    };
+    Ok(Client::new(endpoint, signer(app, clock)?, Limits::default())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::vendor::Region;
+
+    #[test]
+    fn what_is_missing_is_said_with_what_to_do() {
+        let clock = Clock::system();
+        let mut app = AppSettings::new("1400000001");
+        let said = |app: &AppSettings| client(app, &clock).err().unwrap().to_string();
+        assert!(said(&app).contains("hint: give `--region singapore`"), "{}", said(&app));
+        app.region = Some(Region::Singapore);
+        assert!(said(&app).contains("hint: give `--secret-key-file FILE`"), "{}", said(&app));
+        app.secret_key = Some("k".into());
+        assert_eq!(client(&app, &clock).unwrap().host(), Region::Singapore.host());
+        app.host = Some("api.example.com".into());
+        assert_eq!(client(&app, &clock).unwrap().host(), "api.example.com");
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_file_and_never_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        std::fs::write(&path, "s3cret\r\n").unwrap();
+        let mut app = AppSettings::new("1");
+        app.secret_key_file = Some(path);
+        assert_eq!(secret_key(&app).unwrap().unwrap().expose_secret(), "s3cret");
+        assert!(!format!("{app:?}").contains("s3cret"));
+        for key in ["0123456789abcdef0123456789abcdef", "/nowhere/key"] {
+            app.secret_key_file = Some(key.into());
+            let said = secret_key(&app).unwrap_err().to_string();
+            assert!(said.starts_with("read the secret key of app 1: "), "{said}");
+            assert_eq!(said.contains(key), key.starts_with('/'), "{said}");
+        }
+    }
 }

@@ -49,7 +49,8 @@ impl Settings {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
         })?;
-        self.apps().map(|_| ())
+        self.apps()?;
+        self.apps.iter().try_for_each(super::AppSettings::check)
     }
 
     fn check_tls(&self) -> Result<(), SettingsError> {

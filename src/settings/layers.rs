@@ -7,9 +7,22 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
 use super::{AppSettings, DEFAULTS, Settings, SettingsError};
+use crate::vendor::UnknownRegion;
 
 /// The keys of an app's table, which the defaults show in a comment only.
-const APP_KEYS: [&str; 3] = ["sdk_app_id", "callback_tokens", "secret_key"];
+const APP_KEYS: [&str; 11] = [
+    "sdk_app_id",
+    "callback_tokens",
+    "secret_key",
+    "secret_key_file",
+    "identifier",
+    "region",
+    "host",
+    "callbacks.url",
+    "callbacks.call",
+    "callbacks.room",
+    "callbacks.live",
+];
 
 /// The keys that hold lists: in a variable, commas stand between the members.
 const LISTS: [&str; 3] = ["server.callback_paths", "auth.source_addresses", "auth.trusted_proxies"];
@@ -25,6 +38,9 @@ pub struct Sources {
     pub flags: Vec<(&'static str, String)>,
     /// `--sdk-app-id`
     pub sdk_app_ids: Vec<String>,
+    /// The app that a command is about; it need not be configured. The variables of a single app are its own, unless
+    /// they name another.
+    pub app: Option<String>,
 }
 
 /// Lays the layers over each other. The values are of their kinds, but not yet checked.
@@ -53,7 +69,7 @@ pub(super) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     let layers = builder.build()?;
     refuse_unknown_keys(&layers)?;
     let mut settings: Settings = layers.try_deserialize()?;
-    env.apply_to_apps(&mut settings.apps, &sources.sdk_app_ids)?;
+    env.apply_to_apps(&mut settings.apps, sources)?;
     Ok(settings)
 }
 
@@ -64,6 +80,8 @@ struct Environment {
     sdk_app_id: Option<String>,
     callback_token: Option<String>,
     secret_key: Option<String>,
+    region: Option<String>,
+    callback_url: Option<String>,
 }
 
 impl Environment {
@@ -84,43 +102,44 @@ impl Environment {
                 "SDK_APP_ID" => read.sdk_app_id = Some(value),
                 "CALLBACK_TOKEN" => read.callback_token = Some(value),
                 "SECRET_KEY" => read.secret_key = Some(value),
+                "REGION" => read.region = Some(value),
+                "CALLBACK_URL" => read.callback_url = Some(value),
                 _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
             }
         }
         Ok(read)
     }
 
-    /// Adds the apps of the shortcuts, and gives the only app the token and the key of the shortcuts.
+    /// Adds the apps of the shortcuts, and gives their app what else they hold.
     fn apply_to_apps(
         self,
         apps: &mut Vec<AppSettings>,
-        flags: &[String],
+        sources: &Sources,
     ) -> Result<(), SettingsError> {
-        for id in self.sdk_app_id.iter().chain(flags) {
+        for id in self.sdk_app_id.iter().chain(&sources.sdk_app_ids).chain(&sources.app) {
             if apps.iter().all(|app| app.sdk_app_id != *id) {
-                apps.push(AppSettings {
-                    sdk_app_id: id.clone(),
-                    callback_tokens: Vec::new(),
-                    secret_key: None,
-                });
+                apps.push(AppSettings::new(id));
             }
         }
-        if self.callback_token.is_none() && self.secret_key.is_none() {
+        let Self { callback_token, secret_key, region, callback_url, sdk_app_id, keys: _ } = self;
+        let set = [&callback_token, &secret_key, &region, &callback_url];
+        // Commands that are about no app run in the environment of the server, too.
+        if apps.is_empty() || set.into_iter().all(Option::is_none) {
             return Ok(());
         }
         let count = apps.len();
-        if count == 0 {
-            // Commands that are about no app run in the environment of the server, too.
-            return Ok(());
-        }
-        let [app] = apps.as_mut_slice() else {
+        let named = sources.app.as_ref().map(|app| sdk_app_id.as_ref().unwrap_or(app));
+        let mut candidates =
+            apps.iter_mut().filter(|app| named.is_none_or(|named| app.sdk_app_id == *named));
+        let (Some(app), None) = (candidates.next(), candidates.next()) else {
             let problem = format!(
-                "TRTC_CALLBACK_TOKEN and TRTC_SECRET_KEY belong to a single app, and there are {count}"
+                "TRTC_CALLBACK_TOKEN, TRTC_SECRET_KEY, TRTC_REGION and TRTC_CALLBACK_URL belong to a single app, \
+                 and there are {count}"
             );
             let hint = "name one app with TRTC_SDK_APP_ID, or put each app's own into its `[[apps]]` table";
             return Err(SettingsError::new(problem, hint));
         };
-        if let Some(tokens) = self.callback_token {
+        if let Some(tokens) = callback_token {
             // One a line, so that a file can hold the old and the new one.
             app.callback_tokens = tokens.lines().map(SecretString::from).collect();
             if app.callback_tokens.is_empty() {
@@ -128,8 +147,19 @@ impl Environment {
                 return Err(SettingsError::new("TRTC_CALLBACK_TOKEN is empty", hint));
             }
         }
-        if let Some(key) = self.secret_key {
-            app.secret_key = Some(key.into());
+        if let Some(key) = secret_key {
+            (app.secret_key, app.secret_key_file) = (Some(key.into()), None);
+        }
+        if let Some(region) = region {
+            let parsed = region.parse().map_err(|error: UnknownRegion| {
+                let text = error.to_string();
+                let (_, hint) = text.split_once("\nhint: ").unwrap_or_default();
+                SettingsError::new(format!("TRTC_REGION: `{region}` is no region"), hint)
+            });
+            app.region = Some(parsed?);
+        }
+        if callback_url.is_some() {
+            app.callbacks.url = callback_url;
         }
         Ok(())
     }

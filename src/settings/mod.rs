@@ -10,10 +10,12 @@ use crate::callback::source::{Networks, VendorNetworks};
 use crate::callback::{Admission, AppId, Apps};
 use crate::store::StoreOptions;
 
+mod apps;
 mod check;
 mod layers;
 mod sections;
 
+pub use apps::*;
 pub use layers::Sources;
 pub use sections::*;
 

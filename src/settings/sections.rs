@@ -191,14 +191,3 @@ pub struct LogSettings {
     pub format: LogFormat,
     pub filter: String,
 }
-
-/// One of `[[apps]]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AppSettings {
-    pub sdk_app_id: String,
-    #[serde(default)]
-    pub callback_tokens: Vec<SecretString>,
-    #[serde(default)]
-    pub secret_key: Option<SecretString>,
-}

@@ -13,7 +13,7 @@ use super::words::difference;
 use crate::callback::AppId;
 use crate::clock::{Clock, UnixMillis};
 use crate::telemetry::{Checked, Metrics};
-use crate::vendor::{CallbackConfig, Change, Client, Product, VendorError};
+use crate::vendor::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
 
 /// How long one product may take to be looked at, and as long to be put right.
 const STEP_MAX: Duration = Duration::from_mins(1);
@@ -22,8 +22,10 @@ const FIRST_WITHIN: Duration = Duration::from_secs(20);
 
 /// An app, and what is to be registered for its products.
 pub(crate) struct Watched {
-    /// Calls the vendor for the app.
-    pub(crate) client: Client,
+    /// The app.
+    pub(crate) app: AppId,
+    /// Calls the vendor for the app; or why nobody can, with what to do behind `hint: `.
+    pub(crate) client: Result<Client, String>,
     /// What is wanted; products that are not named are left alone.
     pub(crate) wanted: Vec<(Product, CallbackConfig)>,
 }
@@ -47,10 +49,10 @@ impl Guard {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let entry = |client: &Client, (product, wanted): &(Product, CallbackConfig)| Entry {
-            app: client.app(),
+        let entry = |app: &Watched, (product, wanted): &(Product, CallbackConfig)| Entry {
+            app: app.app,
             product: *product,
-            host: client.host().to_owned(),
+            host: app.client.as_ref().map_or_else(|_| String::new(), |client| client.host().into()),
             wanted: wanted.clone(),
             standing: Standing::Unknown,
             registered: None,
@@ -60,7 +62,7 @@ impl Guard {
         };
         let entries = watched
             .iter()
-            .flat_map(|app| app.wanted.iter().map(|wanted| entry(&app.client, wanted)))
+            .flat_map(|app| app.wanted.iter().map(|wanted| entry(app, wanted)))
             .collect();
         let book = Arc::new(Book::new(interval, repair, entries));
         Self { watched, interval, repair, book, clock, metrics }
@@ -78,7 +80,7 @@ impl Guard {
             let begun = Instant::now();
             for app in &self.watched {
                 for (product, wanted) in &app.wanted {
-                    self.check(&app.client, *product, wanted).await;
+                    self.check(app, *product, wanted).await;
                 }
             }
             let rest = jittered(self.interval).saturating_sub(begun.elapsed());
@@ -86,9 +88,13 @@ impl Guard {
         }
     }
 
-    async fn check(&self, client: &Client, product: Product, wanted: &CallbackConfig) {
-        let app = client.app();
-        let checked = match self.look(client, product, wanted).await {
+    async fn check(&self, watched: &Watched, product: Product, wanted: &CallbackConfig) {
+        let app = watched.app;
+        let looked = match &watched.client {
+            Ok(client) => self.look(client, product, wanted).await,
+            Err(text) => Err(Trouble::unable("no client", text, self.clock.now())),
+        };
+        let checked = match looked {
             Ok(checked) => {
                 let was = self.book.change(app, product, |entry| entry.trouble.take()).flatten();
                 if was.is_some() {
@@ -122,6 +128,12 @@ impl Guard {
         let found_at = self.differs(app, product, registered, &detail);
         if !self.repair {
             return Ok(Checked::Differs);
+        }
+        let before = plan.before().map(|before| before.url.as_str());
+        let wrong = |finding: &Finding| finding.severity == Severity::Error;
+        if let Some(finding) = wanted.findings(product, before).into_iter().find(wrong) {
+            let text = format!("not put right: {finding}");
+            return Err(Trouble::unable("unfit", &text, found_at));
         }
         let (change, plan) = self.step(client, client.apply(product, wanted)).await?;
         let change = words_of(&change);

@@ -1,0 +1,240 @@
+//! `[[apps]]`: whose callbacks are taken, and what is to be registered for them at the vendor. The keys are explained in
+//! [`super::DEFAULTS`].
+#![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+
+use super::SettingsError;
+use crate::vendor::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
+
+/// Stands for all usual commands of a product, alone or among others.
+const ALL: &str = "all";
+
+/// One of `[[apps]]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppSettings {
+    pub sdk_app_id: String,
+    #[serde(default)]
+    pub callback_tokens: Vec<SecretString>,
+    #[serde(default)]
+    pub secret_key: Option<SecretString>,
+    #[serde(default)]
+    pub secret_key_file: Option<PathBuf>,
+    #[serde(default)]
+    pub identifier: Option<String>,
+    #[serde(default, deserialize_with = "region")]
+    pub region: Option<Region>,
+    #[serde(default)]
+    pub host: Option<String>,
+    #[serde(default)]
+    pub callbacks: CallbackSettings,
+}
+
+/// `[apps.callbacks]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallbackSettings {
+    #[serde(default)]
+    pub url: Option<String>,
+    #[serde(default)]
+    pub call: Option<Vec<String>>,
+    #[serde(default)]
+    pub room: Option<Vec<String>>,
+    #[serde(default)]
+    pub live: Option<Vec<String>>,
+}
+
+impl AppSettings {
+    /// An app of which nothing but its id is known.
+    #[must_use]
+    pub fn new(sdk_app_id: impl Into<String>) -> Self {
+        Self { sdk_app_id: sdk_app_id.into(), ..Self::default() }
+    }
+
+    /// Checks what is said of the vendor. The file of the key is read by those who need the key.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let wrong = |key: &str, text: &str| {
+            let (problem, hint) = text.split_once("\nhint: ").unwrap_or((text, "correct it"));
+            let problem = format!("key `apps.{key}` of app {}: {problem}", self.sdk_app_id);
+            Err(SettingsError::new(problem, hint))
+        };
+        if self.secret_key.is_some() && self.secret_key_file.is_some() {
+            return wrong("secret_key_file", "`secret_key` is set too\nhint: set one of both");
+        }
+        if let Some(Err(error)) = self.host.as_deref().map(Endpoint::parse) {
+            return wrong("host", &error.to_string());
+        }
+        let callbacks = &self.callbacks;
+        let named = |product| callbacks.words(product).is_some_and(|words| !words.is_empty());
+        if callbacks.url.is_none() && Product::ALL.into_iter().any(named) {
+            return wrong("callbacks", "there are commands, and no URL\nhint: set its `url` too");
+        }
+        for product in Product::ALL {
+            let Some(wanted) = callbacks.wanted(product) else { continue };
+            // A command that we do not know may be a new one: whoever registers it decides.
+            let is_wrong = |finding: &Finding| {
+                finding.severity == Severity::Error && finding.rule != Rule::CommandUnknown
+            };
+            if let Some(finding) = wanted.findings(product, None).into_iter().find(is_wrong) {
+                let key = match finding.rule {
+                    Rule::CommandForeign => product.as_str(),
+                    _ => "url",
+                };
+                return wrong(&format!("callbacks.{key}"), &finding.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CallbackSettings {
+    /// What is to be registered for a product; absent where no URL is set, or the product is to be left as it is.
+    #[must_use]
+    pub fn wanted(&self, product: Product) -> Option<CallbackConfig> {
+        self.wanted_at(self.url.as_deref()?, product)
+    }
+
+    /// The same for another URL.
+    #[must_use]
+    pub fn wanted_at(&self, url: &str, product: Product) -> Option<CallbackConfig> {
+        let commands = match self.words(product) {
+            Some([]) => return None,
+            Some(words) => commands(product, words),
+            None => commands(product, &[]),
+        };
+        Some(CallbackConfig::new(url, commands))
+    }
+
+    /// The commands as set: absent where the usual ones are wanted, empty where the product is to be left as it is.
+    #[must_use]
+    pub fn words(&self, product: Product) -> Option<&[String]> {
+        match product {
+            Product::Call => self.call.as_deref(),
+            Product::Room => self.room.as_deref(),
+            Product::Live => self.live.as_deref(),
+        }
+    }
+}
+
+/// The commands that a list of words means: `all` stands for the usual ones of the product, and so does no word.
+#[must_use]
+pub fn commands(product: Product, words: &[String]) -> Vec<String> {
+    let usual = || product.usual_commands().map(str::to_owned);
+    if words.is_empty() {
+        return usual().collect();
+    }
+    let mut commands: Vec<String> = Vec::new();
+    let has_all = words.iter().any(|word| word == ALL);
+    commands.extend(usual().filter(|_| has_all));
+    for word in words.iter().filter(|word| *word != ALL) {
+        // What is usual may be named beside `all`; what is named twice otherwise is a finding.
+        if !has_all || !commands.contains(word) {
+            commands.push(word.clone());
+        }
+    }
+    commands
+}
+
+fn region<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Region>, D::Error> {
+    let name = String::deserialize(input)?;
+    name.parse().map(Some).map_err(|_| {
+        let names: Vec<&str> = Region::ALL.iter().map(|region| region.as_str()).collect();
+        serde::de::Error::custom(format!("`{name}` is no region; there are {}", names.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{env, error, file};
+    use super::super::{Settings, Sources};
+    use super::*;
+
+    fn app(text: &str) -> AppSettings {
+        let (_file, sources) = file(&format!("[[apps]]\nsdk_app_id = 1\n{text}"));
+        Settings::load(&sources).unwrap().apps.remove(0)
+    }
+
+    fn wrong(text: &str) -> String {
+        let (_file, sources) = file(&format!("[[apps]]\nsdk_app_id = 1\n{text}"));
+        error(&sources)
+    }
+
+    const URL: &str = "https://rtc.example.com/callback";
+
+    #[test]
+    fn with_a_url_alone_the_usual_commands_of_every_product_are_wanted() {
+        let callbacks = app(&format!("callbacks.url = '{URL}'")).callbacks;
+        for product in Product::ALL {
+            let usual = CallbackConfig::new(URL, product.usual_commands());
+            assert_eq!(callbacks.wanted(product), Some(usual));
+        }
+        assert_eq!(app("region = 'seoul'").callbacks.wanted(Product::Call), None);
+    }
+
+    #[test]
+    fn a_product_may_have_other_commands_more_or_be_left_alone() {
+        let more = "Follow.CallbackAfterFollowAdd";
+        let text = format!(
+            "[apps.callbacks]\nurl = '{URL}'\ncall = ['Call.CallbackAfterEndCall']\nroom = []\n\
+             live = ['{more}', 'all']"
+        );
+        let callbacks = app(&text).callbacks;
+        let of = |product| callbacks.wanted(product).map(|wanted| wanted.commands);
+        assert_eq!(of(Product::Call).unwrap(), ["Call.CallbackAfterEndCall"]);
+        assert_eq!(of(Product::Room), None);
+        let live = of(Product::Live).unwrap();
+        assert_eq!(live.len(), Product::Live.usual_commands().count() + 1);
+        assert_eq!(live.last().unwrap(), more);
+    }
+
+    #[test]
+    fn what_the_vendor_would_not_take_is_refused_and_a_new_command_is_not() {
+        let said = wrong("callbacks.url = 'https://rtc.example.com/?a=b'");
+        assert!(said.contains("`apps.callbacks.url` of app 1: "), "{said}");
+        assert!(said.contains("query") && said.contains("\nhint: "), "{said}");
+        let foreign = "call = ['Room.CallbackAfterCreateRoom']";
+        let said = wrong(&format!("[apps.callbacks]\nurl = '{URL}'\n{foreign}"));
+        assert!(said.contains("`apps.callbacks.call` of app 1: "), "{said}");
+        let said = wrong("callbacks.call = ['Call.CallbackAfterEndCall']");
+        assert!(said.contains("hint: set its `url` too"), "{said}");
+        let said = wrong("host = 'http://api.example.com'");
+        assert!(said.contains("`apps.host` of app 1: plain HTTP"), "{said}");
+        let said = wrong("region = 'mars'");
+        assert!(said.contains("`mars` is no region; there are china, singapore"), "{said}");
+        let said = wrong("secret_key = 'a'\nsecret_key_file = 'b'");
+        assert!(said.contains("`secret_key` is set too"), "{said}");
+        let said = wrong("callbacks.urls = 'x'");
+        assert!(said.contains("did you mean `apps.callbacks.url`?"), "{said}");
+        app(&format!("[apps.callbacks]\nurl = '{URL}'\ncall = ['Call.CallbackAfterTomorrow']"));
+    }
+
+    #[test]
+    fn variables_do_for_a_single_app_and_for_the_one_a_command_is_about() {
+        let mut sources = env(&[
+            ("TRTC_SECRET_KEY", "s3cret"),
+            ("TRTC_REGION", "china"),
+            ("TRTC_CALLBACK_URL", URL),
+        ]);
+        sources.sdk_app_ids = vec!["1".into(), "2".into()];
+        assert!(error(&sources).contains("there are 2"));
+        let key_of = |sources: &Sources, id: &str| {
+            let apps = Settings::load(sources).unwrap().apps;
+            apps.into_iter().find(|app| app.sdk_app_id == id).unwrap()
+        };
+        sources.app = Some("3".into());
+        let app = key_of(&sources, "3");
+        assert!(app.secret_key.is_some() && key_of(&sources, "1").secret_key.is_none());
+        assert_eq!(app.region, Some(Region::China));
+        assert_eq!(app.callbacks.url.as_deref(), Some(URL));
+        // They name their own app: then they say nothing of the other.
+        sources.env.insert("TRTC_SDK_APP_ID".into(), "1".into());
+        assert!(key_of(&sources, "3").secret_key.is_none());
+        assert!(key_of(&sources, "1").secret_key.is_some());
+        let said = error(&env(&[("TRTC_SDK_APP_ID", "1"), ("TRTC_REGION", "mars")]));
+        assert!(said.contains("TRTC_REGION: `mars` is no region\nhint: give `china`"), "{said}");
+    }
+}
