@@ -101,7 +101,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vendor-addresses.json");
         assert_eq!(Kept::read(&path).unwrap(), None);
-        let lists = [vec!["203.0.113.0/24".parse().unwrap()], vec!["2001:db8::/32".parse().unwrap()]];
+        let lists =
+            [vec!["203.0.113.0/24".parse().unwrap()], vec!["2001:db8::/32".parse().unwrap()]];
         let kept = Kept { lists, fetched_at: UnixMillis(1_793_534_400_000) };
         for _ in 0..2 {
             kept.write(&path).unwrap();
@@ -117,10 +118,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vendor-addresses.json");
         let page = |words: &str| {
-            format!(r#"{{"fetched_at":"2026-11-01T12:00:00.000Z","china":[{words}],"overseas":[]}}"#)
+            format!(
+                r#"{{"fetched_at":"2026-11-01T12:00:00.000Z","china":[{words}],"overseas":[]}}"#
+            )
         };
         let long = " ".repeat(2 << 20);
-        for text in ["", "{", "[]", &page(""), &page("\"x\""), &page("\"10.0.0.0/8\"")[1..], &long] {
+        for text in ["", "{", "[]", &page(""), &page("\"x\""), &page("\"10.0.0.0/8\"")[1..], &long]
+        {
             fs::write(&path, text).unwrap();
             assert!(Kept::read(&path).is_err(), "{text:.80}");
         }

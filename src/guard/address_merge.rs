@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn an_empty_answer_takes_nothing_away() {
         let before = [ranges(&["10.0.0.0/8"]), Vec::new()];
-        let (merged, doubt) = merge(&before, &[answer(&[], &[]), answer(&["192.0.2.1/32"], &[])]).unwrap();
+        let (merged, doubt) =
+            merge(&before, &[answer(&[], &[]), answer(&["192.0.2.1/32"], &[])]).unwrap();
         assert_eq!(merged, [ranges(&["10.0.0.0/8"]), ranges(&["192.0.2.1/32"])]);
         assert_eq!(doubt.unwrap().kind, "empty");
         let none = [answer(&[], &[]), answer(&[], &[])];
@@ -114,8 +115,11 @@ mod tests {
 
     #[test]
     fn a_list_without_end_is_not_taken() {
-        let many: Vec<IpNet> = (0..=NETWORKS_MAX as u32).map(|n| IpNet::from(std::net::IpAddr::from(n.to_be_bytes()))).collect();
-        let answers = [IpList { networks: many, unreadable: Vec::new() }, answer(&["192.0.2.1/32"], &[])];
+        let many: Vec<IpNet> = (0..=NETWORKS_MAX as u32)
+            .map(|n| IpNet::from(std::net::IpAddr::from(n.to_be_bytes())))
+            .collect();
+        let answers =
+            [IpList { networks: many, unreadable: Vec::new() }, answer(&["192.0.2.1/32"], &[])];
         let before = [ranges(&["10.0.0.0/8"]), Vec::new()];
         let (merged, doubt) = merge(&before, &answers).unwrap();
         assert_eq!(merged, [ranges(&["10.0.0.0/8"]), ranges(&["192.0.2.1/32"])]);

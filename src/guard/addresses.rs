@@ -97,8 +97,12 @@ impl Addresses {
                 error!(file, %reason, "the last list of the vendor's addresses cannot be read");
             }
         }
-        let hint = "this lasts until the vendor's API gives the list; signatures are checked all the same";
-        warn!(hint, "no list of the vendor's addresses is known, so callbacks from every address are taken");
+        let hint =
+            "this lasts until the vendor's API gives the list; signatures are checked all the same";
+        warn!(
+            hint,
+            "no list of the vendor's addresses is known, so callbacks from every address are taken"
+        );
     }
 
     /// Keeps it fresh for ever. It may be cancelled at any point.
@@ -175,7 +179,11 @@ impl Addresses {
         };
         let kept = Kept { lists, fetched_at: now };
         if kept.lists != before.lists {
-            info!(networks = kept.len(), before = before.len(), "the list of the vendor's addresses changed");
+            info!(
+                networks = kept.len(),
+                before = before.len(),
+                "the list of the vendor's addresses changed"
+            );
         }
         self.put_in_force(kept.clone());
         let unwritten = self.keep(kept).await;
@@ -208,5 +216,7 @@ impl Addresses {
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }

@@ -2,9 +2,10 @@
 //! the list of the vendor's addresses is kept fresh. Neither stands in the way of a callback: what the vendor's API does
 //! or does not do is shown, and nothing else.
 //!
-//! In reading order: a [`Guard`] (`drift`) checks and writes what it finds into a [`Book`], which the settler and the
-//! dashboard read. [`Addresses`] asks for the list, puts it in force (`address_merge`) and keeps it on disk
-//! (`address_file`). `words` is how a difference is told, `trouble` a failure.
+//! In reading order: a [`Watch`] is all that the settings want to be looked after. Its guard (`drift`) checks and writes
+//! what it finds into a [`Book`], which the settler and the dashboard read. `addresses` asks for the list, puts it in
+//! force (`address_merge`) and keeps it on disk (`address_file`). `words` is how a difference is told, [`Trouble`] a
+//! failure.
 
 use std::time::Duration;
 
@@ -14,13 +15,14 @@ mod addresses;
 mod book;
 mod drift;
 mod trouble;
+mod watch;
 mod words;
 
 pub(crate) use address_file::Kept;
-pub(crate) use addresses::{AddressBook, AddressState, Addresses};
-pub(crate) use book::{Book, Entry, Repair, Standing};
-pub(crate) use drift::{Guard, Watched};
+pub(crate) use addresses::AddressBook;
+pub(crate) use book::{Book, Entry, Standing};
 pub(crate) use trouble::Trouble;
+pub(crate) use watch::{Watch, address_file};
 pub(crate) use words::shown;
 
 /// A pause a little shorter than `most`, at random, so that servers that start together do not ask together.

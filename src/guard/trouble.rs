@@ -47,15 +47,15 @@ impl Trouble {
 
     /// The vendor's list of addresses does not do; `kind` is why, in general.
     pub(super) fn list(kind: &'static str, text: String, now: UnixMillis) -> Self {
-        let hint =
-            "the list before stays in force; without one, all are let in; see `auth.source_addresses`";
+        let hint = "the list before stays in force; without one, all are let in; see `auth.source_addresses`";
         let (hint, reason) = (hint.to_owned(), Reason::Own(kind));
         Self { text, hint, request_id: None, since: now, reason }
     }
 
     /// Nobody is to be called, since something here does not do; `kind` is why, in general. The text may have a hint.
     pub(super) fn unable(kind: &'static str, text: &str, now: UnixMillis) -> Self {
-        let (text, hint) = text.split_once("\nhint: ").unwrap_or((text, "correct the configuration"));
+        let (text, hint) =
+            text.split_once("\nhint: ").unwrap_or((text, "correct the configuration"));
         let (text, hint) = (text.to_owned(), hint.to_owned());
         Self { text, hint, request_id: None, since: now, reason: Reason::Own(kind) }
     }

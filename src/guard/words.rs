@@ -21,7 +21,10 @@ pub(crate) fn shown(url: &str) -> String {
 /// What differs between what is registered, if anything, and what is wanted; empty where nothing does.
 pub(super) fn difference(before: Option<&CallbackConfig>, wanted: &CallbackConfig) -> String {
     let Some(before) = before else {
-        return format!("nothing is registered, so no callback comes; wanted is {}", shown(&wanted.url));
+        return format!(
+            "nothing is registered, so no callback comes; wanted is {}",
+            shown(&wanted.url)
+        );
     };
     let diff = Diff::between(Some(before), wanted);
     let mut parts = Vec::new();
@@ -33,7 +36,9 @@ pub(super) fn difference(before: Option<&CallbackConfig>, wanted: &CallbackConfi
             format!("callbacks go to {is}, wanted is {wanted}")
         });
     }
-    for (words, what) in [(&diff.added, "not registered"), (&diff.removed, "registered, not wanted")] {
+    for (words, what) in
+        [(&diff.added, "not registered"), (&diff.removed, "registered, not wanted")]
+    {
         if !words.is_empty() {
             parts.push(format!("{what}: {}", named(words)));
         }
@@ -86,7 +91,8 @@ mod tests {
             "callbacks go to another path than the wanted one at https://a.example/…; \
              not registered: Call.A; registered, not wanted: Call.C"
         );
-        let many: Vec<String> = (0..5000).map(|n| format!("Call.{n}\0{}", "x".repeat(500))).collect();
+        let many: Vec<String> =
+            (0..5000).map(|n| format!("Call.{n}\0{}", "x".repeat(500))).collect();
         let text = difference(Some(&CallbackConfig::new("", many)), &wanted);
         assert!(text.chars().count() < 2500 && text.contains("and 4980 more"), "{text}");
         assert!(!text.contains('\0'));

@@ -14,6 +14,7 @@ mod apps;
 mod check;
 mod layers;
 mod sections;
+mod summary;
 
 pub use apps::*;
 pub use layers::Sources;
@@ -121,7 +122,7 @@ impl Settings {
     /// The apps, of which there must be one.
     ///
     /// # Errors
-    /// As [`Settings::apps`], and when there is none.
+    /// As [`Settings::apps`], and when there is none, or the vendor's API is to be called and nobody can.
     pub fn apps_to_serve(&self) -> Result<Apps, SettingsError> {
         if self.apps.is_empty() {
             return Err(SettingsError::new(
@@ -129,6 +130,7 @@ impl Settings {
                 "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table to the file",
             ));
         }
+        self.check_guard()?;
         self.apps()
     }
 

@@ -357,6 +357,20 @@ fn describe(recorder: &PrometheusRecorder) {
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     }
+    describe_gauges(recorder);
+    let histograms = [
+        (BATCH_ROWS, "Rows of one batch"),
+        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
+        (ANSWER_SECONDS, "From the head of a request until its answer"),
+        (LAG_SECONDS, "From an event's own time until it was received"),
+        (SETTLE_SECONDS, "How long settling one room took"),
+    ];
+    for (name, text) in histograms {
+        recorder.describe_histogram(name.into(), None, text.into());
+    }
+}
+
+fn describe_gauges(recorder: &PrometheusRecorder) {
     let gauges = [
         (QUEUE_EVENTS, "Events on their way into the store or the spool"),
         (QUEUE_BYTES, "Bytes of their bodies"),
@@ -378,23 +392,19 @@ fn describe(recorder: &PrometheusRecorder) {
         ),
         (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
         (REGISTRATION_DRIFT, "Whether what is registered at the vendor is not what is wanted"),
-        (REGISTRATION_CHECKED, "When the vendor last said what is registered, in seconds since 1970"),
-        (VENDOR_NETWORKS, "Networks of the vendor's list in force; 0 while all addresses are let in"),
+        (
+            REGISTRATION_CHECKED,
+            "When the vendor last said what is registered, in seconds since 1970",
+        ),
+        (
+            VENDOR_NETWORKS,
+            "Networks of the vendor's list in force; 0 while all addresses are let in",
+        ),
         (VENDOR_LIST_AT, "When the vendor gave the list in force, in seconds since 1970"),
         (BUILD_INFO, "The running version"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());
-    }
-    let histograms = [
-        (BATCH_ROWS, "Rows of one batch"),
-        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
-        (ANSWER_SECONDS, "From the head of a request until its answer"),
-        (LAG_SECONDS, "From an event's own time until it was received"),
-        (SETTLE_SECONDS, "How long settling one room took"),
-    ];
-    for (name, text) in histograms {
-        recorder.describe_histogram(name.into(), None, text.into());
     }
 }
 
