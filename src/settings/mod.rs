@@ -277,6 +277,33 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_to_call_the_vendor_must_be_able_to() {
+        let serve = |changes: &[(&str, &str)]| {
+            let all = [&[("TRTC_SDK_APP_ID", "1400000001")], changes].concat();
+            Settings::load(&env(&all)).unwrap().apps_to_serve().map(|_| ())
+        };
+        let list = ("TRTC_AUTH__SOURCE_ADDRESSES", "vendor");
+        let check = ("TRTC_REGISTRATION__CHECK_INTERVAL_S", "600");
+        let url = ("TRTC_CALLBACK_URL", "https://callbacks.example.com/callback");
+        let (key, region) = (("TRTC_SECRET_KEY", "k"), ("TRTC_REGION", "singapore"));
+        for (changes, said) in [
+            (&[list][..], "`vendor` needs an app"),
+            (&[list, key], "hint: give an app its secret key (TRTC_SECRET_KEY_FILE) and region"),
+            (&[check], "no app says what is to be registered"),
+            (&[check, url], "app 1400000001 has no `secret_key_file`"),
+            (&[check, url, key], "app 1400000001 has no `region`"),
+            (&[("TRTC_REGISTRATION__REPAIR", "true")], "and nothing is checked"),
+        ] {
+            let message = serve(changes).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+        assert_eq!(serve(&[list, check, url, key, region]), Ok(()));
+        assert_eq!(serve(&[url, key, region]), Ok(()));
+        // Commands that serve nothing run in the environment of the server, too.
+        assert!(Settings::load(&env(&[list, check])).is_ok());
+    }
+
+    #[test]
     fn a_private_key_in_the_place_of_its_path_is_not_repeated() {
         let (key, _) = file("-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n");
         let path = key.path().to_str().unwrap();

@@ -14,7 +14,7 @@ const HOSTILE: &str = "<script>alert(1)</script>\"'&amp;/../?#%2F\u{202e}\u{7}ü
 const HOSTILE_PATH: &str =
     "%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%26amp%3B%2F..%2F%3F%23%252F%E2%80%AE%07%C3%BC";
 /// Pages that are there without data.
-const PAGES: [&str; 10] = [
+const PAGES: [&str; 11] = [
     "/",
     "/?span=day",
     "/tail",
@@ -23,6 +23,7 @@ const PAGES: [&str; 10] = [
     "/lives",
     "/events",
     "/anomalies",
+    "/settings",
     "/search",
     "/users/1400000001/nobody",
 ];
