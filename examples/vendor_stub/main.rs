@@ -5,8 +5,8 @@
 //! cargo run --example vendor_stub -- --sdk-app-id 1400000001 --secret-key-file key
 //! ```
 //!
-//! Then call it with `--host http://127.0.0.1:9191`. What is registered is shown at `/stub/state`; a fault is planned with
-//! `curl -d '{"action":"set_callback","times":2,"fault":{"code":60008}}' http://127.0.0.1:9191/stub/fault`.
+//! Then call it with `--host http://127.0.0.1:9191`. What is registered is shown at `/stub/state`; a fault is planned
+//! with `curl -d '{"action":"set_callback","times":2,"fault":{"code":60008}}' http://127.0.0.1:9191/stub/fault`.
 
 mod book;
 mod gate;

@@ -67,8 +67,12 @@ impl Secrets<'_> {
         let mut text = text.to_owned();
         for secret in &self.0 {
             let secret = secret.expose_secret();
-            if !secret.is_empty() {
-                text = text.replace(secret, "[secret]");
+            // As it is, and as it stands in JSON.
+            let escaped = Value::from(secret).to_string();
+            for form in [&escaped[1..escaped.len() - 1], secret] {
+                if !form.is_empty() {
+                    text = text.replace(form, "[secret]");
+                }
             }
         }
         let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });

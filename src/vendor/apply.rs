@@ -152,21 +152,14 @@ impl Client {
     /// A call failed.
     pub async fn write(&self, plan: &Plan) -> Result<Written, VendorError> {
         let now = self.plan(plan.product, &plan.wanted).await?;
-        let same = |before: &CallbackConfig, now: &CallbackConfig| {
-            before.url == now.url && names(&before.commands) == names(&now.commands)
-        };
-        let unmoved = match (plan.before(), now.before()) {
-            (None, None) => true,
-            (Some(before), Some(now)) => same(before, now),
-            _ => false,
-        };
         if now.diff().is_empty() {
             return Ok(Written::Done(Change::None));
         }
-        if !unmoved {
-            return Ok(Written::Moved(now));
-        }
-        self.put(plan).await
+        let has_moved = match now.before() {
+            Some(now) => !Diff::between(plan.before(), now).is_empty(),
+            None => plan.before().is_some(),
+        };
+        if has_moved { Ok(Written::Moved(now)) } else { self.put(plan).await }
     }
 
     /// Makes what is registered what is wanted, whatever it was.
@@ -178,11 +171,10 @@ impl Client {
         product: Product,
         wanted: &CallbackConfig,
     ) -> Result<(Change, Plan), VendorError> {
-        let first = self.plan(product, wanted).await?;
-        if first.diff().is_empty() {
-            return Ok((Change::None, first));
+        let mut plan = self.plan(product, wanted).await?;
+        if plan.diff().is_empty() {
+            return Ok((Change::None, plan));
         }
-        let mut plan = first;
         for _ in 0..CONTENTIONS_MAX {
             match self.put(&plan).await? {
                 Written::Done(change) => return Ok((change, plan)),

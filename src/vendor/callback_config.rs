@@ -122,7 +122,8 @@ impl Client {
         gone(self.call(&Call::of(product, "delete_callback", json!({}))).await, EXISTS_NOT)
     }
 
-    /// How callbacks of Live are signed (`get_callback_token`); `None` where it was never set. No other product has this.
+    /// How callbacks of Live are signed (`get_callback_token`); `None` where it was never set. No other product has
+    /// this.
     ///
     /// # Errors
     /// The call failed.

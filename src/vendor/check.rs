@@ -1,5 +1,5 @@
-//! What can be said of a configuration before the vendor is asked, by the rules of its consoles (trtc.io/document/74157,
-//! 34520) and the lists of its commands.
+//! What can be said of a configuration before the vendor is asked, by the rules of its consoles
+//! (trtc.io/document/74157, 34520) and the lists of its commands.
 
 use std::collections::BTreeSet;
 use std::fmt;

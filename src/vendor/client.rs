@@ -2,16 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::answer::{Answer, Secrets};
-use super::codes::Retry;
 use super::errors::{Action, Failure, VendorError};
+use super::limits::Limits;
 use super::pace::Pace;
 use super::product::Product;
 use super::region::Endpoint;
@@ -30,40 +29,6 @@ struct Inner {
     pace: Pace,
 }
 
-/// How long and how often one call is tried.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// How long a connection may take.
-    pub connect: Duration,
-    /// How long one try may take from begin to end. The vendor gives up after 3 s; only after that may we.
-    pub one_try: Duration,
-    /// How long all tries may take together, pauses included.
-    pub all_tries: Duration,
-    /// How often one call is tried.
-    pub tries_max: u32,
-    /// The pause before the second try; it doubles from one to the next, and is four times as long where there were too
-    /// many calls.
-    pub pause: Duration,
-    /// How long an answer may be, in bytes.
-    pub answer_bytes_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(4),
-            one_try: Duration::from_secs(6),
-            all_tries: Duration::from_secs(25),
-            tries_max: 4,
-            pause: Duration::from_millis(300),
-            answer_bytes_max: 1 << 20,
-        }
-    }
-}
-
-/// The longest pause between two tries.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
-
 /// One call: which, its path and further query, its body, and what of it is secret.
 pub(super) struct Call<'a> {
     pub(super) action: Action,
@@ -74,11 +39,11 @@ pub(super) struct Call<'a> {
     pub(super) secret: Option<&'a SecretString>,
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     /// A call about a product's configuration.
-    pub(super) fn of(product: Product, name: &'static str, body: serde_json::Value) -> Call<'a> {
+    pub(super) fn of(product: Product, name: &'static str, body: serde_json::Value) -> Self {
         let action = Action { product: Some(product), name };
-        Call { action, service: product.service(), query: "", body, secret: None }
+        Self { action, service: product.service(), query: "", body, secret: None }
     }
 }
 
@@ -110,6 +75,8 @@ impl Client {
             .referer(false);
         // A proxy cannot reach this machine's own ports.
         let http = if endpoint.is_near() { http.no_proxy() } else { http };
+        // Without this, a machine without certificates of any CA could not even call a stand-in.
+        let http = if endpoint.is_plain() { http.tls_certs_only(std::iter::empty()) } else { http };
         let http = http.build().map_err(|error| ClientError(reason(&error.without_url())))?;
         Ok(Self(Arc::new(Inner { http, endpoint, signer, limits, pace: Pace::new() })))
     }
@@ -133,15 +100,15 @@ impl Client {
         let mut tries = 0;
         loop {
             tries += 1;
-            let left = deadline.duration_since(Instant::now()).min(limits.one_try);
-            let outcome = timeout(left, self.try_once(call, tries)).await;
+            // The HTTP client has the time of one try, which begins when it is its turn.
+            let outcome = timeout_at(deadline, self.try_once(call, tries)).await;
             let Tried { result, request_id } =
-                outcome.unwrap_or_else(|_| Tried::failed(Failure::TimedOut(left)));
+                outcome.unwrap_or_else(|_| Tried::failed(Failure::TimedOut(limits.all_tries)));
             let failure = match result {
                 Ok(answer) => return Ok((answer, Receipt { request_id, tries })),
                 Err(failure) => failure,
             };
-            let pause = pause(&failure, tries, limits.pause);
+            let pause = limits.pause_after(&failure, tries);
             match pause.filter(|pause| Instant::now() + *pause < deadline) {
                 Some(pause) if tries < limits.tries_max => sleep(pause).await,
                 _ => {
@@ -283,18 +250,6 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Tried {
         verdict => verdict.map(|()| answer),
     };
     Tried { result, request_id }
-}
-
-/// How long to wait before the next try, at random between the half and the whole, so that several clients part;
-/// `None` where another try has no sense.
-fn pause(failure: &Failure, tries: u32, first: Duration) -> Option<Duration> {
-    let first = match failure.retry() {
-        Retry::Never => return None,
-        Retry::Soon => first,
-        Retry::Slowly => first * 4,
-    };
-    let doubled = first.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(PAUSE_MAX);
-    Some(doubled.mul_f64(0.5 + fastrand::f64() / 2.0))
 }
 
 /// An error and its causes on one line.

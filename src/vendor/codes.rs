@@ -137,7 +137,8 @@ pub static CODES: &[Code] = &[
     never(
         100_002,
         "a parameter is not valid",
-        "see what the vendor says of it; `--dry-run` shows what would be sent, URL and commands",
+        "see what the vendor says of it: the URL, a command, or a token that is set for the first time without saying \
+         whether it is used",
     ),
     never(
         100_300,
@@ -152,7 +153,8 @@ pub static CODES: &[Code] = &[
     never(100_302, "there is no token configuration", "set a token first"),
 ];
 
-const BUG: &str = "this is a mistake in this program: please report it with the RequestId";
+const BUG: &str =
+    "this is a mistake in this program, or a proxy changed the call: please report it";
 const ACCOUNT: &str =
     "check `--identifier`, and that the key in the file of `--secret-key-file` is this app's";
 const DATA_CENTRE: &str =

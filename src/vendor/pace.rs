@@ -1,12 +1,12 @@
 //! How fast the vendor is called.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-/// The vendor takes 200 calls a second. That is one every 5 ms; a little more, since calls are delayed unequally on their
-/// way.
+/// The vendor takes 200 calls a second. That is one every 5 ms; a little more, since calls are delayed unequally on
+/// their way.
 const SPACING: Duration = Duration::from_millis(6);
 
 /// Lets one call go after the other, with a pause between them.
@@ -20,14 +20,11 @@ impl Pace {
         Self { next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for this call's turn.
+    /// Waits for this call's turn; whoever came first has it first.
     pub(super) async fn turn(&self) {
-        let turn = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = (*next).max(Instant::now());
-            *next = turn + SPACING;
-            turn
-        };
-        sleep_until(turn).await;
+        // The pause counts from when a call went, not from when it was to go: after a standstill all would go at once.
+        let mut next = self.next.lock().await;
+        sleep_until(*next).await;
+        *next = Instant::now() + SPACING;
     }
 }

@@ -43,8 +43,8 @@ impl Product {
         }
     }
 
-    /// Whether what exists is changed by `update_callback`, and `set_callback` only makes what does not exist. Otherwise
-    /// `set_callback` does both, and there is no other (trtc.io/document/68938).
+    /// Whether what exists is changed by `update_callback`, and `set_callback` only makes what does not exist.
+    /// Otherwise `set_callback` does both, and there is no other (trtc.io/document/68938).
     #[must_use]
     pub fn has_update(self) -> bool {
         self != Self::Call

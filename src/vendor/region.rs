@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::product::Product;
 
 macro_rules! regions {
-    ($($(#[$doc:meta])* $region:ident = $name:literal, $host:literal, $backup:literal, $pages:expr, [$($product:ident)*];)*) => {
+    ($($(#[$doc:meta])*
+        $region:ident = $name:literal, $host:literal, $backup:literal, $pages:expr, [$($product:ident)*];)*) => {
         /// A data centre of the vendor. An app belongs to one, and the others refuse it (code 60026).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -58,7 +59,8 @@ regions! {
     /// Apps of the Chinese site.
     China = "china", "console.tim.qq.com", "adminapi.my-imcloud.com", Source::Product, [Call Room Live];
     /// Apps of the international site, unless another region was chosen for them.
-    Singapore = "singapore", "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com", Source::Product, [Call Room Live];
+    Singapore = "singapore", "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com", Source::Product,
+        [Call Room Live];
     /// South Korea.
     Seoul = "seoul", "adminapikr.im.qcloud.com", "adminapikr.my-imcloud.com", Source::Product, [Call];
     /// The United States, Silicon Valley.
@@ -139,7 +141,9 @@ impl Endpoint {
     /// # Errors
     /// It is no host, or plain HTTP to another machine.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
-        let wrong = || EndpointError::NoHost(text.chars().take(100).collect());
+        // A password would stand before the `@`.
+        let shown = text.rsplit('@').next().unwrap_or(text);
+        let wrong = || EndpointError::NoHost(shown.chars().take(100).collect());
         let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let url = reqwest::Url::parse(&whole).map_err(|_| wrong())?;
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
@@ -155,11 +159,11 @@ impl Endpoint {
             "http" => return Err(EndpointError::Plain(host.to_owned())),
             _ => return Err(wrong()),
         }
-        let shown = match url.port() {
+        let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
             None => host.to_owned(),
         };
-        Ok(Self { origin: url.origin().ascii_serialization(), host: shown, near })
+        Ok(Self { origin: url.origin().ascii_serialization(), host, near })
     }
 
     /// The host, and its port where it is not the usual one.
@@ -171,6 +175,11 @@ impl Endpoint {
     /// `https://` or `http://` and the host.
     pub(super) fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// Whether it is called over plain HTTP.
+    pub(super) fn is_plain(&self) -> bool {
+        self.origin.starts_with("http://")
     }
 
     /// Whether it is on this machine, which no proxy reaches.

@@ -1,5 +1,5 @@
-//! `UserSig`, the vendor's ticket for one user: made, read, and checked. Source: trtc.io/document/34385 and the vendor's
-//! own `tls-sig-api-v2` packages.
+//! `UserSig`, the vendor's ticket for one user: made, read, and checked. Source: the vendor's own `tls-sig-api-v2`
+//! packages.
 
 use std::fmt;
 use std::io::{Read, Write};

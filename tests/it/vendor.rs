@@ -203,7 +203,7 @@ async fn tries_are_limited_and_said() {
 async fn all_tries_together_have_their_time() {
     let (stub, clock) = stub().await;
     let limits = Limits {
-        all_tries: Duration::from_millis(300),
+        all_tries: Duration::from_secs(1),
         tries_max: 1000,
         pause: Duration::from_millis(20),
         ..Limits::default()
@@ -212,19 +212,19 @@ async fn all_tries_together_have_their_time() {
     stub.fail("get_callback", 1000, Fault::Code(60008));
     let begun = Instant::now();
     let error = client.callback(Product::Live).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-    assert!((2..20).contains(&error.tries), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!((2..50).contains(&error.tries), "{error}");
 
     stub.fail("delete_callback", 1, Fault::DelayMs(60_000));
     let error = client.delete_callback(Product::Live).await.unwrap_err();
     assert!(matches!(error.failure, Failure::TimedOut(_)), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn an_answer_that_does_not_come_is_given_up_and_asked_for_again() {
     let (stub, clock) = stub().await;
-    let limits = Limits { one_try: Duration::from_millis(400), ..limits() };
+    let limits = Limits { one_try: Duration::from_secs(1), ..limits() };
     let client = client_of(&stub, &clock, limits);
     stub.fail("get_callback", 1, Fault::DelayMs(60_000));
     assert_eq!(client.callback(Product::Live).await.unwrap(), None);

@@ -79,6 +79,16 @@ fn what_the_vendors_packages_made_is_read() {
 }
 
 #[test]
+fn a_ticket_for_single_rooms_is_read_and_checked() {
+    // Made by the package of PyPI, with a `userbuf` of `abc`.
+    let text = "eJyrVgrxCdYrSy1SslJQMtIzUNJRAItkpqTmlWSmZUIkElNyM-NgUsUp2YkFBZkpQAkLKIDKpFYUZBalgsTNTAwMoI\
+        IlmbkgIUNzAyiAipcWpxYllaaBjI8M98qCm56ZDhLydtEOSfFyzPGpzDbxd-PNzc7QLi11zApxNirz8vFyTI*KzAv1rPAuDs3Mt1WqBQBwWTjB";
+    let read = UserSig::decode(text).unwrap();
+    assert_eq!(read.userbuf.as_deref(), Some("YWJj"));
+    assert!(read.is_signed_with(&vectors()[1].key()));
+}
+
+#[test]
 fn a_change_of_any_signed_field_shows() {
     let vector = &vectors()[0];
     for (field, value) in [
