@@ -13,6 +13,7 @@
 //! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
 //! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
 //! - [`vendor`]: the vendor's REST API: where callbacks go, registered and compared.
+//! - `guard`: what is looked after at the vendor while the server runs: drift, and the list of its addresses.
 //! - `registration`: from an app's settings to a client of that API.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
@@ -23,6 +24,7 @@ pub mod callback;
 pub mod cli;
 pub mod clock;
 mod export;
+mod guard;
 pub mod handlers;
 pub mod http;
 pub mod ingest;

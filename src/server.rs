@@ -9,12 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
 
-use crate::callback::Apps;
+use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Reading, Receiver, Tls, TlsError};
+use crate::guard::{Book, Watch};
+use crate::http::{
+    self, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls, TlsError,
+};
 use crate::ingest::Ingest;
 use crate::retention;
-use crate::settings::{Settings, SettingsError};
+use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::settler::Settler;
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
@@ -84,7 +87,9 @@ pub async fn run(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
-    let ops = operations(&settings, &keeping, &metrics, &clock, &stop).with_apps(apps.ids());
+    let watch = Arc::new(Watch::new(&settings, &admission, &clock, &metrics));
+    let setup = setup(&settings, &apps, &watch);
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
     let ops_stop = CancellationToken::new();
@@ -104,21 +109,14 @@ pub async fn run(
             opened = open(&settings, &clock, &metrics) => opened?,
             () = stop.cancelled() => return Ok(()),
         };
+        watch.load().await;
         let receiver = receiver(&settings, apps.clone(), ingest.clone())
             .with_admission(admission)
             .with_clock(clock.clone())
             .with_metrics(metrics.clone());
         // It was empty: nothing else fills it.
         let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
-        info!(
-            version = env!("CARGO_PKG_VERSION"),
-            listen = %display_address(&listeners.public),
-            tls = tls.is_some(),
-            ops.listen = ops_address,
-            store = store::display_url(&settings.store.url),
-            apps = apps.ids().count(),
-            "ready for callbacks"
-        );
+        say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
@@ -129,7 +127,8 @@ pub async fn run(
             metrics: metrics.clone(),
             tls: tls.clone(),
             keep: settings.retention.keep(),
-            settler: Arc::new(settler(&settings, &apps, &clock, &metrics)),
+            settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
+            watch: watch.clone(),
         };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
@@ -152,6 +151,18 @@ pub async fn run(
     worked
 }
 
+fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen,
+        tls = settings.server.tls_files().is_some(),
+        ops.listen = ops,
+        store = store::display_url(&settings.store.url),
+        apps = apps.ids().count(),
+        "ready for callbacks"
+    );
+}
+
 /// What the operators ask, as the settings want it.
 fn operations(
     settings: &Settings,
@@ -159,18 +170,49 @@ fn operations(
     metrics: &Metrics,
     clock: &Clock,
     stop: &CancellationToken,
+    setup: Setup,
 ) -> Ops {
     let (store, token) = (&settings.store, settings.ops.token.clone());
     let read_timeout = Duration::from_millis(store.read_timeout_ms);
     let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
-    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading)
+    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading, setup)
+}
+
+/// What the settings page shows.
+fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
+    let auth = &settings.auth;
+    let app = |(id, app): (AppId, &AppSettings)| AppSetup {
+        id,
+        tokens: app.callback_tokens.len(),
+        has_key: app.has_key(),
+    };
+    let of = |id: &AppId| {
+        let app = settings.apps.iter().find(|app| AppId::parse(&app.sdk_app_id) == Some(*id))?;
+        Some((*id, app))
+    };
+    Setup {
+        apps: apps.ids().filter_map(|id| of(&id)).map(app).collect(),
+        book: watch.book(),
+        sources: Sources {
+            given: auth.given_addresses().map(str::to_owned).collect(),
+            proxies: auth.trusted_proxies.clone(),
+            vendor: watch.addresses(),
+        },
+        sections: settings.summary(),
+    }
 }
 
 /// What computes rooms and lives, and finds gaps.
-fn settler(settings: &Settings, apps: &Apps, clock: &Clock, metrics: &Arc<Metrics>) -> Settler {
+fn settler(
+    settings: &Settings,
+    apps: &Apps,
+    book: Arc<Book>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Settler {
     let apps = apps.ids().collect();
     let (options, gaps) = (settings.store_options(), settings.gaps.clone());
-    Settler::new(options, apps, gaps, clock.clone(), metrics.clone())
+    Settler::new(options, apps, gaps, book, clock.clone(), metrics.clone())
 }
 
 /// What takes callbacks, as the settings want it.
@@ -313,6 +355,7 @@ struct Upkeep {
     /// How long events are kept; for ever without it.
     keep: Option<Duration>,
     settler: Arc<Settler>,
+    watch: Arc<Watch>,
 }
 
 impl Upkeep {
@@ -350,7 +393,7 @@ impl Upkeep {
             }
             tokio::join!(self.partitions(), self.retention(), self.settler.run());
         };
-        tokio::join!(figures, certificate, store);
+        tokio::join!(figures, certificate, store, self.watch.run());
     }
 
     async fn partitions(&self) {

@@ -1,6 +1,7 @@
 //! Which machine sent this request, and may it?
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::{IpNet, Ipv4Net};
 
@@ -16,6 +17,12 @@ impl Networks {
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, &'a str> {
         let range = |word: &'a str| network(word).ok_or(word);
         words.into_iter().map(range).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// How many ranges there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there is no range at all.
@@ -56,10 +63,40 @@ fn network(word: &str) -> Option<IpNet> {
     })
 }
 
+/// The ranges that the vendor says its callbacks come from, replaced while requests are checked. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct VendorNetworks(Arc<RwLock<Option<Arc<Networks>>>>);
+
+impl VendorNetworks {
+    /// The ranges in force; absent until the first are known.
+    #[must_use]
+    pub fn get(&self) -> Option<Arc<Networks>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts these ranges in force, from the next request on. Does nothing where there are none: that would lock
+    /// everybody out.
+    pub fn set(&self, networks: Networks) {
+        if !networks.is_empty() {
+            *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(networks));
+        }
+    }
+}
+
+/// Whether the same ranges are in force.
+impl PartialEq for VendorNetworks {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl Eq for VendorNetworks {}
+
 /// Whose requests are taken, by the address they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Admission {
     sources: Networks,
+    vendor: Option<VendorNetworks>,
     proxies: Networks,
 }
 
@@ -68,7 +105,20 @@ impl Admission {
     /// `X-Forwarded-For` is believed, and nobody else's.
     #[must_use]
     pub fn new(sources: Networks, proxies: Networks) -> Self {
-        Self { sources, proxies }
+        Self { sources, vendor: None, proxies }
+    }
+
+    /// Takes requests from the vendor's ranges too, and from everybody until they are known: an event that is turned
+    /// away is lost.
+    #[must_use]
+    pub fn with_vendor(self, networks: VendorNetworks) -> Self {
+        Self { vendor: Some(networks), ..self }
+    }
+
+    /// The vendor's ranges, where requests are taken from them.
+    #[must_use]
+    pub fn vendor(&self) -> Option<&VendorNetworks> {
+        self.vendor.as_ref()
     }
 
     /// Whether a request is taken. `peer` is whoever opened the connection, absent where nobody knows; `forwarded` are
@@ -81,12 +131,19 @@ impl Admission {
         I: IntoIterator<Item = &'a [u8]>,
         I::IntoIter: DoubleEndedIterator,
     {
-        if self.sources.is_empty() {
-            return Ok(());
-        }
-        let client = peer.and_then(|peer| self.client(peer, forwarded));
-        match client {
-            Some(client) if self.sources.holds(client) => Ok(()),
+        let vendor = match &self.vendor {
+            None if self.sources.is_empty() => return Ok(()),
+            None => None,
+            Some(networks) => match networks.get() {
+                None => return Ok(()),
+                known => known,
+            },
+        };
+        let held = |client| {
+            self.sources.holds(client) || vendor.as_ref().is_some_and(|list| list.holds(client))
+        };
+        match peer.and_then(|peer| self.client(peer, forwarded)) {
+            Some(client) if held(client) => Ok(()),
             foreign => Err(foreign),
         }
     }
@@ -195,6 +252,26 @@ mod tests {
         ] {
             assert_eq!(client(&proxies, peer, lines).as_deref(), expected, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn the_vendors_list_lets_all_in_until_it_is_known_and_is_never_emptied() {
+        let read = |words: &[&str]| Networks::parse(words.iter().copied()).unwrap();
+        let list = VendorNetworks::default();
+        let admission = admission(&["192.0.2.1"], &[]).with_vendor(list.clone());
+        let taken = |address: &str| admission.check(Some(address.parse().unwrap()), []).is_ok();
+        assert!(taken("198.51.100.1"));
+        assert_eq!(admission.check(None, []), Ok(()));
+        list.set(read(&["203.0.113.0/24"]));
+        for address in ["203.0.113.9", "192.0.2.1"] {
+            assert!(taken(address), "{address}");
+        }
+        assert!(!taken("198.51.100.1"));
+        assert_eq!(admission.check(None, []), Err(None));
+        list.set(Networks::default());
+        assert!(taken("203.0.113.9") && !taken("198.51.100.1"));
+        list.set(read(&["198.51.100.0/24"]));
+        assert!(!taken("203.0.113.9") && taken("198.51.100.1"));
     }
 
     proptest! {

@@ -29,8 +29,12 @@ impl CheckConfig {
             if settings.ops.token.expose_secret().is_empty() { "no token" } else { "a token" };
         let scheme = if settings.server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
         writeln!(text, "callbacks  {}, {scheme}", settings.server.listen)?;
-        for range in &settings.auth.source_addresses {
+        for range in settings.auth.given_addresses() {
             writeln!(text, "           from {range}")?;
+        }
+        if settings.auth.takes_vendors_list() {
+            let every = settings.auth.source_refresh_s;
+            writeln!(text, "           from the vendor's list, asked for every {every} s")?;
         }
         for path in &settings.server.callback_paths {
             writeln!(text, "           POST {path}")?;
@@ -48,6 +52,14 @@ impl CheckConfig {
                 tokens => format!("requests must be signed with one of {tokens} tokens"),
             };
             writeln!(text, "app        {}, {signed}", app.sdk_app_id)?;
+        }
+        if let Some(every) = settings.registration.check_interval() {
+            let repair = if settings.registration.repair { "put right" } else { "shown" };
+            writeln!(
+                text,
+                "registered checked every {} s, what differs is {repair}",
+                every.as_secs()
+            )?;
         }
         super::print(&text)
     }

@@ -6,7 +6,9 @@ use clap::Args;
 use tokio::time::timeout;
 
 use super::findings::Findings;
-use super::{AppArgs, ConfigArgs, StoreArgs, doctor_files, doctor_store, healthcheck, machine};
+use super::{
+    AppArgs, ConfigArgs, StoreArgs, doctor_files, doctor_store, doctor_vendor, healthcheck, machine,
+};
 use crate::clock::Clock;
 use crate::server;
 use crate::settings::Settings;
@@ -69,6 +71,7 @@ impl Doctor {
         apps(settings, findings);
         paths(settings, findings);
         proxies(settings, findings);
+        doctor_vendor::addresses(settings, clock, findings).await;
         self.store(settings, clock, findings).await;
         doctor_files::spool(settings, findings).await;
         disks(settings, findings).await;

@@ -26,6 +26,7 @@ mod completions;
 mod doctor;
 mod doctor_files;
 mod doctor_store;
+mod doctor_vendor;
 mod edit;
 mod erase_user;
 mod events;

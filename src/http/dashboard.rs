@@ -19,7 +19,7 @@ use super::ops::{Keeping, Ops};
 use super::reading::PageTurn;
 use super::{
     api_query, page_anomalies, page_calls, page_events, page_find, page_lives, page_overview,
-    page_room, page_rooms, page_tail, session,
+    page_room, page_rooms, page_settings, page_tail, session,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -46,6 +46,7 @@ pub(super) fn routes() -> Router<Arc<Ops>> {
         .route("/search", get(page_find::search))
         .route("/users/{app}/{account}", get(page_find::user))
         .route("/anomalies", get(page_anomalies::list))
+        .route("/settings", get(page_settings::page))
         .layer(from_fn(in_time))
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Shell {
 }
 
 /// Places in the navigation: path and words.
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 8] = [
     ("/", "Overview"),
     ("/tail", "Tail"),
     ("/calls", "Calls"),
@@ -82,6 +83,7 @@ const PLACES: [(&str, &str); 7] = [
     ("/lives", "Lives"),
     ("/events", "Events"),
     ("/anomalies", "Anomalies"),
+    ("/settings", "Settings"),
 ];
 
 impl Shell {

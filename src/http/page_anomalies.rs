@@ -7,13 +7,13 @@ use axum::extract::{RawQuery, State};
 
 use super::dashboard::{Paged, Reading, Shell, Shown, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
-use super::dashboard_parts::{Html, call_href, id, link, room_href, time, time_or};
+use super::dashboard_parts::{Html, call_href, id, link, room_href, time, time_or, words};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 use crate::store::{Anomaly, AnomalyFilter};
 
 /// Kinds, and what they mean.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     (
         "call_without_end",
         "No end event came for a call. Its state is overdue, and its end is its last event.",
@@ -30,6 +30,10 @@ const KINDS: [(&str, &str); 7] = [
     ),
     ("enters_missing", "Accounts left a room that no event says they had entered."),
     ("silence", "No event came for a while, at an hour that usually has some."),
+    (
+        "registration_drift",
+        "What is registered at the vendor for a product was not what is wanted: its callbacks may not come.",
+    ),
 ];
 
 #[derive(Template)]
@@ -38,7 +42,7 @@ struct List {
     shell: Shell,
     form: Form,
     rows: Vec<AnomalyRow>,
-    kinds: [(&'static str, &'static str); 7],
+    kinds: [(&'static str, &'static str); 8],
     older: Option<String>,
     is_later: bool,
 }
@@ -57,6 +61,7 @@ pub(super) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
     let app = anomaly.sdk_app_id;
     let subject = match anomaly.kind.as_str() {
         "silence" => id(&anomaly.subject),
+        "registration_drift" => words("/settings", &anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
         }
@@ -79,7 +84,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let mut asked = Asked::new("/anomalies", &query);
     let filter = AnomalyFilter {
         kind: asked.choice("kind", "Kind", &KINDS.map(|(kind, _)| kind)),
-        subject: asked.text("subject", "Call or room"),
+        subject: asked.text("subject", "Call, room or product"),
         app: asked.app(&ops.apps),
         resolved: match asked.choice("state", "State", &["open", "resolved"]).as_deref() {
             Some("open") => Some(false),

@@ -55,6 +55,18 @@ impl AppSettings {
         Self { sdk_app_id: sdk_app_id.into(), ..Self::default() }
     }
 
+    /// Whether a secret key is set, by itself or in a file.
+    #[must_use]
+    pub fn has_key(&self) -> bool {
+        self.secret_key.is_some() || self.secret_key_file.is_some()
+    }
+
+    /// Whether it is said where the vendor's API is to be called for the app.
+    #[must_use]
+    pub fn has_place(&self) -> bool {
+        self.host.is_some() || self.region.is_some()
+    }
+
     /// Checks what is said of the vendor. The file of the key is read by those who need the key.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         let wrong = |key: &str, text: &str| {

@@ -2,11 +2,49 @@
 
 use secrecy::ExposeSecret;
 
-use super::{Settings, SettingsError};
+use super::{AppSettings, Settings, SettingsError};
 use crate::store::{self, StoreError};
 use crate::telemetry;
+use crate::vendor::Product;
 
 impl Settings {
+    /// Checks that a server that is to call the vendor's API knows for whom, where and with what.
+    pub(super) fn check_guard(&self) -> Result<(), SettingsError> {
+        let (list, checks) = (self.auth.takes_vendors_list(), self.registration.check_interval());
+        if list && !self.apps.iter().any(|app| app.has_key() && app.has_place()) {
+            let problem =
+                "key `auth.source_addresses`: `vendor` needs an app to ask the vendor's API for";
+            let hint = "give an app its secret key (TRTC_SECRET_KEY_FILE) and region (TRTC_REGION)";
+            return Err(SettingsError::new(problem, hint));
+        }
+        if checks.is_none() {
+            let problem = "key `registration.repair` is set, and nothing is checked";
+            let hint = "set `registration.check_interval_s`, 600 for example";
+            let repair = self.registration.repair;
+            return if repair { Err(SettingsError::new(problem, hint)) } else { Ok(()) };
+        }
+        let wants = |app: &&AppSettings| {
+            Product::ALL.into_iter().any(|product| app.callbacks.wanted(product).is_some())
+        };
+        let mut wanted = self.apps.iter().filter(wants).peekable();
+        if wanted.peek().is_none() {
+            let problem =
+                "key `registration.check_interval_s`: no app says what is to be registered";
+            let hint =
+                "set `url` in its `[apps.callbacks]` (TRTC_CALLBACK_URL), or 0 to check nothing";
+            return Err(SettingsError::new(problem, hint));
+        }
+        let Some(app) = wanted.find(|app| !app.has_key() || !app.has_place()) else {
+            return Ok(());
+        };
+        let (id, missing) =
+            (&app.sdk_app_id, if app.has_key() { "region" } else { "secret_key_file" });
+        let problem = format!(
+            "key `registration.check_interval_s`: app {id} has no `{missing}` to check with"
+        );
+        Err(SettingsError::new(problem, format!("set `{missing}` in its `[[apps]]` table")))
+    }
+
     /// Checks every value, and those that must fit each other.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
         self.check_ranges()?;
@@ -91,6 +129,7 @@ impl Settings {
             ("server.drain_ms", server.drain_ms, 0, 600_000),
             ("server.shutdown_timeout_ms", server.shutdown_timeout_ms, 0, 600_000),
             ("auth.request_time_window_s", self.auth.request_time_window_s, 1, 86_400),
+            ("auth.source_refresh_s", self.auth.source_refresh_s, 1, 2_592_000),
             ("store.readers_max", self.store.readers_max.into(), 1, 1000),
             ("store.read_timeout_ms", self.store.read_timeout_ms, 10, 600_000),
             ("store.partitions_ahead", self.store.partitions_ahead.into(), 1, 120),
@@ -104,6 +143,7 @@ impl Settings {
             ("gaps.room_idle_overdue_s", gaps.room_idle_overdue_s, 0, 31_536_000),
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
+            ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
             // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the
             // vendor waits 2000 ms.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::callback::source::Networks;
+use crate::callback::source::{Networks, VendorNetworks};
 use crate::callback::{Admission, AppId, Apps};
 use crate::store::StoreOptions;
 
@@ -15,6 +15,7 @@ mod check;
 mod layers;
 mod secrets;
 mod sections;
+mod summary;
 
 pub use apps::*;
 pub use layers::Sources;
@@ -39,6 +40,7 @@ pub struct Settings {
     pub spool: SpoolSettings,
     pub retention: RetentionSettings,
     pub gaps: GapsSettings,
+    pub registration: RegistrationSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
@@ -123,7 +125,7 @@ impl Settings {
     /// The apps, of which there must be one.
     ///
     /// # Errors
-    /// As [`Settings::apps`], and when there is none.
+    /// As [`Settings::apps`], and when there is none, or the vendor's API is to be called and nobody can.
     pub fn apps_to_serve(&self) -> Result<Apps, SettingsError> {
         if self.apps.is_empty() {
             return Err(SettingsError::new(
@@ -131,6 +133,7 @@ impl Settings {
                 "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table to the file",
             ));
         }
+        self.check_guard()?;
         self.apps()
     }
 
@@ -139,21 +142,27 @@ impl Settings {
     /// # Errors
     /// When one is no address and no range of them, or everybody is a trusted proxy.
     pub fn admission(&self) -> Result<Admission, SettingsError> {
-        let read = |key: &str, words: &[String]| {
-            Networks::parse(words.iter().map(String::as_str)).map_err(|word| {
-                let problem = format!("key `{key}`: `{word}` is no address and no range of them");
-                let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
-                SettingsError::new(problem, hint)
-            })
+        let auth = &self.auth;
+        let wrong = |key: &str, word: &str| {
+            let problem = format!("key `{key}`: `{word}` is no address and no range of them");
+            let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
+            SettingsError::new(problem, hint)
         };
-        let sources = read("auth.source_addresses", &self.auth.source_addresses)?;
-        let proxies = read("auth.trusted_proxies", &self.auth.trusted_proxies)?;
+        let sources = Networks::parse(auth.given_addresses())
+            .map_err(|word| wrong("auth.source_addresses", word))?;
+        let proxies = Networks::parse(auth.trusted_proxies.iter().map(String::as_str))
+            .map_err(|word| wrong("auth.trusted_proxies", word))?;
         if proxies.holds_everybody() {
             let problem =
                 "key `auth.trusted_proxies`: a range of every address trusts whoever asks";
             return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
         }
-        Ok(Admission::new(sources, proxies))
+        let admission = Admission::new(sources, proxies);
+        Ok(if auth.takes_vendors_list() {
+            admission.with_vendor(VendorNetworks::default())
+        } else {
+            admission
+        })
     }
 
     /// How to open the store.
@@ -248,6 +257,53 @@ mod tests {
         let empty = [("TRTC_AUTH__SOURCE_ADDRESSES", ""), ("TRTC_AUTH__TRUSTED_PROXIES", " ")];
         let settings = Settings::load(&env(&empty)).unwrap();
         assert_eq!(settings.admission().unwrap(), Admission::default());
+    }
+
+    #[test]
+    fn the_vendors_list_is_named_alone_or_beside_addresses_of_ones_own() {
+        let of = |sources: &Sources| Settings::load(sources).unwrap();
+        let (_file, alone) = file("[auth]\nsource_addresses = \"vendor\"");
+        let (_file, listed) = file("[auth]\nsource_addresses = [\"vendor\"]");
+        let variable = env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "vendor")]);
+        for sources in [alone, listed, variable] {
+            let settings = of(&sources);
+            assert!(settings.auth.takes_vendors_list());
+            let expected = Admission::default().with_vendor(VendorNetworks::default());
+            assert_eq!(settings.admission().unwrap(), expected);
+        }
+        let both = of(&env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.1, vendor")]));
+        assert!(both.auth.takes_vendors_list());
+        assert_eq!(both.auth.given_addresses().collect::<Vec<_>>(), ["10.0.0.1"]);
+        let (_file, wrong) = file("[auth]\nsource_addresses = 7");
+        let message = error(&wrong);
+        assert!(message.contains("expected a list of addresses, or \"vendor\""), "{message}");
+    }
+
+    #[test]
+    fn a_server_that_is_to_call_the_vendor_must_be_able_to() {
+        let serve = |changes: &[(&str, &str)]| {
+            let all = [&[("TRTC_SDK_APP_ID", "1400000001")], changes].concat();
+            Settings::load(&env(&all)).unwrap().apps_to_serve().map(|_| ())
+        };
+        let list = ("TRTC_AUTH__SOURCE_ADDRESSES", "vendor");
+        let check = ("TRTC_REGISTRATION__CHECK_INTERVAL_S", "600");
+        let url = ("TRTC_CALLBACK_URL", "https://callbacks.example.com/callback");
+        let (key, region) = (("TRTC_SECRET_KEY", "k"), ("TRTC_REGION", "singapore"));
+        for (changes, said) in [
+            (&[list][..], "`vendor` needs an app"),
+            (&[list, key], "hint: give an app its secret key (TRTC_SECRET_KEY_FILE) and region"),
+            (&[check], "no app says what is to be registered"),
+            (&[check, url], "app 1400000001 has no `secret_key_file`"),
+            (&[check, url, key], "app 1400000001 has no `region`"),
+            (&[("TRTC_REGISTRATION__REPAIR", "true")], "and nothing is checked"),
+        ] {
+            let message = serve(changes).unwrap_err().to_string();
+            assert!(message.contains(said), "{message}");
+        }
+        assert_eq!(serve(&[list, check, url, key, region]), Ok(()));
+        assert_eq!(serve(&[url, key, region]), Ok(()));
+        // Commands that serve nothing run in the environment of the server, too.
+        assert!(Settings::load(&env(&[list, check])).is_ok());
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The tables of the configuration, one struct each. Their keys are explained in [`super::DEFAULTS`].
 #![expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::callback::answer::{NotStored, Rejected};
 use crate::telemetry::LogFormat;
@@ -60,8 +63,53 @@ pub struct AnswerSettings {
 #[serde(deny_unknown_fields)]
 pub struct AuthSettings {
     pub request_time_window_s: u64,
+    #[serde(deserialize_with = "words")]
     pub source_addresses: Vec<String>,
+    pub source_refresh_s: u64,
     pub trusted_proxies: Vec<String>,
+}
+
+/// Stands in `auth.source_addresses` for the list that the vendor keeps.
+const VENDOR: &str = "vendor";
+
+impl AuthSettings {
+    /// Whether callbacks are taken from the addresses that the vendor lists.
+    #[must_use]
+    pub fn takes_vendors_list(&self) -> bool {
+        self.source_addresses.iter().any(|word| word.trim() == VENDOR)
+    }
+
+    /// The addresses that are given themselves.
+    pub fn given_addresses(&self) -> impl Iterator<Item = &str> {
+        self.source_addresses.iter().map(|word| word.trim()).filter(|word| *word != VENDOR)
+    }
+
+    /// How often the vendor's list is asked for.
+    #[must_use]
+    pub fn source_refresh(&self) -> Duration {
+        Duration::from_secs(self.source_refresh_s)
+    }
+}
+
+/// A list of words, or one word alone.
+fn words<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
+    struct Words;
+    impl<'de> Visitor<'de> for Words {
+        type Value = Vec<String>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of addresses, or \"vendor\"")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
+            Ok(vec![word.to_owned()])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+    input.deserialize_any(Words)
 }
 
 /// `[store]`
@@ -118,6 +166,22 @@ pub struct GapsSettings {
     pub room_idle_overdue_s: u64,
     pub silence_after_s: u64,
     pub silence_events_min: u32,
+}
+
+/// `[registration]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrationSettings {
+    pub check_interval_s: u64,
+    pub repair: bool,
+}
+
+impl RegistrationSettings {
+    /// How often what is registered is compared with what is wanted; `None` never.
+    #[must_use]
+    pub fn check_interval(&self) -> Option<Duration> {
+        (self.check_interval_s > 0).then(|| Duration::from_secs(self.check_interval_s))
+    }
 }
 
 /// `[log]`

@@ -5,6 +5,7 @@
 //! row that an event writes but those of overdue calls.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -12,12 +13,14 @@ use tracing::{info, warn};
 
 use crate::callback::AppId;
 use crate::clock::Clock;
+use crate::guard::Book;
 use crate::settings::GapsSettings;
 use crate::store::{Queued, RoomId, SLOT_MS, Settling, StoreError, StoreOptions};
 use crate::telemetry::Metrics;
 
 mod again;
 mod calls;
+mod drift;
 mod room;
 mod silence;
 
@@ -57,8 +60,9 @@ pub(crate) struct Settler {
     options: StoreOptions,
     apps: Vec<AppId>,
     gaps: GapsSettings,
+    book: Arc<Book>,
     clock: Clock,
-    metrics: std::sync::Arc<Metrics>,
+    metrics: Arc<Metrics>,
 }
 
 /// What is remembered between rounds, and when a connection is made anew.
@@ -66,6 +70,8 @@ struct Memory {
     /// Until when a day of a room is left alone.
     resting: HashMap<(RoomId, i64), Instant>,
     swept_at: Option<Instant>,
+    /// The version of the registrations' book that was listed.
+    listed: u64,
     calls: Calls,
     /// What went wrong last, so that it is said once.
     said: Option<String>,
@@ -76,16 +82,22 @@ impl Settler {
         options: StoreOptions,
         apps: Vec<AppId>,
         gaps: GapsSettings,
+        book: Arc<Book>,
         clock: Clock,
-        metrics: std::sync::Arc<Metrics>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { options, apps, gaps, clock, metrics }
+        Self { options, apps, gaps, book, clock, metrics }
     }
 
     /// Settles for ever. It may be cancelled at any point: what is half done is done again.
     pub(crate) async fn run(&self) {
-        let mut memory =
-            Memory { resting: HashMap::new(), swept_at: None, calls: Calls::default(), said: None };
+        let mut memory = Memory {
+            resting: HashMap::new(),
+            swept_at: None,
+            listed: 0,
+            calls: Calls::default(),
+            said: None,
+        };
         loop {
             if let Err(reason) = self.lead(&mut memory).await
                 && memory.said.as_ref() != Some(&reason)
@@ -103,15 +115,20 @@ impl Settler {
     async fn lead(&self, memory: &mut Memory) -> Result<(), String> {
         let mut store = step(Settling::open(&self.options)).await?;
         while !step(store.lead()).await? {
+            // Only this server knows of them.
+            step(drift::list_repairs(&mut store, &self.book, &self.metrics)).await?;
             sleep(LEAD_EVERY).await;
         }
         tracing::debug!("this server settles rooms and lives");
         loop {
             let begun = Instant::now();
             self.round(&mut store, memory).await?;
-            if memory.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
+            let version = self.book.version();
+            let is_news = memory.listed != version;
+            if is_news || memory.swept_at.is_none_or(|at| at.elapsed() >= SWEEP_EVERY) {
                 step(self.sweep(&mut store, memory)).await?;
                 memory.swept_at = Some(Instant::now());
+                memory.listed = version;
             }
             if memory.said.take().is_some() {
                 info!("rooms and lives are settled again");
@@ -180,6 +197,7 @@ impl Settler {
         for app in &self.apps {
             silence::sweep(store, *app, &self.gaps, now, &self.metrics).await?;
         }
+        drift::sweep(store, &self.book, now, &self.metrics).await?;
         store.delete_minutes(now.minus(MINUTES_KEPT)).await?;
         self.metrics.anomalies(&store.listed().await?);
         Ok(())

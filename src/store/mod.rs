@@ -82,7 +82,7 @@ pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
 pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
-pub use sweeping::{OpenCall, Overdue, SWEEP_ROWS};
+pub use sweeping::{Drift, OpenCall, Overdue, SWEEP_ROWS};
 pub use timeline::{CallStep, steps};
 pub use writing::Entry;
 

@@ -387,11 +387,11 @@ pub struct Anomaly {
     /// The app.
     pub sdk_app_id: i64,
     /// `call_without_end`, `call_without_start`, `room_without_destroy`, `room_without_create`, `leaves_missing`,
-    /// `enters_missing` or silence.
+    /// `enters_missing`, `silence` or `registration_drift`.
     pub kind: String,
-    /// Call id, room id, or the family that is silent.
+    /// Call id or room id; `all` where no callback came; `call`, `room` or `live` where its registration drifted.
     pub subject: String,
-    /// Of a room, which life; else 0.
+    /// Of a room, which life; of a silence or a drift, when it began, in ms since 1970; else 0.
     pub life: i64,
     /// When it happened.
     pub happened_at: UnixMillis,

@@ -55,7 +55,30 @@ fn open_calls(condition: &str) -> String {
     )
 }
 
+/// A registration that is listed as another than the wanted one, and was not found to be right since.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Drift {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The product.
+    pub subject: String,
+    /// When it was found, in ms since 1970.
+    pub life: i64,
+    /// What differs, in words.
+    pub detail: String,
+}
+
 impl Settling {
+    /// Registrations that are listed as drifted, the earliest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn drifts(&mut self) -> Result<Vec<Drift>, StoreError> {
+        let sql = "select sdk_app_id, subject, life, detail from anomalies
+             where kind = 'registration_drift' and resolved_at is null order by life limit $1";
+        self.0.rows(sql, &[i64::from(SWEEP_ROWS).into()]).await
+    }
+
     /// Calls that have become overdue, those first of which nothing was heard the longest.
     ///
     /// # Errors

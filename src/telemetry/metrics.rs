@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::{Closed, Outcome};
+use super::{Checked, Closed, Outcome};
 use crate::callback::{AppId, Body, Event, Family, Rejection};
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
@@ -64,6 +64,11 @@ pub struct Metrics {
     pub spool_damaged: Counter,
     /// New events under a signature that was first seen a while ago.
     pub sign_reused: Counter,
+    registration_checks: [Counter; Checked::ALL.len()],
+    /// The vendor's list of addresses was taken.
+    pub vendor_list_done: Counter,
+    /// It was not, or not all of it.
+    pub vendor_list_failed: Counter,
     /// Connections that ended before TLS was agreed on.
     pub tls_handshake_errors: Counter,
     /// Certificates that took the place of the one in use.
@@ -79,7 +84,7 @@ pub struct Metrics {
 }
 
 /// The kinds of anomalies.
-const ANOMALIES: [&str; 7] = [
+const ANOMALIES: [&str; 8] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
@@ -87,6 +92,7 @@ const ANOMALIES: [&str; 7] = [
     "leaves_missing",
     "enters_missing",
     "silence",
+    "registration_drift",
 ];
 
 const REQUESTS: &str = "trtc_requests_total";
@@ -120,6 +126,12 @@ const ANOMALIES_FOUND: &str = "trtc_anomalies_found_total";
 const SETTLE_QUEUE_ROOMS: &str = "trtc_settle_queue_rooms";
 const SETTLE_SECONDS: &str = "trtc_settle_seconds";
 const SILENCE_SECONDS: &str = "trtc_silence_seconds";
+const REGISTRATION_DRIFT: &str = "trtc_registration_drift";
+const REGISTRATION_CHECKED: &str = "trtc_registration_checked_seconds";
+const REGISTRATION_CHECKS: &str = "trtc_registration_checks_total";
+const VENDOR_NETWORKS: &str = "trtc_vendor_networks";
+const VENDOR_LIST: &str = "trtc_vendor_list_refreshes_total";
+const VENDOR_LIST_AT: &str = "trtc_vendor_list_seconds";
 const BUILD_INFO: &str = "trtc_build_info";
 
 impl Metrics {
@@ -148,6 +160,10 @@ impl Metrics {
         };
         let reload =
             |result: &str| counter(&recorder, TLS_RELOADS, &[("result", result.to_owned())]);
+        let checks = |checked: Checked| {
+            counter(&recorder, REGISTRATION_CHECKS, &[("result", checked.as_str().to_owned())])
+        };
+        let list = |result: &str| counter(&recorder, VENDOR_LIST, &[("result", result.to_owned())]);
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
@@ -180,6 +196,9 @@ impl Metrics {
             spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
             spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
             sign_reused: counter(&recorder, SIGN_REUSED, &[]),
+            registration_checks: Checked::ALL.map(checks),
+            vendor_list_done: list("done"),
+            vendor_list_failed: list("failed"),
             tls_handshake_errors: counter(&recorder, TLS_HANDSHAKE_ERRORS, &[]),
             tls_reloads_done: reload("done"),
             tls_reloads_failed: reload("failed"),
@@ -248,6 +267,28 @@ impl Metrics {
             .set(since.as_secs_f64());
     }
 
+    /// Counts a look at what is registered at the vendor.
+    pub fn registration_checked(&self, checked: Checked) {
+        self.registration_checks[checked.index()].increment(1);
+    }
+
+    /// Shows whether what is registered differs from what is wanted, and when that was seen, as the time since 1970.
+    pub fn registration(&self, app: AppId, product: &str, differs: bool, at: Duration) {
+        let labels = [("app", app.to_string()), ("product", product.to_owned())];
+        gauge(&self.recorder, REGISTRATION_DRIFT, &labels).set(f64::from(u8::from(differs)));
+        gauge(&self.recorder, REGISTRATION_CHECKED, &labels).set(at.as_secs_f64());
+    }
+
+    /// Shows how many networks of the vendor's list are in force, and from when it is, as the time since 1970: none
+    /// while all addresses are let in. Until this is called, nothing is shown.
+    pub fn vendor_list(&self, networks: usize, at: Option<Duration>) {
+        let networks = u32::try_from(networks).unwrap_or(u32::MAX);
+        gauge(&self.recorder, VENDOR_NETWORKS, &[]).set(f64::from(networks));
+        if let Some(at) = at {
+            gauge(&self.recorder, VENDOR_LIST_AT, &[]).set(at.as_secs_f64());
+        }
+    }
+
     /// Shows when the certificate in use ends, as the time since 1970. Until this is called, nothing is shown.
     pub fn certificate_ends(&self, since_1970: Duration) {
         gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
@@ -310,10 +351,26 @@ fn describe(recorder: &PrometheusRecorder) {
         (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
         (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),
         (TLS_RELOADS, "Changed certificate files, and whether they could be used"),
+        (REGISTRATION_CHECKS, "Looks at what is registered at the vendor, and what came of them"),
+        (VENDOR_LIST, "How often the vendor's list of addresses was taken, or was not"),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     }
+    describe_gauges(recorder);
+    let histograms = [
+        (BATCH_ROWS, "Rows of one batch"),
+        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
+        (ANSWER_SECONDS, "From the head of a request until its answer"),
+        (LAG_SECONDS, "From an event's own time until it was received"),
+        (SETTLE_SECONDS, "How long settling one room took"),
+    ];
+    for (name, text) in histograms {
+        recorder.describe_histogram(name.into(), None, text.into());
+    }
+}
+
+fn describe_gauges(recorder: &PrometheusRecorder) {
     let gauges = [
         (QUEUE_EVENTS, "Events on their way into the store or the spool"),
         (QUEUE_BYTES, "Bytes of their bodies"),
@@ -334,20 +391,20 @@ fn describe(recorder: &PrometheusRecorder) {
             "How long ago the last event of an app happened, on the server that settles",
         ),
         (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
+        (REGISTRATION_DRIFT, "Whether what is registered at the vendor is not what is wanted"),
+        (
+            REGISTRATION_CHECKED,
+            "When the vendor last said what is registered, in seconds since 1970",
+        ),
+        (
+            VENDOR_NETWORKS,
+            "Networks of the vendor's list in force; 0 while all addresses are let in",
+        ),
+        (VENDOR_LIST_AT, "When the vendor gave the list in force, in seconds since 1970"),
         (BUILD_INFO, "The running version"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());
-    }
-    let histograms = [
-        (BATCH_ROWS, "Rows of one batch"),
-        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
-        (ANSWER_SECONDS, "From the head of a request until its answer"),
-        (LAG_SECONDS, "From an event's own time until it was received"),
-        (SETTLE_SECONDS, "How long settling one room took"),
-    ];
-    for (name, text) in histograms {
-        recorder.describe_histogram(name.into(), None, text.into());
     }
 }
 

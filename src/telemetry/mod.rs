@@ -10,7 +10,7 @@ mod stderr;
 pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
-pub use outcome::{Closed, Outcome};
+pub use outcome::{Checked, Closed, Outcome};
 pub use panics::log_panics;
 pub(crate) use stderr::stderr;
 pub use stderr::{FlushLogs, log_lines_dropped, print_error};

@@ -119,3 +119,41 @@ impl Closed {
         }
     }
 }
+
+/// What came of a look at what is registered at the vendor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Checked {
+    /// It is what is wanted.
+    Right,
+    /// It is not.
+    Differs,
+    /// It was not, and was put right.
+    Repaired,
+    /// The vendor did not say, or did not let it be put right.
+    Failed,
+}
+
+impl Checked {
+    pub(super) const ALL: [Self; 4] = [Self::Right, Self::Differs, Self::Repaired, Self::Failed];
+
+    /// Its name in figures.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Right => "right",
+            Self::Differs => "differs",
+            Self::Repaired => "repaired",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Its place in [`Checked::ALL`].
+    pub(super) fn index(self) -> usize {
+        match self {
+            Self::Right => 0,
+            Self::Differs => 1,
+            Self::Repaired => 2,
+            Self::Failed => 3,
+        }
+    }
+}

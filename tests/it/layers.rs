@@ -11,6 +11,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("store", &["callback", "handlers", "clock"], &["axum", "reqwest"]),
     ("settings", &["callback", "store", "telemetry", "vendor"], &["axum", "sqlx"]),
     ("registration", &["callback", "clock", "settings", "vendor"], &["axum", "sqlx", "reqwest"]),
+    (
+        "guard",
+        &["callback", "clock", "registration", "settings", "store", "telemetry", "vendor"],
+        &["axum", "sqlx", "reqwest"],
+    ),
     ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
     (
         "ingest",
@@ -20,12 +25,12 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "http",
-        &["callback", "export", "store", "ingest", "clock", "telemetry"],
+        &["callback", "export", "store", "ingest", "guard", "clock", "telemetry"],
         &["sqlx", "reqwest"],
     ),
     (
         "settler",
-        &["callback", "handlers", "store", "clock", "settings", "telemetry"],
+        &["callback", "guard", "handlers", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
@@ -36,6 +41,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         "server",
         &[
             "callback",
+            "guard",
             "store",
             "ingest",
             "http",
@@ -54,6 +60,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &[
             "callback",
             "export",
+            "guard",
             "handlers",
             "store",
             "ingest",

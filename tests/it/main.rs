@@ -26,6 +26,7 @@ mod properties;
 mod quirks;
 mod reading;
 mod rebuild;
+mod registration;
 mod retention;
 mod settle;
 mod simulate;

@@ -1,0 +1,111 @@
+//! What is in force, for people to read, without secrets.
+
+use super::Settings;
+use crate::store;
+
+/// A group of settings: its title, and names and values.
+type Section = (&'static str, Vec<(&'static str, String)>);
+
+impl Settings {
+    /// The groups that say most of a running server. Apps, addresses and registration are told elsewhere.
+    pub(crate) fn summary(&self) -> Vec<Section> {
+        vec![
+            ("Listeners", self.listeners()),
+            ("Store and spool", self.stores()),
+            ("Retention", self.retained()),
+            ("Gaps", self.gaps()),
+            ("Answers and log", self.answers()),
+        ]
+    }
+
+    fn listeners(&self) -> Vec<(&'static str, String)> {
+        let server = &self.server;
+        let scheme = if server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
+        // Whoever reads this may not thereby learn where to post to.
+        let plain = |path: &&String| matches!(path.as_str(), "/" | "/callback");
+        let mut paths: Vec<String> = server.callback_paths.iter().filter(plain).cloned().collect();
+        match server.callback_paths.len() - paths.len() {
+            0 => {}
+            1 => paths.push("one that is not shown".to_owned()),
+            more => paths.push(format!("{more} that are not shown")),
+        }
+        vec![
+            ("Callbacks", format!("{}, {scheme}", server.listen)),
+            ("Paths", paths.join(", ")),
+            ("Largest body", format!("{} bytes", server.body_bytes_max)),
+            ("Connections at most", server.connections_max.to_string()),
+            ("Operations", self.ops.listen.to_string()),
+        ]
+    }
+
+    fn stores(&self) -> Vec<(&'static str, String)> {
+        let spool = match self.spool.path.display().to_string() {
+            path if path.is_empty() => "none".to_owned(),
+            path => format!("{path}, {} MiB at most", self.spool.bytes_max >> 20),
+        };
+        let models = if self.ingest.read_models { "written" } else { "not written" };
+        vec![
+            ("Store", store::display_url(&self.store.url)),
+            ("Spool", spool),
+            ("Calls, rooms and lives", models.to_owned()),
+            ("An event may take", format!("{} ms to be stored", self.ingest.ack_deadline_ms)),
+        ]
+    }
+
+    fn retained(&self) -> Vec<(&'static str, String)> {
+        let kept = match self.retention.events_days {
+            0 => "for good".to_owned(),
+            days => format!("{days} days"),
+        };
+        vec![("Events are kept", kept)]
+    }
+
+    fn gaps(&self) -> Vec<(&'static str, String)> {
+        let gaps = &self.gaps;
+        let after = |seconds: u64| match seconds {
+            0 => "never".to_owned(),
+            seconds => format!("after {seconds} s"),
+        };
+        let silence = match gaps.silence_after_s {
+            0 => "never".to_owned(),
+            s => format!("after {s} s, where {} events are usual", gaps.silence_events_min),
+        };
+        vec![
+            ("A ringing call is overdue", after(gaps.call_ringing_overdue_s)),
+            ("An accepted call is overdue", after(gaps.call_active_overdue_s)),
+            ("A room is overdue", after(gaps.room_idle_overdue_s)),
+            ("An app is silent", silence),
+        ]
+    }
+
+    fn answers(&self) -> Vec<(&'static str, String)> {
+        let (answer, log) = (&self.answer, &self.log);
+        vec![
+            ("Rejected requests are answered", format!("{:?}", answer.rejected).to_lowercase()),
+            ("Events that are not stored", format!("{:?}", answer.when_not_stored).to_lowercase()),
+            ("Log", format!("{}, {:?}", log.filter, log.format).to_lowercase()),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::env;
+    use super::*;
+
+    #[test]
+    fn what_is_in_force_is_told_without_secrets() {
+        let settings = Settings::load(&env(&[
+            ("TRTC_STORE__URL", "postgres://trtc:s3cret@db/trtc"),
+            ("TRTC_OPS__TOKEN", "s3cret"),
+            ("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret,/s3cret2"),
+            ("TRTC_CALLBACK_TOKEN", "s3cret"),
+            ("TRTC_SDK_APP_ID", "1400000001"),
+        ]));
+        let text = format!("{:?}", settings.unwrap().summary());
+        assert!(!text.contains("s3cret"), "{text}");
+        for said in ["/callback, 2 that are not shown", "postgres://db:5432/trtc", "for good"] {
+            assert!(text.contains(said), "{text}");
+        }
+    }
+}
