@@ -129,14 +129,17 @@ select 1400000001, (array['call_without_end', 'leaves_missing'])[1 + n % 2], 'ca
        case when n % 20 > 0 then now() end, 'no end came'
 from generate_series(1, 50000) n;
 
--- Hours, of 30 commands and four writers, and of the last two days minutes.
-insert into event_counts (sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max)
+-- Hours, of 30 commands, and of the last two days minutes. What was not added up yet is of half a second.
+insert into summed_event_counts (sdk_app_id, width_s, at, command, result, family, events, lag_ms, lag_ms_max)
 select 1400000001, 3600, timestamptz '2026-11-01 12:00Z' - hour * interval '1 h', 'Call.Callback' || c,
-       case when c < 5 then 'r' || c else '' end, shard, (array['call', 'room', 'live'])[1 + c % 3], 20, 1000, 900
-from generate_series(0, 2160) hour, generate_series(1, 30) c, generate_series(0, 3) shard
+       case when c < 5 then 'r' || c else '' end, (array['call', 'room', 'live'])[1 + c % 3], 80, 4000, 900
+from generate_series(0, 2160) hour, generate_series(1, 30) c
 union all
 select 1400000001, 60, timestamptz '2026-11-01 12:00Z' - minute * interval '1 min', 'Call.Callback' || c,
-       case when c < 5 then 'r' || c else '' end, shard, (array['call', 'room', 'live'])[1 + c % 3], 3, 30, 900
-from generate_series(0, 2879) minute, generate_series(1, 15) c, generate_series(0, 1) shard;
+       case when c < 5 then 'r' || c else '' end, (array['call', 'room', 'live'])[1 + c % 3], 6, 60, 900
+from generate_series(0, 2879) minute, generate_series(1, 15) c;
+insert into new_event_counts (sdk_app_id, at, command, result, family, events, lag_ms, lag_ms_max)
+select 1400000001, timestamptz '2026-11-01 12:00Z', 'Call.Callback' || 1 + n % 15, '', 'call', 1, 10, 10
+from generate_series(1, 500) n;
 
 vacuum analyze;

@@ -32,10 +32,7 @@ impl<'a> Batch<'a> {
                 Change::Battle(mark) => (6, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Metadata(mark) => (7, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Recording(mark) => (8, mark.row(), None),
-                Change::Count(count) => {
-                    rows[9].extend(count.rows());
-                    continue;
-                }
+                Change::Count(count) => (9, count.row(), None),
             };
             rows[place].push(row);
             rows[10].extend(room.map(|(app, room_id, at)| to_settle(app, room_id, at)));

@@ -32,7 +32,7 @@ pub enum Change {
     Metadata(MetadataMark),
     /// A row of `recording_marks`.
     Recording(RecordingMark),
-    /// Added to `event_counts`.
+    /// Added to `new_event_counts`.
     Count(EventCount),
 }
 

@@ -39,7 +39,7 @@ use change::EventCount;
 /// bodies make some dozens.
 pub const CHANGES_MAX: usize = 1000;
 
-/// How long a span of `event_counts` is when it is written.
+/// How long a span of `new_event_counts` is.
 const MINUTE_MS: i64 = 60_000;
 
 /// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first. Every event is counted; one whose

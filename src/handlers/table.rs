@@ -46,8 +46,6 @@ pub enum Kind {
     Id,
     /// A text that is JSON.
     Json,
-    /// Parts a row among its writers, so that they do not wait for each other. The store gives it.
-    Shard,
     /// The store's clock, in units of 2 s. The store gives it.
     Slot,
 }
@@ -66,7 +64,7 @@ pub enum Join {
     Greatest,
     /// All such columns of a row together, from the row in which they are greatest, compared in their order.
     Last,
-    /// The sum.
+    /// The sum. In the store its rows stand beside others of their key, and are added up later.
     Sum,
 }
 
@@ -100,6 +98,12 @@ impl Table {
     #[must_use]
     pub fn holds_facts(&self) -> bool {
         self.columns.iter().all(|column| matches!(column.join, Join::Key | Join::Fact))
+    }
+
+    /// Whether rows are only added, beside others of their key: to change a sum, each writer would wait for the one before.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.columns.iter().any(|column| column.join == Join::Sum)
     }
 
     /// Joins `other`, of the same key, into `row`.
@@ -268,7 +272,7 @@ mod tests {
             Kind::Text | Kind::Json => {
                 prop::sample::select(vec!["", "a", "ab", "é"]).prop_map(Value::Text).boxed()
             }
-            Kind::Shard | Kind::Slot => Just(Value::Null).boxed(),
+            Kind::Slot => Just(Value::Null).boxed(),
         };
         prop_oneof![Just(Value::Null), some].boxed()
     }

@@ -4,10 +4,9 @@ use super::change::{
     BattleMark, CallChange, EventCount, Gift, MemberChange, MetadataMark, PresenceMark,
     RecordingMark, RoomChange, SeatMark,
 };
-use super::table::{Column, Kind, Row, Table, Value};
-use crate::clock::UnixMillis;
+use super::table::{Column, Kind, Row, Table};
 
-use Kind::{Id, Json, Number, Shard, Slot, Text, Time, Truth};
+use Kind::{Id, Json, Number, Slot, Text, Time, Truth};
 
 /// All of them. Writers that hold rows of one wait only for rows of those behind it.
 pub static TABLES: [&Table; 11] = [
@@ -20,12 +19,9 @@ pub static TABLES: [&Table; 11] = [
     &BATTLE_MARKS,
     &METADATA_MARKS,
     &RECORDING_MARKS,
-    &EVENT_COUNTS,
+    &NEW_EVENT_COUNTS,
     &SETTLE_QUEUE,
 ];
-
-/// How long the spans are in which events are counted, in s.
-const COUNT_WIDTHS: [i64; 2] = [60, 3600];
 
 static CALLS: Table = Table {
     name: "merged_calls",
@@ -369,15 +365,13 @@ impl RecordingMark {
     }
 }
 
-static EVENT_COUNTS: Table = Table {
-    name: "event_counts",
+static NEW_EVENT_COUNTS: Table = Table {
+    name: "new_event_counts",
     columns: &[
         Column::key("sdk_app_id", Number),
-        Column::key("width_s", Number),
         Column::key("at", Time),
         Column::key("command", Text),
         Column::key("result", Text),
-        Column::key("shard", Shard),
         Column::greatest("family", Text),
         Column::sum("events"),
         Column::sum("lag_ms"),
@@ -386,22 +380,17 @@ static EVENT_COUNTS: Table = Table {
 };
 
 impl EventCount {
-    /// One row for the minute, and one for the hour.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        COUNT_WIDTHS.into_iter().map(|width_s| {
-            vec![
-                self.app.into(),
-                width_s.into(),
-                UnixMillis(self.at.0 - self.at.0.rem_euclid(width_s * 1000)).into(),
-                (&self.command).into(),
-                (&self.result).into(),
-                Value::Null,
-                self.family.into(),
-                self.events.into(),
-                self.lag_ms.into(),
-                self.lag_ms_max.into(),
-            ]
-        })
+    pub(super) fn row(&self) -> Row<'_> {
+        vec![
+            self.app.into(),
+            self.at.into(),
+            (&self.command).into(),
+            (&self.result).into(),
+            self.family.into(),
+            self.events.into(),
+            self.lag_ms.into(),
+            self.lag_ms_max.into(),
+        ]
     }
 }
 

@@ -137,9 +137,10 @@ impl Settler {
         }
     }
 
-    /// Settles what is queued.
+    /// Adds up what is counted, and settles what is queued.
     async fn round(&self, store: &mut Settling, memory: &mut Memory) -> Result<(), String> {
         let begun = Instant::now();
+        step(store.add_counts()).await?;
         let (clock_ms, queue) = step(store.queued(QUEUE_MAX)).await?;
         self.metrics
             .settle_queue_rooms

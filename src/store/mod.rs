@@ -15,6 +15,7 @@ use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
 
 mod accounts;
+mod adding;
 mod examination;
 mod file;
 mod filters;

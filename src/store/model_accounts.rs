@@ -243,7 +243,7 @@ fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, Stri
     let name = table.name;
     Statement {
         sql: format!(
-            "insert into {name} ({names}) select {values} from {name} as old where {condition} on conflict {taken_up}"
+            "insert into {name} ({names}) select {values} from {name} as old where {condition}{taken_up}"
         ),
         texts,
     }

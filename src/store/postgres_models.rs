@@ -41,8 +41,6 @@ impl Encode<'_, Postgres> for Moment {
 }
 
 pub(super) const DIALECT: Dialect = Dialect {
-    // Of one connection, and so of one writer.
-    shard: "pg_backend_pid() % 8",
     slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
     least: |old, new| format!("least({old}, {new})"),
     greatest: |kind, old, new| match kind {
@@ -60,7 +58,7 @@ const COMPANIES: [&[&str]; 5] = [
     &["room_changes", "room_marks"],
     &["seat_marks", "gifts"],
     &["battle_marks", "metadata_marks", "recording_marks"],
-    &["event_counts", "settle_queue"],
+    &["new_event_counts", "settle_queue"],
 ];
 
 /// Some of [`COMPANIES`], and the statement that writes their tables.
@@ -159,7 +157,7 @@ fn bind<'q>(
             Value::Text(text) => Some(text),
             _ => None,
         })),
-        Kind::Shard | Kind::Slot => query,
+        Kind::Slot => query,
     }
 }
 
@@ -198,13 +196,12 @@ fn insertion(prefix: &str, table: &Table, bound: &mut usize) -> String {
     });
     let selected = writing::list(columns, |column| match column.kind {
         Kind::Json => format!("{}::json", column.name),
-        Kind::Shard => DIALECT.shard.to_owned(),
         Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
         Kind::Slot => "0".to_owned(),
         _ => column.name.to_owned(),
     });
     format!(
-        "insert into {prefix}{name} as {name} ({names}) select {selected} from unnest({arrays}) as batch ({}) on conflict {}",
+        "insert into {prefix}{name} as {name} ({names}) select {selected} from unnest({arrays}) as batch ({}){}",
         writing::list(&given, |column| column.name.to_owned()),
         writing::on_conflict(&DIALECT, table),
     )
@@ -212,7 +209,7 @@ fn insertion(prefix: &str, table: &Table, bound: &mut usize) -> String {
 
 pub(super) fn type_of(kind: Kind) -> &'static str {
     match kind {
-        Kind::Number | Kind::Shard | Kind::Slot => "bigint",
+        Kind::Number | Kind::Slot => "bigint",
         Kind::Text | Kind::Json => "text",
         Kind::Truth => "boolean",
         Kind::Time => "timestamptz",

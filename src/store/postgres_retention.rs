@@ -95,7 +95,8 @@ fn statements() -> Vec<String> {
          select from gone"
     ));
     for width in [60, 3600] {
-        statements.push(some("event_counts", &format!("width_s = {width} and at < {BEFORE}")));
+        statements
+            .push(some("summed_event_counts", &format!("width_s = {width} and at < {BEFORE}")));
     }
     statements.push(some("anomalies", &format!("happened_at < {BEFORE}")));
     statements

@@ -174,13 +174,14 @@ impl Rebuilding {
             let sql =
                 format!("create table {name} as select {columns} from {} limit 0", table.name);
             self.session.execute(&sql, &[]).await?;
-            let keys: Vec<&str> = table.keys().map(|column| column.name).collect();
-            let sql = format!("create unique index {name}_key on {name} ({})", keys.join(", "));
+            let sql = if table.is_log() {
+                format!("create index {name}_at on {name} (at)")
+            } else {
+                let keys: Vec<&str> = table.keys().map(|column| column.name).collect();
+                format!("create unique index {name}_key on {name} ({})", keys.join(", "))
+            };
             self.session.execute(&sql, &[]).await?;
         }
-        let sql =
-            format!("create index {PREFIX}event_counts_at on {PREFIX}event_counts (width_s, at)");
-        self.session.execute(&sql, &[]).await?;
         let sql = "insert into rebuilds (id, begun_at, progress) values (1, @at(1), '{}')";
         self.session.execute(sql, &[now.0.into()]).await?;
         self.save(&progress).await?;

@@ -376,7 +376,7 @@ impl Rebuilding {
             _ => format!("s.{name}"),
         });
         let sql = format!(
-            "insert into {} ({}) select {} {} order by {order} on conflict {}",
+            "insert into {} ({}) select {} {} order by {order}{}",
             table.name,
             names(""),
             names("s."),

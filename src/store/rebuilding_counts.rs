@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::adding::add;
 use super::rebuilding::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage};
 use super::session::Arg;
 use crate::handlers::table::Value;
@@ -31,13 +32,27 @@ struct Count {
 /// A count as it is read.
 type CountRow = (i64, i64, i64, String, String, String, i64, i64, i64);
 
-/// A sum over the shards, of an hour: from the first parameter to the second, minutes from the third.
-fn sums(table: &str) -> String {
+/// What is counted of an hour.
+const IS: &str = "event_counts";
+
+/// What the events that were read say of it.
+fn said() -> String {
+    let rows = |width: &str, at: &str| {
+        format!(
+            "select sdk_app_id, {width} as width_s, {at} as at, command, result, family, events, lag_ms, lag_ms_max
+             from {PREFIX}new_event_counts where at >= @at(1) and at < @at(2)"
+        )
+    };
+    format!("({} union all {}) as said", rows("60", "at"), rows("3600", "@hour(at)"))
+}
+
+/// The sums of an hour, from the first parameter to the second, minutes from the third.
+fn sums(rows: &str) -> String {
     format!(
         "select sdk_app_id, cast(width_s as bigint) as width_s, at, command, result, max(family) as family,
              cast(sum(events) as bigint) as events, cast(sum(lag_ms) as bigint) as lag_ms,
              cast(max(lag_ms_max) as bigint) as lag_ms_max
-         from {table}
+         from {rows}
          where width_s in (60, 3600) and at >= @at(1) and at < @at(2) and (width_s = 3600 or at >= @at(3))
          group by sdk_app_id, width_s, at, command, result"
     )
@@ -64,9 +79,9 @@ impl Rebuilding {
             self.save(progress).await?;
             return self.session.commit().await;
         };
+        self.session.add_counts().await?;
         let span = [hour.into(), (hour + HOUR_MS).into(), scope.minutes_from.into()];
-        let real = sums("event_counts");
-        let beside = sums(&format!("{PREFIX}event_counts"));
+        let (real, beside) = (sums(IS), sums(&said()));
         let sql = format!(
             "with one as ({real}), other as ({beside})
              select (select count(*) from one), (select count(*) from other),
@@ -87,15 +102,14 @@ impl Rebuilding {
 
     /// The next hour of which something is counted, or should be.
     async fn next_hour(&mut self, from: i64) -> Result<Option<i64>, StoreError> {
-        let first = |table: &str, width: i64| {
-            format!(
-                "select @ms(min(at)) as at from {table} where width_s = {width} and at >= @at(1)"
-            )
-        };
-        let read = format!("{PREFIX}event_counts");
-        let all = [("event_counts", 3600), ("event_counts", 60), (&read, 3600), (&read, 60)];
-        let all = all.map(|(table, width)| first(table, width)).join(" union all ");
-        let sql = format!("select min(at) from ({all}) as firsts");
+        let first = |rows: &str| format!("select @ms(min(at)) as at from {rows} and at >= @at(1)");
+        let all = [
+            first("summed_event_counts where width_s = 3600"),
+            first("summed_event_counts where width_s = 60"),
+            first("new_event_counts where true"),
+            first(&format!("{PREFIX}new_event_counts where true")),
+        ];
+        let sql = format!("select min(at) from ({}) as firsts", all.join(" union all "));
         let found: Option<(Option<i64>,)> = self.session.row(&sql, &[from.into()]).await?;
         Ok(found.and_then(|found| found.0).map(|at| at - at.rem_euclid(HOUR_MS)))
     }
@@ -139,7 +153,7 @@ impl Rebuilding {
     }
 
     async fn counted(&mut self, span: &[Arg; 3]) -> Result<BTreeMap<Key, Count>, StoreError> {
-        let sql = format!("{READ} from ({}) as sums", sums("event_counts"));
+        let sql = format!("{READ} from ({}) as sums", sums(IS));
         let rows: Vec<CountRow> = self.session.rows(&sql, span).await?;
         let count = |(app, width, at, command, result, family, events, lag_ms, lag_ms_max)| {
             ((app, width, at, command, result), Count { family, events, lag_ms, lag_ms_max })
@@ -161,9 +175,9 @@ impl Rebuilding {
             let events = self.decoded(&sql, &args).await?;
             let all: Vec<_> = events.iter().map(changes).collect();
             let batch = Batch::of(all.iter().flatten());
-            let rows = batch.tables().iter().filter(|(table, _)| table.name == "event_counts");
+            let rows = batch.tables().iter().filter(|(table, _)| table.is_log());
             for row in rows.flat_map(|(_, rows)| rows) {
-                add(&mut counts, row);
+                count(&mut counts, row);
             }
             let Some(last) = events.last().filter(|_| events.len() == PAGE_EVENTS) else {
                 return Ok(counts);
@@ -184,19 +198,14 @@ impl Rebuilding {
         ];
         let of =
             "sdk_app_id = $1 and width_s = $2 and at = @at(3) and command = $4 and result = $5";
-        let lock = if self.session.is_postgres() { " order by shard for update" } else { "" };
-        let sql =
-            format!("select family, events, lag_ms, lag_ms_max from event_counts where {of}{lock}");
-        let rows: Vec<(String, i64, i64, i64)> = self.session.rows(&sql, &args).await?;
-        let mut sum = Count { family: should.family.clone(), ..Count::default() };
-        for (family, events, lag_ms, lag_ms_max) in rows {
-            sum.events += events;
-            sum.lag_ms += lag_ms;
-            sum.lag_ms_max = sum.lag_ms_max.max(lag_ms_max);
-            if sum.family.is_empty() {
-                sum.family = family;
-            }
-        }
+        let lock = if self.session.is_postgres() { " for update" } else { "" };
+        let sql = format!(
+            "select family, events, lag_ms, lag_ms_max from summed_event_counts where {of}{lock}"
+        );
+        let found: Option<(String, i64, i64, i64)> = self.session.row(&sql, &args).await?;
+        let (family, events, lag_ms, lag_ms_max) = found.unwrap_or_default();
+        let family = if should.family.is_empty() { family } else { should.family.clone() };
+        let mut sum = Count { family, events, lag_ms, lag_ms_max };
         sum.events += should.events - is.events;
         sum.lag_ms += should.lag_ms - is.lag_ms;
         // One that came meanwhile may have been the longest.
@@ -205,22 +214,18 @@ impl Rebuilding {
         } else {
             sum.lag_ms_max.max(should.lag_ms_max)
         };
-        self.session.execute(&format!("delete from event_counts where {of}"), &args).await?;
-        if sum.events > 0 {
+        let delete = format!("delete from summed_event_counts where {of}");
+        self.session.execute(&delete, &args).await?;
+        // Where more was taken than was added up so far, the rest is yet to come.
+        if sum.events != 0 {
             args.extend([
                 sum.family.as_str().into(),
                 sum.events.into(),
                 sum.lag_ms.into(),
                 sum.lag_ms_max.into(),
             ]);
-            let sql = "insert into event_counts
-                 (sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max)
-                 values ($1, $2, @at(3), $4, $5, 0, $6, $7, $8, $9)
-                 on conflict (sdk_app_id, width_s, at, command, result, shard) do update set
-                     events = event_counts.events + excluded.events,
-                     lag_ms = event_counts.lag_ms + excluded.lag_ms,
-                     lag_ms_max = @greatest(event_counts.lag_ms_max, excluded.lag_ms_max)";
-            self.session.execute(sql, &args).await?;
+            let values = "values ($1, $2, @at(3), $4, $5, $6, $7, $8, $9)";
+            self.session.execute(&add(values), &args).await?;
         }
         Ok(())
     }
@@ -247,15 +252,13 @@ impl Rebuilding {
     }
 }
 
-/// Adds what an event changes in `event_counts`, whose columns these are.
-fn add(counts: &mut BTreeMap<Key, Count>, row: &[Value<'_>]) {
+/// Counts what an event adds to `new_event_counts`, whose columns these are, in its minute and its hour.
+fn count(counts: &mut BTreeMap<Key, Count>, row: &[Value<'_>]) {
     let &[
         Value::Number(app),
-        Value::Number(width),
         Value::Time(at),
         Value::Text(command),
         Value::Text(result),
-        _,
         Value::Text(family),
         Value::Number(events),
         Value::Number(lag_ms),
@@ -264,10 +267,12 @@ fn add(counts: &mut BTreeMap<Key, Count>, row: &[Value<'_>]) {
     else {
         return;
     };
-    let key = (app, width, at.0, command.to_owned(), result.to_owned());
-    let count = counts.entry(key).or_default();
-    family.clone_into(&mut count.family);
-    count.events += events;
-    count.lag_ms += lag_ms;
-    count.lag_ms_max = count.lag_ms_max.max(lag_ms_max);
+    for (width, at) in [(60, at.0), (3600, at.0 - at.0.rem_euclid(HOUR_MS))] {
+        let key = (app, width, at, command.to_owned(), result.to_owned());
+        let count = counts.entry(key).or_default();
+        family.clone_into(&mut count.family);
+        count.events += events;
+        count.lag_ms += lag_ms;
+        count.lag_ms_max = count.lag_ms_max.max(lag_ms_max);
+    }
 }

@@ -3,7 +3,7 @@
 //! Where they differ, a statement has a word of ours: `@ms(x)` reads a time as ms, `@at(n)` is parameter n, given in ms,
 //! as a time, `@text(x)` reads an id or JSON as text, `@json(n)` and `@id(n)` are parameters given as text, `@greatest`
 //! and `@least` compare their arguments, `@clock` is the database's clock in ms, `@minute` is a minute between
-//! times, `@bytewise` orders a text by its bytes.
+//! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes.
 
 use std::time::Duration;
 
@@ -277,6 +277,8 @@ fn value(name: &str, inner: &str, postgres: bool) -> String {
         ("ms", true) => format!("(extract(epoch from {inner}) * 1000)::bigint"),
         ("text", true) => format!("{inner}::text"),
         ("at", true) => format!("(timestamptz 'epoch' + ${inner} * interval '1 millisecond')"),
+        ("hour", true) => format!("date_bin('1 hour', {inner}, timestamptz 'epoch')"),
+        ("hour", false) => format!("({inner} - ({inner} % 3600000 + 3600000) % 3600000)"),
         ("json", true) => format!("${inner}::json"),
         ("id", true) => format!("${inner}::uuid"),
         ("ms" | "text", false) => inner.to_owned(),

@@ -9,8 +9,6 @@ use crate::handlers::Batch;
 use crate::handlers::table::{Kind, Row, Table, Value};
 
 pub(super) const DIALECT: Dialect = Dialect {
-    // There is one writer.
-    shard: "0",
     slot: "unixepoch() / 2",
     // `min` and `max` are null where one value is.
     least: |old, new| format!("coalesce(min({old}, {new}), {old}, {new})"),
@@ -69,13 +67,10 @@ fn statement(prefix: &str, table: &Table) -> String {
     let Table { name, columns } = table;
     let names = writing::list(columns, |column| column.name.to_owned());
     let values = writing::list(columns, |column| match column.kind {
-        Kind::Shard => DIALECT.shard.to_owned(),
         Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
         Kind::Slot => "0".to_owned(),
         _ => "?".to_owned(),
     });
     let taken_up = writing::on_conflict(&DIALECT, table);
-    format!(
-        "insert into {prefix}{name} as {name} ({names}) values ({values}) on conflict {taken_up}"
-    )
+    format!("insert into {prefix}{name} as {name} ({names}) values ({values}){taken_up}")
 }

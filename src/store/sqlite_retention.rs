@@ -3,6 +3,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
+use super::adding::SUM_KEY;
 use super::file::Writing;
 use super::writing::AGED_BY_AT;
 use crate::clock::UnixMillis;
@@ -62,7 +63,10 @@ fn transactions() -> Vec<Vec<String>> {
         format!("delete from merged_calls where (sdk_app_id, call_id) in ({calls})"),
     ]);
     for width in [60, 3600] {
-        transactions.push(vec![some("event_counts", &format!("width_s = {width} and at < $1"))]);
+        transactions.push(vec![format!(
+            "delete from summed_event_counts where ({SUM_KEY}) in (
+                 select {SUM_KEY} from summed_event_counts where width_s = {width} and at < $1 limit $2)"
+        )]);
     }
     let anomalies = "sdk_app_id, kind, subject, life";
     transactions.push(vec![format!(

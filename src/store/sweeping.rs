@@ -2,6 +2,7 @@
 //! rows, found by an index.
 
 use super::StoreError;
+use super::adding::SUM_KEY;
 use super::session::Arg;
 use super::settling::Settling;
 use super::settling_write::{Finding, put, resolve};
@@ -300,12 +301,11 @@ impl Settling {
     /// # Errors
     /// When the store does not take it.
     pub async fn delete_minutes(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
-        let key = "sdk_app_id, width_s, at, command, result, shard";
         // An event that comes this late may be writing one, which goes the next time.
         let lock = if self.0.is_postgres() { "for update skip locked" } else { "" };
         let sql = format!(
-            "delete from event_counts where ({key}) in (
-                 select {key} from event_counts where width_s = 60 and at < @at(1) order by at limit $2 {lock})"
+            "delete from summed_event_counts where ({SUM_KEY}) in (
+                 select {SUM_KEY} from summed_event_counts where width_s = 60 and at < @at(1) order by at limit $2 {lock})"
         );
         self.0.execute(&sql, &[before.0.into(), COUNTS_ROWS.into()]).await
     }

@@ -19,8 +19,6 @@ pub(super) const AGED_BY_AT: [&str; 6] =
 
 /// What the two databases write differently.
 pub(super) struct Dialect {
-    /// Parts a row among its writers.
-    pub(super) shard: &'static str,
     /// The database's clock in units of 2 s.
     pub(super) slot: &'static str,
     /// The lesser of two values, and the only one where the other is null.
@@ -33,7 +31,7 @@ pub(super) struct Dialect {
 
 /// Whether a value is given for the column; the store knows the others.
 pub(super) fn is_bound(column: &Column) -> bool {
-    !matches!(column.kind, Kind::Shard | Kind::Slot)
+    column.kind != Kind::Slot
 }
 
 /// What is to be written of each column, between commas.
@@ -41,27 +39,29 @@ pub(super) fn list(columns: &[Column], write: impl FnMut(&Column) -> String) -> 
     columns.iter().map(write).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands behind `on conflict`: how a row that is there takes up the new one, by the rules of [`Table::join`].
+/// What stands behind an `insert`: how a row that is there takes up the new one, by the rules of [`Table::join`].
 pub(super) fn on_conflict(dialect: &Dialect, table: &Table) -> String {
+    if table.is_log() {
+        return String::new();
+    }
     if table.holds_facts() {
-        return "do nothing".to_owned();
+        return " on conflict do nothing".to_owned();
     }
     let name = table.name;
     let later = later(dialect, table);
     let set = table.columns.iter().filter_map(|Column { name: column, kind, join, .. }| {
         let (old, new) = (format!("{name}.{column}"), format!("excluded.{column}"));
         let joined = match join {
-            Join::Key | Join::Fact => return None,
+            Join::Key | Join::Fact | Join::Sum => return None,
             Join::Least => (dialect.least)(&old, &new),
             Join::Greatest => (dialect.greatest)(*kind, &old, &new),
             Join::Last => format!("case when {later} then {new} else {old} end"),
-            Join::Sum => format!("{old} + {new}"),
         };
         Some(format!("{column} = {joined}"))
     });
     let set = set.collect::<Vec<_>>().join(", ");
     let keys: Vec<&str> = table.keys().map(|column| column.name).collect();
-    format!("({}) do update set {set}", keys.join(", "))
+    format!(" on conflict ({}) do update set {set}", keys.join(", "))
 }
 
 /// Whether the new row's [`Join::Last`] columns are the greater.

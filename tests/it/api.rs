@@ -91,14 +91,10 @@ async fn server(database: &Database) -> Server {
         columns,
         &format!("{APP}, 'silence', 'call', 0, @4, @5, null, 'nothing came'"),
     );
-    let columns =
-        "sdk_app_id, width_s, at, command, result, shard, family, events, lag_ms, lag_ms_max";
-    for shard in 0..2 {
-        rows.add(
-            "event_counts",
-            columns,
-            &format!("{APP}, 60, @0, 'Call.X', '', {shard}, 'call', 3, 30, 20"),
-        );
+    let columns = "sdk_app_id, at, command, result, family, events, lag_ms, lag_ms_max";
+    for _ in 0..2 {
+        let values = format!("{APP}, @0, 'Call.X', '', 'call', 3, 30, 20");
+        rows.add("new_event_counts", columns, &values);
     }
     rows.write().await;
     server

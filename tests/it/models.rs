@@ -1,6 +1,6 @@
 //! The read models: written with the events, once, whatever their order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
@@ -24,15 +24,14 @@ pub(crate) async fn dump(database: &Database, table: &Table) -> Vec<String> {
         };
         format!("coalesce({text}, '-')")
     });
-    let sums = table.name == "event_counts";
     let columns: Vec<String> = columns.collect();
     let row = columns.join(" || ' | ' || ");
-    let sql = if sums {
-        // Its shards are one row.
+    let sql = if table.is_log() {
+        // However far it is added up.
         let time =
             if database.is_postgres() { "(extract(epoch from at) * 1000)::bigint" } else { "at" };
         format!(
-            "select sdk_app_id || ' | ' || width_s || ' | ' || {time} || ' | ' || command || ' | ' || result || ' | ' ||
+            "select width_s || ' | ' || sdk_app_id || ' | ' || {time} || ' | ' || command || ' | ' || result || ' | ' ||
                  max(family) || ' | ' || cast(sum(events) as text) || ' | ' || cast(sum(lag_ms) as text) || ' | ' ||
                  max(lag_ms_max)
              from event_counts group by sdk_app_id, width_s, at, command, result"
@@ -46,12 +45,16 @@ pub(crate) async fn dump(database: &Database, table: &Table) -> Vec<String> {
 }
 
 fn is_fixed(kind: Kind) -> bool {
-    !matches!(kind, Kind::Shard | Kind::Slot)
+    kind != Kind::Slot
 }
 
 /// The same of rows in memory.
 pub(crate) fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
     let rows = batch.tables().iter().filter(|(of, _)| of.name == table.name);
+    let rows = rows.flat_map(|(_, rows)| rows);
+    if table.is_log() {
+        return counted(rows);
+    }
     let text = |value: &Value<'_>| match value {
         Value::Null => "-".to_owned(),
         Value::Number(number) => number.to_string(),
@@ -61,13 +64,43 @@ pub(crate) fn folded(batch: &Batch<'_>, table: &Table) -> Vec<String> {
         Value::Text(text) => (*text).to_owned(),
     };
     let mut rows: Vec<String> = rows
-        .flat_map(|(_, rows)| rows)
         .map(|row| {
             let values = table.columns.iter().zip(row);
             let fixed = values.filter(|(column, _)| is_fixed(column.kind));
             fixed.map(|(_, value)| text(value)).collect::<Vec<_>>().join(" | ")
         })
         .collect();
+    rows.sort();
+    rows
+}
+
+/// What is counted in all, by minutes and by hours.
+fn counted<'a>(rows: impl Iterator<Item = &'a Vec<Value<'a>>>) -> Vec<String> {
+    let mut sums: BTreeMap<String, [i64; 3]> = BTreeMap::new();
+    for row in rows {
+        let &[
+            Value::Number(app),
+            Value::Time(at),
+            Value::Text(command),
+            Value::Text(result),
+            Value::Text(family),
+            Value::Number(events),
+            Value::Number(lag_ms),
+            Value::Number(lag_ms_max),
+        ] = row.as_slice()
+        else {
+            panic!("no count: {row:?}");
+        };
+        for width in [60, 3600] {
+            let at = at.0 - at.0.rem_euclid(width * 1000);
+            let key = format!("{width} | {app} | {at} | {command} | {result} | {family}");
+            let sum = sums.entry(key).or_default();
+            *sum = [sum[0] + events, sum[1] + lag_ms, sum[2].max(lag_ms_max)];
+        }
+    }
+    let row =
+        |(key, sum): (String, [i64; 3])| format!("{key} | {} | {} | {}", sum[0], sum[1], sum[2]);
+    let mut rows: Vec<String> = sums.into_iter().map(row).collect();
     rows.sort();
     rows
 }

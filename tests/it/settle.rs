@@ -326,7 +326,7 @@ on_both_stores! {
         store.close().await;
         let time = |at: i64| if database.is_postgres() { format!("timestamptz 'epoch' + {at} * interval '1 millisecond'") } else { at.to_string() };
         let count = |width: i64, at: i64, events: i64| format!(
-            "insert into event_counts values ({APP}, {width}, {}, 'c', '', 0, 'call', {events}, 0, 0);", time(at)
+            "insert into summed_event_counts values ({APP}, {width}, {}, 'c', '', 'call', {events}, 0, 0);", time(at)
         );
         // 120 in each hour of the last days, and nothing for half an hour.
         let hours = (1..=8 * 24).map(|hours| count(3600, NOW.0 - hours * 3_600_000, 120));

@@ -1,0 +1,72 @@
+//! Adds up counts of events: writers only add rows to `new_event_counts`, so that none waits for another.
+
+use super::StoreError;
+use super::session::Session;
+use super::settling::Settling;
+
+/// What tells rows of `summed_event_counts` apart.
+pub(super) const SUM_KEY: &str = "sdk_app_id, width_s, at, command, result";
+/// How many rows are added up at once, at most.
+const ROWS_MAX: i64 = 50_000;
+
+/// Adds up some rows, in minutes and in hours.
+const SUMS: &str = "
+    select sdk_app_id, 60 as width_s, at, command, result, max(family) as family,
+        cast(sum(events) as bigint) as events, cast(sum(lag_ms) as bigint) as lag_ms, max(lag_ms_max) as lag_ms_max
+    from taken group by sdk_app_id, at, command, result
+    union all
+    select sdk_app_id, 3600, @hour(at), command, result, max(family),
+        cast(sum(events) as bigint), cast(sum(lag_ms) as bigint), max(lag_ms_max)
+    from taken group by sdk_app_id, @hour(at), command, result";
+
+/// Adds rows to `summed_event_counts`: all columns, in its order.
+pub(super) fn add(rows: &str) -> String {
+    format!(
+        "insert into summed_event_counts as summed ({SUM_KEY}, family, events, lag_ms, lag_ms_max)
+         {rows}
+         on conflict ({SUM_KEY}) do update set
+             events = summed.events + excluded.events,
+             lag_ms = summed.lag_ms + excluded.lag_ms,
+             lag_ms_max = @greatest(summed.lag_ms_max, excluded.lag_ms_max)"
+    )
+}
+
+impl Session {
+    /// Adds up what events counted since, or a part of it where it is much.
+    pub(super) async fn add_counts(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            // One statement sees, and takes away, the same rows.
+            let sql = format!(
+                "with taken as (
+                     delete from new_event_counts
+                     where ctid = any (array(select ctid from new_event_counts limit $1)) returning *)
+                 {}",
+                add(&format!("select * from ({SUMS}) as sums order by {SUM_KEY}"))
+            );
+            return self.execute(&sql, &[ROWS_MAX.into()]).await.map(|_| ());
+        }
+        let last =
+            "select max(rowid) from (select rowid from new_event_counts order by rowid limit $1)";
+        let last: Option<(Option<i64>,)> = self.row(last, &[ROWS_MAX.into()]).await?;
+        let Some((Some(last),)) = last else { return Ok(()) };
+        self.begin().await?;
+        // Without a condition of its own, what follows would be taken for one of a join.
+        let sql = format!(
+            "with taken as (select * from new_event_counts where rowid <= $1) {}",
+            add(&format!("select * from ({SUMS}) as sums where true"))
+        );
+        self.execute(&sql, &[last.into()]).await?;
+        self.execute("delete from new_event_counts where rowid <= $1", &[last.into()]).await?;
+        self.commit().await
+    }
+}
+
+impl Settling {
+    /// Adds up what events counted since, or a part of it where it is much.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn add_counts(&mut self) -> Result<(), StoreError> {
+        self.0.add_counts().await
+    }
+}
