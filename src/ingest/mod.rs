@@ -34,7 +34,7 @@ mod writer;
 
 use breaker::Breaker;
 use drain::Drain;
-use lane::Lane;
+use lane::{Lane, Waiting};
 use last_resort::LastResort;
 use salvager::Salvager;
 use spooler::{Keeper, SpoolTicket};
@@ -130,7 +130,7 @@ impl Ingest {
         metrics: &Arc<Metrics>,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(settings.queue_events_max);
-        let waiting = Arc::new(Mutex::new(waiting));
+        let waiting = Arc::new(Mutex::new(Waiting::new(waiting)));
         let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
         let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
         let breaker = Arc::new(Breaker::new(true, metrics));
@@ -144,7 +144,7 @@ impl Ingest {
         });
         for _ in 0..settings.lanes {
             let lane = Lane {
-                queue: waiting.clone(),
+                waiting: waiting.clone(),
                 stop: stop.clone(),
                 rows_max: settings.batch_rows_max,
                 writer: writer.clone(),

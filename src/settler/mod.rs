@@ -38,8 +38,8 @@ const ROUND_MAX: Duration = Duration::from_secs(2);
 const STEP_MAX: Duration = Duration::from_mins(2);
 /// How many days of rooms are taken from the queue at once.
 const QUEUE_MAX: u32 = 5000;
-/// The shortest time between two settlings of one room.
-const AGAIN_MIN: Duration = Duration::from_secs(1);
+/// The shortest time between two settlings of one room: each takes a dozen statements, whatever is new.
+const AGAIN_MIN: Duration = Duration::from_secs(2);
 /// How many times as long as settling a room took it is left alone.
 const AGAIN_SHARE: u32 = 20;
 /// How long a room is left alone that could not be settled.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use sqlx::{Connection, Executor, PgConnection};
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::handlers::table::{Kind, Table, Value};
 use trtc_callbacks::handlers::{Batch, Change, TABLES, changes};
-use trtc_callbacks::store::Entry;
+use trtc_callbacks::store::{Entry, Store};
 
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
 
@@ -343,6 +344,47 @@ async fn allow_members(database: &Database) {
             "drop trigger poison"
         })
         .await;
+}
+
+/// Whether a statement waits for a lock that somebody else has in the database.
+async fn waits(database: &Database) -> bool {
+    let sql = "select count(*) from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'";
+    database.count(sql).await == 1
+}
+
+async fn insert(store: Arc<dyn Store>, event: Event) {
+    let changes = changes(&event);
+    store.insert(&[Entry { event: &event, changes: &changes }]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_locks_the_rows_of_a_call_before_those_of_its_members() {
+    let database = Database::postgres().await;
+    let store = database.store().await;
+    store.migrate().await.unwrap();
+    store.upkeep(NOW).await.unwrap();
+    let events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
+    insert(store.clone(), events[0].clone()).await;
+    let orders = [
+        ("merged_calls", "merged_call_members", true),
+        ("merged_call_members", "merged_calls", false),
+    ];
+    for ((held, other, is_free), event) in orders.into_iter().zip(&events[1..]) {
+        let mut holder = PgConnection::connect(&database.url).await.unwrap();
+        let hold = format!("begin; select from {held} for update");
+        holder.execute(sqlx::AssertSqlSafe(hold)).await.unwrap();
+        let inserting = tokio::spawn(insert(store.clone(), event.clone()));
+        eventually("the batch waits for it", || waits(&database)).await;
+        let mut asker = PgConnection::connect(&database.url).await.unwrap();
+        let ask = format!("select from {other} for update nowait");
+        let answer = asker.execute(sqlx::AssertSqlSafe(ask)).await;
+        assert_eq!(answer.is_ok(), is_free, "{other} while {held} is held: {answer:?}");
+        asker.close().await.unwrap();
+        holder.execute("commit").await.unwrap();
+        inserting.await.unwrap();
+    }
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
