@@ -86,7 +86,7 @@ async fn without_data_every_page_says_what_to_do_next() {
         assert_eq!(here.await, path);
         page.assert_good().await;
     }
-    for path in ["/search", "/search?q=nobody", &format!("/users/{APP}/nobody")] {
+    for path in ["/search", "/search?q=nobody", &format!("/users/{APP}/nobody"), "/settings"] {
         page.goto(path).await;
         page.assert_good().await;
     }
@@ -105,6 +105,7 @@ async fn with_data_every_page_can_be_read_on_a_desktop_and_a_phone_in_the_light_
     let caller = field_of_first(&played, Kind::AnsweredCall, "Caller_Account");
     paths.extend([
         "/?span=day".to_owned(),
+        "/settings".to_owned(),
         played.call(Kind::GroupCall),
         played.room(Kind::Conference),
         played.room(Kind::Show),

@@ -12,6 +12,7 @@ mod harness;
 mod page;
 mod pictures;
 mod played;
+mod registration;
 mod seen;
 #[expect(
     dead_code,
@@ -22,3 +23,16 @@ mod seen;
 )]
 #[path = "../it/support.rs"]
 mod support;
+#[expect(dead_code, reason = "the integration tests use the rest")]
+#[path = "../../examples/vendor_stub"]
+mod vendor_stub {
+    mod book;
+    mod gate;
+    mod reply;
+    mod seen;
+    mod stub;
+    mod ticket;
+
+    pub(crate) use book::Config;
+    pub(crate) use stub::{App, Options, Stub};
+}

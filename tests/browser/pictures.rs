@@ -45,6 +45,7 @@ const PICTURES: &[Picture] = &[
     Picture("events", At("/events"), Desktop, Light),
     Picture("event", Behind("/events?family=call", "#events a[href^='/events/']"), Desktop, Light),
     Picture("anomalies", At("/anomalies"), Desktop, Light),
+    Picture("settings", At("/settings"), Desktop, Light),
 ];
 
 /// `SCREENSHOTS=write` keeps them in `docs/screenshots/`, and plays more.
