@@ -36,6 +36,8 @@ struct Log {
     not_stored: Vec<String>,
     /// The messages of level ERROR.
     errors: Vec<String>,
+    /// Those and the warnings.
+    said: Vec<String>,
 }
 
 impl Place {
@@ -112,7 +114,8 @@ impl Place {
                 }
             }
         });
-        let serving = Serving { child, ops, reader: Some(reader) };
+        let log = self.log.clone();
+        let serving = Serving { child, ops, log, reader: Some(reader) };
         self.wait_until_ready(&ready);
         serving
     }
@@ -166,7 +169,10 @@ impl Log {
         if json["not_stored"].is_string() {
             self.not_stored.push(line);
         } else if json["level"] == "ERROR" {
+            self.said.push(line.clone());
             self.errors.push(line);
+        } else if json["level"] == "WARN" {
+            self.said.push(line);
         }
         json["message"] == "ready for callbacks"
     }
@@ -176,6 +182,7 @@ impl Log {
 pub(crate) struct Serving {
     child: Child,
     ops: SocketAddr,
+    log: Arc<Mutex<Log>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -234,7 +241,14 @@ impl Serving {
             if waiting == [0, 0] {
                 return;
             }
-            assert!(begun.elapsed() < PATIENCE, "[spool, queue] still hold {waiting:?}");
+            if begun.elapsed() >= PATIENCE {
+                let ready = self.ops("/readyz").await;
+                let said = self.log.lock().unwrap().said.clone();
+                let last = &said[said.len().saturating_sub(20)..];
+                panic!(
+                    "[spool, queue] still hold {waiting:?}; /readyz: {ready:?}; the log: {last:#?}"
+                );
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
