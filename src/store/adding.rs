@@ -35,13 +35,16 @@ impl Session {
     /// Adds up what events counted since, or a part of it where it is much.
     pub(super) async fn add_counts(&mut self) -> Result<(), StoreError> {
         if self.is_postgres() {
-            // One statement sees, and takes away, the same rows.
+            // One statement sees, and takes away, the same rows. It locks sums in the order in which a rebuild does.
             let sql = format!(
                 "with taken as (
                      delete from new_event_counts
                      where ctid = any (array(select ctid from new_event_counts limit $1)) returning *)
                  {}",
-                add(&format!("select * from ({SUMS}) as sums order by {SUM_KEY}"))
+                add(&format!(
+                    "select * from ({SUMS}) as sums
+                     order by sdk_app_id, width_s, at, command @bytewise, result @bytewise"
+                ))
             );
             return self.execute(&sql, &[ROWS_MAX.into()]).await.map(|_| ());
         }

@@ -203,6 +203,8 @@ impl Rebuilding {
             "select family, events, lag_ms, lag_ms_max from summed_event_counts where {of}{lock}"
         );
         let found: Option<(String, i64, i64, i64)> = self.session.row(&sql, &args).await?;
+        // One that was not there has no lock, and may have come since: it is added to.
+        let is_locked = found.is_some();
         let (family, events, lag_ms, lag_ms_max) = found.unwrap_or_default();
         let family = if should.family.is_empty() { family } else { should.family.clone() };
         let mut sum = Count { family, events, lag_ms, lag_ms_max };
@@ -214,8 +216,10 @@ impl Rebuilding {
         } else {
             sum.lag_ms_max.max(should.lag_ms_max)
         };
-        let delete = format!("delete from summed_event_counts where {of}");
-        self.session.execute(&delete, &args).await?;
+        if is_locked {
+            let delete = format!("delete from summed_event_counts where {of}");
+            self.session.execute(&delete, &args).await?;
+        }
         // Where more was taken than was added up so far, the rest is yet to come.
         if sum.events != 0 {
             args.extend([
