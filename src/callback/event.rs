@@ -106,8 +106,10 @@ impl Event {
 
     fn read(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
-        let text = json::text(bytes);
-        let object = text.as_ref().ok().and_then(|json| Object::parse(json));
+        let (text, object) = match json::read(bytes) {
+            Ok((json, object)) => (Ok(json), object),
+            Err(reason) => (Err(reason), None),
+        };
         let fields = object.as_ref();
 
         let name = Name::of(fields, query.command.as_deref());

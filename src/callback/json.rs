@@ -12,20 +12,34 @@ use super::scalar::{Scalar, same_word};
 /// How deep arrays and objects may nest. Deeper is legal JSON, but neither store's JSON functions take it.
 const DEPTH_MAX: usize = 1000;
 
-/// The text of a body that is JSON, or why it is not.
-pub(crate) fn text(bytes: &[u8]) -> Result<&str, String> {
+/// The text of a body that is JSON, and its members where it is an object; or why it is not JSON.
+pub(crate) fn read(bytes: &[u8]) -> Result<(&str, Option<Object<'_>>), String> {
     if bytes.is_empty() {
         return Err("the body is empty".into());
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
         format!("not UTF-8: byte {} is no part of a letter", error.valid_up_to())
     })?;
-    if depth(text) > DEPTH_MAX {
+    if may_be_deep(text) && depth(text) > DEPTH_MAX {
         return Err(format!("nested deeper than {DEPTH_MAX} levels"));
     }
-    serde_json::from_str::<&RawValue>(text)
-        .map(|_| text)
-        .map_err(|error| format!("not JSON: {error}"))
+    // Nearly all are objects, which are looked through only once then.
+    match Object::parse(text) {
+        Some(object) => Ok((text, Some(object))),
+        None => serde_json::from_str::<&RawValue>(text)
+            .map(|_| (text, None))
+            .map_err(|error| format!("not JSON: {error}")),
+    }
+}
+
+/// The text of a body that is JSON, or why it is not.
+pub(crate) fn text(bytes: &[u8]) -> Result<&str, String> {
+    read(bytes).map(|(text, _)| text)
+}
+
+/// Whether there are more brackets than may be open at once: to count them is cheap, to see which are in strings is not.
+fn may_be_deep(text: &str) -> bool {
+    text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > DEPTH_MAX
 }
 
 /// The deepest nesting of brackets outside strings.
@@ -172,12 +186,14 @@ mod tests {
             (b"// x\n{}", "not JSON"),
         ];
         for (bytes, reason) in cases {
-            let error = text(bytes).unwrap_err();
+            let error = read(bytes).err().unwrap();
             assert!(error.contains(reason), "{error}");
         }
-        assert_eq!(text(b"1e999"), Ok("1e999"));
+        assert_eq!(read(b"1e999").ok().unwrap().0, "1e999");
         let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
-        assert!(text(deep(DEPTH_MAX).as_bytes()).is_ok());
-        assert!(text(deep(10_000).as_bytes()).unwrap_err().contains("1000 levels"));
+        assert!(read(deep(DEPTH_MAX).as_bytes()).is_ok());
+        assert!(read(deep(10_000).as_bytes()).err().unwrap().contains("1000 levels"));
+        let brackets_in_a_string = format!(r#"{{"a":"{}"}}"#, "[".repeat(10_000));
+        assert!(read(brackets_in_a_string.as_bytes()).ok().unwrap().1.is_some());
     }
 }
