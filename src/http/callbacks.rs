@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use super::outliving::Outliving;
 use super::places::Place;
 use super::rejections::Rejections;
 use super::replays::Replays;
@@ -175,12 +176,11 @@ impl Receiver {
         outcome
     }
 
-    /// Hands an event over, with the room it takes: in a task of its own, because a request ends when its client goes away,
-    /// and the event must not.
+    /// Hands an event over, with the room it takes. A request ends when its client goes away, and the event must not.
     async fn submit(&self, event: Event, room: OwnedSemaphorePermit) -> Outcome {
         let (id, app) = (event.id, event.app);
         let sink = self.sink.clone();
-        let submitted = self.tasks.spawn(async move {
+        let submitted = Outliving::new(&self.tasks, async move {
             let outcome = sink.submit(event).await;
             drop(room);
             outcome

@@ -26,6 +26,7 @@ mod dashboard_parts;
 mod descriptors;
 mod exchange;
 mod ops;
+mod outliving;
 mod page_anomalies;
 mod page_calls;
 mod page_events;
