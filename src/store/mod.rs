@@ -24,6 +24,8 @@ mod model_accounts;
 mod models;
 mod postgres;
 mod postgres_accounts;
+mod postgres_arrays;
+mod postgres_events;
 mod postgres_examine;
 mod postgres_models;
 mod postgres_partitions;

@@ -1,13 +1,16 @@
 //! Events in PostgreSQL 14 or newer, partitioned by month.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use sqlx::Connection;
+use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use uuid::Uuid;
 
+use super::postgres_events;
 use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
 use super::postgres_retention;
@@ -17,7 +20,6 @@ use super::{
     Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
 };
 use crate::callback::delivery::Delivery;
-use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 use crate::handlers::Batch;
@@ -33,6 +35,8 @@ pub(super) struct Postgres {
     /// Tells whether the store answers, also while every reader is busy.
     pings: PgPool,
     partitions: Partitions,
+    /// The last events that were stored with what they change were not all new.
+    repeats: AtomicBool,
 }
 
 impl Postgres {
@@ -48,6 +52,8 @@ impl Postgres {
             ("idle_in_transaction_session_timeout", millis.as_str()),
             // What it writes is never planned otherwise for other values.
             ("plan_cache_mode", "force_generic_plan"),
+            // Such a plan outlives the moment when a table was small. What is looked up has an index.
+            ("enable_seqscan", "off"),
         ]);
         let reader = match options.read_timeout {
             None => address.clone(),
@@ -71,6 +77,7 @@ impl Postgres {
             readers: pool(options.readers).connect_lazy_with(reader),
             pings: pool(1).connect_lazy_with(address),
             partitions: Partitions::new(options),
+            repeats: AtomicBool::new(false),
         }
     }
 
@@ -156,7 +163,7 @@ impl Store for Postgres {
 
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut lease = Lease(Some(self.writers.acquire().await.map_err(classify)?));
-        let inserted = insert_all(lease.connection(), entries).await;
+        let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
         if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
             lease.release();
         }
@@ -242,17 +249,43 @@ pub(super) const DIALECT: Dialect = Dialect {
 };
 
 /// Stores events, and what the new ones change. Returns the ids of the new ones.
+///
+/// Which are new the server knows when it has taken them, and what they change depends on it: that takes a transaction of
+/// four round trips. Nearly always all are new, and then one statement does. `repeats` says that the batch before had others.
 async fn insert_all(
     connection: &mut PgConnection,
     entries: &[Entry<'_>],
+    repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
     if entries.iter().all(|entry| entry.changes.is_empty()) {
-        return insert(connection, &events).await;
+        return postgres_events::insert(connection, &events).await;
     }
+    let ids: HashSet<Uuid> = events.iter().map(|event| event.id).collect();
+    if ids.len() == events.len() && !repeats.load(Ordering::Relaxed) {
+        let batch = Batch::of(entries.iter().flat_map(|entry| entry.changes));
+        match postgres_models::write_with_events(connection, &events, &batch).await {
+            Ok(true) => return Ok(ids),
+            Ok(false) => {}
+            // Another writer has just stored one of them.
+            Err(error) if is_there(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let new = insert_some(connection, entries, &events).await?;
+    repeats.store(new.len() < events.len(), Ordering::Relaxed);
+    Ok(new)
+}
+
+/// As [`insert_all`], where some may be stored already.
+async fn insert_some(
+    connection: &mut PgConnection,
+    entries: &[Entry<'_>],
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let inserted = async {
-        let new = insert(&mut transaction, &events).await?;
+        let new = postgres_events::insert(&mut transaction, events).await?;
         // An event that stands here twice has one row, and changes things once.
         let mut fresh = new.clone();
         let changing = entries.iter().filter(|entry| fresh.remove(&entry.event.id));
@@ -270,56 +303,9 @@ async fn insert_all(
     }
 }
 
-/// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.
-async fn insert(
-    connection: &mut PgConnection,
-    events: &[&Event],
-) -> Result<HashSet<Uuid>, sqlx::Error> {
-    fn column<'a, T>(events: &[&'a Event], value: impl Fn(&'a Event) -> T) -> Vec<T> {
-        events.iter().map(|event| value(event)).collect()
-    }
-    let new: Vec<Uuid> = sqlx::query_scalar(
-        "insert into events (
-             id, sdk_app_id, family, command, command_sent, event_time, received_at,
-             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
-         select
-             id, sdk_app_id, family, command, command_sent,
-             timestamptz 'epoch' + event_time * interval '1 millisecond',
-             timestamptz 'epoch' + received_at * interval '1 millisecond',
-             call_id, room_id, operator, client_ip, platform, payload::json, raw, decode_error
-         from unnest(
-             $1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-             $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bytea[], $15::text[]
-         ) as batch (
-             id, sdk_app_id, family, command, command_sent, event_time, received_at,
-             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
-         on conflict do nothing
-         returning id",
-    )
-    .bind(column(events, |event| event.id))
-    .bind(column(events, |event| event.app.as_i64()))
-    .bind(column(events, |event| event.family.as_str()))
-    .bind(column(events, |event| event.command.as_ref()))
-    .bind(column(events, |event| event.command_sent.as_deref()))
-    .bind(column(events, |event| event.event_time.0))
-    .bind(column(events, |event| event.received_at.0))
-    .bind(column(events, |event| event.call_id.as_deref()))
-    .bind(column(events, |event| event.room_id.as_deref()))
-    .bind(column(events, |event| event.operator.as_deref()))
-    .bind(column(events, |event| event.client_ip.as_deref()))
-    .bind(column(events, |event| event.platform.as_deref()))
-    .bind(column(events, |event| match &event.payload {
-        Payload::Json(text) => Some(text.as_str()),
-        Payload::Raw(_) => None,
-    }))
-    .bind(column(events, |event| match &event.payload {
-        Payload::Json(_) => None,
-        Payload::Raw(bytes) => Some(bytes.as_slice()),
-    }))
-    .bind(column(events, |event| event.decode_error.as_deref()))
-    .fetch_all(connection)
-    .await?;
-    Ok(new.into_iter().collect())
+/// Whether a row was not added because one of its key is there.
+fn is_there(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
 }
 
 /// A connection that is closed, not used again, when its statement was given up half-way: what the server still does

@@ -2,43 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::encode::IsNull;
-use sqlx::error::BoxDynError;
-use sqlx::postgres::types::Oid;
-use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgConnection, PgHasArrayType, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Encode, Postgres, Type};
+use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
 
+use super::postgres_arrays::{ArrayOf, Moment, Taken};
+use super::postgres_events;
 use super::writing::{self, Dialect};
-use crate::clock::UnixMillis;
+use crate::callback::Event;
 use crate::handlers::table::{Column, Kind, Row, Table, Value};
 use crate::handlers::{Batch, TABLES};
-
-/// A moment as PostgreSQL sends it: µs since 2000.
-struct Moment(UnixMillis);
-
-/// 2000-01-01 in ms since 1970.
-const EPOCH_MS: i64 = 946_684_800_000;
-
-impl Type<Postgres> for Moment {
-    fn type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1184))
-    }
-}
-
-impl PgHasArrayType for Moment {
-    fn array_type_info() -> PgTypeInfo {
-        PgTypeInfo::with_oid(Oid(1185))
-    }
-}
-
-impl Encode<'_, Postgres> for Moment {
-    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
-        let micros = self.0.0.saturating_sub(EPOCH_MS).saturating_mul(1000);
-        Encode::<Postgres>::encode(micros, buffer)
-    }
-}
 
 pub(super) const DIALECT: Dialect = Dialect {
     slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
@@ -61,24 +35,12 @@ const COMPANIES: [&[&str]; 5] = [
     &["new_event_counts", "settle_queue"],
 ];
 
-/// Some of [`COMPANIES`], and the statements that write their tables.
+/// Some of [`COMPANIES`], and the statements that write their tables: of each kind one for few rows, and one for many.
 struct Shape {
     tables: Vec<&'static Table>,
-    few: Arc<str>,
-    many: Arc<str>,
+    alone: [Arc<str>; 2],
+    with_events: [Arc<str>; 2],
 }
-
-/// How the values of a row are taken out of the arrays that columns are bound as.
-#[derive(Clone, Copy)]
-enum Taken {
-    /// By their place in each array. To begin costs next to nothing, but each text is looked for from its array's first.
-    ByPlace,
-    /// All arrays side by side. To begin costs some µs for each array, of which all tables have a hundred.
-    Unnested,
-}
-
-/// Up to how many rows of a table values are taken by their place: some more take as long either way.
-const FEW: usize = 200;
 
 /// All there are, by the bits of their number.
 static SHAPES: [OnceLock<Shape>; 1 << COMPANIES.len()] =
@@ -98,11 +60,27 @@ impl Shape {
             let names: Vec<&str> = names.flat_map(|(_, names)| *names).copied().collect();
             let tables = TABLES.into_iter().filter(|table| names.contains(&table.name));
             let tables: Vec<_> = tables.collect();
-            let [few, many] = [Taken::ByPlace, Taken::Unnested];
-            let [few, many] = [few, many].map(|taken| statement("", &tables, taken).into());
-            Self { tables, few, many }
+            let taken = [Taken::ByPlace, Taken::Unnested];
+            let alone = taken.map(|taken| statement("", &tables, taken).into());
+            let with_events = taken.map(|taken| statement_with_events(&tables, taken).into());
+            Self { tables, alone, with_events }
         })
     }
+
+    fn bind<'q>(
+        &self,
+        query: Query<'q, Postgres, PgArguments>,
+        batch: &Batch<'q>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        self.tables.iter().fold(query, |query, table| {
+            let rows = batch.tables().iter().find(|(named, _)| named.name == table.name);
+            bind_rows(query, table, rows.map_or(&[], |(_, rows)| rows))
+        })
+    }
+}
+
+fn longest(batch: &Batch<'_>) -> usize {
+    batch.tables().iter().map(|(_, rows)| rows.len()).max().unwrap_or_default()
 }
 
 /// Writes what many events change, in the order in which every writer does.
@@ -114,15 +92,24 @@ pub(super) async fn write(
         return Ok(());
     }
     let shape = Shape::of(batch.tables());
-    let longest = batch.tables().iter().map(|(_, rows)| rows.len()).max().unwrap_or_default();
-    let statement = if longest <= FEW { &shape.few } else { &shape.many };
-    let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
-    for table in &shape.tables {
-        let rows = batch.tables().iter().find(|(named, _)| named.name == table.name);
-        query = bind_rows(query, table, rows.map_or(&[], |(_, rows)| rows));
-    }
-    query.execute(connection).await?;
+    let statement = shape.alone[Taken::of(longest(batch)) as usize].clone();
+    shape.bind(sqlx::query(AssertSqlSafe(statement)), batch).execute(connection).await?;
     Ok(())
+}
+
+/// Writes events and what they change, in one statement, which is a transaction by itself; or nothing, where one of the
+/// events is stored already. Whether it wrote them.
+pub(super) async fn write_with_events(
+    connection: &mut PgConnection,
+    events: &[&Event],
+    batch: &Batch<'_>,
+) -> Result<bool, sqlx::Error> {
+    let shape = Shape::of(batch.tables());
+    let rows = longest(batch).max(events.len());
+    let statement = shape.with_events[Taken::of(rows) as usize].clone();
+    let query = postgres_events::bind(sqlx::query(AssertSqlSafe(statement)), events);
+    let done = shape.bind(query, batch).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
@@ -190,55 +177,61 @@ fn array<'q, T>(
 /// The server runs the statement behind `with` first and then those before it, the last one first
 /// (`ExecPostprocessPlan`): so the tables stand here in the reverse of the order in which their rows are locked.
 fn statement(prefix: &str, tables: &[&Table], taken: Taken) -> String {
-    let mut bound = 0;
-    let mut inserts = Vec::new();
-    for table in tables {
-        inserts.push((table.name, insertion(prefix, table, taken, &mut bound)));
-    }
+    let inserts = insertions(prefix, tables, taken, 1, "");
     let Some((first, rest)) = inserts.split_first() else { return String::new() };
-    let with: Vec<String> =
-        rest.iter().rev().map(|(name, insert)| format!("new_{name} as ({insert})")).collect();
+    let with: Vec<String> = rest.iter().rev().map(|insert| named(insert)).collect();
     let with = if with.is_empty() { String::new() } else { format!("with {} ", with.join(", ")) };
     format!("{with}{}", first.1)
 }
 
-/// What adds rows to one table, with its parameters numbered after those that are `bound` already.
-fn insertion(prefix: &str, table: &Table, taken: Taken, bound: &mut usize) -> String {
-    let Table { name, columns } = table;
-    let names = writing::list(columns, |column| column.name.to_owned());
-    let given: Vec<Column> = columns.iter().copied().filter(writing::is_bound).collect();
-    let first = *bound + 1;
-    *bound += given.len();
-    let array = |place: usize, kind: Kind| format!("${place}::{}[]", type_of(kind));
-    let mut place = first;
-    let selected = writing::list(columns, |column| {
-        if !writing::is_bound(column) {
+/// As [`statement`], with the events before all other tables, and only where all of them are new. The rows it has affected
+/// are those of events.
+fn statement_with_events(tables: &[&Table], taken: Taken) -> String {
+    let only = postgres_events::WHERE_ALL_NEW;
+    let first = postgres_events::BOUND + 1;
+    let inserts = insertions("", tables, taken, first, only);
+    let with: String = inserts.iter().rev().map(|insert| format!(", {}", named(insert))).collect();
+    format!("{}{with} {}{only}", postgres_events::ALL_NEW, postgres_events::insertion(taken))
+}
+
+fn named((name, insert): &(&str, String)) -> String {
+    format!("new_{name} as ({insert})")
+}
+
+/// What adds rows to each table, with their parameters numbered from `first`, where a condition holds.
+fn insertions(
+    prefix: &str,
+    tables: &[&Table],
+    taken: Taken,
+    mut first: usize,
+    condition: &str,
+) -> Vec<(&'static str, String)> {
+    let insertion = |table: &&Table| {
+        let Table { name, columns } = table;
+        let given = columns.iter().filter(|column| writing::is_bound(column));
+        let given: Vec<ArrayOf> = given.map(array_of).collect();
+        let (values, rows) = taken.out_of(&given, first);
+        first += given.len();
+        let mut values = values.into_iter();
+        let selected = writing::list(columns, |column| {
             let slot = if prefix.is_empty() { DIALECT.slot } else { "0" };
-            return slot.to_owned();
-        }
-        let value = match taken {
-            Taken::ByPlace => format!("({})[place]", array(place, column.kind)),
-            Taken::Unnested => column.name.to_owned(),
-        };
-        place += 1;
-        if column.kind == Kind::Json { format!("{value}::json") } else { value }
-    });
-    let rows = match taken {
-        Taken::ByPlace => {
-            let kind = given.first().map_or(Kind::Number, |column| column.kind);
-            format!("generate_subscripts({}, 1) as place", array(first, kind))
-        }
-        Taken::Unnested => {
-            let arrays = given.iter().zip(first..).map(|(column, place)| array(place, column.kind));
-            let arrays = arrays.collect::<Vec<_>>().join(", ");
-            let given = writing::list(&given, |column| column.name.to_owned());
-            format!("unnest({arrays}) as batch ({given})")
-        }
+            let value = writing::is_bound(column).then(|| values.next()).flatten();
+            value.unwrap_or_else(|| slot.to_owned())
+        });
+        let names = writing::list(columns, |column| column.name.to_owned());
+        let taken_up = writing::on_conflict(&DIALECT, table);
+        let insert = format!(
+            "insert into {prefix}{name} as {name} ({names}) select {selected} from {rows}{condition}{taken_up}"
+        );
+        (*name, insert)
     };
-    let taken_up = writing::on_conflict(&DIALECT, table);
-    format!(
-        "insert into {prefix}{name} as {name} ({names}) select {selected} from {rows}{taken_up}"
-    )
+    tables.iter().map(insertion).collect()
+}
+
+fn array_of(column: &Column) -> ArrayOf {
+    let bound = type_of(column.kind);
+    let kept = if column.kind == Kind::Json { "json" } else { bound };
+    ArrayOf { name: column.name, bound, kept }
 }
 
 pub(super) fn type_of(kind: Kind) -> &'static str {

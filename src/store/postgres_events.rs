@@ -1,0 +1,104 @@
+//! How events are written to PostgreSQL.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, Row};
+use uuid::Uuid;
+
+use super::postgres_arrays::{ArrayOf, Moment, Taken};
+use crate::callback::Event;
+use crate::callback::event::Payload;
+
+/// The columns of `events`, in the order in which they are bound.
+const COLUMNS: [ArrayOf; 15] = [
+    column("id", "uuid"),
+    column("sdk_app_id", "bigint"),
+    column("family", "text"),
+    column("command", "text"),
+    column("command_sent", "text"),
+    column("event_time", "timestamptz"),
+    column("received_at", "timestamptz"),
+    column("call_id", "text"),
+    column("room_id", "text"),
+    column("operator", "text"),
+    column("client_ip", "text"),
+    column("platform", "text"),
+    ArrayOf { name: "payload", bound: "text", kept: "json" },
+    column("raw", "bytea"),
+    column("decode_error", "text"),
+];
+
+/// How many parameters [`bind`] binds.
+pub(super) const BOUND: usize = COLUMNS.len();
+
+/// What a statement begins with that writes only where all of its events are new: then `all_new.yes` is true. The events are
+/// bound first.
+///
+/// A scalar subquery and not `exists`, which the server may answer by reading the whole table once.
+pub(super) const ALL_NEW: &str = "with all_new as materialized (
+     select not coalesce(bool_or((
+         select true from events
+         where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place] limit 1)), false) as yes
+     from generate_subscripts($1::uuid[], 1) as place)";
+/// What makes an `insert … select` of it write only then.
+pub(super) const WHERE_ALL_NEW: &str = " where (select yes from all_new)";
+
+const fn column(name: &'static str, kind: &'static str) -> ArrayOf {
+    ArrayOf { name, bound: kind, kept: kind }
+}
+
+/// What adds the events that are bound first.
+pub(super) fn insertion(taken: Taken) -> String {
+    let (values, rows) = taken.out_of(&COLUMNS, 1);
+    let names = COLUMNS.map(|column| column.name).join(", ");
+    format!("insert into events ({names}) select {} from {rows}", values.join(", "))
+}
+
+/// Binds events, each column as an array.
+pub(super) fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    events: &[&'q Event],
+) -> Query<'q, Postgres, PgArguments> {
+    fn column<'q, T>(events: &[&'q Event], value: impl Fn(&'q Event) -> T) -> Vec<T> {
+        events.iter().map(|event| value(event)).collect()
+    }
+    query
+        .bind(column(events, |event| event.id))
+        .bind(column(events, |event| event.app.as_i64()))
+        .bind(column(events, |event| event.family.as_str()))
+        .bind(column(events, |event| event.command.as_ref()))
+        .bind(column(events, |event| event.command_sent.as_deref()))
+        .bind(column(events, |event| Moment(event.event_time)))
+        .bind(column(events, |event| Moment(event.received_at)))
+        .bind(column(events, |event| event.call_id.as_deref()))
+        .bind(column(events, |event| event.room_id.as_deref()))
+        .bind(column(events, |event| event.operator.as_deref()))
+        .bind(column(events, |event| event.client_ip.as_deref()))
+        .bind(column(events, |event| event.platform.as_deref()))
+        .bind(column(events, |event| match &event.payload {
+            Payload::Json(text) => Some(text.as_str()),
+            Payload::Raw(_) => None,
+        }))
+        .bind(column(events, |event| match &event.payload {
+            Payload::Json(_) => None,
+            Payload::Raw(bytes) => Some(bytes.as_slice()),
+        }))
+        .bind(column(events, |event| event.decode_error.as_deref()))
+}
+
+/// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.
+pub(super) async fn insert(
+    connection: &mut PgConnection,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    static STATEMENTS: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| {
+        [Taken::ByPlace, Taken::Unnested]
+            .map(|taken| format!("{} on conflict do nothing returning id", insertion(taken)).into())
+    });
+    let statement = STATEMENTS[Taken::of(events.len()) as usize].clone();
+    let new = bind(sqlx::query(AssertSqlSafe(statement)), events).fetch_all(connection).await?;
+    new.iter().map(|row| row.try_get(0)).collect()
+}
