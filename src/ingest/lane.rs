@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::writer::{Ticket, Writer};
@@ -13,6 +13,11 @@ use super::writer::{Ticket, Writer};
 const GATHER: Duration = Duration::from_millis(1);
 /// How many events the batch before had, where many come.
 const MANY: usize = 8;
+/// How many events are worth a transaction of their own while another lane writes: beginning and committing one costs as much
+/// as some thirty events in it.
+const WORTH_A_LANE: usize = 64;
+/// How often to look, a [`GATHER`] apart, whether the other lane is done or so many wait. Then it is slow, and fewer do.
+const LOOKS: usize = 8;
 
 /// Events that wait to be written, and how many were taken last.
 pub(super) struct Waiting {
@@ -30,6 +35,8 @@ impl Waiting {
 pub(super) struct Lane {
     /// Shared by all lanes: the one that holds the lock waits for events, the others write or wait for the lock.
     pub(super) waiting: Arc<Mutex<Waiting>>,
+    /// How many lanes write. Shared too.
+    pub(super) writing: Arc<watch::Sender<usize>>,
     /// Cancelled when no more events will come; what is queued is written all the same.
     pub(super) stop: CancellationToken,
     pub(super) rows_max: usize,
@@ -39,7 +46,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) async fn run(self) {
         loop {
-            let batch = self.next_batch().await;
+            let (batch, _writes) = self.next_batch().await;
             if batch.is_empty() {
                 return;
             }
@@ -49,7 +56,7 @@ impl Lane {
 
     /// Everything that is queued, at least one event; none when the queue is closed and empty. A transaction costs much
     /// and an event in it little, so where many come it is worth a moment to have them in one.
-    async fn next_batch(&self) -> Vec<Ticket> {
+    async fn next_batch(&self) -> (Vec<Ticket>, Writes<'_>) {
         let mut batch = Vec::new();
         let mut waiting = self.waiting.lock().await;
         let many_come = waiting.taken >= MANY;
@@ -63,6 +70,7 @@ impl Lane {
             }
         }
         if many_come && !batch.is_empty() {
+            self.wait_for_others(batch.len(), tickets).await;
             sleep(GATHER).await;
             let room = self.rows_max.saturating_sub(batch.len());
             if room > 0 && !tickets.is_empty() {
@@ -70,6 +78,36 @@ impl Lane {
             }
         }
         waiting.taken = batch.len();
-        batch
+        (batch, Writes::begin(&self.writing))
+    }
+
+    /// Until no other lane writes, or enough events wait for one more.
+    async fn wait_for_others(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>) {
+        let mut writing = self.writing.subscribe();
+        for _ in 0..LOOKS {
+            if taken + tickets.len() >= WORTH_A_LANE {
+                return;
+            }
+            // It cannot fail: the sender is ours.
+            if let Ok(_none) = timeout(GATHER, writing.wait_for(|lanes| *lanes == 0)).await {
+                return;
+            }
+        }
+    }
+}
+
+/// A lane that writes, counted until this is dropped, however that comes about.
+struct Writes<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Writes<'a> {
+    fn begin(lanes: &'a watch::Sender<usize>) -> Self {
+        lanes.send_modify(|lanes| *lanes += 1);
+        Self(lanes)
+    }
+}
+
+impl Drop for Writes<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|lanes| *lanes -= 1);
     }
 }
