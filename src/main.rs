@@ -11,6 +11,10 @@ compile_error!(
     "a panic must cost one request at most, and not the server: build with `panic = \"unwind\"`"
 );
 
+/// The standard library's takes a tenth of the time of each event, and more where two threads work.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     telemetry::log_panics();
     let _at_the_end = telemetry::FlushLogs;

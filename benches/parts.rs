@@ -1,0 +1,139 @@
+//! What the parts of an event's way cost, each alone: the query, its check, the decoding of each command, the id, what it
+//! changes, and how a batch's changes are put together.
+//!
+//! `cargo bench --bench parts` gives times. `./scripts/instructions` gives instructions, which do not depend on what else the
+//! machine does.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use divan::Bencher;
+use trtc_callbacks::callback::{AppId, Apps, Event, Query, Verified, identity, verify};
+use trtc_callbacks::clock::UnixMillis;
+use trtc_callbacks::handlers::{self, Batch};
+use trtc_callbacks::simulate::{Generator, Options};
+
+const APP: &str = "1400000001";
+/// When all of it happens: 2026-11-01 12:00 UTC.
+const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
+/// How many events a batch has.
+const BATCH: usize = 32;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["parts"] => names().iter().for_each(|name| println!("{name}")),
+        ["repeat", name, times] => repeat(name, times.parse().unwrap()),
+        _ => divan::main(),
+    }
+}
+
+/// Something that is measured, again and again with the same input.
+struct Part {
+    name: String,
+    work: Box<dyn Fn() + Sync>,
+}
+
+fn part(name: impl Into<String>, work: impl Fn() + Sync + 'static) -> Part {
+    Part { name: name.into(), work: Box::new(work) }
+}
+
+fn names() -> Vec<String> {
+    parts().into_iter().map(|part| part.name).collect()
+}
+
+/// Does one part so many times, for whoever counts what that takes.
+fn repeat(name: &str, times: usize) {
+    let parts = parts();
+    let part = parts.iter().find(|part| part.name == name).unwrap();
+    (0..times).for_each(|_| (part.work)());
+}
+
+#[divan::bench(args = names())]
+fn each(bencher: Bencher<'_, '_>, name: &str) {
+    let parts = parts();
+    let part = parts.iter().find(|part| part.name == name).unwrap();
+    bencher.bench(|| (part.work)());
+}
+
+/// A request: its query and its body.
+#[derive(Clone)]
+struct Request {
+    query: String,
+    body: String,
+}
+
+impl Request {
+    fn verified(&self) -> Verified {
+        apps("").verify(Query::parse(&self.query), NOW).unwrap()
+    }
+
+    fn event(&self) -> Event {
+        Event::decode(&self.verified(), self.body.as_bytes(), NOW)
+    }
+}
+
+fn app() -> AppId {
+    AppId::parse(APP).unwrap()
+}
+
+/// Our app, with a token where one is given.
+fn apps(token: &str) -> Apps {
+    let tokens = if token.is_empty() { Vec::new() } else { vec![token.into()] };
+    Apps::new().with(app(), tokens)
+}
+
+/// Believable requests, the same each time.
+fn requests() -> Vec<Request> {
+    let start = UnixMillis(NOW.0 - 86_400_000);
+    let scenarios = Generator::new(7, app(), start, Options::default());
+    let deliveries = scenarios.flat_map(|scenario| scenario.deliveries).take(4_000);
+    let request = |timed: trtc_callbacks::simulate::TimedDelivery| Request {
+        query: timed.delivery(app()).query,
+        body: timed.body,
+    };
+    deliveries.map(request).collect()
+}
+
+fn parts() -> Vec<Part> {
+    let requests = requests();
+    let first = requests.first().cloned().unwrap();
+    let (query, body) = (first.query.clone(), first.body.clone());
+    let seconds = NOW.as_secs().to_string();
+    let sign = verify::sign(&"token".into(), &seconds);
+    let signed = Query::parse(&format!("{query}&Sign={sign}&RequestTime={seconds}"));
+    let unsigned = Query::parse(&query);
+    let (open, closed) = (apps(""), apps("token"));
+    let mut parts = vec![
+        part("query", move || drop(black_box(Query::parse(black_box(&query))))),
+        part("verify", move || drop(black_box(open.verify(unsigned.clone(), NOW)))),
+        part("verify signed", move || drop(black_box(closed.verify(signed.clone(), NOW)))),
+        part("id", move || {
+            black_box(identity::repeatable(NOW, app(), "Call.C", black_box(body.as_bytes())));
+        }),
+    ];
+    let mut commands = BTreeMap::new();
+    for request in &requests {
+        commands.entry(request.event().command.into_owned()).or_insert(request);
+    }
+    for (command, request) in commands {
+        let (verified, body, event) = (request.verified(), request.body.clone(), request.event());
+        parts.push(part(format!("decode {command}"), move || {
+            drop(black_box(Event::decode(&verified, black_box(body.as_bytes()), NOW)));
+        }));
+        parts.push(part(format!("changes {command}"), move || {
+            drop(black_box(handlers::changes(black_box(&event))));
+        }));
+    }
+    let changes: Vec<_> = requests
+        .iter()
+        .take(BATCH)
+        .flat_map(|request| handlers::changes(&request.event()))
+        .collect();
+    parts.push(part(format!("batch of {BATCH}"), move || {
+        drop(black_box(Batch::of(black_box(&changes))));
+    }));
+    parts
+}
