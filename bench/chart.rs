@@ -68,7 +68,7 @@ pub(crate) fn bars(runs: &Runs) -> String {
             if width > 0.0 {
                 let _ = writeln!(
                     svg,
-                    r#"<rect class="{class}" stroke="none" style="stroke:none" x="{x:.1}" y="{y}" width="{width:.1}" height="{BAR_HEIGHT}" rx="2"/>"#
+                    r#"<rect class="{class}" style="stroke:none" x="{x:.1}" y="{y}" width="{width:.1}" height="{BAR_HEIGHT}" rx="2"/>"#
                 );
                 // A gap, so that the two are told apart without their colours.
                 x += width + 2.0;

@@ -145,7 +145,8 @@ fn requests(wanted: &Wanted<'_>) -> Result<Vec<Request>> {
             verified.map_err(|_| anyhow::anyhow!("a request of the simulator is not verified"))?;
         let event = Event::decode(&verified, body.as_bytes(), now);
         // The peers know an event's time by this name only, and without a time none is the same as another.
-        let repeatable = event.id.get_version_num() == 8 && body.contains("\"EventTime\":");
+        let content: serde_json::Value = serde_json::from_str(&body)?;
+        let repeatable = event.id.get_version_num() == 8 && content["EventTime"].is_i64();
         let length = body.len();
         let text = format!(
             "POST /?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
@@ -163,7 +164,8 @@ fn padded(body: &str, bytes: usize, random: &mut fastrand::Rng) -> String {
         return body.to_owned();
     };
     let padding: String = std::iter::repeat_with(|| random.alphanumeric()).take(missing).collect();
-    format!("{},\"Pad\":\"{padding}\"}}", body.trim_end().trim_end_matches('}'))
+    let fields = body.trim_end().strip_suffix('}').unwrap_or(body);
+    format!("{fields},\"Pad\":\"{padding}\"}}")
 }
 
 /// Which request stands at each place, where each tenth one repeats one of the fifty before it.
