@@ -22,7 +22,6 @@ pub(crate) const STYLE: &str = "<style>
   .ground { fill: #ffffff }
   .one { fill: #2a6fdb; stroke: #2a6fdb }
   .two { fill: #e08a1e; stroke: #e08a1e }
-  .three { fill: #8250df; stroke: #8250df }
   .line { fill: none; stroke-width: 2 }
   .axis { stroke: #d1d9e0; stroke-width: 1 }
   @media (prefers-color-scheme: dark) {
@@ -31,7 +30,6 @@ pub(crate) const STYLE: &str = "<style>
     .ground { fill: #0d1117 }
     .one { fill: #539bf5; stroke: #539bf5 }
     .two { fill: #daaa3f; stroke: #daaa3f }
-    .three { fill: #b083f0; stroke: #b083f0 }
     .axis { stroke: #3d444d }
   }
 </style>
@@ -107,6 +105,16 @@ pub(crate) fn legend(entries: &[(&str, &str)]) -> String {
     text
 }
 
+/// The next larger one of 1, 2, 5, 10, 20, 50 and so on.
+fn even(figure: f64) -> f64 {
+    let power = 10_f64.powf(figure.log10().floor());
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|it| it * power)
+        .into_iter()
+        .find(|it| *it >= figure)
+        .unwrap_or(figure)
+}
+
 /// A line of a picture.
 pub(crate) struct Line {
     pub(crate) class: &'static str,
@@ -124,8 +132,10 @@ pub(crate) fn lines(title: &str, below: &str, lines: &[Line]) -> String {
     let gaps = u32::try_from(steps.len().saturating_sub(1).max(1)).map_or(1.0, f64::from);
     let x = |step: u32| 80.0 + f64::from(step) * 560.0 / gaps;
     let most = lines.iter().flat_map(|line| &line.points).map(|it| it.1).fold(1.0, f64::max);
-    let y = |figure: f64| BOTTOM - figure / most * (BOTTOM - TOP - 20.0);
-    for figure in [0.0, most / 2.0, most] {
+    let step = even(most / 3.0);
+    let top = step * (most / step).ceil();
+    let y = |figure: f64| BOTTOM - figure / top * (BOTTOM - TOP - 20.0);
+    for figure in (0..10).map(|line| f64::from(line) * step).take_while(|it| *it <= top) {
         let y = y(figure);
         let _ = writeln!(svg, r#"<line class="axis" x1="60" x2="700" y1="{y:.1}" y2="{y:.1}"/>"#);
         let _ = writeln!(

@@ -21,6 +21,8 @@ pub(crate) struct Databases {
     made: u32,
     /// The process all of PostgreSQL's are children of.
     pub(crate) postmaster: u32,
+    /// How a database is made: from PostgreSQL 15 on not through the WAL, which would take longer than a run.
+    strategy: &'static str,
     /// Such as `15.14`.
     pub(crate) version: String,
     sqlite_template: TempDir,
@@ -44,12 +46,15 @@ impl Databases {
         )?;
         let version: String =
             sqlx::query_scalar("show server_version").fetch_one(&mut connection).await?;
+        let major =
+            version.split(['.', ' ', 'b', 'r']).next().and_then(|it| it.parse::<u32>().ok());
         let address = admin.rsplit_once('/').context("TEST_POSTGRES_URL names no database")?.0;
         let mut databases = Self {
             admin: connection,
             address: address.to_owned(),
             template: format!("bench_{}", uuid::Uuid::now_v7().simple()),
             made: 0,
+            strategy: if major >= Some(15) { "strategy file_copy" } else { "" },
             postmaster,
             version: version.split(' ').next().unwrap_or_default().to_owned(),
             sqlite_template: tempfile::tempdir().context("make a temporary folder")?,
@@ -74,7 +79,8 @@ impl Databases {
     pub(crate) async fn fresh_postgres(&mut self) -> Result<Database> {
         self.made += 1;
         let name = format!("{}_{}", self.template, self.made);
-        self.run(format!("create database {name} template {}", self.template)).await?;
+        let (template, strategy) = (&self.template, self.strategy);
+        self.run(format!("create database {name} template {template} {strategy}")).await?;
         self.checkpoint().await?;
         Ok(Database::Postgres { url: self.url(&name), name })
     }
@@ -102,8 +108,16 @@ impl Databases {
         }
     }
 
-    pub(crate) async fn drop_template(&mut self) -> Result<()> {
-        self.run(format!("drop database {} with (force)", self.template)).await
+    /// Drops the template, and the database of a run that failed.
+    pub(crate) async fn drop_all(&mut self) -> Result<()> {
+        let names = sqlx::query_scalar(
+            "select datname::text from pg_database where starts_with(datname, $1)",
+        );
+        let names: Vec<String> = names.bind(&self.template).fetch_all(&mut self.admin).await?;
+        for name in names {
+            self.run(format!("drop database {name} with (force)")).await?;
+        }
+        Ok(())
     }
 
     /// How many bytes of WAL were written up to now.

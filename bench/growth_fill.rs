@@ -9,6 +9,8 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 
 /// How many copies one statement makes.
 const COPIES_AT_ONCE: u64 = 10;
+/// What an event takes up with all it left, and with the WAL that is kept for it, at most.
+const EVENT_BYTES: u64 = 1200;
 /// How many connections fill.
 const FILLERS: usize = 2;
 /// How long the server may take until it has added up what the sample left to be added up.
@@ -77,12 +79,13 @@ impl Fill {
 
     /// Adds copies until there are so many events, the sample among them.
     pub(crate) async fn up_to(&mut self, events: u64) -> Result<()> {
-        let wanted = (events / self.sample_events).saturating_sub(1);
+        let wanted = events.div_ceil(self.sample_events) - 1;
         if wanted <= self.made {
             return Ok(());
         }
         let begun = Instant::now();
         let mut connection = PgConnection::connect(&self.url).await?;
+        check_room(&mut connection, self.sample_events * (wanted - self.made)).await?;
         let indexes = drop_indexes(&mut connection).await?;
         let next = AtomicU64::new(self.made + 1);
         let fillers = (0..FILLERS).map(|_| self.copy(&next, wanted));
@@ -93,13 +96,14 @@ impl Fill {
             connection.execute(AssertSqlSafe(index)).await?;
         }
         connection.execute("vacuum analyze").await?;
+        let size: String =
+            sqlx::query_scalar("select pg_size_pretty(pg_database_size(current_database()))")
+                .fetch_one(&mut connection)
+                .await?;
         connection.close().await?;
         self.made = wanted;
-        println!(
-            "filled with {} events in {} s",
-            self.sample_events * (wanted + 1),
-            begun.elapsed().as_secs()
-        );
+        let (all, seconds) = (self.sample_events * (wanted + 1), begun.elapsed().as_secs());
+        println!("filled with {all} events in {seconds} s: {size}");
         Ok(())
     }
 
@@ -120,6 +124,22 @@ impl Fill {
             }
         }
     }
+}
+
+/// That the disk has room for so many events more. Where the database's folder cannot be seen, it is left to chance.
+async fn check_room(connection: &mut PgConnection, events: u64) -> Result<()> {
+    let folder: String =
+        sqlx::query_scalar("show data_directory").fetch_one(&mut *connection).await?;
+    let Ok(disk) = rustix::fs::statvfs(folder.as_str()) else { return Ok(()) };
+    let (free, needed) = (disk.f_bavail * disk.f_frsize, events * EVENT_BYTES);
+    ensure!(
+        free > needed,
+        "{events} events take some {} GB, and {} GB are free in {folder}\n\
+         hint: ask for fewer with BENCH_ROWS, or set TEST_POSTGRES_URL to a PostgreSQL with more room",
+        needed / 1_000_000_000,
+        free / 1_000_000_000
+    );
+    Ok(())
 }
 
 /// Those of `events`, but the one that makes its rows unique; how each is made again.

@@ -137,7 +137,11 @@ pub(crate) fn document(report: &Report) -> String {
         let _ = writeln!(text, "- {name}: {}", value.as_str().unwrap_or_default());
     }
     let rounds = report.runs.rows.iter().map(|row| row.round).max().unwrap_or(0);
-    let _ = write!(text, "\nFigures are medians of {rounds} rounds.\n\n{}", tables(report));
+    let _ = write!(
+        text,
+        "\nFigures are medians of {rounds} rounds; those with 1, 16 and 256 connections are of the first one.\n\n{}",
+        tables(report)
+    );
     text
 }
 
