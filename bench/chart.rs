@@ -9,7 +9,7 @@ use crate::summary::Runs;
 const WIDTH: f64 = 760.0;
 /// Where bars begin, and how long the longest is.
 const LEFT: f64 = 170.0;
-const LONGEST: f64 = 420.0;
+const LONGEST: f64 = 400.0;
 const ROW_HEIGHT: f64 = 34.0;
 const BAR_HEIGHT: f64 = 18.0;
 const TOP: f64 = 78.0;

@@ -20,7 +20,9 @@ pub(crate) fn describe(programs: &Programs, postgres: &str) -> Map<String, Value
     put("date", date);
     put("processor", format!("{cores} cores of {}", proc_field("/proc/cpuinfo", "model name")));
     put("memory", format!("{memory} GiB"));
-    put("kernel", format!("Linux {}", kernel.trim()));
+    // Without what distributions append.
+    let kernel = kernel.split('-').next().unwrap_or_default().trim();
+    put("kernel", format!("Linux {kernel}"));
     put("PostgreSQL", format!("{postgres}, fsync on, its default settings"));
     put("rustc", first_line("rustc", "--version").replace("rustc ", ""));
     put("trtc-callbacks", env!("CARGO_PKG_VERSION").to_owned());
@@ -45,6 +47,15 @@ pub(crate) fn describe(programs: &Programs, postgres: &str) -> Map<String, Value
         put("fastapi-asyncpg", format!("{}, {python}", packages.join(", ")));
     }
     machine
+}
+
+/// A line that says so where the processors are busy with other things.
+pub(crate) fn busy() -> Option<String> {
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let load: f64 = load.split(' ').next()?.parse().ok()?;
+    (load > 0.5).then(|| {
+        format!("WARNING: the machine is busy (load {load}): ratios hold, other figures may not")
+    })
 }
 
 /// What stands behind a name and a colon.

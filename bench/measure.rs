@@ -241,6 +241,8 @@ impl Lab {
     }
 
     async fn copy(&mut self, mut row: Row) -> Result<Row> {
+        let enough = self.made.copies.len() > 2 * CHUNKS_WARM_UP;
+        ensure!(enough, "too few requests to copy\nhint: set BENCH_REQUESTS to more");
         let database = self.databases.fresh_postgres().await?;
         let (warm_up, chunks) = self.made.copies.split_at(CHUNKS_WARM_UP);
         let size_before = self.databases.size(&database).await?;

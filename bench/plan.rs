@@ -17,6 +17,9 @@ const ROWS_IN_CHUNK: usize = 1000;
 
 pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     let programs = Programs::find()?;
+    if let Some(warning) = machine::busy() {
+        println!("{warning}");
+    }
     if asked.growth {
         let mut databases = Databases::open(admin).await?;
         let done = growth::run(asked, &programs, &mut databases).await;
