@@ -1,0 +1,184 @@
+//! Which runs there are, and in which order. Those that are compared stand close together in time.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::contender::{Kind, Programs};
+use crate::corpus::{Made, Wanted};
+use crate::database::Databases;
+use crate::measure::{self, Lab, Load};
+use crate::report::{self, Report};
+use crate::summary::Runs;
+use crate::{Asked, chart, growth, machine, targets};
+
+/// How many rows are copied in one transaction.
+const ROWS_IN_CHUNK: usize = 1000;
+
+pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
+    let programs = Programs::find()?;
+    if let Some(warning) = machine::busy() {
+        println!("{warning}");
+    }
+    if asked.growth {
+        let mut databases = Databases::open(admin).await?;
+        let done = growth::run(asked, &programs, &mut databases).await;
+        databases.drop_all().await?;
+        return done;
+    }
+    let folder = tempfile::tempdir().context("make a temporary folder")?;
+    let events = number("BENCH_REQUESTS", if asked.smoke { 100_000 } else { 200_000 })?;
+    let rows = if asked.smoke { 30_000 } else { 60_000 };
+    println!("making {events} requests");
+    let wanted = Wanted { seed: 7, events, body_bytes: 0, folder: folder.path() };
+    let made = Made::new(&wanted, rows, ROWS_IN_CHUNK)?;
+    let databases = Databases::open(admin).await?;
+    let mut lab = Lab { programs, databases, made };
+    let measured = if asked.smoke { smoke(&mut lab).await } else { full(&mut lab).await };
+    let dropped = lab.databases.drop_all().await;
+    let runs = measured?;
+    dropped?;
+
+    let report = Report {
+        machine: machine::describe(&lab.programs, &lab.databases.version),
+        targets: targets::all(&runs, &lab.programs),
+        runs,
+    };
+    println!("\n{}", report::tables(&report));
+    write(asked, &report)?;
+    if asked.smoke {
+        return close_smoke(&report);
+    }
+    let missed = report.targets.iter().filter(|target| !target.is_met()).count();
+    let all = report.targets.len();
+    println!("{} of {all} targets are met; every OK was a row in every run", all - missed);
+    Ok(())
+}
+
+fn write(asked: &Asked, report: &Report) -> Result<()> {
+    let docs = |name: &str| asked.docs.then(|| root().join("docs").join(name));
+    let json = format!("{:#}\n", report::json(report));
+    for path in asked.json.clone().into_iter().chain(docs("performance.json")) {
+        save(&path, &json)?;
+    }
+    for path in asked.chart.clone().into_iter().chain(docs("performance.svg")) {
+        save(&path, &chart::bars(&report.runs))?;
+    }
+    if let Some(path) = docs("performance.md") {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        save(&path, &report::replaced(&text, "bench", &report::document(report))?)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub(crate) fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
+}
+
+pub(crate) fn number(variable: &str, usual: usize) -> Result<usize> {
+    let Ok(text) = std::env::var(variable) else { return Ok(usual) };
+    text.parse().with_context(|| format!("{variable} is `{text}`\nhint: make it a whole number"))
+}
+
+/// The kinds whose programs are there, those that are not with a line that says so.
+fn present(programs: &Programs, kinds: &[Kind]) -> Vec<Kind> {
+    let (present, absent): (Vec<Kind>, Vec<Kind>) =
+        kinds.iter().partition(|kind| programs.has(**kind));
+    for kind in absent {
+        println!("SKIPPED: {}: what runs it is not installed", kind.name());
+    }
+    present
+}
+
+/// What takes runs and shows each as it comes.
+struct Taking<'a> {
+    lab: &'a mut Lab,
+    runs: Runs,
+    round: u32,
+}
+
+impl Taking<'_> {
+    /// One run of each kind, in every second round the other way round.
+    async fn take(&mut self, kinds: &[Kind], load: Load, seconds: u64) -> Result<()> {
+        let mut kinds = kinds.to_vec();
+        if self.round.is_multiple_of(2) {
+            kinds.reverse();
+        }
+        for kind in kinds {
+            let row = self.lab.run(self.round, kind, load, seconds).await?;
+            println!("{}", report::line(&row));
+            self.runs.rows.push(row);
+        }
+        Ok(())
+    }
+}
+
+async fn full(lab: &mut Lab) -> Result<Runs> {
+    let peers = present(&lab.programs, &Kind::PEERS);
+    for kind in [Kind::Fastify, Kind::FastApi] {
+        if peers.contains(&kind) {
+            measure::choose_processes(lab, kind).await?;
+        }
+    }
+    let servers = [&Kind::OURS[..], &peers].concat();
+    let with_limit = [&servers[..], &[Kind::HttpNothing]].concat();
+    let repeating = [&Kind::OURS[..], &[Kind::Axum]].concat();
+    let seconds = number("BENCH_SECONDS", 3)? as u64;
+    let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;
+    println!("{}", report::line_head());
+    let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
+    for round in 1..=rounds {
+        taking.round = round;
+        taking.take(&[Kind::Copy], Load::Copy, seconds).await?;
+        taking.take(&with_limit, Load::Full(64), seconds).await?;
+        taking.take(&with_limit, Load::Full(128), seconds).await?;
+        // How the figures go with the connections is seen in one round, too, and all of it would take too long.
+        let others = if round == 1 { &[1, 16, 256][..] } else { &[] };
+        for connections in others {
+            taking.take(&servers, Load::Full(*connections), seconds.div_ceil(2)).await?;
+        }
+        taking.take(&repeating, Load::Repeating(64), seconds.div_ceil(2)).await?;
+        let best = taking.runs.best_peer(round, Load::Full(64)).context("no peer was measured")?;
+        let (best, rate) = (best.kind, best.events_per_s.floor());
+        let paced = [&Kind::OURS[..], &[best]].concat();
+        for load in [Load::Paced(1000), Load::Paced(5000), Load::BestPeers(rate)] {
+            taking.take(&paced, load, seconds).await?;
+        }
+    }
+    Ok(taking.runs)
+}
+
+/// Short, for each change: are rows still OKs, and is no ratio off by far?
+async fn smoke(lab: &mut Lab) -> Result<Runs> {
+    let wanted = [Kind::OURS[0], Kind::OURS[1], Kind::OURS[2], Kind::Axum, Kind::Fastify];
+    let mut kinds = present(&lab.programs, &wanted);
+    kinds.push(Kind::HttpNothing);
+    println!("{}", report::line_head());
+    let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
+    taking.take(&[Kind::Copy], Load::Copy, 2).await?;
+    taking.take(&kinds, Load::Full(64), 2).await?;
+    Ok(taking.runs)
+}
+
+fn close_smoke(report: &Report) -> Result<()> {
+    let far: Vec<_> = report.targets.iter().filter(|target| target.is_missed_by_far()).collect();
+    for target in &far {
+        eprintln!("{}: {}, and it is to be {}", target.what, target.reached(), target.wanted());
+    }
+    if !far.is_empty() {
+        bail!(
+            "{} ratios of CPU time are not half of what they are to be\n\
+             hint: look for what the last changes made dearer: `perf`, or `valgrind --tool=callgrind`, says where",
+            far.len()
+        );
+    }
+    println!(
+        "bench: every OK was a row in every run, and no ratio of CPU time is below half its target"
+    );
+    Ok(())
+}
