@@ -55,6 +55,7 @@ mod sqlite_accounts;
 mod sqlite_examine;
 mod sqlite_models;
 mod sqlite_retention;
+mod sqlite_rows;
 mod statement;
 mod sweeping;
 mod timeline;

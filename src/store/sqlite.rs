@@ -1,19 +1,23 @@
 //! Events in an embedded SQLite file.
 
+use std::collections::HashSet;
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use sqlx::query::QueryScalar;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Connection, Sqlite as Db};
+use sqlx::{AssertSqlSafe, Connection, Sqlite as Db};
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::file::{self, Writing};
 use super::rows::Dialect;
+use super::sqlite_rows::{SIZES, parts, values};
 use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{
     Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent, read_events,
@@ -137,16 +141,16 @@ impl Store for Sqlite {
 
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut outcomes = Vec::with_capacity(entries.len());
-        for entry in entries {
-            outcomes.push(insert(writing.connection(), entry.event).await.map_err(classify)?);
-        }
-        let entries = entries.iter().zip(&outcomes);
-        let new = entries.filter(|(_, outcome)| **outcome == Inserted::New);
-        let batch = Batch::of(new.flat_map(|(entry, _)| entry.changes));
+        let mut new = insert(writing.connection(), entries).await.map_err(classify)?;
+        // An event that stands here twice has one row, and changes things once.
+        let is_new = entries.iter().map(|entry| new.remove(&entry.event.id.to_string()));
+        let is_new: Vec<bool> = is_new.collect();
+        let changing = entries.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+        let batch = Batch::of(changing.flat_map(|(entry, _)| entry.changes));
         sqlite_models::write(writing.connection(), &batch).await.map_err(classify)?;
         writing.commit().await.map_err(classify)?;
-        Ok(outcomes)
+        let outcome = |is_new| if is_new { Inserted::New } else { Inserted::Duplicate };
+        Ok(is_new.into_iter().map(outcome).collect())
     }
 
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
@@ -211,36 +215,58 @@ pub(super) const DIALECT: Dialect = Dialect {
              from events",
 };
 
-async fn insert(connection: &mut SqliteConnection, event: &Event) -> Result<Inserted, sqlx::Error> {
+/// Adds events. Returns the ids of the new rows.
+async fn insert(
+    connection: &mut SqliteConnection,
+    entries: &[Entry<'_>],
+) -> Result<HashSet<String>, sqlx::Error> {
+    static STATEMENTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
+        SIZES.map(|rows| {
+            let values = values("?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?", rows);
+            let statement = format!(
+                "insert into events (
+                     id, sdk_app_id, family, command, command_sent, event_time, received_at,
+                     call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
+                 values {values}
+                 on conflict do nothing
+                 returning id"
+            );
+            statement.into()
+        })
+    });
+    let mut new = HashSet::with_capacity(entries.len());
+    for part in parts(entries) {
+        let size = SIZES.iter().position(|size| *size == part.len()).unwrap_or_default();
+        let query = sqlx::query_scalar(AssertSqlSafe(STATEMENTS[size].clone()));
+        let query = part.iter().fold(query, |query, entry| bind(query, entry.event));
+        new.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(new)
+}
+
+type InsertEvents<'q> = QueryScalar<'q, Db, String, SqliteArguments>;
+
+fn bind<'q>(query: InsertEvents<'q>, event: &'q Event) -> InsertEvents<'q> {
     let (payload, raw) = match &event.payload {
         Payload::Json(text) => (Some(text.as_str()), None),
         Payload::Raw(bytes) => (None, Some(bytes.as_slice())),
     };
-    let done = sqlx::query(
-        "insert into events (
-             id, sdk_app_id, family, command, command_sent, event_time, received_at,
-             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-         on conflict do nothing",
-    )
-    .bind(event.id.to_string())
-    .bind(event.app.as_i64())
-    .bind(event.family.as_str())
-    .bind(event.command.as_ref())
-    .bind(event.command_sent.as_deref())
-    .bind(event.event_time.0)
-    .bind(event.received_at.0)
-    .bind(event.call_id.as_deref())
-    .bind(event.room_id.as_deref())
-    .bind(event.operator.as_deref())
-    .bind(event.client_ip.as_deref())
-    .bind(event.platform.as_deref())
-    .bind(payload)
-    .bind(raw)
-    .bind(event.decode_error.as_deref())
-    .execute(connection)
-    .await?;
-    Ok(if done.rows_affected() == 0 { Inserted::Duplicate } else { Inserted::New })
+    query
+        .bind(event.id.to_string())
+        .bind(event.app.as_i64())
+        .bind(event.family.as_str())
+        .bind(event.command.as_ref())
+        .bind(event.command_sent.as_deref())
+        .bind(event.event_time.0)
+        .bind(event.received_at.0)
+        .bind(event.call_id.as_deref())
+        .bind(event.room_id.as_deref())
+        .bind(event.operator.as_deref())
+        .bind(event.client_ip.as_deref())
+        .bind(event.platform.as_deref())
+        .bind(payload)
+        .bind(raw)
+        .bind(event.decode_error.as_deref())
 }
 
 /// Tells a row the database will never take from a database that cannot take any now.

@@ -1,12 +1,16 @@
-//! How changes of the read models are written to SQLite: row by row.
+//! How changes of the read models are written to SQLite: table by table.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Sqlite};
 
+use super::sqlite_rows::{SIZES, parts, values};
 use super::writing::{self, Dialect};
-use crate::handlers::Batch;
 use crate::handlers::table::{Kind, Row, Table, Value};
+use crate::handlers::{Batch, TABLES};
 
 pub(super) const DIALECT: Dialect = Dialect {
     slot: "unixepoch() / 2",
@@ -23,7 +27,9 @@ pub(super) async fn write(
     batch: &Batch<'_>,
 ) -> Result<(), sqlx::Error> {
     for (table, rows) in batch.tables() {
-        insert(connection, "", table, rows).await?;
+        for part in parts(rows) {
+            insert_part(connection, statement_of(table, part.len()), table, part).await?;
+        }
     }
     Ok(())
 }
@@ -35,17 +41,43 @@ pub(super) async fn insert(
     table: &Table,
     rows: &[Row<'_>],
 ) -> Result<(), sqlx::Error> {
-    let statement: std::sync::Arc<str> = statement(prefix, table).into();
+    for part in parts(rows) {
+        let statement = statement(prefix, table, part.len()).into();
+        insert_part(connection, statement, table, part).await?;
+    }
+    Ok(())
+}
+
+async fn insert_part(
+    connection: &mut SqliteConnection,
+    statement: Arc<str>,
+    table: &Table,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut query = sqlx::query(AssertSqlSafe(statement));
     for row in rows {
-        let mut query = sqlx::query(AssertSqlSafe(statement.clone()));
         for (column, value) in table.columns.iter().zip(row) {
             if writing::is_bound(column) {
                 query = bind(query, *value);
             }
         }
-        query.execute(&mut *connection).await?;
     }
+    query.execute(connection).await?;
     Ok(())
+}
+
+/// The statement for so many rows of one of [`TABLES`], made once.
+fn statement_of(table: &Table, rows: usize) -> Arc<str> {
+    type Statements = HashMap<(&'static str, usize), Arc<str>>;
+    static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
+        let sized = |table: &'static Table| SIZES.map(|rows| (table, rows));
+        let made = |(table, rows): (&'static Table, usize)| {
+            ((table.name, rows), statement("", table, rows).into())
+        };
+        TABLES.into_iter().flat_map(sized).map(made).collect()
+    });
+    let made = STATEMENTS.get(&(table.name, rows)).cloned();
+    made.unwrap_or_else(|| statement("", table, rows).into())
 }
 
 fn bind<'q>(
@@ -62,15 +94,16 @@ fn bind<'q>(
     }
 }
 
-/// The statement that adds a row to a table, or merges it into the one that is there.
-fn statement(prefix: &str, table: &Table) -> String {
+/// The statement that adds so many rows to a table, or merges them into those that are there.
+fn statement(prefix: &str, table: &Table, rows: usize) -> String {
     let Table { name, columns } = table;
     let names = writing::list(columns, |column| column.name.to_owned());
-    let values = writing::list(columns, |column| match column.kind {
+    let row = writing::list(columns, |column| match column.kind {
         Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
         Kind::Slot => "0".to_owned(),
         _ => "?".to_owned(),
     });
+    let values = values(&row, rows);
     let taken_up = writing::on_conflict(&DIALECT, table);
-    format!("insert into {prefix}{name} as {name} ({names}) values ({values}){taken_up}")
+    format!("insert into {prefix}{name} as {name} ({names}) values {values}{taken_up}")
 }
