@@ -1,7 +1,7 @@
 //! What `scripts/bench` compares with: a receiver of callbacks as one writes it with axum and sqlx, one `insert` and so one
 //! commit for each request. `axum-sqlx PORT DATABASE_URL`.
 //!
-//! Several processes of it were no faster than one: its threads take all cores already.
+//! One process: its threads take all cores.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 
