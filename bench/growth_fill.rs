@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 /// How many copies one statement makes.
 const COPIES_AT_ONCE: u64 = 10;
 /// What an event takes up with all it left, and with the WAL that is kept for it, at most.
-const EVENT_BYTES: u64 = 1200;
+const EVENT_BYTES: u64 = 1050;
 /// How many connections fill.
 const FILLERS: usize = 2;
 /// How long the server may take until it has added up what the sample left to be added up.

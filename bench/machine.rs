@@ -54,7 +54,7 @@ pub(crate) fn busy() -> Option<String> {
     let load = std::fs::read_to_string("/proc/loadavg").ok()?;
     let load: f64 = load.split(' ').next()?.parse().ok()?;
     (load > 0.5).then(|| {
-        format!("WARNING: the machine is busy (load {load}): ratios hold, other figures may not")
+        format!("WARNING: the machine was busy in the last minute (load {load}): ratios hold, other figures may not")
     })
 }
 
