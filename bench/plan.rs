@@ -161,7 +161,8 @@ async fn smoke(lab: &mut Lab) -> Result<Runs> {
     println!("{}", report::line_head());
     let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
     taking.take(&[Kind::Copy], Load::Copy, 2).await?;
-    taking.take(&kinds, Load::Full(64), 2).await?;
+    // Where batches are large already, so that runs differ less.
+    taking.take(&kinds, Load::Full(128), 2).await?;
     Ok(taking.runs)
 }
 

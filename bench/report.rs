@@ -116,7 +116,8 @@ pub(crate) fn tables(report: &Report) -> String {
             let _ = write!(text, "### {title}\n\n{}\n", table.text());
         }
     };
-    part("64 connections", at_64(runs));
+    part("64 connections", at(64, runs));
+    part("128 connections", at(128, runs));
     part(
         "CPU for each stored event, server + PostgreSQL, in µs",
         by_connections(runs, Row::cpu_us, 1),
@@ -166,7 +167,8 @@ fn digits(number: Option<f64>, after_point: usize) -> String {
     number.map_or_else(|| "–".to_owned(), |number| format!("{number:.after_point$}"))
 }
 
-fn at_64(runs: &Runs) -> Table {
+fn at(connections: u32, runs: &Runs) -> Table {
+    let full = Load::Full(connections);
     let mut table = Table::new(&[
         "",
         "events/s",
@@ -180,8 +182,9 @@ fn at_64(runs: &Runs) -> Table {
         "stored bytes",
     ]);
     for kind in KINDS {
-        let load = if kind == Kind::Copy { Load::Copy } else { Load::Full(64) };
-        if runs.of(kind, load).next().is_none() {
+        let load = if kind == Kind::Copy { Load::Copy } else { full };
+        // COPY stands beside others, and not alone.
+        if runs.of(Kind::Ours, full).next().is_none() || runs.of(kind, load).next().is_none() {
             continue;
         }
         let figure = |figure: fn(&Row) -> f64, after| {
