@@ -14,8 +14,8 @@ const GATHER: Duration = Duration::from_millis(1);
 /// How many events the batch before had, where many come.
 const MANY: usize = 8;
 /// How many events are worth a transaction of their own while another lane writes: beginning and committing one costs as much
-/// as some thirty events in it.
-const WORTH_A_LANE: usize = 32;
+/// as so many events in it.
+const WORTH_A_LANE: usize = 24;
 /// How often to look, a [`GATHER`] apart, whether the other lane is done or so many wait. Then it is slow, and fewer do.
 const LOOKS: usize = 8;
 

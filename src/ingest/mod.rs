@@ -132,7 +132,7 @@ impl Ingest {
         let (queue, waiting) = mpsc::channel(settings.queue_events_max);
         let waiting = Arc::new(Mutex::new(Waiting::new(waiting)));
         let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
-        let writing = Arc::new(watch::Sender::new(0));
+        let lanes_writing = Arc::new(watch::Sender::new(0));
         let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
         let breaker = Arc::new(Breaker::new(true, metrics));
         let writer = Arc::new(Writer {
@@ -146,7 +146,7 @@ impl Ingest {
         for _ in 0..settings.lanes {
             let lane = Lane {
                 waiting: waiting.clone(),
-                writing: writing.clone(),
+                writing: lanes_writing.clone(),
                 stop: stop.clone(),
                 rows_max: settings.batch_rows_max,
                 writer: writer.clone(),

@@ -34,11 +34,11 @@ const COLUMNS: [ArrayOf; 15] = [
 /// How many parameters [`bind`] binds.
 pub(super) const BOUND: usize = COLUMNS.len();
 
-/// What a statement begins with that writes only where all of its events are new: then `all_new.yes` is true. The events are
-/// bound first.
+/// What stands first behind `with` in a statement that writes only where all of its events are new: then `all_new.yes` is true.
+/// The events are bound first.
 ///
 /// A scalar subquery and not `exists`, which the server may answer by reading the whole table once.
-pub(super) const ALL_NEW: &str = "with all_new as materialized (
+pub(super) const ALL_NEW: &str = "all_new as materialized (
      select not coalesce(bool_or((
          select true from events
          where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place] limit 1)), false) as yes

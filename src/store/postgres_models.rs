@@ -179,7 +179,7 @@ fn array<'q, T>(
 fn statement(prefix: &str, tables: &[&Table], taken: Taken) -> String {
     let inserts = insertions(prefix, tables, taken, 1, "");
     let Some((first, rest)) = inserts.split_first() else { return String::new() };
-    let with: Vec<String> = rest.iter().rev().map(|insert| named(insert)).collect();
+    let with: Vec<String> = rest.iter().rev().map(named).collect();
     let with = if with.is_empty() { String::new() } else { format!("with {} ", with.join(", ")) };
     format!("{with}{}", first.1)
 }
@@ -190,8 +190,9 @@ fn statement_with_events(tables: &[&Table], taken: Taken) -> String {
     let only = postgres_events::WHERE_ALL_NEW;
     let first = postgres_events::BOUND + 1;
     let inserts = insertions("", tables, taken, first, only);
-    let with: String = inserts.iter().rev().map(|insert| format!(", {}", named(insert))).collect();
-    format!("{}{with} {}{only}", postgres_events::ALL_NEW, postgres_events::insertion(taken))
+    let mut with = vec![postgres_events::ALL_NEW.to_owned()];
+    with.extend(inserts.iter().rev().map(named));
+    format!("with {} {}{only}", with.join(", "), postgres_events::insertion(taken))
 }
 
 fn named((name, insert): &(&str, String)) -> String {
