@@ -321,6 +321,13 @@ async fn a_stop_loses_nothing_in_flight() {
         let answers = posts.join_all().await;
         assert_eq!(answers, vec![OK; 8]);
         serving.wait();
+        // On a machine so slow that their time was over before the store moved on, they are in the spool.
+        if database.rows().await < 8 {
+            let again = Serving::start(folder.path(), &["--store", &database.url]);
+            eventually("the spool is drained", || async { database.rows().await == 8 }).await;
+            again.signal(signal);
+            again.wait();
+        }
         assert_eq!(database.rows().await, 8, "{signal}");
     }
 }
