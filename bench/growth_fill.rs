@@ -1,7 +1,7 @@
 //! Fills a database with events of the last 30 days and what they left in the read models: what the server made of a sample of
 //! the simulator's events, many times over, each time with other ids and at another time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -16,10 +16,13 @@ const FILLERS: usize = 2;
 /// How long the server may take until it has added up what the sample left to be added up.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The tables that hold what events leave, each with a statement that adds the copies `$1` to `$2` of its sample. Whatever the
-/// migrations made: times are moved, and ids get the copy's number.
+/// The tables that hold what events leave, each with a statement that adds the copies from one number to another of its sample.
+/// Whatever the migrations made: times are moved, and ids get the copy's number. Where a table has none, as that of counts, its
+/// copies meet.
 const STATEMENTS: &str = r"
     select
+        relname,
+        bool_or(atttypid = 'uuid'::regtype or attname in ('call_id', 'room_id', 'battle_id', 'task_id', 'subject')) as kept_apart,
         format('create table sample.%1$I as select * from %1$I', relname) as sample,
         format('insert into %1$I (%2$s) select %3$s from sample.%1$I as event, generate_series({from}, {to}) as k,
                 lateral (select interval ''1 ms'' * floor(2505600000 * (k * 0.6180339887 %% 1)) as shift) as moved
@@ -49,10 +52,24 @@ const STATEMENTS: &str = r"
     group by relname
     order by relname = 'events', relname";
 
+/// The indexes of some tables: how each is taken away, and how it is made again.
+const INDEXES: &str = r"
+    select format('alter table %s drop constraint %I', conrelid::regclass, conname) as dropped,
+           format('alter table %s add constraint %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid)) as made
+    from pg_constraint
+    where contype in ('p', 'u') and conrelid = any($1::regclass[])
+    union all
+    -- On a partitioned table it says `only`, and would be made without those of its partitions.
+    select format('drop index %s', indexrelid::regclass), replace(pg_get_indexdef(indexrelid), ' ON ONLY ', ' ON ')
+    from pg_index
+    where indrelid = any($1::regclass[]) and not exists (select from pg_constraint where conindid = indexrelid)";
+
 /// A database that is filled bit by bit.
 pub(crate) struct Fill {
     url: String,
     copies: Vec<String>,
+    /// The tables in which copies never meet.
+    kept_apart: Vec<String>,
     sample_events: u64,
     /// How many copies of the sample there are.
     made: u64,
@@ -64,17 +81,21 @@ impl Fill {
         let mut connection = PgConnection::connect(url).await?;
         wait_until_settled(&mut connection).await?;
         connection.execute("create schema sample").await?;
-        let mut copies = Vec::new();
+        let (mut copies, mut kept_apart) = (Vec::new(), Vec::new());
         for row in connection.fetch_all(STATEMENTS).await? {
             connection.execute(AssertSqlSafe(row.get::<String, _>("sample"))).await?;
             copies.push(row.get("copy"));
+            if row.get("kept_apart") {
+                kept_apart.push(row.get("relname"));
+            }
         }
         let events: i64 = sqlx::query_scalar("select count(*) from sample.events")
             .fetch_one(&mut connection)
             .await?;
         ensure!(events > 0, "the sample has no events");
         connection.close().await?;
-        Ok(Self { url: url.to_owned(), copies, sample_events: events.unsigned_abs(), made: 0 })
+        let (url, sample_events) = (url.to_owned(), events.unsigned_abs());
+        Ok(Self { url, copies, kept_apart, sample_events, made: 0 })
     }
 
     /// Adds copies until there are so many events, the sample among them.
@@ -86,15 +107,12 @@ impl Fill {
         let begun = Instant::now();
         let mut connection = PgConnection::connect(&self.url).await?;
         check_room(&mut connection, self.sample_events * (wanted - self.made)).await?;
-        let indexes = drop_indexes(&mut connection).await?;
+        // To sort all keys at the end takes a fraction of the time that finding the place of each does.
+        let indexes = drop_indexes(&mut connection, &self.kept_apart).await?;
         let next = AtomicU64::new(self.made + 1);
-        let fillers = (0..FILLERS).map(|_| self.copy(&next, wanted));
-        for done in futures_util::future::join_all(fillers).await {
-            done?;
-        }
-        for index in indexes {
-            connection.execute(AssertSqlSafe(index)).await?;
-        }
+        all((0..FILLERS).map(|_| self.copy(&next, wanted))).await?;
+        let next = AtomicUsize::new(0);
+        all((0..FILLERS).map(|_| self.make(&next, &indexes))).await?;
         connection.execute("vacuum analyze").await?;
         let size: String =
             sqlx::query_scalar("select pg_size_pretty(pg_database_size(current_database()))")
@@ -124,6 +142,16 @@ impl Fill {
             }
         }
     }
+
+    async fn make(&self, next: &AtomicUsize, indexes: &[String]) -> Result<()> {
+        let mut connection = PgConnection::connect(&self.url).await?;
+        connection.execute("set maintenance_work_mem = '1GB'").await?;
+        while let Some(index) = indexes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let done = connection.execute(AssertSqlSafe(index.clone())).await;
+            done.with_context(|| format!("run `{index}`"))?;
+        }
+        Ok(connection.close().await?)
+    }
 }
 
 /// That the disk has room for so many events more. Where the database's folder cannot be seen, it is left to chance.
@@ -142,18 +170,18 @@ async fn check_room(connection: &mut PgConnection, events: u64) -> Result<()> {
     Ok(())
 }
 
-/// Those of `events`, but the one that makes its rows unique; how each is made again.
-async fn drop_indexes(connection: &mut PgConnection) -> Result<Vec<String>> {
-    let indexes = "select indexrelid::regclass::text as name, pg_get_indexdef(indexrelid) as made
-                   from pg_index where indrelid = 'events'::regclass and not indisunique";
+/// All of some tables; how each is made again.
+async fn drop_indexes(connection: &mut PgConnection, tables: &[String]) -> Result<Vec<String>> {
     let mut made = Vec::new();
-    for row in connection.fetch_all(indexes).await? {
-        let drop = format!("drop index {}", row.get::<String, _>("name"));
-        connection.execute(AssertSqlSafe(drop)).await?;
-        // Else it would be made of the table alone, without its partitions.
-        made.push(row.get::<String, _>("made").replace(" ON ONLY ", " ON "));
+    for row in sqlx::query(INDEXES).bind(tables).fetch_all(&mut *connection).await? {
+        connection.execute(AssertSqlSafe(row.get::<String, _>("dropped"))).await?;
+        made.push(row.get("made"));
     }
     Ok(made)
+}
+
+async fn all(running: impl Iterator<Item = impl Future<Output = Result<()>>>) -> Result<()> {
+    futures_util::future::join_all(running).await.into_iter().collect()
 }
 
 async fn wait_until_settled(connection: &mut PgConnection) -> Result<()> {

@@ -1,23 +1,28 @@
 //! Takes what is queued and has it written.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::writer::{Ticket, Writer};
 
-/// How long to wait for more events where many come: those who were just answered are about to send the next.
-const GATHER: Duration = Duration::from_millis(1);
-/// How many events the batch before had, where many come.
-const MANY: usize = 8;
+/// How many events the batch before had, where more are waited for: else they come so seldom that none would.
+const SOME: usize = 2;
+/// How long to wait until it is looked again whether a batch is to be written.
+const LOOK: Duration = Duration::from_millis(1);
+/// For how many [`LOOK`]s more events are waited for, whatever else.
+const LOOKS: usize = 3;
+/// How many events need not wait for more: beginning and committing a transaction costs little beside so many.
+const ENOUGH: usize = 48;
 /// How many events are worth a transaction of their own while another lane writes: beginning and committing one costs as much
 /// as so many events in it.
 const WORTH_A_LANE: usize = 24;
-/// How often to look, a [`GATHER`] apart, whether the other lane is done or so many wait. Then it is slow, and fewer do.
-const LOOKS: usize = 8;
+/// For how many [`LOOK`]s fewer wait for the other lane. Then it is slow.
+const LOOKS_MAX: usize = 8;
 
 /// Events that wait to be written, and how many were taken last.
 pub(super) struct Waiting {
@@ -36,7 +41,7 @@ pub(super) struct Lane {
     /// Shared by all lanes: the one that holds the lock waits for events, the others write or wait for the lock.
     pub(super) waiting: Arc<Mutex<Waiting>>,
     /// How many lanes write. Shared too.
-    pub(super) writing: Arc<watch::Sender<usize>>,
+    pub(super) writing: Arc<AtomicUsize>,
     /// Cancelled when no more events will come; what is queued is written all the same.
     pub(super) stop: CancellationToken,
     pub(super) rows_max: usize,
@@ -55,11 +60,11 @@ impl Lane {
     }
 
     /// Everything that is queued, at least one event; none when the queue is closed and empty. A transaction costs much
-    /// and an event in it little, so where many come it is worth a moment to have them in one.
+    /// and an event in it little, so where some come it is worth a moment to have them in one.
     async fn next_batch(&self) -> (Vec<Ticket>, Writes<'_>) {
         let mut batch = Vec::new();
         let mut waiting = self.waiting.lock().await;
-        let many_come = waiting.taken >= MANY;
+        let some_come = waiting.taken >= SOME;
         let tickets = &mut waiting.tickets;
         tokio::select! {
             biased;
@@ -69,9 +74,8 @@ impl Lane {
                 tickets.recv_many(&mut batch, self.rows_max).await;
             }
         }
-        if many_come && !batch.is_empty() {
-            self.wait_for_others(batch.len(), tickets).await;
-            sleep(GATHER).await;
+        if some_come && !batch.is_empty() {
+            self.gather(batch.len(), tickets).await;
             let room = self.rows_max.saturating_sub(batch.len());
             if room > 0 && !tickets.is_empty() {
                 tickets.recv_many(&mut batch, room).await;
@@ -81,33 +85,33 @@ impl Lane {
         (batch, Writes::begin(&self.writing))
     }
 
-    /// Until no other lane writes, or enough events wait for one more.
-    async fn wait_for_others(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>) {
-        let mut writing = self.writing.subscribe();
-        for _ in 0..LOOKS {
-            if taken + tickets.len() >= WORTH_A_LANE {
+    /// Waits until what was taken and what is queued are worth a transaction.
+    async fn gather(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>) {
+        let enough = ENOUGH.min(self.rows_max);
+        for look in 0..LOOKS_MAX {
+            let events = taken + tickets.len();
+            let others_write = self.writing.load(Ordering::Relaxed) > 0;
+            let may_begin = look >= LOOKS && (events >= WORTH_A_LANE || !others_write);
+            if events >= enough || may_begin || tickets.is_closed() {
                 return;
             }
-            // It cannot fail: the sender is ours.
-            if let Ok(_none) = timeout(GATHER, writing.wait_for(|lanes| *lanes == 0)).await {
-                return;
-            }
+            sleep(LOOK).await;
         }
     }
 }
 
 /// A lane that writes, counted until this is dropped, however that comes about.
-struct Writes<'a>(&'a watch::Sender<usize>);
+struct Writes<'a>(&'a AtomicUsize);
 
 impl<'a> Writes<'a> {
-    fn begin(lanes: &'a watch::Sender<usize>) -> Self {
-        lanes.send_modify(|lanes| *lanes += 1);
+    fn begin(lanes: &'a AtomicUsize) -> Self {
+        lanes.fetch_add(1, Ordering::Relaxed);
         Self(lanes)
     }
 }
 
 impl Drop for Writes<'_> {
     fn drop(&mut self) {
-        self.0.send_modify(|lanes| *lanes -= 1);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

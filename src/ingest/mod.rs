@@ -7,10 +7,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -132,7 +133,7 @@ impl Ingest {
         let (queue, waiting) = mpsc::channel(settings.queue_events_max);
         let waiting = Arc::new(Mutex::new(Waiting::new(waiting)));
         let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
-        let lanes_writing = Arc::new(watch::Sender::new(0));
+        let lanes_writing = Arc::new(AtomicUsize::new(0));
         let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
         let breaker = Arc::new(Breaker::new(true, metrics));
         let writer = Arc::new(Writer {

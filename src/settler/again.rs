@@ -62,12 +62,13 @@ impl Again {
     ) -> Result<Compared, StoreError> {
         let now = self.clock.now();
         let round = Round { now, idle_max: self.idle_max, slot_old: 0, keeps_open: true };
-        let mut plan = plan(&mut self.store, queued, &round).await?;
+        let plans = plan(&mut self.store, std::slice::from_ref(queued), &round).await?;
+        let Some(mut plan) = plans.into_iter().next() else { return Ok(Compared::default()) };
         let compared = self.counted(queued, &plan);
         if writes && self.leads {
             // Whoever queued it otherwise has it settled once more, which does no harm.
             plan.settlement.done = Some(0);
-            self.store.write(queued, &plan.settlement, now).await?;
+            self.store.write(std::iter::once((queued, &plan.settlement)), now).await?;
         }
         Ok(compared)
     }

@@ -4,7 +4,7 @@
 //! One server at a time does so for each database. It has a connection of its own and short transactions, which lock no
 //! row that an event writes but those of overdue calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,18 +27,18 @@ mod silence;
 pub(crate) use again::Again;
 
 use calls::Calls;
-use room::{Round, settle};
+use room::{AT_ONCE, Round, Settled, settle};
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.
 const POLL: Duration = Duration::from_millis(500);
 /// How long a round may go on before other things get their turn.
 const ROUND_MAX: Duration = Duration::from_secs(2);
-/// How long one room, or one sweep, may take.
+/// How long rooms that are settled together, or one sweep, may take.
 const STEP_MAX: Duration = Duration::from_mins(2);
 /// How many days of rooms are taken from the queue at once.
 const QUEUE_MAX: u32 = 5000;
-/// The shortest time between two settlings of one room: each takes a dozen statements, whatever is new.
+/// The shortest time between two settlings of one room: each computes its lives anew, whatever is new.
 const AGAIN_MIN: Duration = Duration::from_secs(2);
 /// How many times as long as settling a room took it is left alone.
 const AGAIN_SHARE: u32 = 20;
@@ -68,13 +68,54 @@ pub(crate) struct Settler {
 /// What is remembered between rounds, and when a connection is made anew.
 struct Memory {
     /// Until when a day of a room is left alone.
-    resting: HashMap<(RoomId, i64), Instant>,
+    resting: HashMap<Key, Instant>,
+    /// Those that were settled with others when that failed: each is settled by itself, so that it fails alone.
+    suspects: HashSet<Key>,
     swept_at: Option<Instant>,
     /// The version of the registrations' book that was listed.
     listed: u64,
     calls: Calls,
     /// What went wrong last, so that it is said once.
     said: Option<String>,
+}
+
+/// A day of a room.
+type Key = (RoomId, i64);
+
+fn key(queued: &Queued) -> Key {
+    (queued.room.clone(), queued.day)
+}
+
+impl Memory {
+    /// Takes those that are to be settled together: the first that waits and others behind it, of each room one day. In
+    /// the order of their rooms, in which their rows are written.
+    fn take_some(&self, waiting: &mut Vec<Queued>) -> Vec<Queued> {
+        let is_suspect =
+            |queued: &Queued| !self.suspects.is_empty() && self.suspects.contains(&key(queued));
+        let mut some: Vec<Queued> = Vec::new();
+        let mut rest = Vec::with_capacity(waiting.len());
+        for queued in waiting.drain(..) {
+            let fits = some.first().is_none_or(|first| {
+                some.len() < AT_ONCE
+                    && !some.iter().any(|other| other.room == queued.room)
+                    && !is_suspect(first)
+                    && !is_suspect(&queued)
+            });
+            if fits { some.push(queued) } else { rest.push(queued) }
+        }
+        *waiting = rest;
+        some.sort_by(|a, b| a.room.cmp(&b.room));
+        some
+    }
+
+    /// What failed by itself is left alone for a while, what failed with others is tried by itself.
+    fn failed(&mut self, some: &[Queued], since: Instant) {
+        if let [alone] = some {
+            self.resting.insert(key(alone), since + FAILED_PAUSE);
+        } else {
+            self.suspects.extend(some.iter().map(key));
+        }
+    }
 }
 
 impl Settler {
@@ -93,6 +134,7 @@ impl Settler {
     pub(crate) async fn run(&self) {
         let mut memory = Memory {
             resting: HashMap::new(),
+            suspects: HashSet::new(),
             swept_at: None,
             listed: 0,
             calls: Calls::default(),
@@ -148,23 +190,27 @@ impl Settler {
         memory.resting.retain(|_, until| *until > begun);
         // The last slot of which all that was written can be seen by now.
         let slot_old = (clock_ms - QUEUE_AGE_MS).div_euclid(SLOT_MS) - 1;
-        for queued in queue {
-            let key = (queued.room.clone(), queued.day);
-            if memory.resting.contains_key(&key) {
-                continue;
-            }
-            if begun.elapsed() >= ROUND_MAX {
-                break;
-            }
+        let mut waiting: Vec<Queued> = queue;
+        waiting.retain(|queued| !memory.resting.contains_key(&key(queued)));
+        while !waiting.is_empty() && begun.elapsed() < ROUND_MAX {
+            let some = memory.take_some(&mut waiting);
             let since = Instant::now();
-            if let Err(reason) = self.settle(store, &queued, slot_old).await {
-                memory.resting.insert(key, since + FAILED_PAUSE);
-                return Err(reason);
-            }
+            let settled = match self.settle(store, &some, slot_old).await {
+                Ok(settled) => settled,
+                Err(reason) => {
+                    memory.failed(&some, since);
+                    return Err(reason);
+                }
+            };
             let took = since.elapsed();
-            self.metrics.settle_seconds.record(took.as_secs_f64());
-            let rest = (took * AGAIN_SHARE).max(AGAIN_MIN);
-            memory.resting.insert(key, Instant::now() + rest);
+            let all: u32 = settled.iter().map(Settled::weight).sum();
+            for (queued, settled) in some.iter().zip(&settled) {
+                let share = took * settled.weight() / all;
+                self.metrics.settle_seconds.record(share.as_secs_f64());
+                let rest = (share * AGAIN_SHARE).max(AGAIN_MIN);
+                memory.resting.insert(key(queued), Instant::now() + rest);
+                memory.suspects.remove(&key(queued));
+            }
         }
         Ok(())
     }
@@ -172,20 +218,20 @@ impl Settler {
     async fn settle(
         &self,
         store: &mut Settling,
-        queued: &Queued,
+        queued: &[Queued],
         slot_old: i64,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Settled>, String> {
         let round = Round {
             now: self.clock.now(),
             idle_max: seconds(self.gaps.room_idle_overdue_s),
             slot_old,
             keeps_open: false,
         };
-        let found = step(settle(store, queued, &round)).await?;
-        for kind in found {
+        let settled = step(settle(store, queued, &round)).await?;
+        for kind in settled.iter().flat_map(|settled| &settled.found) {
             self.metrics.anomaly_found(kind);
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// Looks for gaps that no new event tells of.

@@ -1,14 +1,18 @@
-//! Settles one room: its lives around the day of which new facts are known.
+//! Settles rooms, some at once: their lives around the day of which new facts are known.
 
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
 use crate::handlers::change::RoomFamily;
 use crate::handlers::lives::{self, EARLY_MS, Life};
-use crate::handlers::sums::RoomSum;
+use crate::handlers::sums::{PresenceFigures, RoomSum};
 use crate::store::{
-    Finding, Known, Live, LiveFacts, Queued, Room, RoomId, Settlement, Settling, StoreError, Window,
+    Attendance, Finding, Known, Live, LiveFacts, Queued, Room, RoomId, Settlement, Settling, Span,
+    StoreError, Window,
 };
+
+/// How many rooms, or lives of them, are read at once.
+pub(super) const AT_ONCE: usize = 32;
 
 /// What settling a room depends on beside its facts.
 pub(super) struct Round {
@@ -32,6 +36,8 @@ pub(super) struct Plan {
     pub(super) rooms_before: Vec<i64>,
     /// Those that are there as lives of a live room.
     pub(super) lives_before: Vec<i64>,
+    /// How many rows of who came and left were read for it.
+    pub(super) marks: usize,
     known: Vec<Known>,
 }
 
@@ -46,89 +52,173 @@ impl Plan {
 const KINDS: [&str; 4] =
     ["room_without_create", "room_without_destroy", "leaves_missing", "enters_missing"];
 
-/// Settles the lives of a room that facts of a day may have changed. Returns the kinds of the gaps that are new.
+/// What was settled of a room.
+pub(super) struct Settled {
+    /// The kinds of the gaps that are new.
+    pub(super) found: Vec<&'static str>,
+    /// As [`Plan::marks`].
+    pub(super) marks: usize,
+}
+
+/// Settles the lives of rooms that facts of a day may have changed: of each room one day, and of all of them or none.
 pub(super) async fn settle(
     store: &mut Settling,
-    queued: &Queued,
+    queued: &[Queued],
     round: &Round,
-) -> Result<Vec<&'static str>, StoreError> {
-    let plan = plan(store, queued, round).await?;
-    store.write(queued, &plan.settlement, round.now).await?;
-    let is_new = |found: &&Finding| !plan.knows(found.kind, found.life);
-    Ok(plan.settlement.found.iter().filter(is_new).map(|found| found.kind).collect())
+) -> Result<Vec<Settled>, StoreError> {
+    let plans = plan(store, queued, round).await?;
+    let settlements = queued.iter().zip(plans.iter().map(|plan| &plan.settlement));
+    store.write(settlements, round.now).await?;
+    let settled = plans.iter().map(|plan| {
+        let is_new = |found: &&Finding| !plan.knows(found.kind, found.life);
+        let found = plan.settlement.found.iter().filter(is_new).map(|found| found.kind);
+        Settled { found: found.collect(), marks: plan.marks }
+    });
+    Ok(settled.collect())
 }
 
-/// Computes the lives of a room that facts of a day may have changed, and compares them with those that are there.
+impl Settled {
+    /// What part it had in how long it took to settle some rooms: how much was read for it, at least 1.
+    pub(super) fn weight(&self) -> u32 {
+        u32::try_from(self.marks / 100 + 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// A life that facts may have changed, and what is settled of it.
+struct Touched<'a> {
+    /// The place of its room among those that are queued.
+    place: usize,
+    room: &'a RoomId,
+    life: Life,
+    before: Option<&'a Room>,
+}
+
+/// Computes the lives of rooms that facts of a day may have changed, and compares them with those that are there.
 pub(super) async fn plan(
     store: &mut Settling,
-    queued: &Queued,
+    queued: &[Queued],
     round: &Round,
-) -> Result<Plan, StoreError> {
-    let room = &queued.room;
-    let window = store.window(room, queued.day).await?;
-    let lives = lives_of(store, room, &window).await?;
-    let (rooms, lives_known) = store.settled(room, &window).await?;
-    let known = store.known(room, &KINDS, (window.life_first, window.life_last)).await?;
-    let mut settlement = Settlement {
-        done: (queued.slot_first <= round.slot_old).then_some(round.slot_old),
-        ..Settlement::default()
-    };
-    // What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
-    let quiet = queued.slot_last <= round.slot_old;
-    let (day_begin, day_end) = Window::day(queued.day);
-    let mut looked_at = Vec::new();
-    for life in &lives {
-        let before = rooms.iter().find(|row| row.life == life.life);
-        let touched = life.from_at < day_end && life.until_at.is_none_or(|until| until > day_begin);
-        if !touched && before.is_some_and(|row| is_cut_so(row, life)) {
-            continue;
-        }
-        looked_at.push(life.life);
-        let Some((row, live)) = compute(store, room, life, before, round).await? else { continue };
-        let live_before = lives_known.iter().find(|row| row.life == life.life);
-        match live {
-            Some(live) if live_before != Some(&live) => settlement.lives.push(live),
-            None if live_before.is_some() => settlement.lives_gone.push(life.life),
-            _ => {}
-        }
-        compare(&findings(&row), &known, life.life, quiet, &mut settlement);
-        if before != Some(&row) {
-            settlement.rooms.push(row);
+) -> Result<Vec<Plan>, StoreError> {
+    let windows = store.windows(queued).await?;
+    let lives = lives_of(store, queued, &windows).await?;
+    let rooms = || queued.iter().map(|queued| &queued.room).zip(&windows);
+    let settled = store.settled(rooms()).await?;
+    let known = store.known(&KINDS, rooms()).await?;
+    let mut touched = Vec::new();
+    for (place, (queued, (lives, settled))) in
+        queued.iter().zip(lives.iter().zip(&settled)).enumerate()
+    {
+        let (day_begin, day_end) = Window::day(queued.day);
+        for life in lives {
+            let before = settled.0.iter().find(|row| row.life == life.life);
+            let is_touched =
+                life.from_at < day_end && life.until_at.is_none_or(|until| until > day_begin);
+            if is_touched || before.is_none_or(|row| !is_cut_so(row, life)) {
+                touched.push(Touched { place, room: &queued.room, life: *life, before });
+            }
         }
     }
-    let is_gone = |life: i64| !lives.iter().any(|is| is.life == life);
-    settlement.rooms_gone =
-        rooms.iter().map(|row| row.life).filter(|life| is_gone(*life)).collect();
-    settlement
-        .lives_gone
-        .extend(lives_known.iter().map(|row| row.life).filter(|life| is_gone(*life)));
-    let resolved = known.iter().filter(|known| is_gone(known.life));
-    settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
-    Ok(Plan {
-        settlement,
-        looked_at,
-        rooms_before: rooms.iter().map(|row| row.life).collect(),
-        lives_before: lives_known.iter().map(|row| row.life).collect(),
-        known,
-    })
+    let mut computed = Vec::with_capacity(touched.len());
+    for touched in touched.chunks(AT_ONCE) {
+        computed.extend(compute(store, touched, round).await?);
+    }
+    let mut computed = touched.iter().zip(computed).peekable();
+    let rooms = queued.iter().zip(&lives).zip(settled.iter().zip(known)).enumerate();
+    let plans = rooms.map(|(place, ((queued, lives), (settled, known)))| {
+        let mut draft = Draft::new(queued, round, &settled.1, known);
+        while let Some((touched, computed)) =
+            computed.next_if(|(touched, _)| touched.place == place)
+        {
+            draft.take(touched, computed);
+        }
+        draft.finish(lives, settled)
+    });
+    Ok(plans.collect())
 }
 
-/// The lives of a room that are told for certain.
+/// A plan that is being made.
+struct Draft<'a> {
+    settlement: Settlement,
+    looked_at: Vec<i64>,
+    marks: usize,
+    lives_known: &'a [Live],
+    known: Vec<Known>,
+    /// What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
+    quiet: bool,
+}
+
+impl<'a> Draft<'a> {
+    fn new(queued: &Queued, round: &Round, lives_known: &'a [Live], known: Vec<Known>) -> Self {
+        let settlement = Settlement {
+            done: (queued.slot_first <= round.slot_old).then_some(round.slot_old),
+            ..Settlement::default()
+        };
+        let quiet = queued.slot_last <= round.slot_old;
+        Self { settlement, looked_at: Vec::new(), marks: 0, lives_known, known, quiet }
+    }
+
+    fn take(&mut self, touched: &Touched<'_>, computed: Option<Computed>) {
+        let life = touched.life.life;
+        self.looked_at.push(life);
+        let Some(Computed { row, live, marks }) = computed else { return };
+        self.marks += marks;
+        let live_before = self.lives_known.iter().find(|row| row.life == life);
+        match live {
+            Some(row) if live_before != Some(&row) => self.settlement.lives.push(row),
+            None if live_before.is_some() => self.settlement.lives_gone.push(life),
+            _ => {}
+        }
+        compare(&findings(&row), &self.known, life, self.quiet, &mut self.settlement);
+        if touched.before != Some(&row) {
+            self.settlement.rooms.push(row);
+        }
+    }
+
+    /// With what is there and no longer should be.
+    fn finish(self, lives: &[Life], (rooms, lives_known): &(Vec<Room>, Vec<Live>)) -> Plan {
+        let Self { mut settlement, looked_at, marks, known, .. } = self;
+        let is_gone = |life: i64| !lives.iter().any(|is| is.life == life);
+        let rooms_before: Vec<i64> = rooms.iter().map(|row| row.life).collect();
+        let lives_before: Vec<i64> = lives_known.iter().map(|row| row.life).collect();
+        let gone = |before: &[i64]| -> Vec<i64> {
+            before.iter().copied().filter(|life| is_gone(*life)).collect()
+        };
+        settlement.rooms_gone = gone(&rooms_before);
+        settlement.lives_gone.extend(gone(&lives_before));
+        let resolved = known.iter().filter(|known| is_gone(known.life));
+        settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
+        Plan { settlement, looked_at, rooms_before, lives_before, marks, known }
+    }
+}
+
+/// The lives of each room that are told for certain.
 async fn lives_of(
     store: &mut Settling,
-    room: &RoomId,
-    window: &Window,
-) -> Result<Vec<Life>, StoreError> {
-    let mut answers = Vec::new();
-    for (from, until) in lives::gaps(&window.boundaries) {
-        let matters = until.is_none_or(|until| until.0 + EARLY_MS >= window.life_first)
-            && from.0 <= window.life_last;
-        answers.push(matters && store.has_fact(room, from, until).await?);
+    queued: &[Queued],
+    windows: &[Window],
+) -> Result<Vec<Vec<Life>>, StoreError> {
+    let matters = |window: &Window, (from, until): (UnixMillis, Option<UnixMillis>)| {
+        until.is_none_or(|until| until.0 + EARLY_MS >= window.life_first)
+            && from.0 <= window.life_last
+    };
+    let mut asked = Vec::new();
+    for (queued, window) in queued.iter().zip(windows) {
+        let gaps = lives::gaps(&window.boundaries).into_iter();
+        let gaps = gaps.filter(|gap| matters(window, *gap));
+        asked.extend(gaps.map(|(from, until)| Span { room: &queued.room, from, until }));
+    }
+    let mut answers = Vec::with_capacity(asked.len());
+    for asked in asked.chunks(AT_ONCE) {
+        answers.extend(store.have_facts(asked).await?);
     }
     let mut answers = answers.into_iter();
-    let mut all = lives::cut(&window.boundaries, |_, _| answers.next().unwrap_or(false));
-    all.retain(|life| (window.life_first..=window.life_last).contains(&life.life));
-    Ok(all)
+    let lives = windows.iter().map(|window| {
+        let has_fact = |from, until| matters(window, (from, until)) && answers.next() == Some(true);
+        let mut all = lives::cut(&window.boundaries, has_fact);
+        all.retain(|life| (window.life_first..=window.life_last).contains(&life.life));
+        all
+    });
+    Ok(lives.collect())
 }
 
 fn is_cut_so(row: &Room, life: &Life) -> bool {
@@ -138,66 +228,127 @@ fn is_cut_so(row: &Room, life: &Life) -> bool {
         && row.destroyed_at == life.destroyed_at
 }
 
-/// Sums up one life; `None` where all its facts have gone meanwhile.
+/// What a life comes to.
+struct Computed {
+    row: Room,
+    live: Option<Live>,
+    marks: usize,
+}
+
+/// Sums up some lives; `None` for those whose facts have all gone meanwhile.
 async fn compute(
     store: &mut Settling,
-    room: &RoomId,
-    life: &Life,
-    before: Option<&Room>,
+    touched: &[Touched<'_>],
     round: &Round,
-) -> Result<Option<(Room, Option<Live>)>, StoreError> {
-    let Some((first_at, last_at)) = store.times(room, life).await? else { return Ok(None) };
-    let sum = store.changes(room, life).await?;
-    let presence = store.presence(room, life).await?;
-    let stays = round.keeps_open && before.is_some_and(|row| row.state == "open");
-    let idle = !stays && round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
-    let state = match life.is_open() {
-        true if idle => "overdue",
-        true => "open",
-        false => "ended",
-    };
-    // One that was not destroyed ended between the last that is known of it and the next that begins.
-    let ended_at = life.destroyed_at.or_else(|| (state != "open").then_some(last_at));
-    let seen = sum.family.clone().or_else(|| presence.family.clone());
-    let facts =
-        if seen.as_deref() == Some("room") { None } else { Some(store.live(room, life).await?) };
-    let facts = facts.filter(|facts| seen.is_some() || !facts.is_empty());
-    let family = seen.unwrap_or_else(|| if facts.is_some() { "live" } else { "room" }.to_owned());
-    let figures = presence.figures(ended_at);
-    let only_live = facts.map(|facts| live_row(room, life, &sum, facts));
-    let properties = sum.properties();
-    let row = Room {
-        sdk_app_id: room.app,
-        room_id: room.room_id.clone(),
-        life: life.life,
-        family,
-        name: sum.name,
-        owner: sum.owner,
-        room_type: sum.room_type,
-        state: state.to_owned(),
-        started_at: life.created_at.unwrap_or(first_at),
-        created_at: life.created_at,
-        created_by: sum.created_by,
-        destroyed_at: life.destroyed_at,
-        destroyed_by: sum.destroyed_by,
-        destroy_cause: sum.destroy_cause,
-        ended_at,
-        from_at: life.from_at,
-        until_at: life.until_at,
-        last_at,
-        inferred: ended_at.is_some() && life.destroyed_at.is_none(),
-        members: figures.members,
-        members_peak: figures.members_peak,
-        visitors: figures.visitors,
-        entries: figures.entries,
-        leaves_missing: figures.leaves_missing,
-        enters_missing: figures.enters_missing,
-        max_members: sum.max_members,
-        max_seats: sum.max_seats,
-        properties,
-        occupancy: figures.occupancy,
-    };
-    Ok(Some((row, only_live)))
+) -> Result<Vec<Option<Computed>>, StoreError> {
+    let spans: Vec<Span<'_>> = touched.iter().map(|it| Span::of(it.room, &it.life)).collect();
+    let times = store.times(&spans).await?;
+    let destroyed_at: Vec<_> = touched.iter().map(|it| it.life.destroyed_at).collect();
+    let changes = store.changes(&spans, &destroyed_at).await?;
+    let attendances = store.attendances(&spans).await?;
+    let mut sums = Vec::with_capacity(touched.len());
+    for (((touched, span), times), (changes, mut attendance)) in
+        touched.iter().zip(&spans).zip(times).zip(changes.into_iter().zip(attendances))
+    {
+        let Some(times) = times else {
+            sums.push(None);
+            continue;
+        };
+        // One after the other, and each summed up at once: who is inside of a hot room takes memory.
+        store.attend_all(*span, &mut attendance).await?;
+        sums.push(Some(Sum::of(touched, times, round, changes, attendance)));
+    }
+    let may_be_live = |sum: &Option<Sum>| sum.as_ref().is_some_and(Sum::may_be_live);
+    let live = spans.iter().zip(&sums).filter(|(_, sum)| may_be_live(sum));
+    let live: Vec<Span<'_>> = live.map(|(span, _)| *span).collect();
+    let mut facts = store.lives(&live).await?.into_iter();
+    let computed = touched.iter().zip(sums).map(|(touched, sum)| {
+        let facts = if may_be_live(&sum) { facts.next() } else { None };
+        sum.map(|sum| sum.with(facts, touched.room))
+    });
+    Ok(computed.collect())
+}
+
+/// A life, summed up but for what only live rooms have.
+struct Sum {
+    life: Life,
+    first_at: UnixMillis,
+    last_at: UnixMillis,
+    state: &'static str,
+    ended_at: Option<UnixMillis>,
+    changes: RoomSum,
+    family: Option<String>,
+    figures: PresenceFigures,
+    marks: usize,
+}
+
+impl Sum {
+    fn of(
+        touched: &Touched<'_>,
+        (first_at, last_at): (UnixMillis, UnixMillis),
+        round: &Round,
+        changes: RoomSum,
+        attendance: Attendance,
+    ) -> Self {
+        let life = touched.life;
+        let stays = round.keeps_open && touched.before.is_some_and(|row| row.state == "open");
+        let idle = !stays && round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
+        let state = match life.is_open() {
+            true if idle => "overdue",
+            true => "open",
+            false => "ended",
+        };
+        // One that was not destroyed ended between the last that is known of it and the next that begins.
+        let ended_at = life.destroyed_at.or_else(|| (state != "open").then_some(last_at));
+        let Attendance { presence, rows: marks, .. } = attendance;
+        let family = changes.family.clone().or_else(|| presence.family.clone());
+        let figures = presence.figures(ended_at);
+        Self { life, first_at, last_at, state, ended_at, changes, family, figures, marks }
+    }
+
+    fn may_be_live(&self) -> bool {
+        self.family.as_deref() != Some("room")
+    }
+
+    fn with(self, facts: Option<LiveFacts>, room: &RoomId) -> Computed {
+        let Self { life, ended_at, changes, figures, .. } = self;
+        let facts = facts.filter(|facts| self.family.is_some() || !facts.is_empty());
+        let family = if facts.is_some() { RoomFamily::Live } else { RoomFamily::Room };
+        let live = facts.map(|facts| live_row(room, &life, &changes, facts));
+        let properties = changes.properties();
+        let row = Room {
+            sdk_app_id: room.app,
+            room_id: room.room_id.clone(),
+            life: life.life,
+            family: self.family.unwrap_or_else(|| family.as_str().to_owned()),
+            name: changes.name,
+            owner: changes.owner,
+            room_type: changes.room_type,
+            state: self.state.to_owned(),
+            started_at: life.created_at.unwrap_or(self.first_at),
+            created_at: life.created_at,
+            created_by: changes.created_by,
+            destroyed_at: life.destroyed_at,
+            destroyed_by: changes.destroyed_by,
+            destroy_cause: changes.destroy_cause,
+            ended_at,
+            from_at: life.from_at,
+            until_at: life.until_at,
+            last_at: self.last_at,
+            inferred: ended_at.is_some() && life.destroyed_at.is_none(),
+            members: figures.members,
+            members_peak: figures.members_peak,
+            visitors: figures.visitors,
+            entries: figures.entries,
+            leaves_missing: figures.leaves_missing,
+            enters_missing: figures.enters_missing,
+            max_members: changes.max_members,
+            max_seats: changes.max_seats,
+            properties,
+            occupancy: figures.occupancy,
+        };
+        Computed { row, live, marks: self.marks }
+    }
 }
 
 fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live {

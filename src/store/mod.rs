@@ -46,6 +46,7 @@ mod rows;
 mod salvage;
 mod session;
 mod settling;
+mod settling_facts;
 mod settling_write;
 mod spool;
 mod spool_examine;
@@ -82,7 +83,8 @@ pub use reading::{
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
-pub use settling::{LiveFacts, Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling::{Queued, RoomId, SLOT_MS, Settling, Window};
+pub use settling_facts::{Attendance, LiveFacts, Span};
 pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};

@@ -3,7 +3,8 @@
 //! Where they differ, a statement has a word of ours: `@ms(x)` reads a time as ms, `@at(n)` is parameter n, given in ms,
 //! as a time, `@text(x)` reads an id or JSON as text, `@json(n)` and `@id(n)` are parameters given as text, `@greatest`
 //! and `@least` compare their arguments, `@clock` is the database's clock in ms, `@minute` is a minute between
-//! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes.
+//! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes, and `@from` and `@using` stand
+//! where a statement that is run for each of some lists takes them from.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Row as _};
 
 use super::{StoreError, postgres, postgres_models, sqlite, sqlite_models, writing};
 use crate::handlers::table::{Row, Table};
@@ -170,6 +171,66 @@ impl Session {
         }
     }
 
+    /// Reads for each of some lists of parameters, and gives the rows of each. PostgreSQL is asked once for all: to send it
+    /// a statement costs more than most of these take.
+    pub(super) async fn each<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        lists: &[Vec<Arg>],
+    ) -> Result<Vec<Vec<T>>, StoreError> {
+        let connection = match self {
+            Self::Postgres(connection) if lists.len() > 1 => connection,
+            _ => {
+                let mut all = Vec::with_capacity(lists.len());
+                for args in lists {
+                    all.push(self.rows(sql, args).await?);
+                }
+                return Ok(all);
+            }
+        };
+        // With `offset` the rows of each list are looked for by themselves, by an index, however many lists are expected.
+        let sql = format!(
+            "select found.*, list.place as place_of_list from {} cross join lateral (
+                 select * from ({}) as one offset 0) as found",
+            list_of(lists),
+            in_list(&translate(sql, true))
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).fetch_all(connection).await;
+        let mut all: Vec<Vec<T>> = lists.iter().map(|_| Vec::new()).collect();
+        for row in &rows.map_err(postgres::classify)? {
+            let place: i64 = row.try_get("place_of_list").map_err(postgres::classify)?;
+            let of = usize::try_from(place).ok().and_then(|place| all.get_mut(place));
+            if let Some(of) = of {
+                of.push(T::from_row(row).map_err(postgres::classify)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes for each of some lists of parameters: PostgreSQL with one statement. No row may be meant by two of them.
+    pub(super) async fn execute_each(
+        &mut self,
+        sql: &str,
+        lists: &[Vec<Arg>],
+    ) -> Result<(), StoreError> {
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let Self::Postgres(connection) = self else {
+            let sql = sql.replace("@from", "").replace("@using", "");
+            for args in lists {
+                self.execute(&sql, args).await?;
+            }
+            return Ok(());
+        };
+        let list = list_of(lists);
+        let sql = in_list(&translate(sql, true))
+            .replace("@from", &format!("from {list}"))
+            .replace("@using", &format!("using {list}"));
+        let done = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).execute(connection).await;
+        done.map(|_| ()).map_err(postgres::classify)
+    }
+
     /// Adds rows to a table whose name has a prefix, or merges them into those that are there, as ingest does.
     pub(super) async fn merge(
         &mut self,
@@ -215,6 +276,41 @@ impl Session {
     pub(super) async fn commit(&mut self) -> Result<(), StoreError> {
         self.execute("commit", &[]).await.map(|_| ())
     }
+}
+
+/// PostgreSQL's table of lists of parameters, which are bound as one.
+fn list_of(lists: &[Vec<Arg>]) -> String {
+    let columns = lists.first().into_iter().flatten().zip(1..).map(|(arg, place)| {
+        let kind = match arg {
+            Arg::Int(_) => "bigint",
+            Arg::Text(_) => "text",
+            Arg::Bool(_) => "boolean",
+        };
+        format!(", p{place} {kind}")
+    });
+    let columns: String = columns.collect();
+    format!("jsonb_to_recordset($1::jsonb) as list (place bigint{columns})")
+}
+
+/// Takes parameters out of the table of lists.
+fn in_list(sql: &str) -> String {
+    sql.replace('$', "list.p")
+}
+
+fn json(lists: &[Vec<Arg>]) -> String {
+    let value = |arg: &Arg| match arg {
+        Arg::Int(value) => serde_json::Value::from(*value),
+        Arg::Text(value) => serde_json::Value::from(value.as_deref()),
+        Arg::Bool(value) => serde_json::Value::from(*value),
+    };
+    let object = |(place, args): (usize, &Vec<Arg>)| {
+        let mut object = serde_json::Map::with_capacity(args.len() + 1);
+        object.insert("place".to_owned(), place.into());
+        object
+            .extend(args.iter().zip(1..).map(|(arg, of): (_, i32)| (format!("p{of}"), value(arg))));
+        serde_json::Value::Object(object)
+    };
+    serde_json::Value::Array(lists.iter().enumerate().map(object).collect()).to_string()
 }
 
 /// Puts the database's own words in the place of ours.
@@ -303,5 +399,22 @@ mod tests {
              where at >= (timestamptz 'epoch' + $1 * interval '1 millisecond') and greatest(a, b) > $2 \
              order by a collate \"C\""
         );
+    }
+
+    #[test]
+    fn lists_are_one_parameter() {
+        let lists = [
+            vec![1.into(), "a\"\\".into(), true.into()],
+            vec![None::<i64>.into(), None::<&str>.into(), false.into()],
+        ];
+        assert_eq!(
+            list_of(&lists),
+            "jsonb_to_recordset($1::jsonb) as list (place bigint, p1 bigint, p2 text, p3 boolean)"
+        );
+        assert_eq!(
+            json(&lists),
+            r#"[{"place":0,"p1":1,"p2":"a\"\\","p3":true},{"place":1,"p1":null,"p2":null,"p3":false}]"#
+        );
+        assert_eq!(in_list("$1 < $12"), "list.p1 < list.p12");
     }
 }

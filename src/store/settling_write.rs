@@ -3,7 +3,7 @@
 use super::StoreError;
 use super::models::{Live, Room};
 use super::session::{Arg, Session};
-use super::settling::{Queued, RoomId, Settling};
+use super::settling::{Queued, RoomId, Settling, Window};
 use crate::clock::UnixMillis;
 
 /// What a column holds.
@@ -100,7 +100,7 @@ fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
     let set: Vec<String> =
         names[3..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
     format!(
-        "insert into {table} ({}) values ({}) on conflict ({KEY}) do update set {}",
+        "insert into {table} ({}) select {} @from where true on conflict ({KEY}) do update set {}",
         names.join(", "),
         values.join(", "),
         set.join(", ")
@@ -169,64 +169,69 @@ impl Settlement {
 }
 
 impl Settling {
-    /// Writes what was settled of a room, found at `now`.
+    /// Writes what was settled of some rooms, each of them once, found at `now`: of all or of none.
     ///
     /// # Errors
     /// When the store does not take it.
-    pub async fn write(
+    pub async fn write<'a>(
         &mut self,
-        queued: &Queued,
-        settlement: &Settlement,
+        settled: impl Iterator<Item = (&'a Queued, &'a Settlement)> + Clone,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        if settlement.is_empty() {
+        if settled.clone().all(|(_, settlement)| settlement.is_empty()) {
             return Ok(());
         }
+        let gone = |of: fn(&Settlement) -> &[i64]| -> Vec<Vec<Arg>> {
+            let key = |queued: &Queued, life: &i64| queued.room.and([(*life).into()]);
+            settled
+                .clone()
+                .flat_map(|(queued, settlement)| {
+                    of(settlement).iter().map(|life| key(queued, life))
+                })
+                .collect()
+        };
         let session = &mut self.0;
         session.begin().await?;
-        let room = &queued.room;
-        let key = |life: i64| [room.app.into(), room.room_id.as_str().into(), life.into()];
-        for (table, gone) in [("rooms", &settlement.rooms_gone), ("lives", &settlement.lives_gone)]
+        for (table, gone) in
+            [("rooms", gone(|it| &it.rooms_gone)), ("lives", gone(|it| &it.lives_gone))]
         {
-            let sql =
-                format!("delete from {table} where sdk_app_id = $1 and room_id = $2 and life = $3");
-            for life in gone {
-                session.execute(&sql, &key(*life)).await?;
+            let sql = format!(
+                "delete from {table} @using where sdk_app_id = $1 and room_id = $2 and life = $3"
+            );
+            session.execute_each(&sql, &gone).await?;
+        }
+        let rooms: Vec<Vec<Arg>> =
+            settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args)).collect();
+        session.execute_each(&upsert("rooms", &ROOM), &rooms).await?;
+        let lives: Vec<Vec<Arg>> =
+            settled.clone().flat_map(|(_, of)| of.lives.iter().map(live_args)).collect();
+        session.execute_each(&upsert("lives", &LIVE), &lives).await?;
+        put(session, settled.clone().flat_map(|(_, of)| &of.found), now).await?;
+        for (queued, settlement) in settled.clone() {
+            for (kind, life) in &settlement.resolved {
+                let RoomId { app, room_id } = &queued.room;
+                resolve(session, *app, kind, room_id, *life, now).await?;
             }
         }
-        let sql = upsert("rooms", &ROOM);
-        for row in &settlement.rooms {
-            session.execute(&sql, &room_args(row)).await?;
-        }
-        let sql = upsert("lives", &LIVE);
-        for row in &settlement.lives {
-            session.execute(&sql, &live_args(row)).await?;
-        }
-        for finding in &settlement.found {
-            put(session, finding, now).await?;
-        }
-        for (kind, life) in &settlement.resolved {
-            resolve(session, room.app, kind, &room.room_id, *life, now).await?;
-        }
-        if let Some(slot) = settlement.done {
-            let [app, room_id, day] = key(queued.day);
-            let sql = "delete from settle_queue
-                       where sdk_app_id = $1 and room_id = $2 and day = $3 and slot <= $4";
-            session.execute(sql, &[app, room_id, day, slot.into()]).await?;
-        }
+        let done = settled.filter_map(|(queued, settlement)| {
+            let slot = settlement.done?;
+            Some(queued.room.and([queued.day.into(), slot.into()]))
+        });
+        let sql = "delete from settle_queue @using
+                   where sdk_app_id = $1 and room_id = $2 and day = $3 and slot <= $4";
+        session.execute_each(sql, &done.collect::<Vec<_>>()).await?;
         session.commit().await
     }
 
-    /// What is known to be missing in these lives of a room, and still is.
+    /// What is known to be missing in each room, of the lives that its window tells for certain, and still is.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn known(
+    pub async fn known<'a>(
         &mut self,
-        room: &RoomId,
         kinds: &[&str],
-        lives: (i64, i64),
-    ) -> Result<Vec<Known>, StoreError> {
+        windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
+    ) -> Result<Vec<Vec<Known>>, StoreError> {
         let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
         let sql = format!(
             "select kind, life, @ms(happened_at) as happened_at, detail from anomalies
@@ -234,35 +239,40 @@ impl Settling {
                  and resolved_at is null",
             kinds.join(", ")
         );
-        let args = [room.app.into(), room.room_id.as_str().into(), lives.0.into(), lives.1.into()];
-        self.0.rows(&sql, &args).await
+        let lists: Vec<Vec<Arg>> = windows
+            .map(|(room, window)| room.and([window.life_first.into(), window.life_last.into()]))
+            .collect();
+        self.0.each(&sql, &lists).await
     }
 }
 
-/// Lists a finding, as new where it was not listed or no longer so.
+/// Lists findings, each as new where it was not listed or no longer so.
 pub(super) async fn put(
     session: &mut Session,
-    finding: &Finding,
+    findings: impl IntoIterator<Item = &Finding>,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     let sql = "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
-         values ($1, $2, $3, $4, @at(5), @at(6), $7)
+         select $1, $2, $3, $4, @at(5), @at(6), $7 @from where true
          on conflict (sdk_app_id, kind, subject, life) do update set
              happened_at = excluded.happened_at,
              found_at = case when anomalies.resolved_at is null then anomalies.found_at else excluded.found_at end,
              resolved_at = null,
              detail = excluded.detail";
-    let Finding { app, kind, subject, life, happened_at, detail } = finding;
-    let args: [Arg; 7] = [
-        (*app).into(),
-        (*kind).into(),
-        subject.as_str().into(),
-        (*life).into(),
-        happened_at.0.into(),
-        now.0.into(),
-        detail.as_str().into(),
-    ];
-    session.execute(sql, &args).await.map(|_| ())
+    let args = |finding: &Finding| {
+        let Finding { app, kind, subject, life, happened_at, detail } = finding;
+        vec![
+            (*app).into(),
+            (*kind).into(),
+            subject.as_str().into(),
+            (*life).into(),
+            happened_at.0.into(),
+            now.0.into(),
+            detail.as_str().into(),
+        ]
+    };
+    let lists: Vec<Vec<Arg>> = findings.into_iter().map(args).collect();
+    session.execute_each(sql, &lists).await
 }
 
 /// Says of one that it is no longer so.
@@ -284,8 +294,8 @@ fn time(at: Option<UnixMillis>) -> Arg {
     at.map(|at| at.0).into()
 }
 
-fn room_args(row: &Room) -> [Arg; ROOM.len()] {
-    [
+fn room_args(row: &Room) -> Vec<Arg> {
+    vec![
         row.sdk_app_id.into(),
         row.room_id.as_str().into(),
         row.life.into(),
@@ -318,8 +328,8 @@ fn room_args(row: &Room) -> [Arg; ROOM.len()] {
     ]
 }
 
-fn live_args(row: &Live) -> [Arg; LIVE.len()] {
-    [
+fn live_args(row: &Live) -> Vec<Arg> {
+    vec![
         row.sdk_app_id.into(),
         row.room_id.as_str().into(),
         row.life.into(),

@@ -117,7 +117,7 @@ impl Settling {
         ];
         let marked = session.execute(&sql, &args).await? > 0;
         if marked {
-            put(session, finding, now).await?;
+            put(session, [finding], now).await?;
         }
         session.commit().await?;
         Ok(marked)
@@ -212,7 +212,7 @@ impl Settling {
     /// # Errors
     /// When the store does not take it.
     pub async fn put(&mut self, finding: &Finding, now: UnixMillis) -> Result<(), StoreError> {
-        put(&mut self.0, finding, now).await
+        put(&mut self.0, [finding], now).await
     }
 
     /// Says of something listed that it is no longer so.
