@@ -129,6 +129,52 @@ on_both_stores! {
         assert_eq!(curve, expected);
     }
 
+    async fn rooms_that_are_settled_together_are_as_each_by_itself(database: Database) {
+        let server = Server::start(&database).await;
+        for number in 0..40 {
+            let room = format!("r{number:02}");
+            post(&server, &[create(&room, number), enter(&room, "ann bob", 10_000), leave(&room, "ann", 20_000)]).await;
+        }
+        // More than a room's share of what is read at once: of who came, in one moment and in others, and of changes.
+        post(&server, &[create("hot", 0)]).await;
+        for (number, at) in [30_000, 30_000, 30_000, 30_000, 30_000, 30_000, 30_000, 31_000, 32_000].into_iter().enumerate() {
+            let accounts: Vec<String> = (0..100).map(|account| format!("a{number}{account:02}")).collect();
+            post(&server, &[enter("hot", &accounts.join(" "), at)]).await;
+        }
+        for number in 1..=40 {
+            let (command, time) = ("Room.CallbackAfterUpdateRoomInfo", T + number * 1000);
+            let body = format!(
+                r#"{{"CallbackCommand":"{command}","Operator_Account":"ann","RoomInfo":{{"RoomId":"hot","RoomName":"name {number}"}},"EventTime":{time}}}"#
+            );
+            post(&server, &[(command, body)]).await;
+        }
+        let mut expected = vec!["hot open 0 - - | 900 900 900 900 0 0".to_owned()];
+        expected.extend((0..40).map(|number| format!("r{number:02} open 0 - - | 1 2 2 2 0 0")));
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        comes(&database, &lives(&database), &expected).await;
+        comes(&database, "select name from rooms where room_id = 'hot'", &["name 40"]).await;
+        let each = everything(&database).await;
+        let queue = format!(
+            "begin; delete from rooms;
+             insert into settle_queue (sdk_app_id, room_id, day, slot) select distinct sdk_app_id, room_id, {}, 0 from room_changes;
+             commit",
+            T / 86_400_000
+        );
+        database.execute(&queue).await;
+        eventually("all rooms are settled again", || async { everything(&database).await == each }).await;
+    }
+
+    async fn a_room_that_is_refused_keeps_none_of_those_beside_it(database: Database) {
+        let server = Server::start(&database).await;
+        database.execute(if database.is_postgres() {
+            "alter table rooms add constraint poison check (room_id <> 'm')"
+        } else {
+            "create trigger poison before insert on rooms when new.room_id = 'm' begin select raise(abort, 'no'); end"
+        }).await;
+        post(&server, &["a", "m", "z"].map(|room| create(room, 0))).await;
+        comes(&database, &lives(&database), &["a open 0 - - | 0 0 0 0 0 0", "z open 0 - - | 0 0 0 0 0 0"]).await;
+    }
+
     async fn a_create_that_comes_last_takes_what_was_in_no_life(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[enter("r", "ann", 10_000), destroy("r", 50_000)]).await;
