@@ -44,6 +44,8 @@ const AGAIN_MIN: Duration = Duration::from_secs(2);
 const AGAIN_SHARE: u32 = 20;
 /// How long a room is left alone that could not be settled.
 const FAILED_PAUSE: Duration = Duration::from_mins(1);
+/// How many rooms are remembered that are settled each by itself. Past it they are tried together once more.
+const SUSPECTS_MAX: usize = 1000;
 /// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
 const QUEUE_AGE_MS: i64 = 5000;
 /// How often gaps are looked for.
@@ -113,6 +115,9 @@ impl Memory {
         if let [alone] = some {
             self.resting.insert(key(alone), since + FAILED_PAUSE);
         } else {
+            if self.suspects.len() >= SUSPECTS_MAX {
+                self.suspects.clear();
+            }
             self.suspects.extend(some.iter().map(key));
         }
     }

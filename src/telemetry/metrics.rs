@@ -363,7 +363,10 @@ fn describe(recorder: &PrometheusRecorder) {
         (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
         (ANSWER_SECONDS, "From the head of a request until its answer"),
         (LAG_SECONDS, "From an event's own time until it was received"),
-        (SETTLE_SECONDS, "How long settling one room took"),
+        (
+            SETTLE_SECONDS,
+            "How long settling one room took, its share where some were settled together",
+        ),
     ];
     for (name, text) in histograms {
         recorder.describe_histogram(name.into(), None, text.into());
