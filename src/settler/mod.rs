@@ -27,7 +27,7 @@ mod silence;
 pub(crate) use again::Again;
 
 use calls::Calls;
-use room::{AT_ONCE, Round, Settled, settle};
+use room::{AT_ONCE, Round, settle};
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.
@@ -44,8 +44,10 @@ const AGAIN_MIN: Duration = Duration::from_secs(2);
 const AGAIN_SHARE: u32 = 20;
 /// How long a room is left alone that could not be settled.
 const FAILED_PAUSE: Duration = Duration::from_mins(1);
+/// How long settling some rooms may take until each is settled by itself.
+const SLOW: Duration = Duration::from_millis(500);
 /// How many rooms are remembered that are settled each by itself. Past it they are tried together once more.
-const SUSPECTS_MAX: usize = 1000;
+const ALONE_MAX: usize = 1000;
 /// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
 const QUEUE_AGE_MS: i64 = 5000;
 /// How often gaps are looked for.
@@ -71,8 +73,9 @@ pub(crate) struct Settler {
 struct Memory {
     /// Until when a day of a room is left alone.
     resting: HashMap<Key, Instant>,
-    /// Those that were settled with others when that failed: each is settled by itself, so that it fails alone.
-    suspects: HashSet<Key>,
+    /// Those that are settled each by itself, since it failed with others, or took long with them or alone: so each fails
+    /// alone, and rests by what it took.
+    alone: HashSet<Key>,
     swept_at: Option<Instant>,
     /// The version of the registrations' book that was listed.
     listed: u64,
@@ -89,37 +92,54 @@ fn key(queued: &Queued) -> Key {
 }
 
 impl Memory {
-    /// Takes those that are to be settled together: the first that waits and others behind it, of each room one day. In
-    /// the order of their rooms, in which their rows are written.
+    /// Takes those that are to be settled together: the first that waits and others behind it, of each room one day.
     fn take_some(&self, waiting: &mut Vec<Queued>) -> Vec<Queued> {
-        let is_suspect =
-            |queued: &Queued| !self.suspects.is_empty() && self.suspects.contains(&key(queued));
+        let is_alone =
+            |queued: &Queued| !self.alone.is_empty() && self.alone.contains(&key(queued));
         let mut some: Vec<Queued> = Vec::new();
         let mut rest = Vec::with_capacity(waiting.len());
         for queued in waiting.drain(..) {
             let fits = some.first().is_none_or(|first| {
                 some.len() < AT_ONCE
                     && !some.iter().any(|other| other.room == queued.room)
-                    && !is_suspect(first)
-                    && !is_suspect(&queued)
+                    && !is_alone(first)
+                    && !is_alone(&queued)
             });
             if fits { some.push(queued) } else { rest.push(queued) }
         }
         *waiting = rest;
-        some.sort_by(|a, b| a.room.cmp(&b.room));
         some
+    }
+
+    /// Remembers how long it took to settle some.
+    fn settled(&mut self, some: &[Queued], took: Duration) {
+        // Of several nobody knows which took long, until each is settled by itself.
+        let share = took / u32::try_from(some.len()).unwrap_or(u32::MAX).max(1);
+        let rest = (share * AGAIN_SHARE).max(AGAIN_MIN);
+        for queued in some {
+            self.resting.insert(key(queued), Instant::now() + rest);
+            if took < SLOW {
+                self.alone.remove(&key(queued));
+            }
+        }
+        if took >= SLOW {
+            self.settle_alone(some);
+        }
     }
 
     /// What failed by itself is left alone for a while, what failed with others is tried by itself.
     fn failed(&mut self, some: &[Queued], since: Instant) {
-        if let [alone] = some {
-            self.resting.insert(key(alone), since + FAILED_PAUSE);
-        } else {
-            if self.suspects.len() >= SUSPECTS_MAX {
-                self.suspects.clear();
-            }
-            self.suspects.extend(some.iter().map(key));
+        match some {
+            [one] => _ = self.resting.insert(key(one), since + FAILED_PAUSE),
+            _ => self.settle_alone(some),
         }
+    }
+
+    fn settle_alone(&mut self, some: &[Queued]) {
+        if self.alone.len() >= ALONE_MAX {
+            self.alone.clear();
+        }
+        self.alone.extend(some.iter().map(key));
     }
 }
 
@@ -139,7 +159,7 @@ impl Settler {
     pub(crate) async fn run(&self) {
         let mut memory = Memory {
             resting: HashMap::new(),
-            suspects: HashSet::new(),
+            alone: HashSet::new(),
             swept_at: None,
             listed: 0,
             calls: Calls::default(),
@@ -200,22 +220,13 @@ impl Settler {
         while !waiting.is_empty() && begun.elapsed() < ROUND_MAX {
             let some = memory.take_some(&mut waiting);
             let since = Instant::now();
-            let settled = match self.settle(store, &some, slot_old).await {
-                Ok(settled) => settled,
-                Err(reason) => {
-                    memory.failed(&some, since);
-                    return Err(reason);
-                }
-            };
-            let took = since.elapsed();
-            let all: u32 = settled.iter().map(Settled::weight).sum();
-            for (queued, settled) in some.iter().zip(&settled) {
-                let share = took * settled.weight() / all;
-                self.metrics.settle_seconds.record(share.as_secs_f64());
-                let rest = (share * AGAIN_SHARE).max(AGAIN_MIN);
-                memory.resting.insert(key(queued), Instant::now() + rest);
-                memory.suspects.remove(&key(queued));
+            if let Err(reason) = self.settle(store, &some, slot_old).await {
+                memory.failed(&some, since);
+                return Err(reason);
             }
+            let took = since.elapsed();
+            self.metrics.settle_seconds.record(took.as_secs_f64());
+            memory.settled(&some, took);
         }
         Ok(())
     }
@@ -225,18 +236,17 @@ impl Settler {
         store: &mut Settling,
         queued: &[Queued],
         slot_old: i64,
-    ) -> Result<Vec<Settled>, String> {
+    ) -> Result<(), String> {
         let round = Round {
             now: self.clock.now(),
             idle_max: seconds(self.gaps.room_idle_overdue_s),
             slot_old,
             keeps_open: false,
         };
-        let settled = step(settle(store, queued, &round)).await?;
-        for kind in settled.iter().flat_map(|settled| &settled.found) {
+        for kind in step(settle(store, queued, &round)).await? {
             self.metrics.anomaly_found(kind);
         }
-        Ok(settled)
+        Ok(())
     }
 
     /// Looks for gaps that no new event tells of.

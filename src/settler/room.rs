@@ -36,8 +36,6 @@ pub(super) struct Plan {
     pub(super) rooms_before: Vec<i64>,
     /// Those that are there as lives of a live room.
     pub(super) lives_before: Vec<i64>,
-    /// How many rows of who came and left were read for it.
-    pub(super) marks: usize,
     known: Vec<Known>,
 }
 
@@ -52,36 +50,21 @@ impl Plan {
 const KINDS: [&str; 4] =
     ["room_without_create", "room_without_destroy", "leaves_missing", "enters_missing"];
 
-/// What was settled of a room.
-pub(super) struct Settled {
-    /// The kinds of the gaps that are new.
-    pub(super) found: Vec<&'static str>,
-    /// As [`Plan::marks`].
-    pub(super) marks: usize,
-}
-
-/// Settles the lives of rooms that facts of a day may have changed: of each room one day, and of all of them or none.
+/// Settles the lives of rooms that facts of a day may have changed: of each room one day, and of all of them or none. Returns
+/// the kinds of the gaps that are new.
 pub(super) async fn settle(
     store: &mut Settling,
     queued: &[Queued],
     round: &Round,
-) -> Result<Vec<Settled>, StoreError> {
+) -> Result<Vec<&'static str>, StoreError> {
     let plans = plan(store, queued, round).await?;
     let settlements = queued.iter().zip(plans.iter().map(|plan| &plan.settlement));
     store.write(settlements, round.now).await?;
-    let settled = plans.iter().map(|plan| {
+    let found = plans.iter().flat_map(|plan| {
         let is_new = |found: &&Finding| !plan.knows(found.kind, found.life);
-        let found = plan.settlement.found.iter().filter(is_new).map(|found| found.kind);
-        Settled { found: found.collect(), marks: plan.marks }
+        plan.settlement.found.iter().filter(is_new).map(|found| found.kind)
     });
-    Ok(settled.collect())
-}
-
-impl Settled {
-    /// What part it had in how long it took to settle some rooms: how much was read for it, at least 1.
-    pub(super) fn weight(&self) -> u32 {
-        u32::try_from(self.marks / 100 + 1).unwrap_or(u32::MAX)
-    }
+    Ok(found.collect())
 }
 
 /// A life that facts may have changed, and what is settled of it.
@@ -140,7 +123,6 @@ pub(super) async fn plan(
 struct Draft<'a> {
     settlement: Settlement,
     looked_at: Vec<i64>,
-    marks: usize,
     lives_known: &'a [Live],
     known: Vec<Known>,
     /// What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
@@ -154,14 +136,13 @@ impl<'a> Draft<'a> {
             ..Settlement::default()
         };
         let quiet = queued.slot_last <= round.slot_old;
-        Self { settlement, looked_at: Vec::new(), marks: 0, lives_known, known, quiet }
+        Self { settlement, looked_at: Vec::new(), lives_known, known, quiet }
     }
 
     fn take(&mut self, touched: &Touched<'_>, computed: Option<Computed>) {
         let life = touched.life.life;
         self.looked_at.push(life);
-        let Some(Computed { row, live, marks }) = computed else { return };
-        self.marks += marks;
+        let Some(Computed { row, live }) = computed else { return };
         let live_before = self.lives_known.iter().find(|row| row.life == life);
         match live {
             Some(row) if live_before != Some(&row) => self.settlement.lives.push(row),
@@ -176,7 +157,7 @@ impl<'a> Draft<'a> {
 
     /// With what is there and no longer should be.
     fn finish(self, lives: &[Life], (rooms, lives_known): &(Vec<Room>, Vec<Live>)) -> Plan {
-        let Self { mut settlement, looked_at, marks, known, .. } = self;
+        let Self { mut settlement, looked_at, known, .. } = self;
         let is_gone = |life: i64| !lives.iter().any(|is| is.life == life);
         let rooms_before: Vec<i64> = rooms.iter().map(|row| row.life).collect();
         let lives_before: Vec<i64> = lives_known.iter().map(|row| row.life).collect();
@@ -187,7 +168,7 @@ impl<'a> Draft<'a> {
         settlement.lives_gone.extend(gone(&lives_before));
         let resolved = known.iter().filter(|known| is_gone(known.life));
         settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
-        Plan { settlement, looked_at, rooms_before, lives_before, marks, known }
+        Plan { settlement, looked_at, rooms_before, lives_before, known }
     }
 }
 
@@ -232,7 +213,6 @@ fn is_cut_so(row: &Room, life: &Life) -> bool {
 struct Computed {
     row: Room,
     live: Option<Live>,
-    marks: usize,
 }
 
 /// Sums up some lives; `None` for those whose facts have all gone meanwhile.
@@ -279,7 +259,6 @@ struct Sum {
     changes: RoomSum,
     family: Option<String>,
     figures: PresenceFigures,
-    marks: usize,
 }
 
 impl Sum {
@@ -300,10 +279,10 @@ impl Sum {
         };
         // One that was not destroyed ended between the last that is known of it and the next that begins.
         let ended_at = life.destroyed_at.or_else(|| (state != "open").then_some(last_at));
-        let Attendance { presence, rows: marks, .. } = attendance;
+        let presence = attendance.presence;
         let family = changes.family.clone().or_else(|| presence.family.clone());
         let figures = presence.figures(ended_at);
-        Self { life, first_at, last_at, state, ended_at, changes, family, figures, marks }
+        Self { life, first_at, last_at, state, ended_at, changes, family, figures }
     }
 
     fn may_be_live(&self) -> bool {
@@ -347,12 +326,12 @@ impl Sum {
             properties,
             occupancy: figures.occupancy,
         };
-        Computed { row, live, marks: self.marks }
+        Computed { row, live }
     }
 }
 
 fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live {
-    let gifts = facts.gifts.figures();
+    let gifts = facts.gifts;
     Live {
         sdk_app_id: room.app,
         room_id: room.room_id.clone(),

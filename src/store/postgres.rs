@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use sqlx::Connection;
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{Connection, Executor};
 use uuid::Uuid;
 
 use super::postgres_events;
@@ -26,6 +26,10 @@ use crate::handlers::Batch;
 
 /// The oldest server this was built for, as `server_version_num`.
 pub(super) const VERSION_MIN: i32 = 140_000;
+
+/// Has bodies of more than 2 KB or so compressed by LZ4, where the server was built with it: its own way takes ms for some.
+const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings
+     where name = 'default_toast_compression' and 'lz4' = any(enumvals)";
 
 /// A PostgreSQL database. Readers have connections of their own, so that none of them can keep a writer waiting.
 #[derive(Debug)]
@@ -68,7 +72,10 @@ impl Postgres {
         // A connection for each lane, and one each for the drain, for what is put aside, for making partitions and for
         // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
         // more: a lane tries again.
-        let writers = pool(options.writers + 4).test_before_acquire(false);
+        let writers =
+            pool(options.writers + 4).test_before_acquire(false).after_connect(|connection, _| {
+                Box::pin(async { connection.execute(COMPRESSION).await.map(|_| ()) })
+            });
         // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
         // takes so long that compiling it would pay.
         let reader = reader.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);

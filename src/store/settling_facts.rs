@@ -6,7 +6,7 @@ use super::session::Arg;
 use super::settling::{END, RoomId, Settling, Window};
 use crate::clock::UnixMillis;
 use crate::handlers::lives::Life;
-use crate::handlers::sums::{GiftFact, GiftSum, Presence, RoomFact, RoomSum};
+use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, Presence, RoomFact, RoomSum};
 
 /// How many rows are read at once.
 const PAGE_ROWS: usize = 20_000;
@@ -21,7 +21,8 @@ const METADATA_MAX: i64 = 1000;
 #[derive(Debug)]
 pub struct LiveFacts {
     /// Its gifts.
-    pub gifts: GiftSum,
+    pub gifts: GiftFigures,
+    has_gifts: bool,
     /// How many battles there were.
     pub battles: i64,
     /// Keys and values of its metadata at its end, by key.
@@ -32,7 +33,7 @@ impl LiveFacts {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.gifts.is_empty() && self.battles == 0 && self.metadata.is_empty()
+        !self.has_gifts && self.battles == 0 && self.metadata.is_empty()
     }
 }
 
@@ -110,13 +111,11 @@ struct ChangeRow {
     statistic: Option<String>,
 }
 
-/// Who came and left within a life, summed up, and how many rows said so.
+/// Who came and left within a life, summed up as far as it was read.
 #[derive(Debug)]
 pub struct Attendance {
     /// The sum.
     pub presence: Presence,
-    /// Rows that were read.
-    pub rows: usize,
     /// From when on the rest is to be read; `None` where that was all.
     rest: Option<i64>,
 }
@@ -171,7 +170,7 @@ impl Settling {
         let pages: Vec<Vec<MarkRow>> = self.0.each(&marks(), &lists).await?;
         let begun = spans.iter().zip(pages).map(|(span, page)| {
             let mut attendance =
-                Attendance { presence: Presence::default(), rows: 0, rest: Some(span.from.0) };
+                Attendance { presence: Presence::default(), rest: Some(span.from.0) };
             attendance.take(page, limit);
             attendance
         });
@@ -215,13 +214,13 @@ impl Settling {
              where {IN_SPAN} and (at, event_id, ordinal) > (@at(3), @id(5), $6)
              order by room_changes.at, room_changes.event_id, room_changes.ordinal limit $7"
         );
-        let begun = share(CHANGES_ROWS, spans.len());
-        let first = |span: &Span<'_>| span.args([NIL.into(), (-1).into(), begun.into()]);
+        let first_limit = share(CHANGES_ROWS, spans.len());
+        let first = |span: &Span<'_>| span.args([NIL.into(), (-1).into(), first_limit.into()]);
         let pages: Vec<Vec<ChangeRow>> =
             self.0.each(&sql, &spans.iter().map(first).collect::<Vec<_>>()).await?;
         let mut sums = Vec::with_capacity(spans.len());
         for ((span, destroyed_at), mut page) in spans.iter().zip(destroyed_at).zip(pages) {
-            let (mut sum, mut limit) = (RoomSum::default(), begun);
+            let (mut sum, mut limit) = (RoomSum::default(), first_limit);
             loop {
                 let is_last = !is_full(&page, limit);
                 let after = page.last().map(|row| (row.at, row.event_id.clone(), row.ordinal));
@@ -257,27 +256,29 @@ impl Settling {
         );
         let metadata = self.0.each(&sql, &all(spans)).await?;
         let facts = gifts.into_iter().zip(battles).zip(metadata);
-        let facts = facts.map(|((gifts, battles), metadata)| LiveFacts {
+        let facts = facts.map(|(((gifts, has_gifts), battles), metadata)| LiveFacts {
             gifts,
+            has_gifts,
             battles: battles.first().map_or(0, |battles| battles.0),
             metadata,
         });
         Ok(facts.collect())
     }
 
-    async fn gifts(&mut self, spans: &[Span<'_>]) -> Result<Vec<GiftSum>, StoreError> {
+    /// The gifts within each span, and whether there are any.
+    async fn gifts(&mut self, spans: &[Span<'_>]) -> Result<Vec<(GiftFigures, bool)>, StoreError> {
         let sql = format!(
             "select @ms(at), @text(event_id), sender, @text(receivers), count, coins from gifts
              where {IN_SPAN} and (at, event_id) > (@at(3), @id(5))
              order by gifts.at, gifts.event_id limit $6"
         );
-        let begun = share(PAGE_ROWS, spans.len());
-        let first = |span: &Span<'_>| span.args([NIL.into(), begun.into()]);
+        let first_limit = share(PAGE_ROWS, spans.len());
+        let first = |span: &Span<'_>| span.args([NIL.into(), first_limit.into()]);
         let pages: Vec<Vec<GiftRow>> =
             self.0.each(&sql, &spans.iter().map(first).collect::<Vec<_>>()).await?;
         let mut sums = Vec::with_capacity(spans.len());
         for (span, mut page) in spans.iter().zip(pages) {
-            let (mut sum, mut limit) = (GiftSum::default(), begun);
+            let (mut sum, mut limit) = (GiftSum::default(), first_limit);
             loop {
                 let is_last = !is_full(&page, limit);
                 let after = page.last().map(|row| (row.0, row.1.clone()));
@@ -292,7 +293,9 @@ impl Settling {
                     .rows(&sql, &span.from(at, [event_id.as_str().into(), limit.into()]))
                     .await?;
             }
-            sums.push(sum);
+            // At once: who gave and got in a hot room takes memory.
+            let has_gifts = !sum.is_empty();
+            sums.push((sum.figures(), has_gifts));
         }
         Ok(sums)
     }
@@ -341,7 +344,6 @@ impl Attendance {
             page.retain(|row| row.0 < last_at);
         }
         page.sort_unstable_by(|a, b| (a.0, &a.1, &a.2).cmp(&(b.0, &b.1, &b.2)));
-        self.rows += page.len();
         for (at, _, account, enters, counted, family) in page {
             self.presence.add(&account, UnixMillis(at), enters, counted);
             self.presence.family.get_or_insert(family);

@@ -89,6 +89,7 @@ pub(super) fn select_lives() -> String {
     select("lives", &LIVE)
 }
 
+/// In the order of the key, in which whoever changes several rows does.
 fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let value = |(place, (_, holds)): (usize, &(&str, Holds))| match holds {
@@ -100,7 +101,7 @@ fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
     let set: Vec<String> =
         names[3..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
     format!(
-        "insert into {table} ({}) select {} @from where true on conflict ({KEY}) do update set {}",
+        "insert into {table} ({}) select {} @from where true order by $1, $2, $3 on conflict ({KEY}) do update set {}",
         names.join(", "),
         values.join(", "),
         set.join(", ")

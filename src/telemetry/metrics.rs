@@ -46,7 +46,7 @@ pub struct Metrics {
     pub retention_rows: Counter,
     /// Rooms with new facts that are not settled.
     pub settle_queue_rooms: Gauge,
-    /// How long settling one room took, in s.
+    /// How long settling some rooms together took, in s.
     pub settle_seconds: Histogram,
     anomalies: [Gauge; ANOMALIES.len()],
     anomalies_found: [Counter; ANOMALIES.len()],
@@ -363,10 +363,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
         (ANSWER_SECONDS, "From the head of a request until its answer"),
         (LAG_SECONDS, "From an event's own time until it was received"),
-        (
-            SETTLE_SECONDS,
-            "How long settling one room took, its share where some were settled together",
-        ),
+        (SETTLE_SECONDS, "How long settling some rooms took"),
     ];
     for (name, text) in histograms {
         recorder.describe_histogram(name.into(), None, text.into());

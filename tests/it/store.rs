@@ -219,6 +219,25 @@ fn long_id() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_body_is_compressed_by_what_is_quick() {
+    let database = Database::postgres().await;
+    let server = Server::start(&database).await;
+    let (command, name) = ("Room.CallbackAfterUpdateRoomInfo", "name ".repeat(2000));
+    let body = format!(
+        r#"{{"CallbackCommand":"{command}","RoomInfo":{{"RoomId":"r","RoomName":"{name}"}},"EventTime":{}}}"#,
+        NOW.0
+    );
+    server.post_body(command, body).await;
+    let expected =
+        "select case when 'lz4' = any(enumvals) then 'lz4' else 'pglz' end from pg_settings
+         where name = 'default_toast_compression'";
+    assert_eq!(
+        database.texts("select pg_column_compression(payload) from events").await,
+        database.texts(expected).await
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_made_ahead_and_an_id_finds_its_own() {
     let database = Database::postgres().await;
     let server = Server::start(&database).await;
