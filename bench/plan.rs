@@ -39,11 +39,11 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     let runs = measured?;
     dropped?;
 
-    let report = Report {
-        machine: machine::describe(&lab.programs, &lab.databases.version),
-        targets: targets::all(&runs, &lab.programs),
-        runs,
-    };
+    let mut targets = targets::all(&runs, &lab.programs);
+    // What is built otherwise than a release has other sizes.
+    targets.retain(|target| !asked.smoke || target.is_guarded());
+    let machine = machine::describe(&lab.programs, &lab.databases.version);
+    let report = Report { machine, targets, runs };
     println!("\n{}", report::tables(&report));
     write(asked, &report)?;
     if asked.smoke {

@@ -35,6 +35,11 @@ impl Target {
         }
     }
 
+    /// Whether it is a ratio of CPU times, which the short form looks at.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
     /// Whether it is a ratio of CPU times that is beyond its guard.
     pub(crate) fn is_missed_by_far(&self) -> bool {
         self.guard.is_some_and(|guard| match self.bound {
