@@ -208,14 +208,13 @@ impl Settler {
     async fn round(&self, store: &mut Settling, memory: &mut Memory) -> Result<(), String> {
         let begun = Instant::now();
         step(store.add_counts()).await?;
-        let (clock_ms, queue) = step(store.queued(QUEUE_MAX)).await?;
+        let (clock_ms, mut waiting) = step(store.queued(QUEUE_MAX)).await?;
         self.metrics
             .settle_queue_rooms
-            .set(f64::from(u32::try_from(queue.len()).unwrap_or(u32::MAX)));
+            .set(f64::from(u32::try_from(waiting.len()).unwrap_or(u32::MAX)));
         memory.resting.retain(|_, until| *until > begun);
         // The last slot of which all that was written can be seen by now.
         let slot_old = (clock_ms - QUEUE_AGE_MS).div_euclid(SLOT_MS) - 1;
-        let mut waiting: Vec<Queued> = queue;
         waiting.retain(|queued| !memory.resting.contains_key(&key(queued)));
         while !waiting.is_empty() && begun.elapsed() < ROUND_MAX {
             let some = memory.take_some(&mut waiting);
