@@ -43,7 +43,7 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     // What is built otherwise than a release has other sizes.
     targets.retain(|target| !asked.smoke || target.is_guarded());
     let machine = machine::describe(&lab.programs, &lab.databases.version);
-    let report = Report { machine, targets, runs };
+    let report = Report { machine, runs, targets };
     println!("\n{}", report::tables(&report));
     write(asked, &report)?;
     if asked.smoke {
