@@ -14,9 +14,8 @@ use crate::server::Place;
 use crate::support::{APP, DESTROY_ROOM};
 use crate::trial::{Kept, Trial, in_full};
 
-/// What an honest client is answered within, 99 times in 100: half of what the vendor waits. It is some ms where the machine is quiet,
-/// and it may not be.
-const HONEST_P99: Duration = Duration::from_secs(1);
+/// What an honest client is answered within, 99 times in 100.
+const HONEST_P99: Duration = Duration::from_millis(250);
 /// Nothing here waits longer for the server.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What the process needs besides its idle connections.
