@@ -16,7 +16,11 @@ const SOME: usize = 2;
 const LOOK: Duration = Duration::from_millis(1);
 /// For how many [`LOOK`]s more events are waited for, whatever else.
 const LOOKS: usize = 3;
-/// How many events need not wait for more: beginning and committing a transaction costs little beside so many.
+/// From how many events on they need not wait for more where as many came as in the largest of the last batches: all who send
+/// may wait for their answers. Fewer would stay few if they did not wait.
+const ALL_CAME: usize = 8;
+/// How many events need not wait for more, whatever came before: beginning and committing a transaction costs little beside so
+/// many.
 const ENOUGH: usize = 48;
 /// How many events are worth a transaction of their own while another lane writes: beginning and committing one costs as much
 /// as so many events in it.
@@ -24,15 +28,18 @@ const WORTH_A_LANE: usize = 24;
 /// For how many [`LOOK`]s fewer wait for the other lane. Then it is slow.
 const LOOKS_MAX: usize = 8;
 
-/// Events that wait to be written, and how many were taken last.
+/// Events that wait to be written, and how many were taken of late.
 pub(super) struct Waiting {
     tickets: mpsc::Receiver<Ticket>,
+    /// How many were in the last batch.
     taken: usize,
+    /// How many were in the largest of the last batches, of which each counts a quarter less than the one after it.
+    largest: usize,
 }
 
 impl Waiting {
     pub(super) fn new(tickets: mpsc::Receiver<Ticket>) -> Self {
-        Self { tickets, taken: 0 }
+        Self { tickets, taken: 0, largest: 0 }
     }
 }
 
@@ -64,8 +71,7 @@ impl Lane {
     async fn next_batch(&self) -> (Vec<Ticket>, Writes<'_>) {
         let mut batch = Vec::new();
         let mut waiting = self.waiting.lock().await;
-        let some_come = waiting.taken >= SOME;
-        let tickets = &mut waiting.tickets;
+        let Waiting { tickets, taken, largest } = &mut *waiting;
         tokio::select! {
             biased;
             _ = tickets.recv_many(&mut batch, self.rows_max) => {}
@@ -74,24 +80,27 @@ impl Lane {
                 tickets.recv_many(&mut batch, self.rows_max).await;
             }
         }
-        if some_come && !batch.is_empty() {
-            self.gather(batch.len(), tickets).await;
+        if *taken >= SOME && !batch.is_empty() {
+            self.gather(batch.len(), tickets, *largest).await;
             let room = self.rows_max.saturating_sub(batch.len());
             if room > 0 && !tickets.is_empty() {
                 tickets.recv_many(&mut batch, room).await;
             }
         }
-        waiting.taken = batch.len();
+        *taken = batch.len();
+        *largest = batch.len().max(*largest * 3 / 4);
         (batch, Writes::begin(&self.writing))
     }
 
     /// Waits until what was taken and what is queued are worth a transaction.
-    async fn gather(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>) {
+    async fn gather(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>, largest: usize) {
         let enough = ENOUGH.min(self.rows_max);
         for look in 0..LOOKS_MAX {
             let events = taken + tickets.len();
             let others_write = self.writing.load(Ordering::Relaxed) > 0;
-            let may_begin = look >= LOOKS && (events >= WORTH_A_LANE || !others_write);
+            let all_came = events >= largest.max(ALL_CAME);
+            let may_begin =
+                (look >= LOOKS || all_came) && (events >= WORTH_A_LANE || !others_write);
             if events >= enough || may_begin || tickets.is_closed() {
                 return;
             }
