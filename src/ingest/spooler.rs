@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use super::writer::by_bytes;
@@ -14,6 +16,8 @@ use crate::telemetry::Metrics;
 
 /// How many events one commit of the spool takes.
 const BATCH_ROWS_MAX: usize = 500;
+/// How often a spool that failed is tried out.
+const TRY_EVERY: Duration = Duration::from_secs(2);
 
 /// An event on its way to the spool, and who waits for it.
 pub(super) struct SpoolTicket {
@@ -143,8 +147,41 @@ impl Keeper {
     pub(super) async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<SpoolTicket>>>) {
         let mut queue = queue.lock().await;
         let mut batch = Vec::new();
-        while queue.recv_many(&mut batch, BATCH_ROWS_MAX).await > 0 {
-            self.put(std::mem::take(&mut batch)).await;
+        let mut tries = interval(TRY_EVERY);
+        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                taken = queue.recv_many(&mut batch, BATCH_ROWS_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.put(std::mem::take(&mut batch)).await;
+                }
+                _ = tries.tick() => self.try_out().await,
+            }
+        }
+    }
+
+    /// Sees whether a spool that failed takes events again. With the store away such a server is not ready and may be sent
+    /// none, so that no event would show it.
+    async fn try_out(&self) {
+        let is_in_doubt = {
+            let state = self.state();
+            state.trouble.is_some() || state.said.is_some()
+        };
+        if !is_in_doubt {
+            return;
+        }
+        let generation = self.spool.generation().await;
+        match self.spool.try_out().await {
+            Ok(()) => {
+                self.recovered();
+                self.measure().await;
+            }
+            Err(error) => {
+                self.troubled(&error.to_string().into());
+                self.failed(generation, &error).await;
+            }
         }
     }
 

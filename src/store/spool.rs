@@ -193,6 +193,22 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
+    /// Writes a record as long as hardly any event is, and removes it again, to see whether it would take one.
+    ///
+    /// # Errors
+    /// Those of [`Spool::append`].
+    pub async fn try_out(&self) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        let mut writing = Writing::begin(file.pools()?.writer()).await?;
+        for statement in [
+            "insert into spooled (head, body, checksum) values ('', zeroblob(8192), x'')",
+            "delete from spooled where place = last_insert_rowid()",
+        ] {
+            sqlx::query(statement).execute(writing.connection()).await?;
+        }
+        Ok(writing.commit().await?)
+    }
+
     /// The oldest records behind the place `after`, at most so many, and no more than about `bytes_max` bytes of bodies.
     ///
     /// # Errors

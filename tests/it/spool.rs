@@ -360,6 +360,39 @@ on_both_stores! {
         assert_eq!(database.rows().await, 1);
     }
 
+    async fn a_spool_that_failed_is_tried_out_until_it_works(database: Database) {
+        let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
+        let path = settings.spool.path.clone();
+        let server = Server::start_with(settings).await;
+        close(&database).await;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+        let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+        server.post_body(DESTROY_ROOM, destroy_room(0)).await;
+        assert_eq!(server.figures().await.outcome("not_stored"), 1);
+        let (status, text) = server.get_ops("/readyz").await;
+        assert_eq!(status, 503, "{text}");
+        assert!(text.starts_with("events are not kept\nstore: not available\nspool: "), "{text}");
+        sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+        // Without any event, as a server that is not ready is sent none.
+        // On a slow machine it may have kept the first event after all, once it was answered.
+        let kept = || async { server.figures().await.value("trtc_spool_events") };
+        let works = || async {
+            let waits = match kept().await {
+                0 => String::new(),
+                events => format!("spool: {events} events wait for the store\n"),
+            };
+            server.get_ops("/readyz").await == (200, format!("ok\nstore: not available\n{waits}"))
+        };
+        eventually("it is ready again", works).await;
+        let kept = i64::try_from(kept().await).unwrap();
+        server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+        assert_eq!(server.figures().await.outcome("spooled"), 1);
+        reopen(&database).await;
+        drained(&server).await;
+        assert_eq!(database.rows().await, kept + 1);
+    }
+
     async fn with_store_away_and_spool_full_events_go_to_the_error_log_and_it_is_not_ready(database: Database) {
         let mut settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
         // Less than may be set, so that a few small events fill it.
