@@ -16,6 +16,9 @@ use crate::callback::event::Payload;
 use crate::clock::UnixMillis;
 use crate::handlers::table::{Column, Kind};
 
+/// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
+const TRIES_MAX: u32 = 5;
+
 #[derive(Debug)]
 pub(super) struct PostgresAccounts(PgConnection);
 
@@ -179,6 +182,10 @@ fn bound(statement: &Statement) -> Query<'_, sqlx::Postgres, PgArguments> {
     statement.texts.iter().fold(query, Query::bind)
 }
 
+fn is_deadlock(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("40P01")
+}
+
 async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<(), sqlx::Error> {
     let (payload, raw) = match &event.payload {
         Payload::Json(text) => (Some(text), None),
@@ -240,6 +247,12 @@ impl Accounts for PostgresAccounts {
         account: &str,
         after: Option<&RowKey>,
     ) -> Result<ErasedRows, StoreError> {
-        self.erase_all(erasing, account, after).await.map_err(classify)
+        let mut tries = 1;
+        loop {
+            match self.erase_all(erasing, account, after).await {
+                Err(error) if is_deadlock(&error) && tries < TRIES_MAX => tries += 1,
+                done => return done.map_err(classify),
+            }
+        }
     }
 }

@@ -264,6 +264,29 @@ on_both_stores! {
     }
 }
 
+/// Two that take the same rows in opposite orders: PostgreSQL ends one of them, which is to try again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_no_end_of_an_erasure() {
+    let database = Database::postgres().await;
+    let server = Server::start(&database).await;
+    settled(&database, "r", "bob", NOW).await;
+    server.stop().await;
+    database
+        .execute(
+            "create sequence updates;
+             create function deadlocks_once() returns trigger language plpgsql as $$ begin
+                 if nextval('updates') = 1 then raise exception 'deadlock detected' using errcode = '40P01'; end if;
+                 return new;
+             end $$;
+             create trigger deadlocks before update on rooms for each row execute function deadlocks_once()",
+        )
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    erase(folder.path(), &database, "bob", &["--pseudonym", "gone"]);
+    let names = "select created_by || ' ' || (select last_value from updates) from rooms";
+    assert_eq!(database.texts(names).await, ["gone 2"]);
+}
+
 #[tokio::test]
 async fn nobody_is_erased_without_a_yes() {
     let folder = tempfile::tempdir().unwrap();
