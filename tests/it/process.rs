@@ -292,47 +292,62 @@ async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_loses_nothing_in_flight() {
     for signal in ["-TERM", "-INT"] {
-        let database = Database::postgres().await;
-        let folder = tempfile::tempdir().unwrap();
-        let serving = Serving::start(folder.path(), &["--store", &database.url]);
-        // The store stands still while requests are under way, and moves on after the signal.
-        let mut lock =
-            <sqlx::PgConnection as sqlx::Connection>::connect(&database.url).await.unwrap();
-        for sql in ["begin", "lock table events in access exclusive mode"] {
-            sqlx::query(sql).execute(&mut lock).await.unwrap();
+        // A request is under way for its deadline only; on a busy machine not all eight may be seen in that time.
+        let mut tries = 1;
+        while !stopped_with_eight_under_way(signal).await {
+            assert!(tries < 10, "{signal}: in no try were all seen under way");
+            tries += 1;
         }
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        let begun = std::time::Instant::now();
-        let mut posts = tokio::task::JoinSet::new();
-        for number in 0..8 {
-            let url = format!("{}/?SdkAppid={APP}", serving.url);
-            let post = client.post(url).body(destroy_room(number));
-            posts.spawn(async move { post.send().await.unwrap().text().await.unwrap() });
-        }
-        let figures = || async {
-            let url = format!("{}/metrics", serving.ops_url);
-            let text = client.get(url).send().await.unwrap().text().await.unwrap();
-            crate::support::Figures(text)
-        };
-        let queued = || async { figures().await.value("trtc_queue_events") == 8 };
-        eventually("all are under way", queued).await;
-        serving.signal(signal);
-        serving.next_error(|line| line["message"] == "stopping");
-        sqlx::query("rollback").execute(&mut lock).await.unwrap();
-        let stood_still = begun.elapsed();
-        let answers = posts.join_all().await;
-        assert_eq!(answers, vec![OK; 8]);
-        serving.wait();
-        // Where the machine is so slow that an attempt to store them was over before the store moved on, they may be in the
-        // spool.
-        if stood_still > Duration::from_millis(400) && database.rows().await < 8 {
-            let again = Serving::start(folder.path(), &["--store", &database.url]);
-            eventually("the spool is drained", || async { database.rows().await == 8 }).await;
-            again.signal(signal);
-            again.wait();
-        }
-        assert_eq!(database.rows().await, 8, "{signal}");
     }
+}
+
+/// Whether all were under way when the signal came. Whatever it was: all are answered, and none is lost.
+async fn stopped_with_eight_under_way(signal: &str) -> bool {
+    let database = Database::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &["--store", &database.url]);
+    // The store stands still while requests are under way, and moves on after the signal.
+    let mut lock = <sqlx::PgConnection as sqlx::Connection>::connect(&database.url).await.unwrap();
+    for sql in ["begin", "lock table events in access exclusive mode"] {
+        sqlx::query(sql).execute(&mut lock).await.unwrap();
+    }
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let begun = std::time::Instant::now();
+    let mut posts = tokio::task::JoinSet::new();
+    for number in 0..8 {
+        let url = format!("{}/?SdkAppid={APP}", serving.url);
+        let post = client.post(url).body(destroy_room(number));
+        posts.spawn(async move { post.send().await.unwrap().text().await.unwrap() });
+    }
+    let under_way = || async {
+        let url = format!("{}/metrics", serving.ops_url);
+        let text = client.get(url).send().await.unwrap().text().await.unwrap();
+        crate::support::Figures(text).value("trtc_queue_events")
+    };
+    let all_are = async {
+        while under_way().await < 8 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Longer than the longest deadline.
+    let seen = tokio::time::timeout(Duration::from_secs(2), all_are).await.is_ok();
+    serving.signal(signal);
+    serving.next_error(|line| line["message"] == "stopping");
+    sqlx::query("rollback").execute(&mut lock).await.unwrap();
+    let answers = posts.join_all().await;
+    let answered_after = begun.elapsed();
+    assert_eq!(answers, vec![OK; 8]);
+    serving.wait();
+    // An attempt to store them takes 500 ms at most. Where the machine is so slow that it may have been over, they may be in
+    // the spool.
+    if answered_after > Duration::from_millis(500) && database.rows().await < 8 {
+        let again = Serving::start(folder.path(), &["--store", &database.url]);
+        eventually("the spool is drained", || async { database.rows().await == 8 }).await;
+        again.signal(signal);
+        again.wait();
+    }
+    assert_eq!(database.rows().await, 8, "{signal}");
+    seen
 }
 
 #[test]
