@@ -250,7 +250,7 @@ impl Server {
     fn is_ready(&self, kind: Kind, processes: usize) -> bool {
         if kind.is_ours() {
             let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
-            ask(self.ops_port, request).is_some_and(|answer| answer.ends_with("\r\n\r\nok\n"))
+            ask(self.ops_port, request).is_some_and(|answer| answer.contains("\r\n\r\nok\n"))
         } else {
             self.output().lines().filter(|line| *line == "ready").count() >= processes
         }

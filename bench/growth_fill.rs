@@ -64,6 +64,23 @@ const INDEXES: &str = r"
     from pg_index
     where indrelid = any($1::regclass[]) and not exists (select from pg_constraint where conindid = indexrelid)";
 
+/// Has all indexes read once. A database in use has in memory what of them fits; after they are made, and all tables are read
+/// by `vacuum`, little of it is there, and each event would wait for the disk until it is.
+async fn read_indexes(connection: &mut PgConnection) -> Result<()> {
+    let made = connection.execute("create extension if not exists pg_prewarm").await;
+    if let Err(error) = made {
+        println!("SKIPPED: indexes are not read into memory: {error}");
+        return Ok(());
+    }
+    connection
+        .execute(
+            "select pg_prewarm(oid::regclass, 'read') from pg_class
+             where relkind = 'i' and relnamespace = 'public'::regnamespace",
+        )
+        .await?;
+    Ok(())
+}
+
 /// A database that is filled bit by bit.
 pub(crate) struct Fill {
     url: String,
@@ -114,6 +131,7 @@ impl Fill {
         let next = AtomicUsize::new(0);
         all((0..FILLERS).map(|_| self.make(&next, &indexes))).await?;
         connection.execute("vacuum analyze").await?;
+        read_indexes(&mut connection).await?;
         let size: String =
             sqlx::query_scalar("select pg_size_pretty(pg_database_size(current_database()))")
                 .fetch_one(&mut connection)
