@@ -110,6 +110,33 @@ pub(crate) async fn everything(database: &Database) -> Vec<String> {
     all
 }
 
+fn create_live(room: &str) -> Event {
+    let command = "Live.CallbackAfterCreateRoom";
+    let body = format!(
+        r#"{{"CallbackCommand":"{command}","Operator_Account":"ann","RoomInfo":{{"RoomId":"{room}","RoomName":"Jazz","Owner_Account":"ann","RoomType":"Live"}},"EventTime":{T}}}"#
+    );
+    (command, body)
+}
+
+/// SQL that puts so many gifts of three coins into the room, two in each second after `T`, by 70 senders in turn.
+fn gifts(database: &Database, room: &str, count: u32) -> String {
+    let last = count - 1;
+    let (numbers, at, id, receivers) = if database.is_postgres() {
+        let numbers = format!("generate_series(0, {last}) as n(n)");
+        let at = format!("timestamptz 'epoch' + ({T} + n / 2 * 1000) * interval '1 millisecond'");
+        (numbers, at, "gen_random_uuid()", "'[\"ann\"]'::json")
+    } else {
+        let numbers = format!(
+            "(with recursive c(n) as (select 0 union all select n + 1 from c where n < {last}) select n from c)"
+        );
+        (numbers, format!("{T} + n / 2 * 1000"), "printf('%036d', n)", "'[\"ann\"]'")
+    };
+    format!(
+        "insert into gifts (sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins)
+         select {APP}, '{room}', {at}, {id}, 'user-' || (n % 70), {receivers}, 'rose', 1, 3 from {numbers}"
+    )
+}
+
 /// Gaps as they are listed, each with whether it still is so.
 const GAPS: &str =
     "select kind || ' ' || subject || case when resolved_at is null then '' else ' resolved' end
@@ -135,7 +162,7 @@ on_both_stores! {
             let room = format!("r{number:02}");
             post(&server, &[create(&room, number), enter(&room, "ann bob", 10_000), leave(&room, "ann", 20_000)]).await;
         }
-        // More than a room's share of what is read at once: of who came, in one moment and in others, and of changes.
+        // More than a room's share of what is read at once: of who came, in one moment and in others, of changes and of gifts.
         post(&server, &[create("hot", 0)]).await;
         for (number, at) in [30_000, 30_000, 30_000, 30_000, 30_000, 30_000, 30_000, 31_000, 32_000].into_iter().enumerate() {
             let accounts: Vec<String> = (0..100).map(|account| format!("a{number}{account:02}")).collect();
@@ -148,11 +175,18 @@ on_both_stores! {
             );
             post(&server, &[(command, body)]).await;
         }
+        database.execute(&gifts(&database, "show", 700)).await;
+        post(&server, &[create_live("show")]).await;
         let mut expected = vec!["hot open 0 - - | 900 900 900 900 0 0".to_owned()];
         expected.extend((0..40).map(|number| format!("r{number:02} open 0 - - | 1 2 2 2 0 0")));
+        expected.push("show open 0 - - | 0 0 0 0 0 0".to_owned());
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
         comes(&database, &lives(&database), &expected).await;
+        let figures = "select gifts || ' ' || gift_coins || ' ' || gift_senders from lives";
+        comes(&database, figures, &["700 2100 70"]).await;
         comes(&database, "select name from rooms where room_id = 'hot'", &["name 40"]).await;
+        // One that is settling a room would take what is queued for its own.
+        server.stop().await;
         let each = everything(&database).await;
         let queue = format!(
             "begin; delete from rooms;
@@ -161,6 +195,7 @@ on_both_stores! {
             T / 86_400_000
         );
         database.execute(&queue).await;
+        let _server = Server::start(&database).await;
         eventually("all rooms are settled again", || async { everything(&database).await == each }).await;
     }
 
