@@ -6,6 +6,7 @@
 //! What the store does not take in time goes to the spool, and from there to the store when it is back.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -42,7 +43,7 @@ use spooler::{Keeper, SpoolTicket};
 use tasks::keep_running;
 use writer::{Ticket, Writer, changes_ahead};
 
-/// How long the spool may take, after the store had its time.
+/// How long the spool may take, after the store had its time. What is left until the deadline is the spool's as well.
 const SPOOL_TIMEOUT: Duration = Duration::from_millis(400);
 /// How many events may wait for the spool. More would not be written within its time anyway.
 const SPOOL_QUEUE_MAX: usize = 4096;
@@ -233,6 +234,50 @@ impl Ingest {
             Err(_) => Err("not stored before the deadline".into()),
         }
     }
+
+    /// Puts an event into the spool that the store did not take, for this `reason`; all reasons, where it is kept nowhere.
+    /// Beside a spool that is slow, and after one that failed, the store has what is left of the time.
+    async fn spool(
+        &self,
+        spooling: &Spooling,
+        event: &Arc<Event>,
+        deadline: Instant,
+        reason: Arc<str>,
+    ) -> Result<Outcome, Arc<str>> {
+        let mut put = pin!(spooling.put(event));
+        match timeout(SPOOL_TIMEOUT, &mut put).await {
+            Ok(Ok(())) => return Ok(Outcome::Spooled),
+            Ok(Err(why)) => {
+                let reason = format!("{reason}; {why}").into();
+                return self.store_after_all(event, deadline, reason).await;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            biased;
+            Ok(Ok(())) = timeout_at(deadline, put) => Ok(Outcome::Spooled),
+            Ok(outcome) = self.store_after_all(event, deadline, reason.clone()) => Ok(outcome),
+            else => {
+                let slow: Arc<str> = "the spool did not take it in time".into();
+                spooling.keeper.troubled(&slow);
+                Err(format!("{reason}; {slow}").into())
+            }
+        }
+    }
+
+    /// Gives what is left of the time to the store, whatever is thought of it. Nothing else took the event, for this `reason`.
+    async fn store_after_all(
+        &self,
+        event: &Arc<Event>,
+        deadline: Instant,
+        reason: Arc<str>,
+    ) -> Result<Outcome, Arc<str>> {
+        if Instant::now() >= deadline {
+            return Err(reason);
+        }
+        let stored = self.store(event, None, deadline, true).await;
+        stored.map_err(|why| format!("{reason}; {why}").into())
+    }
 }
 
 #[async_trait]
@@ -252,21 +297,17 @@ impl Sink for Ingest {
                 Err(why) => reason = why,
             }
         }
-        if let Some(spooling) = &self.spool {
-            match spooling.put(&event).await {
-                Ok(()) => return Outcome::Spooled,
-                Err(why) => reason = format!("{reason}; {why}").into(),
+        let kept = match &self.spool {
+            Some(spooling) => self.spool(spooling, &event, deadline, reason).await,
+            None => self.store_after_all(&event, deadline, reason).await,
+        };
+        match kept {
+            Ok(outcome) => outcome,
+            Err(reason) => {
+                self.last_resort.write(&event, &reason).await;
+                Outcome::NotStored
             }
         }
-        // The spool has no room: then the store has what is left of the time, whatever is thought of it.
-        if Instant::now() < deadline {
-            match self.store(&event, None, deadline, true).await {
-                Ok(outcome) => return outcome,
-                Err(why) => reason = format!("{reason}; {why}").into(),
-            }
-        }
-        self.last_resort.write(&event, &reason).await;
-        Outcome::NotStored
     }
 }
 
@@ -301,21 +342,14 @@ impl Spooling {
         Self { keeper, queue: Mutex::new(Some(queue)), tasks }
     }
 
-    /// Puts an event into the spool; why not, where it does not take it in time.
+    /// Puts an event into the spool; why not, where it does not take it. Once this is dropped it does not begin with it.
     async fn put(&self, event: &Arc<Event>) -> Result<(), Arc<str>> {
         let (answer, done) = oneshot::channel();
-        let put = async {
-            let queue = self.queue.lock().await.clone();
-            let queue = queue.ok_or("the server is stopping")?;
-            let ticket = SpoolTicket { event: event.clone(), answer };
-            queue.send(ticket).await.map_err(|_| "the spool is closed")?;
-            done.await.map_err(|_| "the spool ended before it was kept")?
-        };
-        timeout(SPOOL_TIMEOUT, put).await.unwrap_or_else(|_| {
-            let reason: Arc<str> = "the spool did not take it in time".into();
-            self.keeper.troubled(&reason);
-            Err(reason)
-        })
+        let queue = self.queue.lock().await.clone();
+        let queue = queue.ok_or("the server is stopping")?;
+        let ticket = SpoolTicket { event: event.clone(), answer };
+        queue.send(ticket).await.map_err(|_| "the spool is closed")?;
+        done.await.map_err(|_| "the spool ended before it was kept")?
     }
 
     async fn close(&self) {

@@ -393,6 +393,41 @@ on_both_stores! {
         assert_eq!(database.rows().await, kept + 1);
     }
 
+    async fn a_slow_spool_has_what_is_left_of_the_time(database: Database) {
+        let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "1250")]);
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&settings.spool.path);
+        let server = Server::start_with(settings).await;
+        close(&database).await;
+        let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        let after = |ms| tokio::time::sleep(Duration::from_millis(ms));
+        // While somebody else writes the file, the first waits 300 ms for it, and the second for the first. On a busy machine
+        // they may come together, so it is tried some times.
+        let mut events = 0;
+        let mut waited = Duration::ZERO;
+        while server.figures().await.outcome("spooled") == 0 || waited < Duration::from_millis(430) {
+            assert!(events < 40, "none was kept that waited for longer than the 400 ms");
+            sqlx::raw_sql("begin immediate").execute(&mut other).await.unwrap();
+            let (first, second) = (destroy_room(events), destroy_room(events + 1));
+            events += 2;
+            let second = async {
+                after(30).await;
+                let sent = Instant::now();
+                server.post_body(DESTROY_ROOM, second).await;
+                sent.elapsed()
+            };
+            let unlock = async {
+                after(500).await;
+                sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
+            };
+            (_, waited, _) = tokio::join!(server.post_body(DESTROY_ROOM, first), second, unlock);
+        }
+        assert_eq!(server.get_ops("/readyz").await.0, 200);
+        reopen(&database).await;
+        drained(&server).await;
+        let kept = server.figures().await.outcome("spooled");
+        assert!(database.rows().await >= i64::try_from(kept).unwrap());
+    }
+
     async fn with_store_away_and_spool_full_events_go_to_the_error_log_and_it_is_not_ready(database: Database) {
         let mut settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
         // Less than may be set, so that a few small events fill it.
