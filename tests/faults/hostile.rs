@@ -102,8 +102,8 @@ impl Drop for Assault {
 
 /// Under attack, so many connections of which are held, an honest client is served, and in time.
 async fn honest_under(fault: &'static str, attacks: &[(Attack, usize)], held: usize) {
-    let trial = Trial::of(fault, "SQLite");
-    let place = Place::on_sqlite();
+    let trial = Trial::of(fault, "SQLite in memory");
+    let place = Place::on_sqlite_in_memory();
     let serving = place.start();
     let assault = Assault::begin(place.address(), attacks);
     assault.came_about(held).await;

@@ -57,6 +57,17 @@ impl Place {
         Self::on("sqlite://events.db")
     }
 
+    /// On one in memory, where there is a file system for that: what an answer takes is then the server's time, and not that of
+    /// a disk that others keep busy.
+    pub(crate) fn on_sqlite_in_memory() -> Self {
+        let mut place = Self::on_sqlite();
+        match tempfile::tempdir_in("/dev/shm") {
+            Ok(folder) => place.folder = folder,
+            Err(error) => eprintln!("no folder in memory, so on the disk: {error}"),
+        }
+        place
+    }
+
     /// Where the file is, seen from elsewhere.
     pub(crate) fn sqlite_url(&self) -> String {
         format!("sqlite://{}/events.db", self.folder.path().display())
