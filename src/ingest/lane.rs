@@ -4,29 +4,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc};
-use tokio::time::sleep;
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::writer::{Ticket, Writer};
 
 /// How many events the batch before had, where more are waited for: else they come so seldom that none would.
 const SOME: usize = 2;
-/// How long to wait until it is looked again whether a batch is to be written.
-const LOOK: Duration = Duration::from_millis(1);
-/// For how many [`LOOK`]s more events are waited for, whatever else.
-const LOOKS: usize = 3;
+/// How long more events are waited for.
+const GATHER: Duration = Duration::from_millis(3);
 /// From how many events on they need not wait for more where as many came as in the largest of the last batches: all who send
 /// may wait for their answers. Fewer would stay few if they did not wait.
 const ALL_CAME: usize = 8;
 /// How many events need not wait for more, whatever came before: beginning and committing a transaction costs little beside so
 /// many.
-const ENOUGH: usize = 48;
-/// How many events are worth a transaction of their own while another lane writes: beginning and committing one costs as much
-/// as so many events in it.
-const WORTH_A_LANE: usize = 24;
-/// For how many [`LOOK`]s fewer wait for the other lane. Then it is slow.
-const LOOKS_MAX: usize = 8;
+const ENOUGH: usize = 128;
+/// How many events are worth a transaction of their own while another lane writes. Beginning and committing one costs as much
+/// as half of them, and two that write the same rooms wait for each other.
+const WORTH_A_LANE: usize = 48;
+/// How long fewer wait for the other lane. Then it is slow.
+const GATHER_MAX: Duration = Duration::from_millis(8);
 
 /// Events that wait to be written, and how many were taken of late.
 pub(super) struct Waiting {
@@ -47,8 +45,8 @@ impl Waiting {
 pub(super) struct Lane {
     /// Shared by all lanes: the one that holds the lock waits for events, the others write or wait for the lock.
     pub(super) waiting: Arc<Mutex<Waiting>>,
-    /// How many lanes write. Shared too.
-    pub(super) writing: Arc<AtomicUsize>,
+    /// Shared too.
+    pub(super) gate: Arc<Gate>,
     /// Cancelled when no more events will come; what is queued is written all the same.
     pub(super) stop: CancellationToken,
     pub(super) rows_max: usize,
@@ -89,38 +87,109 @@ impl Lane {
         }
         *taken = batch.len();
         *largest = batch.len().max(*largest * 3 / 4);
-        (batch, Writes::begin(&self.writing))
+        (batch, Writes::begin(&self.gate))
     }
 
     /// Waits until what was taken and what is queued are worth a transaction.
     async fn gather(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>, largest: usize) {
-        let enough = ENOUGH.min(self.rows_max);
-        for look in 0..LOOKS_MAX {
-            let events = taken + tickets.len();
-            let others_write = self.writing.load(Ordering::Relaxed) > 0;
-            let all_came = events >= largest.max(ALL_CAME);
-            let may_begin =
-                (look >= LOOKS || all_came) && (events >= WORTH_A_LANE || !others_write);
-            if events >= enough || may_begin || tickets.is_closed() {
+        let begun = Instant::now();
+        loop {
+            let waited = begun.elapsed();
+            let worth = if self.gate.somebody_writes() { WORTH_A_LANE } else { 0 };
+            let (enough, until) = if waited < GATHER {
+                (worth.max(largest).max(ALL_CAME), GATHER)
+            } else {
+                (worth, GATHER_MAX)
+            };
+            let missing = enough.min(ENOUGH).min(self.rows_max).saturating_sub(taken);
+            // Said before it is looked, so that whoever comes in between is seen or says so.
+            self.gate.wait_for(missing);
+            if tickets.len() >= missing || waited >= GATHER_MAX || tickets.is_closed() {
+                self.gate.wait_for(usize::MAX);
                 return;
             }
-            sleep(LOOK).await;
+            // Whether the time is over is seen above.
+            let _ = timeout_at(begun + until, self.gate.look.notified()).await;
         }
     }
 }
 
+/// Where the lane that gathers waits, until enough events are queued or another lane has written.
+pub(super) struct Gate {
+    /// How many events are to be queued until the lane looks; `usize::MAX` where none waits, or it was woken.
+    missing: AtomicUsize,
+    look: Notify,
+    /// How many lanes write.
+    writing: AtomicUsize,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self { missing: usize::MAX.into(), look: Notify::new(), writing: 0.into() }
+    }
+
+    /// Tells the lane that so many events are queued.
+    pub(super) fn queued(&self, events: usize) {
+        if events >= self.missing.load(Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        // Once is enough.
+        if self.missing.swap(usize::MAX, Ordering::SeqCst) != usize::MAX {
+            self.look.notify_one();
+        }
+    }
+
+    fn wait_for(&self, missing: usize) {
+        self.missing.store(missing, Ordering::SeqCst);
+    }
+
+    fn somebody_writes(&self) -> bool {
+        self.writing.load(Ordering::SeqCst) > 0
+    }
+}
+
 /// A lane that writes, counted until this is dropped, however that comes about.
-struct Writes<'a>(&'a AtomicUsize);
+struct Writes<'a>(&'a Gate);
 
 impl<'a> Writes<'a> {
-    fn begin(lanes: &'a AtomicUsize) -> Self {
-        lanes.fetch_add(1, Ordering::Relaxed);
-        Self(lanes)
+    fn begin(gate: &'a Gate) -> Self {
+        gate.writing.fetch_add(1, Ordering::SeqCst);
+        Self(gate)
     }
 }
 
 impl Drop for Writes<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.writing.fetch_sub(1, Ordering::SeqCst);
+        self.0.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn the_lane_that_gathers_is_woken_once_when_enough_are_queued_or_another_has_written() {
+        let gate = Gate::new();
+        let is_woken = || gate.look.notified().now_or_never().is_some();
+        gate.queued(1000);
+        assert!(!is_woken(), "nobody gathers");
+        gate.wait_for(3);
+        gate.queued(2);
+        assert!(!is_woken());
+        gate.queued(3);
+        gate.queued(4);
+        assert_eq!((is_woken(), is_woken()), (true, false));
+        gate.wait_for(3);
+        let writes = Writes::begin(&gate);
+        assert!(gate.somebody_writes() && !is_woken());
+        drop(writes);
+        assert!(!gate.somebody_writes() && is_woken());
     }
 }

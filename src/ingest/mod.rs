@@ -8,7 +8,6 @@
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +35,7 @@ mod writer;
 
 use breaker::Breaker;
 use drain::Drain;
-use lane::{Lane, Waiting};
+use lane::{Gate, Lane, Waiting};
 use last_resort::LastResort;
 use salvager::Salvager;
 use spooler::{Keeper, SpoolTicket};
@@ -77,6 +76,7 @@ pub enum Outcome {
 /// The queue, its lanes and the spool.
 pub struct Ingest {
     queue: mpsc::Sender<Ticket>,
+    gate: Arc<Gate>,
     lanes: TaskTracker,
     stop: CancellationToken,
     breaker: Arc<Breaker>,
@@ -134,7 +134,7 @@ impl Ingest {
         let (queue, waiting) = mpsc::channel(settings.queue_events_max);
         let waiting = Arc::new(Mutex::new(Waiting::new(waiting)));
         let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
-        let lanes_writing = Arc::new(AtomicUsize::new(0));
+        let gate = Arc::new(Gate::new());
         let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
         let breaker = Arc::new(Breaker::new(true, metrics));
         let writer = Arc::new(Writer {
@@ -148,7 +148,7 @@ impl Ingest {
         for _ in 0..settings.lanes {
             let lane = Lane {
                 waiting: waiting.clone(),
-                writing: lanes_writing.clone(),
+                gate: gate.clone(),
                 stop: stop.clone(),
                 rows_max: settings.batch_rows_max,
                 writer: writer.clone(),
@@ -164,6 +164,7 @@ impl Ingest {
         };
         Self {
             queue,
+            gate,
             lanes,
             stop,
             breaker,
@@ -228,6 +229,7 @@ impl Ingest {
                 return Err("the server is stopping".into());
             }
         }
+        self.gate.queued(self.queue.max_capacity() - self.queue.capacity());
         match timeout_at(deadline, outcome).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err("the server ended before it was stored".into()),

@@ -419,7 +419,7 @@ on_both_stores! {
                 after(500).await;
                 sqlx::raw_sql("rollback").execute(&mut other).await.unwrap();
             };
-            (_, waited, _) = tokio::join!(server.post_body(DESTROY_ROOM, first), second, unlock);
+            ((), waited, ()) = tokio::join!(server.post_body(DESTROY_ROOM, first), second, unlock);
         }
         assert_eq!(server.get_ops("/readyz").await.0, 200);
         reopen(&database).await;
