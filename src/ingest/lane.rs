@@ -21,8 +21,8 @@ const ALL_CAME: usize = 8;
 /// many.
 const ENOUGH: usize = 128;
 /// How many events are worth a transaction of their own while another lane writes. Beginning and committing one costs as much
-/// as half of them, and two that write the same rooms wait for each other.
-const WORTH_A_LANE: usize = 48;
+/// as a third of them, and two that write the same rooms wait for each other.
+const WORTH_A_LANE: usize = 64;
 /// How long fewer wait for the other lane. Then it is slow.
 const GATHER_MAX: Duration = Duration::from_millis(8);
 
