@@ -1,6 +1,9 @@
+use std::io;
+use std::net::SocketAddr;
+
 use anyhow::{Context, Result};
 use clap::Args;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -9,6 +12,10 @@ use crate::clock::Clock;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
 use crate::telemetry;
+
+/// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Who comes when so many wait
+/// tries again after a second, and the vendor waits two.
+const WAITING_MAX: u32 = 4096;
 
 /// Take callbacks and store their events.
 ///
@@ -41,8 +48,8 @@ impl Serve {
         telemetry::init_logs(settings.log.format, &settings.log.filter)
             .map_err(|error| anyhow::anyhow!("key `log.filter`: {error}"))?;
         let listeners = Listeners {
-            public: bind("server.listen", settings.server.listen).await?,
-            ops: bind("ops.listen", settings.ops.listen).await?,
+            public: bind("server.listen", settings.server.listen)?,
+            ops: bind("ops.listen", settings.ops.listen)?,
         };
         let stop = stop_on_signal()?;
         server::run(settings, listeners, clock, stop).await?;
@@ -50,10 +57,18 @@ impl Serve {
     }
 }
 
-async fn bind(key: &str, address: std::net::SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
+    listen(address).with_context(|| {
         format!("listen on {address} (key `{key}`; another process may hold the port)")
     })
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // As `TcpListener::bind` has it: what is left of old connections must not keep a new start waiting.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(WAITING_MAX)
 }
 
 /// A token that SIGTERM and SIGINT cancel.

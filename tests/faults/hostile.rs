@@ -85,7 +85,11 @@ impl Assault {
             held => (&self.hostile.held, held),
         };
         while done.load(Ordering::Relaxed) < enough {
-            assert!(begun.elapsed() < Duration::from_mins(1), "the attack did not come about");
+            let so_far = done.load(Ordering::Relaxed);
+            assert!(
+                begun.elapsed() < Duration::from_mins(1),
+                "the attack did not come about: {so_far} of {enough}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -289,6 +289,21 @@ async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
     assert_eq!(posts.join_all().await, vec![OK; 100]);
 }
 
+#[test]
+fn many_connections_at_once_wait_for_a_busy_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let address: std::net::SocketAddr = serving.url.trim_start_matches("http://").parse().unwrap();
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    let most = most.trim().parse::<usize>().unwrap().min(500);
+    // So it accepts none; the system itself holds as many as it was told to.
+    serving.signal("-STOP");
+    let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(10));
+    let waiting: Result<Vec<_>, _> = (0..most).map(connect).collect();
+    serving.signal("-CONT");
+    assert_eq!(waiting.unwrap().len(), most);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_loses_nothing_in_flight() {
     for signal in ["-TERM", "-INT"] {
