@@ -162,7 +162,7 @@ impl Trial {
         assert_eq!(
             lost,
             Vec::<u64>::new(),
-            "answered OK, and no row, nor {nowhere} of them in the error log: {shown:?}"
+            "answered OK, and no row; {nowhere} of them are not in the error log either: {shown:?}"
         );
         assert_eq!(twice, Vec::<u64>::new(), "more than one row: {shown:?}");
         assert!(
