@@ -81,6 +81,12 @@ impl Apps {
         self.tokens.keys().copied()
     }
 
+    /// Whether callbacks of `app` are taken.
+    #[must_use]
+    pub fn holds(&self, app: AppId) -> bool {
+        self.tokens.contains_key(&app)
+    }
+
     /// Checks one request's query at the time `now`.
     ///
     /// The vendor's signature covers neither body nor command: it proves that the sender knew the token within the

@@ -17,11 +17,11 @@ use tracing::error;
 
 use super::outliving::Outliving;
 use super::places::Place;
-use super::rejections::Rejections;
+use super::rejections::{Rejections, Stray};
 use super::replays::Replays;
 use super::room::Room;
 use crate::callback::answer::{self, NotStored, Rejected};
-use crate::callback::{Admission, Apps, Event, Query, Rejection, Verified};
+use crate::callback::{Admission, AppId, Apps, Event, Query, Rejection, Verified};
 use crate::clock::{Clock, UnixMillis};
 use crate::ingest::{self, Sink};
 use crate::telemetry::{Metrics, Outcome};
@@ -213,6 +213,15 @@ impl Receiver {
         self.apps.verify(Query::parse(request.uri().query().unwrap_or("")), now)
     }
 
+    /// Warns where a request that is not taken is for an app of ours: then it is an event of the vendor, and lost.
+    fn warn_stray(&self, request: &Request<Body>, stray: Stray) {
+        let query = Query::parse(request.uri().query().unwrap_or(""));
+        let app = query.sdk_app_id.as_deref().and_then(|app| AppId::parse(app.trim()));
+        if let Some(app) = app.filter(|app| self.apps.holds(*app)) {
+            self.rejections.warn_stray(stray, app, self.clock.now());
+        }
+    }
+
     /// What reading a body gives, unless it was too large, too slow or broke off.
     async fn within_limits<T>(
         &self,
@@ -288,13 +297,21 @@ pub(super) async fn receive(
 }
 
 /// Anything else on a callback path.
-pub(super) async fn method_not_allowed(State(receiver): State<Arc<Receiver>>) -> Response {
+pub(super) async fn method_not_allowed(
+    State(receiver): State<Arc<Receiver>>,
+    request: Request<Body>,
+) -> Response {
+    receiver.warn_stray(&request, Stray::Method);
     Account::open(&receiver.metrics).close(Outcome::MethodNotAllowed);
     receiver.answer(Outcome::MethodNotAllowed)
 }
 
 /// Any other path of the public listener.
-pub(super) async fn not_found(State(receiver): State<Arc<Receiver>>) -> Response {
+pub(super) async fn not_found(
+    State(receiver): State<Arc<Receiver>>,
+    request: Request<Body>,
+) -> Response {
+    receiver.warn_stray(&request, Stray::Path);
     Account::open(&receiver.metrics).close(Outcome::NotFound);
     receiver.answer(Outcome::NotFound)
 }

@@ -39,6 +39,7 @@ mod page_rooms;
 mod page_settings;
 mod page_tail;
 mod path_ids;
+mod paths;
 mod places;
 mod reading;
 mod rejections;
@@ -49,6 +50,8 @@ mod session;
 mod tail;
 mod tls;
 
+use paths::Elsewhere;
+
 pub use callbacks::Receiver;
 pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
@@ -57,25 +60,30 @@ pub(crate) use reading::Reading;
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
 
-/// The vendor's callbacks on these paths, to be mounted in an app of your own.
+/// The vendor's callbacks on these paths, to be mounted in an app of your own: also with a slash at their end, or with two in
+/// the place of one.
 ///
 /// # Panics
-/// When a path does not begin with `/` or stands twice.
+/// When a path does not begin with `/`.
 pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
-    callback_routes(Arc::new(receiver), paths)
+    callback_routes(Arc::new(receiver), &paths::spellings(paths))
 }
 
 /// The public listener: the vendor's callbacks and nothing else.
 pub(crate) fn public_router(receiver: Receiver, paths: &[String]) -> Router {
     let receiver = Arc::new(receiver);
-    let elsewhere = Router::new().fallback(callbacks::not_found).with_state(receiver.clone());
+    let elsewhere = Elsewhere::new(receiver.clone(), paths);
+    let elsewhere = Router::new().fallback(paths::elsewhere).with_state(elsewhere);
     callback_routes(receiver, paths).fallback_service(elsewhere)
 }
 
-fn callback_routes(receiver: Arc<Receiver>, paths: &[String]) -> Router {
+fn callback_routes<'a>(
+    receiver: Arc<Receiver>,
+    paths: impl IntoIterator<Item = &'a String>,
+) -> Router {
     let callback = post(callbacks::receive).fallback(callbacks::method_not_allowed);
     let add = |router: Router<_>, path: &String| router.route(path, callback.clone());
-    paths.iter().fold(Router::new(), add).with_state(receiver)
+    paths.into_iter().fold(Router::new(), add).with_state(receiver)
 }
 
 /// The operations listener, for the operators' own network.

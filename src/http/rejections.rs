@@ -12,6 +12,15 @@ use crate::clock::UnixMillis;
 /// How long a reason is silent after it was named.
 const PAUSE: Duration = Duration::from_mins(1);
 
+/// How a request missed the callback paths that names an app of ours.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Stray {
+    /// It came to another path.
+    Path,
+    /// It is no POST.
+    Method,
+}
+
 /// Each reason for each app. Strangers choose the app of
 /// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
 #[derive(Debug, Default)]
@@ -71,15 +80,39 @@ impl Rejections {
         );
     }
 
+    /// Names the app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.
+    pub(super) fn warn_stray(&self, stray: Stray, app: AppId, now: UnixMillis) {
+        let (reason, advice, message) = match stray {
+            Stray::Path => (
+                "path_unknown",
+                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with server.callback_paths",
+                "a callback came to a path that is no callback path, and is lost",
+            ),
+            Stray::Method => (
+                "method_wrong",
+                "the vendor sends POST, and a redirect makes a GET of it: register the URL that is redirected to, or have the proxy pass requests on",
+                "a callback came by another method than POST, and is lost",
+            ),
+        };
+        if let Some(more) = self.due_of(reason, Some(app), now) {
+            let app = app.to_string();
+            warn!(reason, app.id = app, more_since_last_warning = more, advice, "{message}");
+        }
+    }
+
     /// How many were met since the last warning, when it is time for another.
     fn due(&self, rejection: Rejection, now: UnixMillis) -> Option<u64> {
         let app = match rejection {
             Rejection::AppForeign(_) => None,
             _ => rejection.app(),
         };
+        self.due_of(rejection.reason(), app, now)
+    }
+
+    fn due_of(&self, reason: &'static str, app: Option<AppId>, now: UnixMillis) -> Option<u64> {
         // A poisoned lock only means that another warning panicked; the counts are as good as before.
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.entry((rejection.reason(), app)).or_default().due(now)
+        all.entry((reason, app)).or_default().due(now)
     }
 }
 

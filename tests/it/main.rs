@@ -11,6 +11,7 @@ mod corpus;
 mod dashboard;
 mod doctor;
 mod doors;
+mod entrances;
 mod erase;
 mod fixtures;
 mod handlers;

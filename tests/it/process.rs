@@ -88,7 +88,7 @@ impl Serving {
     }
 
     /// The next line of its stderr that is JSON and wanted.
-    fn next_error(&self, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn next_error(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
             let line = self.errors.recv_timeout(Duration::from_secs(30));
             let line = line.expect("the line was not written, or not in time");

@@ -1,0 +1,181 @@
+//! The ways in: paths in other spellings, what proxies make of requests, and what the log says of what went astray.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+use trtc_callbacks::callback::{AppId, Apps, Event};
+use trtc_callbacks::http::{Receiver, callback_router};
+use trtc_callbacks::ingest::{Outcome, Sink};
+
+use crate::process::Serving;
+use crate::support::{APP, DESTROY_ROOM, Database, OK, Server, destroy_room, settings};
+
+async fn server(changes: &[(&str, &str)]) -> (Database, Server) {
+    let database = Database::sqlite();
+    let server = Server::start_with(settings(&database, changes)).await;
+    (database, server)
+}
+
+/// Sends bytes over a connection of their own and reads until it is closed. `address` may be a URL.
+fn exchange(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A server that closes with unread bytes resets the connection: what came before counts.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A request whose connection ends with its answer.
+fn request(method: &str, path_and_query: &str, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "{method} {path_and_query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
+/// Posts an event to a path exactly as it is written; returns the status.
+async fn post_to(server: &Server, number: usize, path: &str) -> u16 {
+    let target = format!("{path}?SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}");
+    let (address, bytes) =
+        (server.url.clone(), request("POST", &target, "", &destroy_room(number)));
+    let answer = tokio::task::spawn_blocking(move || exchange(&address, &bytes)).await.unwrap();
+    answer.get(9..12).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slash_more_in_the_path_is_the_same_callback_path() {
+    let (database, server) =
+        server(&[("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret/in")]).await;
+    let same = [
+        "/callback",
+        "/callback/",
+        "//callback",
+        "/callback//",
+        "///callback///",
+        "/s3cret/in",
+        "/s3cret/in/",
+        "/s3cret//in",
+        "//s3cret//in//",
+    ];
+    for (number, path) in same.into_iter().enumerate() {
+        assert_eq!(post_to(&server, number, path).await, 200, "{path}");
+    }
+    assert_eq!(database.rows().await, i64::try_from(same.len()).unwrap());
+    let others = [
+        "/",
+        "//",
+        "/call/back",
+        "/callback/x",
+        "/x/../callback",
+        "/callback/.",
+        "/callback%2F",
+        "%2Fcallback",
+        "/s3cret%2Fin",
+        "/Callback",
+        "/callback\\",
+    ];
+    for path in others {
+        assert!([400, 404].contains(&post_to(&server, 99, path).await), "{path}");
+    }
+    assert_eq!(database.rows().await, i64::try_from(same.len()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_method_on_another_spelling_is_no_callback() {
+    let (_database, server) = server(&[]).await;
+    let answer = server.client.get(format!("{}/callback/", server.url)).send().await.unwrap();
+    assert_eq!(answer.status(), 405);
+    assert_eq!(server.figures().await.outcome("method_not_allowed"), 1);
+}
+
+/// A sink of somebody's own that keeps nothing.
+struct Own;
+
+#[async_trait]
+impl Sink for Own {
+    async fn submit(&self, _: Event) -> Outcome {
+        Outcome::New
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mounted_router_takes_other_spellings_and_no_other_path() {
+    let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
+    let receiver = Receiver::new(apps, Arc::new(Own));
+    let own = axum::Router::new()
+        .route("/own", axum::routing::get(|| async { "mine" }))
+        .fallback(|| async { (axum::http::StatusCode::IM_A_TEAPOT, "none of mine") })
+        .merge(callback_router(receiver, &["/rtc/callback".to_owned()]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = async { axum::serve(listener, own).await.unwrap() };
+    let _served = AbortOnDropHandle::new(tokio::spawn(serve));
+    let paths = [
+        ("/rtc/callback", true),
+        ("/rtc/callback/", true),
+        ("//rtc/callback", true),
+        ("/rtc//callback//", true),
+        ("/rtc/callback/x", false),
+        ("/rtc/../rtc/callback", false),
+    ];
+    for (path, is_taken) in paths {
+        let target = format!("{path}?SdkAppid={APP}");
+        let (address, bytes) = (address.clone(), request("POST", &target, "", "{}"));
+        let answer = tokio::task::spawn_blocking(move || exchange(&address, &bytes)).await.unwrap();
+        let status = if is_taken { "200" } else { "418" };
+        assert_eq!(answer.get(9..12), Some(status), "{path}: {answer}");
+        assert_eq!(answer.ends_with(OK), is_taken, "{path}: {answer}");
+    }
+}
+
+/// A server as a process, whose log is read.
+struct Logged {
+    serving: Serving,
+    _folder: tempfile::TempDir,
+}
+
+impl Logged {
+    fn start(more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { serving: Serving::start(folder.path(), more), _folder: folder }
+    }
+
+    /// Sends these bytes, and returns the next line of the log that has a reason.
+    fn warning_of(&self, bytes: &[u8]) -> Value {
+        exchange(&self.serving.url, bytes);
+        self.serving.next_error(|line| line["reason"].is_string())
+    }
+}
+
+#[test]
+fn a_callback_that_misses_its_path_is_warned_of_once_a_minute() {
+    let logged = Logged::start(&[]);
+    let lost = request("POST", &format!("/s3cret/pa?th=1&SdkAppid={APP}&x=qu3ry"), "", "{}");
+    let foreign = request("POST", "/s3cret/pa?SdkAppid=5", "", "{}");
+    exchange(&logged.serving.url, &foreign);
+    let line = logged.warning_of(&lost);
+    assert_eq!(
+        (&line["reason"], &line["level"]),
+        (&"path_unknown".into(), &"WARN".into()),
+        "{line}"
+    );
+    assert_eq!(line["app.id"], APP);
+    assert!(line["advice"].as_str().unwrap().contains("server.callback_paths"), "{line}");
+    for secret in ["s3cret", "qu3ry", "SdkAppid="] {
+        assert!(!line.to_string().contains(secret), "{line}");
+    }
+    // The second one is not named, and the next line is of another kind.
+    exchange(&logged.serving.url, &lost);
+    let line = logged.warning_of(&request("GET", &format!("/?SdkAppid={APP}"), "", ""));
+    assert_eq!((&line["reason"], &line["app.id"]), (&"method_wrong".into(), &APP.into()), "{line}");
+    assert!(line["advice"].as_str().unwrap().contains("redirect"), "{line}");
+}
