@@ -154,11 +154,18 @@ impl Erasure {
         edits
     }
 
+    /// Whether a string is the account. Columns and what databases read of a body have U+FFFD in the place of NUL, so the
+    /// account is given so.
+    fn is_named(&self, text: &str) -> bool {
+        text == self.account
+            || text.contains('\0') && text.replace('\0', "\u{fffd}") == self.account
+    }
+
     /// `at` is the content of a string, without its quotes.
     fn edit_string(&self, text: &str, at: Range<usize>, nested: usize, edits: &mut Vec<Edit>) {
         let plain = &text[at.clone()];
         let content = if plain.contains('\\') { Some(Unescaped::new(plain)) } else { None };
-        if content.as_ref().map_or(plain, |content| &content.text) == self.account {
+        if self.is_named(content.as_ref().map_or(plain, |content| &content.text)) {
             edits.push(Edit { at, text: self.pseudonym.clone() });
             return;
         }
@@ -255,6 +262,14 @@ mod tests {
             json("é😀", r#"["\u00e9\ud83d\ude00","é😀","\u00e9\ud83d"]"#),
             r#"["erased-0","erased-0","\u00e9\ud83d"]"#
         );
+    }
+
+    #[test]
+    fn an_account_with_nul_is_found_as_columns_have_it() {
+        for account in ["c\0t", "c\u{fffd}t"] {
+            assert_eq!(json(account, r#"["c\u0000t","ct"]"#), r#"["erased-0","ct"]"#);
+        }
+        assert_eq!(json("c\u{fffd}t", r#"["c\ud83dt"]"#), r#"["erased-0"]"#);
     }
 
     #[test]

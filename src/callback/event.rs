@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::command::{Command, Family, Kind};
+use super::escapes;
 use super::identity;
 use super::json::{self, Object};
 use super::scalar::Scalar;
@@ -56,7 +57,7 @@ pub struct Event {
     pub decode_panicked: bool,
 }
 
-/// A body's bytes, told apart by what a store's JSON column takes.
+/// A body's bytes as received, told apart by what a store's JSON column takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// It is JSON, at most 1000 levels deep.
@@ -72,6 +73,32 @@ impl Payload {
         match self {
             Self::Json(text) => text.as_bytes(),
             Self::Raw(bytes) => bytes,
+        }
+    }
+
+    /// What the columns `payload` and `raw` hold of it. Both where the JSON has an escape that a database's JSON functions
+    /// refuse: then `payload` is what they can read, and `raw` what came.
+    #[must_use]
+    pub fn columns(&self) -> (Option<Cow<'_, str>>, Option<&[u8]>) {
+        match self {
+            Self::Json(text) => {
+                let readable = escapes::readable(text);
+                let raw = matches!(readable, Cow::Owned(_)).then_some(text.as_bytes());
+                (Some(readable), raw)
+            }
+            Self::Raw(bytes) => (None, Some(bytes)),
+        }
+    }
+
+    /// The body that these columns hold; `None` where both are empty.
+    pub(crate) fn of_columns(payload: Option<String>, raw: Option<Vec<u8>>) -> Option<Self> {
+        match (payload, raw) {
+            (Some(json), None) => Some(Self::Json(json)),
+            // What came, with its escapes. Whoever wrote something else there has it shown as what it is.
+            (Some(_), Some(bytes)) => Some(
+                String::from_utf8(bytes).map_or_else(|no| Self::Raw(no.into_bytes()), Self::Json),
+            ),
+            (None, raw) => raw.map(Self::Raw),
         }
     }
 }

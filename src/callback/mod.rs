@@ -15,6 +15,7 @@ mod chat;
 pub mod command;
 pub mod delivery;
 pub mod erase;
+pub(crate) mod escapes;
 pub mod event;
 pub mod explain;
 pub mod follow;

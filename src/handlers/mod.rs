@@ -4,9 +4,12 @@
 //! the rows of a [`Batch`].
 //! [`lives`] and [`sums`] are for what is computed from all that is known of a room.
 
+use serde_json::value::RawValue;
+
 use crate::callback::Event;
 use crate::callback::body::Body;
 use crate::callback::call::CallBody;
+use crate::callback::escapes::readable;
 use crate::callback::event::{clipped, contained, is_sensible};
 use crate::callback::live::LiveBody;
 use crate::callback::mic::MicBody;
@@ -154,9 +157,10 @@ fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
     is_sensible(time, event.received_at).then_some(time)
 }
 
-/// `value` as JSON text. Values made of texts and numbers always serialize.
+/// `value` as JSON text that databases can read. Values made of texts and numbers always serialize.
 fn json<T: serde::Serialize>(value: &T) -> Option<change::Json> {
-    serde_json::value::to_raw_value(value).ok()
+    let json = serde_json::to_string(value).ok()?;
+    RawValue::from_string(readable(&json).into_owned()).ok()
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use super::postgres::{DIALECT, classify};
 use super::postgres_models::{self, type_of};
 use super::rows::Row;
 use super::{StoreError, StoredEvent};
-use crate::callback::event::Payload;
 use crate::clock::UnixMillis;
 use crate::handlers::table::{Column, Kind};
 
@@ -187,10 +186,7 @@ fn is_deadlock(error: &sqlx::Error) -> bool {
 }
 
 async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<(), sqlx::Error> {
-    let (payload, raw) = match &event.payload {
-        Payload::Json(text) => (Some(text), None),
-        Payload::Raw(bytes) => (None, Some(bytes)),
-    };
+    let (payload, raw) = event.payload.columns();
     sqlx::query(
         "update events set payload = $3::text::json, raw = $4, operator = $5, call_id = $6, room_id = $7,
              client_ip = $8, platform = $9

@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use super::postgres_arrays::{ArrayOf, Moment, Taken};
 use crate::callback::Event;
-use crate::callback::event::Payload;
 
 /// The columns of `events`, in the order in which they are bound.
 const COLUMNS: [ArrayOf; 15] = [
@@ -65,6 +64,8 @@ pub(super) fn bind<'q>(
     fn column<'q, T>(events: &[&'q Event], value: impl Fn(&'q Event) -> T) -> Vec<T> {
         events.iter().map(|event| value(event)).collect()
     }
+    let (payloads, raws): (Vec<_>, Vec<_>) =
+        events.iter().map(|event| event.payload.columns()).unzip();
     query
         .bind(column(events, |event| event.id))
         .bind(column(events, |event| event.app.as_i64()))
@@ -78,14 +79,8 @@ pub(super) fn bind<'q>(
         .bind(column(events, |event| event.operator.as_deref()))
         .bind(column(events, |event| event.client_ip.as_deref()))
         .bind(column(events, |event| event.platform.as_deref()))
-        .bind(column(events, |event| match &event.payload {
-            Payload::Json(text) => Some(text.as_str()),
-            Payload::Raw(_) => None,
-        }))
-        .bind(column(events, |event| match &event.payload {
-            Payload::Json(_) => None,
-            Payload::Raw(bytes) => Some(bytes.as_slice()),
-        }))
+        .bind(payloads)
+        .bind(raws)
         .bind(column(events, |event| event.decode_error.as_deref()))
 }
 

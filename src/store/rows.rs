@@ -136,9 +136,9 @@ impl EventFilter {
         let within = |since: Option<UnixMillis>, time, until: Option<UnixMillis>| {
             since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
         };
-        let holds = |text: &String| match &event.payload {
-            Payload::Json(json) => json.contains(text.as_str()),
-            Payload::Raw(_) => false,
+        let holds = |text: &String| {
+            let (payload, _) = event.payload.columns();
+            payload.is_some_and(|json| json.contains(text.as_str()))
         };
         self.app.is_none_or(|app| app == event.app)
             && same(&self.family, Some(&event.family))
@@ -178,7 +178,7 @@ impl Row {
     /// How long its body is, in bytes.
     pub(super) fn body_bytes(&self) -> usize {
         let (json, raw) = (self.payload.as_ref().map(String::len), self.raw.as_ref().map(Vec::len));
-        json.or(raw).unwrap_or(0)
+        json.unwrap_or(0) + raw.unwrap_or(0)
     }
 }
 
@@ -186,6 +186,7 @@ impl TryFrom<Row> for StoredEvent {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let no_body = format!("event {}: it has no body", row.id);
         let broken = |what: &str| {
             let text = format!("event {}: {what}", row.id);
             StoreError::Refused(sqlx::Error::Decode(text.into()))
@@ -196,11 +197,8 @@ impl TryFrom<Row> for StoredEvent {
                 .ok_or_else(|| broken("its app is no id"))?,
             event_time: UnixMillis(row.event_time),
             received_at: UnixMillis(row.received_at),
-            payload: match (row.payload, row.raw) {
-                (Some(json), _) => Payload::Json(json),
-                (None, Some(bytes)) => Payload::Raw(bytes),
-                (None, None) => return Err(broken("it has no body")),
-            },
+            payload: Payload::of_columns(row.payload, row.raw)
+                .ok_or_else(|| StoreError::Refused(sqlx::Error::Decode(no_body.into())))?,
             family: row.family,
             command: row.command,
             command_sent: row.command_sent,

@@ -24,7 +24,6 @@ use super::{
 };
 use super::{sqlite_models, sqlite_retention};
 use crate::callback::delivery::Delivery;
-use crate::callback::event::Payload;
 use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 use crate::handlers::Batch;
@@ -247,10 +246,7 @@ async fn insert(
 type InsertEvents<'q> = QueryScalar<'q, Db, String, SqliteArguments>;
 
 fn bind<'q>(query: InsertEvents<'q>, event: &'q Event) -> InsertEvents<'q> {
-    let (payload, raw) = match &event.payload {
-        Payload::Json(text) => (Some(text.as_str()), None),
-        Payload::Raw(bytes) => (None, Some(bytes.as_slice())),
-    };
+    let (payload, raw) = event.payload.columns();
     query
         .bind(event.id.to_string())
         .bind(event.app.as_i64())

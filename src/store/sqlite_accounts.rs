@@ -14,7 +14,6 @@ use super::rows::Row;
 use super::sqlite::{DIALECT, classify, missing, unopened};
 use super::sqlite_models;
 use super::{StoreError, StoredEvent};
-use crate::callback::event::Payload;
 use crate::clock::UnixMillis;
 use crate::handlers::table::Kind;
 
@@ -183,10 +182,7 @@ fn uuid(id: &str) -> Result<Uuid, sqlx::Error> {
 }
 
 async fn update(connection: &mut SqliteConnection, event: &StoredEvent) -> Result<(), sqlx::Error> {
-    let (payload, raw) = match &event.payload {
-        Payload::Json(text) => (Some(text), None),
-        Payload::Raw(bytes) => (None, Some(bytes)),
-    };
+    let (payload, raw) = event.payload.columns();
     sqlx::query(
         "update events set payload = $3, raw = $4, operator = $5, call_id = $6, room_id = $7,
              client_ip = $8, platform = $9

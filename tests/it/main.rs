@@ -13,6 +13,7 @@ mod doctor;
 mod doors;
 mod entrances;
 mod erase;
+mod escapes;
 mod fixtures;
 mod handlers;
 mod hostile;
