@@ -1,10 +1,9 @@
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, own_server};
 use crate::settings::Settings;
 
 /// Ask a running server whether it is well, for container health checks.
@@ -39,32 +38,26 @@ impl Healthcheck {
 
 /// Where the configuration puts the operations listener, as this machine reaches it.
 pub(super) fn base(settings: &Settings) -> String {
-    let mut address = settings.ops.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    format!("http://{address}")
+    format!("http://{}", own_server::reached(settings.ops.listen))
 }
 
 /// Asks `/livez` or `/readyz`, which need no token. Says whether the answer is a good one, and its text.
 pub(super) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
     let url = format!("{}/{path}", base.trim_end_matches('/'));
-    // The listener speaks plain HTTP, also where callbacks come over TLS. Without this, a machine without certificates
-    // of any CA would be unwell.
-    let no_certificates = std::iter::empty();
-    let client = reqwest::Client::builder()
-        .tls_certs_only(no_certificates)
-        .no_proxy()
-        .timeout(Duration::from_secs(3))
-        .build()
-        .context("prepare the HTTP client")?;
+    let client = client(Duration::from_secs(3))?;
     let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
     let well = answer.status().is_success();
     let text = answer.text().await.with_context(|| format!("read the answer of {url}"))?;
     Ok((well, text))
+}
+
+/// What asks the operations listener, and gives it up after `timeout`.
+pub(super) fn client(timeout: Duration) -> Result<reqwest::Client> {
+    // The listener speaks plain HTTP, also where callbacks come over TLS. Without this, a machine without certificates
+    // of any CA would be unwell.
+    let no_certificates = std::iter::empty();
+    let client = reqwest::Client::builder().tls_certs_only(no_certificates).no_proxy();
+    client.timeout(timeout).build().context("prepare the HTTP client")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use secrecy::SecretString;
 
+use super::own_server;
 use crate::callback::{AppId, Delivery, answer, verify};
 use crate::clock::Clock;
 use crate::settings::Settings;
@@ -22,12 +23,23 @@ pub(super) fn app(settings: &Settings) -> Result<AppId> {
 /// Where to, and as whom.
 #[derive(Debug, Args)]
 pub(super) struct TargetArgs {
-    /// The callback URL
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080/")]
-    to: String,
+    /// The callback URL [default: where the configuration puts the server]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
     /// Sign with this token, which others on this machine may see; better configure the app's, as for `serve`
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
+}
+
+/// How much of a server's configuration and machine is known to be ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Distance {
+    /// It is the server of the configuration.
+    Own,
+    /// It is on this machine, as its URL says.
+    Near,
+    /// It may be anywhere.
+    Far,
 }
 
 /// One server to post to.
@@ -39,6 +51,8 @@ pub(super) struct Target {
     url: String,
     /// The URL as errors show it.
     place: String,
+    /// Whether it is the server of the configuration, and how near it is.
+    distance: Distance,
     tokens: Vec<(AppId, SecretString)>,
     token: Option<SecretString>,
     clock: Clock,
@@ -53,7 +67,10 @@ impl TargetArgs {
         if let (Some(name), None, true) = (unused, &self.token, settings.apps.is_empty()) {
             bail!("{name} is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
         }
-        let target = Target::open("--to", &self.to, settings, clock)?;
+        let target = match &self.to {
+            Some(url) => Target::open("--to", url, settings, clock)?,
+            None => Target::of_configuration(settings, clock)?,
+        };
         Ok(Target { token: self.token.map(SecretString::from), ..target })
     }
 }
@@ -66,14 +83,34 @@ impl Target {
         settings: &Settings,
         clock: &Clock,
     ) -> Result<Self> {
+        Self::open_with(flag, url, (settings, clock), reqwest::Client::builder())
+    }
+
+    /// The server that the configuration is of.
+    fn of_configuration(settings: &Settings, clock: &Clock) -> Result<Self> {
+        let client = reqwest::Client::builder().no_proxy();
+        let client = match own_server::tls(settings)? {
+            Some(tls) => client.tls_backend_preconfigured(tls),
+            None => client,
+        };
+        let url = own_server::callback_url(settings);
+        let target = Self::open_with("--to", &url, (settings, clock), client)?;
+        Ok(Self { distance: Distance::Own, ..target })
+    }
+
+    fn open_with(
+        flag: &'static str,
+        url: &str,
+        (settings, clock): (&Settings, &Clock),
+        client: reqwest::ClientBuilder,
+    ) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             bail!("`{flag} {url}` is no URL\nhint: give one such as http://127.0.0.1:8080/");
         }
         let parsed = reqwest::Url::parse(url).with_context(|| format!("`{flag} {url}`"))?;
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
-        let client = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .timeout(Duration::from_secs(10));
+        let client =
+            client.connect_timeout(Duration::from_secs(5)).timeout(Duration::from_secs(10));
         // A proxy is for elsewhere, and cannot reach this machine's own ports.
         let host = parsed.host_str().unwrap_or("");
         let near = host == "localhost" || host.starts_with("127.") || host == "[::1]";
@@ -88,11 +125,21 @@ impl Target {
             flag,
             // Without its path, which may be a secret.
             place: parsed.origin().ascii_serialization(),
+            distance: if near { Distance::Near } else { Distance::Far },
             url: url.to_owned(),
             tokens: tokens.collect(),
             token: None,
             clock: clock.clone(),
         })
+    }
+
+    /// The server without its path, which may be a secret.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn distance(&self) -> Distance {
+        self.distance
     }
 
     /// Posts one delivery, signed anew where there is a token, and expects the OK envelope.

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::confirmation::{Confirmation, Sent};
 use super::events::FilterArgs;
 use super::inputs::{Found, Inputs, files};
 use super::post::{Target, TargetArgs};
@@ -33,7 +34,9 @@ const PAGE: u32 = 500;
 /// Sending an event to the server that has it changes nothing there; events
 /// without a time of their own, and those the vendor asks about beforehand, are
 /// new events each time. Of a log's events, those are left out that the configured
-/// store has. The server answers OK to everything: look with `events`.
+/// store has. The server answers OK to everything, so it is looked at afterwards
+/// what was stored, by its figures or, of files, in the configured store. Ends with
+/// 1 when something was not kept.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log
@@ -84,8 +87,13 @@ impl Replay {
             (Source::Files(Inputs::new(files)), Some(bytes))
         };
         let target = self.target.open(&settings, clock)?;
+        let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
+        if self.stored {
+            confirmation = confirmation.without_store("the store is the one they were read from");
+        }
         let mut pace = self.speed.map(Pace::new);
-        let mut posting = Posting::new(target, usize::from(self.concurrency), progress(bytes));
+        let at_once = usize::from(self.concurrency);
+        let mut posting = Posting::new((target, confirmation), at_once, progress(bytes), clock);
         let mut known = Known::new(&settings);
         while let Some(found) = source.next().await? {
             if known.has(&found).await {
@@ -222,16 +230,24 @@ fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
 struct Posting {
     target: Target,
     at_once: usize,
-    running: JoinSet<Result<(), (String, anyhow::Error)>>,
+    running: JoinSet<Result<Sent, (String, anyhow::Error)>>,
     bar: ProgressBar,
+    confirmation: Confirmation,
+    clock: Clock,
     posted: u64,
     failed: u64,
     known: u64,
 }
 
 impl Posting {
-    fn new(target: Target, at_once: usize, bar: ProgressBar) -> Self {
-        Self { target, at_once, running: JoinSet::new(), bar, posted: 0, failed: 0, known: 0 }
+    fn new(
+        (target, confirmation): (Target, Confirmation),
+        at_once: usize,
+        bar: ProgressBar,
+        clock: &Clock,
+    ) -> Self {
+        let (running, clock) = (JoinSet::new(), clock.clone());
+        Self { target, at_once, running, bar, confirmation, clock, posted: 0, failed: 0, known: 0 }
     }
 
     async fn post(&mut self, found: Found) {
@@ -239,9 +255,11 @@ impl Posting {
             self.join_one().await;
         }
         self.bar.set_position(found.bytes_read);
-        let target = self.target.clone();
+        let (target, clock) = (self.target.clone(), self.clock.clone());
         self.running.spawn(async move {
-            target.post(&found.delivery).await.map_err(|error| (found.place, error))
+            let posted = target.post(&found.delivery).await;
+            posted.map_err(|error| (found.place, error))?;
+            Ok(Sent::of(&found.delivery, clock.now()))
         });
         if self.at_once == 1 {
             // In order: the next one waits for this one's answer.
@@ -252,7 +270,10 @@ impl Posting {
     async fn join_one(&mut self) {
         match self.running.join_next().await {
             None => return,
-            Some(Ok(Ok(()))) => self.posted += 1,
+            Some(Ok(Ok(sent))) => {
+                self.posted += 1;
+                self.confirmation.answered_ok(sent);
+            }
             Some(Ok(Err((place, error)))) => {
                 self.failed += 1;
                 self.bar.suspend(|| say(&format!("failed: {place}: {error:#}")));
@@ -277,13 +298,18 @@ impl Posting {
             say(&format!("skipped {} events that the store has", self.known));
         }
         let (posted, failed) = (self.posted, self.failed);
-        if failed > 0 {
-            bail!("{failed} of {} events were not taken, see above", posted + failed);
-        }
-        if posted + self.known == 0 {
+        if posted + failed + self.known == 0 {
             bail!("no event was found\nhint: `--help` says what is read");
         }
-        super::print(&format!("replayed {posted} events, answered OK as everything is\n"))
+        let verdict = self.confirmation.verdict().await;
+        if failed > 0 {
+            let all = posted + failed;
+            bail!(
+                "{failed} of {all} events were not taken, see above; of the others: {}",
+                verdict.text
+            );
+        }
+        super::print(&verdict.into_result()?)
     }
 }
 

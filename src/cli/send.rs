@@ -5,8 +5,9 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::confirmation::Confirmation;
 use super::post::{self, TargetArgs};
-use super::{AppArgs, ConfigArgs, edit};
+use super::{AppArgs, ConfigArgs, StoreArgs, edit};
 use crate::callback::{AppId, Command, Delivery};
 use crate::clock::{Clock, UnixMillis};
 
@@ -14,7 +15,9 @@ use crate::clock::{Clock, UnixMillis};
 ///
 /// Samples have made-up values in the documented shapes. Their time is set to now,
 /// so each is a new event; `--as-is` leaves them, so that sending one again is a
-/// repeat. The server answers OK to everything: look with `events`.
+/// repeat. The server answers OK to everything, so it is looked at afterwards what
+/// was stored, by the server's figures or in its store, as the configuration has
+/// them. Ends with 1 when something was not kept.
 ///
 /// Examples:
 ///   trtc-callbacks send --all
@@ -41,6 +44,8 @@ pub(super) struct Send {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
     config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
@@ -48,7 +53,7 @@ pub(super) struct Send {
 
 impl Send {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
-        let settings = self.config.load(None, Some(&self.apps))?;
+        let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
         let app = post::app(&settings)?;
         let changes: Vec<(&str, Value)> =
             self.set.iter().map(|set| change(set)).collect::<Result<_>>()?;
@@ -58,7 +63,8 @@ impl Send {
             self.what.iter().map(|what| choose(what, app)).collect::<Result<_>>()?
         };
         let target = self.target.open(&settings, clock)?;
-        let (mut sent, mut last) = (0_u64, UnixMillis::default());
+        let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
+        let mut last = UnixMillis::default();
         for _ in 0..self.count {
             for (name, delivery) in &chosen {
                 // No two events of one run share a time, or the second would be a repeat of the first.
@@ -67,12 +73,10 @@ impl Send {
                 let event =
                     edited(delivery, time, &changes).with_context(|| format!("change {name}"))?;
                 target.post(&event).await.with_context(|| format!("send {name}"))?;
-                sent += 1;
+                confirmation.answered_ok_to(&event);
             }
         }
-        super::print(&format!(
-            "sent {sent}, answered OK as everything is; `trtc-callbacks events` shows what is stored\n"
-        ))
+        super::print(&confirmation.verdict().await.into_result()?)
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod api_schema;
 mod api_stream;
 mod callback_config;
+mod confirmation;
 mod corpus;
 mod dashboard;
 mod doctor;

@@ -460,7 +460,8 @@ fn it_signs_where_there_is_a_token() {
     std::fs::write(folder.path().join("my.toml"), config).unwrap();
     let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
     let play = ["simulate", "--duration", "1s", "--rate", "100", "--to", &serving.url];
-    done(folder.path(), &play);
+    let played = program(folder.path()).args(play).output().unwrap();
+    assert_eq!(played.status.code(), Some(1), "unsigned");
     assert_eq!(stored(folder.path()).len(), 0, "unsigned");
     let (_, given) = figures(&done(folder.path(), &[&play[..], &["--token", "t0ken"]].concat()));
     let (_, found) = figures(&done(folder.path(), &[&play[..], &["--config", "my.toml"]].concat()));
