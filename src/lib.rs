@@ -7,6 +7,7 @@
 //! - [`handlers`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
+//! - `letters`: which letters steer what shows a text, and how they are shown instead.
 //! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
@@ -28,6 +29,7 @@ mod guard;
 pub mod handlers;
 pub mod http;
 pub mod ingest;
+mod letters;
 mod rebuild;
 mod registration;
 mod retention;

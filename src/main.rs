@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use trtc_callbacks::cli::{Cli, exit_code, run};
+use trtc_callbacks::cli::{Cli, error_text, exit_code, run};
 use trtc_callbacks::telemetry;
 
 #[cfg(not(panic = "unwind"))]
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            telemetry::print_error(&format!("error: {error:#}"));
+            telemetry::print_error(&error_text(&error));
             ExitCode::from(exit_code(&error))
         }
     }

@@ -65,7 +65,7 @@ impl OneCall {
             let all = json!({
                 "call": call, "members": members, "recordings": recordings, "events": events,
             });
-            return super::print(&format!("{all}\n"));
+            return super::print_json(&format!("{all}\n"));
         }
         let mut text = head(call);
         text.push_str(&table(&members));

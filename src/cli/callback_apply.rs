@@ -6,6 +6,7 @@ use super::callback_verify::Verifier;
 use super::vendor_app::{Products, Vendor, VendorArgs};
 use super::{StoreArgs, ask, say};
 use crate::clock::Clock;
+use crate::letters::replaced;
 use crate::vendor::{CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, Written};
 
 /// How often it begins again because somebody else wrote meanwhile.
@@ -182,7 +183,7 @@ fn told(change: &Change) -> String {
         Change::Updated(receipt) => ("updated", receipt),
     };
     match &receipt.request_id {
-        Some(id) => format!("{what} (RequestId {})", super::lists::harmless(id)),
+        Some(id) => format!("{what} (RequestId {})", replaced(id)),
         None => what.to_owned(),
     }
 }

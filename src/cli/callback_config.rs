@@ -3,10 +3,10 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::callback_apply::Apply;
-use super::lists::harmless;
 use super::vendor_app::{Products, Vendor, VendorArgs};
 use super::{ask, say};
 use crate::clock::Clock;
+use crate::letters::replaced;
 use crate::settings::{AppSettings, commands};
 use crate::vendor::{CallbackConfig, Deleted, Diff, Plan, Product};
 
@@ -179,7 +179,7 @@ impl Show {
             let all = serde_json::json!({
                 "app": client.app(), "host": client.host(), "products": shown,
             });
-            super::print(&format!("{all}\n"))?;
+            super::print_json(&format!("{all}\n"))?;
         }
         asked.map(|_| ())
     }
@@ -187,9 +187,9 @@ impl Show {
 
 fn text(product: Product, config: Option<&CallbackConfig>) -> String {
     let Some(config) = config else { return format!("{product}: nothing is registered\n") };
-    let mut text = format!("{product}: {}\n", harmless(&config.url));
+    let mut text = format!("{product}: {}\n", replaced(&config.url));
     for command in &config.commands {
-        text = text + "  " + &harmless(command) + "\n";
+        text = text + "  " + &replaced(command) + "\n";
     }
     text
 }
@@ -201,7 +201,7 @@ pub(super) fn difference(plan: &Plan, diff: &Diff) -> String {
         Some(_) => "is registered otherwise",
     };
     let lines = diff.to_string();
-    let lines = lines.lines().flat_map(|line| [harmless(line), "\n".to_owned()]);
+    let lines = lines.lines().flat_map(|line| [replaced(line), "\n".to_owned()]);
     format!("{}: {was}\n{}", plan.product(), lines.collect::<String>())
 }
 

@@ -124,7 +124,7 @@ impl Show {
                 "token_characters": characters,
                 "configured": known,
             });
-            return super::print(&format!("{object}\n"));
+            return super::print_json(&format!("{object}\n"));
         }
         if found.is_none() {
             return super::print("live: no token was ever set, callbacks are not signed\n");

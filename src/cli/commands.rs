@@ -29,7 +29,7 @@ impl Commands {
         });
         if self.json {
             let lines = shown.map(|command| describe(command).to_string() + "\n");
-            return super::print(&lines.collect::<String>());
+            return super::print_json(&lines.collect::<String>());
         }
         let mut table = super::table(&["COMMAND", "FAMILY", "KIND", "BODY", "ALIASES"]);
         for command in shown {

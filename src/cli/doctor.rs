@@ -54,11 +54,11 @@ impl Doctor {
                 findings.error("configuration", &format_args!("{error:#}"), hint);
             }
         }
-        super::print(&if self.json {
-            serde_json::to_string(&findings)? + "\n"
+        if self.json {
+            super::print_json(&(serde_json::to_string(&findings)? + "\n"))?;
         } else {
-            findings.text()?
-        })?;
+            super::print(&findings.text()?)?;
+        }
         match findings.failed() {
             0 => Ok(()),
             1 => bail!("1 check failed"),

@@ -123,7 +123,7 @@ impl Events {
 
     fn show(&self, events: &[StoredEvent], header: bool) -> Result<()> {
         if self.json {
-            return super::print(&json_lines(events)?);
+            return super::print_json(&json_lines(events)?);
         }
         if events.is_empty() {
             return Ok(());

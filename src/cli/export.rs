@@ -1,5 +1,3 @@
-use std::io::{self, Write};
-
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
@@ -105,11 +103,10 @@ impl Out {
             Form::Csv => export::csv(&columns(rows)?, rows, !self.begun)?,
         };
         self.begun = true;
-        let mut out = io::stdout().lock();
-        match out.write_all(&bytes).and_then(|()| out.flush()) {
-            // A reader that has had enough, such as `head`, ends the program quietly.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            done => done.context("write to stdout"),
+        let text = String::from_utf8(bytes).context("write a list")?;
+        match self.form {
+            Form::Ndjson => super::print_json(&text),
+            Form::Csv => super::print(&text),
         }
     }
 }

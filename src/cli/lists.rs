@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{ConfigArgs, StoreArgs, say};
 use crate::callback::AppId;
 use crate::clock::{TIME_HINT, UnixMillis};
+use crate::letters::replaced;
 use crate::store::{
     self, AnomalyFilter, CallFilter, List, RoomFilter, Store, StoreError, StoredEvent,
 };
@@ -216,7 +217,7 @@ impl Shown {
         let opened = self.source.open().await?;
         let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
         if self.json {
-            super::print(&json_lines(&rows)?)?;
+            super::print_json(&json_lines(&rows)?)?;
         } else if rows.is_empty() {
             say(&format!("no {what} in {} fits", opened.url));
         } else {
@@ -244,18 +245,9 @@ pub(super) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
 pub(super) fn cell(text: Option<&str>) -> String {
     let text = text.unwrap_or("-");
     if text.chars().count() > CELL_CHARS_MAX {
-        return harmless(text).chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
+        return replaced(text).chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
     }
-    harmless(text)
-}
-
-/// `text` without what could steer a terminal, or turn the direction of the text around it.
-pub(super) fn harmless(text: &str) -> String {
-    let steers = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|letter| if steers(letter) { '\u{fffd}' } else { letter }).collect()
+    replaced(text)
 }
 
 pub(super) fn time_or_dash(time: Option<UnixMillis>) -> String {
@@ -279,13 +271,10 @@ pub(super) fn json_lines<T: Serialize>(rows: &[T]) -> Result<String> {
 
 /// Every event in the order it happened, with the order in which they arrived beside it, and what each says.
 pub(super) fn timeline(events: Vec<StoredEvent>) -> String {
-    let mut by_arrival: Vec<_> = events.iter().map(|event| (event.received_at, event.id)).collect();
-    by_arrival.sort_unstable();
+    let places = store::arrivals(&events);
     let began = events.first().map_or(UnixMillis(0), |event| event.event_time);
     let mut table = super::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
-    for event in events {
-        let place = by_arrival.binary_search(&(event.received_at, event.id));
-        let place = place.unwrap_or_else(|place| place) + 1;
+    for (event, place) in events.into_iter().zip(places) {
         let after = event.event_time.since(began).as_secs_f64();
         let late = event.received_at.since(event.event_time).as_secs_f64();
         let (happened, command) = (event.event_time.to_string(), event.command.clone());
@@ -312,7 +301,7 @@ mod tests {
     #[test]
     fn a_cell_cannot_steer_the_terminal() {
         assert_eq!(cell(Some("a\u{1b}[31mb\n\u{202e}")), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
-        assert_eq!(cell(Some("a\u{85}")), "a\u{fffd}");
+        assert_eq!(cell(Some("a\u{85}\u{200b}\u{feff}")), "a\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
         assert_eq!(cell(None), "-");
     }

@@ -3,7 +3,7 @@
 #![expect(rustdoc::bare_urls, reason = "the help is shown as it stands, not rendered")]
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::clock::Clock;
+use crate::letters;
 use crate::settings::{Settings, Sources};
 
 mod ask;
@@ -186,6 +187,13 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<callback_config::Drift>() { 3 } else { 1 }
 }
 
+/// What the program says of this error. Some of it may be from elsewhere: letters that would steer a terminal are spelled
+/// out.
+#[must_use]
+pub fn error_text(error: &anyhow::Error) -> String {
+    letters::spelled_in_lines(&format!("error: {error:#}")).into_owned()
+}
+
 /// Runs a command to its end. A thread that is stuck by then is left behind, so that it does not keep the process.
 fn wait_for(command: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -195,10 +203,26 @@ fn wait_for(command: impl Future<Output = Result<()>>) -> Result<()> {
     done
 }
 
-/// Prints data. A reader that has had enough, such as `head`, ends the program quietly.
+/// Prints data. On a terminal, letters that would steer it are spelled out.
 fn print(text: &str) -> Result<()> {
+    if io::stdout().is_terminal() {
+        return write(letters::spelled_in_lines(text).as_bytes());
+    }
+    write(text.as_bytes())
+}
+
+/// Prints JSON texts. On a terminal, letters that would steer it are escaped; elsewhere each is as it came.
+fn print_json(text: &str) -> Result<()> {
+    if io::stdout().is_terminal() {
+        return write(letters::escaped_json(text).as_bytes());
+    }
+    write(text.as_bytes())
+}
+
+/// A reader that has had enough, such as `head`, ends the program quietly.
+fn write(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         done => done.context("write to stdout"),
     }
@@ -206,7 +230,7 @@ fn print(text: &str) -> Result<()> {
 
 /// Says something beside the data, on stderr. Where stderr does not take it, the command goes on all the same.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", letters::spelled_in_lines(text));
 }
 
 /// A table without borders: columns a reader can cut.

@@ -53,7 +53,7 @@ impl OneRoom {
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
                 "changes": told.changes, "battles": told.battles, "events": told.events.events,
             });
-            return super::print(&format!("{all}\n"));
+            return super::print_json(&format!("{all}\n"));
         }
         let mut text = head(&room, others);
         told.live.iter().for_each(|live| tell_live(live, &mut text));

@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::lists::harmless;
 use super::say;
 use super::vendor_app::KeyArgs;
 use crate::callback::AppId;
 use crate::clock::{Clock, UnixMillis};
+use crate::letters::replaced;
 use crate::registration::{self, RegistrationError};
 use crate::settings::shown_path;
 use crate::vendor::UserSig;
@@ -100,7 +100,7 @@ impl Make {
             say(&format!(
                 "until {}, whoever has this is {} of app {id}",
                 ticket.expires_at(),
-                harmless(identifier)
+                replaced(identifier)
             ));
         }
         super::print(&format!("{}\n", ticket.encode().expose_secret()))
@@ -126,7 +126,7 @@ impl Inspect {
                 "expired": expired,
                 "signature_right": right,
             });
-            return super::print(&format!("{object}\n"));
+            return super::print_json(&format!("{object}\n"));
         }
         let state = if expired { "expired" } else { "valid" };
         let signature = match right {
@@ -135,12 +135,12 @@ impl Inspect {
             None => "not checked, since no key of this app is given or configured",
         };
         let UserSig { version, identifier, sdk_app_id, expire_s, userbuf, .. } = &ticket;
-        let userbuf = userbuf.as_ref().map_or("none".to_owned(), |text| harmless(text));
+        let userbuf = userbuf.as_ref().map_or("none".to_owned(), |text| replaced(text));
         super::print(&format!(
             "version     {}\nidentifier  {}\nsdk_app_id  {sdk_app_id}\nmade        {made}\n\
              expire      {expire_s} s\nends        {ends}, {state}\nuserbuf     {userbuf}\nsignature   {signature}\n",
-            harmless(version),
-            harmless(identifier),
+            replaced(version),
+            replaced(identifier),
         ))
     }
 

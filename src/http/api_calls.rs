@@ -17,7 +17,7 @@ use super::ops::Ops;
 use super::path_ids;
 use crate::store::{
     Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, steps,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
 };
 
 /// What a call may be.
@@ -142,13 +142,7 @@ pub(super) async fn call(
 
 /// The events as they are given, each with its place in the order of arrival.
 fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
-    let mut arrived: Vec<usize> = (0..events.len()).collect();
-    arrived.sort_by_key(|place| (events[*place].received_at, events[*place].id));
-    let mut arrivals = vec![0; events.len()];
-    for (arrival, place) in arrived.into_iter().enumerate() {
-        arrivals[place] = arrival + 1;
-    }
-    let given = events.iter().zip(arrivals).map(|(event, arrival)| CallEvent {
+    let given = events.iter().zip(arrivals(events)).map(|(event, arrival)| CallEvent {
         event: Event::new(event, true),
         arrival,
         lag_ms: event.received_at.0.saturating_sub(event.event_time.0),

@@ -1,13 +1,14 @@
 //! The smallest pieces of a page: ids, times, links. What users chose is escaped here and by the templates.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 
 use askama::filters::{Escaper, Html as Escape, HtmlSafe};
 use uuid::Uuid;
 
 use super::path_ids::{encoded, segment};
 use crate::clock::UnixMillis;
+use crate::letters;
 
 /// Text that is HTML already. Only this file makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,23 +37,7 @@ fn escaped(text: &str) -> String {
 
 /// The text with letters that nobody would see, or that turn the direction of others, spelled out.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    let hidden = |letter: char| {
-        letter.is_control()
-            || matches!(letter, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-    };
-    if !text.contains(hidden) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len() + 8);
-    for letter in text.chars() {
-        if hidden(letter) {
-            let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
-        } else {
-            out.push(letter);
-        }
-    }
-    Cow::Owned(out)
+    letters::spelled(text)
 }
 
 /// An id, to be read.

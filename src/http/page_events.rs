@@ -17,7 +17,7 @@ use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
 use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, StoredEvent};
+use crate::store::{EventFilter, StoredEvent, arrivals};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;
@@ -280,10 +280,7 @@ pub(super) struct Arrived {
 impl Arrivals {
     /// Give them by event time, and where the others are.
     pub(super) fn of(events: &[StoredEvent], all: Option<String>) -> Self {
-        let mut order: Vec<usize> = (0..events.len()).collect();
-        order.sort_by_key(|index| events[*index].received_at);
-        let mut places = vec![0; events.len()];
-        order.iter().enumerate().for_each(|(place, index)| places[*index] = place + 1);
+        let places = arrivals(events);
         let mut bodies = std::collections::HashSet::new();
         let mut rows = Vec::with_capacity(events.len());
         for (index, event) in events.iter().enumerate() {

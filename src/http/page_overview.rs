@@ -18,10 +18,10 @@ use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::ingest::Health;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, Count, CountBy, CountFilter, EventFilter, Room, RoomFilter,
-    Step,
+    AnomalyFilter, Call, CallFilter, Count, CountBy, CountFilter, EventFilter, OPEN_COUNTED_MAX,
+    Room, RoomFilter, Step,
 };
-use crate::telemetry::Figures;
+use crate::telemetry::{Figures, Outcome as OutcomeName};
 
 /// How long it waits for the store. Less than other pages: it has more to say.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -66,6 +66,8 @@ struct Stored {
     calls: Vec<(Html, Html, Html, Html)>,
     rooms: Vec<(Html, String, Html, String, Html)>,
     anomalies: Vec<AnomalyRow>,
+    /// How many of them there are.
+    anomalies_count: String,
 }
 
 /// The latest event.
@@ -151,6 +153,7 @@ async fn stored(reading: &Reading<'_>, is_day: bool, app: Option<AppId>) -> Resu
     let active = store.calls(&active).await?;
     let rooms = store.rooms(&rooms).await?;
     let anomalies = store.anomalies(&open).await?;
+    let anomalies_count = store.open_anomalies(app).await?;
     let counted: Vec<Counted<'_>> =
         counts.iter().map(|count| (count.at, count.group_name.as_str(), count.events)).collect();
     let events: i64 = counts.iter().map(|count| count.events).sum();
@@ -169,6 +172,11 @@ async fn stored(reading: &Reading<'_>, is_day: bool, app: Option<AppId>) -> Resu
         calls: ringing.iter().chain(&active).map(|call| open_call(call, now)).collect(),
         rooms: rooms.iter().map(|room| open_room(room, now)).collect(),
         anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
+        anomalies_count: match anomalies_count {
+            0 => "none".to_owned(),
+            OPEN_COUNTED_MAX.. => format!("{} or more", number(OPEN_COUNTED_MAX)),
+            count => number(count),
+        },
     })
 }
 
@@ -228,11 +236,14 @@ fn server(figures: &Figures, health: &Health) -> Server {
     let whole = |value: f64| value as i64;
     let value = |name| number(figures.value(name).map_or(0, whole));
     let requests = figures.value("trtc_requests_total").map_or(0, whole);
-    let outcomes: Vec<(&str, i64)> = figures
+    let mut outcomes: Vec<(&str, i64)> = figures
         .by_label("trtc_request_outcomes_total", "outcome")
         .into_iter()
         .map(|(name, count)| (name, whole(count)))
         .collect();
+    // The text has them in another order each time.
+    let order: Vec<String> = OutcomeName::names().collect();
+    outcomes.sort_by_key(|(name, _)| order.iter().position(|known| known == name));
     let lost = outcomes.iter().filter(|(name, _)| ["not_stored", "shed"].contains(name));
     let lost = lost.map(|(_, count)| count).sum();
     let shown = outcomes.iter().filter(|(name, count)| *count > 0 || *name == "stored");

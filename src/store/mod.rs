@@ -78,7 +78,7 @@ pub use models::{
 };
 pub use reading::{
     COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, LIFE_EARLY_MS, MARKS_SCANNED_MAX,
-    PAGE_BYTES_MAX, ReadModels, RoomKey, Subject,
+    OPEN_COUNTED_MAX, PAGE_BYTES_MAX, ReadModels, RoomKey, Subject,
 };
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;
@@ -89,7 +89,7 @@ pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
 pub use sweeping::{Drift, OpenCall, Overdue, SWEEP_ROWS};
-pub use timeline::{CallStep, steps};
+pub use timeline::{CallStep, arrivals, steps};
 pub use writing::Entry;
 
 /// Where events are kept. All methods may be called from many tasks at once.

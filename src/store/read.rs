@@ -75,6 +75,10 @@ impl<R: Reader> ReadModels for R {
         read_statistics::anomalies(self, filter).await
     }
 
+    async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError> {
+        read_statistics::open_anomalies(self, app).await
+    }
+
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError> {
         read_statistics::counts(self, filter).await
     }

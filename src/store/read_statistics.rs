@@ -4,9 +4,10 @@ use uuid::Uuid;
 
 use super::statement::Reader;
 use super::{
-    Anomaly, AnomalyFilter, COUNTS_MAX, Count, CountBy, CountFilter, FOUND_MAX, Found, Step,
-    StoreError, read_calls, read_events, read_rooms,
+    Anomaly, AnomalyFilter, COUNTS_MAX, Count, CountBy, CountFilter, FOUND_MAX, Found,
+    OPEN_COUNTED_MAX, Step, StoreError, read_calls, read_events, read_rooms,
 };
+use crate::callback::AppId;
 
 pub(super) async fn anomalies<R: Reader>(
     reader: &R,
@@ -40,6 +41,20 @@ pub(super) async fn anomalies<R: Reader>(
     );
     sql.number(filter.limit.into());
     reader.fetch(sql).await
+}
+
+pub(super) async fn open_anomalies<R: Reader>(
+    reader: &R,
+    app: Option<AppId>,
+) -> Result<i64, StoreError> {
+    let mut sql =
+        reader.statement("select count(*) from (select 1 from anomalies where resolved_at is null");
+    if let Some(app) = app {
+        sql.push(" and sdk_app_id = ").number(app.as_i64());
+    }
+    sql.push(" limit ").number(OPEN_COUNTED_MAX).push(") a");
+    let count: Option<(i64,)> = reader.fetch_one(sql).await?;
+    Ok(count.map_or(0, |(count,)| count))
 }
 
 pub(super) async fn counts<R: Reader>(

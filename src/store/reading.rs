@@ -67,6 +67,9 @@ pub trait ReadModels {
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
 
+    /// How many anomalies are still so, of one app or of all. Counts up to [`OPEN_COUNTED_MAX`].
+    async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError>;
+
     /// How many events there were in each span of time, the earliest first. At most [`COUNTS_MAX`].
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
 
@@ -88,6 +91,9 @@ pub const DETAILS_MAX: u32 = 1000;
 
 /// How many things one id names at most.
 pub const FOUND_MAX: u32 = 20;
+
+/// How many open anomalies are counted at most. Where there are so many, there may be more.
+pub const OPEN_COUNTED_MAX: i64 = 10_000;
 
 /// How many counts are given at most, the earliest first.
 pub const COUNTS_MAX: u32 = 100_000;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Call, Member};
+use super::{Call, Member, StoredEvent};
 use crate::clock::UnixMillis;
 
 /// One thing that happened in a call.
@@ -49,6 +49,19 @@ pub fn steps(call: &Call, members: &[Member]) -> Vec<CallStep> {
     add(call.ended_at, "ended", None, call.result.as_deref(), call.inferred);
     steps.sort_by_key(|step| (step.at, rank(step.kind)));
     steps
+}
+
+/// The place of each of these events in the order in which they arrived, from 1; of those that arrived in the same ms, by
+/// their ids.
+#[must_use]
+pub fn arrivals(events: &[StoredEvent]) -> Vec<usize> {
+    let mut arrived: Vec<usize> = (0..events.len()).collect();
+    arrived.sort_by_key(|place| (events[*place].received_at, events[*place].id));
+    let mut arrivals = vec![0; events.len()];
+    for (arrival, place) in arrived.into_iter().enumerate() {
+        arrivals[place] = arrival + 1;
+    }
+    arrivals
 }
 
 fn rank(kind: &str) -> usize {

@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{
 };
 
 use super::{Checked, Closed, Outcome};
-use crate::callback::{AppId, Body, Event, Family, Rejection};
+use crate::callback::{AppId, Body, Event, Family};
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
 ///
@@ -140,11 +140,7 @@ impl Metrics {
     pub fn new() -> Self {
         let recorder = recorder();
         describe(&recorder);
-        let plain = Outcome::PLAIN.iter().map(|name| ("", *name));
-        let rejected = Rejection::REASONS.iter().map(|name| ("rejected_", *name));
-        let outcome = |(prefix, name)| {
-            counter(&recorder, OUTCOMES, &[("outcome", format!("{prefix}{name}"))])
-        };
+        let outcome = |name| counter(&recorder, OUTCOMES, &[("outcome", name)]);
         let events = |family: &Family| {
             ["typed", "untyped", "undecoded"].map(|body| {
                 let labels = [("family", family.to_string()), ("body", body.to_owned())];
@@ -167,7 +163,7 @@ impl Metrics {
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
-            outcomes: plain.chain(rejected).map(outcome).collect(),
+            outcomes: Outcome::names().map(outcome).collect(),
             events: Family::ALL.iter().map(events).collect(),
             closed: Closed::ALL.map(closed),
             decode_panics: counter(&recorder, DECODE_PANICS, &[]),
@@ -441,6 +437,7 @@ fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::callback::Rejection;
 
     #[test]
     fn every_outcome_has_a_counter_of_its_own() {

@@ -40,7 +40,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(super) const PLAIN: [&'static str; 15] = [
+    const PLAIN: [&'static str; 15] = [
         "stored",
         "duplicate",
         "parked",
@@ -57,6 +57,12 @@ impl Outcome {
         "body_broken",
         "abandoned",
     ];
+
+    /// The names of all, as figures have them, in the order of the counters. People are shown them in this order.
+    pub fn names() -> impl Iterator<Item = String> {
+        let rejected = Rejection::REASONS.iter().map(|reason| format!("rejected_{reason}"));
+        Self::PLAIN.iter().map(|name| (*name).to_owned()).chain(rejected)
+    }
 
     /// Its place among the counters: [`Outcome::PLAIN`], then the rejections.
     pub(super) fn index(self) -> usize {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::errors::Failure;
+use crate::letters::is_unsafe;
 
 /// The most characters of a text of the vendor's that are shown.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -75,7 +76,7 @@ impl Secrets<'_> {
                 }
             }
         }
-        let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+        let plain = text.chars().map(|letter| if is_unsafe(letter) { ' ' } else { letter });
         plain.take(SHOWN_CHARS_MAX).collect::<String>().trim().to_owned()
     }
 }

@@ -10,6 +10,7 @@ use reqwest::Url;
 use super::callback_config::CallbackConfig;
 use super::product::{GIFT, GIFTS_DO_NOT_WAIT, Product, Standing};
 use crate::callback::Command;
+use crate::letters::is_unsafe;
 
 /// The longest name of a host, and of a part of it.
 const HOST_CHARS_MAX: usize = 63;
@@ -280,5 +281,5 @@ fn near(product: Product, name: &str) -> String {
 
 /// Somebody's text, short enough to show.
 fn shown(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(80).collect()
+    text.chars().filter(|letter| !is_unsafe(*letter)).take(80).collect()
 }

@@ -134,6 +134,10 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
+    async fn open_anomalies(&self, _: Option<AppId>) -> Result<i64, StoreError> {
+        unreachable!()
+    }
+
     async fn counts(&self, _: &CountFilter) -> Result<Vec<Count>, StoreError> {
         unreachable!()
     }

@@ -22,10 +22,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["callback", "handlers", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
+    ("letters", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "http",
-        &["callback", "export", "store", "ingest", "guard", "clock", "telemetry"],
+        &["callback", "export", "letters", "store", "ingest", "guard", "clock", "telemetry"],
         &["sqlx", "reqwest"],
     ),
     (
@@ -36,7 +37,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("vendor", &["callback", "clock"], &["axum", "sqlx"]),
+    ("vendor", &["callback", "clock", "letters"], &["axum", "sqlx"]),
     (
         "server",
         &[
@@ -62,6 +63,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "export",
             "guard",
             "handlers",
+            "letters",
             "store",
             "ingest",
             "http",

@@ -39,6 +39,9 @@ mod spool;
 mod stderr;
 mod store;
 mod support;
+// Where there are terminals to be had without a window.
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tls;
 mod told;
 mod vendor;
