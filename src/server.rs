@@ -13,7 +13,8 @@ use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
 use crate::guard::{Book, Watch};
 use crate::http::{
-    self, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls, TlsError,
+    self, Addresses, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls,
+    TlsError,
 };
 use crate::ingest::Ingest;
 use crate::retention;
@@ -88,7 +89,8 @@ pub async fn run(
     let metrics = Arc::new(Metrics::new());
     let keeping = Arc::new(OnceLock::new());
     let watch = Arc::new(Watch::new(&settings, &admission, &clock, &metrics));
-    let setup = setup(&settings, &apps, &watch);
+    let addresses = addresses(&settings, &listeners);
+    let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
     let ops = operations(&settings, &keeping, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings);
@@ -198,7 +200,36 @@ fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
             proxies: auth.trusted_proxies.clone(),
             vendor: watch.addresses(),
         },
+        addresses: Addresses::default(),
         sections: settings.summary(),
+    }
+}
+
+/// Where the server listens, as pages tell people. A path that may be a secret is none of it.
+fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses {
+    let reached = |listener: &TcpListener| {
+        let address = listener.local_addr().unwrap_or(settings.server.listen);
+        let (port, host) = (address.port(), address.ip());
+        match host.is_unspecified() {
+            true if host.is_ipv4() => (true, format!("127.0.0.1:{port}"), port),
+            true => (true, format!("[::1]:{port}"), port),
+            false => (false, address.to_string(), port),
+        }
+    };
+    let (everywhere, near, port) = reached(&listeners.public);
+    let is_tls = settings.server.tls_files().is_some();
+    let plain = settings.server.plain_paths().last();
+    let host = if everywhere { format!("HOST:{port}") } else { near.clone() };
+    let scheme = if is_tls { "https" } else { "http" };
+    let path = plain.map_or("/… (the path that is configured)", String::as_str);
+    let to = match settings.server.plain_paths().next() {
+        Some(path) if !is_tls => format!(" --to http://{near}{path}"),
+        _ => String::new(),
+    };
+    Addresses {
+        callback: format!("{scheme}://{host}{path}"),
+        to: if to == " --to http://127.0.0.1:8080/" { String::new() } else { to },
+        ops: format!("http://{}", reached(&listeners.ops).1),
     }
 }
 

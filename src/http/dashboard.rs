@@ -16,6 +16,7 @@ use super::dashboard_assets::{self as assets, asset};
 use super::dashboard_filters::{Form, Query};
 use super::dashboard_parts::{Html, moment, visible};
 use super::ops::{Keeping, Ops};
+use super::page_settings::Addresses;
 use super::reading::PageTurn;
 use super::{
     api_query, page_anomalies, page_calls, page_events, page_find, page_lives, page_overview,
@@ -72,6 +73,8 @@ pub(super) struct Shell {
     pub(super) is_signed_in: bool,
     /// The app that one looks at, where there are several: links to other pages keep it.
     pub(super) app: Option<AppId>,
+    /// Where the server is; empty on pages that say nothing of it.
+    pub(super) addresses: Addresses,
 }
 
 /// Places in the navigation: path and words.
@@ -99,12 +102,14 @@ impl Shell {
             query: String::new(),
             is_signed_in: session::is_signed_in(),
             app: None,
+            addresses: Addresses::default(),
         }
     }
 
-    /// Of one app, which matters where the server has several.
+    /// Of this server, and of one app, which matters where it has several.
     pub(super) fn within(self, ops: &Ops, app: Option<AppId>) -> Self {
-        Self { app: app.filter(|_| ops.apps.len() > 1), ..self }
+        let app = app.filter(|_| ops.apps.len() > 1);
+        Self { app, addresses: ops.setup.addresses.clone(), ..self }
     }
 
     /// A page that stays with the app one looks at.

@@ -55,7 +55,7 @@ use paths::Elsewhere;
 pub use callbacks::Receiver;
 pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
-pub(crate) use page_settings::{AppSetup, Setup, Sources};
+pub(crate) use page_settings::{Addresses, AppSetup, Setup, Sources};
 pub(crate) use reading::Reading;
 pub use serve::{Limits, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};

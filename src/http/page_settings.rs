@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) book: Arc<Book>,
     /// From where callbacks are taken.
     pub(crate) sources: Sources,
+    /// Where the server itself is.
+    pub(crate) addresses: Addresses,
     /// All else: titles, each with names and values.
     pub(crate) sections: Vec<(&'static str, Vec<(&'static str, String)>)>,
 }
@@ -39,6 +41,19 @@ pub(crate) struct Sources {
     pub(crate) proxies: Vec<String>,
     /// The vendor's list, where it counts too.
     pub(crate) vendor: Option<Arc<AddressBook>>,
+}
+
+/// Where the server listens, as pages tell people to reach it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Addresses {
+    /// A callback URL, with `HOST` for a name of this machine where it listens on every address. No path that may be a
+    /// secret.
+    pub(crate) callback: String,
+    /// How `send` and its like are told of it from this machine, a blank before it; empty where they find it without, or
+    /// have to be told by the configuration.
+    pub(crate) to: String,
+    /// The operations listener from this machine, as a URL without a path.
+    pub(crate) ops: String,
 }
 
 impl Setup {

@@ -34,6 +34,11 @@ pub struct ServerSettings {
 }
 
 impl ServerSettings {
+    /// The paths that anybody would try, and so may be told to everybody.
+    pub fn plain_paths(&self) -> impl Iterator<Item = &String> {
+        self.callback_paths.iter().filter(|path| matches!(path.as_str(), "/" | "/callback"))
+    }
+
     /// The PEM files of certificate and key; absent where plain HTTP is spoken.
     #[must_use]
     pub fn tls_files(&self) -> Option<(&Path, &Path)> {

@@ -22,8 +22,7 @@ impl Settings {
         let server = &self.server;
         let scheme = if server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
         // Whoever reads this may not thereby learn where to post to.
-        let plain = |path: &&String| matches!(path.as_str(), "/" | "/callback");
-        let mut paths: Vec<String> = server.callback_paths.iter().filter(plain).cloned().collect();
+        let mut paths: Vec<String> = server.plain_paths().cloned().collect();
         match server.callback_paths.len() - paths.len() {
             0 => {}
             1 => paths.push("one that is not shown".to_owned()),

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::timeout;
+use trtc_callbacks::clock::UnixMillis;
 
 use crate::api::endless;
 use crate::support::{
@@ -133,7 +134,9 @@ on_both_stores! {
         }
         for path in ["/", "/tail", "/calls", "/rooms", "/lives", "/events"] {
             let html = page(&server, path).await;
-            assert_has(&html, &[":8080/callback", "trtc-callbacks send --all", "simulate --duration 60s"]);
+            let (port, to) = (server.url.rsplit(':').next().unwrap(), format!(" --to {}/", server.url));
+            assert_has(&html, &[&format!("http://127.0.0.1:{port}/callback"), "callback-config apply --product all"]);
+            assert_has(&html, &[&format!("trtc-callbacks send --all{to}"), &format!("--duration 60s{to}")]);
         }
         server.stop().await;
     }
@@ -222,6 +225,68 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn open_anomalies_are_counted_exactly(database: Database) {
+        let server = Server::start(&database).await;
+        let (at, other) = if database.is_postgres() { ("now()", "now()") } else { ("1793534400000", "1") };
+        for number in 0..20 {
+            // Three are over.
+            let over = if number < 3 { other } else { "null" };
+            database.execute(&format!(
+                "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail)
+                 values ({APP}, 'call_without_start', 'call-{number}', 0, {at}, {at}, {over}, '')"
+            )).await;
+        }
+        server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+        let html = page(&server, "/").await;
+        let tile = html.split_once("id=\"tile-anomalies\"").unwrap().1.split_once("</li>").unwrap().0;
+        assert!(tile.contains("<b>17</b>"), "{tile}");
+        let html = page(&server, &format!("/?app={OTHER_APP}")).await;
+        let tile = html.split_once("id=\"tile-anomalies\"").unwrap().1.split_once("</li>").unwrap().0;
+        assert!(tile.contains("<b>none</b>"), "{tile}");
+        server.stop().await;
+    }
+
+    async fn the_order_of_arrival_is_one_in_page_api_and_terminal(database: Database) {
+        let server = Server::start(&database).await;
+        // All but the first arrive within the same ms, and all happen within another.
+        server.clock.set(UnixMillis(NOW.0 - 1000));
+        for number in 0..8 {
+            let body = format!(
+                r#"{{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":"c","ChangedUserList":[
+                {{"User_Account":"u{number}","ActionType":"Accept"}}],"UserList":[],"EventTime":{}}}"#,
+                NOW.0 - 2000
+            );
+            server.post_body("Call.CallbackAfterMemberChanged", body).await;
+            server.clock.set(NOW);
+        }
+        let (_, text) = server.get_ops(&format!("/api/v1/calls/{APP}/c")).await;
+        let detail: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let of_event = |event: &serde_json::Value| {
+            (event["id"].as_str().unwrap().to_owned(), event["arrival"].as_u64().unwrap())
+        };
+        let api: Vec<_> = detail["timeline"].as_array().unwrap().iter().map(of_event).collect();
+        assert_eq!(api.len(), 8);
+        let html = page(&server, &format!("/calls/{APP}/c")).await;
+        let rows = html.split("<tr data-event=\"").skip(1);
+        let order = |row: &str| row.split("class=\"num\">").nth(1)?.split('<').next()?.parse().ok();
+        let shown = rows.map(|row| (row[..36].to_owned(), order(row).unwrap()));
+        assert_eq!(shown.collect::<Vec<_>>(), api);
+        server.stop().await;
+        let url = database.url.clone();
+        let told = tokio::task::spawn_blocking(move || {
+            let folder = tempfile::tempdir().unwrap();
+            crate::process::done(folder.path(), &["call", "c", "--store", &url])
+        });
+        let told = told.await.unwrap();
+        let lines = told.lines().skip_while(|line| !line.starts_with("HAPPENED")).skip(1);
+        let arrived = lines.filter_map(|line| {
+            let place = line.split_whitespace().find(|word| word.ends_with('.') && word.len() == 2)?;
+            place.trim_end_matches('.').parse::<u64>().ok()
+        });
+        let of_api: Vec<_> = api.iter().map(|(_, place)| *place).collect();
+        assert_eq!(arrived.collect::<Vec<_>>(), of_api, "{told}");
+    }
+
     async fn an_id_of_dots_has_links_that_work(database: Database) {
         let server = Server::start(&database).await;
         // `~.` is how the id `.` is written in a path, and may itself be an id.
@@ -303,7 +368,7 @@ on_both_stores! {
             "1.10",
             "<code>EventTime</code>",
             "2026-11-01 11:59:59.000",
-            "trtc-callbacks replay -",
+            &format!("{}/api/v1{event} | trtc-callbacks replay - --to {}/<", server.ops_url, server.url),
             "a hash of app, command and body",
         ]);
         let html = page(&server, "/events?body=undecoded").await;
@@ -464,6 +529,57 @@ on_both_stores! {
         assert_eq!((events.len(), pages), (60, 2));
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_path_that_is_a_secret_is_on_no_page() {
+    let database = Database::sqlite();
+    let path = ("TRTC_SERVER__CALLBACK_PATHS", "/callback/s3cret");
+    let server = Server::start_with(settings(&database, &[path])).await;
+    let port = server.url.rsplit(':').next().unwrap();
+    for path in ["/", "/events", "/settings"] {
+        let html = page(&server, path).await;
+        assert!(!html.contains("s3cret"), "{path}: {html}");
+    }
+    assert_has(
+        &page(&server, "/").await,
+        &[&format!("http://127.0.0.1:{port}/… (the path"), "trtc-callbacks send --all\n"],
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn outcomes_stand_in_one_order_at_each_render() {
+    let server = Server::start(&Database::sqlite()).await;
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    for query in ["", "SdkAppid=x", "SdkAppid=1400000009"] {
+        server.post_raw(&format!("/?{query}"), Vec::new()).await;
+    }
+    server.post_raw("/nowhere", Vec::new()).await;
+    server.client.get(&server.url).send().await.unwrap();
+    for _ in 0..5 {
+        let html = page(&server, "/").await;
+        let table = html.split_once("id=\"outcomes\"").unwrap().1;
+        let rows = table.split("<tr><th scope=\"row\">").skip(1);
+        let rows: Vec<_> = rows.filter_map(|row| row.split('<').next()).collect();
+        let order = [
+            "stored",
+            "duplicate",
+            "spooled",
+            "not found",
+            "method not allowed",
+            "rejected app missing",
+            "rejected app malformed",
+            "rejected app foreign",
+        ];
+        let places: Vec<_> = rows
+            .iter()
+            .map(|row| order.iter().position(|known| known == row).expect("one of those"))
+            .collect();
+        assert!(rows.len() >= 6 && places.is_sorted(), "{rows:?}");
+    }
+    server.stop().await;
 }
 
 #[tokio::test]
