@@ -1,6 +1,6 @@
 //! Which machine sent this request, and may it?
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::{IpNet, Ipv4Net};
@@ -142,16 +142,29 @@ impl Admission {
         let held = |client| {
             self.sources.holds(client) || vendor.as_ref().is_some_and(|list| list.holds(client))
         };
-        match peer.and_then(|peer| self.client(peer, forwarded)) {
+        match peer.and_then(|peer| self.client(peer, forwarded).ok()) {
             Some(client) if held(client) => Ok(()),
             foreign => Err(foreign),
         }
     }
 
+    /// The word of the header that stands where an address should and is none, escaped and cut; absent where the address is
+    /// known, or there is no peer.
+    #[must_use]
+    pub fn unreadable<'a, I>(&self, peer: Option<IpAddr>, forwarded: I) -> Option<String>
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+        I::IntoIter: DoubleEndedIterator,
+    {
+        let word = self.client(peer?, forwarded).err()?;
+        let escaped = word.trim_ascii().escape_ascii().take(SHOWN_CHARS_MAX);
+        Some(escaped.map(char::from).collect())
+    }
+
     /// Who sent the request: the peer, or, as each proxy of ours appends the address it was asked from, the last one in
-    /// the header that is not of such a proxy. None where that is no address. Where all are proxies of ours, the first
+    /// the header that is not of such a proxy. Where that is no address, the word that is none. Where all are proxies of ours, the first
     /// of them asked.
-    fn client<'a, I>(&self, peer: IpAddr, forwarded: I) -> Option<IpAddr>
+    fn client<'a, I>(&self, peer: IpAddr, forwarded: I) -> Result<IpAddr, &'a [u8]>
     where
         I: IntoIterator<Item = &'a [u8]>,
         I::IntoIter: DoubleEndedIterator,
@@ -162,17 +175,25 @@ impl Admission {
             if !self.proxies.holds(client) {
                 break;
             }
-            client = address(word)?;
+            client = address(word).ok_or(word)?;
         }
-        Some(client)
+        Ok(client)
     }
 }
 
-/// One word of the header. Some proxies write the port too.
+/// How much is shown of a word that is no address.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// One word of the header. Some proxies write the port too, or the brackets alone that it needs.
 fn address(word: &[u8]) -> Option<IpAddr> {
     let word = std::str::from_utf8(word).ok()?.trim();
     let with_port = || word.parse::<SocketAddr>().ok().map(|address| address.ip());
-    word.parse::<IpAddr>().ok().or_else(with_port).map(|address| address.to_canonical())
+    let in_brackets = || {
+        let inner = word.strip_prefix('[')?.strip_suffix(']')?;
+        inner.parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+    };
+    let address = word.parse::<IpAddr>().ok().or_else(with_port).or_else(in_brackets);
+    address.map(|address| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -189,7 +210,7 @@ mod tests {
     fn client(proxies: &[&str], peer: &str, lines: &[&str]) -> Option<String> {
         let peer = peer.parse().unwrap();
         let lines = lines.iter().map(|line| line.as_bytes());
-        admission(&[], proxies).client(peer, lines).map(|client| client.to_string())
+        admission(&[], proxies).client(peer, lines).ok().map(|client| client.to_string())
     }
 
     #[test]
@@ -245,6 +266,11 @@ mod tests {
             ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
             ("10.0.0.1", &["203.0.113.1:4711"], Some("203.0.113.1")),
             ("10.0.0.1", &["[2001:db8::1]:4711"], Some("2001:db8::1")),
+            ("10.0.0.1", &["[2001:db8::1]"], Some("2001:db8::1")),
+            ("10.0.0.1", &["192.0.2.1, [fd00::2]:80 , [::ffff:10.0.0.2]"], Some("192.0.2.1")),
+            ("10.0.0.1", &["[203.0.113.1]"], None),
+            ("10.0.0.1", &["[2001:db8::1"], None),
+            ("10.0.0.1", &["2001:db8::1]:80"], None),
             ("10.0.0.1", &["unknown"], None),
             ("10.0.0.1", &[""], None),
             ("10.0.0.1", &["203.0.113.1, "], None),
@@ -252,6 +278,18 @@ mod tests {
         ] {
             assert_eq!(client(&proxies, peer, lines).as_deref(), expected, "{peer} {lines:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_address_is_shown_escaped_and_cut() {
+        let admission = admission(&["203.0.113.0/24"], &["10.0.0.0/8"]);
+        let shown = |peer: &str, line: &[u8]| admission.unreadable(peer.parse().ok(), [line]);
+        assert_eq!(shown("10.0.0.1", b"203.0.113.9, _hidden , 10.0.0.2").unwrap(), "_hidden");
+        assert_eq!(shown("10.0.0.1", b"a\"\x1b[31m\xff\n").unwrap(), "a\\\"\\x1b[31m\\xff");
+        assert_eq!(shown("10.0.0.1", &[b'x'; 5000]).unwrap().len(), SHOWN_CHARS_MAX);
+        assert_eq!(shown("10.0.0.1", b"192.0.2.1"), None);
+        assert_eq!(shown("192.0.2.1", b"_hidden"), None);
+        assert_eq!(admission.unreadable(None, [&b"x"[..]]), None);
     }
 
     #[test]

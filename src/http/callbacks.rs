@@ -1,6 +1,6 @@
 //! The callback endpoint.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ impl Receiver {
                 verified
             }
             Err(rejection) => {
-                self.rejections.warn(rejection, now);
+                self.warn_rejected(&request, rejection, now);
                 // A stranger's body is not kept, but must be within the limits to be answered like any other.
                 let read = self.within_limits(discard(request.into_body(), self.body_bytes_max));
                 return read
@@ -202,15 +202,25 @@ impl Receiver {
 
     /// Whether the request comes from where it may and is for an app of ours.
     fn verify(&self, request: &Request<Body>, now: UnixMillis) -> Result<Verified, Rejection> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let forwarded = request.headers().get_all("x-forwarded-for");
+        let forwarded = request.headers().get_all("x-forwarded-for").iter();
         self.admission
-            .check(
-                peer.map(|ConnectInfo(peer)| peer.ip()),
-                forwarded.iter().map(HeaderValue::as_bytes),
-            )
+            .check(peer(request), forwarded.map(HeaderValue::as_bytes))
             .map_err(Rejection::AddressForeign)?;
         self.apps.verify(Query::parse(request.uri().query().unwrap_or("")), now)
+    }
+
+    fn warn_rejected(&self, request: &Request<Body>, rejection: Rejection, now: UnixMillis) {
+        let header = request.headers().get("sdkappid");
+        if let (Rejection::AppMissing, Some(app)) = (rejection, header) {
+            let app = app.to_str().ok().and_then(AppId::parse);
+            self.rejections.warn_rtc_engine(app.filter(|app| self.apps.holds(*app)), now);
+            return;
+        }
+        let unreadable = || {
+            let forwarded = request.headers().get_all("x-forwarded-for").iter();
+            self.admission.unreadable(peer(request), forwarded.map(HeaderValue::as_bytes))
+        };
+        self.rejections.warn(rejection, now, unreadable);
     }
 
     /// Warns where a request that is not taken is for an app of ours: then it is an event of the vendor, and lost.
@@ -274,6 +284,11 @@ impl Receiver {
             | Outcome::Abandoned => json(StatusCode::OK, answer::OK),
         }
     }
+}
+
+/// Who opened the connection; absent where nobody told the router.
+fn peer(request: &Request<Body>) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
 /// Reads a body to its end and keeps nothing of it.

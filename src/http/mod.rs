@@ -41,6 +41,7 @@ mod page_tail;
 mod path_ids;
 mod paths;
 mod places;
+mod preambles;
 mod reading;
 mod rejections;
 mod replays;

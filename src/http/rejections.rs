@@ -49,7 +49,13 @@ impl Silence {
 
 impl Rejections {
     /// Names the reason and the app, at most once a minute for each of both.
-    pub(super) fn warn(&self, rejection: Rejection, now: UnixMillis) {
+    /// `unreadable` is what stands where its address should, where that is none.
+    pub(super) fn warn(
+        &self,
+        rejection: Rejection,
+        now: UnixMillis,
+        unreadable: impl FnOnce() -> Option<String>,
+    ) {
         let Some(more) = self.due(rejection, now) else {
             return;
         };
@@ -70,14 +76,33 @@ impl Rejections {
             Rejection::AddressForeign(address) => address.map(|address| address.to_string()),
             _ => None,
         };
+        let unreadable = match rejection {
+            Rejection::AddressForeign(None) => unreadable(),
+            _ => None,
+        };
         warn!(
             reason = rejection.reason(),
             app.id = app.as_deref().unwrap_or("none"),
             address,
+            x_forwarded_for = unreadable,
             more_since_last_warning = more,
             advice,
             "callback rejected"
         );
+    }
+
+    /// Names callbacks of the vendor that have another form, at most once a minute for each app.
+    pub(super) fn warn_rtc_engine(&self, app: Option<AppId>, now: UnixMillis) {
+        if let Some(more) = self.due_of("rtc_engine", app, now) {
+            let app = app.map(|app| app.to_string());
+            warn!(
+                reason = "rtc_engine",
+                app.id = app.as_deref().unwrap_or("none"),
+                more_since_last_warning = more,
+                advice = "send them elsewhere: register this URL for the callbacks of Chat and its kits alone",
+                "an RTC Engine event callback; this version does not keep them"
+            );
+        }
     }
 
     /// Names the app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.

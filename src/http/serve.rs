@@ -21,6 +21,7 @@ use super::connection;
 use super::descriptors;
 use super::exchange::Exchange;
 use super::places::{Order, Patience, Places, Seat};
+use super::preambles::{Look, Looked, Preambles};
 use super::tls::Tls;
 use crate::telemetry::Metrics;
 
@@ -95,6 +96,7 @@ struct Shared {
     tls: Option<Tls>,
     patience: Patience,
     metrics: Option<Arc<Metrics>>,
+    preambles: Arc<Preambles>,
 }
 
 impl Shared {
@@ -118,7 +120,14 @@ impl Shared {
             idle: limits.idle_timeout,
             write: limits.write_timeout,
         };
-        Self { http, router: TowerToHyperService::new(router), tls, patience, metrics }
+        Self {
+            http,
+            router: TowerToHyperService::new(router),
+            tls,
+            patience,
+            metrics,
+            preambles: Arc::default(),
+        }
     }
 
     /// Serves one connection to its end, and keeps its place until the stream is closed.
@@ -129,6 +138,13 @@ impl Shared {
         let (router, metrics) = (self.router.clone(), metrics.cloned());
         let exchange = Exchange { router, place: place.clone(), peer, metrics: metrics.clone() };
         let service = service_fn(move |request| exchange.clone().answer(request));
+        // Operators find out themselves what they speak to their own listener.
+        let look = metrics.is_some().then(|| Look {
+            preambles: self.preambles.clone(),
+            peer,
+            speaks_tls: self.tls.is_some(),
+        });
+        let stream = Looked::new(stream, look);
         let stream = match &self.tls {
             None => Either::Left(stream),
             Some(tls) => match tls.accept(stream, &place, self.patience.header).await {

@@ -69,6 +69,8 @@ async fn what_a_trusted_proxy_says_is_believed_and_no_more() {
         (&["203.0.113.9, 192.0.2.1"], 403),
         (&["203.0.113.9", "192.0.2.1"], 403),
         (&["203.0.113.9, nobody"], 403),
+        (&["203.0.113.9, [fd00::1]:80"], 403),
+        (&["203.0.113.9, [::ffff:10.0.0.3], 10.0.0.4:80"], 200),
         (&[], 403),
     ]
     .into_iter()
@@ -76,8 +78,8 @@ async fn what_a_trusted_proxy_says_is_believed_and_no_more() {
     {
         assert_eq!(post_for(&server, number, forwarded).await.0, status, "{forwarded:?}");
     }
-    assert_eq!(database.rows().await, 2);
-    assert_eq!(server.figures().await.outcome("rejected_address_foreign"), 4);
+    assert_eq!(database.rows().await, 3);
+    assert_eq!(server.figures().await.outcome("rejected_address_foreign"), 5);
 }
 
 /// A sink of somebody's own, which says this, or panics.

@@ -179,3 +179,79 @@ fn a_callback_that_misses_its_path_is_warned_of_once_a_minute() {
     assert_eq!((&line["reason"], &line["app.id"]), (&"method_wrong".into(), &APP.into()), "{line}");
     assert!(line["advice"].as_str().unwrap().contains("redirect"), "{line}");
 }
+
+#[test]
+fn an_event_of_the_rtc_engine_is_named_in_the_log() {
+    let logged = Logged::start(&[]);
+    let headers = format!("SdkAppId: {APP}\r\nSign: q3J0bGU=\r\n");
+    let body = r#"{"EventGroupId":1,"EventType":103,"EventInfo":{"RoomId":"s3cret"}}"#;
+    let line = logged.warning_of(&request("POST", "/", &headers, body));
+    assert_eq!((&line["reason"], &line["app.id"]), (&"rtc_engine".into(), &APP.into()), "{line}");
+    assert!(line["message"].as_str().unwrap().contains("RTC Engine"), "{line}");
+    for secret in ["s3cret", "q3J0bGU"] {
+        assert!(!line.to_string().contains(secret), "{line}");
+    }
+    // Counted as before, and without that header it is nobody's.
+    let line = logged.warning_of(&request("POST", "/", "", body));
+    assert_eq!(line["reason"], "app_missing", "{line}");
+}
+
+#[test]
+fn what_is_not_spoken_on_a_plain_port_is_named_in_the_log() {
+    let logged = Logged::start(&[]);
+    let proxied = [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 8080\r\n".to_vec(),
+        request("POST", &format!("/?SdkAppid={APP}"), "", "{}"),
+    ];
+    let preambles: [(&[u8], &str, &str); 3] = [
+        (&proxied.concat(), "proxy_protocol", "auth.trusted_proxies"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "http2_without_tls", "HTTP/1.1"),
+        (b"\x16\x03\x01\0\x05\x01\0\0\x01\0", "tls_on_plain_port", "server.tls_certificate"),
+    ];
+    for (bytes, reason, to_set) in preambles {
+        let line = logged.warning_of(bytes);
+        assert_eq!(
+            (&line["reason"], &line["address"]),
+            (&reason.into(), &"127.0.0.1".into()),
+            "{line}"
+        );
+        assert!(line["advice"].as_str().unwrap().contains(to_set), "{line}");
+    }
+    // Version 2 of the same, which is not named again within the minute.
+    exchange(
+        &logged.serving.url,
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x7f\0\0\x01\x7f\0\0\x01\x10\x92\x1f\x90",
+    );
+    let line = logged.warning_of(&request("GET", &format!("/?SdkAppid={APP}"), "", ""));
+    assert_eq!(line["reason"], "method_wrong", "{line}");
+}
+
+#[test]
+fn plain_http_on_a_tls_port_is_named_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("certificate.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let config = "[server]\ntls_certificate = \"certificate.pem\"\ntls_key = \"key.pem\"\n";
+    std::fs::write(folder.path().join("my.toml"), config).unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let logged = Logged { serving, _folder: folder };
+    let line = logged.warning_of(&request("POST", &format!("/?SdkAppid={APP}"), "", "{}"));
+    assert_eq!(line["reason"], "http_on_tls_port", "{line}");
+    assert!(line["advice"].as_str().unwrap().contains("https://"), "{line}");
+}
+
+#[test]
+fn a_forwarded_address_that_is_none_is_shown_escaped_and_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let config =
+        "[auth]\nsource_addresses = [\"203.0.113.0/24\"]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    std::fs::write(folder.path().join("my.toml"), config).unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let logged = Logged { serving, _folder: folder };
+    let header = format!("X-Forwarded-For: 203.0.113.9, _\"hidden{}\r\n", "x".repeat(200));
+    let line = logged.warning_of(&request("POST", &format!("/?SdkAppid={APP}"), &header, "{}"));
+    assert_eq!(line["reason"], "address_foreign", "{line}");
+    let shown = line["x_forwarded_for"].as_str().unwrap();
+    assert!(shown.starts_with("_\\\"hiddenxxx") && shown.len() == 60, "{line}");
+}
