@@ -198,13 +198,39 @@ impl Event {
         };
     }
 
-    /// An event that could not be read because reading panicked. Its id is random, as where the body has no time.
+    /// An event whose body nobody can read, for this reason: it is kept as it came, with what the query says.
+    #[must_use]
+    pub fn unreadable(
+        verified: &Verified,
+        bytes: &[u8],
+        reason: &str,
+        received_at: UnixMillis,
+    ) -> Self {
+        Self::of_query(verified, Payload::Raw(bytes.to_owned()), reason, received_at)
+    }
+
+    /// An event that could not be read because reading panicked.
     fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
+        let json = contained(|| json::text(bytes).ok()).flatten();
+        let payload = match json {
+            Some(json) => Payload::Json(json.to_owned()),
+            None => Payload::Raw(bytes.to_owned()),
+        };
+        let event = Self::of_query(verified, payload, PANICKED, received_at);
+        Self { decode_panicked: true, ..event }
+    }
+
+    /// An event of which only the query is known. Its id is random, as where the body has no time.
+    fn of_query(
+        verified: &Verified,
+        payload: Payload,
+        reason: &str,
+        received_at: UnixMillis,
+    ) -> Self {
         let query = verified.query();
         // Either may be what panicked.
         let name = contained(|| Name::of(None, query.command.as_deref()));
         let name = name.unwrap_or_else(Name::unknown);
-        let json = contained(|| json::text(bytes).ok()).flatten();
         Self {
             id: identity::unique(received_at),
             app: verified.app(),
@@ -220,13 +246,10 @@ impl Event {
             operator: None,
             client_ip: query.client_ip.as_deref().map(storable),
             platform: query.platform.as_deref().map(storable),
-            payload: match json {
-                Some(json) => Payload::Json(json.to_owned()),
-                None => Payload::Raw(bytes.to_owned()),
-            },
+            payload,
             body: Body::Undecoded,
-            decode_error: Some(PANICKED.to_owned()),
-            decode_panicked: true,
+            decode_error: Some(storable(reason)),
+            decode_panicked: false,
         }
     }
 }

@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::IgnoredAny;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
+use super::encoding::{Encoding, Failure};
 use super::outliving::Outliving;
 use super::places::Place;
 use super::rejections::{Rejections, Stray};
 use super::replays::Replays;
-use super::room::Room;
+use super::room::{PATIENCE, Room};
 use crate::callback::answer::{self, NotStored, Rejected};
 use crate::callback::{Admission, AppId, Apps, Event, Query, Rejection, Verified};
 use crate::clock::{Clock, UnixMillis};
@@ -149,15 +151,20 @@ impl Receiver {
                     .map_or_else(|outcome| outcome, |()| Outcome::Rejected(rejection));
             }
         };
+        let encoding = Encoding::of(request.headers());
+        let mut patience = PATIENCE;
         let body = Limited::new(request.into_body(), self.body_bytes_max);
-        let (body, room) = match self.within_limits(self.room.read(body)).await {
+        let (body, room) = match self.within_limits(self.room.read(body, &mut patience)).await {
             Ok(Some(kept)) => kept,
             Ok(None) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
         let late = self.replays.is_late(&verified, now);
-        let event = Event::decode(&verified, &body, now);
-        drop(body);
+        let decoded = self.decode(&verified, encoding, body, (room, patience), now);
+        let (event, room) = match decoded.await {
+            Ok(decoded) => decoded,
+            Err(outcome) => return outcome,
+        };
         self.metrics.event(&event);
         if event.decode_panicked {
             // Where, says the line of the panic itself.
@@ -174,6 +181,40 @@ impl Receiver {
             self.replays.warn(verified.app(), now);
         }
         outcome
+    }
+
+    /// The event of a body, its encoding taken off, and the room that it takes. What cannot be inflated is kept as it came.
+    async fn decode(
+        &self,
+        verified: &Verified,
+        encoding: Encoding,
+        body: Bytes,
+        (mut room, mut patience): (OwnedSemaphorePermit, Duration),
+        now: UnixMillis,
+    ) -> Result<(Event, OwnedSemaphorePermit), Outcome> {
+        // Also where whoever took the encoding off has left its name in the header.
+        let is_plain = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
+        let compression = match encoding {
+            Encoding::Plain => return Ok((Event::decode(verified, &body, now), room)),
+            _ if is_plain(&body) => return Ok((Event::decode(verified, &body, now), room)),
+            Encoding::Unknown(names) => {
+                let reason = format!("content encoding `{names}`: not known here");
+                return Ok((Event::unreadable(verified, &body, &reason, now), room));
+            }
+            Encoding::Compressed(compression) => compression,
+        };
+        let memory = compression.memory(&body, self.body_bytes_max);
+        room.merge(self.room.beside(memory, &mut patience).await.ok_or(Outcome::Shed)?);
+        let (event, kept) = match compression.inflate(&body, self.body_bytes_max) {
+            Ok(inflated) => (Event::decode(verified, &inflated, now), inflated.len()),
+            Err(Failure::TooLarge) => return Err(Outcome::BodyTooLarge),
+            Err(Failure::Broken(error)) => {
+                let reason = format!("content encoding `{}`: {error}", compression.name());
+                (Event::unreadable(verified, &body, &reason, now), body.len())
+            }
+        };
+        Room::keep(&mut room, kept);
+        Ok((event, room))
     }
 
     /// Hands an event over, with the room it takes. A request ends when its client goes away, and the event must not.

@@ -24,6 +24,7 @@ mod dashboard_charts;
 mod dashboard_filters;
 mod dashboard_parts;
 mod descriptors;
+mod encoding;
 mod exchange;
 mod ops;
 mod outliving;

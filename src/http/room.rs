@@ -11,15 +11,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// What a request takes beside its body, in bytes, roughly.
 const REQUEST_BYTES: usize = 1024;
+/// At most this part of all room is asked for what a body becomes, so that there always may be enough.
+const BESIDE_PART: usize = 4;
 /// How long a request waits for room, in all. The store, the spool and the error log have their time after it, and the
 /// vendor waits 2 s for everything.
-const PATIENCE: Duration = Duration::from_millis(250);
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 /// How long a body may be coming before it gives up for others. Honest ones take far less.
 const IN_PEACE: Duration = Duration::from_secs(1);
 
 /// What there is, and who waits for some.
 pub(super) struct Room {
     free: Arc<Semaphore>,
+    /// How many bytes there are in all.
+    bytes: usize,
     waiting: watch::Sender<usize>,
 }
 
@@ -27,10 +31,10 @@ impl Room {
     /// So many bytes: one body of that size fits.
     pub(super) fn new(bytes: usize) -> Self {
         let bytes = bytes.saturating_add(REQUEST_BYTES).min(Semaphore::MAX_PERMITS);
-        Self { free: Arc::new(Semaphore::new(bytes)), waiting: watch::Sender::new(0) }
+        Self { free: Arc::new(Semaphore::new(bytes)), bytes, waiting: watch::Sender::new(0) }
     }
 
-    /// Reads a body, and takes room for it as it comes. `None` when there is no room for all of it, or when others need it
+    /// Reads a body, and takes room for it as it comes, waiting for it as long as there is `patience`. `None` when there is no room for all of it, or when others need it
     /// and the body has been coming for too long: otherwise whoever sends slowly keeps everybody out.
     ///
     /// # Errors
@@ -38,13 +42,13 @@ impl Room {
     pub(super) async fn read<B>(
         &self,
         mut body: B,
+        patience: &mut Duration,
     ) -> Result<Option<(Bytes, OwnedSemaphorePermit)>, BoxError>
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
         let in_peace = Instant::now() + IN_PEACE;
-        let mut patience = PATIENCE;
-        let Some(mut room) = self.take(REQUEST_BYTES, in_peace, &mut patience).await else {
+        let Some(mut room) = self.take(REQUEST_BYTES, in_peace, patience).await else {
             return Ok(None);
         };
         let (mut first, mut rest) = (Bytes::new(), Vec::new());
@@ -56,7 +60,7 @@ impl Room {
             };
             let Some(frame) = frame else { break };
             let Ok(data) = frame?.into_data() else { continue };
-            match self.take(data.len(), in_peace, &mut patience).await {
+            match self.take(data.len(), in_peace, patience).await {
                 Some(more) => room.merge(more),
                 None => return Ok(None),
             }
@@ -72,6 +76,22 @@ impl Room {
         }
         rest.splice(..0, first);
         Ok(Some((rest.into(), room)))
+    }
+
+    /// Room for what a body becomes, beside its own. `None` when there is none.
+    pub(super) async fn beside(
+        &self,
+        bytes: usize,
+        patience: &mut Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        let bytes = bytes.min(self.bytes / BESIDE_PART);
+        self.take(bytes, Instant::now() + IN_PEACE, patience).await
+    }
+
+    /// Gives back what a request with a body of so many bytes does not take.
+    pub(super) fn keep(room: &mut OwnedSemaphorePermit, body_bytes: usize) {
+        let wanted = body_bytes.saturating_add(REQUEST_BYTES);
+        drop(room.split(room.num_permits().saturating_sub(wanted)));
     }
 
     /// So much room, waited for as long as there is `patience`, which is used up by that. Whoever is no longer in peace does
@@ -157,18 +177,36 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slow_body_gives_up_when_others_need_its_room_and_not_before() {
         let room = Room::new(10_000);
-        let mut slow = Box::pin(room.read(Endless(Some(bytes(9000)))));
+        let [mut slow_patience, mut early_patience, mut late_patience] = [PATIENCE; 3];
+        let mut slow = Box::pin(room.read(Endless(Some(bytes(9000))), &mut slow_patience));
         // It is left in peace for a second, and as long as nobody needs its room.
         assert!(timeout(Duration::from_millis(500), &mut slow).await.is_err());
-        let (early, slow_in_peace) =
-            tokio::join!(room.read(whole(5000)), timeout(Duration::from_millis(300), &mut slow));
+        let (early, slow_in_peace) = tokio::join!(
+            room.read(whole(5000), &mut early_patience),
+            timeout(Duration::from_millis(300), &mut slow)
+        );
         assert!(early.unwrap().is_none() && slow_in_peace.is_err());
         assert!(timeout(Duration::from_mins(5), &mut slow).await.is_err());
-        let (late, gave_up) = tokio::join!(room.read(whole(5000)), slow);
+        let (late, gave_up) = tokio::join!(room.read(whole(5000), &mut late_patience), slow);
         assert_eq!(late.unwrap().unwrap().0.len(), 5000);
         assert!(gave_up.unwrap().is_none());
         assert_eq!(*room.waiting.borrow(), 0);
         assert_eq!(room.free.available_permits(), 10_000 + REQUEST_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_body_becomes_has_room_of_its_own() {
+        let room = Room::new(10_000);
+        let all = room.free.available_permits();
+        let (_, mut held) = room.read(whole(1000), &mut PATIENCE.clone()).await.unwrap().unwrap();
+        held.merge(room.beside(500, &mut PATIENCE.clone()).await.unwrap());
+        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1500);
+        Room::keep(&mut held, 1200);
+        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1200);
+        Room::keep(&mut held, 9000);
+        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1200);
+        let most = room.beside(usize::MAX, &mut PATIENCE.clone()).await.unwrap();
+        assert_eq!(most.num_permits(), all / BESIDE_PART);
     }
 
     #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod corpus;
 mod dashboard;
 mod doctor;
 mod doors;
+mod encodings;
 mod entrances;
 mod erase;
 mod escapes;
