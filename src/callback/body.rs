@@ -27,6 +27,6 @@ pub enum Body {
     Follow(FollowBody),
     /// A command without a type here: of Chat, or not known at all.
     Untyped,
-    /// A body that is no JSON object, or did not fit its command's type; [`Event::decode_error`](super::Event::decode_error) says why.
+    /// A body that is no JSON object; [`Event::decode_error`](super::Event::decode_error) says why.
     Undecoded,
 }

@@ -37,8 +37,16 @@ pub struct Command {
     pub(super) sample: Option<&'static str>,
 }
 
-/// Reads a JSON body, or names the path and the reason why it does not fit.
-pub(super) type Decode = fn(&str) -> Result<Body, String>;
+/// Reads a JSON body, or says why it cannot be: it is no object.
+pub(super) type Decode = fn(&str) -> Result<Decoded, String>;
+
+/// What a body says.
+pub(super) struct Decoded {
+    /// All of it that fits.
+    pub(super) body: Body,
+    /// Path and reason of each of the first fields that do not fit; `None` where all do.
+    pub(super) misfits: Option<String>,
+}
 
 impl Command {
     /// Whether its body is decoded into a type.
@@ -47,12 +55,13 @@ impl Command {
         self.decode.is_some()
     }
 
-    /// What a JSON body says that is of this command; [`Body::Untyped`] where it has no type here.
+    /// What a JSON body says that is of this command, without the fields that do not fit its type; [`Body::Untyped`]
+    /// where it has no type here.
     ///
     /// # Errors
-    /// The path and the reason why it does not fit.
+    /// The reason, where it is no object.
     pub fn body(&self, json: &str) -> Result<Body, String> {
-        self.decode.map_or(Ok(Body::Untyped), |decode| decode(json))
+        self.decode.map_or(Ok(Body::Untyped), |decode| decode(json).map(|decoded| decoded.body))
     }
 
     /// A row for a command that is kept untyped, with the usual places for subject and time.

@@ -51,7 +51,8 @@ pub struct Event {
     pub payload: Payload,
     /// The body's content.
     pub body: Body,
-    /// Why `body` is [`Body::Undecoded`]: path and reason.
+    /// What of the body did not fit its command's type and is absent from `body`: path and reason of each of the first
+    /// such fields. Or why nothing did, where `body` is [`Body::Undecoded`].
     pub decode_error: Option<String>,
     /// Whether reading it panicked, which is a mistake of ours: its bytes are kept, and of the rest what the query says.
     pub decode_panicked: bool,
@@ -146,7 +147,7 @@ impl Event {
             (Ok(_), None) => (Body::Undecoded, Some("expected an object".to_owned())),
             (Ok(json), Some(_)) => match row.decode.map(|decode| decode(json)) {
                 None => (Body::Untyped, None),
-                Some(Ok(body)) => (body, None),
+                Some(Ok(decoded)) => (decoded.body, decoded.misfits),
                 Some(Err(reason)) => (Body::Undecoded, Some(reason)),
             },
         };
@@ -191,7 +192,8 @@ impl Event {
         let decode = Command::find(&self.command).and_then(|row| row.decode);
         self.body = match (&self.payload, decode) {
             (Payload::Json(json), Some(decode)) if Object::parse(json).is_some() => {
-                contained(|| decode(json).ok()).flatten().unwrap_or(Body::Undecoded)
+                let decoded = contained(|| decode(json).ok()).flatten();
+                decoded.map_or(Body::Undecoded, |decoded| decoded.body)
             }
             (Payload::Json(json), None) if Object::parse(json).is_some() => Body::Untyped,
             (Payload::Json(_) | Payload::Raw(_), _) => Body::Undecoded,

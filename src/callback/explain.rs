@@ -109,7 +109,7 @@ pub fn fields(command: &str, json: &str, fields_max: usize) -> Vec<Field> {
 fn typed(command: &str, json: &str) -> Option<String> {
     let decode = Command::find(command)?.decode?;
     // It was read when it came; should this version stumble over it, its type is left out.
-    let body = contained(|| decode(json).ok()).flatten()?;
+    let body = contained(|| decode(json).ok()).flatten()?.body;
     if matches!(body, Body::Untyped | Body::Undecoded) {
         return None;
     }
@@ -269,10 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_no_type_fits_still_has_its_values() {
-        let fields = fields(COMMAND, r#"{"UserList":7}"#, 100);
-        let expected = Field { path: "UserList".into(), sent: Some("7".into()), typed: None };
-        assert_eq!(fields, [expected]);
+    fn what_does_not_fit_stands_beside_nothing() {
+        let fields = fields(COMMAND, r#"{"UserList":7,"EventTime":"1"}"#, 100);
+        let field = |path: &str, sent: &str, typed: &str| Field {
+            path: path.into(),
+            sent: Some(sent.into()),
+            typed: Some(typed.into()),
+        };
+        assert_eq!(fields[..2], [field("UserList", "7", "null"), field("EventTime", "\"1\"", "1")]);
         let deep = format!("{}1{}", "[".repeat(900), "]".repeat(900));
         assert_eq!(super::fields(COMMAND, &deep, 100).len(), 1);
     }

@@ -18,7 +18,9 @@ pub mod erase;
 pub(crate) mod escapes;
 pub mod event;
 pub mod explain;
+mod fieldwise;
 pub mod follow;
+mod forms;
 pub mod group;
 pub mod identity;
 mod json;
@@ -31,6 +33,7 @@ pub mod room;
 pub mod scalar;
 pub mod source;
 mod tokens;
+mod typed;
 pub mod verify;
 
 pub use body::Body;

@@ -4,9 +4,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use super::escapes::readable;
+pub use super::forms::{Many, Nested};
+use super::tokens::Unescaped;
 
 /// A JSON value that is no array and no object, before a type is asked for.
 ///
@@ -19,11 +23,11 @@ pub(crate) enum Scalar<'a> {
 }
 
 impl<'a> Scalar<'a> {
-    /// `None` for `null`, arrays, objects and strings with broken escapes.
+    /// `None` for `null`, arrays and objects.
     pub(crate) fn read(raw: &'a RawValue) -> Option<Self> {
         let text = raw.get();
         match text.as_bytes().first()? {
-            b'"' => string(text).map(Self::Text),
+            b'"' => Some(Self::Text(string(text))),
             b'-' | b'0'..=b'9' => Some(Self::Number(Cow::Borrowed(text))),
             b't' => Some(Self::Bool(true)),
             b'f' => Some(Self::Bool(false)),
@@ -58,13 +62,15 @@ impl<'a> Scalar<'a> {
     }
 }
 
-/// The content of a JSON string, borrowed unless it holds an escape.
-fn string(json: &str) -> Option<Cow<'_, str>> {
-    let inner = json.get(1..json.len() - 1)?;
+/// The content of a JSON string, borrowed unless it holds an escape. Half a surrogate pair, as where somebody cut a text
+/// within an emoji, becomes U+FFFD.
+pub(super) fn string(json: &str) -> Cow<'_, str> {
+    let inner = json.get(1..json.len() - 1).unwrap_or_default();
     if inner.contains('\\') {
-        serde_json::from_str(json).ok().map(Cow::Owned)
+        let whole = serde_json::from_str(json);
+        Cow::Owned(whole.unwrap_or_else(|_| Unescaped::new(inner).text))
     } else {
-        Some(Cow::Borrowed(inner))
+        Cow::Borrowed(inner)
     }
 }
 
@@ -92,7 +98,7 @@ fn scalar<'de, D: Deserializer<'de>>(input: D, expected: &str) -> Result<Scalar<
 }
 
 /// Names the kind of what came, never its content: the reason is stored beside the event and shown in tables.
-fn misfit<E: Error>(raw: &RawValue, expected: &str) -> E {
+pub(super) fn misfit<E: Error>(raw: &RawValue, expected: &str) -> E {
     let found = match raw.get().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
@@ -311,7 +317,8 @@ pub(crate) const fn first(spellings: &[&'static str]) -> &'static str {
     spellings[0]
 }
 
-/// Any JSON value, as it was written: its shape is the app's own affair, and nothing in it is too large to be kept.
+/// Any JSON value, as it was written: its shape is the app's own affair, and nothing in it is too large to be kept. Only
+/// the escapes that no JSON function takes are replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RawJson(Box<str>);
 
@@ -325,7 +332,7 @@ impl RawJson {
 
 impl<'de> Deserialize<'de> for RawJson {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(input).map(|raw| Self(raw.get().into()))
+        <&RawValue>::deserialize(input).map(|raw| Self(readable(raw.get()).into()))
     }
 }
 
@@ -337,56 +344,10 @@ impl Serialize for RawJson {
     }
 }
 
-/// A list that some pages or samples show as a single value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Many<T>(pub Vec<T>);
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Many<T> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(input)?;
-        let list = match raw.get().as_bytes().first() {
-            Some(b'[') => serde_json::from_str(raw.get()),
-            _ => serde_json::from_str(raw.get()).map(|one| vec![one]),
-        };
-        list.map(Self).map_err(D::Error::custom)
-    }
-}
-
-/// An object that some tables type as a string: either form is read, and a string that holds no such object is kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Nested<T> {
-    /// The object, or the object a string held as JSON.
-    Value(T),
-    /// A string that held something else.
-    Text(String),
-}
-
-impl<T> Nested<T> {
-    /// The object, unless a text came in its place.
-    pub fn value(&self) -> Option<&T> {
-        match self {
-            Self::Value(value) => Some(value),
-            Self::Text(_) => None,
-        }
-    }
-}
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Nested<T> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(input)?;
-        match Scalar::read(raw) {
-            Some(Scalar::Text(text)) => Ok(serde_json::from_str(&text)
-                .map_or_else(|_| Self::Text(text.into_owned()), Self::Value)),
-            _ => serde_json::from_str(raw.get()).map(Self::Value).map_err(D::Error::custom),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde::de::DeserializeOwned;
 
     use super::*;
 
@@ -421,11 +382,24 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_an_error_that_does_not_show_the_value() {
-        for json in ["1.5", "1e3", "true", "{}", "[1]", r#""\ud800""#] {
+        for json in ["1.5", "1e3", "true", "{}", "[17]"] {
             let error = account(json).unwrap_err();
             assert!(error.contains("expected a string or an integer"), "{error}");
-            assert!(!error.contains("d800"), "{error}");
+            assert!(!error.contains("17"), "{error}");
         }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_read_as_a_replacement_character() {
+        for (json, text) in [
+            (r#""cut \ud83d""#, "cut \u{fffd}"),
+            (r#""\ude00 \ud83d\ude00 \n\ud83dx""#, "\u{fffd} \u{1f600} \n\u{fffd}x"),
+        ] {
+            assert_eq!(account(json).unwrap(), text);
+            assert_eq!(read(json), Ok(Known::<Fruit>::Other(text.into())));
+        }
+        assert!(read::<Millis>(r#""1\ud83d""#).is_err());
+        assert!(read::<Flag>(r#""\ud83d""#).is_err());
     }
 
     #[test]
@@ -463,25 +437,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_may_come_as_a_single_value() {
-        assert_eq!(read::<Many<Count>>("[1,2]"), Ok(Many(vec![Count(1), Count(2)])));
-        assert_eq!(read::<Many<Count>>("1"), Ok(Many(vec![Count(1)])));
-        assert!(read::<Many<Count>>("{}").is_err());
-    }
-
-    #[test]
     fn any_value_is_kept_as_it_was_written() {
         let json = r#"{"a": 123456789012345678901234567890, "b": [1e999]}"#;
         let value: RawJson = read(json).unwrap();
         assert_eq!(value.as_str(), json);
         assert_eq!(serde_json::to_string(&value).unwrap(), json);
-    }
-
-    #[test]
-    fn an_object_may_come_as_json_in_a_string() {
-        type Pair = Nested<Many<Count>>;
-        assert_eq!(read::<Pair>("\"[1]\""), Ok(Nested::Value(Many(vec![Count(1)]))));
-        assert_eq!(read::<Pair>("\"pk\""), Ok(Nested::Text("pk".into())));
+        let value: RawJson = read(r#"{"Text":"cut \ud83d"}"#).unwrap();
+        assert_eq!(serde_json::to_value(&value).unwrap()["Text"], "cut \u{fffd}");
     }
 
     proptest! {

@@ -67,7 +67,7 @@ fn late(lag: i64) -> Option<Html> {
 }
 
 fn undecoded(event: &StoredEvent) -> Option<Html> {
-    let meaning = "its body did not fit its type; it is kept as it came";
+    let meaning = "something in its body did not fit its type; it is kept as it came";
     event.decode_error.as_ref().map(|_| remark("trouble", "undecoded", meaning))
 }
 

@@ -223,8 +223,8 @@ impl Metrics {
     /// Counts a decoded event and how late it came.
     pub fn event(&self, event: &Event) {
         let body = match event.body {
+            _ if event.decode_error.is_some() => 2,
             Body::Untyped => 1,
-            Body::Undecoded => 2,
             _ => 0,
         };
         let family = Family::ALL.iter().position(|family| *family == event.family);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::support::fixtures;
 
 #[path = "../../fuzz/checks.rs"]
-mod checks;
+pub(crate) mod checks;
 
 /// The inputs that were kept in one of the folders of `fuzz/` for a target.
 fn inputs(folder: &str, target: &str) -> Vec<PathBuf> {
@@ -68,6 +68,19 @@ fn every_fixture_passes_the_fuzzers_checks() {
         let input = [fixture.delivery.query.as_bytes(), b"\n", &body].concat();
         checks::run("query", fixture.delivery.query.as_bytes());
         checks::run("decode", &input);
+    }
+}
+
+#[test]
+fn every_value_of_every_fixture_may_be_of_any_other_kind() {
+    for fixture in fixtures() {
+        println!("{}", fixture.name);
+        let Ok(body) = serde_json::from_slice(&fixture.delivery.bytes().unwrap()) else { continue };
+        for place in checks::places(&body) {
+            for value in checks::VALUES {
+                checks::check_replaced(&fixture.delivery.query, &body, &place, value);
+            }
+        }
     }
 }
 

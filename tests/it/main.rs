@@ -22,6 +22,7 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod misfits;
 mod models;
 mod panics;
 mod permutations;
