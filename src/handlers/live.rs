@@ -1,6 +1,8 @@
 //! What the `Live.*` commands change, battles and recordings aside: `room_changes`, `room_marks`, `metadata_marks` and
 //! `gifts`.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use super::change::{Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily};
@@ -121,7 +123,8 @@ pub(super) fn modify_admin(event: &Event, body: &ModifyAdmin, changes: &mut Vec<
         None => return,
     };
     let by = body.operator_account.as_ref();
-    let accounts = body.admin_account.iter().flat_map(|list| &list.0);
+    // One that stands twice in a list is named once.
+    let accounts: BTreeSet<_> = body.admin_account.iter().flat_map(|list| &list.0).collect();
     for (ordinal, account) in (0..).zip(accounts) {
         let Some(mut change) = room_change(event, RoomFamily::Live, kind, by) else { return };
         change.ordinal = ordinal;
@@ -178,8 +181,7 @@ pub(super) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<
 pub(super) fn del_metadata(event: &Event, body: &DelMetadata, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let keys = body.keys.iter().flat_map(|keys| &keys.0);
-    let keys: std::collections::BTreeSet<_> =
-        keys.map(|key| text(key).unwrap_or_default()).collect();
+    let keys: BTreeSet<_> = keys.map(|key| text(key).unwrap_or_default()).collect();
     for key in keys {
         changes.extend(metadata(event, key, None, by));
     }

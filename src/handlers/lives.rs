@@ -94,17 +94,19 @@ pub fn cut(
     for moment in boundaries.chunk_by(|a, b| a.at == b.at) {
         let at = moment[0].at;
         let create = moment.iter().find(|of| of.creates);
-        let destroys = moment.iter().any(|of| !of.creates);
-        // Of one moment, a destroy ends what there is and a create begins another; where there is nothing, both are of
-        // the same.
-        let ends_before = cutter.open.is_some() || at < cutter.free;
-        if destroys && ends_before {
+        let creates = moment.iter().filter(|of| of.creates).count();
+        let destroys = moment.len() - creates;
+        // The state before decides which of one moment comes first, as in `moment`; a life is named by its create, so there
+        // are no two of one moment.
+        let was_open = cutter.open.is_some();
+        if destroys > 0 && was_open {
             cutter.destroy(at);
         }
         if let Some(create) = create {
             cutter.create(create);
         }
-        if destroys && !ends_before {
+        let ends = if was_open { creates > 0 && destroys > creates } else { destroys >= creates };
+        if destroys > 0 && ends {
             cutter.destroy(at);
         }
     }
@@ -266,6 +268,25 @@ mod tests {
         assert_eq!(lives(&[named(0, T), named(61_000, T)], &[]).len(), 2);
         assert_eq!(lives(&[named(0, T), named(5000, T + 5000)], &[]).len(), 2);
         assert_eq!(lives(&[create(0), create(0)], &[]).len(), 1);
+    }
+
+    #[test]
+    fn of_one_moment_the_state_before_decides_whether_a_life_begins_or_ends() {
+        // Outside it came and went, inside it went and came.
+        let ended = (10_000, 5000, Some(70_000), Some(10_000), Some(10_000));
+        assert_eq!(lives(&[destroy(10_000), create(10_000)], &[]), [ended]);
+        let before = (1000, -4000, Some(10_000), Some(1000), Some(10_000));
+        let open = (10_000, 10_000, None, Some(10_000), None);
+        assert_eq!(lives(&[create(1000), destroy(10_000), create(10_000)], &[]), [before, open]);
+        // Soon after a destroy the room is not there either.
+        let again = (10_000, 10_000, Some(70_000), Some(10_000), Some(10_000));
+        let soon = [create(1000), destroy(9000), destroy(10_000), create(10_000)];
+        assert_eq!(lives(&soon, &[])[1..], [again]);
+        // Three of one moment.
+        let twice = [create(10_000), destroy(10_000), create(10_000)];
+        assert_eq!(lives(&twice, &[]), [(10_000, 5000, None, Some(10_000), None)]);
+        let twice = [create(1000), destroy(10_000), create(10_000), destroy(10_000)];
+        assert_eq!(lives(&twice, &[])[1..], [again]);
     }
 
     fn any_boundary() -> impl Strategy<Value = Boundary> {

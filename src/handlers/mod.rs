@@ -2,7 +2,8 @@
 //!
 //! One function for each command, in its family's file. What they return goes into the store with the event itself, as
 //! the rows of a [`Batch`].
-//! [`lives`] and [`sums`] are for what is computed from all that is known of a room.
+//! [`lives`], [`presence`] and [`sums`] are for what is computed from all that is known of a room, [`moment`] for marks of
+//! one time.
 
 use serde_json::value::RawValue;
 
@@ -24,6 +25,8 @@ pub mod change;
 mod live;
 pub mod lives;
 mod mic;
+pub mod moment;
+pub mod presence;
 mod recording;
 mod room;
 pub mod story;

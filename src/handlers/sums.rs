@@ -1,144 +1,17 @@
-//! What is known of one life of a room, summed up in the order of time.
+//! What was done to a room within one life of it, and its gifts, summed up in the order of time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 
+use super::moment;
 use crate::clock::UnixMillis;
-
-/// How many points a curve of members has at most: these, the last, and its end.
-const POINTS_MAX: usize = 238;
-
-/// How many were inside over time, thinned out where there is too much of it.
-///
-/// Of each span of time the greatest number is kept. The spans are the shortest power of two of ms that leaves few
-/// enough points, so that the curve depends on what it shows alone.
-#[derive(Debug)]
-struct Curve {
-    width_ms: i64,
-    points: Vec<(i64, i64)>,
-}
-
-impl Curve {
-    fn add(&mut self, at: UnixMillis, members: i64) {
-        let width = self.width_ms;
-        Self::join(&mut self.points, width, (at.0, members));
-        while self.points.len() > POINTS_MAX {
-            self.width_ms *= 2;
-            let points = std::mem::take(&mut self.points);
-            for point in points {
-                Self::join(&mut self.points, self.width_ms, point);
-            }
-        }
-    }
-
-    fn join(points: &mut Vec<(i64, i64)>, width: i64, point: (i64, i64)) {
-        match points.last_mut() {
-            Some(last) if last.0.div_euclid(width) == point.0.div_euclid(width) => {
-                if point.1 > last.1 {
-                    *last = point;
-                }
-            }
-            _ => points.push(point),
-        }
-    }
-}
-
-/// Who came into a room and left it, summed up.
-#[derive(Debug)]
-pub struct Presence {
-    /// Of the room, as the first mark says.
-    pub family: Option<String>,
-    /// Whether the last thing known of each account is that it came in.
-    accounts: HashMap<Box<str>, bool>,
-    inside: i64,
-    peak: i64,
-    entries: i64,
-    enters_missing: i64,
-    last_at: Option<UnixMillis>,
-    curve: Curve,
-}
-
-/// The figures of [`Presence`]; as the columns of `rooms` of the same names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the table's columns, which its migration explains")]
-pub struct PresenceFigures {
-    pub members: i64,
-    pub members_peak: i64,
-    pub visitors: i64,
-    pub entries: i64,
-    pub leaves_missing: i64,
-    pub enters_missing: i64,
-    pub occupancy: String,
-}
-
-impl Default for Presence {
-    fn default() -> Self {
-        Self {
-            family: None,
-            accounts: HashMap::new(),
-            inside: 0,
-            peak: 0,
-            entries: 0,
-            enters_missing: 0,
-            last_at: None,
-            curve: Curve { width_ms: 1, points: Vec::new() },
-        }
-    }
-}
-
-impl Presence {
-    /// Adds one mark. Give them in the order of time and event.
-    pub fn add(&mut self, account: &str, at: UnixMillis, enters: bool, counted: Option<i64>) {
-        let before = match self.accounts.get_mut(account) {
-            Some(was) => std::mem::replace(was, enters),
-            None => self.accounts.insert(account.into(), enters).unwrap_or(false),
-        };
-        match (before, enters) {
-            (false, true) => {
-                self.inside += 1;
-                self.entries += 1;
-            }
-            (true, false) => self.inside -= 1,
-            (false, false) => self.enters_missing += 1,
-            (true, true) => {}
-        }
-        self.peak = self.peak.max(self.inside).max(counted.unwrap_or(0));
-        self.last_at = Some(at);
-        self.curve.add(at, self.inside);
-    }
-
-    /// The figures of a life that goes on, or ended at this time.
-    #[must_use]
-    pub fn figures(self, ended_at: Option<UnixMillis>) -> PresenceFigures {
-        let mut points = self.curve.points;
-        if let (Some(last_at), Some(last)) = (self.last_at, points.last_mut()) {
-            if last.0 == last_at.0 {
-                last.1 = self.inside;
-            } else if last.1 != self.inside {
-                points.push((last_at.0, self.inside));
-            }
-            if let Some(ended_at) = ended_at.filter(|_| self.inside > 0) {
-                points.push((ended_at.max(last_at).0, 0));
-            }
-        }
-        let points: Vec<String> = points.iter().map(|(at, n)| format!("[{at},{n}]")).collect();
-        PresenceFigures {
-            members: if ended_at.is_some() { 0 } else { self.inside },
-            members_peak: self.peak,
-            visitors: i64::try_from(self.accounts.len()).unwrap_or(i64::MAX),
-            entries: self.entries,
-            leaves_missing: if ended_at.is_some() { self.inside } else { 0 },
-            enters_missing: self.enters_missing,
-            occupancy: format!("[{}]", points.join(",")),
-        }
-    }
-}
 
 /// One change of a room, as [`RoomSum`] takes it; as the columns of `room_changes` of the same names.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct RoomFact {
+    pub at: UnixMillis,
     pub family: String,
     pub kind: String,
     pub by_account: Option<String>,
@@ -167,11 +40,28 @@ pub struct RoomSum {
     pub destroy_cause: Option<String>,
     pub max_members: Option<i64>,
     pub max_seats: Option<i64>,
-    pub admins: BTreeSet<String>,
     /// Of the first destroy that has one: an object.
     pub statistic: Option<String>,
     properties: BTreeMap<String, Box<RawValue>>,
     is_created: bool,
+    /// As they were before the moment that is added.
+    admins: BTreeSet<String>,
+    /// How many times more each account was named than dismissed at that moment.
+    named: BTreeMap<String, i64>,
+    /// By what each thing was said at that moment: the rank of the change.
+    said: BTreeMap<String, u8>,
+    at: Option<UnixMillis>,
+}
+
+/// What a change of a room comes behind that has the same time: a room is created before it is changed, and destroyed
+/// last; who has it is said by the change of its owner more surely than by another.
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "create" => 0,
+        "owner" => 2,
+        "destroy" => 3,
+        _ => 1,
+    }
 }
 
 impl RoomSum {
@@ -183,37 +73,56 @@ impl RoomSum {
 
     /// Adds one change. Give them in the order of time, event and ordinal.
     pub fn add(&mut self, fact: RoomFact) {
-        let last = |of: &mut Option<String>, said: Option<String>| {
-            if said.is_some() {
-                *of = said;
+        if self.at != Some(fact.at) {
+            for (account, balance) in std::mem::take(&mut self.named) {
+                name_admin(&mut self.admins, &account, balance);
             }
+            self.said.clear();
+            self.at = Some(fact.at);
+        }
+        let rank = rank(&fact.kind);
+        if fact.kind == "create" && !self.is_created {
+            self.is_created = true;
+            self.created_by.clone_from(&fact.by_account);
+            self.family = Some(fact.family.clone());
+        }
+        let named = match fact.kind.as_str() {
+            "admin_add" => 1,
+            "admin_delete" => -1,
+            _ => 0,
         };
-        match fact.kind.as_str() {
-            "create" if !self.is_created => {
-                self.is_created = true;
-                self.created_by.clone_from(&fact.by_account);
-                self.family = Some(fact.family.clone());
-            }
-            "admin_add" => self.admins.extend(fact.account),
-            "admin_delete" => {
-                fact.account.iter().for_each(|account| _ = self.admins.remove(account));
-            }
-            _ => {}
+        if let Some(account) = fact.account.filter(|_| named != 0) {
+            *self.named.entry(account).or_default() += named;
         }
         self.family.get_or_insert(fact.family);
         if self.statistic.is_none() {
             self.statistic = fact.statistic;
         }
-        last(&mut self.name, fact.name);
-        last(&mut self.owner, fact.owner);
-        last(&mut self.room_type, fact.room_type);
-        self.max_members = fact.max_members.or(self.max_members);
-        self.max_seats = fact.max_seats.or(self.max_seats);
+        let said = &mut self.said;
+        last(said, rank, "name", &mut self.name, fact.name);
+        last(said, rank, "owner", &mut self.owner, fact.owner);
+        last(said, rank, "room_type", &mut self.room_type, fact.room_type);
+        last(said, rank, "max_members", &mut self.max_members, fact.max_members);
+        last(said, rank, "max_seats", &mut self.max_seats, fact.max_seats);
         if let Some(text) = fact.properties
-            && let Ok(said) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text)
+            && let Ok(properties) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text)
         {
-            self.properties.extend(said);
+            for (name, value) in properties {
+                if is_last(said, rank, &name) {
+                    self.properties.insert(name, value);
+                }
+            }
         }
+    }
+
+    /// Who administers the room at the end.
+    #[must_use]
+    pub fn admins(&self) -> BTreeSet<String> {
+        let mut admins = self.admins.clone();
+        for (account, balance) in &self.named {
+            name_admin(&mut admins, account, *balance);
+        }
+        admins
     }
 
     /// The last value of every property, as an object; `None` where there are none.
@@ -230,6 +139,37 @@ impl RoomSum {
             serde_json::from_str(self.statistic.as_ref()?).ok()?;
         let value = all.get(name)?;
         value.as_i64().or_else(|| value.as_str()?.parse().ok())
+    }
+}
+
+fn name_admin(admins: &mut BTreeSet<String>, account: &str, balance: i64) {
+    match moment::state_after(admins.contains(account), balance) {
+        true => admins.insert(account.to_owned()),
+        false => admins.remove(account),
+    };
+}
+
+/// Takes what was said of a thing, unless a change that comes behind this one said otherwise at the same moment.
+fn last<T>(
+    said: &mut BTreeMap<String, u8>,
+    rank: u8,
+    name: &str,
+    of: &mut Option<T>,
+    value: Option<T>,
+) {
+    if value.is_some() && is_last(said, rank, name) {
+        *of = value;
+    }
+}
+
+fn is_last(said: &mut BTreeMap<String, u8>, rank: u8, name: &str) -> bool {
+    match said.get_mut(name) {
+        Some(by) if *by > rank => false,
+        Some(by) => {
+            *by = rank;
+            true
+        }
+        None => said.insert(name.to_owned(), rank).is_none(),
     }
 }
 
@@ -321,73 +261,7 @@ fn top(of: HashMap<String, (i64, i64)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn figures(marks: &[(&str, i64, bool)], ended_at: Option<i64>) -> PresenceFigures {
-        let mut presence = Presence::default();
-        for (account, at, enters) in marks {
-            presence.add(account, UnixMillis(*at), *enters, None);
-        }
-        presence.figures(ended_at.map(UnixMillis))
-    }
-
-    #[test]
-    fn who_came_in_twice_is_inside_once_and_who_left_twice_is_missed_once() {
-        let marks =
-            [("a", 1, true), ("a", 2, true), ("b", 3, true), ("a", 4, false), ("a", 5, false)];
-        let found = figures(&marks, None);
-        let expected = PresenceFigures {
-            members: 1,
-            members_peak: 2,
-            visitors: 2,
-            entries: 2,
-            leaves_missing: 0,
-            enters_missing: 1,
-            occupancy: "[[1,1],[2,1],[3,2],[4,1],[5,1]]".into(),
-        };
-        assert_eq!(found, expected);
-        let ended = figures(&marks, Some(9));
-        assert_eq!((ended.members, ended.leaves_missing), (0, 1));
-        assert_eq!(ended.occupancy, "[[1,1],[2,1],[3,2],[4,1],[5,1],[9,0]]");
-    }
-
-    #[test]
-    fn a_leave_without_an_enter_makes_nobody_fewer() {
-        let found = figures(&[("a", 1, false), ("b", 2, true), ("c", 3, false)], None);
-        assert_eq!((found.members, found.enters_missing, found.visitors), (1, 2, 3));
-    }
-
-    #[test]
-    fn the_vendors_own_count_may_be_the_peak() {
-        let mut presence = Presence::default();
-        presence.add("a", UnixMillis(1), true, Some(7));
-        assert_eq!(presence.figures(None).members_peak, 7);
-    }
-
-    proptest! {
-        #[test]
-        fn no_figure_is_negative_and_a_curve_has_240_points_at_most(
-            marks in proptest::collection::vec((0..60_u8, 0..5000_i64, any::<bool>()), 0..2000),
-            ended in any::<bool>(),
-        ) {
-            let mut at = 0;
-            let mut presence = Presence::default();
-            for (account, later, enters) in marks {
-                at += later;
-                presence.add(&account.to_string(), UnixMillis(at), enters, None);
-            }
-            let found = presence.figures(ended.then_some(UnixMillis(at)));
-            let points: Vec<(i64, i64)> = serde_json::from_str(&found.occupancy).unwrap();
-            prop_assert!(points.len() <= 240);
-            prop_assert!(points.windows(2).all(|pair| pair[0].0 <= pair[1].0));
-            prop_assert!(points.iter().all(|point| point.1 >= 0));
-            prop_assert!(points.iter().all(|point| point.1 <= found.members_peak));
-            prop_assert_eq!(points.last().map_or(0, |point| point.1), found.members);
-            prop_assert!(found.entries >= found.members && found.leaves_missing >= 0);
-        }
-    }
 
     #[test]
     fn a_room_is_as_it_was_said_last() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::clock::UnixMillis;
 use crate::handlers::change::RoomFamily;
 use crate::handlers::lives::{self, EARLY_MS, Life};
-use crate::handlers::sums::{PresenceFigures, RoomSum};
+use crate::handlers::presence::PresenceFigures;
+use crate::handlers::sums::RoomSum;
 use crate::store::{
     Attendance, Finding, Known, Live, LiveFacts, Queued, Room, RoomId, Settlement, Settling, Span,
     StoreError, Window,
@@ -347,7 +348,7 @@ fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live
         top_senders: gifts.top_senders,
         top_receivers: gifts.top_receivers,
         battles: facts.battles,
-        admins: serde_json::json!(sum.admins).to_string(),
+        admins: serde_json::json!(sum.admins()).to_string(),
         metadata: object(facts.metadata),
     }
 }

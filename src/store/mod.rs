@@ -34,6 +34,7 @@ mod read;
 mod read_calls;
 mod read_details;
 mod read_events;
+mod read_next_marks;
 mod read_rooms;
 mod read_statistics;
 mod read_user_visits;

@@ -228,6 +228,7 @@ impl Reader for Postgres {
         text: ["", "::text"],
         span: ["date_bin(make_interval(secs => ", "), c.at, 'epoch')"],
         place: ["strpos(", ""],
+        tick: ["interval '1 microsecond'", ""],
         moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
         id: ["", "::uuid"],
     };

@@ -12,18 +12,38 @@ use crate::clock::UnixMillis;
 
 pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Stay>, StoreError> {
     let mut sql = reader.statement(
-        "with marks as (
+        "with facts as (
              select m.seat, m.at, m.event_id, m.account,
-                    lag(m.account) over chair as before, lead(m.at) over chair as next_at
+                    sum(case when m.account is null then -1 else 1 end)
+                        over (partition by m.seat, m.at) as balance
              from seat_marks m where",
     );
+    // Of one time the state before decides: who sat there got up first, and else somebody sat down; see `handlers::moment`.
     within(&mut sql, room).push(
-        " window chair as (partition by m.seat order by m.at, m.event_id)),
+        "), moments as (
+             select facts.*,
+                    row_number() over (partition by seat, at, account is null order by event_id) as place,
+                    max(case when balance > 0 then at end) over earlier as taken,
+                    max(case when balance < 0 then at end) over earlier as freed
+             from facts
+             window earlier as (partition by seat order by at
+                                range between unbounded preceding and @tick() preceding)),
+         steps as (
+             select seat, at, account,
+                    2 * place + case when (account is not null)
+                                    = (taken is not null and (freed is null or freed < taken))
+                                then 1 else 0 end as step
+             from moments),
+         marks as (
+             select seat, at, step, account,
+                    lag(account) over chair as before, lead(at) over chair as next_at
+             from steps
+             window chair as (partition by seat order by at, step)),
          stays as (
              select marks.*,
                     sum(case when account = before then 0 else 1 end)
-                        over (partition by seat order by at, event_id) as stay,
-                    row_number() over (partition by seat order by at desc, event_id desc) as behind
+                        over (partition by seat order by at, step) as stay,
+                    row_number() over (partition by seat order by at desc, step desc) as behind
              from marks),
          joined as (
              select seat, account, min(at) as taken_at, max(next_at) as left_at,
@@ -31,7 +51,7 @@ pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Stay
              from stays where account is not null group by seat, account, stay)
          select cast(seat as bigint) as seat, account, @ms(taken_at) as taken_at,
                 case when behind > 1 then @ms(left_at) end as left_at, false as inferred
-         from joined order by joined.taken_at, joined.seat limit ",
+         from joined order by joined.taken_at, joined.seat, joined.behind desc limit ",
     );
     sql.number(DETAILS_MAX.into());
     let mut stays: Vec<Stay> = reader.fetch(sql).await?;
@@ -52,7 +72,11 @@ pub(super) async fn changes<R: Reader>(
                 cause, @text(properties) as properties
          from room_changes m where",
     );
-    within(&mut sql, room).push(" order by m.at, m.event_id, m.ordinal limit ");
+    // Of one time: created first, destroyed last.
+    within(&mut sql, room).push(
+        " order by m.at, case m.kind when 'create' then 0 when 'destroy' then 2 else 1 end,
+                   m.event_id, m.ordinal limit ",
+    );
     sql.number(DETAILS_MAX.into());
     reader.fetch(sql).await
 }
@@ -217,7 +241,14 @@ pub(super) async fn recordings<R: Reader>(
                   @text(b.files) as files, b.message
            from ids join recording_marks b on b.task_id = ids.task_id and b.sdk_app_id = ",
     );
-    sql.number(app).push(" order by b.at, b.event_id limit ").number(MARKS_MAX);
+    // Of one time, in the order in which a task goes.
+    sql.number(app).push(
+        " order by b.at,
+                   case b.state when 'started' then 1 when 'recording' then 2 when 'stopped' then 3
+                                when 'uploading' then 4 when 'finished' then 5 when 'failed' then 6 else 0 end,
+                   b.event_id limit ",
+    );
+    sql.number(MARKS_MAX);
     let marks: Vec<RecordingMark> = reader.fetch(sql).await?;
     Ok(tasks(marks))
 }

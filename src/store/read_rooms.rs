@@ -1,5 +1,7 @@
 //! Reads lives of rooms, what only live rooms have, and visits.
 
+use super::read_next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
+use super::settling::END;
 use super::statement::{Reader, Statement};
 use super::{
     DetailPage, DetailPlace, Live, MARKS_SCANNED_MAX, Room, RoomFilter, RoomKey, StoreError, Visit,
@@ -159,26 +161,17 @@ async fn entered<R: Reader>(
 ) -> Result<Vec<Visit>, StoreError> {
     let mut sql = reader.statement(
         "with page as (
-             select sdk_app_id, room_id, account, at, event_id, cause from room_marks m where",
+             select sdk_app_id, room_id, account, at, event_id, cause, ",
     );
+    sql.time(room.from_at).push(" as from_at, ").time(room.until_at.unwrap_or(UnixMillis(END)));
+    sql.push(" as until_at from room_marks m where");
     within(&mut sql, room).push(" and m.enters");
     one_page(&mut sql, page, after, page.limit.into());
-    sql.push(") select account, @ms(at) as at, @text(event_id) as event_id, cause");
-    for (column, name) in [
-        (", (select @ms(n.at)", " as next_at"),
-        (", (select n.enters", " as next_enters"),
-        (", (select n.cause", " as next_cause"),
-        (", (select n.by_account", " as next_by"),
-    ] {
-        sql.push(column).push(
-            " from room_marks n
-              where n.sdk_app_id = page.sdk_app_id and n.room_id = page.room_id
-                and n.account = page.account and (n.at, n.event_id) > (page.at, page.event_id)",
-        );
-        sql.when_time(" and n.at < ", room.until_at);
-        sql.push(" order by n.at, n.event_id limit 1)").push(name);
-    }
-    sql.push(" from page order by page.at desc, page.event_id desc, page.account desc");
+    sql.push(")");
+    place_enters(&mut sql);
+    sql.push(" select account, @ms(at) as at, @text(event_id) as event_id, cause");
+    next_of_enters(&mut sql);
+    sql.push(" from placed order by placed.at desc, placed.event_id desc, placed.account desc");
     let rows: Vec<Entered> = reader.fetch(sql).await?;
     Ok(rows.into_iter().map(|row| row.visit(room.ended_at)).collect())
 }
@@ -217,14 +210,7 @@ async fn only_left<R: Reader>(
     );
     within(&mut sql, room).push(" and not m.enters");
     one_page(&mut sql, page, after, MARKS_SCANNED_MAX.into());
-    sql.push(
-        ") as m where not coalesce((
-             select b.enters from room_marks b
-             where b.sdk_app_id = m.sdk_app_id and b.room_id = m.room_id
-               and b.account = m.account and (b.at, b.event_id) < (m.at, m.event_id)
-               and b.at >= ",
-    );
-    sql.time(room.from_at).push(" order by b.at desc, b.event_id desc limit 1), false)");
+    sql.push(") as m where ").push(NO_ENTER).time(room.from_at).push(NO_ENTER_END);
     in_order(&mut sql, i64::try_from(limit).unwrap_or(i64::MAX));
     reader.fetch(sql).await
 }

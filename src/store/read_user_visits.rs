@@ -1,5 +1,6 @@
 //! Reads the rooms an account came into.
 
+use super::read_next_marks::{next_of_enters, place_enters};
 use super::statement::Reader;
 use super::{StoreError, UserVisit, UserVisitFilter};
 use crate::clock::UnixMillis;
@@ -28,7 +29,7 @@ pub(super) async fn user_visits<R: Reader>(
     let mut sql = reader.statement(
         "with page as (
              select m.sdk_app_id, m.room_id, m.account, m.family, m.at, m.event_id, r.life, r.name,
-                    r.ended_at, r.until_at
+                    r.ended_at, coalesce(r.from_at, m.at) as from_at, r.until_at
              from (select * from room_marks where enters and sdk_app_id = ",
     );
     sql.number(app).push(" and account = ").text(&filter.account);
@@ -40,25 +41,15 @@ pub(super) async fn user_visits<R: Reader>(
     // Lives are disjoint, so a mark is of one at most.
     sql.push(
         ") as m left join rooms r on r.sdk_app_id = m.sdk_app_id and r.room_id = m.room_id
-              and r.from_at <= m.at and (r.until_at is null or m.at < r.until_at))
-         select page.room_id, page.family, @ms(page.at) as at, @text(page.event_id) as event_id,
-                page.life, page.name, @ms(page.ended_at) as ended_at",
+              and r.from_at <= m.at and (r.until_at is null or m.at < r.until_at))",
     );
-    for (column, name) in [
-        (", (select @ms(n.at)", " as next_at"),
-        (", (select n.enters", " as next_enters"),
-        (", (select n.cause", " as next_cause"),
-    ] {
-        sql.push(column).push(
-            " from room_marks n
-              where n.sdk_app_id = page.sdk_app_id and n.room_id = page.room_id
-                and n.account = page.account and (n.at, n.event_id) > (page.at, page.event_id)
-                and (page.until_at is null or n.at < page.until_at)
-              order by n.at, n.event_id limit 1)",
-        );
-        sql.push(name);
-    }
-    sql.push(" from page order by page.at desc, page.event_id desc, page.room_id desc");
+    place_enters(&mut sql);
+    sql.push(
+        " select room_id, family, @ms(at) as at, @text(event_id) as event_id, life, name,
+                @ms(ended_at) as ended_at",
+    );
+    next_of_enters(&mut sql);
+    sql.push(" from placed order by placed.at desc, placed.event_id desc, placed.room_id desc");
     let rows: Vec<Entered> = reader.fetch(sql).await?;
     Ok(rows.into_iter().map(|row| row.visit(app)).collect())
 }

@@ -194,14 +194,16 @@ impl Settling {
     }
 }
 
-/// The last create or destroy of a room before a time that has none of its kind in the minute before it.
+/// The last create or destroy of a room before a time that has none of its kind in the minute before it, and none of the
+/// other at its own time: whether that one begins or ends a life depends on what came earlier.
 const APART_BEFORE: &str = "
     select @ms(b.at) from room_changes b
     where b.sdk_app_id = $1 and b.room_id = $2 and b.at < @at(3) and b.kind in ('create', 'destroy')
         and not exists (
             select 1 from room_changes p
-            where p.sdk_app_id = $1 and p.room_id = $2 and p.kind = b.kind
-                and p.at < b.at and p.at >= b.at - @minute)
+            where p.sdk_app_id = $1 and p.room_id = $2 and p.at <= b.at and p.at >= b.at - @minute
+                and (p.kind = b.kind and p.at < b.at
+                     or p.kind <> b.kind and p.at = b.at and p.kind in ('create', 'destroy')))
     order by b.at desc limit 1";
 
 /// The first create of a room from a time on that has none in the minute before it.

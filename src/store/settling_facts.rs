@@ -6,7 +6,8 @@ use super::session::Arg;
 use super::settling::{END, RoomId, Settling, Window};
 use crate::clock::UnixMillis;
 use crate::handlers::lives::Life;
-use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, Presence, RoomFact, RoomSum};
+use crate::handlers::presence::{Presence, PresenceFact};
+use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum};
 
 /// How many rows are read at once.
 const PAGE_ROWS: usize = 20_000;
@@ -86,8 +87,8 @@ const IN_SPAN: &str = "sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at 
 /// A battle goes on without a room that was destroyed, so what is said of it does not prove that the room is there.
 const FACTS: [&str; 5] = ["room_changes", "room_marks", "seat_marks", "gifts", "metadata_marks"];
 
-/// Time, event, account, whether it came in, how many were counted, family.
-type MarkRow = (i64, String, String, bool, Option<i64>, String);
+/// Time, account, whether it came in, how many were counted, family.
+type MarkRow = (i64, String, bool, Option<i64>, String);
 
 /// Time, event, sender, receivers, count, coins.
 type GiftRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
@@ -248,11 +249,21 @@ impl Settling {
         let gifts = self.gifts(spans).await?;
         let sql = format!("select count(distinct battle_id) from battle_marks where {IN_SPAN}");
         let battles: Vec<Vec<(i64,)>> = self.0.each(&sql, &all(spans)).await?;
+        // An entry is there if the last moment that does not leave it as it was sets it; see `handlers::moment`.
         let sql = format!(
             "select key, value from (
-                 select key, value, row_number() over (partition by key order by at desc, event_id desc) as place
-                 from metadata_marks where {IN_SPAN}) as marks
-             where place = 1 and value is not null order by key @bytewise limit {METADATA_MAX}"
+                 select key, value, max(case when balance > 0 then at end) over entry as set_at,
+                     max(case when balance < 0 then at end) over entry as deleted_at,
+                     row_number() over (partition by key order by at desc,
+                         case when value is null then 1 else 0 end, event_id desc) as place
+                 from (
+                     select key, value, at, event_id,
+                         sum(case when value is null then -1 else 1 end) over (partition by key, at) as balance
+                     from metadata_marks where {IN_SPAN}) as marks
+                 window entry as (partition by key)) as entries
+             where place = 1 and value is not null and set_at is not null
+                 and (deleted_at is null or deleted_at < set_at)
+             order by key @bytewise limit {METADATA_MAX}"
         );
         let metadata = self.0.each(&sql, &all(spans)).await?;
         let facts = gifts.into_iter().zip(battles).zip(metadata);
@@ -326,7 +337,7 @@ impl Settling {
 /// By time alone, as the index has it: to sort a hot room anew for each page would take longer than to read it.
 fn marks() -> String {
     format!(
-        "select @ms(at), @text(event_id), account, enters, member_count, family from room_marks
+        "select @ms(at), account, enters, member_count, family from room_marks
          where {IN_SPAN} order by room_marks.at limit $5"
     )
 }
@@ -343,10 +354,17 @@ impl Attendance {
             self.rest = Some(last_at);
             page.retain(|row| row.0 < last_at);
         }
-        page.sort_unstable_by(|a, b| (a.0, &a.1, &a.2).cmp(&(b.0, &b.1, &b.2)));
-        for (at, _, account, enters, counted, family) in page {
-            self.presence.add(&account, UnixMillis(at), enters, counted);
-            self.presence.family.get_or_insert(family);
+        // The page is in the order of time.
+        for moment in page.chunk_by(|one, other| one.0 == other.0) {
+            let mut facts: Vec<_> = moment
+                .iter()
+                .map(|(_, account, enters, counted, _)| PresenceFact {
+                    account,
+                    enters: *enters,
+                    counted: *counted,
+                })
+                .collect();
+            self.presence.add(UnixMillis(moment[0].0), &mut facts);
         }
     }
 }
@@ -354,6 +372,7 @@ impl Attendance {
 impl From<ChangeRow> for RoomFact {
     fn from(row: ChangeRow) -> Self {
         Self {
+            at: UnixMillis(row.at),
             family: row.family,
             kind: row.kind,
             by_account: row.by_account,

@@ -195,6 +195,7 @@ impl Reader for Sqlite {
         text: ["", ""],
         span: ["(c.at - c.at % (1000 * ", "))"],
         place: ["instr(", ""],
+        tick: ["1", ""],
         moment: ["", ""],
         id: ["", ""],
     };

@@ -77,6 +77,8 @@ pub(super) struct Spelling {
     pub(super) span: [&'static str; 2],
     /// Where in one text another begins, from 1, or 0: `@place()text, other)`.
     pub(super) place: [&'static str; 2],
+    /// Less than a ms, as a distance of moments: `@tick()`.
+    pub(super) tick: [&'static str; 2],
     /// A bound number of ms, as a moment.
     pub(super) moment: [&'static str; 2],
     /// A bound text, as an id.
@@ -109,6 +111,7 @@ impl Statement {
                 "text" => self.spelling.text,
                 "span" => self.spelling.span,
                 "place" => self.spelling.place,
+                "tick" => self.spelling.tick,
                 _ => unreachable!("a literal with an unknown mark: {sql}"),
             };
             self.text.push_str(open);

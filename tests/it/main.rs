@@ -24,6 +24,7 @@ mod ingest;
 mod layers;
 mod misfits;
 mod models;
+mod moments;
 mod panics;
 mod permutations;
 mod process;
