@@ -119,6 +119,7 @@ pub async fn run(
         // It was empty: nothing else fills it.
         let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
+        warn_if_open(&settings);
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
@@ -163,6 +164,26 @@ fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
         apps = apps.ids().count(),
         "ready for callbacks"
     );
+}
+
+/// Says so where whoever reaches the listener can have events stored.
+fn warn_if_open(settings: &Settings) {
+    let (server, auth) = (&settings.server, &settings.auth);
+    let Some(path) = server.guessable_path().filter(|_| !server.listen.ip().is_loopback()) else {
+        return;
+    };
+    let unsigned = settings.apps.iter().find(|app| app.callback_tokens.is_empty());
+    let by_address = auth.takes_vendors_list() || auth.given_addresses().next().is_some();
+    if let Some(app) = unsigned.filter(|_| !by_address) {
+        warn!(
+            app = app.sdk_app_id,
+            path,
+            listen = %server.listen,
+            hint = "set the token of the vendor's console (TRTC_CALLBACK_TOKEN) and one long random path \
+                    (`server.callback_paths`); or let in known addresses only (`auth.source_addresses`)",
+            "unsigned requests are taken at a path that is easy to guess: whoever reaches this address can have events stored"
+        );
+    }
 }
 
 /// What the operators ask, as the settings want it.

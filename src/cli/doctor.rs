@@ -20,8 +20,9 @@ const STORE_WAIT: Duration = Duration::from_secs(15);
 const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
 /// How long a file system may take to say how full it is.
 const DISK_WAIT: Duration = Duration::from_secs(5);
-/// Paths that anybody would try.
-const GUESSABLE: [&str; 2] = ["/", "/callback"];
+/// What to do about a folder that cannot be written.
+pub(super) const FOLDER_HINT: &str = "run this as the server's user in its working directory; give that user the folder, \
+                                      or name another";
 
 /// Check configuration, store and machine, and say what to do.
 ///
@@ -47,15 +48,21 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) async fn run(self, clock: &Clock) -> Result<()> {
         let mut findings = Findings::default();
-        match self.config.load(Some(&self.store), Some(&self.apps)) {
+        let sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
+        match Settings::load(&sources) {
             Ok(settings) => self.look(&settings, clock, &mut findings).await,
             Err(error) => {
                 let hint = "`trtc-callbacks default-config` explains every key";
-                findings.error("configuration", &format_args!("{error:#}"), hint);
+                findings.error("configuration", &error, hint);
             }
         }
+        let foreign = sources.foreign_variables().join(", ");
+        if !foreign.is_empty() {
+            findings.ok("environment", format!("ignored, as variables of Kubernetes: {foreign}"));
+        }
         if self.json {
-            super::print_json(&(serde_json::to_string(&findings)? + "\n"))?;
+            super::print_json(&(serde_json::to_string(&findings)? + "
+"))?;
         } else {
             super::print(&findings.text()?)?;
         }
@@ -82,7 +89,12 @@ impl Doctor {
 
     async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
         let url = store::display_url(&settings.store.url);
-        if store::file(&settings.store.url).is_some_and(|file| !file.exists()) {
+        let file = store::file(&settings.store.url).filter(|file| !file.exists());
+        if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
+            let text = format!("there is no {url} yet, and `serve` could not make it: {error}");
+            return findings.fail("store", text, FOLDER_HINT);
+        }
+        if file.is_some() {
             let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";
             return findings.warn("store", format!("there is no {url} yet"), hint);
         }
@@ -128,8 +140,7 @@ fn apps(settings: &Settings, findings: &mut Findings) {
 }
 
 fn paths(settings: &Settings, findings: &mut Findings) {
-    let paths = &settings.server.callback_paths;
-    match paths.iter().find(|path| GUESSABLE.contains(&path.as_str())) {
+    match settings.server.guessable_path() {
         Some(path) => {
             let hint = "the signature does not cover the body: set `server.callback_paths` to one long random path";
             findings.warn("callback paths", format!("`{path}` is easy to guess"), hint);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::doctor::FOLDER_HINT;
 use super::findings::Findings;
+use super::machine;
 use crate::clock::UnixMillis;
 use crate::http;
 use crate::settings::Settings;
@@ -25,6 +27,10 @@ pub(super) async fn spool(settings: &Settings, findings: &mut Findings) {
         return findings.warn(CHECK, text, hint);
     }
     let shown = path.display().to_string();
+    if let Err(error) = machine::may_write(path) {
+        let text = format!("`serve` could not write {shown}: {error}");
+        return findings.fail(CHECK, text, FOLDER_HINT);
+    }
     match timeout(SPOOL_WAIT, store::examine_spool(path)).await {
         Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` makes it")),
         Ok(Ok(Some(found))) => judge(&shown, &found, settings.spool.bytes_max, findings),

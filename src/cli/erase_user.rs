@@ -192,6 +192,11 @@ impl EraseUser {
              {would}deleted {events_deleted} events and {parked_deleted} parked ones\n\
              {would}changed {models} rows of calls, rooms and lives\n{name}"
         ))?;
+        if counts.is_empty() {
+            say(
+                "no such account was found: it must be given exactly as the vendor sends it, capital letters too",
+            );
+        }
         say(NOT_COVERED);
         Ok(())
     }
@@ -225,6 +230,11 @@ async fn warn_of_spool(path: &Path, pseudonym: &str) {
 }
 
 impl Counts {
+    fn is_empty(&self) -> bool {
+        let Self { events, events_deleted, parked, parked_deleted, models } = self;
+        events + events_deleted + parked + parked_deleted + models == 0
+    }
+
     fn add(&mut self, changes: &[Change]) {
         for change in changes {
             *match change {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 /// A file system.
 pub(super) struct Disk {
     /// What this user may still write, in bytes.
@@ -34,6 +36,28 @@ fn ask(file: &Path) -> io::Result<Disk> {
         total: found.f_blocks.saturating_mul(found.f_frsize),
         network: network(there),
     })
+}
+
+/// Whether this user may write `file`, or make it where it is missing, and others beside it, as SQLite does.
+///
+/// # Errors
+/// What is in the way, and where.
+pub(super) fn may_write(file: &Path) -> io::Result<()> {
+    let file = std::path::absolute(file)?;
+    let there = file.ancestors().find(|path| path.symlink_metadata().is_ok());
+    let there = there.unwrap_or(Path::new("/"));
+    let at = |path: &Path, error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    };
+    let mut folder = there;
+    if there == file {
+        access(there, Access::READ_OK | Access::WRITE_OK)
+            .map_err(|error| at(there, error.into()))?;
+        folder = there.parent().unwrap_or(Path::new("/"));
+    } else if !there.is_dir() {
+        return Err(at(there, io::ErrorKind::NotADirectory.into()));
+    }
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| at(folder, error.into()))
 }
 
 #[cfg(target_os = "linux")]

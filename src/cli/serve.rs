@@ -1,7 +1,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,14 @@ impl Serve {
         // Before anything is opened: a server without an app would take ports and make files for nothing.
         settings.apps_to_serve()?;
         telemetry::init_logs(settings.log.format, &settings.log.filter)
-            .map_err(|error| anyhow::anyhow!("key `log.filter`: {error}"))?;
+            .map_err(|error| anyhow!("key `log.filter`: {error}"))?;
+        let foreign = sources.foreign_variables().join(", ");
+        if !foreign.is_empty() {
+            tracing::info!(
+                variables = foreign,
+                "ignored, as Kubernetes sets them for a service whose name begins with `trtc`"
+            );
+        }
         let listeners = Listeners {
             public: bind("server.listen", settings.server.listen)?,
             ops: bind("ops.listen", settings.ops.listen)?,
@@ -58,9 +65,26 @@ impl Serve {
 }
 
 fn bind(key: &str, address: SocketAddr) -> Result<TcpListener> {
-    listen(address).with_context(|| {
-        format!("listen on {address} (key `{key}`; another process may hold the port)")
-    })
+    listen(address).map_err(|error| unbound(key, address, &error))
+}
+
+/// Why nobody can listen there, and what to do.
+fn unbound(key: &str, address: SocketAddr, error: &io::Error) -> anyhow::Error {
+    let port = address.port();
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another process holds the port: `ss -ltnp 'sport = :{port}'` names it")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not listen on port {port}, as is usual below 1024: give a higher one, or the right to \
+             (`AmbientCapabilities=CAP_NET_BIND_SERVICE` of systemd, `setcap cap_net_bind_service=+ep` on the program)"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address: give 0.0.0.0:{port} for each it has")
+        }
+        _ => "give another address".to_owned(),
+    };
+    anyhow!("listen on {address} (key `{key}`): {error}\nhint: {hint}")
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -86,4 +110,25 @@ fn stop_on_signal() -> Result<CancellationToken> {
         cancelled.cancel();
     });
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_nobody_can_listen_is_told_with_what_to_do() {
+        let address = "0.0.0.0:80".parse().unwrap();
+        for (kind, hint) in [
+            (io::ErrorKind::PermissionDenied, "hint: this user may not listen on port 80"),
+            (io::ErrorKind::AddrInUse, "hint: another process holds the port: `ss -ltnp"),
+            (io::ErrorKind::AddrNotAvailable, "hint: this machine has no such address"),
+        ] {
+            let said = unbound("server.listen", address, &kind.into()).to_string();
+            assert!(said.starts_with("listen on 0.0.0.0:80 (key `server.listen`): "), "{said}");
+            assert!(said.contains(hint), "{said}");
+            let in_use = kind == io::ErrorKind::AddrInUse;
+            assert_eq!(said.contains("another process"), in_use, "{said}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The layers of the settings: the defaults, a file, the environment, flags. Later wins.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use config::{Config, File, FileFormat, Value, ValueKind};
@@ -27,6 +28,10 @@ const APP_KEYS: [&str; 11] = [
 /// The keys that hold lists: in a variable, commas stand between the members.
 const LISTS: [&str; 3] = ["server.callback_paths", "auth.source_addresses", "auth.trusted_proxies"];
 
+/// The variables that are no keys: what they set belongs to a single app, but for the first.
+const SHORTCUTS: [&str; 6] =
+    ["CONFIG", "SDK_APP_ID", "CALLBACK_TOKEN", "SECRET_KEY", "REGION", "CALLBACK_URL"];
+
 /// Where settings come from beside the built-in layer.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
@@ -41,6 +46,15 @@ pub struct Sources {
     /// The app that a command is about; it need not be configured. The variables of a single app are its own, unless
     /// they name another.
     pub app: Option<String>,
+}
+
+impl Sources {
+    /// The variables of the environment that begin as ours do and are not ours: Kubernetes sets them for its services.
+    #[must_use]
+    pub fn foreign_variables(&self) -> Vec<&str> {
+        let all = self.env.iter();
+        all.filter(|(name, value)| is_kubernetes(name, value)).map(|(name, _)| &**name).collect()
+    }
 }
 
 /// Lays the layers over each other. The values are of their kinds, but not yet checked.
@@ -68,6 +82,7 @@ pub(super) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     }
     let layers = builder.build()?;
     refuse_unknown_keys(&layers)?;
+    check_addresses(&layers)?;
     let mut settings: Settings = layers.try_deserialize()?;
     env.apply_to_apps(&mut settings.apps, sources)?;
     Ok(settings)
@@ -87,11 +102,14 @@ struct Environment {
 impl Environment {
     fn read(env: &BTreeMap<String, String>) -> Result<Self, SettingsError> {
         let mut read = Self::default();
+        let known = known_variables()?;
         for (variable, value) in env {
-            let Some(name) = variable.strip_prefix("TRTC_").filter(|name| !is_kubernetes(name))
-            else {
+            let Some(name) = variable.strip_prefix("TRTC_") else { continue };
+            if is_kubernetes(variable, value) {
                 continue;
-            };
+            }
+            // Before the file of a secret is read, which may be none.
+            refuse_unknown_variable(variable, &known)?;
             let (name, value) = match name.strip_suffix("_FILE") {
                 Some(name) => (name, read_secret(variable, value)?),
                 None => (name, value.clone()),
@@ -165,11 +183,70 @@ impl Environment {
     }
 }
 
-/// Whether Kubernetes set the variable, beside a service whose name begins with `trtc-`: it sets `…_SERVICE_HOST`,
-/// `…_SERVICE_PORT`, `…_PORT` and `…_PORT_5432_TCP_ADDR`. Ours have two underscores between section and key.
-fn is_kubernetes(name: &str) -> bool {
-    let of_service = name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT");
-    !name.contains("__") && (of_service || name.ends_with("_PORT") || name.contains("_PORT_"))
+/// Whether Kubernetes set the variable, beside a service that is called `trtc` or whose name begins with `trtc-`: it sets
+/// `…_SERVICE_HOST`, `…_SERVICE_PORT`, `…_PORT` and `…_PORT_5432_TCP_ADDR`. Ours have two underscores between section and
+/// key.
+fn is_kubernetes(variable: &str, value: &str) -> bool {
+    let Some(name) = variable.strip_prefix("TRTC").filter(|name| !name.contains("__")) else {
+        return false;
+    };
+    // A number there would be meant for us.
+    let port = name.ends_with("_PORT") && (name != "_PORT" || value.contains("://"));
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || port
+        || name.contains("_PORT_")
+}
+
+/// The names of all variables, without `_FILE` behind them.
+fn known_variables() -> Result<Vec<String>, SettingsError> {
+    let keys = known_keys()?;
+    let of_key = |key: &String| format!("TRTC_{}", key.to_uppercase().replace('.', "__"));
+    let shortcuts = SHORTCUTS.iter().map(|name| format!("TRTC_{name}"));
+    Ok(keys.iter().map(of_key).chain(shortcuts).collect())
+}
+
+/// A mistyped variable is answered with the name of the one that was meant, not with its key.
+fn refuse_unknown_variable(variable: &str, known: &[String]) -> Result<(), SettingsError> {
+    let upper = variable.to_uppercase();
+    let (name, ending) = match upper.strip_suffix("_FILE") {
+        Some(name) => (name, "_FILE"),
+        None => (&*upper, ""),
+    };
+    if known.iter().any(|known| known == name) {
+        return Ok(());
+    }
+    // Most often there is one underscore where there should be two, or the other way round.
+    let squeezed = |name: &str| name.replace('_', "");
+    let same = known.iter().find(|known| squeezed(known) == squeezed(name));
+    let score = |candidate: &&String| strsim::jaro_winkler(name, candidate);
+    let alike = || known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    let meant = same.or_else(|| alike().filter(|candidate| score(candidate) > 0.9));
+    let problem = format!("there is no setting for the variable {variable}");
+    Err(match meant {
+        Some(meant) => SettingsError::new(problem, format!("did you mean {meant}{ending}?")),
+        None => SettingsError::new(
+            problem,
+            "`trtc-callbacks default-config` lists every key; the key `store.url` is TRTC_STORE__URL",
+        ),
+    })
+}
+
+/// An address needs its port, and no name; the parser does not say so.
+fn check_addresses(layers: &Config) -> Result<(), SettingsError> {
+    for (key, usual) in [("server.listen", 8080), ("ops.listen", 9090)] {
+        let Ok(given) = layers.get_string(key) else { continue };
+        if given.parse::<SocketAddr>().is_err() {
+            let port = given.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+            let port = port.unwrap_or(usual);
+            let problem = format!("key `{key}`: no IP address with a port");
+            let hint = format!(
+                "give 0.0.0.0:{port} for every address of this machine, or 127.0.0.1:{port} for itself alone"
+            );
+            return Err(SettingsError::new(problem, hint));
+        }
+    }
+    Ok(())
 }
 
 fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
@@ -183,10 +260,7 @@ fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
 
 /// A mistyped key would silently leave its default in force: name it, and the one that was meant.
 fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
-    let defaults =
-        Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build()?;
-    let mut known = Vec::new();
-    leaves("", &defaults.cache, &mut known);
+    let mut known = known_keys()?;
     known.extend(APP_KEYS.map(|key| format!("apps.{key}")));
     let mut given = Vec::new();
     leaves("", &layers.cache, &mut given);
@@ -200,6 +274,15 @@ fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
         });
     }
     Ok(())
+}
+
+/// Every key, but those of an app's table.
+fn known_keys() -> Result<Vec<String>, SettingsError> {
+    let defaults =
+        Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build()?;
+    let mut known = Vec::new();
+    leaves("", &defaults.cache, &mut known);
+    Ok(known)
 }
 
 fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
@@ -247,7 +330,28 @@ mod tests {
         );
         let (_file, sources) = file("[[apps]]\nsdk_appid = 1");
         assert!(error(&sources).contains("did you mean `apps.sdk_app_id`?"));
-        assert!(error(&env(&[("TRTC_STORE_URL", "x")])).contains("did you mean `store.url`?"));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_answered_with_the_one_that_was_meant() {
+        for (given, meant) in [
+            ("TRTC_STORE_URL", "TRTC_STORE__URL"),
+            ("TRTC_STORE_URL_FILE", "TRTC_STORE__URL_FILE"),
+            ("TRTC_SPOOL_BYTES_MAX", "TRTC_SPOOL__BYTES_MAX"),
+            ("TRTC_OPS___TOKEN", "TRTC_OPS__TOKEN"),
+            ("TRTC_STORE__URI", "TRTC_STORE__URL"),
+            ("TRTC_SDKAPPID", "TRTC_SDK_APP_ID"),
+            ("TRTC_SDK__APP_ID", "TRTC_SDK_APP_ID"),
+            ("TRTC_SERVER_LISTEN", "TRTC_SERVER__LISTEN"),
+        ] {
+            let said = error(&env(&[(given, "s3cret")]));
+            let expected = format!(
+                "there is no setting for the variable {given}\nhint: did you mean {meant}?"
+            );
+            assert_eq!(said, expected);
+        }
+        let said = error(&env(&[("TRTC_PORT", "8080")]));
+        assert!(said.contains("variable TRTC_PORT\nhint: "), "{said}");
     }
 
     #[test]
@@ -292,8 +396,15 @@ mod tests {
             ("TRTC_DB_SERVICE_PORT", "5432"),
             ("TRTC_DB_PORT", "tcp://10.0.0.1:5432"),
             ("TRTC_DB_PORT_5432_TCP_ADDR", "10.0.0.1"),
+            ("TRTC_SERVICE_HOST", "10.0.0.1"),
+            ("TRTC_SERVICE_PORT", "80"),
+            ("TRTC_SERVICE_PORT_HTTP", "80"),
+            ("TRTC_PORT", "tcp://10.0.0.1:80"),
+            ("TRTC_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("TRTC_PORT_80_TCP_PROTO", "tcp"),
             ("PATH", "/bin"),
         ]);
         assert!(Settings::load(&sources).is_ok());
+        assert_eq!(sources.foreign_variables().len(), sources.env.len() - 1);
     }
 }

@@ -71,17 +71,31 @@ impl std::error::Error for SettingsError {}
 impl From<config::ConfigError> for SettingsError {
     fn from(error: config::ConfigError) -> Self {
         let text = error.to_string();
+        if let Some(problem) = of_parser(&text) {
+            return Self::new(
+                problem,
+                "`trtc-callbacks default-config` prints a file to compare with",
+            );
+        }
         // "invalid type: string "abc", expected an integer for key `server.port` in my.toml"
         let problem = match text.split_once(", expected ") {
             Some((_, expected)) => format!("expected {expected}"),
-            // A parser's message shows the line it stumbled over, between its first line and its last.
-            None => match (text.lines().next(), text.trim_end().lines().last()) {
-                (Some(first), Some(last)) if first != last => format!("{first}: {last}"),
-                _ => text,
-            },
+            None => text,
         };
         Self::new(problem, "`trtc-callbacks default-config` explains every key")
     }
+}
+
+/// What a parser says, without the text of the line it stumbled over:
+/// "TOML parse error at line 2, column 5", some lines that show it, "unclosed array, expected `]`", " in my.toml".
+fn of_parser(text: &str) -> Option<String> {
+    let (place, rest) = text.strip_prefix("TOML parse error at ")?.split_once('\n')?;
+    let shows = |line: &&str| {
+        line.trim_start_matches(|letter: char| letter == ' ' || letter.is_ascii_digit())
+            .starts_with('|')
+    };
+    let said: Vec<&str> = rest.lines().skip_while(shows).map(str::trim).collect();
+    Some(format!("no TOML at {place}: {}", said.join(" ").trim()))
 }
 
 impl Settings {
@@ -213,6 +227,45 @@ mod tests {
         for pair in lines.windows(2).filter(|pair| pair[1].contains(" = ")) {
             assert!(pair[0].starts_with('#'), "no comment above: {}", pair[1]);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_names_the_line() {
+        for (text, said) in [
+            ("[ingest]\nlanes = [1\n", "line 2, column "),
+            ("[ingest]\n\nlanes 3\n", "line 3, column "),
+            ("[ingest\n", "line 1, column "),
+            ("[ingest]\nlanes = 1\nlanes = 2", "line 3, column "),
+            ("[[apps]]\ncallback_tokens = [s3cret]", "line 2, column "),
+        ] {
+            let (file, sources) = file(text);
+            let message = error(&sources);
+            let name = file.path().file_name().unwrap().to_str().unwrap().to_owned();
+            assert!(message.contains(said) && message.contains(&name), "{message}");
+            assert!(!message.contains("s3cret") && !message.contains("lanes"), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_says_which_form_it_must_have() {
+        for (given, port) in
+            [(":24081", 24081), ("localhost:24081", 24081), ("nowhere", 8080), ("81", 81)]
+        {
+            let message = error(&env(&[("TRTC_SERVER__LISTEN", given)]));
+            assert!(
+                message.contains("key `server.listen`: no IP address with a port"),
+                "{message}"
+            );
+            let forms = format!(
+                "give 0.0.0.0:{port} for every address of this machine, or 127.0.0.1:{port}"
+            );
+            assert!(message.contains(&forms), "{message}");
+        }
+        let message = error(&env(&[("TRTC_OPS__LISTEN", "localhost")]));
+        assert!(
+            message.contains("key `ops.listen`") && message.contains("127.0.0.1:9090"),
+            "{message}"
+        );
     }
 
     #[test]

@@ -45,6 +45,13 @@ impl ServerSettings {
         let given = !self.tls_certificate.as_os_str().is_empty();
         given.then_some((&self.tls_certificate, &self.tls_key))
     }
+
+    /// One of the callback paths that anybody would try.
+    #[must_use]
+    pub fn guessable_path(&self) -> Option<&str> {
+        let guessable = |path: &&str| matches!(*path, "/" | "/callback");
+        self.callback_paths.iter().map(String::as_str).find(guessable)
+    }
 }
 
 /// `[ops]`

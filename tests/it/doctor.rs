@@ -13,7 +13,7 @@ use crate::spool::numbered;
 use crate::support::{APP, Database, NOW, on_both_stores};
 
 /// Runs it as the server's operator would, and returns the exit code and what it found.
-fn examined(folder: &Path, arguments: &[&str]) -> (i32, Vec<Value>) {
+pub(crate) fn examined(folder: &Path, arguments: &[&str]) -> (i32, Vec<Value>) {
     let output = program(folder)
         .args(["doctor", "--json", "--sdk-app-id", APP])
         .args(arguments)
@@ -31,7 +31,7 @@ fn find<'a>(checks: &'a [Value], what: &str) -> &'a Value {
 }
 
 #[track_caller]
-fn assert_check(checks: &[Value], what: &str, level: &str, part: &str) {
+pub(crate) fn assert_check(checks: &[Value], what: &str, level: &str, part: &str) {
     let check = find(checks, what);
     let text = check["text"].as_str().unwrap();
     assert!(check["level"] == level && text.contains(part), "{check}");

@@ -37,6 +37,7 @@ mod retention;
 mod settle;
 mod simulate;
 mod spool;
+mod start;
 // Only there is a device that is always full.
 #[cfg(target_os = "linux")]
 mod stderr;

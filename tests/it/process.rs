@@ -56,13 +56,13 @@ impl Serving {
     }
 
     /// One whose events can go to the store and the error log only.
-    fn start_without_spool(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_without_spool(folder: &Path, more: &[&str]) -> Self {
         let mut command = program(folder);
         command.env("TRTC_SPOOL__PATH", "");
         Self::start_as(command, more)
     }
 
-    fn start_as(mut program: Command, more: &[&str]) -> Self {
+    pub(crate) fn start_as(mut program: Command, more: &[&str]) -> Self {
         let mut child = program
             .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0"])
