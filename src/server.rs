@@ -358,7 +358,8 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
     loop {
         match store.migrate().await {
             Err(error) if error.is_unavailable() && Instant::now() < give_up_at => {
-                warn!(%error, store = url, "waiting for the store");
+                let (reason, hint) = told(&error);
+                warn!(reason, hint, store = url, "waiting for the store");
                 sleep_until((Instant::now() + MIGRATE_PAUSE).min(give_up_at)).await;
             }
             done => return done,
@@ -370,14 +371,15 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
 async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
     let mut said = None;
     loop {
-        let reason = match timeout(MIGRATE_TIMEOUT, store.migrate()).await {
+        let trouble = match timeout(MIGRATE_TIMEOUT, store.migrate()).await {
             Ok(Ok(())) => break,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it did not answer in time".to_owned(),
+            Ok(Err(error)) => told(&error),
+            Err(_) => ("it did not answer in time".to_owned(), None),
         };
-        if said.as_ref() != Some(&reason) {
-            error!(reason, "the store is not ready; events go to the spool until it is");
-            said = Some(reason);
+        if said.as_ref() != Some(&trouble) {
+            let (reason, hint) = &trouble;
+            error!(reason, hint, "the store is not ready; events go to the spool until it is");
+            said = Some(trouble);
         }
         sleep(MIGRATE_PAUSE).await;
     }
@@ -388,12 +390,21 @@ async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
 
 /// Where it fails, events go on into the partitions there are, the default one last.
 async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
-    let reason = match timeout(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
+    let (reason, hint) = match timeout(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the store did not answer in time".to_owned(),
+        Ok(Err(error)) => told(&error),
+        Err(_) => ("the store did not answer in time".to_owned(), None),
     };
-    error!(reason, "partitions were not made ahead; trying again within the hour");
+    error!(reason, hint, "partitions were not made ahead; trying again within the hour");
+}
+
+/// What is wrong with a store, and what to do about it where that is known.
+fn told(error: &StoreError) -> (String, Option<String>) {
+    let text = error.to_string();
+    match text.split_once("\nhint: ") {
+        Some((reason, hint)) => (reason.to_owned(), Some(hint.to_owned())),
+        None => (text, None),
+    }
 }
 
 /// What has to be done now and then, beside the callbacks.

@@ -49,6 +49,13 @@ fn migrations(found: &Migrations, findings: &mut Findings) {
         let text = "a newer version has changed the tables: this one refuses to start";
         return findings.fail(CHECK, text, hint);
     }
+    if let Some(altered) = found.altered.first() {
+        let text = format!(
+            "number {altered} was applied in another form than this version has: it refuses to start"
+        );
+        let hint = "run the version that made these tables, or begin with a new database";
+        return findings.fail(CHECK, text, hint);
+    }
     if found.pending.is_empty() {
         return findings.ok(CHECK, "all applied");
     }
@@ -77,6 +84,7 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
         let hint = "switch on: an event that was answered OK could be lost with the power";
         findings.warn("durability", format!("off: {off}"), hint);
     }
+    rights(state, findings);
     let difference = state.clock.0.abs_diff(now.0);
     if difference > CLOCK_DIFFERENCE_MAX {
         let text = format!("the database's clock is {} s from this machine's", difference / 1000);
@@ -99,6 +107,27 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
             let hint = "they are older than the first start, or came while no partition could be made; nothing is lost";
             findings.warn("default partition", counted(rows), hint);
         }
+    }
+}
+
+/// Whether its role may do what the server does.
+fn rights(state: &PostgresState, findings: &mut Findings) {
+    for missing in &state.missing_rights {
+        findings.fail("rights", &missing.problem, &missing.hint);
+    }
+    match &state.makes_partitions {
+        Some(Ok(())) => findings.ok("making partitions", "one was made and taken back"),
+        Some(Err(reason)) => {
+            let hint = "without one for its month an event is kept in `events_default`; grant what is missing";
+            let text = format!("none could be made: {reason}");
+            findings.fail("making partitions", text, hint);
+        }
+        None => {}
+    }
+    if state.read_only_by_default {
+        let text = "`default_transaction_read_only` is on for this role or database: the server writes all the same";
+        let hint = "some providers switch it on when the disk is nearly full: see, then `alter role … reset` it";
+        findings.warn("read-only", text, hint);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a store is like, for those who look after it. Nothing is changed, and nothing is judged.
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{Migration, Migrator};
 
 use super::{Place, StoreError, StoreOptions, postgres_examine, sqlite_examine};
 use crate::clock::UnixMillis;
@@ -30,6 +30,8 @@ pub struct Migrations {
     pub pending: Vec<String>,
     /// The numbers of those that this version does not know: it was migrated by a newer one.
     pub unknown: Vec<i64>,
+    /// The numbers of those that were applied in another form than this version has.
+    pub altered: Vec<i64>,
     /// The number of one that broke off half-way.
     pub broken: Option<i64>,
 }
@@ -54,6 +56,13 @@ pub struct PostgresState {
     pub standby: bool,
     /// The settings that a commit's safety hangs on and that are off.
     pub unsafe_settings: Vec<String>,
+    /// Whether role or database say that sessions only read. Ours say otherwise, each for itself.
+    pub read_only_by_default: bool,
+    /// Whether a partition could be made, by one that was made and taken back; `None` where there are no tables yet, or
+    /// others were in the way.
+    pub makes_partitions: Option<Result<(), String>>,
+    /// The rights that the role of the URL lacks.
+    pub missing_rights: Vec<MissingRight>,
     /// The months, this one and the next, that no partition covers at their present or first moment. Empty where
     /// there are no tables yet.
     pub months_without_partition: Vec<String>,
@@ -61,6 +70,15 @@ pub struct PostgresState {
     pub default_rows: i64,
     /// The server's clock.
     pub clock: UnixMillis,
+}
+
+/// A right that the server needs and does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingRight {
+    /// Who may not do what.
+    pub problem: String,
+    /// Who grants it, and how.
+    pub hint: String,
 }
 
 /// What a SQLite file is like.
@@ -83,24 +101,33 @@ pub async fn examine(
     now: UnixMillis,
     thorough: bool,
 ) -> Result<Examination, StoreError> {
-    match Place::parse(&options.url)? {
+    match Place::to_open(&options.url)? {
         Place::Postgres(address) => postgres_examine::examine(address, now).await,
         Place::Sqlite(address) => sqlite_examine::examine(address, now, thorough).await,
     }
 }
 
 impl Migrations {
-    /// Compares those that were applied, each with whether it was finished, with those of this version.
-    pub(super) fn compare(ours: &Migrator, applied: &[(i64, bool)]) -> Self {
+    /// Compares those that were applied, each with whether it was finished and its checksum, with those of this version.
+    pub(super) fn compare(ours: &Migrator, applied: &[(i64, bool, Vec<u8>)]) -> Self {
         let known = |version: &i64| ours.version_exists(*version);
         let pending = ours.iter().filter(|ours| {
             ours.migration_type.is_up_migration()
-                && applied.iter().all(|(version, _)| *version != ours.version)
+                && applied.iter().all(|(version, ..)| *version != ours.version)
         });
         Self {
             pending: pending.map(|ours| format!("{} {}", ours.version, ours.description)).collect(),
-            unknown: applied.iter().map(|(version, _)| *version).filter(|v| !known(v)).collect(),
-            broken: applied.iter().find(|(_, done)| !done).map(|(version, _)| *version),
+            unknown: applied.iter().map(|(version, ..)| *version).filter(|v| !known(v)).collect(),
+            altered: ours
+                .iter()
+                .filter(|ours| applied.iter().any(is_other_form_of(ours)))
+                .map(|ours| ours.version)
+                .collect(),
+            broken: applied.iter().find(|(_, done, _)| !done).map(|(version, ..)| *version),
         }
     }
+}
+
+fn is_other_form_of(ours: &Migration) -> impl Fn(&(i64, bool, Vec<u8>)) -> bool {
+    |(version, _, checksum)| *version == ours.version && **checksum != *ours.checksum
 }

@@ -1,18 +1,17 @@
 //! The only place that knows SQL: two stores behind one trait.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
+use secrecy::SecretString;
+use sqlx::migrate::MigrateError;
 use uuid::Uuid;
 
 use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
+use place::Place;
 
 mod accounts;
 mod adding;
@@ -22,6 +21,7 @@ mod filters;
 mod list;
 mod model_accounts;
 mod models;
+mod place;
 mod postgres;
 mod postgres_accounts;
 mod postgres_arrays;
@@ -30,6 +30,8 @@ mod postgres_examine;
 mod postgres_models;
 mod postgres_partitions;
 mod postgres_retention;
+mod postgres_rights;
+mod postgres_session;
 mod read;
 mod read_calls;
 mod read_details;
@@ -61,11 +63,12 @@ mod sqlite_rows;
 mod statement;
 mod sweeping;
 mod timeline;
+mod trouble;
 mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
 pub use examination::{
-    COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState, examine,
+    COUNT_MAX, Examination, Kind, Migrations, MissingRight, PostgresState, SqliteState, examine,
 };
 pub use filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
@@ -77,6 +80,7 @@ pub use models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
+pub use place::{check_url, display_url, file};
 pub use reading::{
     COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, LIFE_EARLY_MS, MARKS_SCANNED_MAX,
     OPEN_COUNTED_MAX, PAGE_BYTES_MAX, ReadModels, RoomKey, Subject,
@@ -164,30 +168,26 @@ pub enum StoreError {
         hint: String,
     },
     /// The store is not there, or not ready: the same request may succeed later.
-    #[error("the store is not available: {}", cause(.0))]
+    #[error("{}", trouble::unavailable(.0))]
     Unavailable(sqlx::Error),
+    /// The store is there, and something about it or before it must be mended first: the same request may succeed then.
+    #[error("{problem}\nhint: {hint}")]
+    Unready {
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
     /// The store will not take one of the rows, now or later.
-    #[error("the store refuses a row: {}", cause(.0))]
+    #[error("the store refuses a row: {}", trouble::cause(.0))]
     Refused(sqlx::Error),
     /// The tables could not be brought up to this version.
-    #[error("bring its tables up to this version: {}", migrate_cause(.0))]
-    Migrate(sqlx::migrate::MigrateError),
+    #[error("{}", trouble::migrating(.0))]
+    Migrate(MigrateError),
 }
 
-/// What the database said, without what the driver adds for its own developers.
-fn cause(error: &sqlx::Error) -> String {
-    error.as_database_error().map_or_else(|| error.to_string(), |error| error.message().to_owned())
-}
-
-fn migrate_cause(error: &sqlx::migrate::MigrateError) -> String {
-    match error {
-        sqlx::migrate::MigrateError::Execute(error) => cause(error),
-        _ => error.to_string(),
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
         Self::Migrate(error)
     }
 }
@@ -206,13 +206,17 @@ impl StoreError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
+            Self::Unready { .. } => true,
             Self::Unavailable(error)
-            | Self::Migrate(sqlx::migrate::MigrateError::Execute(error)) => {
+            | Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => {
                 // Of what a database answers, only that it cannot now: not a wrong password, a missing right or a table
-                // in the way. A database of SQLite has one digit fewer.
+                // in the way. What a pooler lost (26, and a statement that is there twice) may be mended in it. A database
+                // of SQLite has one digit fewer.
                 let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-                let class = code.as_deref().filter(|code| code.len() == 5).map(|code| &code[..2]);
-                ["08", "25", "40", "53", "55", "57"].contains(&class.unwrap_or("08"))
+                let code = code.as_deref().filter(|code| code.len() == 5).unwrap_or("08000");
+                code == "42P05" || ["08", "25", "26", "40", "53", "55", "57"].contains(&&code[..2])
             }
             Self::Migrate(_) | Self::Address { .. } | Self::Refused(_) => false,
         }
@@ -355,110 +359,13 @@ impl StoreOptions {
     }
 }
 
-/// What a store's URL names.
-enum Place {
-    Postgres(PgConnectOptions),
-    Sqlite(SqliteConnectOptions),
-}
-
-impl Place {
-    /// Reads a URL, and keeps what it holds out of the errors.
-    fn parse(url: &SecretString) -> Result<Self, StoreError> {
-        let url = url.expose_secret();
-        let wrong = |problem: &str, hint: &str| StoreError::Address {
-            problem: format!("key `store.url`: {problem}"),
-            hint: hint.to_owned(),
-        };
-        let in_memory = url.contains(":memory:") || url.contains("mode=memory");
-        if url.starts_with("sqlite:") && in_memory {
-            let problem = "it names a database in memory, which forgets every event";
-            return Err(wrong(problem, "give `sqlite://path/to/file.db`"));
-        }
-        match url.split_once("://").map(|(scheme, _)| scheme) {
-            Some("postgres" | "postgresql") => url.parse().map(Self::Postgres).map_err(|_| {
-                wrong(
-                    "it is no URL of a PostgreSQL",
-                    "give `postgres://user:password@host:5432/database`, other characters than letters and digits \
-                     percent-encoded",
-                )
-            }),
-            Some("sqlite") if url.len() > "sqlite://".len() => url
-                .parse()
-                .map(Self::Sqlite)
-                .map_err(|_| wrong("it is no URL of a SQLite file", "give `sqlite://path/to/file.db`")),
-            _ => Err(wrong(
-                "it names no kind of store",
-                "give `postgres://user:password@host/database` or `sqlite://path/to/file.db`",
-            )),
-        }
-    }
-}
-
 /// Opens the store that the URL names. It need not answer yet, unless it is a file.
 ///
 /// # Errors
-/// When the URL is of no known kind or broken, or the file cannot be opened.
+/// When the URL is of no known kind or broken, or the file cannot be opened, or a certificate that it names is not there.
 pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
-    match Place::parse(&options.url)? {
+    match Place::to_open(&options.url)? {
         Place::Postgres(address) => Ok(Arc::new(postgres::Postgres::open(address, options))),
         Place::Sqlite(address) => Ok(Arc::new(sqlite::Sqlite::open(address, options).await?)),
-    }
-}
-
-/// Whether the URL names a store, without opening it.
-///
-/// # Errors
-/// What is wrong with it, and what to do.
-pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
-    Place::parse(url).map(|_| ())
-}
-
-/// The file the store is kept in; `None` where it is a server.
-#[must_use]
-pub fn file(url: &SecretString) -> Option<PathBuf> {
-    match Place::parse(url) {
-        Ok(Place::Sqlite(address)) => Some(address.get_filename().to_owned()),
-        Ok(Place::Postgres(_)) | Err(_) => None,
-    }
-}
-
-/// Where the store is, without user, password and parameters, for people to read.
-#[must_use]
-pub fn display_url(url: &SecretString) -> String {
-    match Place::parse(url) {
-        Ok(Place::Postgres(address)) => {
-            let database = address.get_database().unwrap_or("");
-            format!("postgres://{}:{}/{database}", address.get_host(), address.get_port())
-        }
-        Ok(Place::Sqlite(address)) => format!("sqlite://{}", address.get_filename().display()),
-        Err(_) => "(no URL of a store)".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_is_shown_without_its_secrets() {
-        let shown = |url: &str| display_url(&url.into());
-        assert_eq!(shown("postgres://u:s3cret@db:5432/x?password=s3cret"), "postgres://db:5432/x");
-        assert_eq!(shown("sqlite://data/x.db"), "sqlite://data/x.db");
-        for url in
-            ["postgres:u:s3cret@h/db", "postgresql//u:s3cret@h/db", "postgres://u:s3?cret@h/d"]
-        {
-            let said = check_url(&url.into()).err().map(|error| error.to_string());
-            for text in [shown(url), said.unwrap_or_default()] {
-                assert!(!text.contains("s3"), "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_url_that_names_no_store_says_what_to_give() {
-        for url in ["mysql://x", "sqlite::memory:", "sqlite://?mode=memory", "sqlite://", "x", ""] {
-            let said = check_url(&url.into()).unwrap_err().to_string();
-            assert!(said.contains("`store.url`") && said.contains("\nhint: give `"), "{said}");
-        }
     }
 }

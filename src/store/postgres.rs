@@ -1,19 +1,23 @@
 //! Events in PostgreSQL 14 or newer, partitioned by month.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{Connection, Executor};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::postgres_events;
 use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
 use super::postgres_retention;
+use super::postgres_session::{self as session, SessionSettings};
 use super::rows::Dialect;
 use super::statement::{ReadRow, Reader, Spelling, Statement};
 use super::{
@@ -24,16 +28,21 @@ use crate::callback::{Event, identity};
 use crate::clock::UnixMillis;
 use crate::handlers::Batch;
 
-/// The oldest server this was built for, as `server_version_num`.
-pub(super) const VERSION_MIN: i32 = 140_000;
-
 /// Has bodies of more than 2 KB or so compressed by LZ4, where the server was built with it: its own way takes ms for some.
 const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings
      where name = 'default_toast_compression' and 'lz4' = any(enumvals)";
 
+/// How often a batch is tried that PostgreSQL ends because others write the same rows (a deadlock, a serialization failure).
+const CONFLICT_TRIES: u32 = 5;
+/// How long to wait before it is tried again, so often as it was tried.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
+/// How long a migration may stand still before the server ends it and its locks.
+const MIGRATION_IDLE_MAX: Duration = Duration::from_mins(1);
+
 /// A PostgreSQL database. Readers have connections of their own, so that none of them can keep a writer waiting.
 #[derive(Debug)]
 pub(super) struct Postgres {
+    address: PgConnectOptions,
     writers: PgPool,
     readers: PgPool,
     /// Tells whether the store answers, also while every reader is busy.
@@ -46,95 +55,66 @@ pub(super) struct Postgres {
 impl Postgres {
     /// Prepares the connections; none is made yet.
     pub(super) fn open(address: PgConnectOptions, options: &StoreOptions) -> Self {
-        let address = address.application_name("trtc-callbacks");
-        let millis = options.timeout.as_millis().to_string();
+        let address = session::named(address, "");
         // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
-        // connection long after its events went elsewhere.
-        let writer = address.clone().options([
-            ("statement_timeout", millis.as_str()),
-            // Nor must one that stood still within a transaction go on holding what others wait for.
-            ("idle_in_transaction_session_timeout", millis.as_str()),
+        // connection long after its events went elsewhere. Nor must one that stood still within a transaction go on
+        // holding what others wait for.
+        let writer = SessionSettings::new(Some(options.timeout), Some(options.timeout))
             // What it writes is never planned otherwise for other values.
-            ("plan_cache_mode", "force_generic_plan"),
+            .with("plan_cache_mode", "force_generic_plan")
             // Such a plan outlives the moment when a table was small. What is looked up has an index.
-            ("enable_seqscan", "off"),
-        ]);
-        let reader = match options.read_timeout {
-            None => address.clone(),
-            Some(most) => {
-                let millis = most.as_millis().to_string();
-                address.clone().options([("statement_timeout", millis.as_str())])
-            }
-        };
+            .with("enable_seqscan", "off");
+        // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
+        // takes so long that compiling it would pay.
+        let reader = SessionSettings::new(options.read_timeout, options.read_timeout)
+            .with("plan_cache_mode", "force_custom_plan")
+            .with("jit", "off");
+        let ping = SessionSettings::new(options.read_timeout, options.read_timeout);
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
         // A connection for each lane, and one each for the drain, for what is put aside, for making partitions and for
         // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
         // more: a lane tries again.
-        let writers =
-            pool(options.writers + 4).test_before_acquire(false).after_connect(|connection, _| {
-                Box::pin(async { connection.execute(COMPRESSION).await.map(|_| ()) })
-            });
-        // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
-        // takes so long that compiling it would pay.
-        let reader = reader.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")]);
+        let writers = pool(options.writers + 4).test_before_acquire(false);
+        let writers = begun_with(writers, writer, Some(COMPRESSION));
         Self {
-            writers: writers.connect_lazy_with(writer),
-            readers: pool(options.readers).connect_lazy_with(reader),
-            pings: pool(1).connect_lazy_with(address),
+            writers: writers.connect_lazy_with(address.clone()),
+            readers: begun_with(pool(options.readers), reader, None)
+                .connect_lazy_with(address.clone()),
+            pings: begun_with(pool(1), ping, None).connect_lazy_with(address.clone()),
+            address,
             partitions: Partitions::new(options),
             repeats: AtomicBool::new(false),
         }
     }
 
-    /// Refuses a server that cannot keep every event.
-    async fn check_server(&self) -> Result<(), StoreError> {
-        let (version, encoding): (String, String) = sqlx::query_as(
-            "select current_setting('server_version_num'), current_setting('server_encoding')",
-        )
-        .fetch_one(&self.readers)
-        .await
-        .map_err(classify)?;
-        if version.parse::<i32>().unwrap_or(0) < VERSION_MIN {
-            return Err(StoreError::Address {
-                problem: format!("PostgreSQL {version} is too old"),
-                hint: "use PostgreSQL 14 or newer".into(),
-            });
+    /// Stores all of `entries` or none, as [`Store::insert`], with one try.
+    async fn insert_once(&self, entries: &[Entry<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
+        let mut lease = Lease(Some(self.writers.acquire().await?));
+        let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
+        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
+            lease.release();
         }
-        if encoding != "UTF8" {
-            return Err(StoreError::Address {
-                problem: format!(
-                    "the database's encoding is {encoding}, which cannot hold every text"
-                ),
-                hint: "create the database with `encoding 'UTF8' template template0`".into(),
-            });
-        }
-        Ok(())
+        inserted
     }
 }
 
 #[async_trait]
 impl Store for Postgres {
     async fn migrate(&self) -> Result<(), StoreError> {
-        self.check_server().await?;
-        // Takes an advisory lock, so that replicas that start together wait for each other. Where it
-        // fails or is given up half-way, the connection must go, and the lock with it.
-        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
-        let connection: &mut PgConnection = lease.connection();
-        // It may take longer than a reader may.
-        sqlx::query("set statement_timeout to 0")
-            .execute(&mut *connection)
-            .await
-            .map_err(classify)?;
-        let migrated =
-            sqlx::migrate!("migrations/postgres").run_direct(None, connection, false).await;
-        if migrated.is_ok() {
-            let reset = sqlx::query("reset statement_timeout");
-            reset.execute(&mut **lease.connection()).await.map_err(classify)?;
-            lease.release();
-        }
-        Ok(migrated?)
+        let mut session = session::connect(&self.address).await?;
+        session::check_server(&mut session).await?;
+        session::refuse_shared(&mut session, &self.address).await?;
+        // It may take as long as it does.
+        let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX));
+        settings.apply(&mut session).await.map_err(classify)?;
+        // Takes an advisory lock, so that replicas that start together wait for each other. Where it fails or is given up
+        // half-way, the connection goes, and the lock with it.
+        sqlx::migrate!("migrations/postgres").run_direct(None, &mut session, false).await?;
+        // All is done: a farewell that fails changes nothing.
+        let _ = session.close().await;
+        Ok(())
     }
 
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError> {
@@ -162,19 +142,25 @@ impl Store for Postgres {
         .await
         .map_err(classify)?;
         if standby {
-            let reason = "the database is a standby and takes no events".to_owned();
-            return Err(StoreError::Unavailable(sqlx::Error::Protocol(reason)));
+            return Err(StoreError::Unready {
+                problem: "the database is a standby and takes no events".into(),
+                hint: "name the primary in `store.url`".into(),
+            });
         }
         Ok(())
     }
 
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
-        let mut lease = Lease(Some(self.writers.acquire().await.map_err(classify)?));
-        let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
-        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
-            lease.release();
-        }
-        let mut new = inserted.map_err(classify)?;
+        let mut tries = 1;
+        let mut new = loop {
+            match self.insert_once(entries).await {
+                Err(error) if is_conflict(&error) && tries < CONFLICT_TRIES => {
+                    sleep(CONFLICT_PAUSE * tries).await;
+                    tries += 1;
+                }
+                done => break done.map_err(classify)?,
+            }
+        };
         let outcome = |entry: &Entry<'_>| {
             if new.remove(&entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
@@ -309,6 +295,31 @@ async fn insert_some(
             Err(error)
         }
     }
+}
+
+/// Has each connection of a pool begin with these settings and, where it is given, another statement.
+fn begun_with(
+    pool: PgPoolOptions,
+    settings: SessionSettings,
+    more: Option<&'static str>,
+) -> PgPoolOptions {
+    let settings = Arc::new(settings);
+    pool.after_connect(move |session, _| {
+        let settings = settings.clone();
+        Box::pin(async move {
+            settings.apply(session).await?;
+            match more {
+                Some(more) => session.execute(more).await.map(|_| ()),
+                None => Ok(()),
+            }
+        })
+    })
+}
+
+/// Whether PostgreSQL ended a transaction only because of others that write the same rows.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
 /// Whether a row was not added because one of its key is there.

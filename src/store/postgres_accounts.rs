@@ -1,15 +1,18 @@
 //! The rows of a PostgreSQL that may name an account.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use sqlx::postgres::{PgArguments, PgConnectOptions};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use super::model_accounts::{self, Erased as ErasedRows, Erasing, RowKey, Statement};
 use super::postgres::{DIALECT, classify};
 use super::postgres_models::{self, type_of};
+use super::postgres_session::{SessionSettings, begin, named};
 use super::rows::Row;
 use super::{StoreError, StoredEvent};
 use crate::clock::UnixMillis;
@@ -17,16 +20,17 @@ use crate::handlers::table::{Column, Kind};
 
 /// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
 const TRIES_MAX: u32 = 5;
+/// How long a transaction may stand still.
+const IDLE_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct PostgresAccounts(PgConnection);
 
 impl PostgresAccounts {
     pub(super) async fn open(address: PgConnectOptions) -> Result<Self, StoreError> {
-        let address = address.application_name("trtc-callbacks erase-user");
         // Events that touch the same rows wait no longer than this for one that stands still.
-        let address = address.options([("idle_in_transaction_session_timeout", "2000")]);
-        Ok(Self(address.connect().await.map_err(classify)?))
+        let settings = SessionSettings::new(None, Some(IDLE_MAX));
+        Ok(Self(begin(&named(address, "erase-user"), &settings).await?))
     }
 
     async fn events(&mut self, account: &str, after: Key, limit: u32) -> Result<Scan, sqlx::Error> {

@@ -1,14 +1,23 @@
 //! Looks at a PostgreSQL without changing it.
 
-use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
+use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::StoreError;
 use super::examination::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
-use super::postgres::{VERSION_MIN, classify};
+use super::postgres::classify;
 use super::postgres_partitions::BOUNDS;
-use super::{StoreError, cause};
+use super::postgres_rights;
+use super::postgres_session::{self as session, SessionSettings, VERSION_MIN};
+use super::trouble::cause;
 use crate::callback::identity;
 use crate::clock::UnixMillis;
+
+/// How long a statement may take, and wait for a lock, in ms.
+const STATEMENT_MAX: Duration = Duration::from_secs(5);
+const LOCK_MAX_MS: &str = "2000";
 
 /// What the server says of itself.
 #[derive(sqlx::FromRow)]
@@ -18,6 +27,7 @@ struct About {
     encoding: String,
     standby: bool,
     off: Vec<String>,
+    read_only_by_default: bool,
     clock: i64,
     migrated: bool,
     tables: bool,
@@ -27,13 +37,19 @@ pub(super) async fn examine(
     address: PgConnectOptions,
     now: UnixMillis,
 ) -> Result<Examination, StoreError> {
-    let address = address
-        .application_name("trtc-callbacks doctor")
-        .options([("statement_timeout", "5s"), ("lock_timeout", "2s")]);
-    let mut connection = address.connect().await.map_err(classify)?;
+    let address = session::named(address, "doctor");
+    let mut connection = session::connect(&address).await?;
+    session::refuse_shared(&mut connection, &address).await?;
+    // As the server's own sessions are set, but for what an old server, which is to be called so, does not know.
+    SessionSettings::new(Some(STATEMENT_MAX), Some(STATEMENT_MAX))
+        .with("lock_timeout", LOCK_MAX_MS)
+        .without("idle_session_timeout")
+        .apply(&mut connection)
+        .await
+        .map_err(classify)?;
     let about = about(&mut connection).await.map_err(classify)?;
     let applied = if about.migrated {
-        sqlx::query_as("select version, success from _sqlx_migrations")
+        sqlx::query_as("select version, success, checksum from _sqlx_migrations")
             .fetch_all(&mut connection)
             .await
             .map_err(classify)?
@@ -44,12 +60,16 @@ pub(super) async fn examine(
     let mut default_rows = 0;
     let mut parked = None;
     let mut writable = None;
+    let mut makes_partitions = None;
     if about.tables {
         months_without_partition = uncovered(&mut connection, now).await.map_err(classify)?;
         default_rows = count(&mut connection, "events_default").await.map_err(classify)?;
         parked = Some(count(&mut connection, "parked_events").await.map_err(classify)?);
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
+        makes_partitions = tried(make_partition(&mut connection).await);
     }
+    let missing_rights =
+        postgres_rights::missing(&mut connection, about.tables).await.map_err(classify)?;
     // Everything is known: a farewell that fails changes nothing.
     let _ = connection.close().await;
     Ok(Examination {
@@ -62,6 +82,9 @@ pub(super) async fn examine(
             encoding: about.encoding,
             standby: about.standby,
             unsafe_settings: about.off,
+            read_only_by_default: about.read_only_by_default,
+            makes_partitions,
+            missing_rights,
             months_without_partition,
             default_rows,
             clock: UnixMillis(about.clock),
@@ -79,6 +102,8 @@ async fn about(connection: &mut PgConnection) -> Result<About, sqlx::Error> {
              array(
                  select name from unnest(array['fsync', 'full_page_writes', 'synchronous_commit']) as name
                  where current_setting(name) = 'off') as off,
+             (select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only')
+                 as read_only_by_default,
              (extract(epoch from clock_timestamp()) * 1000)::bigint as clock,
              to_regclass('_sqlx_migrations') is not null as migrated,
              to_regclass('events_default') is not null and to_regclass('parked_events') is not null as tables",
@@ -131,4 +156,28 @@ async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sql
     .execute(&mut *transaction)
     .await?;
     transaction.rollback().await
+}
+
+/// Makes a partition for a month without events, as the server makes those it needs, and takes it back.
+async fn make_partition(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    for statement in [
+        // Who reads and writes would wait behind it.
+        "set local lock_timeout = '250ms'",
+        "create table events_doctor (like events including all)",
+        "lock table only events in share update exclusive mode",
+        "lock table events_default in access exclusive mode",
+        "alter table events attach partition events_doctor for values from ('2999-01-01') to ('2999-02-01')",
+    ] {
+        transaction.execute(statement).await?;
+    }
+    transaction.rollback().await
+}
+
+/// What a trial says; nothing where others were in its way.
+fn tried(trial: Result<(), sqlx::Error>) -> Option<Result<(), String>> {
+    let Err(error) = trial else { return Some(Ok(())) };
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let busy = matches!(code.as_deref(), Some("55P03" | "57014" | "40P01"));
+    (!busy).then(|| Err(cause(&error)))
 }

@@ -134,7 +134,7 @@ impl Rebuilding {
     pub async fn open(options: &StoreOptions) -> Result<Option<Self>, StoreError> {
         match Place::parse(&options.url)? {
             Place::Postgres(address) => {
-                let mut session = Session::postgres(address, "trtc-callbacks rebuild").await?;
+                let mut session = Session::postgres(address, "rebuild", &[]).await?;
                 let sql = "select pg_try_advisory_lock($1)";
                 let got: Option<(bool,)> = session.row(sql, &[REBUILD_LOCK.into()]).await?;
                 Ok(got.is_some_and(|got| got.0).then_some(Self { session, _lock: None }))

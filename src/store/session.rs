@@ -14,11 +14,14 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Row as _};
 
+use super::postgres_session::{SessionSettings, begin, named};
 use super::{StoreError, postgres, postgres_models, sqlite, sqlite_models, writing};
 use crate::handlers::table::{Row, Table};
 
 /// How long one statement may take.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
+/// How long it may stand still within a transaction.
+const IDLE_MAX: Duration = Duration::from_secs(2);
 
 /// A connection of its own to a store.
 #[derive(Debug)]
@@ -92,22 +95,21 @@ macro_rules! bind {
 }
 
 impl Session {
+    /// `name` is what the server's statistics call it; `more` is set in it beside what every session of ours has.
     pub(super) async fn postgres(
         address: PgConnectOptions,
         name: &str,
+        more: &[(&'static str, &'static str)],
     ) -> Result<Self, StoreError> {
-        let millis = STATEMENT_MAX.as_millis().to_string();
         // One that vanished or stands still must not keep the settler's lock, or rows that ingest waits for: the server
         // ends it soon.
-        let address = address.application_name(name).options([
-            ("statement_timeout", millis.as_str()),
-            ("idle_in_transaction_session_timeout", "2000"),
-            ("idle_session_timeout", "300000"),
-            ("tcp_keepalives_idle", "10"),
-            ("tcp_keepalives_interval", "5"),
-            ("tcp_keepalives_count", "3"),
-        ]);
-        Ok(Self::Postgres(address.connect().await.map_err(postgres::classify)?))
+        let settings = SessionSettings::new(Some(STATEMENT_MAX), Some(IDLE_MAX))
+            .with("idle_session_timeout", "300000")
+            .with("tcp_keepalives_idle", "10")
+            .with("tcp_keepalives_interval", "5")
+            .with("tcp_keepalives_count", "3");
+        let settings = more.iter().fold(settings, |all, (name, value)| all.with(name, *value));
+        Ok(Self::Postgres(begin(&named(address, name), &settings).await?))
     }
 
     /// What is written can be computed again, so it need not be on the disk before it is committed: the log of the file

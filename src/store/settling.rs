@@ -80,8 +80,8 @@ impl Settling {
         let session = match Place::parse(&options.url)? {
             Place::Postgres(address) => {
                 // A plan outlives the moment when a table was small. What is looked up has an index.
-                let address = address.options([("enable_seqscan", "off"), ("jit", "off")]);
-                Session::postgres(address, "trtc-callbacks settler").await?
+                let settings = [("enable_seqscan", "off"), ("jit", "off")];
+                Session::postgres(address, "settler", &settings).await?
             }
             Place::Sqlite(address) => Session::sqlite(address, options.timeout).await?,
         };

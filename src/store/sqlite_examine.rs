@@ -3,9 +3,10 @@
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
+use super::StoreError;
 use super::examination::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
 use super::sqlite::{classify, missing, unopened};
-use super::{StoreError, cause};
+use super::trouble::cause;
 use crate::callback::identity;
 use crate::clock::UnixMillis;
 
@@ -34,7 +35,7 @@ pub(super) async fn examine(
     .await
     .map_err(classify)?;
     let applied = if migrated {
-        sqlx::query_as("select version, success from _sqlx_migrations")
+        sqlx::query_as("select version, success, checksum from _sqlx_migrations")
             .fetch_all(&mut connection)
             .await
             .map_err(classify)?

@@ -27,6 +27,7 @@ mod models;
 mod moments;
 mod panics;
 mod permutations;
+mod pooler;
 mod process;
 mod properties;
 mod quirks;
@@ -34,6 +35,7 @@ mod reading;
 mod rebuild;
 mod registration;
 mod retention;
+mod sessions;
 mod settle;
 mod simulate;
 mod spool;
@@ -42,6 +44,7 @@ mod start;
 #[cfg(target_os = "linux")]
 mod stderr;
 mod store;
+mod store_url;
 mod support;
 // Where there are terminals to be had without a window.
 #[cfg(target_os = "linux")]
