@@ -15,6 +15,7 @@ use crate::letters;
 use crate::settings::{Settings, Sources};
 
 mod ask;
+mod backup;
 mod call;
 mod callback_apply;
 mod callback_config;
@@ -72,6 +73,7 @@ pub struct Cli {
 enum Command {
     Serve(serve::Serve),
     Migrate(migrate::Migrate),
+    Backup(backup::BackupStore),
     CheckConfig(check_config::CheckConfig),
     /// Print every setting with its default and what it means
     DefaultConfig,
@@ -158,6 +160,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(serve) => wait_for(serve.run(clock)),
         Command::Migrate(migrate) => wait_for(migrate.run(&clock)),
+        Command::Backup(backup) => wait_for(backup.run()),
         Command::CheckConfig(check) => check.run(),
         Command::DefaultConfig => print(crate::settings::DEFAULTS),
         Command::Events(events) => wait_for(events.run(&clock)),

@@ -15,6 +15,7 @@ use place::Place;
 
 mod accounts;
 mod adding;
+mod backup;
 mod examination;
 mod file;
 mod filters;
@@ -67,6 +68,7 @@ mod trouble;
 mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
+pub use backup::{Backup, BackupError};
 pub use examination::{
     COUNT_MAX, Examination, Kind, Migrations, MissingRight, PostgresState, SqliteState, examine,
 };

@@ -6,6 +6,7 @@
 mod api;
 mod api_schema;
 mod api_stream;
+mod backup;
 mod callback_config;
 mod confirmation;
 mod corpus;
