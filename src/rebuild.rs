@@ -90,7 +90,10 @@ impl Rebuild {
     async fn settle(&mut self, work: &Work<'_>) -> Result<(), StoreError> {
         let mut again = match self.again.take() {
             Some(again) => again,
-            None => Again::open(&self.options, &work.settings.gaps, self.clock.clone()).await?,
+            None => {
+                let bounds = (&work.settings.gaps, &work.settings.settle);
+                Again::open(&self.options, bounds, self.clock.clone()).await?
+            }
         };
         let page = self.store.rooms(&self.progress).await?;
         if page.is_empty() {

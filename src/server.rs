@@ -264,7 +264,8 @@ fn settler(
 ) -> Settler {
     let apps = apps.ids().collect();
     let (options, gaps) = (settings.store_options(), settings.gaps.clone());
-    Settler::new(options, apps, gaps, book, clock.clone(), metrics.clone())
+    let bounds = (gaps, settings.settle.clone());
+    Settler::new(options, apps, bounds, book, clock.clone(), metrics.clone())
 }
 
 /// What takes callbacks, as the settings want it.

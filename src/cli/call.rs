@@ -53,8 +53,13 @@ impl OneCall {
         };
         let owner = app_of(call)?;
         let members = opened.read(store.call_members(owner, &call.call_id)).await?;
+        let (members, members_cut) = (members.rows, members.is_cut);
         let subject = Subject::Call(owner, call.call_id.clone());
         let recordings = opened.read(store.recordings(&subject)).await?;
+        let (recordings, recordings_cut) = (recordings.rows, recordings.is_cut);
+        for what in super::lists::cut(&[("members", members_cut), ("recordings", recordings_cut)]) {
+            say(&format!("there are more {what} than are shown; the events have all of them"));
+        }
         let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
         let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
         if next.is_some() {

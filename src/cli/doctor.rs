@@ -61,8 +61,11 @@ impl Doctor {
             findings.ok("environment", format!("ignored, as variables of Kubernetes: {foreign}"));
         }
         if self.json {
-            super::print_json(&(serde_json::to_string(&findings)? + "
-"))?;
+            super::print_json(
+                &(serde_json::to_string(&findings)?
+                    + "
+"),
+            )?;
         } else {
             super::print(&findings.text()?)?;
         }

@@ -223,11 +223,19 @@ impl Shown {
         } else {
             super::print(&table(&rows))?;
         }
-        if more.is_some() && !self.json {
+        let shown = rows.len();
+        if more.is_some() && shown < self.limit as usize {
+            say(&format!("these are the latest {shown}, which are large; `export` has all"));
+        } else if more.is_some() && !self.json {
             say(&format!("these are the latest {}; `--limit` shows more", self.limit));
         }
         Ok(())
     }
+}
+
+/// The names of lists that are cut.
+pub(super) fn cut(lists: &[(&'static str, bool)]) -> Vec<&'static str> {
+    lists.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| *name).collect()
 }
 
 pub(super) fn app(text: Option<&str>) -> Result<Option<AppId>> {

@@ -48,6 +48,9 @@ impl OneRoom {
             let shown = told.events.events.len();
             say(&format!("these are the first {shown} events; `export events --room` has all"));
         }
+        for what in &told.cut {
+            say(&format!("there are more {what} than are shown; the events have all of them"));
+        }
         if self.json {
             let all = json!({
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
@@ -103,12 +106,18 @@ impl OneRoom {
         let keys: Vec<_> = room.key().into_iter().collect();
         let page = DetailPage { limit: self.limit, ..DetailPage::default() };
         let filter = EventFilter::of_room(room, self.limit);
+        let seats = store.seats(room).await?;
+        let changes = store.room_changes(room).await?;
+        let battles = store.battles(room).await?;
+        let cut =
+            [("seats", seats.is_cut), ("changes", changes.is_cut), ("battles", battles.is_cut)];
         Ok(Told {
+            cut: super::lists::cut(&cut),
             live: store.lives(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
-            seats: store.seats(room).await?,
-            changes: store.room_changes(room).await?,
-            battles: store.battles(room).await?,
+            seats: seats.rows,
+            changes: changes.rows,
+            battles: battles.rows,
             events: store.event_page(&filter).await?,
         })
     }
@@ -116,6 +125,8 @@ impl OneRoom {
 
 /// What is told of a room beside its row.
 struct Told {
+    /// The names of the lists that are not whole.
+    cut: Vec<&'static str>,
     live: Option<Live>,
     visits: Vec<Visit>,
     seats: Vec<Stay>,

@@ -364,6 +364,8 @@ pub struct MetadataMark {
     pub event_id: Uuid,
     /// Its value; `None` where it was deleted.
     pub value: Option<String>,
+    /// `Some(true)` where the value is only the beginning of what was set.
+    pub cut: Option<bool>,
     /// Who did it.
     pub by_account: Option<String>,
 }
@@ -395,6 +397,8 @@ pub struct RecordingMark {
     pub state: Option<&'static str>,
     /// The files it names: a list of objects `{name, url, file_id, user, track, from, to}`.
     pub files: Option<Json>,
+    /// `Some(true)` where it names more.
+    pub cut: Option<bool>,
     /// What went wrong, in the vendor's words.
     pub message: Option<String>,
 }

@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::bounds::{
+    self, CATEGORIES_MAX, METADATA_BYTES_MAX, RECEIVERS_MAX, TEXT_BYTES_MAX, json_bytes,
+};
 use super::change::{Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily};
 use super::room::{presence, room_change};
 use super::{json, moment, text, word};
@@ -15,9 +18,6 @@ use crate::callback::live::{
     UpdateRoomInfo,
 };
 use crate::callback::scalar::{AccountId, Count, Known};
-
-/// How long a value of the metadata may be, in characters, before it is cut. The event's payload has all of it.
-const VALUE_CHARS_MAX: usize = 4000;
 
 /// What a live room's properties are beside those with a column of their own.
 #[derive(Serialize)]
@@ -44,6 +44,9 @@ struct Properties<'a> {
     background_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_info: Option<&'a str>,
+    /// Which of these are only the beginning of what was said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<&'static str>,
 }
 
 /// The vendor's own figures, in the tables' spelling.
@@ -170,10 +173,13 @@ pub(super) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<
         let key = entry.key.as_deref().unwrap_or_default();
         entries.insert(text(key).unwrap_or_default(), value);
     }
+    let mut left = METADATA_BYTES_MAX;
     for (key, value) in entries {
-        let value =
-            value.chars().take(VALUE_CHARS_MAX).collect::<String>().replace('\0', "\u{fffd}");
-        changes.extend(metadata(event, key, Some(value), by));
+        let kept = bounds::beginning(value, left.min(TEXT_BYTES_MAX));
+        left -= json_bytes(kept);
+        let cut = (kept.len() < value.len()).then_some(true);
+        let kept = kept.replace('\0', "\u{fffd}");
+        changes.extend(metadata(event, key, (Some(kept), cut), by));
     }
 }
 
@@ -183,14 +189,14 @@ pub(super) fn del_metadata(event: &Event, body: &DelMetadata, changes: &mut Vec<
     let keys = body.keys.iter().flat_map(|keys| &keys.0);
     let keys: BTreeSet<_> = keys.map(|key| text(key).unwrap_or_default()).collect();
     for key in keys {
-        changes.extend(metadata(event, key, None, by));
+        changes.extend(metadata(event, key, (None, None), by));
     }
 }
 
 fn metadata(
     event: &Event,
     key: String,
-    value: Option<String>,
+    (value, cut): (Option<String>, Option<bool>),
     by: Option<&AccountId>,
 ) -> Option<Change> {
     Some(Change::Metadata(MetadataMark {
@@ -200,6 +206,7 @@ fn metadata(
         at: event.event_time,
         event_id: event.id,
         value,
+        cut,
         by_account: by.and_then(|by| text(by.as_str())),
     }))
 }
@@ -208,8 +215,10 @@ fn metadata(
 pub(super) fn before_send_gift(event: &Event, body: &BeforeSendGift, changes: &mut Vec<Change>) {
     let (Some(room_id), Some(water)) = (&event.room_id, &body.gift_water) else { return };
     let receivers = water.to_account.as_ref();
-    let receivers =
-        receivers.map(|list| list.0.iter().filter_map(|to| text(to.as_str())).collect::<Vec<_>>());
+    let receivers = receivers.map(|list| {
+        let accounts = list.0.iter().filter_map(|to| text(to.as_str()));
+        accounts.take(RECEIVERS_MAX).collect::<Vec<_>>()
+    });
     let sender = water.from_account.as_ref().or(body.operator_account.as_ref());
     changes.push(Change::Gift(Gift {
         app: event.app,
@@ -231,17 +240,23 @@ fn describe(change: &mut RoomChange, info: &LiveRoomInfo, event: &Event) {
     change.created_at = moment(info.create_time, event);
     change.max_members = info.max_member_count.map(|count| count.0);
     change.max_seats = info.max_seat_count.map(|count| count.0);
+    let mut properties = bounds::Properties::default();
     change.properties = json(&Properties {
-        take_seat_mode: info.take_seat_mode.as_ref().map(Known::as_str),
+        take_seat_mode: properties
+            .text("take_seat_mode", info.take_seat_mode.as_ref().map(Known::as_str)),
         is_seat_enabled: info.is_seat_enabled.map(|flag| flag.0),
         is_message_disabled: info.is_message_disabled.map(|flag| flag.0),
         is_public_visible: info.is_public_visible.map(|flag| flag.0),
         is_unlimited_room_enabled: info.is_unlimited_room_enabled.map(|flag| flag.0),
-        category: info.category.as_ref().map(|list| list.0.iter().map(|number| number.0).collect()),
+        category: info
+            .category
+            .as_ref()
+            .map(|list| list.0.iter().map(|number| number.0).take(CATEGORIES_MAX).collect()),
         activity_status: info.activity_status.map(|count| count.0),
         view_count: info.view_count.map(|count| count.0),
-        cover_url: info.cover_url.as_deref(),
-        background_url: info.background_url.as_deref(),
-        custom_info: info.custom_info.as_deref(),
+        cover_url: properties.text("cover_url", info.cover_url.as_deref()),
+        background_url: properties.text("background_url", info.background_url.as_deref()),
+        custom_info: properties.text("custom_info", info.custom_info.as_deref()),
+        cut: properties.cut,
     });
 }

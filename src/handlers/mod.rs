@@ -18,12 +18,15 @@ use crate::callback::room::RoomBody;
 use crate::callback::scalar::{Known, Seconds, Vocabulary};
 use crate::clock::UnixMillis;
 
+mod admins;
 mod batch;
 mod battle;
+mod bounds;
 mod call;
 pub mod change;
 mod live;
 pub mod lives;
+pub mod metadata_sum;
 mod mic;
 pub mod moment;
 pub mod presence;

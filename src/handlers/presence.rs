@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 use super::moment;
 use crate::clock::UnixMillis;
 
@@ -50,6 +51,11 @@ pub struct Presence {
     pub family: Option<String>,
     /// Whether the last thing known of each account is that it came in.
     accounts: HashMap<Box<str>, bool>,
+    /// How often each account came and left at `last_at`, which is not added yet.
+    moment: HashMap<Box<str>, (usize, usize)>,
+    /// What all those accounts take, and whether there were more.
+    bytes: usize,
+    is_cut: bool,
     inside: i64,
     peak: i64,
     entries: i64,
@@ -69,6 +75,7 @@ pub struct PresenceFigures {
     pub leaves_missing: i64,
     pub enters_missing: i64,
     pub occupancy: String,
+    pub is_cut: bool,
 }
 
 impl Default for Presence {
@@ -76,6 +83,9 @@ impl Default for Presence {
         Self {
             family: None,
             accounts: HashMap::new(),
+            moment: HashMap::new(),
+            bytes: 0,
+            is_cut: false,
             inside: 0,
             peak: 0,
             entries: 0,
@@ -86,44 +96,47 @@ impl Default for Presence {
     }
 }
 
-/// One mark of a moment, as [`Presence`] takes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PresenceFact<'a> {
-    /// Who.
-    pub account: &'a str,
-    /// Came in, or left.
-    pub enters: bool,
-    /// How many were inside, as the vendor counts.
-    pub counted: Option<i64>,
-}
-
 impl Presence {
-    /// Adds all marks of one moment, in any order. Give moments in the order of time.
+    /// Adds one mark. Give them in the order of time; those of one moment in any order.
+    pub fn add(&mut self, account: &str, at: UnixMillis, enters: bool, counted: Option<i64>) {
+        if self.last_at != Some(at) {
+            self.end_moment();
+            self.last_at = Some(at);
+        }
+        self.peak = self.peak.max(counted.unwrap_or(0));
+        if !self.accounts.contains_key(account) && !self.moment.contains_key(account) {
+            let bytes = self.bytes + account.len() + ACCOUNT_BYTES;
+            if bytes > ACCOUNTS_BYTES_MAX {
+                self.is_cut = true;
+                return;
+            }
+            self.bytes = bytes;
+        }
+        let marks = self.moment.entry(account.into()).or_default();
+        let count = if enters { &mut marks.0 } else { &mut marks.1 };
+        *count += 1;
+    }
+
+    /// Adds what was said of the last moment.
     ///
     /// Of the accounts, first those are added that were inside, then those that come and leave, then those that stay: so
     /// the peak is not raised by one that takes the place of another, and does not depend on names.
-    pub fn add(&mut self, at: UnixMillis, facts: &mut [PresenceFact<'_>]) {
-        facts.sort_unstable();
-        let of_account = facts.chunk_by(|one, other| one.account == other.account);
-        let mut accounts: Vec<_> = of_account
-            .map(|facts| {
-                let account = facts[0].account;
-                let was = self.accounts.get(account).copied().unwrap_or(false);
-                let enters = facts.iter().filter(|fact| fact.enters).count();
-                let leaves = facts.len() - enters;
+    fn end_moment(&mut self) {
+        let Some(at) = self.last_at else { return };
+        let mut accounts: Vec<_> = std::mem::take(&mut self.moment)
+            .into_iter()
+            .map(|(account, (enters, leaves))| {
+                let was = self.accounts.get(&account).copied().unwrap_or(false);
                 (!was, moment::order(was, enters, leaves).last(), account, enters, leaves)
             })
             .collect();
         accounts.sort_unstable();
         for (outside, _, account, enters, leaves) in accounts {
             for enters in moment::order(!outside, enters, leaves) {
-                self.step(account, enters);
+                self.step(&account, enters);
                 self.curve.add(at, self.inside);
             }
         }
-        let counted = facts.iter().filter_map(|fact| fact.counted).max();
-        self.peak = self.peak.max(counted.unwrap_or(0));
-        self.last_at = Some(at);
     }
 
     fn step(&mut self, account: &str, enters: bool) {
@@ -145,7 +158,8 @@ impl Presence {
 
     /// The figures of a life that goes on, or ended at this time.
     #[must_use]
-    pub fn figures(self, ended_at: Option<UnixMillis>) -> PresenceFigures {
+    pub fn figures(mut self, ended_at: Option<UnixMillis>) -> PresenceFigures {
+        self.end_moment();
         let mut points = self.curve.points;
         if let (Some(last_at), Some(last)) = (self.last_at, points.last_mut()) {
             if last.0 == last_at.0 {
@@ -166,6 +180,7 @@ impl Presence {
             leaves_missing: if ended_at.is_some() { self.inside } else { 0 },
             enters_missing: self.enters_missing,
             occupancy: format!("[{}]", points.join(",")),
+            is_cut: self.is_cut,
         }
     }
 }
@@ -176,16 +191,10 @@ mod tests {
 
     use super::*;
 
-    fn fact(account: &str, enters: bool) -> PresenceFact<'_> {
-        PresenceFact { account, enters, counted: None }
-    }
-
     fn figures(marks: &[(&str, i64, bool)], ended_at: Option<i64>) -> PresenceFigures {
         let mut presence = Presence::default();
-        for moment in marks.chunk_by(|one, other| one.1 == other.1) {
-            let mut facts: Vec<_> =
-                moment.iter().map(|(account, _, enters)| fact(account, *enters)).collect();
-            presence.add(UnixMillis(moment[0].1), &mut facts);
+        for (account, at, enters) in marks {
+            presence.add(account, UnixMillis(*at), *enters, None);
         }
         presence.figures(ended_at.map(UnixMillis))
     }
@@ -203,6 +212,7 @@ mod tests {
             leaves_missing: 0,
             enters_missing: 1,
             occupancy: "[[1,1],[2,1],[3,2],[4,1],[5,1]]".into(),
+            is_cut: false,
         };
         assert_eq!(found, expected);
         let ended = figures(&marks, Some(9));
@@ -219,7 +229,7 @@ mod tests {
     #[test]
     fn the_vendors_own_count_may_be_the_peak() {
         let mut presence = Presence::default();
-        presence.add(UnixMillis(1), &mut [PresenceFact { counted: Some(7), ..fact("a", true) }]);
+        presence.add("a", UnixMillis(1), true, Some(7));
         assert_eq!(presence.figures(None).members_peak, 7);
     }
 
@@ -233,7 +243,7 @@ mod tests {
             let mut presence = Presence::default();
             for (account, later, enters) in marks {
                 at += later;
-                presence.add(UnixMillis(at), &mut [fact(&account.to_string(), enters)]);
+                presence.add(&account.to_string(), UnixMillis(at), enters, None);
             }
             let found = presence.figures(ended.then_some(UnixMillis(at)));
             let points: Vec<(i64, i64)> = serde_json::from_str(&found.occupancy).unwrap();

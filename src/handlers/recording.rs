@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::change::{Change, RecordingMark};
+use super::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
+use super::change::{Change, Json, RecordingMark};
 use super::{json, text};
 use crate::callback::Event;
 use crate::callback::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
@@ -42,7 +43,7 @@ pub(super) fn recording(
     let event_type = body.event_type.map(|number| number.0);
     let status = payload.status.map(|number| number.0);
     let message = payload.errmsg.as_deref().or(payload.event_message.as_deref());
-    let files = files(payload);
+    let (files, cut) = files(payload);
     changes.push(Change::Recording(RecordingMark {
         app: event.app,
         task_id,
@@ -55,7 +56,8 @@ pub(super) fn recording(
         event_type,
         status,
         state: state(event_type, status, payload.leave_code.map(|number| number.0)),
-        files: if files.is_empty() { None } else { json(&files) },
+        files,
+        cut: cut.then_some(true),
         message: message.and_then(text),
     }));
 }
@@ -78,15 +80,43 @@ fn state(
     }
 }
 
-fn files(payload: &RecordingPayload) -> Vec<File<'_>> {
-    let name = payload.file_name.as_deref();
-    let mut files: Vec<_> = match &payload.file_message {
-        Some(messages) => messages.iter().map(recorded).collect(),
-        None => payload.file_list.iter().flat_map(|list| &list.0).map(|name| named(name)).collect(),
-    };
-    files.extend(name.map(named));
-    files.extend(payload.tencent_vod.as_ref().map(on_demand));
-    files
+/// The files an event names, as many as may be, and whether it names more.
+fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
+    let messages = payload.file_message.as_deref();
+    let listed = payload.file_list.as_ref().filter(|_| messages.is_none());
+    let files = messages
+        .into_iter()
+        .flatten()
+        .map(recorded)
+        .chain(listed.into_iter().flat_map(|list| &list.0).map(|name| named(name)))
+        .chain(payload.file_name.as_deref().map(named))
+        .chain(payload.tencent_vod.as_ref().map(on_demand));
+    let (mut kept, mut bytes, mut cut) = (Vec::new(), 0, false);
+    for file in files {
+        let Some(file) = json(&file.bounded(&mut cut)) else { continue };
+        bytes += file.get().len() + 1;
+        if kept.len() == FILES_MAX || bytes > FILES_BYTES_MAX {
+            cut = true;
+            break;
+        }
+        kept.push(file);
+    }
+    (if kept.is_empty() { None } else { json(&kept) }, cut)
+}
+
+impl File<'_> {
+    /// Its texts, or their beginnings.
+    fn bounded(mut self, cut: &mut bool) -> Self {
+        for text in
+            [&mut self.name, &mut self.url, &mut self.file_id, &mut self.user, &mut self.track]
+        {
+            let Some(text) = text else { continue };
+            let kept = beginning(text, TEXT_BYTES_MAX);
+            *cut |= kept.len() < text.len();
+            *text = kept;
+        }
+        self
+    }
 }
 
 fn named(name: &str) -> File<'_> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::bounds;
 use super::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
 use super::{json, moment, text, word};
 use crate::callback::Event;
@@ -35,6 +36,9 @@ struct Properties<'a> {
     schedule_end_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_info: Option<&'a str>,
+    /// Which of these are only the beginning of what was said.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cut: Vec<&'static str>,
 }
 
 /// A conference begins.
@@ -159,9 +163,11 @@ fn describe(change: &mut RoomChange, info: &RoomInfo, event: &Event) {
     change.created_at = moment(info.create_time, event);
     change.max_members = info.max_member_count.map(|count| count.0);
     change.max_seats = info.max_seat_count.map(|count| count.0);
+    let mut properties = bounds::Properties::default();
     change.properties = json(&Properties {
-        room_status: info.room_status.as_ref().map(Known::as_str),
-        take_seat_mode: info.take_seat_mode.as_ref().map(Known::as_str),
+        room_status: properties.text("room_status", info.room_status.as_ref().map(Known::as_str)),
+        take_seat_mode: properties
+            .text("take_seat_mode", info.take_seat_mode.as_ref().map(Known::as_str)),
         is_seat_enabled: info.is_seat_enabled.map(|flag| flag.0),
         is_video_disabled: info.is_video_disabled.map(|flag| flag.0),
         is_audio_disabled: info.is_audio_disabled.map(|flag| flag.0),
@@ -170,6 +176,7 @@ fn describe(change: &mut RoomChange, info: &RoomInfo, event: &Event) {
         is_cloud_recording_disabled: info.is_cloud_recording_disabled.map(|flag| flag.0),
         schedule_start_time: info.schedule_start_time.map(|time| time.0),
         schedule_end_time: info.schedule_end_time.map(|time| time.0),
-        custom_info: info.custom_info.as_deref(),
+        custom_info: properties.text("custom_info", info.custom_info.as_deref()),
+        cut: properties.cut,
     });
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 
-use super::moment;
+use super::admins::Admins;
+use super::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 use crate::clock::UnixMillis;
 
 /// One change of a room, as [`RoomSum`] takes it; as the columns of `room_changes` of the same names.
@@ -43,11 +44,10 @@ pub struct RoomSum {
     /// Of the first destroy that has one: an object.
     pub statistic: Option<String>,
     properties: BTreeMap<String, Box<RawValue>>,
+    /// Which of those are only the beginning of what was said.
+    properties_cut: BTreeSet<String>,
     is_created: bool,
-    /// As they were before the moment that is added.
-    admins: BTreeSet<String>,
-    /// How many times more each account was named than dismissed at that moment.
-    named: BTreeMap<String, i64>,
+    admins: Admins,
     /// By what each thing was said at that moment: the rank of the change.
     said: BTreeMap<String, u8>,
     at: Option<UnixMillis>,
@@ -74,9 +74,7 @@ impl RoomSum {
     /// Adds one change. Give them in the order of time, event and ordinal.
     pub fn add(&mut self, fact: RoomFact) {
         if self.at != Some(fact.at) {
-            for (account, balance) in std::mem::take(&mut self.named) {
-                name_admin(&mut self.admins, &account, balance);
-            }
+            self.admins.end_moment();
             self.said.clear();
             self.at = Some(fact.at);
         }
@@ -92,7 +90,7 @@ impl RoomSum {
             _ => 0,
         };
         if let Some(account) = fact.account.filter(|_| named != 0) {
-            *self.named.entry(account).or_default() += named;
+            self.admins.name(account, named);
         }
         self.family.get_or_insert(fact.family);
         if self.statistic.is_none() {
@@ -105,31 +103,53 @@ impl RoomSum {
         last(said, rank, "max_members", &mut self.max_members, fact.max_members);
         last(said, rank, "max_seats", &mut self.max_seats, fact.max_seats);
         if let Some(text) = fact.properties
-            && let Ok(properties) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text)
+            && let Ok(mut properties) =
+                serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&text)
         {
+            let cut = properties.remove(CUT);
+            let cut =
+                cut.and_then(|list| serde_json::from_str::<BTreeSet<String>>(list.get()).ok());
+            let cut = cut.unwrap_or_default();
             for (name, value) in properties {
-                if is_last(said, rank, &name) {
-                    self.properties.insert(name, value);
+                if !is_last(said, rank, &name) {
+                    continue;
                 }
+                if cut.contains(&name) {
+                    self.properties_cut.insert(name.clone());
+                } else {
+                    self.properties_cut.remove(&name);
+                }
+                self.properties.insert(name, value);
             }
         }
     }
 
     /// Who administers the room at the end.
     #[must_use]
-    pub fn admins(&self) -> BTreeSet<String> {
+    pub fn admins(&self) -> Admins {
         let mut admins = self.admins.clone();
-        for (account, balance) in &self.named {
-            name_admin(&mut admins, account, *balance);
-        }
+        admins.end_moment();
         admins
+    }
+
+    /// Whether a property is only the beginning of what was said.
+    #[must_use]
+    pub fn has_cut_properties(&self) -> bool {
+        !self.properties_cut.is_empty()
     }
 
     /// The last value of every property, as an object; `None` where there are none.
     #[must_use]
     pub fn properties(&self) -> Option<String> {
-        let given = (!self.properties.is_empty()).then_some(&self.properties);
-        given.and_then(|properties| serde_json::to_string(properties).ok())
+        if self.properties.is_empty() {
+            return None;
+        }
+        let cut = serde_json::value::to_raw_value(&self.properties_cut).ok();
+        let cut = cut.filter(|_| self.has_cut_properties());
+        let mut properties: BTreeMap<&str, &RawValue> =
+            self.properties.iter().map(|(name, value)| (name.as_str(), &**value)).collect();
+        properties.extend(cut.as_deref().map(|list| (CUT, list)));
+        serde_json::to_string(&properties).ok()
     }
 
     /// One number of the statistic, as its destroy says.
@@ -142,12 +162,8 @@ impl RoomSum {
     }
 }
 
-fn name_admin(admins: &mut BTreeSet<String>, account: &str, balance: i64) {
-    match moment::state_after(admins.contains(account), balance) {
-        true => admins.insert(account.to_owned()),
-        false => admins.remove(account),
-    };
-}
+/// The name of the list, among properties, of those that were cut.
+const CUT: &str = "cut";
 
 /// Takes what was said of a thing, unless a change that comes behind this one said otherwise at the same moment.
 fn last<T>(
@@ -193,6 +209,9 @@ pub struct GiftSum {
     coins: i64,
     senders: HashMap<String, (i64, i64)>,
     receivers: HashMap<String, (i64, i64)>,
+    /// What those take, and whether there were more.
+    bytes: usize,
+    is_cut: bool,
 }
 
 /// The figures of [`GiftSum`]; as the columns of `lives` of the same names.
@@ -204,6 +223,7 @@ pub struct GiftFigures {
     pub gift_senders: i64,
     pub top_senders: String,
     pub top_receivers: String,
+    pub is_cut: bool,
 }
 
 /// How many are named in a list of the greatest.
@@ -218,19 +238,30 @@ impl GiftSum {
 
     /// Adds some, in any order.
     pub fn add(&mut self, fact: GiftFact) {
-        let sum = |of: &mut (i64, i64)| {
+        let (mut bytes, mut is_cut) = (self.bytes, self.is_cut);
+        let mut sum = |of: &mut HashMap<String, (i64, i64)>, account: String| {
+            if !of.contains_key(&account) {
+                let more = bytes + account.len() + ACCOUNT_BYTES;
+                if more > ACCOUNTS_BYTES_MAX {
+                    is_cut = true;
+                    return;
+                }
+                bytes = more;
+            }
+            let of = of.entry(account).or_default();
             *of = (of.0.saturating_add(fact.gifts), of.1.saturating_add(fact.coins));
         };
         self.gifts = self.gifts.saturating_add(fact.gifts);
         self.coins = self.coins.saturating_add(fact.coins);
         if let Some(sender) = fact.sender {
-            sum(self.senders.entry(sender).or_default());
+            sum(&mut self.senders, sender);
         }
         let receivers = fact.receivers.and_then(|text| serde_json::from_str(&text).ok());
         let receivers: BTreeSet<String> = receivers.unwrap_or_default();
         for account in receivers {
-            sum(self.receivers.entry(account).or_default());
+            sum(&mut self.receivers, account);
         }
+        (self.bytes, self.is_cut) = (bytes, is_cut);
     }
 
     /// The figures.
@@ -242,6 +273,7 @@ impl GiftSum {
             gift_senders: i64::try_from(self.senders.len()).unwrap_or(i64::MAX),
             top_senders: top(self.senders),
             top_receivers: top(self.receivers),
+            is_cut: self.is_cut,
         }
     }
 }

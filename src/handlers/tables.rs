@@ -309,6 +309,7 @@ static METADATA_MARKS: Table = Table {
         Column::key("event_id", Id),
         Column::fact("value", Text).may_name(),
         Column::fact("by_account", Text).may_name(),
+        Column::fact("cut", Truth),
     ],
 };
 
@@ -322,6 +323,7 @@ impl MetadataMark {
             self.event_id.into(),
             self.value.as_ref().into(),
             self.by_account.as_ref().into(),
+            self.cut.into(),
         ]
     }
 }
@@ -342,6 +344,7 @@ static RECORDING_MARKS: Table = Table {
         Column::fact("state", Text),
         Column::fact("files", Json).may_name(),
         Column::fact("message", Text).may_name(),
+        Column::fact("cut", Truth),
     ],
 };
 
@@ -361,6 +364,7 @@ impl RecordingMark {
             self.state.into(),
             self.files.as_ref().into(),
             self.message.as_ref().into(),
+            self.cut.into(),
         ]
     }
 }

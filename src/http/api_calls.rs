@@ -81,6 +81,8 @@ pub(super) struct CallDetail {
     members: Vec<Member>,
     /// Recording tasks of the call.
     recordings: Vec<Recording>,
+    /// Which of those two lists are not whole, since they are long.
+    lists_cut: Vec<String>,
     /// What happened, step by step.
     steps: Vec<CallStep>,
     /// Every event that names the call, by its own time: the first 1000, or as many as have bodies of 8 MiB in all.
@@ -135,9 +137,17 @@ pub(super) async fn call(
     let found = ops.reading.ask(question).await?;
     let (call, members, recordings, events) =
         found.ok_or_else(|| Problem::not_found("no event names this call"))?;
-    let (steps, timeline_cut) = (steps(&call, &members), events.next.is_some());
-    let timeline = timeline(&events.events);
-    api_list::json(&CallDetail { call, members, recordings, steps, timeline, timeline_cut })
+    let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
+    let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
+    api_list::json(&CallDetail {
+        steps: steps(&call, &members.rows),
+        call,
+        members: members.rows,
+        recordings: recordings.rows,
+        lists_cut: cut.collect(),
+        timeline: timeline(&events.events),
+        timeline_cut: events.next.is_some(),
+    })
 }
 
 /// The events as they are given, each with its place in the order of arrival.

@@ -16,8 +16,8 @@ use super::ops::Ops;
 use super::path_ids;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Battle, GiftRow, Gifts, Live, LiveRoom, Lives, Recording, Room, RoomChangeRow, RoomFilter,
-    RoomKey, Stay, Subject, Visit, Visits,
+    Battle, Details, GiftRow, Gifts, Live, LiveRoom, Lives, Recording, Room, RoomChangeRow,
+    RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
 
 /// What a room may be.
@@ -139,6 +139,8 @@ pub(super) struct RoomDetail {
     live: Option<Live>,
     /// Battles between it and others, by time; none for conferences.
     battles: Vec<Battle>,
+    /// Which of these lists are not whole, since they are long: `/api/v1/events?room=` lists all that they are made of.
+    lists_cut: Vec<String>,
 }
 
 async fn detail(
@@ -157,8 +159,24 @@ async fn detail(
         let is_live = room.family == "live";
         let keys: Vec<_> = room.key().filter(|_| is_live).into_iter().collect();
         let live = store.lives(&keys).await?.pop();
-        let battles = if is_live { store.battles(&room).await? } else { Vec::new() };
-        Ok(RoomDetail { room: room.clone(), changes, seats, recordings, live, battles })
+        let none = Details { rows: Vec::new(), is_cut: false };
+        let battles = if is_live { store.battles(&room).await? } else { none };
+        let cut = [
+            ("changes", changes.is_cut),
+            ("seats", seats.is_cut),
+            ("recordings", recordings.is_cut),
+            ("battles", battles.is_cut),
+        ];
+        let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
+        Ok(RoomDetail {
+            room: room.clone(),
+            changes: changes.rows,
+            seats: seats.rows,
+            recordings: recordings.rows,
+            live,
+            battles: battles.rows,
+            lists_cut: cut.collect(),
+        })
     };
     api_list::json(&ops.reading.ask(question).await?)
 }

@@ -116,6 +116,7 @@ struct One {
     steps: Vec<Step>,
     lanes: Vec<Lane>,
     cut: bool,
+    recordings_cut: bool,
     recordings: Vec<RecordingRow>,
     events: Arrivals,
     anomalies: Vec<super::page_anomalies::AnomalyRow>,
@@ -155,8 +156,9 @@ pub(super) async fn page(
     };
     let subject = Subject::Call(app, call_id.clone());
     let call = store.call(app, &call_id).await?;
-    let mut members = store.call_members(app, &call_id).await?;
+    let members = store.call_members(app, &call_id).await?;
     let recordings = store.recordings(&subject).await?;
+    let (members_cut, mut members) = (members.is_cut, members.rows);
     let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
     let all_events = format!("/events?app={app_id}&call={}", path_ids::encoded(&call_id));
@@ -185,9 +187,10 @@ pub(super) async fn page(
         facts: facts(&call, now),
         ticks: span.ticks(),
         steps: told(call.sdk_app_id, &steps(&call, &members)),
-        cut: members.len() >= DETAILS_MAX as usize,
+        cut: members_cut,
+        recordings_cut: recordings.is_cut,
         lanes,
-        recordings: recordings.iter().map(|task| recording(task, now)).collect(),
+        recordings: recordings.rows.iter().map(|task| recording(task, now)).collect(),
         events: Arrivals::of(&events, next.map(|_| all_events)),
         anomalies: anomalies
             .map(|anomaly| super::page_anomalies::row(anomaly, reading.now))

@@ -73,6 +73,8 @@ pub(super) struct LivePart {
     receivers: Vec<Top>,
     admins: Html,
     metadata: Vec<(String, String)>,
+    /// The names of what is not whole.
+    pub(super) cut: Vec<String>,
     battles: Vec<BattleRow>,
     gifts: Vec<Gift>,
     gifts_form: Form,
@@ -150,7 +152,8 @@ impl LivePart {
             receivers: top(app, &live.top_receivers),
             admins: accounts(app, Some(&live.admins)),
             metadata: metadata(&live.metadata),
-            battles: battles.iter().map(|battle| battle_row(room, battle, now)).collect(),
+            cut: cut_names(live.cut.as_deref(), &[("battles", battles.is_cut)]),
+            battles: battles.rows.iter().map(|battle| battle_row(room, battle, now)).collect(),
             gifts: gifts.rows.iter().map(|gift| gift_row(app, gift)).collect(),
             gifts_form,
             gifts_older: gifts.older,
@@ -190,6 +193,14 @@ fn top(app: i64, json: &str) -> Vec<Top> {
         coins: number(ranked.coins),
     };
     ranked.into_iter().map(row).collect()
+}
+
+/// The names in a column of those that are cut, and of further things that are.
+pub(super) fn cut_names(column: Option<&str>, more: &[(&str, bool)]) -> Vec<String> {
+    let names: Option<Vec<String>> = column.and_then(|json| serde_json::from_str(json).ok());
+    let more = more.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| (*name).to_owned());
+    let names = names.unwrap_or_default().into_iter().chain(more);
+    names.map(|name| name.replace('_', " ")).collect()
 }
 
 /// A list of accounts in JSON.

@@ -14,7 +14,7 @@ use super::dashboard_parts::{
 };
 use super::ops::Ops;
 use super::page_anomalies::AnomalyRow;
-use super::page_lives::LivePart;
+use super::page_lives::{LivePart, cut_names};
 use super::page_recordings::{RecordingRow, recording};
 use super::page_rooms::{RoomRow, row};
 use super::path_ids;
@@ -38,6 +38,8 @@ struct One {
     steps: Option<Steps>,
     live: Option<LivePart>,
     visits: Visits,
+    /// What is not whole, since it is much, in words; empty where all is.
+    cut: String,
     seats: Vec<(i64, Html, Html, Html)>,
     changes: Vec<ChangeRow>,
     properties: Option<String>,
@@ -111,6 +113,15 @@ pub(super) async fn page(
     let seats = store.seats(&room).await?;
     let changes = store.room_changes(&room).await?;
     let recordings = store.recordings(&subject).await?;
+    let mut cut = cut_names(
+        room.cut.as_deref(),
+        &[
+            ("seats", seats.is_cut),
+            ("changes", changes.is_cut),
+            ("recordings", recordings.is_cut || recordings.rows.iter().any(|task| task.files_cut)),
+        ],
+    );
+    cut.extend(live_part.iter().flat_map(|live| live.cut.clone()));
     let others = store.rooms(&others).await?;
     let anomalies = store.anomalies(&about).await?;
     let about =
@@ -124,12 +135,13 @@ pub(super) async fn page(
         facts: facts(&room, now),
         figures: figures(&room),
         steps: steps(&room, now),
+        cut: cut.join(", "),
         live: live_part,
         visits,
-        seats: seats.iter().map(|stay| seat_row(room.sdk_app_id, stay)).collect(),
-        changes: changes.iter().map(|change| change_row(room.sdk_app_id, change)).collect(),
+        seats: seats.rows.iter().map(|stay| seat_row(room.sdk_app_id, stay)).collect(),
+        changes: changes.rows.iter().map(|change| change_row(room.sdk_app_id, change)).collect(),
         properties: room.properties.as_deref().map(laid_out),
-        recordings: recordings.iter().map(|task| recording(task, now)).collect(),
+        recordings: recordings.rows.iter().map(|task| recording(task, now)).collect(),
         anomalies: anomalies
             .iter()
             .filter(about)

@@ -143,6 +143,9 @@ impl Settings {
             ("gaps.room_idle_overdue_s", gaps.room_idle_overdue_s, 0, 31_536_000),
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
+            ("settle.session_bytes_max", wide(self.settle.session_bytes_max), 256, 1 << 20),
+            // Fewer than a day has minutes: see `store/settling_windows.rs`.
+            ("settle.boundaries_per_day_max", self.settle.boundaries_per_day_max.into(), 2, 1400),
             ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
             // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the

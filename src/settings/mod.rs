@@ -40,6 +40,7 @@ pub struct Settings {
     pub spool: SpoolSettings,
     pub retention: RetentionSettings,
     pub gaps: GapsSettings,
+    pub settle: SettleSettings,
     pub registration: RegistrationSettings,
     pub log: LogSettings,
     #[serde(default)]

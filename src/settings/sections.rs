@@ -180,6 +180,14 @@ pub struct GapsSettings {
     pub silence_events_min: u32,
 }
 
+/// `[settle]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettleSettings {
+    pub session_bytes_max: usize,
+    pub boundaries_per_day_max: u32,
+}
+
 /// `[registration]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

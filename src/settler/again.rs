@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::room::{Plan, Round, plan};
+use super::plan::{Plan, plan};
+use super::room::Round;
 use super::seconds;
 use crate::clock::Clock;
-use crate::settings::GapsSettings;
+use crate::settings::{GapsSettings, SettleSettings};
 use crate::store::{Queued, RoomId, Settling, StoreError, StoreOptions, Tally};
 
 /// Compares rooms and lives with their facts.
@@ -15,6 +16,7 @@ pub(crate) struct Again {
     leads: bool,
     clock: Clock,
     idle_max: Option<Duration>,
+    bounds: SettleSettings,
     /// Lives of the present room that were counted: one may last for days, each of which names it.
     counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
 }
@@ -40,12 +42,13 @@ impl Compared {
 impl Again {
     pub(crate) async fn open(
         options: &StoreOptions,
-        gaps: &GapsSettings,
+        (gaps, bounds): (&GapsSettings, &SettleSettings),
         clock: Clock,
     ) -> Result<Self, StoreError> {
         let store = Settling::open(options).await?;
         let idle_max = seconds(gaps.room_idle_overdue_s);
-        Ok(Self { store, leads: false, clock, idle_max, counted: None })
+        let bounds = bounds.clone();
+        Ok(Self { store, leads: false, clock, idle_max, bounds, counted: None })
     }
 
     /// Whether it is the one who settles; else a server is.
@@ -61,11 +64,22 @@ impl Again {
         writes: bool,
     ) -> Result<Compared, StoreError> {
         let now = self.clock.now();
-        let round = Round { now, idle_max: self.idle_max, slot_old: 0, keeps_open: true };
-        let plans = plan(&mut self.store, std::slice::from_ref(queued), &round).await?;
-        let Some(mut plan) = plans.into_iter().next() else { return Ok(Compared::default()) };
+        let round = Round {
+            now,
+            idle_max: self.idle_max,
+            slot_old: 0,
+            keeps_open: true,
+            deep: true,
+            boundaries_per_day_max: self.bounds.boundaries_per_day_max,
+            session_bytes_max: self.bounds.session_bytes_max,
+        };
+        let writes = writes && self.leads;
+        let plans = plan(&mut self.store, std::slice::from_ref(queued), &round, writes).await?;
+        let Some(mut plan) = plans.into_iter().next().flatten() else {
+            return Ok(Compared::default());
+        };
         let compared = self.counted(queued, &plan);
-        if writes && self.leads {
+        if writes {
             // Whoever queued it otherwise has it settled once more, which does no harm.
             plan.settlement.done = Some(0);
             self.store.write(std::iter::once((queued, &plan.settlement)), now).await?;
@@ -80,14 +94,12 @@ impl Again {
         let mut seen = HashSet::new();
         let counted = self.counted.as_mut().map_or(&mut seen, |(_, counted)| counted);
         let settlement = &plan.settlement;
-        let rooms: Vec<i64> = settlement.rooms.iter().map(|row| row.life).collect();
-        let lives: Vec<i64> = settlement.lives.iter().map(|row| row.life).collect();
         let mut compared = Compared {
             rooms: tally(
                 "rooms",
                 plan,
                 &plan.rooms_before,
-                &rooms,
+                &plan.rooms_changed,
                 &settlement.rooms_gone,
                 counted,
             ),
@@ -95,22 +107,20 @@ impl Again {
                 "lives",
                 plan,
                 &plan.lives_before,
-                &lives,
-                &settlement.lives_gone,
+                &plan.lives_changed,
+                &plan.lives_gone,
                 counted,
             ),
             anomalies: Tally::default(),
         };
-        for found in
-            settlement.found.iter().filter(|found| counted.insert((found.kind, found.life)))
-        {
-            if plan.knows(found.kind, found.life) {
+        for (kind, life) in plan.found.iter().filter(|found| counted.insert(**found)) {
+            if plan.knows(kind, *life) {
                 compared.anomalies.wrong += 1;
             } else {
                 compared.anomalies.missing += 1;
             }
         }
-        compared.anomalies.too_many += settlement.resolved.len() as u64;
+        compared.anomalies.too_many += plan.resolved as u64;
         compared
     }
 

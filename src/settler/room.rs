@@ -1,19 +1,15 @@
-//! Settles rooms, some at once: their lives around the day of which new facts are known.
+//! One life of a room: what is known of it, summed up.
 
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
 use crate::handlers::change::RoomFamily;
-use crate::handlers::lives::{self, EARLY_MS, Life};
+use crate::handlers::lives::Life;
 use crate::handlers::presence::PresenceFigures;
 use crate::handlers::sums::RoomSum;
 use crate::store::{
-    Attendance, Finding, Known, Live, LiveFacts, Queued, Room, RoomId, Settlement, Settling, Span,
-    StoreError, Window,
+    Attendance, Finding, Live, LiveFacts, Room, RoomId, Settling, Span, StoreError,
 };
-
-/// How many rooms, or lives of them, are read at once.
-pub(super) const AT_ONCE: usize = 32;
 
 /// What settling a room depends on beside its facts.
 pub(super) struct Round {
@@ -25,227 +21,86 @@ pub(super) struct Round {
     pub(super) slot_old: i64,
     /// Whether a room that is open stays so however long nothing is heard of it.
     pub(super) keeps_open: bool,
+    /// Whether rooms of which there is much are settled too, one row after the other; else they are left for that.
+    pub(super) deep: bool,
+    /// How many creates and destroys count of each day of a room.
+    pub(super) boundaries_per_day_max: u32,
+    /// The most that the metadata of one life takes. In bytes.
+    pub(super) session_bytes_max: usize,
 }
 
-/// What settling a room comes to.
-pub(super) struct Plan {
-    /// What is to be written.
-    pub(super) settlement: Settlement,
-    /// Lives that were looked at.
-    pub(super) looked_at: Vec<i64>,
-    /// Lives that are there.
-    pub(super) rooms_before: Vec<i64>,
-    /// Those that are there as lives of a live room.
-    pub(super) lives_before: Vec<i64>,
-    known: Vec<Known>,
-}
-
-impl Plan {
-    /// Whether such a gap of a life is listed already.
-    pub(super) fn knows(&self, kind: &str, life: i64) -> bool {
-        self.known.iter().any(|known| known.kind == kind && known.life == life)
-    }
-}
-
-/// What may be missing in a life.
-const KINDS: [&str; 4] =
-    ["room_without_create", "room_without_destroy", "leaves_missing", "enters_missing"];
-
-/// Settles the lives of rooms that facts of a day may have changed: of each room one day, and of all of them or none. Returns
-/// the kinds of the gaps that are new.
-pub(super) async fn settle(
-    store: &mut Settling,
-    queued: &[Queued],
-    round: &Round,
-) -> Result<Vec<&'static str>, StoreError> {
-    let plans = plan(store, queued, round).await?;
-    let settlements = queued.iter().zip(plans.iter().map(|plan| &plan.settlement));
-    store.write(settlements, round.now).await?;
-    let found = plans.iter().flat_map(|plan| {
-        let is_new = |found: &&Finding| !plan.knows(found.kind, found.life);
-        plan.settlement.found.iter().filter(is_new).map(|found| found.kind)
-    });
-    Ok(found.collect())
-}
-
-/// A life that facts may have changed, and what is settled of it.
-struct Touched<'a> {
+/// A life that facts may have changed.
+pub(super) struct Touched<'a> {
     /// The place of its room among those that are queued.
-    place: usize,
-    room: &'a RoomId,
-    life: Life,
-    before: Option<&'a Room>,
-}
-
-/// Computes the lives of rooms that facts of a day may have changed, and compares them with those that are there.
-pub(super) async fn plan(
-    store: &mut Settling,
-    queued: &[Queued],
-    round: &Round,
-) -> Result<Vec<Plan>, StoreError> {
-    let windows = store.windows(queued).await?;
-    let lives = lives_of(store, queued, &windows).await?;
-    let rooms = || queued.iter().map(|queued| &queued.room).zip(&windows);
-    let settled = store.settled(rooms()).await?;
-    let known = store.known(&KINDS, rooms()).await?;
-    let mut touched = Vec::new();
-    for (place, (queued, (lives, settled))) in
-        queued.iter().zip(lives.iter().zip(&settled)).enumerate()
-    {
-        let (day_begin, day_end) = Window::day(queued.day);
-        for life in lives {
-            let before = settled.0.iter().find(|row| row.life == life.life);
-            let is_touched =
-                life.from_at < day_end && life.until_at.is_none_or(|until| until > day_begin);
-            if is_touched || before.is_none_or(|row| !is_cut_so(row, life)) {
-                touched.push(Touched { place, room: &queued.room, life: *life, before });
-            }
-        }
-    }
-    let mut computed = Vec::with_capacity(touched.len());
-    for touched in touched.chunks(AT_ONCE) {
-        computed.extend(compute(store, touched, round).await?);
-    }
-    let mut computed = touched.iter().zip(computed).peekable();
-    let rooms = queued.iter().zip(&lives).zip(settled.iter().zip(known)).enumerate();
-    let plans = rooms.map(|(place, ((queued, lives), (settled, known)))| {
-        let mut draft = Draft::new(queued, round, &settled.1, known);
-        while let Some((touched, computed)) =
-            computed.next_if(|(touched, _)| touched.place == place)
-        {
-            draft.take(touched, computed);
-        }
-        draft.finish(lives, settled)
-    });
-    Ok(plans.collect())
-}
-
-/// A plan that is being made.
-struct Draft<'a> {
-    settlement: Settlement,
-    looked_at: Vec<i64>,
-    lives_known: &'a [Live],
-    known: Vec<Known>,
-    /// What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
-    quiet: bool,
-}
-
-impl<'a> Draft<'a> {
-    fn new(queued: &Queued, round: &Round, lives_known: &'a [Live], known: Vec<Known>) -> Self {
-        let settlement = Settlement {
-            done: (queued.slot_first <= round.slot_old).then_some(round.slot_old),
-            ..Settlement::default()
-        };
-        let quiet = queued.slot_last <= round.slot_old;
-        Self { settlement, looked_at: Vec::new(), lives_known, known, quiet }
-    }
-
-    fn take(&mut self, touched: &Touched<'_>, computed: Option<Computed>) {
-        let life = touched.life.life;
-        self.looked_at.push(life);
-        let Some(Computed { row, live }) = computed else { return };
-        let live_before = self.lives_known.iter().find(|row| row.life == life);
-        match live {
-            Some(row) if live_before != Some(&row) => self.settlement.lives.push(row),
-            None if live_before.is_some() => self.settlement.lives_gone.push(life),
-            _ => {}
-        }
-        compare(&findings(&row), &self.known, life, self.quiet, &mut self.settlement);
-        if touched.before != Some(&row) {
-            self.settlement.rooms.push(row);
-        }
-    }
-
-    /// With what is there and no longer should be.
-    fn finish(self, lives: &[Life], (rooms, lives_known): &(Vec<Room>, Vec<Live>)) -> Plan {
-        let Self { mut settlement, looked_at, known, .. } = self;
-        let is_gone = |life: i64| !lives.iter().any(|is| is.life == life);
-        let rooms_before: Vec<i64> = rooms.iter().map(|row| row.life).collect();
-        let lives_before: Vec<i64> = lives_known.iter().map(|row| row.life).collect();
-        let gone = |before: &[i64]| -> Vec<i64> {
-            before.iter().copied().filter(|life| is_gone(*life)).collect()
-        };
-        settlement.rooms_gone = gone(&rooms_before);
-        settlement.lives_gone.extend(gone(&lives_before));
-        let resolved = known.iter().filter(|known| is_gone(known.life));
-        settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
-        Plan { settlement, looked_at, rooms_before, lives_before, known }
-    }
-}
-
-/// The lives of each room that are told for certain.
-async fn lives_of(
-    store: &mut Settling,
-    queued: &[Queued],
-    windows: &[Window],
-) -> Result<Vec<Vec<Life>>, StoreError> {
-    let matters = |window: &Window, (from, until): (UnixMillis, Option<UnixMillis>)| {
-        until.is_none_or(|until| until.0 + EARLY_MS >= window.life_first)
-            && from.0 <= window.life_last
-    };
-    let mut asked = Vec::new();
-    for (queued, window) in queued.iter().zip(windows) {
-        let gaps = lives::gaps(&window.boundaries).into_iter();
-        let gaps = gaps.filter(|gap| matters(window, *gap));
-        asked.extend(gaps.map(|(from, until)| Span { room: &queued.room, from, until }));
-    }
-    let mut answers = Vec::with_capacity(asked.len());
-    for asked in asked.chunks(AT_ONCE) {
-        answers.extend(store.have_facts(asked).await?);
-    }
-    let mut answers = answers.into_iter();
-    let lives = windows.iter().map(|window| {
-        let has_fact = |from, until| matters(window, (from, until)) && answers.next() == Some(true);
-        let mut all = lives::cut(&window.boundaries, has_fact);
-        all.retain(|life| (window.life_first..=window.life_last).contains(&life.life));
-        all
-    });
-    Ok(lives.collect())
-}
-
-fn is_cut_so(row: &Room, life: &Life) -> bool {
-    row.from_at == life.from_at
-        && row.until_at == life.until_at
-        && row.created_at == life.created_at
-        && row.destroyed_at == life.destroyed_at
+    pub(super) place: usize,
+    pub(super) room: &'a RoomId,
+    pub(super) life: Life,
+    /// Whether it is there, and open.
+    pub(super) was_open: bool,
+    /// Whether creates or destroys behind its beginning were left out.
+    pub(super) has_left_out: bool,
 }
 
 /// What a life comes to.
-struct Computed {
-    row: Room,
-    live: Option<Live>,
+pub(super) struct Computed {
+    pub(super) row: Room,
+    pub(super) live: Option<Live>,
 }
 
-/// Sums up some lives; `None` for those whose facts have all gone meanwhile.
-async fn compute(
+/// What became of computing a life.
+pub(super) enum Outcome {
+    /// Its facts have all gone meanwhile.
+    Gone,
+    /// There is much of it, and only what takes little was asked for.
+    TooMuch,
+    /// It is this.
+    Done(Box<Computed>),
+}
+
+/// Sums up some lives.
+pub(super) async fn compute(
     store: &mut Settling,
     touched: &[Touched<'_>],
     round: &Round,
-) -> Result<Vec<Option<Computed>>, StoreError> {
+) -> Result<Vec<Outcome>, StoreError> {
     let spans: Vec<Span<'_>> = touched.iter().map(|it| Span::of(it.room, &it.life)).collect();
     let times = store.times(&spans).await?;
     let destroyed_at: Vec<_> = touched.iter().map(|it| it.life.destroyed_at).collect();
-    let changes = store.changes(&spans, &destroyed_at).await?;
+    let changes = store.changes(&spans, &destroyed_at, round.deep).await?;
     let attendances = store.attendances(&spans).await?;
     let mut sums = Vec::with_capacity(touched.len());
     for (((touched, span), times), (changes, mut attendance)) in
         touched.iter().zip(&spans).zip(times).zip(changes.into_iter().zip(attendances))
     {
         let Some(times) = times else {
-            sums.push(None);
+            sums.push(Err(Outcome::Gone));
             continue;
         };
-        // One after the other, and each summed up at once: who is inside of a hot room takes memory.
-        store.attend_all(*span, &mut attendance).await?;
-        sums.push(Some(Sum::of(touched, times, round, changes, attendance)));
+        if round.deep {
+            // One after the other, and each summed up at once: who is inside of a hot room takes memory.
+            store.attend_all(*span, &mut attendance).await?;
+        }
+        sums.push(match changes {
+            Some(changes) if attendance.is_whole() => {
+                Ok(Sum::of(touched, times, round, changes, attendance))
+            }
+            _ => Err(Outcome::TooMuch),
+        });
     }
-    let may_be_live = |sum: &Option<Sum>| sum.as_ref().is_some_and(Sum::may_be_live);
+    let may_be_live = |sum: &Result<Sum, Outcome>| sum.as_ref().is_ok_and(Sum::may_be_live);
     let live = spans.iter().zip(&sums).filter(|(_, sum)| may_be_live(sum));
     let live: Vec<Span<'_>> = live.map(|(span, _)| *span).collect();
-    let mut facts = store.lives(&live).await?.into_iter();
+    let mut facts = store.lives(&live, round.session_bytes_max, round.deep).await?.into_iter();
     let computed = touched.iter().zip(sums).map(|(touched, sum)| {
-        let facts = if may_be_live(&sum) { facts.next() } else { None };
-        sum.map(|sum| sum.with(facts, touched.room))
+        let facts = if may_be_live(&sum) { facts.next() } else { Some(None) };
+        match (sum, facts) {
+            (Ok(sum), Some(Some(facts))) => Outcome::Done(Box::new(sum.with(Some(facts), touched))),
+            (Ok(sum), Some(None)) if !sum.may_be_live() => {
+                Outcome::Done(Box::new(sum.with(None, touched)))
+            }
+            (Ok(_), _) => Outcome::TooMuch,
+            (Err(outcome), _) => outcome,
+        }
     });
     Ok(computed.collect())
 }
@@ -271,7 +126,7 @@ impl Sum {
         attendance: Attendance,
     ) -> Self {
         let life = touched.life;
-        let stays = round.keeps_open && touched.before.is_some_and(|row| row.state == "open");
+        let stays = round.keeps_open && touched.was_open;
         let idle = !stays && round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
         let state = match life.is_open() {
             true if idle => "overdue",
@@ -290,12 +145,18 @@ impl Sum {
         self.family.as_deref() != Some("room")
     }
 
-    fn with(self, facts: Option<LiveFacts>, room: &RoomId) -> Computed {
+    fn with(self, facts: Option<LiveFacts>, touched: &Touched<'_>) -> Computed {
+        let room = touched.room;
         let Self { life, ended_at, changes, figures, .. } = self;
         let facts = facts.filter(|facts| self.family.is_some() || !facts.is_empty());
         let family = if facts.is_some() { RoomFamily::Live } else { RoomFamily::Room };
         let live = facts.map(|facts| live_row(room, &life, &changes, facts));
         let properties = changes.properties();
+        let cut = cut(&[
+            ("properties", changes.has_cut_properties()),
+            ("visitors", figures.is_cut),
+            ("sessions", touched.has_left_out),
+        ]);
         let row = Room {
             sdk_app_id: room.app,
             room_id: room.room_id.clone(),
@@ -326,6 +187,7 @@ impl Sum {
             max_seats: changes.max_seats,
             properties,
             occupancy: figures.occupancy,
+            cut,
         };
         Computed { row, live }
     }
@@ -348,18 +210,24 @@ fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live
         top_senders: gifts.top_senders,
         top_receivers: gifts.top_receivers,
         battles: facts.battles,
-        admins: serde_json::json!(sum.admins()).to_string(),
-        metadata: object(facts.metadata),
+        admins: serde_json::Value::from_iter(sum.admins().iter().map(String::as_str)).to_string(),
+        cut: cut(&[
+            ("metadata", facts.metadata.is_cut()),
+            ("admins", sum.admins().is_cut()),
+            ("gift_senders", gifts.is_cut),
+        ]),
+        metadata: facts.metadata.object(),
     }
 }
 
-fn object(pairs: Vec<(String, String)>) -> String {
-    let pairs = pairs.into_iter().map(|(key, value)| (key, serde_json::Value::from(value)));
-    serde_json::Value::Object(pairs.collect()).to_string()
+/// The names of what is cut, as a list; `None` where nothing is.
+fn cut(of: &[(&str, bool)]) -> Option<String> {
+    let names: Vec<&str> = of.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| *name).collect();
+    (!names.is_empty()).then(|| serde_json::json!(names).to_string())
 }
 
 /// What is missing in a life.
-fn findings(row: &Room) -> Vec<Finding> {
+pub(super) fn findings(row: &Room) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |kind, happened_at, detail| {
         let (app, subject, life) = (row.sdk_app_id, row.room_id.clone(), row.life);
@@ -396,28 +264,4 @@ fn findings(row: &Room) -> Vec<Finding> {
         add("leaves_missing", ended_at, detail);
     }
     found
-}
-
-/// Adds to a settlement what of a life's findings is new, changed, or no longer so.
-fn compare(
-    found: &[Finding],
-    known: &[Known],
-    life: i64,
-    quiet: bool,
-    settlement: &mut Settlement,
-) {
-    for known in known.iter().filter(|known| known.life == life) {
-        if !found.iter().any(|found| found.kind == known.kind) {
-            settlement.resolved.push((known.kind.clone(), life));
-        }
-    }
-    let is_known = |found: &Finding| {
-        known.iter().any(|known| {
-            known.life == life
-                && known.kind == found.kind
-                && known.happened_at == found.happened_at
-                && known.detail == found.detail
-        })
-    };
-    settlement.found.extend(found.iter().filter(|found| quiet && !is_known(found)).cloned());
 }

@@ -6,9 +6,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Anomaly, AnomalyFilter, Call, CallFilter, DetailPage, DetailPlace, EventFilter, GiftRow, Live,
-    Order, Room, RoomFilter, RoomKey, Store, StoreError, StoredEvent, UserCall, UserCallFilter,
-    UserVisitFilter, Visit,
+    Anomaly, AnomalyFilter, Call, CallFilter, DetailPage, DetailPlace, EventFilter, GiftRow,
+    LIST_BYTES_MAX, Live, Order, Room, RoomFilter, RoomKey, Store, StoreError, StoredEvent,
+    UserCall, UserCallFilter, UserVisitFilter, Visit,
 };
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -38,8 +38,14 @@ pub trait List: Send + Sync {
 }
 
 /// A part of a list of which one row more than `limit` was read where there are more.
-fn cut<T, P>(mut rows: Vec<T>, limit: u32, place: fn(&T) -> P) -> (Vec<T>, Option<P>) {
-    let more = rows.len() > limit as usize;
+fn cut<T, P>(
+    mut rows: Vec<T>,
+    limit: u32,
+    (place, bytes): (fn(&T) -> P, fn(&T) -> usize),
+) -> (Vec<T>, Option<P>) {
+    // Where they come to so much, reading ended there.
+    let is_full = rows.iter().map(bytes).sum::<usize>() >= LIST_BYTES_MAX;
+    let more = is_full || rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let end = rows.last().filter(|_| more).map(place);
     (rows, end)
@@ -65,7 +71,7 @@ impl List for EventFilter {
 
 /// A list whose filter says itself behind which row, and how many.
 macro_rules! list {
-    ($filter:ty, $read:ident, $row:ty, $place:ty, $of:expr) => {
+    ($filter:ty, $read:ident, $row:ty, $place:ty) => {
         #[async_trait]
         impl List for $filter {
             type Row = $row;
@@ -78,17 +84,17 @@ macro_rules! list {
                 limit: u32,
             ) -> Result<Part<Self>, StoreError> {
                 let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
-                Ok(cut(store.$read(&filter).await?, limit, $of))
+                Ok(cut(store.$read(&filter).await?, limit, (<$row>::place, <$row>::bytes)))
             }
         }
     };
 }
 
-list!(CallFilter, calls, Call, (UnixMillis, i64, String), Call::place);
-list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String), UserCall::place);
-list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String), UserVisit::place);
-list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64), Room::place);
-list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64), Anomaly::place);
+list!(CallFilter, calls, Call, (UnixMillis, i64, String));
+list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));
+list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
+list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
+list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
 
 /// A room an account came into, within one of its lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -149,19 +155,37 @@ impl List for Lives {
         limit: u32,
     ) -> Result<Part<Self>, StoreError> {
         let filter = RoomFilter { family: Some("live".to_owned()), ..self.0.clone() };
-        let (rooms, end) = filter.part(store, after, limit).await?;
-        let keys: Vec<RoomKey> = rooms.iter().filter_map(Room::key).collect();
-        let mut lives = if keys.is_empty() { Vec::new() } else { store.lives(&keys).await? };
-        let with_live = |room: Room| {
-            let is_of_it = |live: &Live| {
-                (live.sdk_app_id, &live.room_id, live.life)
-                    == (room.sdk_app_id, &room.room_id, room.life)
-            };
-            let live = lives.iter().position(is_of_it).map(|place| lives.swap_remove(place));
-            LiveRoom { room, live }
-        };
-        Ok((rooms.into_iter().map(with_live).collect(), end))
+        let (rooms, mut end) = filter.part(store, after, limit).await?;
+        let mut rows: Vec<LiveRoom> = Vec::with_capacity(rooms.len());
+        let mut bytes = 0;
+        for part in rooms.chunks(LIVES_AT_ONCE) {
+            if bytes >= LIST_BYTES_MAX {
+                end = rows.last().map(|row| row.room.place());
+                break;
+            }
+            let part = with_lives(store, part).await?;
+            bytes += part.iter().map(LiveRoom::bytes).sum::<usize>();
+            rows.extend(part);
+        }
+        Ok((rows, end))
     }
+}
+
+/// How many lives are read at once.
+const LIVES_AT_ONCE: usize = 20;
+
+async fn with_lives(store: &dyn Store, rooms: &[Room]) -> Result<Vec<LiveRoom>, StoreError> {
+    let keys: Vec<RoomKey> = rooms.iter().filter_map(Room::key).collect();
+    let mut lives = store.lives(&keys).await?;
+    let with_live = |room: &Room| {
+        let is_of_it = |live: &Live| {
+            (live.sdk_app_id, &live.room_id, live.life)
+                == (room.sdk_app_id, &room.room_id, room.life)
+        };
+        let live = lives.iter().position(is_of_it).map(|place| lives.swap_remove(place));
+        LiveRoom { room: room.clone(), live }
+    };
+    Ok(rooms.iter().map(with_live).collect())
 }
 
 /// Visits within one life.
@@ -187,7 +211,7 @@ impl List for Visits {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };
         let page = store.visits(&self.room, &page).await?;
-        let (visits, end) = cut(page.visits, limit, Visit::place);
+        let (visits, end) = cut(page.visits, limit, (Visit::place, Visit::bytes));
         Ok((visits, end.or(page.next)))
     }
 }
@@ -214,7 +238,8 @@ impl List for Gifts {
     ) -> Result<Part<Self>, StoreError> {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };
-        Ok(cut(store.gifts(&self.room, &page).await?, limit, GiftRow::place))
+        let gifts = store.gifts(&self.room, &page).await?;
+        Ok(cut(gifts, limit, (GiftRow::place, GiftRow::bytes)))
     }
 }
 

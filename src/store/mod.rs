@@ -38,6 +38,7 @@ mod read_calls;
 mod read_details;
 mod read_events;
 mod read_next_marks;
+mod read_recordings;
 mod read_rooms;
 mod read_statistics;
 mod read_user_visits;
@@ -46,11 +47,14 @@ mod rebuilding;
 mod rebuilding_compare;
 mod rebuilding_counts;
 mod record;
+mod row_bytes;
 mod rows;
 mod salvage;
 mod session;
+mod session_write;
 mod settling;
 mod settling_facts;
+mod settling_windows;
 mod settling_write;
 mod spool;
 mod spool_examine;
@@ -84,14 +88,16 @@ pub use models::{
 };
 pub use place::{check_url, display_url, file};
 pub use reading::{
-    COUNTS_MAX, DETAILS_MAX, EVENTS_SCANNED_MAX, FOUND_MAX, LIFE_EARLY_MS, MARKS_SCANNED_MAX,
-    OPEN_COUNTED_MAX, PAGE_BYTES_MAX, ReadModels, RoomKey, Subject,
+    COUNTS_MAX, DETAIL_BYTES_MAX, DETAILS_MAX, Details, EVENTS_SCANNED_MAX, FOUND_MAX,
+    LIFE_EARLY_MS, LIST_BYTES_MAX, MARKS_SCANNED_MAX, OPEN_COUNTED_MAX, PAGE_BYTES_MAX, ReadModels,
+    RoomKey, Subject,
 };
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
-pub use settling::{Queued, RoomId, SLOT_MS, Settling, Window};
-pub use settling_facts::{Attendance, LiveFacts, Span};
+pub use settling::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, Settling};
+pub use settling_facts::{Attendance, LiveFacts, SettledLife, Span};
+pub use settling_windows::Window;
 pub use settling_write::{Finding, Known, Settlement};
 pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};

@@ -157,6 +157,10 @@ pub struct Room {
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Vec<Vec<i64>>)]
     pub occupancy: String,
+    /// What is not whole, since it was too much: properties, visitors or sessions; null where all is.
+    #[serde(serialize_with = "json::optional")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub cut: Option<String>,
 }
 
 /// What only live rooms have.
@@ -202,6 +206,10 @@ pub struct Live {
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Object)]
     pub metadata: String,
+    /// What is not whole, since it was too much: metadata, admins or `gift_senders`; null where all is.
+    #[serde(serialize_with = "json::optional")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub cut: Option<String>,
 }
 
 /// Who gave or received the most.
@@ -376,9 +384,11 @@ pub struct Recording {
     pub started_at: UnixMillis,
     /// The latest time any event names for it.
     pub last_at: UnixMillis,
-    /// The files, as `recording_marks.files` has them, each once.
+    /// The files, as `recording_marks.files` has them, each once: the first, of more than 1000 or 256 KiB.
     #[schema(value_type = Vec<Object>)]
     pub files: Vec<JsonText>,
+    /// Whether there are more files, or longer names: the events have them.
+    pub files_cut: bool,
 }
 
 /// What should not be.

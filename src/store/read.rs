@@ -5,11 +5,11 @@ use uuid::Uuid;
 
 use super::statement::Reader;
 use super::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, EventFilter,
-    EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room, RoomChangeRow,
-    RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
-    UserVisit, UserVisitFilter, VisitPage, read_calls, read_details, read_events, read_rooms,
-    read_statistics, read_user_visits,
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
+    EventFilter, EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall,
+    UserCallFilter, UserVisit, UserVisitFilter, VisitPage, read_calls, read_details, read_events,
+    read_recordings, read_rooms, read_statistics, read_user_visits,
 };
 use crate::callback::AppId;
 
@@ -23,7 +23,7 @@ impl<R: Reader> ReadModels for R {
         read_calls::call(self, app, call_id).await
     }
 
-    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Vec<Member>, StoreError> {
+    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Details<Member>, StoreError> {
         read_calls::members(self, app, call_id).await
     }
 
@@ -51,11 +51,11 @@ impl<R: Reader> ReadModels for R {
         read_rooms::visits(self, room, page).await
     }
 
-    async fn seats(&self, room: &Room) -> Result<Vec<Stay>, StoreError> {
+    async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError> {
         read_details::seats(self, room).await
     }
 
-    async fn room_changes(&self, room: &Room) -> Result<Vec<RoomChangeRow>, StoreError> {
+    async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError> {
         read_details::changes(self, room).await
     }
 
@@ -63,12 +63,12 @@ impl<R: Reader> ReadModels for R {
         read_details::gifts(self, room, page).await
     }
 
-    async fn battles(&self, room: &Room) -> Result<Vec<Battle>, StoreError> {
+    async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError> {
         read_details::battles(self, room).await
     }
 
-    async fn recordings(&self, subject: &Subject) -> Result<Vec<Recording>, StoreError> {
-        read_details::recordings(self, subject).await
+    async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError> {
+        read_recordings::recordings(self, subject).await
     }
 
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {

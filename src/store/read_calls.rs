@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::statement::Reader;
-use super::{Call, CallFilter, DETAILS_MAX, Member, StoreError, UserCall, UserCallFilter};
+use super::{Call, CallFilter, DETAILS_MAX, Details, Member, StoreError, UserCall, UserCallFilter};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 
@@ -94,7 +94,7 @@ pub(super) async fn members<R: Reader>(
     reader: &R,
     app: AppId,
     call_id: &str,
-) -> Result<Vec<Member>, StoreError> {
+) -> Result<Details<Member>, StoreError> {
     let mut sql = reader.statement(
         "select account, is_caller, state, ending, @ms(invited_at) as invited_at,
                 @ms(joined_at) as joined_at, @ms(left_at) as left_at, inferred,
@@ -103,8 +103,8 @@ pub(super) async fn members<R: Reader>(
     );
     sql.number(app.as_i64()).push(" and m.call_id = ").text(call_id);
     // By the columns of the table, not by those that are read.
-    sql.push(" order by m.first_at, m.account limit ").number(DETAILS_MAX.into());
-    reader.fetch(sql).await
+    sql.push(" order by m.first_at, m.account limit ").number(i64::from(DETAILS_MAX) + 1);
+    reader.fetch_details(sql, DETAILS_MAX, Member::bytes).await
 }
 
 /// A member's columns beside the call's.

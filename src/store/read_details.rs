@@ -1,16 +1,16 @@
 //! Reads what happened within one life of a room: seats, changes, gifts, battles and recordings.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::read_rooms::within;
 use super::statement::{Reader, Statement};
 use super::{
-    Battle, BattleRoom, DETAILS_MAX, DetailPage, GiftRow, JsonText, Recording, Room, RoomChangeRow,
-    Stay, StoreError, Subject,
+    Battle, BattleRoom, DETAILS_MAX, DetailPage, Details, GiftRow, Room, RoomChangeRow, Stay,
+    StoreError,
 };
 use crate::clock::UnixMillis;
 
-pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Stay>, StoreError> {
+pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<Stay>, StoreError> {
     let mut sql = reader.statement(
         "with facts as (
              select m.seat, m.at, m.event_id, m.account,
@@ -53,9 +53,9 @@ pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Stay
                 case when behind > 1 then @ms(left_at) end as left_at, false as inferred
          from joined order by joined.taken_at, joined.seat, joined.behind desc limit ",
     );
-    sql.number(DETAILS_MAX.into());
-    let mut stays: Vec<Stay> = reader.fetch(sql).await?;
-    for stay in stays.iter_mut().filter(|stay| stay.left_at.is_none()) {
+    sql.number(i64::from(DETAILS_MAX) + 1);
+    let mut stays: Details<Stay> = reader.fetch_details(sql, DETAILS_MAX, Stay::bytes).await?;
+    for stay in stays.rows.iter_mut().filter(|stay| stay.left_at.is_none()) {
         // A mark of the life may be a little behind its end.
         stay.left_at = room.ended_at.map(|ended| ended.max(stay.taken_at));
         stay.inferred = stay.left_at.is_some();
@@ -66,7 +66,7 @@ pub(super) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Stay
 pub(super) async fn changes<R: Reader>(
     reader: &R,
     room: &Room,
-) -> Result<Vec<RoomChangeRow>, StoreError> {
+) -> Result<Details<RoomChangeRow>, StoreError> {
     let mut sql = reader.statement(
         "select @ms(at) as at, @text(event_id) as event_id, kind, by_account, account, name, owner,
                 cause, @text(properties) as properties
@@ -77,8 +77,8 @@ pub(super) async fn changes<R: Reader>(
         " order by m.at, case m.kind when 'create' then 0 when 'destroy' then 2 else 1 end,
                    m.event_id, m.ordinal limit ",
     );
-    sql.number(DETAILS_MAX.into());
-    reader.fetch(sql).await
+    sql.number(i64::from(DETAILS_MAX) + 1);
+    reader.fetch_details(sql, DETAILS_MAX, RoomChangeRow::bytes).await
 }
 
 pub(super) async fn gifts<R: Reader>(
@@ -103,7 +103,7 @@ pub(super) async fn gifts<R: Reader>(
         sql.id(after.event_id).push(")");
     }
     sql.push(" order by m.at desc, m.event_id desc limit ").number(page.limit.into());
-    reader.fetch(sql).await
+    reader.fetch_page(sql, GiftRow::bytes).await
 }
 
 /// A battle's own columns.
@@ -117,6 +117,9 @@ struct BattleRow {
     ending: Option<String>,
 }
 
+/// How many rooms of battles are read.
+const BATTLE_ROOMS_MAX: u32 = 5000;
+
 /// A room's columns in a battle.
 #[derive(sqlx::FromRow)]
 struct BattleRoomRow {
@@ -127,14 +130,29 @@ struct BattleRoomRow {
     score: Option<i64>,
 }
 
+impl BattleRow {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.battle_id.len()
+    }
+}
+
+impl BattleRoomRow {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + self.battle_id.len() + self.room_id.len()
+    }
+}
+
 /// Adds the battles of which this life has marks, as the table `ids`.
 fn of_room(sql: &mut Statement, room: &Room) {
     sql.push("with ids as (select m.battle_id from battle_marks m where");
     within(sql, room).push(" group by m.battle_id order by min(m.at), m.battle_id limit ");
-    sql.number(DETAILS_MAX.into()).push(") ");
+    sql.number(i64::from(DETAILS_MAX) + 1).push(") ");
 }
 
-pub(super) async fn battles<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Battle>, StoreError> {
+pub(super) async fn battles<R: Reader>(
+    reader: &R,
+    room: &Room,
+) -> Result<Details<Battle>, StoreError> {
     let mut sql = reader.statement("");
     of_room(&mut sql, room);
     // As the view `battles`, which would sum up all there are.
@@ -151,8 +169,8 @@ pub(super) async fn battles<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Ba
     );
     sql.number(room.sdk_app_id);
     sql.push(" group by b.battle_id) as battles order by first_at, battle_id");
-    let rows: Vec<BattleRow> = reader.fetch(sql).await?;
-    let mut rooms = battle_rooms(reader, room).await?;
+    let rows: Details<BattleRow> = reader.fetch_details(sql, DETAILS_MAX, BattleRow::bytes).await?;
+    let (mut rooms, rooms_cut) = battle_rooms(reader, room).await?;
     let battle = |row: BattleRow| {
         let rooms = rooms.remove(&row.battle_id).unwrap_or_default();
         Battle {
@@ -166,7 +184,8 @@ pub(super) async fn battles<R: Reader>(reader: &R, room: &Room) -> Result<Vec<Ba
             rooms,
         }
     };
-    Ok(rows.into_iter().map(battle).collect())
+    let is_cut = rows.is_cut || rooms_cut;
+    Ok(Details { rows: rows.rows.into_iter().map(battle).collect(), is_cut })
 }
 
 /// The room with the greatest score, where no other has it too.
@@ -177,11 +196,11 @@ fn winner(rooms: &[BattleRoom]) -> Option<String> {
     best.next().is_none().then(|| first.room_id.clone())
 }
 
-/// The rooms of each battle, by battle.
+/// The rooms of each battle, by battle, and whether there are more.
 async fn battle_rooms<R: Reader>(
     reader: &R,
     room: &Room,
-) -> Result<BTreeMap<String, Vec<BattleRoom>>, StoreError> {
+) -> Result<(BTreeMap<String, Vec<BattleRoom>>, bool), StoreError> {
     let mut sql = reader.statement("");
     of_room(&mut sql, room);
     sql.push(
@@ -191,9 +210,13 @@ async fn battle_rooms<R: Reader>(
          from ids join battle_marks b on b.battle_id = ids.battle_id and b.sdk_app_id = ",
     );
     sql.number(room.sdk_app_id);
-    sql.push(" group by b.battle_id, b.room_id order by b.battle_id, proposals desc, b.room_id");
+    sql.push(
+        " group by b.battle_id, b.room_id order by b.battle_id, proposals desc, b.room_id limit ",
+    );
+    sql.number(i64::from(BATTLE_ROOMS_MAX) + 1);
     let mut rooms: BTreeMap<String, Vec<BattleRoom>> = BTreeMap::new();
-    for row in reader.fetch::<BattleRoomRow>(sql).await? {
+    let found = reader.fetch_details(sql, BATTLE_ROOMS_MAX, BattleRoomRow::bytes).await?;
+    for row in found.rows {
         rooms.entry(row.battle_id).or_default().push(BattleRoom {
             room_id: row.room_id,
             is_proposer: row.proposals > 0,
@@ -201,88 +224,5 @@ async fn battle_rooms<R: Reader>(
             score: row.score,
         });
     }
-    Ok(rooms)
-}
-
-/// What one event says of a recording task.
-#[derive(sqlx::FromRow)]
-struct RecordingMark {
-    sdk_app_id: i64,
-    task_id: String,
-    at: UnixMillis,
-    call_id: Option<String>,
-    room_id: Option<String>,
-    state: Option<String>,
-    files: Option<String>,
-    message: Option<String>,
-}
-
-/// How many events of a subject's tasks are read.
-const MARKS_MAX: i64 = 20_000;
-
-pub(super) async fn recordings<R: Reader>(
-    reader: &R,
-    subject: &Subject,
-) -> Result<Vec<Recording>, StoreError> {
-    let app = match subject {
-        Subject::Call(app, _) => app.as_i64(),
-        Subject::Room(room) => room.sdk_app_id,
-    };
-    let mut sql = reader.statement("with ids as (select m.task_id from recording_marks m where");
-    match subject {
-        Subject::Call(_, call_id) => {
-            sql.push(" m.sdk_app_id = ").number(app).push(" and m.call_id = ").text(call_id)
-        }
-        Subject::Room(room) => within(&mut sql, room),
-    };
-    sql.push(" group by m.task_id order by min(m.at), m.task_id limit ");
-    sql.number(DETAILS_MAX.into()).push(
-        ") select b.sdk_app_id, b.task_id, @ms(b.at) as at, b.call_id, b.room_id, b.state,
-                  @text(b.files) as files, b.message
-           from ids join recording_marks b on b.task_id = ids.task_id and b.sdk_app_id = ",
-    );
-    // Of one time, in the order in which a task goes.
-    sql.number(app).push(
-        " order by b.at,
-                   case b.state when 'started' then 1 when 'recording' then 2 when 'stopped' then 3
-                                when 'uploading' then 4 when 'finished' then 5 when 'failed' then 6 else 0 end,
-                   b.event_id limit ",
-    );
-    sql.number(MARKS_MAX);
-    let marks: Vec<RecordingMark> = reader.fetch(sql).await?;
-    Ok(tasks(marks))
-}
-
-/// One recording for each task, as the view `recordings` has it. Marks come by time.
-fn tasks(marks: Vec<RecordingMark>) -> Vec<Recording> {
-    let mut tasks: Vec<Recording> = Vec::new();
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut seen: HashSet<(usize, String)> = HashSet::new();
-    for mark in marks {
-        let place = *places.entry(mark.task_id.clone()).or_insert(tasks.len());
-        if place == tasks.len() {
-            tasks.push(Recording {
-                sdk_app_id: mark.sdk_app_id,
-                task_id: mark.task_id,
-                call_id: None,
-                room_id: None,
-                state: None,
-                message: None,
-                started_at: mark.at,
-                last_at: mark.at,
-                files: Vec::new(),
-            });
-        }
-        let task = &mut tasks[place];
-        task.call_id = task.call_id.take().max(mark.call_id);
-        task.room_id = task.room_id.take().max(mark.room_id);
-        task.state = mark.state.or(task.state.take());
-        task.message = mark.message.or(task.message.take());
-        task.last_at = mark.at;
-        // What is no list holds no files.
-        let files = mark.files.and_then(|text| serde_json::from_str::<Vec<JsonText>>(&text).ok());
-        let files = files.into_iter().flatten();
-        task.files.extend(files.filter(|file| seen.insert((place, file.get().to_owned()))));
-    }
-    tasks
+    Ok((rooms, found.is_cut))
 }

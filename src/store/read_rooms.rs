@@ -17,7 +17,7 @@ const ROOM: &str = "select r.sdk_app_id, r.room_id, r.life, r.family, r.name, r.
      @ms(r.ended_at) as ended_at, @ms(r.from_at) as from_at, @ms(r.until_at) as until_at, \
      @ms(r.last_at) as last_at, r.inferred, r.members, r.members_peak, r.visitors, r.entries, \
      r.leaves_missing, r.enters_missing, r.max_members, r.max_seats, \
-     @text(r.properties) as properties, @text(r.occupancy) as occupancy from rooms r where ";
+     @text(r.properties) as properties, @text(r.occupancy) as occupancy, @text(r.cut) as cut from rooms r where ";
 
 pub(super) async fn rooms<R: Reader>(
     reader: &R,
@@ -51,7 +51,7 @@ pub(super) async fn rooms<R: Reader>(
     }
     sql.push(" order by r.started_at desc, r.sdk_app_id desc, r.room_id desc, r.life desc limit ");
     sql.number(filter.limit.into());
-    reader.fetch(sql).await
+    reader.fetch_page(sql, Room::bytes).await
 }
 
 /// The apps that have rooms: one look into the index for each.
@@ -93,7 +93,8 @@ pub(super) async fn lives<R: Reader>(
             "select sdk_app_id, room_id, life, total_viewers, total_gifts_sent, total_gift_coins,
                     total_gift_senders, total_likes, gifts, gift_coins, gift_senders,
                     @text(top_senders) as top_senders, @text(top_receivers) as top_receivers,
-                    battles, @text(admins) as admins, @text(metadata) as metadata
+                    battles, @text(admins) as admins, @text(metadata) as metadata,
+                    @text(cut) as cut
              from lives where ",
         );
         for (place, key) in keys.iter().enumerate() {

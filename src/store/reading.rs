@@ -26,7 +26,7 @@ pub trait ReadModels {
     async fn call(&self, app: AppId, call_id: &str) -> Result<Option<Call>, StoreError>;
 
     /// The members of one call, by the time they are first named. At most [`DETAILS_MAX`].
-    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Vec<Member>, StoreError>;
+    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Details<Member>, StoreError>;
 
     /// The calls an account took part in, the latest first.
     async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError>;
@@ -50,19 +50,19 @@ pub trait ReadModels {
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
 
     /// Who sat where within one life, by time. At most [`DETAILS_MAX`]. An end by rule is given as for visits.
-    async fn seats(&self, room: &Room) -> Result<Vec<Stay>, StoreError>;
+    async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError>;
 
     /// What was done to the room within one life, by time. At most [`DETAILS_MAX`].
-    async fn room_changes(&self, room: &Room) -> Result<Vec<RoomChangeRow>, StoreError>;
+    async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError>;
 
     /// Gifts within one life, the latest first.
     async fn gifts(&self, room: &Room, page: &DetailPage) -> Result<Vec<GiftRow>, StoreError>;
 
     /// Battles within one life, by time. At most [`DETAILS_MAX`].
-    async fn battles(&self, room: &Room) -> Result<Vec<Battle>, StoreError>;
+    async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError>;
 
     /// Recording tasks of a call, or of one life of a room, by time. At most [`DETAILS_MAX`].
-    async fn recordings(&self, subject: &Subject) -> Result<Vec<Recording>, StoreError>;
+    async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
 
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
@@ -88,6 +88,21 @@ pub trait ReadModels {
 
 /// How many rows a list without pages has at most.
 pub const DETAILS_MAX: u32 = 1000;
+
+/// A list without pages ends behind the row with which its rows come to so much. In bytes.
+pub const DETAIL_BYTES_MAX: usize = 2 << 20;
+
+/// A page of a list of rows of read models ends behind the one with which they come to so much. In bytes.
+pub const LIST_BYTES_MAX: usize = 2 << 20;
+
+/// A list without pages: the beginning of it.
+#[derive(Debug, Clone)]
+pub struct Details<T> {
+    /// The rows, in the list's order.
+    pub rows: Vec<T>,
+    /// Whether there are more, which the events tell of.
+    pub is_cut: bool,
+}
 
 /// How many things one id names at most.
 pub const FOUND_MAX: u32 = 20;

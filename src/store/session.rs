@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
@@ -209,28 +210,31 @@ impl Session {
         Ok(all)
     }
 
-    /// Writes for each of some lists of parameters: PostgreSQL with one statement. No row may be meant by two of them.
-    pub(super) async fn execute_each(
+    /// Hands over one row after the other, none of which is kept, and lets others have their turn meanwhile.
+    pub(super) async fn fold<T: AnyRow>(
         &mut self,
         sql: &str,
-        lists: &[Vec<Arg>],
+        args: &[Arg],
+        mut take: impl FnMut(T) + Send,
     ) -> Result<(), StoreError> {
-        if lists.is_empty() {
-            return Ok(());
-        }
-        let Self::Postgres(connection) = self else {
-            let sql = sql.replace("@from", "").replace("@using", "");
-            for args in lists {
-                self.execute(&sql, args).await?;
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => {
+                let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(postgres::classify)? {
+                    take(row);
+                    tokio::task::consume_budget().await;
+                }
             }
-            return Ok(());
-        };
-        let list = list_of(lists);
-        let sql = in_list(&translate(sql, true))
-            .replace("@from", &format!("from {list}"))
-            .replace("@using", &format!("using {list}"));
-        let done = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).execute(connection).await;
-        done.map(|_| ()).map_err(postgres::classify)
+            Self::Sqlite(connection) => {
+                let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(sqlite::classify)? {
+                    take(row);
+                    tokio::task::consume_budget().await;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds rows to a table whose name has a prefix, or merges them into those that are there, as ingest does.
@@ -281,7 +285,7 @@ impl Session {
 }
 
 /// PostgreSQL's table of lists of parameters, which are bound as one.
-fn list_of(lists: &[Vec<Arg>]) -> String {
+pub(super) fn list_of(lists: &[Vec<Arg>]) -> String {
     let columns = lists.first().into_iter().flatten().zip(1..).map(|(arg, place)| {
         let kind = match arg {
             Arg::Int(_) => "bigint",
@@ -295,11 +299,11 @@ fn list_of(lists: &[Vec<Arg>]) -> String {
 }
 
 /// Takes parameters out of the table of lists.
-fn in_list(sql: &str) -> String {
+pub(super) fn in_list(sql: &str) -> String {
     sql.replace('$', "list.p")
 }
 
-fn json(lists: &[Vec<Arg>]) -> String {
+pub(super) fn json(lists: &[Vec<Arg>]) -> String {
     let value = |arg: &Arg| match arg {
         Arg::Int(value) => serde_json::Value::from(*value),
         Arg::Text(value) => serde_json::Value::from(value.as_deref()),
@@ -316,7 +320,7 @@ fn json(lists: &[Vec<Arg>]) -> String {
 }
 
 /// Puts the database's own words in the place of ours.
-fn translate(sql: &str, postgres: bool) -> String {
+pub(super) fn translate(sql: &str, postgres: bool) -> String {
     let mut out = String::with_capacity(sql.len() + 64);
     let mut rest = sql;
     while let Some(at) = rest.find('@') {

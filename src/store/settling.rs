@@ -1,18 +1,16 @@
-//! What the settler reads: which rooms have new facts, and what tells their lives. All of it is read of several rooms at once.
+//! The connection of who settles, and the queue: which rooms have new facts.
 
 use super::session::{Arg, Session};
 use super::{Place, StoreError, StoreOptions};
-use crate::clock::UnixMillis;
-use crate::handlers::lives::Boundary;
 
 /// The key of the advisory lock that the one who settles holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// Behind every time: the last moment of the year 9999.
 pub(super) const END: i64 = 253_402_300_799_999;
-/// How long a day is, in ms.
-const DAY_MS: i64 = 86_400_000;
-/// How far apart two boundaries of one kind are of which the later one surely ends or begins a life, in ms.
-const APART_MS: i64 = 60_000;
+/// How many rows of the queue are read at once.
+const QUEUE_ROWS: i64 = 10_000;
+/// How many are counted at most.
+pub const QUEUE_COUNTED_MAX: u32 = 100_000;
 
 /// Computes what is settled from the facts, over a connection of its own. After an error it is not to be used again.
 #[derive(Debug)]
@@ -52,25 +50,6 @@ pub struct Queued {
 /// How long a slot of the queue is, in ms.
 pub const SLOT_MS: i64 = 2000;
 
-/// Creates and destroys of a room around a day, and which lives they tell for certain.
-#[derive(Debug)]
-pub struct Window {
-    /// All that may matter.
-    pub boundaries: Vec<Boundary>,
-    /// Lives with a key from here on are told for certain.
-    pub life_first: i64,
-    /// Lives with a key up to here are.
-    pub life_last: i64,
-}
-
-impl Window {
-    /// The first moment of a day and the one behind it.
-    #[must_use]
-    pub fn day(day: i64) -> (UnixMillis, UnixMillis) {
-        (UnixMillis(day * DAY_MS), UnixMillis((day + 1) * DAY_MS))
-    }
-}
-
 impl Settling {
     /// Opens the store that the URL names, over a connection of its own.
     ///
@@ -101,91 +80,82 @@ impl Settling {
         Ok(got.is_some_and(|got| got.0))
     }
 
-    /// At most `limit` days of rooms with new facts, the longest-waiting first, and the database's clock in ms.
+    /// The database's clock in ms.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn queued(&mut self, limit: u32) -> Result<(i64, Vec<Queued>), StoreError> {
+    pub async fn clock_ms(&mut self) -> Result<i64, StoreError> {
         let clock: Option<(i64,)> = self.0.row("select @clock", &[]).await?;
-        let rows: Vec<(i64, String, i64, i64, i64)> = self
-            .0
-            .rows(
-                "select sdk_app_id, room_id, cast(day as bigint), min(slot) as first, max(slot)
-                 from settle_queue group by sdk_app_id, room_id, day order by first limit $1",
-                &[i64::from(limit).into()],
-            )
-            .await?;
-        let queued = |(app, room_id, day, slot_first, slot_last)| Queued {
+        Ok(clock.map_or(0, |clock| clock.0))
+    }
+
+    /// Days of the rooms behind `after` with new facts, in the order of app and room, of a part of the queue; and behind
+    /// which room to go on, `None` at its end. Of a room with very many days only the first are given.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn queued(
+        &mut self,
+        after: Option<&RoomId>,
+    ) -> Result<(Vec<Queued>, Option<RoomId>), StoreError> {
+        let sql = format!(
+            "select sdk_app_id, room_id, cast(day as bigint), min(slot), max(slot), count(*) from (
+                 select sdk_app_id, room_id, day, slot from settle_queue
+                 where (sdk_app_id, room_id) > ($1, $2)
+                 order by settle_queue.sdk_app_id, settle_queue.room_id, settle_queue.day, settle_queue.slot
+                 limit {QUEUE_ROWS}) as part
+             group by sdk_app_id, room_id, day order by sdk_app_id, room_id, day"
+        );
+        let after = after.map_or((-1, ""), |room| (room.app, room.room_id.as_str()));
+        let rows: Vec<(i64, String, i64, i64, i64, i64)> =
+            self.0.rows(&sql, &[after.0.into(), after.1.into()]).await?;
+        let read: i64 = rows.iter().map(|row| row.5).sum();
+        let queued = |(app, room_id, day, slot_first, slot_last, _)| Queued {
             room: RoomId { app, room_id },
             day,
             slot_first,
             slot_last,
         };
-        Ok((clock.map_or(0, |clock| clock.0), rows.into_iter().map(queued).collect()))
+        let queued: Vec<Queued> = rows.into_iter().map(queued).collect();
+        let next = queued.last().filter(|_| read >= QUEUE_ROWS).map(|last| last.room.clone());
+        Ok((queued, next))
     }
 
-    /// What tells the lives of each room that facts of its day may change.
-    ///
-    /// It begins with a create or destroy so far from those before that nothing earlier matters, and another before that
-    /// which tells where the life around it began. It ends with the second create behind the day.
+    /// Days of one room with new facts, at most `limit`, the longest-waiting first.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn windows(&mut self, queued: &[Queued]) -> Result<Vec<Window>, StoreError> {
-        let rooms = || queued.iter().map(|queued| (&queued.room, Window::day(queued.day)));
-        let firsts = rooms().map(|(room, (from, _))| Some((room, (from.0 - APART_MS).max(0))));
-        let firsts = self.moments(APART_BEFORE, firsts).await?;
-        let contexts = rooms().zip(&firsts);
-        let contexts =
-            contexts.map(|((room, _), first)| first.map(|first| (room, (first - APART_MS).max(0))));
-        let contexts = self.moments(APART_BEFORE, contexts).await?;
-        let lasts = rooms().map(|(room, (_, until))| Some((room, until.0 + APART_MS)));
-        let lasts = self.moments(CREATE_FROM, lasts).await?;
-        let ends = rooms().zip(&lasts);
-        let ends = ends.map(|((room, _), last)| last.map(|last| (room, last + APART_MS + 1)));
-        let ends = self.moments(CREATE_FROM, ends).await?;
-
-        let spans = queued.iter().zip(contexts.iter().zip(&ends)).map(|(queued, (from, until))| {
-            queued.room.and([from.unwrap_or(0).into(), until.unwrap_or(END).into()])
-        });
-        let boundaries: Vec<Vec<(i64, String, Option<i64>)>> = self
-            .0
-            .each(
-                "select @ms(at), kind, @ms(created_at) from room_changes
-                 where sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at <= @at(4)
-                     and kind in ('create', 'destroy')
-                 order by at",
-                &spans.collect::<Vec<_>>(),
-            )
-            .await?;
-        let boundary = |(at, kind, created_at): (i64, String, Option<i64>)| Boundary {
-            at: UnixMillis(at),
-            creates: kind == "create",
-            created_at: created_at.map(UnixMillis),
+    pub async fn queued_of(
+        &mut self,
+        room: &RoomId,
+        limit: u32,
+    ) -> Result<Vec<Queued>, StoreError> {
+        let sql = "select cast(day as bigint), min(slot) as first, max(slot) from settle_queue
+             where sdk_app_id = $1 and room_id = $2 group by day order by first, day limit $3";
+        let rows: Vec<(i64, i64, i64)> =
+            self.0.rows(sql, &room.and([i64::from(limit).into()])).await?;
+        let queued = |(day, slot_first, slot_last)| Queued {
+            room: room.clone(),
+            day,
+            slot_first,
+            slot_last,
         };
-        let windows = boundaries.into_iter().zip(firsts.iter().zip(&lasts));
-        let windows = windows.map(|(boundaries, (first, last))| Window {
-            boundaries: boundaries.into_iter().map(boundary).collect(),
-            life_first: first.unwrap_or(0),
-            life_last: last.unwrap_or(END),
-        });
-        Ok(windows.collect())
+        Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// Finds a moment of each room, from another on, where there is one to begin with.
-    async fn moments<'a>(
-        &mut self,
-        sql: &str,
-        from: impl Iterator<Item = Option<(&'a RoomId, i64)>>,
-    ) -> Result<Vec<Option<i64>>, StoreError> {
-        let lists: Vec<Option<Vec<Arg>>> =
-            from.map(|from| from.map(|(room, at)| room.and([at.into()]))).collect();
-        let asked: Vec<Vec<Arg>> = lists.iter().flatten().cloned().collect();
-        let mut found = self.0.each::<(i64,)>(sql, &asked).await?.into_iter();
-        let mut moment = |list: &Option<Vec<Arg>>| {
-            list.as_ref().and_then(|_| found.next()).and_then(|rows| rows.first().map(|row| row.0))
-        };
-        Ok(lists.iter().map(&mut moment).collect())
+    /// How many rooms and days the queue has, and the oldest slot of those that an event wrote; both of a part of it where it is long.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn queue_figures(&mut self) -> Result<(i64, Option<i64>), StoreError> {
+        let sql = format!(
+            "select count(*), min(first) from (
+                 select min(case when slot > 0 then slot end) as first
+                 from (select * from settle_queue limit {QUEUE_COUNTED_MAX}) as part
+                 group by sdk_app_id, room_id, day) as days"
+        );
+        let found: Option<(i64, Option<i64>)> = self.0.row(&sql, &[]).await?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Closes the connection, so that another may take over at once.
@@ -193,25 +163,3 @@ impl Settling {
         self.0.close().await;
     }
 }
-
-/// The last create or destroy of a room before a time that has none of its kind in the minute before it, and none of the
-/// other at its own time: whether that one begins or ends a life depends on what came earlier.
-const APART_BEFORE: &str = "
-    select @ms(b.at) from room_changes b
-    where b.sdk_app_id = $1 and b.room_id = $2 and b.at < @at(3) and b.kind in ('create', 'destroy')
-        and not exists (
-            select 1 from room_changes p
-            where p.sdk_app_id = $1 and p.room_id = $2 and p.at <= b.at and p.at >= b.at - @minute
-                and (p.kind = b.kind and p.at < b.at
-                     or p.kind <> b.kind and p.at = b.at and p.kind in ('create', 'destroy')))
-    order by b.at desc limit 1";
-
-/// The first create of a room from a time on that has none in the minute before it.
-const CREATE_FROM: &str = "
-    select @ms(b.at) from room_changes b
-    where b.sdk_app_id = $1 and b.room_id = $2 and b.at >= @at(3) and b.kind = 'create'
-        and not exists (
-            select 1 from room_changes p
-            where p.sdk_app_id = $1 and p.room_id = $2 and p.kind = 'create'
-                and p.at < b.at and p.at >= b.at - @minute)
-    order by b.at limit 1";

@@ -3,20 +3,26 @@
 use super::StoreError;
 use super::models::{Live, Room};
 use super::session::Arg;
-use super::settling::{END, RoomId, Settling, Window};
+use super::settling::{END, RoomId, Settling};
+use super::settling_windows::Window;
 use crate::clock::UnixMillis;
 use crate::handlers::lives::Life;
-use crate::handlers::presence::{Presence, PresenceFact};
+use crate::handlers::metadata_sum::MetadataSum;
+use crate::handlers::presence::Presence;
 use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum};
 
-/// How many rows are read at once.
-const PAGE_ROWS: usize = 20_000;
+/// How many rows are read at once. What one row takes is bounded by what an event may change.
+const MARKS_ROWS: usize = 8000;
 /// As many changes of rooms: each may hold all properties of its room.
-const CHANGES_ROWS: usize = 500;
+const CHANGES_ROWS: usize = 256;
+/// As many gifts: each may name a hundred accounts.
+const GIFTS_ROWS: usize = 1000;
+/// As many entries of the metadata.
+const METADATA_ROWS: usize = 1000;
+/// How many lives of a room are compared at once. No room has so many around a day.
+const LIVES_MAX: i64 = 20_000;
 /// Before every id of an event.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
-/// How many keys of metadata are kept of a life.
-const METADATA_MAX: i64 = 1000;
 
 /// What only the facts of a live room say of one life.
 #[derive(Debug)]
@@ -26,8 +32,8 @@ pub struct LiveFacts {
     has_gifts: bool,
     /// How many battles there were.
     pub battles: i64,
-    /// Keys and values of its metadata at its end, by key.
-    pub metadata: Vec<(String, String)>,
+    /// Its metadata at its end.
+    pub metadata: MetadataSum,
 }
 
 impl LiveFacts {
@@ -89,6 +95,9 @@ const FACTS: [&str; 5] = ["room_changes", "room_marks", "seat_marks", "gifts", "
 
 /// Time, account, whether it came in, how many were counted, family.
 type MarkRow = (i64, String, bool, Option<i64>, String);
+
+/// Time, event, key, value, whether that is cut.
+type MetadataRow = (i64, String, String, Option<String>, Option<bool>);
 
 /// Time, event, sender, receivers, count, coins.
 type GiftRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
@@ -166,9 +175,9 @@ impl Settling {
     /// # Errors
     /// When the store does not answer.
     pub async fn attendances(&mut self, spans: &[Span<'_>]) -> Result<Vec<Attendance>, StoreError> {
-        let limit = share(PAGE_ROWS, spans.len());
+        let limit = share(MARKS_ROWS, spans.len());
         let lists: Vec<Vec<Arg>> = spans.iter().map(|span| span.args([limit.into()])).collect();
-        let pages: Vec<Vec<MarkRow>> = self.0.each(&marks(), &lists).await?;
+        let pages: Vec<Vec<MarkRow>> = self.0.each(&marks("room_marks.at"), &lists).await?;
         let begun = spans.iter().zip(pages).map(|(span, page)| {
             let mut attendance =
                 Attendance { presence: Presence::default(), rest: Some(span.from.0) };
@@ -178,7 +187,7 @@ impl Settling {
         Ok(begun.collect())
     }
 
-    /// Reads the rest of it.
+    /// Reads the rest of it, of which no more than one row is held at once.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -187,18 +196,14 @@ impl Settling {
         span: Span<'_>,
         attendance: &mut Attendance,
     ) -> Result<(), StoreError> {
-        let page = share(PAGE_ROWS, 1);
-        let mut limit = page;
-        while let Some(from) = attendance.rest {
-            let rows = self.0.rows(&marks(), &span.from(from, [limit.into()])).await?;
-            attendance.take(rows, limit);
-            // Where a page has only one moment, and perhaps not all of it.
-            limit = if attendance.rest == Some(from) { limit * 2 } else { page };
-        }
-        Ok(())
+        let Some(from) = attendance.rest.take() else { return Ok(()) };
+        let sql = marks("room_marks.at, room_marks.account");
+        self.0
+            .fold(&sql, &span.from(from, [i64::MAX.into()]), |row: MarkRow| attendance.add(row))
+            .await
     }
 
-    /// What was done to the room itself within each span.
+    /// What was done to the room itself within each span; `None` where that is much and `deep` is not asked for.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -206,7 +211,8 @@ impl Settling {
         &mut self,
         spans: &[Span<'_>],
         destroyed_at: &[Option<UnixMillis>],
-    ) -> Result<Vec<RoomSum>, StoreError> {
+        deep: bool,
+    ) -> Result<Vec<Option<RoomSum>>, StoreError> {
         let sql = format!(
             "select @ms(at) as at, @text(event_id) as event_id, cast(ordinal as bigint) as ordinal, family, kind,
                  by_account, account, name, owner, room_type, max_members, max_seats, cause,
@@ -215,157 +221,233 @@ impl Settling {
              where {IN_SPAN} and (at, event_id, ordinal) > (@at(3), @id(5), $6)
              order by room_changes.at, room_changes.event_id, room_changes.ordinal limit $7"
         );
-        let first_limit = share(CHANGES_ROWS, spans.len());
-        let first = |span: &Span<'_>| span.args([NIL.into(), (-1).into(), first_limit.into()]);
+        let limit = share(CHANGES_ROWS, spans.len());
+        let first = |span: &Span<'_>| span.args([NIL.into(), (-1).into(), limit.into()]);
         let pages: Vec<Vec<ChangeRow>> =
             self.0.each(&sql, &spans.iter().map(first).collect::<Vec<_>>()).await?;
         let mut sums = Vec::with_capacity(spans.len());
-        for ((span, destroyed_at), mut page) in spans.iter().zip(destroyed_at).zip(pages) {
-            let (mut sum, mut limit) = (RoomSum::default(), first_limit);
-            loop {
-                let is_last = !is_full(&page, limit);
-                let after = page.last().map(|row| (row.at, row.event_id.clone(), row.ordinal));
-                for row in page {
-                    if row.kind == "destroy" && *destroyed_at == Some(UnixMillis(row.at)) {
-                        sum.destroyed(row.by_account.as_deref(), row.cause.as_deref());
-                    }
-                    sum.add(row.into());
+        for ((span, destroyed_at), page) in spans.iter().zip(destroyed_at).zip(pages) {
+            let mut sum = RoomSum::default();
+            let mut add = |row: ChangeRow| {
+                if row.kind == "destroy" && *destroyed_at == Some(UnixMillis(row.at)) {
+                    sum.destroyed(row.by_account.as_deref(), row.cause.as_deref());
                 }
-                let Some((at, event_id, ordinal)) = after.filter(|_| !is_last) else { break };
-                limit = share(CHANGES_ROWS, 1);
-                let args = span.from(at, [event_id.as_str().into(), ordinal.into(), limit.into()]);
-                page = self.0.rows(&sql, &args).await?;
+                sum.add(row.into());
+            };
+            let last = page.last().filter(|_| is_full(&page, limit));
+            let last = last.map(|row| (row.at, row.event_id.clone(), row.ordinal));
+            page.into_iter().for_each(&mut add);
+            if let Some((at, event_id, ordinal)) = last {
+                if !deep {
+                    sums.push(None);
+                    continue;
+                }
+                let rest = [event_id.as_str().into(), ordinal.into(), i64::MAX.into()];
+                self.0.fold(&sql, &span.from(at, rest), add).await?;
             }
-            sums.push(sum);
+            sums.push(Some(sum));
         }
         Ok(sums)
     }
 
-    /// What only live rooms have, within each span.
+    /// What only live rooms have, within each span, with so many bytes of metadata at most; `None` where there is much of
+    /// it and `deep` is not asked for.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn lives(&mut self, spans: &[Span<'_>]) -> Result<Vec<LiveFacts>, StoreError> {
-        let gifts = self.gifts(spans).await?;
+    pub async fn lives(
+        &mut self,
+        spans: &[Span<'_>],
+        metadata_bytes_max: usize,
+        deep: bool,
+    ) -> Result<Vec<Option<LiveFacts>>, StoreError> {
+        let gifts = self.gifts(spans, deep).await?;
         let sql = format!("select count(distinct battle_id) from battle_marks where {IN_SPAN}");
         let battles: Vec<Vec<(i64,)>> = self.0.each(&sql, &all(spans)).await?;
-        // An entry is there if the last moment that does not leave it as it was sets it; see `handlers::moment`.
-        let sql = format!(
-            "select key, value from (
-                 select key, value, max(case when balance > 0 then at end) over entry as set_at,
-                     max(case when balance < 0 then at end) over entry as deleted_at,
-                     row_number() over (partition by key order by at desc,
-                         case when value is null then 1 else 0 end, event_id desc) as place
-                 from (
-                     select key, value, at, event_id,
-                         sum(case when value is null then -1 else 1 end) over (partition by key, at) as balance
-                     from metadata_marks where {IN_SPAN}) as marks
-                 window entry as (partition by key)) as entries
-             where place = 1 and value is not null and set_at is not null
-                 and (deleted_at is null or deleted_at < set_at)
-             order by key @bytewise limit {METADATA_MAX}"
-        );
-        let metadata = self.0.each(&sql, &all(spans)).await?;
+        let metadata = self.metadata(spans, metadata_bytes_max, deep).await?;
         let facts = gifts.into_iter().zip(battles).zip(metadata);
-        let facts = facts.map(|(((gifts, has_gifts), battles), metadata)| LiveFacts {
-            gifts,
-            has_gifts,
-            battles: battles.first().map_or(0, |battles| battles.0),
-            metadata,
+        let facts = facts.map(|((gifts, battles), metadata)| {
+            let ((gifts, has_gifts), metadata) = gifts.zip(metadata)?;
+            let battles = battles.first().map_or(0, |battles| battles.0);
+            Some(LiveFacts { gifts, has_gifts, battles, metadata })
         });
         Ok(facts.collect())
     }
 
+    /// The metadata at the end of each span.
+    async fn metadata(
+        &mut self,
+        spans: &[Span<'_>],
+        bytes_max: usize,
+        deep: bool,
+    ) -> Result<Vec<Option<MetadataSum>>, StoreError> {
+        let sql = format!(
+            "select @ms(at), @text(event_id), key, value, cut from metadata_marks
+             where {IN_SPAN} and (at, event_id, key) > (@at(3), @id(5), $6)
+             order by metadata_marks.at, metadata_marks.event_id, metadata_marks.key limit $7"
+        );
+        let limit = share(METADATA_ROWS, spans.len());
+        let first = |span: &Span<'_>| span.args([NIL.into(), "".into(), limit.into()]);
+        let pages: Vec<Vec<MetadataRow>> =
+            self.0.each(&sql, &spans.iter().map(first).collect::<Vec<_>>()).await?;
+        let mut sums = Vec::with_capacity(spans.len());
+        for (span, page) in spans.iter().zip(pages) {
+            let mut sum = MetadataSum::new(bytes_max);
+            let mut add = |(at, _, key, value, cut): MetadataRow| {
+                sum.add(UnixMillis(at), key, value, cut.unwrap_or(false));
+            };
+            let last = page.last().filter(|_| is_full(&page, limit));
+            let last = last.map(|row| (row.0, row.1.clone(), row.2.clone()));
+            page.into_iter().for_each(&mut add);
+            if let Some((at, event_id, key)) = last {
+                if !deep {
+                    sums.push(None);
+                    continue;
+                }
+                let rest = [event_id.as_str().into(), key.as_str().into(), i64::MAX.into()];
+                self.0.fold(&sql, &span.from(at, rest), add).await?;
+            }
+            sum.end_moment();
+            sums.push(Some(sum));
+        }
+        Ok(sums)
+    }
+
     /// The gifts within each span, and whether there are any.
-    async fn gifts(&mut self, spans: &[Span<'_>]) -> Result<Vec<(GiftFigures, bool)>, StoreError> {
+    async fn gifts(
+        &mut self,
+        spans: &[Span<'_>],
+        deep: bool,
+    ) -> Result<Vec<Option<(GiftFigures, bool)>>, StoreError> {
         let sql = format!(
             "select @ms(at), @text(event_id), sender, @text(receivers), count, coins from gifts
              where {IN_SPAN} and (at, event_id) > (@at(3), @id(5))
              order by gifts.at, gifts.event_id limit $6"
         );
-        let first_limit = share(PAGE_ROWS, spans.len());
-        let first = |span: &Span<'_>| span.args([NIL.into(), first_limit.into()]);
+        let limit = share(GIFTS_ROWS, spans.len());
+        let first = |span: &Span<'_>| span.args([NIL.into(), limit.into()]);
         let pages: Vec<Vec<GiftRow>> =
             self.0.each(&sql, &spans.iter().map(first).collect::<Vec<_>>()).await?;
         let mut sums = Vec::with_capacity(spans.len());
-        for (span, mut page) in spans.iter().zip(pages) {
-            let (mut sum, mut limit) = (GiftSum::default(), first_limit);
-            loop {
-                let is_last = !is_full(&page, limit);
-                let after = page.last().map(|row| (row.0, row.1.clone()));
-                for (_, _, sender, receivers, count, coins) in page {
-                    let (gifts, coins) = (count.unwrap_or(1).max(0), coins.unwrap_or(0).max(0));
-                    sum.add(GiftFact { sender, receivers, gifts, coins });
+        for (span, page) in spans.iter().zip(pages) {
+            let mut sum = GiftSum::default();
+            let mut add = |(_, _, sender, receivers, count, coins): GiftRow| {
+                let (gifts, coins) = (count.unwrap_or(1).max(0), coins.unwrap_or(0).max(0));
+                sum.add(GiftFact { sender, receivers, gifts, coins });
+            };
+            let last = page.last().filter(|_| is_full(&page, limit));
+            let last = last.map(|row| (row.0, row.1.clone()));
+            page.into_iter().for_each(&mut add);
+            if let Some((at, event_id)) = last {
+                if !deep {
+                    sums.push(None);
+                    continue;
                 }
-                let Some((at, event_id)) = after.filter(|_| !is_last) else { break };
-                limit = share(PAGE_ROWS, 1);
-                page = self
-                    .0
-                    .rows(&sql, &span.from(at, [event_id.as_str().into(), limit.into()]))
-                    .await?;
+                let rest = [event_id.as_str().into(), i64::MAX.into()];
+                self.0.fold(&sql, &span.from(at, rest), add).await?;
             }
             // At once: who gave and got in a hot room takes memory.
             let has_gifts = !sum.is_empty();
-            sums.push((sum.figures(), has_gifts));
+            sums.push(Some((sum.figures(), has_gifts)));
         }
         Ok(sums)
     }
 
-    /// The lives of each room that are settled, by their key, of those that its window tells for certain.
+    /// The lives of each room that are settled, by their key, of those that its window tells for certain: where each begins
+    /// and ends, and the keys of those that are a live room's.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn settled<'a>(
         &mut self,
         windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
-    ) -> Result<Vec<(Vec<Room>, Vec<Live>)>, StoreError> {
+    ) -> Result<Vec<(Vec<SettledLife>, Vec<i64>)>, StoreError> {
+        let of = "where sdk_app_id = $1 and room_id = $2 and life >= $3 and life <= $4
+             order by life limit $5";
         let lists: Vec<Vec<Arg>> = windows
-            .map(|(room, window)| room.and([window.life_first.into(), window.life_last.into()]))
+            .map(|(room, window)| {
+                room.and([window.life_first.into(), window.life_last.into(), LIVES_MAX.into()])
+            })
             .collect();
-        let of =
-            "where sdk_app_id = $1 and room_id = $2 and life >= $3 and life <= $4 order by life";
-        let rooms = format!("{} {of}", super::settling_write::select_rooms());
-        let lives = format!("{} {of}", super::settling_write::select_lives());
+        let rooms = format!(
+            "select life, @ms(from_at) as from_at, @ms(until_at) as until_at, @ms(created_at) as created_at,
+                 @ms(destroyed_at) as destroyed_at, state from rooms {of}"
+        );
         let rooms = self.0.each(&rooms, &lists).await?;
-        let lives: Vec<Vec<Live>> = self.0.each(&lives, &lists).await?;
+        let lives: Vec<Vec<(i64,)>> =
+            self.0.each(&format!("select life from lives {of}"), &lists).await?;
+        let lives = lives.into_iter().map(|lives| lives.into_iter().map(|life| life.0).collect());
         Ok(rooms.into_iter().zip(lives).collect())
     }
+
+    /// All that is settled of some lives.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn rows<'a>(
+        &mut self,
+        lives: impl Iterator<Item = (&'a RoomId, i64)>,
+    ) -> Result<Vec<(Option<Room>, Option<Live>)>, StoreError> {
+        let lists: Vec<Vec<Arg>> = lives.map(|(room, life)| room.and([life.into()])).collect();
+        let of = "where sdk_app_id = $1 and room_id = $2 and life = $3";
+        let rooms = format!("{} {of}", super::settling_write::select_rooms());
+        let lives = format!("{} {of}", super::settling_write::select_lives());
+        let rooms: Vec<Vec<Room>> = self.0.each(&rooms, &lists).await?;
+        let lives: Vec<Vec<Live>> = self.0.each(&lives, &lists).await?;
+        let rows = rooms.into_iter().zip(lives);
+        Ok(rows.map(|(mut rooms, mut lives)| (rooms.pop(), lives.pop())).collect())
+    }
+}
+
+/// Where a life that is settled begins and ends; as the columns of `rooms` of the same names.
+#[derive(Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the table's columns, which its migration explains")]
+pub struct SettledLife {
+    pub life: i64,
+    pub from_at: UnixMillis,
+    pub until_at: Option<UnixMillis>,
+    pub created_at: Option<UnixMillis>,
+    pub destroyed_at: Option<UnixMillis>,
+    pub state: String,
 }
 
 /// Selects marks of a span, at most as many as the fifth parameter says.
 ///
-/// By time alone, as the index has it: to sort a hot room anew for each page would take longer than to read it.
-fn marks() -> String {
+/// By time alone, as the index has it, where a page is read: to sort a hot moment for that would take longer than to read
+/// it.
+fn marks(order: &str) -> String {
     format!(
         "select @ms(at), account, enters, member_count, family from room_marks
-         where {IN_SPAN} order by room_marks.at limit $5"
+         where {IN_SPAN} order by {order} limit $5"
     )
 }
 
 impl Attendance {
+    /// Whether all of it was read.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.rest.is_none()
+    }
+
     /// Takes a page, of at most `limit` rows, from where it came to.
     fn take(&mut self, mut page: Vec<MarkRow>, limit: i64) {
         self.rest = None;
         if is_full(&page, limit)
             && let Some((last_at, ..)) = page.last()
         {
-            // There may be more of the last moment: it is read with the next page.
+            // There may be more of the last moment: it is read with the rest.
             let last_at = *last_at;
             self.rest = Some(last_at);
             page.retain(|row| row.0 < last_at);
         }
-        // The page is in the order of time.
-        for moment in page.chunk_by(|one, other| one.0 == other.0) {
-            let mut facts: Vec<_> = moment
-                .iter()
-                .map(|(_, account, enters, counted, _)| PresenceFact {
-                    account,
-                    enters: *enters,
-                    counted: *counted,
-                })
-                .collect();
-            self.presence.add(UnixMillis(moment[0].0), &mut facts);
-        }
+        // Which accounts are left out where they are too many must not depend on the order of rows.
+        page.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+        page.into_iter().for_each(|row| self.add(row));
+    }
+
+    fn add(&mut self, (at, account, enters, counted, family): MarkRow) {
+        self.presence.add(&account, UnixMillis(at), enters, counted);
+        self.presence.family.get_or_insert(family);
     }
 }
 

@@ -3,7 +3,9 @@
 use super::StoreError;
 use super::models::{Live, Room};
 use super::session::{Arg, Session};
-use super::settling::{Queued, RoomId, Settling, Window};
+use super::session_write::Ready;
+use super::settling::{Queued, RoomId, Settling};
+use super::settling_windows::Window;
 use crate::clock::UnixMillis;
 
 /// What a column holds.
@@ -19,7 +21,7 @@ use Holds::{Json, Plain, Time};
 const KEY: &str = "sdk_app_id, room_id, life";
 
 /// The columns of `rooms`, its key first.
-const ROOM: [(&str, Holds); 29] = [
+const ROOM: [(&str, Holds); 30] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
     ("life", Plain),
@@ -49,10 +51,11 @@ const ROOM: [(&str, Holds); 29] = [
     ("max_seats", Plain),
     ("properties", Json),
     ("occupancy", Json),
+    ("cut", Json),
 ];
 
 /// The columns of `lives`, its key first.
-const LIVE: [(&str, Holds); 16] = [
+const LIVE: [(&str, Holds); 17] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
     ("life", Plain),
@@ -69,6 +72,7 @@ const LIVE: [(&str, Holds); 16] = [
     ("battles", Plain),
     ("admins", Json),
     ("metadata", Json),
+    ("cut", Json),
 ];
 
 fn select(table: &str, columns: &[(&str, Holds)]) -> String {
@@ -158,6 +162,23 @@ pub struct Settlement {
 }
 
 impl Settlement {
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
+        let room = |row: &Room| {
+            size_of::<Room>() + texts(&[row.properties.as_deref().unwrap_or(""), &row.occupancy])
+        };
+        let live = |row: &Live| {
+            let lists = [&*row.metadata, &row.admins, &row.top_senders, &row.top_receivers];
+            size_of::<Live>() + texts(&lists)
+        };
+        self.rooms.iter().map(room).sum::<usize>()
+            + self.lives.iter().map(live).sum::<usize>()
+            + self.found.iter().map(|of| size_of::<Finding>() + of.detail.len()).sum::<usize>()
+            + self.resolved.len() * size_of::<(String, i64)>()
+    }
+
     fn is_empty(&self) -> bool {
         self.rooms.is_empty()
             && self.lives.is_empty()
@@ -182,46 +203,40 @@ impl Settling {
         if settled.clone().all(|(_, settlement)| settlement.is_empty()) {
             return Ok(());
         }
-        let gone = |of: fn(&Settlement) -> &[i64]| -> Vec<Vec<Arg>> {
-            let key = |queued: &Queued, life: &i64| queued.room.and([(*life).into()]);
-            settled
-                .clone()
-                .flat_map(|(queued, settlement)| {
-                    of(settlement).iter().map(|life| key(queued, life))
-                })
-                .collect()
-        };
-        let session = &mut self.0;
-        session.begin().await?;
-        for (table, gone) in
-            [("rooms", gone(|it| &it.rooms_gone)), ("lives", gone(|it| &it.lives_gone))]
-        {
+        // Invariant: all statements are made before the transaction begins, which the database ends when it stands still.
+        let mut ready = Vec::new();
+        for (table, gone) in [
+            ("rooms", (|it| &it.rooms_gone) as fn(&Settlement) -> &Vec<i64>),
+            ("lives", |it| &it.lives_gone),
+        ] {
+            let gone = settled.clone().flat_map(|(queued, settlement)| {
+                gone(settlement).iter().map(|life| queued.room.and([(*life).into()]))
+            });
             let sql = format!(
                 "delete from {table} @using where sdk_app_id = $1 and room_id = $2 and life = $3"
             );
-            session.execute_each(&sql, &gone).await?;
+            ready.extend(self.0.ready(&sql, gone.collect()));
         }
-        let rooms: Vec<Vec<Arg>> =
-            settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args)).collect();
-        session.execute_each(&upsert("rooms", &ROOM), &rooms).await?;
-        let lives: Vec<Vec<Arg>> =
-            settled.clone().flat_map(|(_, of)| of.lives.iter().map(live_args)).collect();
-        session.execute_each(&upsert("lives", &LIVE), &lives).await?;
-        put(session, settled.clone().flat_map(|(_, of)| &of.found), now).await?;
-        for (queued, settlement) in settled.clone() {
-            for (kind, life) in &settlement.resolved {
-                let RoomId { app, room_id } = &queued.room;
-                resolve(session, *app, kind, room_id, *life, now).await?;
-            }
-        }
+        let rooms = settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args));
+        ready.extend(self.0.ready(&upsert("rooms", &ROOM), rooms.collect()));
+        let lives = settled.clone().flat_map(|(_, of)| of.lives.iter().map(live_args));
+        ready.extend(self.0.ready(&upsert("lives", &LIVE), lives.collect()));
+        ready.extend(listing(&self.0, settled.clone().flat_map(|(_, of)| &of.found), now));
+        let resolved = settled.clone().flat_map(|(queued, of)| {
+            let RoomId { app, room_id } = &queued.room;
+            of.resolved.iter().map(|(kind, life)| resolved_args(*app, kind, room_id, *life, now))
+        });
+        ready.extend(self.0.ready(RESOLVE_EACH, resolved.collect()));
         let done = settled.filter_map(|(queued, settlement)| {
             let slot = settlement.done?;
             Some(queued.room.and([queued.day.into(), slot.into()]))
         });
         let sql = "delete from settle_queue @using
                    where sdk_app_id = $1 and room_id = $2 and day = $3 and slot <= $4";
-        session.execute_each(sql, &done.collect::<Vec<_>>()).await?;
-        session.commit().await
+        ready.extend(self.0.ready(sql, done.collect()));
+        self.0.begin().await?;
+        self.0.run(ready).await?;
+        self.0.commit().await
     }
 
     /// What is known to be missing in each room, of the lives that its window tells for certain, and still is.
@@ -253,6 +268,15 @@ pub(super) async fn put(
     findings: impl IntoIterator<Item = &Finding>,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
+    let ready = listing(session, findings, now);
+    session.run(ready).await
+}
+
+fn listing<'a>(
+    session: &Session,
+    findings: impl IntoIterator<Item = &'a Finding>,
+    now: UnixMillis,
+) -> Vec<Ready> {
     let sql = "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
          select $1, $2, $3, $4, @at(5), @at(6), $7 @from where true
          on conflict (sdk_app_id, kind, subject, life) do update set
@@ -272,8 +296,7 @@ pub(super) async fn put(
             detail.as_str().into(),
         ]
     };
-    let lists: Vec<Vec<Arg>> = findings.into_iter().map(args).collect();
-    session.execute_each(sql, &lists).await
+    session.ready(sql, findings.into_iter().map(args).collect())
 }
 
 /// Says of one that it is no longer so.
@@ -285,10 +308,15 @@ pub(super) async fn resolve(
     life: i64,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    let sql = "update anomalies set resolved_at = @at(5)
-               where sdk_app_id = $1 and kind = $2 and subject = $3 and life = $4 and resolved_at is null";
-    let args = [app.into(), kind.into(), subject.into(), life.into(), now.0.into()];
-    session.execute(sql, &args).await.map(|_| ())
+    let ready = session.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, life, now)]);
+    session.run(ready).await
+}
+
+const RESOLVE_EACH: &str = "update anomalies set resolved_at = @at(5) @from
+     where sdk_app_id = $1 and kind = $2 and subject = $3 and life = $4 and resolved_at is null";
+
+fn resolved_args(app: i64, kind: &str, subject: &str, life: i64, now: UnixMillis) -> Vec<Arg> {
+    vec![app.into(), kind.into(), subject.into(), life.into(), now.0.into()]
 }
 
 fn time(at: Option<UnixMillis>) -> Arg {
@@ -326,6 +354,7 @@ fn room_args(row: &Room) -> Vec<Arg> {
         row.max_seats.into(),
         row.properties.as_deref().into(),
         row.occupancy.as_str().into(),
+        row.cut.as_deref().into(),
     ]
 }
 
@@ -347,5 +376,6 @@ fn live_args(row: &Live) -> Vec<Arg> {
         row.battles.into(),
         row.admins.as_str().into(),
         row.metadata.as_str().into(),
+        row.cut.as_deref().into(),
     ]
 }

@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX, StoreError};
 use crate::clock::UnixMillis;
 
 /// Whose connections for readers run a statement.
@@ -28,6 +28,44 @@ pub(super) trait Reader: Send + Sync {
         statement: Statement,
         is_enough: impl FnMut(&T) -> bool + Send,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
+
+    /// At most so many of the rows that the statement gives, which is to give one more where there are, or as many as
+    /// make a list without pages.
+    fn fetch_details<T: ReadRow>(
+        &self,
+        statement: Statement,
+        rows_max: u32,
+        bytes_of: fn(&T) -> usize,
+    ) -> impl Future<Output = Result<Details<T>, StoreError>> + Send {
+        async move {
+            let mut bytes = 0;
+            let is_enough = |row: &T| {
+                bytes += bytes_of(row);
+                bytes >= DETAIL_BYTES_MAX
+            };
+            let mut rows = self.fetch_until(statement, is_enough).await?;
+            let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+            let is_cut = bytes >= DETAIL_BYTES_MAX || rows.len() > rows_max;
+            rows.truncate(rows_max);
+            Ok(Details { rows, is_cut })
+        }
+    }
+
+    /// The rows of a page of a list, which ends where they come to [`LIST_BYTES_MAX`].
+    fn fetch_page<T: ReadRow>(
+        &self,
+        statement: Statement,
+        bytes_of: fn(&T) -> usize,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
+        async move {
+            let mut bytes = 0;
+            let is_enough = |row: &T| {
+                bytes += bytes_of(row);
+                bytes >= LIST_BYTES_MAX
+            };
+            self.fetch_until(statement, is_enough).await
+        }
+    }
 
     /// A statement for this database.
     fn statement(&self, text: &'static str) -> Statement {

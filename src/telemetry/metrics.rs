@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use super::settle_metrics::{self, SettleMetrics};
 use super::{Checked, Closed, Outcome};
 use crate::callback::{AppId, Body, Event, Family};
 
@@ -44,10 +45,8 @@ pub struct Metrics {
     pub retention_partitions: Counter,
     /// Rows that were deleted one by one because of their age.
     pub retention_rows: Counter,
-    /// Rooms with new facts that are not settled.
-    pub settle_queue_rooms: Gauge,
-    /// How long settling some rooms together took, in s.
-    pub settle_seconds: Histogram,
+    /// Of the settling of rooms.
+    pub settle: SettleMetrics,
     anomalies: [Gauge; ANOMALIES.len()],
     anomalies_found: [Counter; ANOMALIES.len()],
     /// Whether events go straight to the spool, because the store does not take them: 0 or 1.
@@ -123,8 +122,6 @@ const LOG_LINES_DROPPED: &str = "trtc_log_lines_dropped_total";
 const RETENTION: &str = "trtc_retention_dropped_total";
 const ANOMALIES_OPEN: &str = "trtc_anomalies";
 const ANOMALIES_FOUND: &str = "trtc_anomalies_found_total";
-const SETTLE_QUEUE_ROOMS: &str = "trtc_settle_queue_rooms";
-const SETTLE_SECONDS: &str = "trtc_settle_seconds";
 const SILENCE_SECONDS: &str = "trtc_silence_seconds";
 const REGISTRATION_DRIFT: &str = "trtc_registration_drift";
 const REGISTRATION_CHECKED: &str = "trtc_registration_checked_seconds";
@@ -179,8 +176,7 @@ impl Metrics {
             store_refused: error("refused"),
             retention_partitions: dropped("partitions"),
             retention_rows: dropped("rows"),
-            settle_queue_rooms: gauge(&recorder, SETTLE_QUEUE_ROOMS, &[]),
-            settle_seconds: histogram(&recorder, SETTLE_SECONDS),
+            settle: SettleMetrics::new(&recorder),
             anomalies: ANOMALIES
                 .map(|kind| gauge(&recorder, ANOMALIES_OPEN, &[("kind", kind.to_owned())])),
             anomalies_found: ANOMALIES
@@ -313,7 +309,7 @@ fn recorder() -> PrometheusRecorder {
         (COMMIT_SECONDS, &seconds),
         (ANSWER_SECONDS, &seconds),
         (LAG_SECONDS, &lags),
-        (SETTLE_SECONDS, &seconds),
+        (settle_metrics::SECONDS, &seconds),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
@@ -324,6 +320,7 @@ fn recorder() -> PrometheusRecorder {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
+    settle_metrics::describe(recorder);
     let counters = [
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
@@ -359,7 +356,6 @@ fn describe(recorder: &PrometheusRecorder) {
         (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
         (ANSWER_SECONDS, "From the head of a request until its answer"),
         (LAG_SECONDS, "From an event's own time until it was received"),
-        (SETTLE_SECONDS, "How long settling some rooms took"),
     ];
     for (name, text) in histograms {
         recorder.describe_histogram(name.into(), None, text.into());
@@ -377,10 +373,6 @@ fn describe_gauges(recorder: &PrometheusRecorder) {
         (
             ANOMALIES_OPEN,
             "Gaps in what the vendor sent that are still so, on the server that settles",
-        ),
-        (
-            SETTLE_QUEUE_ROOMS,
-            "Rooms with new facts that are not settled, on the server that settles",
         ),
         (
             SILENCE_SECONDS,
@@ -411,7 +403,7 @@ fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
     Key::from_parts(name, labels.collect::<Vec<_>>())
 }
 
-fn counter(
+pub(super) fn counter(
     recorder: &PrometheusRecorder,
     name: &'static str,
     labels: &[(&'static str, String)],
@@ -422,7 +414,7 @@ fn counter(
     counter
 }
 
-fn gauge(
+pub(super) fn gauge(
     recorder: &PrometheusRecorder,
     name: &'static str,
     labels: &[(&'static str, String)],
@@ -430,7 +422,7 @@ fn gauge(
     recorder.register_gauge(&key(name, labels), &METADATA)
 }
 
-fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
+pub(super) fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
     recorder.register_histogram(&key(name, &[]), &METADATA)
 }
 

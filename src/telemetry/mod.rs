@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod outcome;
 mod panics;
+mod settle_metrics;
 mod stderr;
 
 pub use figures::Figures;
@@ -12,5 +13,6 @@ pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub use outcome::{Checked, Closed, Outcome};
 pub use panics::log_panics;
+pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;
 pub use stderr::{FlushLogs, log_lines_dropped, print_error};

@@ -12,10 +12,10 @@ use trtc_callbacks::clock::{Clock, UnixMillis};
 use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Entry,
-    EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
+    Entry, EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording,
+    Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Store, StoreError, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -86,7 +86,7 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn call_members(&self, _: AppId, _: &str) -> Result<Vec<Member>, StoreError> {
+    async fn call_members(&self, _: AppId, _: &str) -> Result<Details<Member>, StoreError> {
         unreachable!()
     }
 
@@ -110,11 +110,11 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn seats(&self, _: &Room) -> Result<Vec<Stay>, StoreError> {
+    async fn seats(&self, _: &Room) -> Result<Details<Stay>, StoreError> {
         unreachable!()
     }
 
-    async fn room_changes(&self, _: &Room) -> Result<Vec<RoomChangeRow>, StoreError> {
+    async fn room_changes(&self, _: &Room) -> Result<Details<RoomChangeRow>, StoreError> {
         unreachable!()
     }
 
@@ -122,11 +122,11 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn battles(&self, _: &Room) -> Result<Vec<Battle>, StoreError> {
+    async fn battles(&self, _: &Room) -> Result<Details<Battle>, StoreError> {
         unreachable!()
     }
 
-    async fn recordings(&self, _: &Subject) -> Result<Vec<Recording>, StoreError> {
+    async fn recordings(&self, _: &Subject) -> Result<Details<Recording>, StoreError> {
         unreachable!()
     }
 

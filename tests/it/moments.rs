@@ -313,7 +313,7 @@ on_both_stores! {
         for room in rooms(&store).await {
             let (_, expected) = &expected[played[&room.room_id]];
             let read = store.seats(&room).await.unwrap();
-            let read = read.iter().map(|stay| line(&stay.account, Some(stay.taken_at), stay.left_at));
+            let read = read.rows.iter().map(|stay| line(&stay.account, Some(stay.taken_at), stay.left_at));
             assert_eq!(in_order(read.collect()), *expected, "{}", room.room_id);
             assert_eq!(in_order(viewed.remove(&room.room_id).unwrap()), *expected, "view, {}", room.room_id);
         }
@@ -387,8 +387,8 @@ on_both_stores! {
         rows.write().await;
         let subject = trtc_callbacks::store::Subject::Call(app(), "c".into());
         let read = store.recordings(&subject).await.unwrap();
-        assert_eq!(read.len(), 6);
-        for task in read {
+        assert_eq!(read.rows.len(), 6);
+        for task in read.rows {
             assert_eq!((task.state.as_deref(), task.message.as_deref()), (Some("finished"), Some("done")));
         }
         let viewed = database.texts("select state || ' ' || message from recordings").await;

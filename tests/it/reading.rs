@@ -244,7 +244,7 @@ on_both_stores! {
             let filter = UserCallFilter { direction, outcome, ..filter.clone() };
             assert_eq!(store.user_calls(&filter).await.unwrap().len(), wanted, "{filter:?}");
         }
-        let members = store.call_members(app(), "going").await.unwrap();
+        let members = store.call_members(app(), "going").await.unwrap().rows;
         assert_eq!((members.len(), members[0].account.as_str()), (13, "ann"));
         store.close().await;
     }
@@ -468,7 +468,7 @@ on_both_stores! {
         rows.write().await;
 
         let room = life(&store, "r", 0).await;
-        let stays: Vec<_> = store.seats(&room).await.unwrap().into_iter().map(|stay| {
+        let stays: Vec<_> = store.seats(&room).await.unwrap().rows.into_iter().map(|stay| {
             let ms = |time: UnixMillis| time.0 - NOW.0;
             (stay.seat, stay.account, ms(stay.taken_at), stay.left_at.map(ms), stay.inferred)
         }).collect();
@@ -481,7 +481,7 @@ on_both_stores! {
                 (1, "bob".to_owned(), 50, Some(90), true),
             ]
         );
-        let changes = store.room_changes(&room).await.unwrap();
+        let changes = store.room_changes(&room).await.unwrap().rows;
         assert_eq!(changes.iter().map(|change| change.kind.as_str()).collect::<Vec<_>>(), ["k0", "k1"]);
 
         let mut page = DetailPage { limit: 2, ..DetailPage::default() };
@@ -532,7 +532,7 @@ on_both_stores! {
         rows.write().await;
 
         let room = life(&store, "r", 0).await;
-        let battles = store.battles(&room).await.unwrap();
+        let battles = store.battles(&room).await.unwrap().rows;
         let names: Vec<_> = battles.iter().map(|battle| battle.battle_id.as_str()).collect();
         assert_eq!(names, ["won", "tied", "going"]);
         assert_eq!(battles[0].winner.as_deref(), Some("other"));
@@ -542,7 +542,7 @@ on_both_stores! {
         assert!(battles[0].rooms[0].is_proposer && !battles[0].rooms[1].is_proposer);
 
         for subject in [Subject::Call(app(), "c".into()), Subject::Room(Box::new(room))] {
-            let tasks = store.recordings(&subject).await.unwrap();
+            let tasks = store.recordings(&subject).await.unwrap().rows;
             assert_eq!(tasks.len(), 1, "{subject:?}");
             assert_eq!(tasks[0].state.as_deref(), Some("uploading"));
             assert_eq!(tasks[0].message.as_deref(), Some("slow"));
@@ -550,7 +550,7 @@ on_both_stores! {
             let files: Vec<_> = tasks[0].files.iter().map(|file| file.get()).collect();
             assert_eq!(files, ["{\"name\":\"a\"}", "{\"name\":\"b\"}"]);
         }
-        let none = store.recordings(&Subject::Call(app(), "none".into())).await.unwrap();
+        let none = store.recordings(&Subject::Call(app(), "none".into())).await.unwrap().rows;
         assert!(none.is_empty());
         store.close().await;
     }

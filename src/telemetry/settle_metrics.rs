@@ -1,0 +1,65 @@
+//! The figures of the settling of rooms, on the server that settles; elsewhere 0.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+use super::metrics::{counter, gauge, histogram};
+
+const QUEUE: &str = "trtc_settle_queue_rooms";
+const OLDEST: &str = "trtc_settle_oldest_seconds";
+const BACKOFF: &str = "trtc_settle_backoff_rooms";
+const FAILURES: &str = "trtc_settle_failures_total";
+pub(super) const SECONDS: &str = "trtc_settle_seconds";
+
+/// The handles.
+#[derive(Debug)]
+pub struct SettleMetrics {
+    queue: Gauge,
+    oldest: Gauge,
+    backoff: Gauge,
+    /// How often some rooms could not be settled, or not in time.
+    pub failures: Counter,
+    /// How long settling some took.
+    pub seconds: Histogram,
+}
+
+impl SettleMetrics {
+    pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
+        Self {
+            queue: gauge(recorder, QUEUE, &[]),
+            oldest: gauge(recorder, OLDEST, &[]),
+            backoff: gauge(recorder, BACKOFF, &[]),
+            failures: counter(recorder, FAILURES, &[]),
+            seconds: histogram(recorder, SECONDS),
+        }
+    }
+
+    /// Shows how many rooms and days are queued, and for how long the one that waits the longest.
+    pub fn queue(&self, rooms: u32, age: Duration) {
+        self.queue.set(rooms);
+        self.oldest.set(age.as_secs_f64());
+    }
+
+    /// Shows how many rooms could not be settled and are tried again later.
+    pub fn backing_off(&self, rooms: usize) {
+        self.backoff.set(u32::try_from(rooms).unwrap_or(u32::MAX));
+    }
+}
+
+pub(super) fn describe(recorder: &PrometheusRecorder) {
+    let gauges = [
+        (QUEUE, "Rooms with new facts that are not settled, each once for each day of the facts"),
+        (BACKOFF, "Rooms that could not be settled and are tried again later"),
+    ];
+    for (name, text) in gauges {
+        recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
+    }
+    let text = "How long the room has been queued that waits the longest";
+    recorder.describe_gauge(OLDEST.into(), Some(Unit::Seconds), text.into());
+    let text = "How often some rooms could not be settled, or not in time";
+    recorder.describe_counter(FAILURES.into(), Some(Unit::Count), text.into());
+    let text = "How long settling some rooms took";
+    recorder.describe_histogram(SECONDS.into(), Some(Unit::Seconds), text.into());
+}
