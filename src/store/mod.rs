@@ -28,6 +28,7 @@ mod postgres_accounts;
 mod postgres_arrays;
 mod postgres_events;
 mod postgres_examine;
+mod postgres_latest;
 mod postgres_models;
 mod postgres_partitions;
 mod postgres_retention;

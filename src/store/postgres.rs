@@ -14,6 +14,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::postgres_events;
+use super::postgres_latest::Latest;
 use super::postgres_models;
 use super::postgres_partitions::{self as partitions, Partitions};
 use super::postgres_retention;
@@ -44,6 +45,8 @@ const MIGRATION_IDLE_MAX: Duration = Duration::from_mins(1);
 pub(super) struct Postgres {
     address: PgConnectOptions,
     writers: PgPool,
+    /// Of the writers, those that store events.
+    latest: Latest,
     readers: PgPool,
     /// Tells whether the store answers, also while every reader is busy.
     pings: PgPool,
@@ -78,8 +81,10 @@ impl Postgres {
         // more: a lane tries again.
         let writers = pool(options.writers + 4).test_before_acquire(false);
         let writers = begun_with(writers, writer, Some(COMPRESSION));
+        let writers = writers.connect_lazy_with(address.clone());
         Self {
-            writers: writers.connect_lazy_with(address.clone()),
+            latest: Latest::of(writers.clone(), options.writers),
+            writers,
             readers: begun_with(pool(options.readers), reader, None)
                 .connect_lazy_with(address.clone()),
             pings: begun_with(pool(1), ping, None).connect_lazy_with(address.clone()),
@@ -91,10 +96,13 @@ impl Postgres {
 
     /// Stores all of `entries` or none, as [`Store::insert`], with one try.
     async fn insert_once(&self, entries: &[Entry<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
-        let mut lease = Lease(Some(self.writers.acquire().await?));
+        let (connection, since) = self.latest.take().await?;
+        let mut lease = Lease(Some(connection));
         let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
-        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_))) {
-            lease.release();
+        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_)))
+            && let Some(connection) = lease.0.take()
+        {
+            self.latest.give_back(connection, since);
         }
         inserted
     }
@@ -201,6 +209,7 @@ impl Store for Postgres {
     }
 
     async fn close(&self) {
+        self.latest.close();
         self.writers.close().await;
         self.readers.close().await;
         self.pings.close().await;

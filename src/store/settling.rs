@@ -59,7 +59,13 @@ impl Settling {
         let session = match Place::parse(&options.url)? {
             Place::Postgres(address) => {
                 // A plan outlives the moment when a table was small. What is looked up has an index.
-                let settings = [("enable_seqscan", "off"), ("jit", "off")];
+                let settings = [
+                    ("enable_seqscan", "off"),
+                    ("jit", "off"),
+                    // What it computes it would compute again. So it holds rows that writers wait for no longer than it
+                    // works on them, while a disk stalls, and adds no sync.
+                    ("synchronous_commit", "off"),
+                ];
                 Session::postgres(address, "settler", &settings).await?
             }
             Place::Sqlite(address) => Session::sqlite(address, options.timeout).await?,
