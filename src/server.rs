@@ -34,6 +34,8 @@ const METRICS_EVERY: Duration = Duration::from_secs(5);
 /// How long a start waits for the store where events can go to the spool meanwhile, and where they cannot.
 const STORE_WAIT: Duration = Duration::from_secs(1);
 const STORE_WAIT_WITHOUT_SPOOL: Duration = Duration::from_secs(30);
+/// How long a start waits for another server to be done with the spool: one that is just ending.
+const SPOOL_WAIT: Duration = Duration::from_secs(1);
 /// How long one try to bring the store's tables up to date may take where something else waits for it.
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long to wait before a store that is not ready is asked again.
@@ -331,7 +333,7 @@ async fn open(
     let store = store::open(&settings.store_options()).await.map_err(failed)?;
     let spool = match settings.spool.path.as_path() {
         path if path.as_os_str().is_empty() => None,
-        path => Some(Spool::open(path, settings.spool.bytes_max, clock.now()).await?),
+        path => Some(Spool::open(path, settings.spool.bytes_max, SPOOL_WAIT, clock.now()).await?),
     };
     let ready = if spool.is_some() {
         match timeout(STORE_WAIT, store.migrate()).await {

@@ -9,8 +9,19 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Executor, Sqlite};
 
+/// Refuses what is there and no file: to open a pipe, for example, waits for its other end for ever.
+pub(super) fn check_kind(path: &Path) -> io::Result<()> {
+    let problem = match path.metadata() {
+        Ok(found) if found.is_dir() => "it is a directory",
+        Ok(found) if !found.is_file() => "it is no file: a pipe, a socket or a device",
+        Ok(_) | Err(_) => return Ok(()),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
+}
+
 /// Makes the file and its directory where they are missing, for this user only: it holds who called whom.
 pub(super) fn make(file: &Path) -> io::Result<()> {
+    check_kind(file)?;
     if let Some(folder) = file.parent()
         && !folder.as_os_str().is_empty()
         && !folder.exists()

@@ -60,6 +60,7 @@ mod settling_write;
 mod spool;
 mod spool_examine;
 mod spool_file;
+mod spool_lock;
 mod sqlite;
 mod sqlite_accounts;
 mod sqlite_examine;

@@ -4,6 +4,7 @@
 //! from here goes into the store for good.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
@@ -12,6 +13,8 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use super::file::Writing;
 use super::record::{Columns, Record, spooled};
 use super::spool_file::{self, Pools};
+use super::spool_lock::SpoolLock;
+use super::sqlite_rows::parts;
 use crate::callback::Event;
 use crate::clock::UnixMillis;
 
@@ -77,7 +80,7 @@ pub struct Spooled {
     pub event: Result<Event, String>,
 }
 
-/// The file. One connection writes, another reads beside it.
+/// The file. One connection writes, others remove and read beside it.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
@@ -91,22 +94,29 @@ struct Opened {
     generation: u64,
     /// Absent while the file cannot be opened; the next use tries.
     pools: Option<Pools>,
+    /// Absent until the file is there, and once the spool is closed.
+    lock: Option<SpoolLock>,
 }
 
 impl Spool {
     /// Opens the file, and makes it and its directory where they are missing. A file that cannot be read is moved aside;
     /// see [`Spool::damaged_files`]. `now` becomes part of its name.
     ///
+    /// A spool is of one server at a time. While another has it, this waits for so long for it to be closed: a server that
+    /// takes over from another gives it the time to end.
+    ///
     /// What may pass, such as a full disk, comes back beside the spool: each use tries anew.
     ///
     /// # Errors
-    /// [`SpoolError::Open`], when it cannot be made or opened for reasons that do not pass.
+    /// [`SpoolError::Open`], when it cannot be made or opened for reasons that do not pass, such as another server that has it.
     pub async fn open(
         path: &Path,
         bytes_max: u64,
+        wait: Duration,
         now: UnixMillis,
     ) -> Result<(Self, Option<SpoolError>), SpoolError> {
-        let opened = match Pools::open(path, bytes_max).await {
+        let mut lock = None;
+        let opened = match open_locked(path, bytes_max, &mut lock, wait).await {
             Err(SpoolError::Damaged(_)) => {
                 spool_file::move_aside(path, now)?;
                 Pools::open(path, bytes_max).await
@@ -118,7 +128,7 @@ impl Spool {
             Err(error @ SpoolError::Open { .. }) => return Err(error),
             Err(error) => (None, Some(error)),
         };
-        let file = RwLock::new(Opened { generation: 0, pools });
+        let file = RwLock::new(Opened { generation: 0, pools, lock });
         Ok((Self { path: path.to_owned(), bytes_max, file }, trouble))
     }
 
@@ -136,7 +146,9 @@ impl Spool {
         drop(file);
         let mut file = self.file.write().await;
         if file.pools.is_none() {
-            file.pools = Some(Pools::open(&self.path, self.bytes_max).await?);
+            let opened =
+                open_locked(&self.path, self.bytes_max, &mut file.lock, Duration::ZERO).await;
+            file.pools = Some(opened?);
             file.generation += 1;
         }
         Ok(file.downgrade())
@@ -179,15 +191,15 @@ impl Spool {
     /// [`SpoolError::Full`] where they do not fit; fewer may.
     pub async fn append(&self, events: &[&Event]) -> Result<(), SpoolError> {
         let file = self.file().await?;
+        let records: Vec<Record<'_>> = events.iter().map(|event| Record::of(event)).collect();
         let mut writing = Writing::begin(file.pools()?.writer()).await?;
-        for event in events {
-            let record = Record::of(event);
-            sqlx::query("insert into spooled (head, body, checksum) values ($1, $2, $3)")
-                .bind(&record.head)
-                .bind(record.body)
-                .bind(record.checksum().as_slice())
-                .execute(writing.connection())
-                .await?;
+        for part in parts(&records) {
+            let mut sql = QueryBuilder::new("insert into spooled (head, body, checksum) ");
+            sql.push_values(part, |mut row, record| {
+                row.push_bind(&record.head).push_bind(record.body);
+                row.push_bind(record.checksum().to_vec());
+            });
+            sql.build().execute(writing.connection()).await?;
         }
         count(writing.connection(), i64::try_from(events.len()).unwrap_or(i64::MAX)).await?;
         Ok(writing.commit().await?)
@@ -246,7 +258,7 @@ impl Spool {
         if file.generation != generation || places.is_empty() {
             return Ok(());
         }
-        let mut writing = Writing::begin(file.pools()?.writer()).await?;
+        let mut writing = Writing::begin(file.pools()?.remover()).await?;
         delete(writing.connection(), places).await?;
         Ok(writing.commit().await?)
     }
@@ -295,18 +307,38 @@ impl Spool {
     /// When the file cannot be written.
     pub async fn shrink(&self) -> Result<(), SpoolError> {
         let file = self.file().await?;
-        for pragma in ["pragma incremental_vacuum", "pragma wal_checkpoint(truncate)"] {
-            sqlx::query(pragma).execute(file.pools()?.writer()).await?;
+        // First that part of it which keeps no writer waiting.
+        for pragma in [
+            "pragma incremental_vacuum",
+            "pragma wal_checkpoint(passive)",
+            "pragma wal_checkpoint(truncate)",
+        ] {
+            sqlx::query(pragma).execute(file.pools()?.remover()).await?;
         }
         Ok(())
     }
 
-    /// Finishes what is under way and closes the file.
+    /// Finishes what is under way, closes the file, and leaves it to the next server.
     pub async fn close(&self) {
         if let Some(pools) = &self.file.read().await.pools {
             pools.close().await;
         }
+        self.file.write().await.lock.take();
     }
+}
+
+/// Opens the file once no other server has it.
+async fn open_locked(
+    path: &Path,
+    bytes_max: u64,
+    lock: &mut Option<SpoolLock>,
+    wait: Duration,
+) -> Result<Pools, SpoolError> {
+    if lock.is_none() {
+        spool_file::make(path)?;
+        *lock = Some(SpoolLock::take(path, wait).await?);
+    }
+    Pools::open(path, bytes_max).await
 }
 
 impl Opened {

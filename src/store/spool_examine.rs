@@ -37,6 +37,7 @@ pub async fn examine_spool(path: &Path) -> Result<Option<SpoolExamination>, Spoo
     if !path.exists() {
         return Ok((found != SpoolExamination::default()).then_some(found));
     }
+    super::file::check_kind(path).map_err(|error| SpoolError::Failed(error.to_string()))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
     let options = options.pragma("query_only", "on");
     let mut file = SqliteConnection::connect_with(&options).await?;

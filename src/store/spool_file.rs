@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{
-    SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteAutoVacuum, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{AssertSqlSafe, Connection};
 
 use super::SpoolError;
 use super::file;
@@ -18,9 +19,11 @@ use crate::clock::UnixMillis;
 pub(super) const DAMAGED: &str = ".damaged-";
 pub(super) const SALVAGED: &str = ".salvaged-";
 
+/// Of the layout of the file, as its `user_version`.
+const VERSION: i64 = 1;
 const PAGE_BYTES: u32 = 4096;
-/// How long one use of the file may wait for another process that has it.
-const BUSY_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long one use of the file may wait for another: as long as the vendor waits. Who has waited enough gives up by itself.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const HINT: &str = "set `spool.path` to a file on a disk that is writable and outlives the server, or to \"\" to go \
                     without a spool";
 
@@ -28,26 +31,15 @@ const HINT: &str = "set `spool.path` to a file on a disk that is writable and ou
 #[derive(Debug)]
 pub(super) struct Pools {
     writer: SqlitePool,
+    remover: SqlitePool,
     reader: SqlitePool,
 }
 
 impl Pools {
     /// Opens the file, and makes it and its directory where they are missing.
     pub(super) async fn open(path: &Path, bytes_max: u64) -> Result<Self, SpoolError> {
-        let unopened = |reason: String| SpoolError::Open {
-            path: path.display().to_string(),
-            reason,
-            hint: HINT,
-        };
-        file::make(path).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full,
-            io::ErrorKind::PermissionDenied
-            | io::ErrorKind::NotADirectory
-            | io::ErrorKind::IsADirectory
-            | io::ErrorKind::AlreadyExists
-            | io::ErrorKind::ReadOnlyFilesystem => unopened(error.to_string()),
-            _ => SpoolError::Failed(error.to_string()),
-        })?;
+        make(path)?;
+        check_version(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
@@ -60,15 +52,15 @@ impl Pools {
             // SQLite itself refuses to grow the file beyond this.
             .pragma("max_page_count", (bytes_max / u64::from(PAGE_BYTES)).max(16).to_string());
         let pool = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_TIMEOUT);
-        let writer = match pool().connect_with(options.clone()).await {
-            Ok(writer) => writer,
-            // SQLITE_PERM, SQLITE_READONLY, SQLITE_CANTOPEN.
-            Err(error) if matches!(primary_code(&error), Some(3 | 8 | 14)) => {
-                return Err(unopened(error.to_string()));
-            }
-            Err(error) => return Err(error.into()),
+        let connected = pool().connect_with(options.clone()).await;
+        let writer = connected.map_err(|error| unopened(path, error))?;
+        // What is removed once more after a crash does no harm, so nothing is synced for it, and nobody waits for that.
+        let removing = options.clone().synchronous(SqliteSynchronous::Normal);
+        let pools = Self {
+            writer,
+            remover: pool().connect_lazy_with(removing),
+            reader: pool().connect_lazy_with(options),
         };
-        let pools = Self { writer, reader: pool().connect_lazy_with(options) };
         if let Err(error) = pools.prepare().await {
             pools.close().await;
             return Err(error);
@@ -102,11 +94,23 @@ impl Pools {
         ] {
             sqlx::query(statement).execute(&self.writer).await?;
         }
+        // Not each time: a disk that is full may still be read.
+        let version: i64 =
+            sqlx::query_scalar("pragma user_version").fetch_one(&self.writer).await?;
+        if version != VERSION {
+            let set = format!("pragma user_version = {VERSION}");
+            sqlx::query(AssertSqlSafe(set)).execute(&self.writer).await?;
+        }
         Ok(())
     }
 
     pub(super) fn writer(&self) -> &SqlitePool {
         &self.writer
+    }
+
+    /// For what need not outlive a power cut.
+    pub(super) fn remover(&self) -> &SqlitePool {
+        &self.remover
     }
 
     pub(super) fn reader(&self) -> &SqlitePool {
@@ -115,7 +119,74 @@ impl Pools {
 
     pub(super) async fn close(&self) {
         self.reader.close().await;
+        self.remover.close().await;
         self.writer.close().await;
+    }
+}
+
+/// Makes the file and its directory where they are missing.
+pub(super) fn make(path: &Path) -> Result<(), SpoolError> {
+    file::make(path).map_err(|error| unmade(path, &error))
+}
+
+/// What a failure to make or open a file means: whether it may pass.
+pub(super) fn unmade(path: &Path, error: &io::Error) -> SpoolError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full,
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::IsADirectory
+        | io::ErrorKind::AlreadyExists
+        | io::ErrorKind::InvalidInput
+        | io::ErrorKind::ReadOnlyFilesystem => refused(path, error.to_string(), HINT),
+        _ => SpoolError::Failed(error.to_string()),
+    }
+}
+
+fn refused(path: &Path, reason: String, hint: &'static str) -> SpoolError {
+    SpoolError::Open { path: path.display().to_string(), reason, hint }
+}
+
+/// The same of what SQLite says.
+fn unopened(path: &Path, error: sqlx::Error) -> SpoolError {
+    match primary_code(&error) {
+        // SQLITE_PERM, SQLITE_READONLY, SQLITE_CANTOPEN.
+        Some(3 | 8 | 14) => refused(path, error.to_string(), HINT),
+        _ => error.into(),
+    }
+}
+
+/// Refuses a database that is no spool, or one of a layout that is not known here, and changes nothing of it.
+async fn check_version(path: &Path) -> Result<(), SpoolError> {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
+    let options = options.busy_timeout(BUSY_TIMEOUT).pragma("query_only", "on");
+    let failed = |error| unopened(path, error);
+    let mut file = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let looked = async {
+        let version: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut file).await?;
+        let others: i64 = sqlx::query_scalar(
+            "select count(*) from sqlite_master where type = 'table' and name not like 'sqlite#_%' escape '#'
+                 and name not in ('spooled', 'damaged', 'total')",
+        )
+        .fetch_one(&mut file)
+        .await?;
+        Ok((version, others))
+    };
+    let looked = looked.await.map_err(failed);
+    file.close().await.map_err(failed)?;
+    match looked? {
+        // Those of 0 are new, or were made before versions were written down.
+        (0 | VERSION, 0) => Ok(()),
+        (version, 0) => Err(refused(
+            path,
+            format!("it is a spool of version {version}, and this program knows version {VERSION}"),
+            "have the version that made it run until it is empty, or set `spool.path` to another file",
+        )),
+        _ => Err(refused(
+            path,
+            "it is a database of something else".to_owned(),
+            "set `spool.path` to a file that nothing else uses",
+        )),
     }
 }
 
@@ -178,7 +249,7 @@ pub(super) fn beside(path: &Path, word: &str) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn with(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn with(path: &Path, ending: &str) -> PathBuf {
     let mut whole = OsString::from(path);
     whole.push(ending);
     PathBuf::from(whole)

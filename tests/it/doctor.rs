@@ -202,7 +202,7 @@ async fn the_spool_is_looked_at() {
     let path = folder.path().join("data/spool.db");
     let (_, checks) = examined(folder.path(), &[]);
     assert_check(&checks, "spool", "ok", "there is no data/spool.db yet");
-    let (spool, _) = Spool::open(&path, 1 << 20, NOW).await.unwrap();
+    let (spool, _) = Spool::open(&path, 1 << 20, Duration::ZERO, NOW).await.unwrap();
     let (_, checks) = examined(folder.path(), &[]);
     assert_check(&checks, "spool", "ok", "nothing waits");
     spool.append(&[&numbered(1), &numbered(2)]).await.unwrap();

@@ -302,7 +302,7 @@ async fn nobody_is_erased_without_a_yes() {
         assert_eq!(output.status.code(), Some(1), "{wrong:?}");
     }
     let path = folder.path().join("data/spool.db");
-    let (spool, _) = Spool::open(&path, 1 << 20, NOW).await.unwrap();
+    let (spool, _) = Spool::open(&path, 1 << 20, std::time::Duration::ZERO, NOW).await.unwrap();
     spool.append(&[&crate::spool::numbered(1)]).await.unwrap();
     let output = program(folder.path()).args(["erase-user", "bob", "--yes"]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

@@ -290,7 +290,7 @@ on_both_stores! {
             server.post_body(command, body).await;
         }
         let settings = settings(&database, &[]);
-        let (spool, _) = trtc_callbacks::store::Spool::open(&settings.spool.path, 1 << 20, NOW).await.unwrap();
+        let (spool, _) = trtc_callbacks::store::Spool::open(&settings.spool.path, 1 << 20, std::time::Duration::ZERO, NOW).await.unwrap();
         let events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
         spool.append(&events.iter().collect::<Vec<_>>()).await.unwrap();
         spool.close().await;
