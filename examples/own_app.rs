@@ -4,6 +4,7 @@
 //! `cargo run -- send --all --to http://127.0.0.1:3000/rtc/callback`
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -20,7 +21,7 @@ struct Printer;
 
 #[async_trait]
 impl Sink for Printer {
-    async fn submit(&self, event: Event) -> Outcome {
+    async fn submit(&self, event: Event, _arrived: Instant) -> Outcome {
         match &event.body {
             Body::Call(CallBody::EndCall(end)) => {
                 let record = end.call_record.as_ref();

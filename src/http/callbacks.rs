@@ -130,8 +130,8 @@ impl Receiver {
         self
     }
 
-    /// Verifies, reads, decodes and hands over one request.
-    async fn take(&self, request: Request<Body>) -> Outcome {
+    /// Verifies, reads, decodes and hands over one request, whose head had `arrived` then.
+    async fn take(&self, request: Request<Body>, arrived: Instant) -> Outcome {
         // By what it says of itself. What says nothing, or the wrong thing, is measured as it is read.
         if request.body().size_hint().lower() > self.body_bytes_max as u64 {
             return Outcome::BodyTooLarge;
@@ -174,7 +174,7 @@ impl Receiver {
                 "reading an event panicked, which is a mistake of this program; it is kept undecoded"
             );
         }
-        let outcome = self.submit(event, room).await;
+        let outcome = self.submit(event, arrived, room).await;
         // The spool does not know what is stored, so the vendor's own retry may be among these.
         if late && matches!(outcome, Outcome::Stored | Outcome::Spooled) {
             self.metrics.sign_reused.increment(1);
@@ -218,11 +218,11 @@ impl Receiver {
     }
 
     /// Hands an event over, with the room it takes. A request ends when its client goes away, and the event must not.
-    async fn submit(&self, event: Event, room: OwnedSemaphorePermit) -> Outcome {
+    async fn submit(&self, event: Event, arrived: Instant, room: OwnedSemaphorePermit) -> Outcome {
         let (id, app) = (event.id, event.app);
         let sink = self.sink.clone();
         let submitted = Outliving::new(&self.tasks, async move {
-            let outcome = sink.submit(event).await;
+            let outcome = sink.submit(event, arrived).await;
             drop(room);
             outcome
         });
@@ -347,7 +347,7 @@ pub(super) async fn receive(
     request: Request<Body>,
 ) -> Response {
     let account = Account::open(&receiver.metrics);
-    let outcome = receiver.take(request).await;
+    let outcome = receiver.take(request, account.begun).await;
     account.close(outcome);
     receiver.answer(outcome)
 }

@@ -22,6 +22,9 @@ const ROWS_MIN: u32 = 8;
 /// How long to wait before a store that did not take events is asked again: at first, and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long to wait once there is something in a spool that was empty. The store may only be slow, and have it soon; then many
+/// such events are looked at together.
+const PAUSE_FILLED: Duration = Duration::from_millis(500);
 /// How long to wait before events are tried again that the store did not take while it took others.
 const STUCK_PAUSE: Duration = Duration::from_secs(10);
 /// How many such events are passed over. With more, something is wrong with the store and not with them.
@@ -168,7 +171,7 @@ impl Drain {
                 self.shrink().await;
             }
             tokio::select! {
-                () = self.keeper.filled.notified() => {}
+                () = self.keeper.filled.notified() => self.wait(PAUSE_FILLED).await,
                 () = self.stop.cancelled() => {}
             }
             return;

@@ -3,16 +3,17 @@
 //! Natural group commit: a lane takes whatever is queued, stores it with one statement, commits, and answers every
 //! waiter. There is no timer: an idle server answers after one commit, a loaded one batches by itself.
 //!
-//! What the store does not take in time goes to the spool, and from there to the store when it is back.
+//! What the store has not taken after a time is put into the spool as well, beside the commit, and whichever is durable first
+//! answers. From the spool it goes to the store when that takes events again.
 
 use std::path::PathBuf;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{self, Duration};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, mpsc, oneshot};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
@@ -25,6 +26,7 @@ use crate::store::{Size, Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
 
 mod breaker;
+mod budget;
 mod drain;
 mod lane;
 mod last_resort;
@@ -34,16 +36,17 @@ mod tasks;
 mod writer;
 
 use breaker::Breaker;
+use budget::{Budget, Limits};
 use drain::Drain;
 use lane::{Gate, Lane, Waiting};
 use last_resort::LastResort;
 use salvager::Salvager;
 use spooler::{Keeper, SpoolTicket};
 use tasks::keep_running;
-use writer::{Ticket, Writer, changes_ahead};
+use writer::{Answer, Ticket, Writer, changes_ahead};
 
-/// How long the spool may take, after the store had its time. What is left until the deadline is the spool's as well.
-const SPOOL_TIMEOUT: Duration = Duration::from_millis(400);
+/// How long the spool has an event for itself that the store did not take. Then the store is asked again beside it.
+const SPOOL_ALONE: Duration = Duration::from_millis(400);
 /// How many events may wait for the spool. More would not be written within its time anyway.
 const SPOOL_QUEUE_MAX: usize = 4096;
 
@@ -51,11 +54,11 @@ const SPOOL_QUEUE_MAX: usize = 4096;
 /// another app.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes one event. The vendor is answered when this returns, so it must not take longer than 2 s; after
-    /// [`Outcome::New`] the event must survive a crash.
+    /// Takes one event, whose request `arrived` then. The vendor is answered when this returns, and waits for 2 s from
+    /// that moment at most; after [`Outcome::New`] the event must survive a crash.
     ///
     /// It is run to its end, also when the client goes away before its answer.
-    async fn submit(&self, event: Event) -> Outcome;
+    async fn submit(&self, event: Event, arrived: time::Instant) -> Outcome;
 }
 
 /// What became of an event.
@@ -81,7 +84,7 @@ pub struct Ingest {
     stop: CancellationToken,
     breaker: Arc<Breaker>,
     spool: Option<Spooling>,
-    ack_deadline: Duration,
+    limits: Limits,
     read_models: bool,
     last_resort: LastResort,
     metrics: Arc<Metrics>,
@@ -135,12 +138,12 @@ impl Ingest {
         let waiting = Arc::new(Mutex::new(Waiting::new(waiting)));
         let (lanes, stop) = (TaskTracker::new(), CancellationToken::new());
         let gate = Arc::new(Gate::new());
-        let ack_deadline = Duration::from_millis(settings.ack_deadline_ms);
+        let limits = Limits::of(settings);
         let breaker = Arc::new(Breaker::new(true, metrics));
         let writer = Arc::new(Writer {
             store: store.clone(),
             breaker: breaker.clone(),
-            attempt_timeout: ack_deadline / 2,
+            limits,
             clock: clock.clone(),
             read_models: settings.read_models,
             metrics: metrics.clone(),
@@ -169,7 +172,7 @@ impl Ingest {
             stop,
             breaker,
             spool,
-            ack_deadline,
+            limits,
             read_models: settings.read_models,
             last_resort: LastResort::start(metrics),
             metrics: metrics.clone(),
@@ -205,20 +208,20 @@ impl Ingest {
         self.last_resort.close().await;
     }
 
-    /// Has the lanes store it; why not, where they do not in time.
-    async fn store(
+    /// Queues it for the lanes. What comes back is told what became of it.
+    async fn queue(
         &self,
         event: &Arc<Event>,
         changes: Option<Arc<[Change]>>,
-        deadline: Instant,
         insists: bool,
-    ) -> Result<Outcome, Arc<str>> {
-        let (answer, outcome) = oneshot::channel();
+        until: Instant,
+    ) -> Result<oneshot::Receiver<Answer>, Arc<str>> {
+        let (answer, stored) = oneshot::channel();
         let ticket = Ticket { event: event.clone(), changes, insists, answer };
         match self.queue.try_send(ticket) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(ticket)) if insists => {
-                match timeout_at(deadline, self.queue.send(ticket)).await {
+                match timeout_at(until, self.queue.send(ticket)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err("the server is stopping".into()),
                     Err(_) => return Err("the queue was full until the deadline".into()),
@@ -230,80 +233,143 @@ impl Ingest {
             }
         }
         self.gate.queued(self.queue.max_capacity() - self.queue.capacity());
-        match timeout_at(deadline, outcome).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err("the server ended before it was stored".into()),
-            Err(_) => Err("not stored before the deadline".into()),
+        Ok(stored)
+    }
+
+    /// The way of one event: the store, the spool beside it once that has taken long, the store again. Why it is kept
+    /// nowhere, where it is not.
+    async fn keep(
+        &self,
+        event: &Arc<Event>,
+        changes: Option<Arc<[Change]>>,
+        away: bool,
+        budget: Budget,
+    ) -> Answer {
+        if away {
+            return self.keep_without(event, budget, "the store is not available".into()).await;
+        }
+        let insists = self.spool.is_none();
+        let mut stored = match self.queue(event, changes, insists, budget.end).await {
+            Ok(stored) => stored,
+            Err(why) => return self.keep_without(event, budget, why).await,
+        };
+        match (timeout_at(budget.beside, &mut stored).await, &self.spool) {
+            (Ok(answer), _) => match told(answer) {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.keep_without(event, budget, why).await,
+            },
+            (Err(_), Some(spooling)) => self.keep_beside(spooling, event, stored, budget).await,
+            (Err(_), None) => match until(budget.end, stored).await {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.store_after_all(event, budget.end, why).await,
+            },
         }
     }
 
-    /// Puts an event into the spool that the store did not take, for this `reason`; all reasons, where it is kept nowhere.
-    /// Beside a spool that is slow, and after one that failed, the store has what is left of the time.
-    async fn spool(
+    /// Puts an event into the spool that the lanes have had for long. Its commit may be under way, so it is waited for until the
+    /// end: whichever is done first counts. Where both will be, the drain finds that it is stored.
+    async fn keep_beside(
         &self,
         spooling: &Spooling,
         event: &Arc<Event>,
-        deadline: Instant,
-        reason: Arc<str>,
-    ) -> Result<Outcome, Arc<str>> {
+        mut stored: oneshot::Receiver<Answer>,
+        budget: Budget,
+    ) -> Answer {
         let mut put = pin!(spooling.put(event));
-        match timeout(SPOOL_TIMEOUT, &mut put).await {
+        tokio::select! {
+            biased;
+            answer = &mut stored => match told(answer) {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.spool(spooling, put, event, budget.end, why).await,
+            },
+            done = &mut put => match done {
+                Ok(()) => Ok(Outcome::Spooled),
+                Err(why) => match until(budget.end, stored).await {
+                    Ok(outcome) => Ok(outcome),
+                    Err(more) => {
+                        let why = format!("{why}; {more}").into();
+                        self.store_after_all(event, budget.end, why).await
+                    }
+                },
+            },
+            () = sleep_until(budget.end) => Err(spooling.is_slow(NOT_IN_TIME)),
+        }
+    }
+
+    /// Keeps an event that the lanes do not take, for this `reason`; all reasons, where it is kept nowhere.
+    async fn keep_without(&self, event: &Arc<Event>, budget: Budget, reason: Arc<str>) -> Answer {
+        match &self.spool {
+            None => self.store_after_all(event, budget.end, reason).await,
+            Some(spooling) => {
+                let put = pin!(spooling.put(event));
+                self.spool(spooling, put, event, budget.end, reason).await
+            }
+        }
+    }
+
+    /// Waits for the spool to take what the store did not, for this `reason`. Beside a spool that is slow, and after one that
+    /// failed, the store has what is left of the time.
+    async fn spool(
+        &self,
+        spooling: &Spooling,
+        mut put: Pin<&mut impl Future<Output = Result<(), Arc<str>>>>,
+        event: &Arc<Event>,
+        end: Instant,
+        reason: Arc<str>,
+    ) -> Answer {
+        match timeout_at(end.min(Instant::now() + SPOOL_ALONE), &mut put).await {
             Ok(Ok(())) => return Ok(Outcome::Spooled),
             Ok(Err(why)) => {
                 let reason = format!("{reason}; {why}").into();
-                return self.store_after_all(event, deadline, reason).await;
+                return self.store_after_all(event, end, reason).await;
             }
             Err(_) => {}
         }
         tokio::select! {
             biased;
-            Ok(Ok(())) = timeout_at(deadline, put) => Ok(Outcome::Spooled),
-            Ok(outcome) = self.store_after_all(event, deadline, reason.clone()) => Ok(outcome),
-            else => {
-                let slow: Arc<str> = "the spool did not take it in time".into();
-                spooling.keeper.troubled(&slow);
-                Err(format!("{reason}; {slow}").into())
-            }
+            Ok(Ok(())) = timeout_at(end, put) => Ok(Outcome::Spooled),
+            Ok(outcome) = self.store_after_all(event, end, reason.clone()) => Ok(outcome),
+            else => Err(spooling.is_slow(&reason)),
         }
     }
 
     /// Gives what is left of the time to the store, whatever is thought of it. Nothing else took the event, for this `reason`.
-    async fn store_after_all(
-        &self,
-        event: &Arc<Event>,
-        deadline: Instant,
-        reason: Arc<str>,
-    ) -> Result<Outcome, Arc<str>> {
-        if Instant::now() >= deadline {
+    async fn store_after_all(&self, event: &Arc<Event>, end: Instant, reason: Arc<str>) -> Answer {
+        if Instant::now() >= end {
             return Err(reason);
         }
-        let stored = self.store(event, None, deadline, true).await;
-        stored.map_err(|why| format!("{reason}; {why}").into())
+        let stored = async { until(end, self.queue(event, None, true, end).await?).await };
+        stored.await.map_err(|why| format!("{reason}; {why}").into())
+    }
+}
+
+/// Why an event has no outcome at the end of its time.
+const NOT_IN_TIME: &str = "not stored before the deadline";
+
+/// What the lanes told of an event. They drop its ticket only where a lane panics.
+fn told(answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
+    answer.unwrap_or_else(|_| Err("the server ended before it was stored".into()))
+}
+
+/// What the lanes tell of an event in time.
+async fn until(end: Instant, stored: oneshot::Receiver<Answer>) -> Answer {
+    match timeout_at(end, stored).await {
+        Ok(answer) => told(answer),
+        Err(_) => Err(NOT_IN_TIME.into()),
     }
 }
 
 #[async_trait]
 impl Sink for Ingest {
-    async fn submit(&self, mut event: Event) -> Outcome {
+    async fn submit(&self, mut event: Event, arrived: time::Instant) -> Outcome {
         let away = self.breaker.is_open();
         let changes = if self.read_models && !away { changes_ahead(&event) } else { None };
         // No store reads it, and a small body can make a large one.
         event.body = Body::Untyped;
         let _counted = Counted::new(&event, &self.metrics);
         let event = Arc::new(event);
-        let deadline = Instant::now() + self.ack_deadline;
-        let mut reason: Arc<str> = "the store is not available".into();
-        if !away {
-            match self.store(&event, changes, deadline, self.spool.is_none()).await {
-                Ok(outcome) => return outcome,
-                Err(why) => reason = why,
-            }
-        }
-        let kept = match &self.spool {
-            Some(spooling) => self.spool(spooling, &event, deadline, reason).await,
-            None => self.store_after_all(&event, deadline, reason).await,
-        };
-        match kept {
+        let budget = self.limits.budget(arrived.into(), Instant::now());
+        match self.keep(&event, changes, away, budget).await {
             Ok(outcome) => outcome,
             Err(reason) => {
                 self.last_resort.write(&event, &reason).await;
@@ -352,6 +418,13 @@ impl Spooling {
         let ticket = SpoolTicket { event: event.clone(), answer };
         queue.send(ticket).await.map_err(|_| "the spool is closed")?;
         done.await.map_err(|_| "the spool ended before it was kept")?
+    }
+
+    /// Notes that it did not take an event in time, which nothing else took for this `reason`; both.
+    fn is_slow(&self, reason: &str) -> Arc<str> {
+        let slow: Arc<str> = "the spool did not take it in time".into();
+        self.keeper.troubled(&slow);
+        format!("{reason}; {slow}").into()
     }
 
     async fn close(&self) {

@@ -210,12 +210,12 @@ impl Keeper {
                     Err(reason)
                 }
             };
-            self.measure().await;
-            self.filled.notify_one();
             for ticket in group {
-                // Nobody may be waiting: then it is in the error log as well.
+                // Nobody may be waiting: then it is stored, or in the error log, as well.
                 let _ = ticket.answer.send(result.clone());
             }
+            self.measure().await;
+            self.filled.notify_one();
         }
     }
 

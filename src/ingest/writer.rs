@@ -1,14 +1,17 @@
 //! Stores a batch, whatever is in it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, warn};
 
 use super::Outcome;
 use super::breaker::Breaker;
+use super::budget::Limits;
 use crate::callback::Event;
 use crate::clock::Clock;
 use crate::handlers::{self, Change};
@@ -49,8 +52,8 @@ impl Ticket {
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
     pub(super) breaker: Arc<Breaker>,
-    /// How long one attempt may take: so much less than the deadline that there is time for another.
-    pub(super) attempt_timeout: Duration,
+    /// How long one attempt may take: as long as anybody may wait for it.
+    pub(super) limits: Limits,
     pub(super) clock: Clock,
     /// Whether changes of the read models ride along.
     pub(super) read_models: bool,
@@ -69,12 +72,11 @@ pub(super) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
 }
 
 impl Writer {
-    /// Stores a batch, and does not give up while the breaker is closed. Those who wait look after their deadlines themselves, so nothing here hurries for one of them:
-    /// an attempt that were cut off because one event is late would be lost for all the others.
+    /// Stores a batch, and does not give up while the breaker is closed. Those who wait look after their deadlines themselves,
+    /// so nothing here hurries for one of them: an attempt lasts until nobody in it can be waiting any more.
     ///
-    /// What the store refuses is split until the row stands alone that it will not take; what it does not finish in
-    /// time is split too. An unavailable store is asked again until the breaker opens. Trying again is harmless: an
-    /// event has its id since it was decoded.
+    /// What the store refuses is split until the row stands alone that it will not take. An unavailable store is asked
+    /// again until the breaker opens. Trying again is harmless: an event has its id since it was decoded.
     pub(super) async fn write(&self, batch: Vec<Ticket>) {
         self.work(batch, true).await;
     }
@@ -103,7 +105,7 @@ impl Writer {
             if group.is_empty() {
                 continue;
             }
-            match self.insert(&group).await {
+            match self.insert(&group, patient).await {
                 Ok(outcomes) => {
                     for (ticket, inserted) in group.into_iter().zip(outcomes) {
                         ticket.finish(Ok(match inserted {
@@ -121,25 +123,27 @@ impl Writer {
                     warn!(rows = group.len(), reason, "batch refused, splitting it");
                     groups.extend(halves(group));
                 }
-                Err(Failure::Unavailable { reason, .. }) if !patient => {
+                Err(Failure::Unavailable(_)) if patient => {
+                    groups.push(group);
+                    sleep(RETRY_PAUSE).await;
+                }
+                Err(Failure::TooSlow(reason)) if patient => fail(group, &reason),
+                Err(Failure::Unavailable(reason) | Failure::TooSlow(reason)) => {
                     groups.push(group);
                     return fail(groups.into_iter().flatten(), &reason);
-                }
-                Err(Failure::Unavailable { slow, .. }) => {
-                    groups.extend(if slow { halves(group) } else { vec![group] });
-                    sleep(RETRY_PAUSE).await;
                 }
             }
         }
     }
 
-    async fn insert(&self, group: &[Ticket]) -> Result<Vec<Inserted>, Failure> {
+    async fn insert(&self, group: &[Ticket], patient: bool) -> Result<Vec<Inserted>, Failure> {
         let changes: Vec<_> = group.iter().map(|ticket| self.changes(ticket)).collect();
         let entries = group.iter().zip(&changes);
         let entries = entries.map(|(ticket, changes)| Entry { event: &ticket.event, changes });
         let entries: Vec<_> = entries.collect();
         let begun = Instant::now();
-        match timeout(self.attempt_timeout, self.store.insert(&entries)).await {
+        let is_wanted = || patient && group.iter().any(|ticket| !ticket.answer.is_closed());
+        match timeout(self.limits.answer, self.attempt(&entries, is_wanted)).await {
             Ok(Ok(outcomes)) => {
                 self.breaker.succeeded();
                 self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
@@ -156,14 +160,35 @@ impl Writer {
                 let reason = error.to_string();
                 self.breaker.failed(&reason);
                 self.metrics.store_unavailable.increment(1);
-                Err(Failure::Unavailable { reason, slow: false })
+                Err(Failure::Unavailable(reason))
             }
             Err(_) => {
                 let reason = "the store did not answer in time".to_owned();
                 self.breaker.failed(&reason);
                 self.metrics.store_timeouts.increment(1);
-                Err(Failure::Unavailable { reason, slow: true })
+                Err(Failure::TooSlow(reason))
             }
+        }
+    }
+
+    /// Has the store take the entries. Where it has not for long and somebody still waits, because there is no spool or it
+    /// is slow too, another connection is tried beside the first, which may have died without a word.
+    async fn attempt(
+        &self,
+        entries: &[Entry<'_>],
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Vec<Inserted>, StoreError> {
+        let mut first = pin!(self.store.insert(entries));
+        let alone = Instant::now() + self.limits.alone;
+        match timeout_at(alone, &mut first).await {
+            Ok(done) => return done,
+            Err(_) if !is_wanted() => return first.await,
+            Err(_) => {}
+        }
+        match select(first, self.store.insert(entries)).await {
+            Either::Left((Err(StoreError::Unavailable(_)), second)) => second.await,
+            Either::Right((Err(StoreError::Unavailable(_)), first)) => first.await,
+            Either::Left((done, _)) | Either::Right((done, _)) => done,
         }
     }
 
@@ -197,7 +222,7 @@ impl Writer {
     async fn park(&self, ticket: Ticket, reason: &str) {
         let event = &ticket.event;
         let parked = self.store.park(event, reason, self.clock.now());
-        let result = match timeout(self.attempt_timeout, parked).await {
+        let result = match timeout(self.limits.answer, parked).await {
             Ok(Ok(())) => {
                 error!(event.id = %event.id, event.command = %event.command, reason,
                     "the store refuses this event; it is in parked_events");
@@ -213,11 +238,9 @@ impl Writer {
 /// Why a group was not stored.
 enum Failure {
     Refused(String),
-    Unavailable {
-        reason: String,
-        /// It did not say so, but took too long.
-        slow: bool,
-    },
+    Unavailable(String),
+    /// It did not say so, but took as long as anybody may wait.
+    TooSlow(String),
 }
 
 fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {

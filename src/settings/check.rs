@@ -148,14 +148,22 @@ impl Settings {
             ("settle.boundaries_per_day_max", self.settle.boundaries_per_day_max.into(), 2, 1400),
             ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),
-            // A request may wait 250 ms for room before, and 400 ms for the spool and 50 ms for the error log after: the
-            // vendor waits 2000 ms.
-            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1250),
+            // The error log has 50 ms after it, and the vendor waits 2000 ms.
+            ("ingest.answer_deadline_ms", ingest.answer_deadline_ms, 20, 1900),
+            ("ingest.ack_deadline_ms", ingest.ack_deadline_ms, 10, 1899),
         ] {
             if !(least..=most).contains(&value) {
                 let problem = format!("key `{key}`: {value} is out of its range");
                 return Err(SettingsError::new(problem, format!("give {least} to {most}")));
             }
+        }
+        if ingest.ack_deadline_ms >= ingest.answer_deadline_ms {
+            let problem = format!(
+                "key `ingest.ack_deadline_ms`: {} is not below `ingest.answer_deadline_ms`, which is {}",
+                ingest.ack_deadline_ms, ingest.answer_deadline_ms
+            );
+            let hint = "leave the spool some of the time: a quarter of it, or 300 ms";
+            return Err(SettingsError::new(problem, hint));
         }
         let (spool, store) = (&self.spool.path, store::file(&self.store.url));
         if store

@@ -187,8 +187,8 @@ impl Settings {
             url: self.store.url.clone(),
             writers: self.ingest.lanes,
             readers: self.store.readers_max,
-            // As long as a lane waits for one attempt.
-            timeout: Duration::from_millis(self.ingest.ack_deadline_ms / 2),
+            // As long as anybody waits for what is stored.
+            timeout: Duration::from_millis(self.ingest.answer_deadline_ms),
             read_timeout: Some(Duration::from_millis(self.store.read_timeout_ms)),
             partitions_ahead: self.store.partitions_ahead,
             keep: self.retention.keep(),
@@ -277,7 +277,7 @@ mod tests {
         assert!(message.contains("forbidden"), "{message}");
         let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
         assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
-        assert!(message.contains("hint: give 10 to 1250"), "{message}");
+        assert!(message.contains("hint: give 10 to 1899"), "{message}");
     }
 
     #[test]

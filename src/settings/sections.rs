@@ -142,6 +142,7 @@ pub struct IngestSettings {
     pub batch_rows_max: usize,
     pub queue_events_max: usize,
     pub queue_bytes_max: usize,
+    pub answer_deadline_ms: u64,
     pub ack_deadline_ms: u64,
     pub read_models: bool,
 }

@@ -47,7 +47,7 @@ impl Settings {
             ("Store", store::display_url(&self.store.url)),
             ("Spool", spool),
             ("Calls, rooms and lives", models.to_owned()),
-            ("An event may take", format!("{} ms to be stored", self.ingest.ack_deadline_ms)),
+            ("An event may take", format!("{} ms to be kept", self.ingest.answer_deadline_ms)),
         ]
     }
 

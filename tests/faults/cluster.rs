@@ -1,5 +1,6 @@
 //! A real PostgreSQL for one test, to be stopped, frozen and starved.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -18,6 +19,8 @@ pub(crate) struct Cluster {
     folder: tempfile::TempDir,
     port: u16,
     connections_max: u16,
+    /// What starts it, where it is not started directly: it gets the program and its arguments appended.
+    launcher: Vec<String>,
     postmaster: Option<Child>,
 }
 
@@ -36,15 +39,24 @@ impl Cluster {
     }
 
     pub(crate) async fn start_with(connections_max: u16) -> Self {
+        Self::start_in(connections_max, Vec::new()).await
+    }
+
+    pub(crate) async fn start_launched_by(launcher: Vec<String>) -> Self {
+        Self::start_in(100, launcher).await
+    }
+
+    async fn start_in(connections_max: u16, launcher: Vec<String>) -> Self {
         let folder = owned_folder();
         // What is synced is what the server writes later.
-        let made = program("initdb", folder.path())
+        let made = program("initdb", folder.path(), &[])
             .args(["-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"])
             .arg("--no-sync")
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let mut cluster = Self { folder, port: free_port(), connections_max, postmaster: None };
+        let mut cluster =
+            Self { folder, port: free_port(), connections_max, launcher, postmaster: None };
         cluster.start_again().await;
         cluster
     }
@@ -70,7 +82,7 @@ impl Cluster {
             .append(true)
             .open(self.folder.path().join("server.log"))
             .unwrap();
-        let mut command = program("postgres", self.folder.path());
+        let mut command = program("postgres", self.folder.path(), &self.launcher);
         command.args(["-D", "data", "-p", &self.port.to_string()]);
         for setting in [
             "listen_addresses=127.0.0.1".to_owned(),
@@ -154,11 +166,14 @@ impl Drop for Cluster {
 }
 
 /// A program of PostgreSQL's, run as somebody whom it does not refuse.
-fn program(name: &str, folder: &Path) -> Command {
+fn program(name: &str, folder: &Path, launcher: &[String]) -> Command {
     let bin = std::env::var_os("TEST_POSTGRES_BIN").filter(|bin| !bin.is_empty()).expect(
         "TEST_POSTGRES_BIN is not set: run ./scripts/test, which finds PostgreSQL's programs",
     );
-    let mut command = Command::new(Path::new(&bin).join(name));
+    let path = Path::new(&bin).join(name);
+    let mut words = launcher.iter().map(OsStr::new).chain([path.as_os_str()]);
+    let mut command = Command::new(words.next().expect("there is the path at least"));
+    command.args(words);
     command.current_dir(folder).stdin(Stdio::null());
     if let Some((user, group)) = owner() {
         command.uid(user).gid(group);

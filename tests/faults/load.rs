@@ -109,6 +109,11 @@ impl Plan {
         Self { connections: 8, rate: 100, reconnect_after, ..self }
     }
 
+    /// So much of it at all times: senders are enough for each to wait as long as the vendor does.
+    pub(crate) fn at_all_times(self, rate: u64) -> Self {
+        Self { connections: 2 * rate, rate, ..self }
+    }
+
     /// Of larger bodies.
     pub(crate) fn padded(self, padding: usize) -> Self {
         Self { padding, ..self }

@@ -16,6 +16,8 @@ mod page;
 mod proxy;
 mod server;
 mod spool;
+#[cfg(target_os = "linux")]
+mod stalls;
 #[expect(
     dead_code,
     unused_imports,

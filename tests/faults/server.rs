@@ -78,8 +78,8 @@ impl Place {
         self
     }
 
-    pub(crate) fn launched_by(mut self, launcher: &[&str]) -> Self {
-        self.launcher = launcher.iter().map(|&word| word.to_owned()).collect();
+    pub(crate) fn launched_by(mut self, launcher: &[impl AsRef<str>]) -> Self {
+        self.launcher = launcher.iter().map(|word| word.as_ref().to_owned()).collect();
         self
     }
 
@@ -260,6 +260,15 @@ impl Serving {
                     "[spool, queue] still hold {waiting:?}; /readyz: {ready:?}; the log: {last:#?}"
                 );
             }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Returns when events go to the store: its tables are made.
+    pub(crate) async fn until_the_store_takes_events(&self) {
+        let begun = Instant::now();
+        while self.figures().await.value("trtc_store_circuit_open") > 0 {
+            assert!(begun.elapsed() < PATIENCE, "the store does not become ready");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

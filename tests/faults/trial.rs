@@ -92,6 +92,12 @@ impl Trial {
         Self { name, fault, store, may_cut: false, may_log: false, _alone: alone }
     }
 
+    /// One of several of the same test.
+    pub(crate) fn numbered(mut self, number: u64) -> Self {
+        self.name = format!("{}-{number}", self.name);
+        self
+    }
+
     /// Connections may be refused and cut: the server is away for a time.
     pub(crate) fn with_cuts(mut self) -> Self {
         self.may_cut = true;

@@ -1,7 +1,7 @@
 //! Who is let in: by address, by signature, and at the operations listener.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use secrecy::SecretString;
@@ -87,7 +87,7 @@ struct Own(Option<Outcome>);
 
 #[async_trait]
 impl Sink for Own {
-    async fn submit(&self, _: Event) -> Outcome {
+    async fn submit(&self, _: Event, _: Instant) -> Outcome {
         self.0.expect("it panics")
     }
 }

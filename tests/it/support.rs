@@ -181,7 +181,7 @@ pub(crate) fn settings(database: &Database, changes: &[(&str, &str)]) -> Setting
     let mut settings = Settings::load(&Sources { env, ..Sources::default() }).unwrap();
     if !deadline_matters {
         // More than may be set, so that a busy machine does not turn a slow commit into a lost one.
-        settings.ingest.ack_deadline_ms = 30_000;
+        (settings.ingest.ack_deadline_ms, settings.ingest.answer_deadline_ms) = (30_000, 35_000);
     }
     settings
 }
