@@ -30,6 +30,8 @@ pub(crate) fn run(target: &str, input: &[u8]) {
 }
 
 const APP: &str = "1400000001";
+/// What some programs write before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// 2026-11-01 12:00 UTC.
 const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
 /// Times before 2015 are no event's.
@@ -161,6 +163,12 @@ fn decode(input: &[u8]) {
     check_payload(&event, body);
     check_columns(&event);
     check_identity(&event, &read(&query, body));
+    if matches!(event.payload, Payload::Json(_)) && !body.starts_with(BYTE_ORDER_MARK) {
+        let marked = read(&query, &[BYTE_ORDER_MARK, body].concat());
+        assert_eq!(marked.payload, event.payload, "the mark is no part of the body");
+        check_identity(&event, &marked);
+    }
+    let body = event.payload.as_bytes();
 
     let delivery = Delivery::of_event(&event);
     check_line(&delivery.to_line(), &delivery.query, body);
@@ -317,7 +325,9 @@ fn read(query: &str, body: &[u8]) -> Event {
 
 /// The bytes are kept as they came, and it is known whether they were understood.
 fn check_payload(event: &Event, body: &[u8]) {
-    assert_eq!(event.payload.as_bytes(), body);
+    let unmarked = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let is_json = matches!(event.payload, Payload::Json(_));
+    assert_eq!(event.payload.as_bytes(), if is_json { unmarked } else { body });
     if let Payload::Json(text) = &event.payload {
         assert!(serde_json::from_str::<&RawValue>(text).is_ok(), "a store's JSON column takes it");
     }

@@ -47,7 +47,7 @@ pub struct Event {
     pub client_ip: Option<String>,
     /// `OptPlatform` of the query, as sent.
     pub platform: Option<String>,
-    /// The body, exactly as received.
+    /// The body, exactly as received but for a byte order mark before JSON.
     pub payload: Payload,
     /// The body's content.
     pub body: Body,
@@ -155,7 +155,8 @@ impl Event {
         let body_time = fields.and_then(|fields| time(fields, row.time, received_at));
         let event_time = body_time.unwrap_or(received_at);
         let id = if row.kind == Kind::After && body_time.is_some() {
-            identity::repeatable(event_time, verified.app(), &name.command, bytes)
+            let body = text.as_ref().map_or(bytes, |json| json.as_bytes());
+            identity::repeatable(event_time, verified.app(), &name.command, body)
         } else {
             identity::unique(event_time)
         };

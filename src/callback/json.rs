@@ -13,8 +13,16 @@ use super::scalar::{Scalar, same_word, string};
 /// How deep arrays and objects may nest. Deeper is legal JSON, but neither store's JSON functions take it.
 const DEPTH_MAX: usize = 1000;
 
-/// The text of a body that is JSON, and its members where it is an object; or why it is not JSON.
+/// Among how many elements of an array one is looked for: each is taken apart for it.
+const CHOICES_MAX: usize = 1000;
+
+/// The mark of UTF-8 that some programs write before a text. It is no part of the text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The text of a body that is JSON, without a byte order mark before it, and its members where it is an object; or why it
+/// is not JSON.
 pub(crate) fn read(bytes: &[u8]) -> Result<(&str, Option<Object<'_>>), String> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if bytes.is_empty() {
         return Err("the body is empty".into());
     }
@@ -112,7 +120,7 @@ fn element<'a>(array: &'a RawValue, choice: &str) -> Option<&'a RawValue> {
     let Some((key, wanted)) = choice.split_once('=') else {
         return elements.get(choice.parse::<usize>().ok()?).copied();
     };
-    elements.into_iter().find(|element| {
+    elements.into_iter().take(CHOICES_MAX).find(|element| {
         let member = Object::parse(element.get()).and_then(|object| object.at(key));
         member.and_then(Scalar::into_id).is_some_and(|word| same_word(&word, wanted))
     })
@@ -182,6 +190,9 @@ mod tests {
         assert_eq!(at(body, "L[S=Calling].U").unwrap(), "99");
         assert_eq!(at(r#"{"A":"{\"B\":[8]}"}"#, "A.B[0]").unwrap(), "8");
         assert_eq!(at(r#"{"L":[{"S":"calling","U":1}]}"#, "L[S=Calling].U").unwrap(), "1");
+        let far = format!(r#"{{"L":[{}{{"S":"Calling","U":1}}]}}"#, "{},".repeat(CHOICES_MAX));
+        assert!(at(&far, "L[S=Calling].U").is_none());
+        assert_eq!(at(&far, &format!("L[{CHOICES_MAX}].U")).unwrap(), "1");
         for path in ["A", "A.C", "B", "L[2].U", "L[S=Gone].U", "L[S=Calling", "A.B.C", ""] {
             assert!(at(body, path).is_none(), "{path}");
         }
@@ -213,6 +224,9 @@ mod tests {
             assert!(error.contains(reason), "{error}");
         }
         assert_eq!(read(b"1e999").ok().unwrap().0, "1e999");
+        assert_eq!(read(b"\xef\xbb\xbf [1]").ok().unwrap().0, " [1]");
+        assert!(read(b"\xef\xbb\xbf\xef\xbb\xbf[1]").is_err());
+        assert!(read(b"\xef\xbb\xbf").err().unwrap().contains("empty"));
         let deep = |levels| "[".repeat(levels) + &"]".repeat(levels);
         assert!(read(deep(DEPTH_MAX).as_bytes()).is_ok());
         assert!(read(deep(10_000).as_bytes()).err().unwrap().contains("1000 levels"));

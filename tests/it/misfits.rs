@@ -1,5 +1,6 @@
-//! Bodies of which a part does not fit: the rest counts, in the read models too.
+//! Bodies that are not quite as they should be, or of which a part does not fit: what is right counts, in the read models too.
 
+use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::store::StoredEvent;
 
 use crate::support::{Database, Server, on_both_stores, stored};
@@ -11,6 +12,21 @@ async fn only_row(database: &Database) -> StoredEvent {
 }
 
 on_both_stores! {
+    async fn a_byte_order_mark_before_a_body_is_as_if_it_were_not_there(database: Database) {
+        let server = Server::start(&database).await;
+        let body = r#"{"CallbackCommand":"Room.CallbackAfterCreateRoom","RoomInfo":{"RoomId":"r-1"},
+            "EventTime":1793530060000}"#;
+        let marked = [b"\xef\xbb\xbf", body.as_bytes()].concat();
+        for sent in [&marked, &marked, &body.as_bytes().to_vec()] {
+            server.post_body("Room.CallbackAfterCreateRoom", sent.clone()).await;
+        }
+        let row = only_row(&database).await;
+        assert_eq!((row.room_id.as_deref(), row.decode_error), (Some("r-1"), None));
+        assert_eq!(row.payload, Payload::Json(body.to_owned()));
+        assert_eq!(database.texts("select room_id from room_changes").await, ["r-1"]);
+        server.stop().await;
+    }
+
     async fn a_call_whose_callees_do_not_fit_is_still_a_call(database: Database) {
         let server = Server::start(&database).await;
         let body = r#"{"CallbackCommand":"Call.CallbackAfterEndCall","CallRecord":{"CallId":"c-1",
