@@ -5,8 +5,9 @@ use super::scalar::{Known, vocabulary};
 /// What the query of one request says, percent-decoded. Reading it never fails: what is absent is `None`.
 ///
 /// Keys match in any case, and the spellings that single pages print (`WebhookCommand`, the legacy `command`) are
-/// read too. Where the configured URL has a query of its own, a second `?` counts as `&`, and of a repeated key the
-/// last counts: the vendor appends its part. Source: trtc.io/document/34354 and 647/64412.
+/// read too. Where the configured URL has a query of its own, the vendor merges it with its part in the order of the
+/// alphabet, so a key's own spelling counts before a looser one (`sign`, `command`), wherever they stand. A second `?`
+/// counts as `&`, and of a key that repeats in one spelling the last counts. Source: trtc.io/document/34354 and 647/64412.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
     /// `SdkAppid`: the app's id, as sent.
@@ -23,24 +24,43 @@ pub struct Query {
     pub request_time: Option<String>,
 }
 
+/// A key: its spellings, the documented one first and then those that single pages print, and the field it is for. Any
+/// other case of one of them is read too.
+type Key = (&'static [&'static str], fn(&mut Query) -> &mut Option<String>);
+
+const KEYS: [Key; 6] = [
+    (&["SdkAppid", "SdkAppId", "SDKAppID"], |query| &mut query.sdk_app_id),
+    (&["CallbackCommand", "WebhookCommand", "command"], |query| &mut query.command),
+    (&["ClientIP"], |query| &mut query.client_ip),
+    (&["OptPlatform"], |query| &mut query.platform),
+    (&["Sign"], |query| &mut query.sign),
+    (&["RequestTime"], |query| &mut query.request_time),
+];
+
+/// How loosely `key` is one of these spellings, 0 for not at all; `None` where it is none of them.
+fn looseness(key: &str, spellings: &[&str]) -> Option<usize> {
+    let exact = spellings.iter().position(|spelling| *spelling == key);
+    let in_another_case = || spellings.iter().rposition(|word| word.eq_ignore_ascii_case(key));
+    exact.map(|place| 2 * place).or_else(|| in_another_case().map(|place| 2 * place + 1))
+}
+
 impl Query {
     /// Reads what stands behind the first `?` of the request line.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let text = text.replace('?', "&");
         let mut query = Self::default();
+        let mut found = [usize::MAX; KEYS.len()];
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
-            let field = match key.to_ascii_lowercase().as_str() {
-                "sdkappid" => &mut query.sdk_app_id,
-                "callbackcommand" | "webhookcommand" | "command" => &mut query.command,
-                "clientip" => &mut query.client_ip,
-                "optplatform" => &mut query.platform,
-                "sign" => &mut query.sign,
-                "requesttime" => &mut query.request_time,
-                _ => continue,
-            };
-            if !value.is_empty() {
-                *field = Some(value.into_owned());
+            for ((spellings, field), found) in KEYS.iter().zip(&mut found) {
+                let Some(looseness) = looseness(&key, spellings).filter(|it| it <= found) else {
+                    continue;
+                };
+                // An empty value is absent. It is the vendor's word all the same, where its spelling is the closer one.
+                if looseness < *found || !value.is_empty() {
+                    *field(&mut query) = Some(value.to_string()).filter(|value| !value.is_empty());
+                }
+                *found = looseness;
             }
         }
         query
@@ -79,6 +99,8 @@ vocabulary! {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -114,5 +136,62 @@ mod tests {
     fn an_empty_value_is_absent() {
         assert_eq!(Query::parse("ClientIP=&OptPlatform"), Query::default());
         assert_eq!(Query::parse(""), Query::default());
+        assert_eq!(Query::parse("Sign=a&Sign=").sign.as_deref(), Some("a"));
+        assert_eq!(Query::parse("clientip=own&ClientIP=").client_ip, None);
+    }
+
+    #[test]
+    fn a_closer_spelling_counts_before_a_looser_one_in_any_order() {
+        for (close, loose) in [
+            ("SdkAppid", "SdkAppId"),
+            ("SdkAppId", "sdkappid"),
+            ("SDKAppID", "SDKAPPID"),
+            ("CallbackCommand", "callbackcommand"),
+            ("callbackcommand", "WebhookCommand"),
+            ("WebhookCommand", "webhookCommand"),
+            ("WebhookCommand", "command"),
+            ("command", "Command"),
+            ("ClientIP", "ClientIp"),
+            ("OptPlatform", "optplatform"),
+            ("Sign", "sign"),
+            ("RequestTime", "requesttime"),
+        ] {
+            let expected = Query::parse(&format!("{close}=right"));
+            assert_ne!(expected, Query::default(), "{close}");
+            for query in [
+                format!("{close}=right&{loose}=own"),
+                format!("{loose}=own&{close}=right"),
+                format!("{loose}=own&{close}=right&{loose}=own&{loose}="),
+                format!("{loose}=own?{close}=wrong&{close}=right&{close}="),
+            ] {
+                assert_eq!(Query::parse(&query), expected, "{query}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn own_keys_never_take_the_place_of_the_vendors(
+            own in proptest::collection::vec(
+                ("[a-zA-Z]{1,8}|(?i)(sdkappid|callbackcommand|webhookcommand|command|clientip|optplatform|sign|requesttime)", "[a-z0-9]{0,4}"),
+                0..6,
+            ),
+        ) {
+            let vendors = [
+                ("SdkAppid", "1400000001"), ("CallbackCommand", "C"), ("ClientIP", "::1"),
+                ("OptPlatform", "Web"), ("Sign", "ab"), ("RequestTime", "7"),
+            ];
+            let is_vendors = |key: &str| vendors.iter().any(|(vendors, _)| *vendors == key);
+            let mut keys: Vec<(&str, &str)> = vendors.to_vec();
+            keys.extend(own.iter().map(|(key, value)| (&**key, &**value)).filter(|(key, _)| !is_vendors(key)));
+            // As the vendor merges them.
+            keys.sort_unstable();
+            let query = |keys: &[(&str, &str)]| {
+                Query::parse(&form_urlencoded::Serializer::new(String::new()).extend_pairs(keys).finish())
+            };
+            prop_assert_eq!(query(&keys), query(&vendors));
+            keys.reverse();
+            prop_assert_eq!(query(&keys), query(&vendors));
+        }
     }
 }

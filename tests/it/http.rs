@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use trtc_callbacks::callback::verify::sign;
 
 use crate::support::{
-    APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, settings,
+    APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, settings, stored,
 };
 
 const JSON: &str = "application/json";
@@ -45,6 +45,26 @@ async fn whatever_a_post_holds_is_answered_with_the_envelope() {
     assert_eq!(figures.outcome("duplicate"), 1);
     assert_eq!(figures.outcome("rejected_app_foreign"), 1);
     assert_eq!(figures.outcome("rejected_app_missing"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_ones_own_in_the_url_take_nothing_from_the_vendors() {
+    let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "t0ken")]).await;
+    let time = NOW.as_secs();
+    let sign = sign(&SecretString::from("t0ken"), &time.to_string());
+    // The vendor merges a registered URL's own keys among its own, in the order of the alphabet.
+    let path = format!(
+        "/?CallbackCommand=Push.OfflinePush&ClientIP=203.0.113.7&OptPlatform=Web&RequestTime={time}&SdkAppid={APP}\
+         &Sign={sign}&clientip=own&command=im&contenttype=json&optplatform=own&requesttime=1&sdkappid=1&sign=my-own"
+    );
+    let body = r#"{"Events":[{"CallbackCommand":"Push.OfflinePush","EventType":1,"EventTime":1764400000,
+        "To_Account":"ann"}]}"#;
+    server.post_raw(&path, body.into()).await;
+    assert_eq!(server.figures().await.outcome("stored"), 1);
+    let row = stored(&database).await.remove(0);
+    assert_eq!((&*row.command, &*row.family, row.command_sent), ("Push.OfflinePush", "push", None));
+    assert_eq!(row.client_ip.as_deref(), Some("203.0.113.7"));
+    assert_eq!(row.platform.as_deref(), Some("Web"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
