@@ -5,7 +5,7 @@ use super::command::{Command, Family, Kind};
 /// The rows of the registry for commands without a typed body.
 pub(super) static COMMANDS: &[Command] = &[
     after("Alert.RequestOverLimit", Family::Alert),
-    after("State.StateChange", Family::State),
+    Command { operator: &["Info.To_Account"], ..after("State.StateChange", Family::State) },
     after("Profile.CallbackPortraitSet", Family::Profile),
     before("Sns.CallbackPrevFriendAdd", Family::Sns),
     before("Sns.CallbackPrevFriendResponse", Family::Sns),
@@ -19,6 +19,8 @@ pub(super) static COMMANDS: &[Command] = &[
     after("C2C.CallbackAfterMsgWithDraw", Family::C2c),
     after("C2C.CallbackAfterC2CMsgExtension", Family::C2c),
     after("C2C.CallbackAfterMsgReadAll", Family::C2c),
+    Command { page: "269/128224", ..after("C2C.CallbackAfterModifyMsg", Family::C2c) },
+    Command { page: "269/128223", ..after("C2C.CallbackAfterMsgReadReceipt", Family::C2c) },
     group(before("Group.CallbackBeforeCreateGroup", Family::Group)),
     group(after("Group.CallbackAfterCreateGroup", Family::Group)),
     group(before("Group.CallbackBeforeApplyJoinGroup", Family::Group)),
@@ -31,6 +33,7 @@ pub(super) static COMMANDS: &[Command] = &[
     group(after("Group.CallbackOnMemberStateChange", Family::Group)),
     group(after("Group.CallbackSendMsgException", Family::Group)),
     group(after("Group.CallbackAfterRecallMsg", Family::Group)),
+    group(Command { page: "269/129193", ..after("Group.CallbackAfterModifyMsg", Family::Group) }),
     group(before("Group.CallbackBeforeCreateTopic", Family::Group)),
     group(after("Group.CallbackAfterCreateTopic", Family::Group)),
     group(after("Group.CallbackAfterTopicDestroyed", Family::Group)),

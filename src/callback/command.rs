@@ -29,7 +29,8 @@ pub struct Command {
     pub operator: &'static [&'static str],
     /// Where the event's time stands: ms or s since 1970, told apart by their size.
     pub time: &'static [&'static str],
-    /// The vendor's page. Numbers are of `trtc.io/document/…` and `tencentcloud.com/document/product/647/…`.
+    /// The vendor's page. Numbers are of `trtc.io/document/…` and `tencentcloud.com/document/product/647/…`; those of 269,
+    /// which are in Chinese, of `cloud.tencent.com/document/product/269/…`.
     pub page: &'static str,
     /// Reads the body into its type; `None` for commands that are kept untyped.
     pub(super) decode: Option<Decode>,
@@ -85,7 +86,13 @@ impl Command {
     pub(crate) fn unknown(name: &str) -> Self {
         let asks = name.contains("Before") || name.contains("Prev");
         let kind = if asks { Kind::Before } else { Kind::After };
-        Self::untyped("", Family::of(name), kind)
+        let family = Family::of(name);
+        let command = Self::untyped("", family, kind);
+        if family.is_of_chat() {
+            // A live room is a group at the vendor, so the group's id is where to look a room up.
+            return Self { room_id: &["GroupId", "RoomId", "RoomInfo.RoomId"], ..command };
+        }
+        command
     }
 }
 
@@ -175,6 +182,28 @@ families! {
     Push = "push", "Push";
     /// Everything else.
     Unknown = "unknown", "?";
+}
+
+impl Family {
+    /// Whether its commands are those of Chat, whose bodies are about groups.
+    fn is_of_chat(self) -> bool {
+        match self {
+            Self::Call | Self::Room | Self::Mic | Self::Live | Self::Follow | Self::Unknown => {
+                false
+            }
+            Self::Group
+            | Self::C2c
+            | Self::State
+            | Self::Profile
+            | Self::Sns
+            | Self::Alert
+            | Self::Bot
+            | Self::Chatbot
+            | Self::Content
+            | Self::OfficialAccount
+            | Self::Push => true,
+        }
+    }
 }
 
 impl fmt::Display for Family {
