@@ -97,6 +97,25 @@ fn requests() -> Vec<Request> {
     deliveries.map(request).collect()
 }
 
+/// A call's end whose list of callees fills the largest body that is taken: with accounts that begin so, or with what is
+/// no account.
+fn large(account: Option<&str>) -> Request {
+    let mut callees = Vec::new();
+    let mut bytes = 0;
+    while bytes < 250_000 {
+        let callee = account.map_or_else(|| "{}".to_owned(), |name| format!("\"{name}{bytes}\""));
+        bytes += callee.len() + 1;
+        callees.push(callee);
+    }
+    let command = "Call.CallbackAfterEndCall";
+    let body = format!(
+        r#"{{"CallbackCommand":"{command}","CallRecord":{{"CallId":"c","CallType":"MultiCall","CalleeList_Account":[{}]}},"EventTime":{}}}"#,
+        callees.join(","),
+        NOW.0
+    );
+    Request { query: format!("SdkAppid={APP}&CallbackCommand={command}"), body }
+}
+
 fn parts() -> Vec<Part> {
     let requests = requests();
     let first = requests.first().cloned().unwrap();
@@ -124,6 +143,16 @@ fn parts() -> Vec<Part> {
             drop(black_box(Event::decode(&verified, black_box(body.as_bytes()), NOW)));
         }));
         parts.push(part(format!("changes {command}"), move || {
+            drop(black_box(handlers::changes(black_box(&event))));
+        }));
+    }
+    for (what, member) in [("members", Some("member-")), ("misfits", None)] {
+        let large = large(member);
+        let (verified, event) = (large.verified(), large.event());
+        parts.push(part(format!("decode 250 KB of {what}"), move || {
+            drop(black_box(Event::decode(&verified, black_box(large.body.as_bytes()), NOW)));
+        }));
+        parts.push(part(format!("changes 250 KB of {what}"), move || {
             drop(black_box(handlers::changes(black_box(&event))));
         }));
     }

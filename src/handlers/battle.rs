@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::change::{BattleMark, Change};
-use super::{moment, text, word};
+use super::{first, moment, text, word};
 use crate::callback::Event;
 use crate::callback::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
 use crate::callback::scalar::{BattleId, Known, Nested};
@@ -17,7 +17,8 @@ pub(super) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Ve
         ..BattleRoom::default()
     };
     let from = body.from_room_id.as_ref().map(room);
-    let to: Vec<_> = body.to_room_id_list.iter().flat_map(|list| &list.0).map(room).collect();
+    let to: Vec<_> =
+        first(body.to_room_id_list.iter().flat_map(|list| &list.0)).map(room).collect();
     push(&mark, from.as_ref(), &to, changes);
 }
 
@@ -77,7 +78,7 @@ fn push(
 ) {
     let mut marks = BTreeMap::new();
     let rooms = from.map(|room| (room, true)).into_iter();
-    for (room, is_proposer) in rooms.chain(to.iter().map(|room| (room, false))) {
+    for (room, is_proposer) in rooms.chain(first(to).map(|room| (room, false))) {
         let Some(room_id) = room.room_id.as_ref().and_then(|id| text(id.as_str())) else {
             continue;
         };

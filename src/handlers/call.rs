@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::change::{CallChange, Change, LastAction, MemberChange};
-use super::{moment, recording, text, word};
+use super::{first, moment, recording, text, word};
 use crate::callback::Event;
 use crate::callback::call::{
     ActionType, CallRecord, CallType, ChangedUser, EndCall, MemberChanged, RecordChanged,
@@ -26,7 +26,7 @@ pub(super) fn start_call(event: &Event, body: &StartCall, changes: &mut Vec<Chan
     let caller = call.caller.clone();
     changes.push(Change::Call(call));
 
-    for user in body.user_list.iter().flatten() {
+    for user in first(body.user_list.iter().flatten()) {
         let Some(mut member) = member(event, user.user_account.as_ref()) else { continue };
         if Some(&member.account) == caller.as_ref() {
             member.is_caller = true;
@@ -43,14 +43,13 @@ pub(super) fn member_changed(event: &Event, body: &MemberChanged, changes: &mut 
     let Some(mut call) = call(event) else { return };
     let mut members: BTreeMap<String, MemberChange> = BTreeMap::new();
     let mut accepted = false;
-    for user in body.changed_user_list.iter().flatten() {
+    for user in first(body.changed_user_list.iter().flatten()) {
         let Some(member) = member(event, user.user_account.as_ref()) else { continue };
         let member = members.entry(member.account.clone()).or_insert(member);
         accepted |= act(event, user, member);
     }
-    let users = body.user_list.iter().flatten();
-    let (mut calling, users) = (0, users.collect::<Vec<_>>());
-    for user in users {
+    let mut calling = 0;
+    for user in first(body.user_list.iter().flatten()) {
         let Some(member) = member(event, user.user_account.as_ref()) else { continue };
         let status = user.status.as_ref().and_then(Known::value);
         calling += usize::from(status == Some(UserStatus::Calling));
@@ -130,7 +129,7 @@ pub(super) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>)
     let result = call.result.clone();
     changes.push(Change::Call(call));
 
-    let callees = record.callee_list_account.iter().flatten();
+    let callees = first(record.callee_list_account.iter().flatten());
     let accounts = record.caller_account.iter().chain(callees);
     let mut seen = BTreeMap::new();
     for account in accounts {

@@ -10,7 +10,7 @@ use super::bounds::{
 };
 use super::change::{Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily};
 use super::room::{presence, room_change};
-use super::{json, moment, text, word};
+use super::{first, json, moment, text, word};
 use crate::callback::Event;
 use crate::callback::live::{
     AdminChange, BeforeSendGift, ChangeOwner, CreateRoom, DelMetadata, DestroyCause, DestroyRoom,
@@ -127,7 +127,8 @@ pub(super) fn modify_admin(event: &Event, body: &ModifyAdmin, changes: &mut Vec<
     };
     let by = body.operator_account.as_ref();
     // One that stands twice in a list is named once.
-    let accounts: BTreeSet<_> = body.admin_account.iter().flat_map(|list| &list.0).collect();
+    let accounts = first(body.admin_account.iter().flat_map(|list| &list.0));
+    let accounts: BTreeSet<_> = accounts.collect();
     for (ordinal, account) in (0..).zip(accounts) {
         let Some(mut change) = room_change(event, RoomFamily::Live, kind, by) else { return };
         change.ordinal = ordinal;
@@ -151,7 +152,7 @@ pub(super) fn member_state_changed(
     let presence_of = |known: &Known<Presence>| known.value().map(|it| it == Presence::Online);
     let enters = body.event_type.as_ref().and_then(presence_of).or_else(by_cause);
     let Some(enters) = enters else { return };
-    let members = body.member_list.iter().flatten();
+    let members = first(body.member_list.iter().flatten());
     let mut accounts: Vec<_> =
         members.filter_map(|member| member.member_account.as_ref()).collect();
     accounts.sort_unstable();
@@ -168,7 +169,7 @@ pub(super) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<
     let by = body.operator_account.as_ref();
     // An entry that stands twice in one event is as it stands last.
     let mut entries = std::collections::BTreeMap::new();
-    for entry in body.metadata.iter().flatten() {
+    for entry in first(body.metadata.iter().flatten()) {
         let value = entry.value.as_deref().unwrap_or_default();
         let key = entry.key.as_deref().unwrap_or_default();
         entries.insert(text(key).unwrap_or_default(), value);
@@ -186,7 +187,7 @@ pub(super) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<
 /// Entries of the metadata deleted.
 pub(super) fn del_metadata(event: &Event, body: &DelMetadata, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
-    let keys = body.keys.iter().flat_map(|keys| &keys.0);
+    let keys = first(body.keys.iter().flat_map(|keys| &keys.0));
     let keys: BTreeSet<_> = keys.map(|key| text(key).unwrap_or_default()).collect();
     for key in keys {
         changes.extend(metadata(event, key, (None, None), by));

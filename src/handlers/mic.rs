@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::change::{Change, SeatMark};
-use super::text;
+use super::{first, text};
 use crate::callback::Event;
 use crate::callback::mic::SeatInfoChanged;
 
@@ -12,7 +12,7 @@ pub(super) fn seat_info_changed(event: &Event, body: &SeatInfoChanged, changes: 
     let Some(room_id) = &event.room_id else { return };
     // A seat that stands twice in one event, which no page shows, is as it stands last.
     let mut seats = BTreeMap::new();
-    for seat in body.seat_list.iter().flatten() {
+    for seat in first(body.seat_list.iter().flatten()) {
         let Some(index) = seat.index.and_then(|index| i32::try_from(index.0).ok()) else {
             continue;
         };

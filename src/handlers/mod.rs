@@ -44,14 +44,15 @@ pub use tables::TABLES;
 
 use change::EventCount;
 
-/// How many rows one event may change, so that its statements are done well within their time. The vendor's largest
-/// bodies make some dozens.
+/// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
+/// list count. The vendor's largest bodies make some dozens.
 pub const CHANGES_MAX: usize = 1000;
 
 /// How long a span of `new_event_counts` is.
 const MINUTE_MS: i64 = 60_000;
 
-/// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first. Every event is counted; one whose
+/// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first; more than that many entries of one
+/// list are not even looked at. Every event is counted; one whose
 /// body was not decoded, or is of a command that no read model tells of, changes nothing else. Nor does one whose handler
 /// panics: a mistake there must not cost the event.
 #[must_use]
@@ -131,6 +132,11 @@ fn count(event: &Event) -> EventCount {
     }
 }
 
+/// The entries of a list that count, in the order of the body.
+fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    list.into_iter().take(CHANGES_MAX)
+}
+
 /// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
 fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
     let text = match known? {
@@ -171,8 +177,70 @@ fn json<T: serde::Serialize>(value: &T) -> Option<change::Json> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
     use crate::callback::call::{ActionType, CallResult};
+    use crate::callback::{AppId, Apps, Command, Delivery, Query};
+
+    /// As many entries as a body of the usual limit holds, all of them different.
+    const MANY: usize = 5_000;
+
+    /// Puts many entries in the place of each list.
+    fn lengthen(value: &mut Value) {
+        match value {
+            Value::Array(elements) => {
+                elements.iter_mut().for_each(lengthen);
+                let element = elements.first().cloned().unwrap_or_else(|| json!("x"));
+                *elements = (0..MANY).map(|number| numbered(&element, number)).collect();
+            }
+            Value::Object(members) => members.values_mut().for_each(lengthen),
+            _ => {}
+        }
+    }
+
+    /// `value` with other ids.
+    fn numbered(value: &Value, number: usize) -> Value {
+        match value {
+            Value::String(_) => json!(format!("id-{number}")),
+            Value::Number(_) => json!(number),
+            Value::Object(members) => {
+                let is_id = |key: &str| {
+                    ["_Account", "Index", "Key", "RoomId"].iter().any(|end| key.ends_with(end))
+                };
+                let member = |(key, value): (&String, &Value)| {
+                    let value = if is_id(key) { numbered(value, number) } else { value.clone() };
+                    (key.clone(), value)
+                };
+                Value::Object(members.iter().map(member).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    #[test]
+    fn no_list_makes_a_handler_do_more_than_its_share() {
+        let app = AppId::parse("1400000001").unwrap();
+        let now = UnixMillis(1_793_534_400_000);
+        let mut most = 0;
+        for command in Command::all().filter(|command| command.is_typed()) {
+            let sample = Delivery::sample(command, app);
+            let mut body: Value = serde_json::from_slice(&sample.bytes().unwrap()).unwrap();
+            lengthen(&mut body);
+            let query = Query::parse(&sample.query);
+            let verified = Apps::new().with(app, Vec::new()).verify(query, now).unwrap();
+            let event = Event::decode(&verified, body.to_string().as_bytes(), now);
+            assert_eq!(event.decode_error, None, "{}", command.name);
+            // Before they are cut: a call and the members of two lists at most.
+            let made = of_body(&event);
+            assert!(made.len() <= 1 + 2 * CHANGES_MAX, "{}: {}", command.name, made.len());
+            let bytes: usize = made.iter().map(Change::bytes).sum();
+            assert!(bytes <= 2_000 * CHANGES_MAX, "{}: {bytes} bytes", command.name);
+            assert!(changes(&event).len() <= CHANGES_MAX, "{}", command.name);
+            most = most.max(made.len());
+        }
+        assert!(most >= CHANGES_MAX, "the lists are long enough to be cut: {most}");
+    }
 
     #[test]
     fn words_are_spelled_as_the_tables_have_them() {

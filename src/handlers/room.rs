@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bounds;
 use super::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
-use super::{json, moment, text, word};
+use super::{first, json, moment, text, word};
 use crate::callback::Event;
 use crate::callback::room::{
     CreateRoom, DestroyRoom, MemberEnter, MemberLeave, RoomInfo, UpdateRoomInfo,
@@ -98,7 +98,7 @@ fn accounts<'a>(
     operator: Option<&'a AccountId>,
 ) -> Vec<&'a AccountId> {
     let mut accounts: Vec<_> = match list {
-        Some(list) => list.iter().collect(),
+        Some(list) => first(list).collect(),
         None => operator.into_iter().collect(),
     };
     accounts.sort_unstable();
