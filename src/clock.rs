@@ -25,29 +25,40 @@ impl UnixMillis {
         Self(self.0.saturating_add(millis))
     }
 
-    /// Reads a date (2026-01-31), a moment (RFC 3339), or an age before `now` (30m, 2h, 7d); `None` where it is none.
-    /// None lies before the year 1 or behind what can be printed: not every store knows such a day.
+    /// Reads a moment as [`UnixMillis::parse_moment`] does, or an age before `now` (30m, 2h, 7d); `None` where it is none.
     #[must_use]
     pub fn parse(text: &str, now: Self) -> Option<Self> {
-        const YEAR_1: i64 = -62_135_596_800_000;
-        let near =
-            |time: &Self| time.0 >= YEAR_1 && jiff::Timestamp::from_millisecond(time.0).is_ok();
-        Self::parse_any(text, now).filter(near)
+        Self::parse_moment(text).or_else(|| Self::parse_age(text, now))
     }
 
-    fn parse_any(text: &str, now: Self) -> Option<Self> {
-        let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
-            let day = text.parse::<jiff::civil::Date>().map_err(|_| error)?;
-            day.to_zoned(jiff::tz::TimeZone::UTC).map(|day| day.timestamp())
-        });
-        if let Ok(moment) = moment {
-            return Some(Self(moment.as_millisecond()));
+    /// Reads a date (2026-01-31), a moment (RFC 3339; in UTC where it names no zone), or ms since 1970, from those of 1973
+    /// on; `None` where it is none. None lies before the year 1 or behind what can be printed: not every store knows such
+    /// a day.
+    #[must_use]
+    pub fn parse_moment(text: &str) -> Option<Self> {
+        // What is less is one of s.
+        const MS_MIN: i64 = 100_000_000_000;
+        if let Ok(ms) = text.parse::<i64>() {
+            return Some(Self(ms)).filter(|time| time.0 >= MS_MIN && time.is_near());
         }
+        let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
+            let civil = text.parse::<jiff::civil::DateTime>().map_err(|_| error)?;
+            civil.to_zoned(jiff::tz::TimeZone::UTC).map(|moment| moment.timestamp())
+        });
+        moment.ok().map(|moment| Self(moment.as_millisecond())).filter(|time| time.is_near())
+    }
+
+    fn is_near(self) -> bool {
+        const YEAR_1: i64 = -62_135_596_800_000;
+        self.0 >= YEAR_1 && jiff::Timestamp::from_millisecond(self.0).is_ok()
+    }
+
+    fn parse_age(text: &str, now: Self) -> Option<Self> {
         let age = text.parse::<jiff::Span>().ok()?;
         let utc = jiff::SpanRelativeTo::days_are_24_hours();
         let millis = age.abs().total((jiff::Unit::Millisecond, utc)).ok()?;
         #[expect(clippy::cast_possible_truncation, reason = "ages are far below 2^53 ms")]
-        Some(Self(now.0.saturating_sub(millis as i64)))
+        Some(Self(now.0.saturating_sub(millis as i64))).filter(|time| time.is_near())
     }
 
     /// This moment and `before` less; the far end of the range where it would overflow.
@@ -150,11 +161,24 @@ mod tests {
         assert_eq!(read("2026-01-31T09:00:00+01:00").unwrap(), "2026-01-31T08:00:00.000Z");
         assert_eq!(read("30m").unwrap(), "2026-01-31T07:30:00.000Z");
         assert_eq!(read("7d").unwrap(), "2026-01-24T08:00:00.000Z");
-        for text in
-            ["", "yesterday", "1769846400000", "2026-13-01", "-009999-01-02", "9000y", "99999999h"]
-        {
+        for text in ["2026-01-31T08:00", "2026-01-31 08:00:00", "1769846400000"] {
+            assert_eq!(read(text).unwrap(), "2026-01-31T08:00:00.000Z", "{text}");
+            assert!(UnixMillis::parse_moment(text).is_some(), "{text}");
+        }
+        for text in [
+            "",
+            "yesterday",
+            "1769846400",
+            "9223372036854775807",
+            "-9223372036854775808",
+            "2026-13-01",
+            "-009999-01-02",
+            "9000y",
+            "99999999h",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
+        assert_eq!(UnixMillis::parse_moment("2h"), None);
     }
 
     #[test]

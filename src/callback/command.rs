@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use std::borrow::Cow;
+
 use super::body::Body;
 
 /// What is known of one command.
@@ -93,6 +95,44 @@ impl Command {
             return Self { room_id: &["GroupId", "RoomId", "RoomInfo.RoomId"], ..command };
         }
         command
+    }
+}
+
+/// How many commands are named to somebody who named one that is none.
+const NEAR_MAX: usize = 3;
+
+impl Command {
+    /// The stored name of the command that a reader asks for, by its name or an alias. One that no row names may be newer
+    /// than this program: it passes where it has the form of one and is not nearly one that is known.
+    ///
+    /// # Errors
+    /// What to give instead.
+    pub fn meant(name: &str) -> Result<Cow<'static, str>, String> {
+        if let Some(command) = Self::find(name) {
+            return Ok(command.name.into());
+        }
+        let given = name.to_ascii_lowercase();
+        let behind = |known: &str| {
+            known.rsplit_once("Callback").map_or("", |(_, end)| end).to_ascii_lowercase()
+        };
+        let is_near = |known: &str| strsim::osa_distance(&known.to_ascii_lowercase(), &given) <= 2;
+        let has_form = name
+            .split_once('.')
+            .is_some_and(|(family, rest)| !family.is_empty() && !rest.is_empty())
+            || name.starts_with("EVENT_TYPE_")
+            || name == Family::Unknown.as_str();
+        let part = given.trim_start_matches("callback");
+        let holds = |known: &str| part.len() > 2 && behind(known).contains(part);
+        let near: Vec<&str> = Self::all()
+            .map(|command| command.name)
+            .filter(|known| is_near(known) || !has_form && holds(known))
+            .take(NEAR_MAX)
+            .collect();
+        match near.as_slice() {
+            [] if has_form => Ok(name.to_owned().into()),
+            [] => Err("give a whole name, such as Call.CallbackAfterEndCall; `trtc-callbacks commands` lists all".into()),
+            near => Err(format!("did you mean {}? `trtc-callbacks commands` lists all", near.join(", "))),
+        }
     }
 }
 
@@ -209,5 +249,35 @@ impl Family {
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_meant_by_its_name_and_an_unknown_one_may_be_new() {
+        let meant = |name| Command::meant(name).map(Cow::into_owned);
+        assert_eq!(meant("Call.CallbackAfterEndCall").unwrap(), "Call.CallbackAfterEndCall");
+        assert_eq!(
+            meant("Room.CallbackUpdateRoomInfo").unwrap(),
+            "Room.CallbackAfterUpdateRoomInfo"
+        );
+        for new in ["Live.CallbackAfterSomethingNew", "EVENT_TYPE_99", "unknown"] {
+            assert_eq!(meant(new).unwrap(), new);
+        }
+        for wrong in [
+            "EndCall",
+            "callbackAfterEndCall",
+            "call.callbackafterendcall",
+            "Call.CallbackAfterEndCal",
+        ] {
+            let hint = meant(wrong).unwrap_err();
+            assert!(hint.starts_with("did you mean Call.CallbackAfterEndCall"), "{wrong}: {hint}");
+        }
+        for wrong in ["", "x", "Call.", ".x"] {
+            assert!(meant(wrong).unwrap_err().starts_with("give a whole name"), "{wrong}");
+        }
     }
 }

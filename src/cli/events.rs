@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,12 +60,13 @@ impl FilterArgs {
             return Err(anyhow!("there is no family `{name}`\nhint: one of {}", names.join(", ")));
         }
         let [since, until] = self.span.times(now)?;
-        let canonical =
-            |name: &String| Command::find(name).map_or(name.clone(), |command| command.name.into());
+        let command = self.command.as_deref().map(Command::meant).transpose();
+        let command =
+            command.map_err(|hint| anyhow!("`--command` names no command\nhint: {hint}"))?;
         Ok(EventFilter {
             app: self.span.app()?,
             family: self.family.clone(),
-            command: self.command.as_ref().map(canonical),
+            command: command.map(Cow::into_owned),
             call_id: self.call.clone(),
             room_id: self.room.clone(),
             since,

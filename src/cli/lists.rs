@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 
@@ -11,7 +11,8 @@ use crate::callback::AppId;
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::letters::replaced;
 use crate::store::{
-    self, AnomalyFilter, CallFilter, List, RoomFilter, Store, StoreError, StoredEvent,
+    self, ANOMALY_KINDS, AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, CallFilter, List,
+    ROOM_FAMILIES, ROOM_STATES, RoomFilter, Store, StoreError, StoredEvent,
 };
 
 /// How wide a cell of a table may be, in characters.
@@ -72,7 +73,15 @@ impl Span {
     /// From when, and until when.
     pub(super) fn times(&self, now: UnixMillis) -> Result<[Option<UnixMillis>; 2]> {
         let read = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
-        Ok([read(&self.since)?, read(&self.until)?])
+        let times = [read(&self.since)?, read(&self.until)?];
+        if let [Some(since), Some(until)] = times
+            && since > until
+        {
+            bail!(
+                "`--since` is {since}, later than `--until`, {until}\nhint: give the earlier one as `--since`"
+            );
+        }
+        Ok(times)
     }
 }
 
@@ -80,13 +89,13 @@ impl Span {
 #[derive(Debug, Clone, Args)]
 pub(super) struct CallArgs {
     /// In this state: ringing, active, ended, overdue (no end came in time)
-    #[arg(long, value_name = "STATE", value_parser = ["ringing", "active", "ended", "overdue"])]
+    #[arg(long, value_name = "STATE", value_parser = words(CALL_STATES))]
     state: Option<String>,
-    /// With this result: normal_end, not_answer, reject, cancel, call_busy, …
-    #[arg(long, value_name = "RESULT")]
+    /// With this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
+    #[arg(long, value_name = "RESULT", hide_possible_values = true, value_parser = words(CALL_RESULTS))]
     result: Option<String>,
     /// audio or video
-    #[arg(long, value_name = "MEDIA", value_parser = ["audio", "video"])]
+    #[arg(long, value_name = "MEDIA", value_parser = words(CALL_MEDIA))]
     media: Option<String>,
     /// In which this account takes part
     #[arg(long, value_name = "ACCOUNT")]
@@ -119,7 +128,7 @@ impl CallArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct LifeArgs {
     /// In this state: open, ended, overdue (no end came, and nothing else for long)
-    #[arg(long, value_name = "STATE", value_parser = ["open", "ended", "overdue"])]
+    #[arg(long, value_name = "STATE", value_parser = words(ROOM_STATES))]
     state: Option<String>,
     /// The lives of this room id
     #[arg(long, value_name = "ID")]
@@ -150,7 +159,7 @@ impl LifeArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct RoomArgs {
     /// room (conferences) or live
-    #[arg(long, value_name = "FAMILY", value_parser = ["room", "live"])]
+    #[arg(long, value_name = "FAMILY", value_parser = words(ROOM_FAMILIES))]
     family: Option<String>,
     #[command(flatten)]
     life: LifeArgs,
@@ -166,14 +175,14 @@ impl RoomArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct AnomalyArgs {
     /// Of this kind: call_without_end, leaves_missing, silence, …
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = words(ANOMALY_KINDS))]
     kind: Option<String>,
     /// About this call or room, or this family
     #[arg(long, value_name = "ID")]
     subject: Option<String>,
-    /// open (still so) or resolved
-    #[arg(long, value_name = "STATE", value_parser = ["open", "resolved"])]
-    state: Option<String>,
+    /// Only those that are no longer so (true), or only those that still are (false)
+    #[arg(long, value_name = "BOOL")]
+    resolved: Option<bool>,
     #[command(flatten)]
     span: Span,
 }
@@ -185,12 +194,17 @@ impl AnomalyArgs {
             app: self.span.app()?,
             kind: self.kind,
             subject: self.subject,
-            resolved: self.state.map(|state| state == "resolved"),
+            resolved: self.resolved,
             since,
             until,
             ..AnomalyFilter::default()
         })
     }
+}
+
+/// Takes one of these words.
+fn words(words: &'static [&'static str]) -> clap::builder::PossibleValuesParser {
+    words.into()
 }
 
 /// How much of a list is shown, and how.

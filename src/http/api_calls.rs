@@ -16,14 +16,10 @@ use super::api_query::{self, Asked, ListQuery, NoQuery, app_of_path};
 use super::ops::Ops;
 use super::path_ids;
 use crate::store::{
-    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
+    CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES, Call, CallFilter,
+    CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject, UserCall,
+    UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
 };
-
-/// What a call may be.
-const STATES: [&str; 4] = ["ringing", "active", "ended", "overdue"];
-const MEDIA: [&str; 2] = ["audio", "video"];
-const DIRECTIONS: [&str; 2] = ["incoming", "outgoing"];
 
 /// Which calls.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,15 +54,16 @@ pub(super) async fn calls(
 ) -> Result<Response, Problem> {
     let (query, page) = Asked::parse(uri.query())?.list::<CallQuery>(&headers)?;
     let now = ops.clock.now();
+    let [since, until] = api_query::span(query.since.as_ref(), query.until.as_ref(), now)?;
     let filter = CallFilter {
         app: api_query::app(query.app.as_ref())?,
-        state: api_query::one_of("state", query.state, &STATES)?,
-        result: query.result,
-        media: api_query::one_of("media", query.media, &MEDIA)?,
+        state: api_query::one_of("state", query.state, CALL_STATES)?,
+        result: api_query::one_of("result", query.result, CALL_RESULTS)?,
+        media: api_query::one_of("media", query.media, CALL_MEDIA)?,
         account: query.user,
         room_id: query.room,
-        since: api_query::time("since", query.since.as_ref(), now)?,
-        until: api_query::time("until", query.until.as_ref(), now)?,
+        since,
+        until,
         ..CallFilter::default()
     };
     api_list::answer(&ops.reading, &page, filter).await
@@ -213,8 +210,8 @@ pub(super) async fn user_calls(
     let filter = UserCallFilter {
         app: app_of_path(&app)?,
         account,
-        direction: api_query::one_of("direction", query.direction, &DIRECTIONS)?,
-        outcome: query.outcome,
+        direction: api_query::one_of("direction", query.direction, CALL_DIRECTIONS)?,
+        outcome: api_query::one_of("outcome", query.outcome, CALL_OUTCOMES)?,
         after: None,
         limit: 0,
     };

@@ -59,20 +59,19 @@ impl EventQuery {
     /// The filter, and whether bodies are asked for.
     pub(super) fn filter(self, now: UnixMillis) -> Result<(EventFilter, bool), Problem> {
         let families: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
-        let canonical =
-            |name: String| Command::find(&name).map_or(name, |command| command.name.to_owned());
+        let [since, until] = api_query::span(self.since.as_ref(), self.until.as_ref(), now)?;
         let filter = EventFilter {
             app: api_query::app(self.app.as_ref())?,
             family: api_query::one_of("family", self.family, &families)?,
-            command: self.command.map(canonical),
+            command: api_query::command(self.command.as_ref())?,
             call_id: self.call,
             room_id: self.room,
             operator: self.user,
             platform: self.platform,
             text: self.text,
             undecoded: api_query::flag("undecoded", self.undecoded.as_ref())?.unwrap_or(false),
-            since: api_query::time("since", self.since.as_ref(), now)?,
-            until: api_query::time("until", self.until.as_ref(), now)?,
+            since,
+            until,
             ..EventFilter::default()
         };
         Ok((filter, api_query::flag("payload", self.payload.as_ref())?.unwrap_or(false)))

@@ -16,7 +16,8 @@ use super::api_query::{self, Asked, Form, FormQuery, ListQuery};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, List, Part, Step, Store, StoreError,
+    ANOMALY_KINDS, Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, List, Part, Step,
+    Store, StoreError,
 };
 
 /// Which anomalies.
@@ -49,13 +50,14 @@ pub(super) async fn anomalies(
 ) -> Result<Response, Problem> {
     let (query, page) = Asked::parse(uri.query())?.list::<AnomalyQuery>(&headers)?;
     let now = ops.clock.now();
+    let [since, until] = api_query::span(query.since.as_ref(), query.until.as_ref(), now)?;
     let filter = AnomalyFilter {
         app: api_query::app(query.app.as_ref())?,
-        kind: query.kind,
+        kind: api_query::one_of("kind", query.kind, ANOMALY_KINDS)?,
         subject: query.subject,
         resolved: api_query::flag("resolved", query.resolved.as_ref())?,
-        since: api_query::time("since", query.since.as_ref(), now)?,
-        until: api_query::time("until", query.until.as_ref(), now)?,
+        since,
+        until,
         ..AnomalyFilter::default()
     };
     api_list::answer(&ops.reading, &page, filter).await
@@ -101,9 +103,8 @@ impl StatisticsQuery {
                 return Err(Problem::parameter("by", detail, "give family, command or result"));
             }
         };
-        let until = api_query::time("until", self.until.as_ref(), now)?
-            .unwrap_or(now.plus(Duration::from_millis(1)));
-        let since = api_query::time("since", self.since.as_ref(), now)?;
+        let [since, until] = api_query::span(self.since.as_ref(), self.until.as_ref(), now)?;
+        let until = until.unwrap_or(now.plus(Duration::from_millis(1)));
         let since = since.unwrap_or(UnixMillis(until.0.saturating_sub(step.length_ms() * spans)));
         let filter =
             CountFilter { app: api_query::app(self.app.as_ref())?, since, until, step, by };

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 
 use super::api_problem::Problem;
 use super::path_ids::storable;
-use crate::callback::AppId;
+use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
 
 /// How many rows a page has where nothing is asked for, and how many at most.
@@ -243,13 +243,34 @@ fn accepted(headers: &HeaderMap) -> Form {
 }
 
 /// A time, a moment or an age.
-pub(super) fn time(
-    name: &str,
-    text: Option<&String>,
-    now: UnixMillis,
-) -> Result<Option<UnixMillis>, Problem> {
+fn time(name: &str, text: Option<&String>, now: UnixMillis) -> Result<Option<UnixMillis>, Problem> {
     let wrong = || Problem::parameter(name, format!("`{name}` is no time"), TIME_HINT);
     text.map(|text| UnixMillis::parse(text, now).ok_or_else(wrong)).transpose()
+}
+
+/// From when, and until when.
+pub(super) fn span(
+    since: Option<&String>,
+    until: Option<&String>,
+    now: UnixMillis,
+) -> Result<[Option<UnixMillis>; 2], Problem> {
+    let span = [time("since", since, now)?, time("until", until, now)?];
+    if let [Some(since), Some(until)] = span
+        && since > until
+    {
+        let detail = format!("`since` is {since}, later than `until`, {until}");
+        return Err(Problem::parameter("since", detail, "give the earlier one as `since`"));
+    }
+    Ok(span)
+}
+
+/// The stored name of a command.
+pub(super) fn command(name: Option<&String>) -> Result<Option<String>, Problem> {
+    let meant = |name: &String| match Command::meant(name) {
+        Ok(name) => Ok(name.into_owned()),
+        Err(hint) => Err(Problem::parameter("command", "`command` is no command", &hint)),
+    };
+    name.map(meant).transpose()
 }
 
 /// An app's id in a parameter.

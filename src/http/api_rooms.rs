@@ -16,13 +16,9 @@ use super::ops::Ops;
 use super::path_ids;
 use crate::clock::UnixMillis;
 use crate::store::{
-    Battle, Details, GiftRow, Gifts, Live, LiveRoom, Lives, Recording, Room, RoomChangeRow,
-    RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
+    Battle, Details, GiftRow, Gifts, Live, LiveRoom, Lives, ROOM_FAMILIES, ROOM_STATES, Recording,
+    Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
-
-/// What a room may be.
-const STATES: [&str; 3] = ["open", "ended", "overdue"];
-const FAMILIES: [&str; 2] = ["room", "live"];
 
 /// Which lives of rooms.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,14 +43,15 @@ pub(super) struct RoomQuery {
 
 impl RoomQuery {
     fn filter(self, now: UnixMillis) -> Result<RoomFilter, Problem> {
+        let [since, until] = api_query::span(self.since.as_ref(), self.until.as_ref(), now)?;
         Ok(RoomFilter {
             app: api_query::app(self.app.as_ref())?,
-            family: api_query::one_of("family", self.family, &FAMILIES)?,
-            state: api_query::one_of("state", self.state, &STATES)?,
+            family: api_query::one_of("family", self.family, ROOM_FAMILIES)?,
+            state: api_query::one_of("state", self.state, ROOM_STATES)?,
             room_id: self.room,
             owner: self.owner,
-            since: api_query::time("since", self.since.as_ref(), now)?,
-            until: api_query::time("until", self.until.as_ref(), now)?,
+            since,
+            until,
             ..RoomFilter::default()
         })
     }

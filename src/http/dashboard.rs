@@ -137,6 +137,8 @@ impl Shell {
 pub(super) enum Fault {
     /// Nothing has this name.
     NotFound(String),
+    /// The query is not one of the page's.
+    Parameter(String),
     /// The server does not take callbacks yet, and has no store.
     Starting,
     /// Too many read at once.
@@ -172,6 +174,12 @@ impl IntoResponse for Fault {
                 text,
                 "It may have been deleted because of its age, or its event has not come yet. The search above takes any \
                  call id, room id, account or event id.",
+            ),
+            Self::Parameter(text) => (
+                StatusCode::BAD_REQUEST,
+                "Not understood",
+                text,
+                "Names and values are those of the API, which describes each at /api/v1/openapi.json.",
             ),
             Self::Starting => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -243,6 +251,15 @@ async fn in_time(request: Request, next: Next) -> Response {
 /// A path that leads nowhere.
 pub(super) async fn not_found() -> Response {
     Fault::NotFound("There is no page at this address.".to_owned()).into_response()
+}
+
+/// A page with a form, which may have been asked for what it does not take.
+pub(super) fn answered(is_good: bool, page: &impl Template) -> Paged {
+    let mut response = done(page)?;
+    if !is_good {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    Ok(response)
 }
 
 /// A page that is there. What a browser may do with it, the listener's guard says.

@@ -1,23 +1,32 @@
 //! What a list is asked for: the form above it, read from the query and shown again as it was.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-
+use super::dashboard::Fault;
+use super::dashboard_parts::visible;
 use super::path_ids::{encoded, storable};
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
+use crate::callback::{AppId, Command};
+use crate::clock::{TIME_HINT, UnixMillis};
 
-/// The query of a list.
-pub(super) struct Query(HashMap<String, String>);
+/// The query of a page.
+pub(super) struct Query {
+    values: HashMap<String, String>,
+    /// A name that stands twice.
+    twice: Option<String>,
+}
 
 impl Query {
-    /// Reads a query string. Of a name that stands twice the last counts; empty values count as absent.
+    /// Reads a query string. Empty values count as absent.
     pub(super) fn read(raw: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(raw.unwrap_or("").as_bytes()).into_owned();
-        let pairs = pairs.filter(|(_, value)| !value.is_empty());
-        Self(pairs.map(|(name, value)| (name, storable(&value))).collect())
+        let mut query = Self { values: HashMap::new(), twice: None };
+        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
+            if query.values.insert(name.clone(), storable(&value)).is_some() {
+                query.twice = Some(name);
+            }
+        }
+        query
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -27,11 +36,34 @@ impl Query {
     /// The same, with the blanks around it.
     pub(super) fn exact(&self, name: &str) -> Option<String> {
         // What an index holds has 255 characters at most.
-        self.0.get(name).map(|text| text.chars().take(255).collect())
+        self.values.get(name).map(|text| text.chars().take(255).collect())
     }
 
     pub(super) fn get(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", String::as_str)
+        self.values.get(name).map_or("", String::as_str)
+    }
+
+    /// What is wrong with its names, where these are all that a page takes: the answer would be to another question.
+    pub(super) fn trouble(&self, known: &[&str]) -> Option<String> {
+        let shown = |name: &str| visible(&name.chars().take(40).collect::<String>()).into_owned();
+        if let Some(name) = &self.twice {
+            return Some(format!("“{}” stands twice in the address: give it once.", shown(name)));
+        }
+        let mut unknown: Vec<_> =
+            self.values.keys().filter(|name| !known.contains(&name.as_str())).collect();
+        unknown.sort_unstable();
+        let name = shown(unknown.first()?);
+        Some(match known {
+            [] => format!("This page takes no parameter “{name}”: it takes none."),
+            known => {
+                format!("This page takes no parameter “{name}”; it takes {}.", known.join(", "))
+            }
+        })
+    }
+
+    /// Refuses a query with other names than these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Fault> {
+        self.trouble(known).map_or(Ok(()), |trouble| Err(Fault::Parameter(trouble)))
     }
 }
 
@@ -55,17 +87,20 @@ pub(super) struct Form {
     pub(super) fields: Vec<Field>,
     /// Whether any condition is set.
     pub(super) is_set: bool,
+    /// What is wrong with the query beside its fields.
+    pub(super) trouble: Option<String>,
 }
 
 /// Builds a form and reads its values at the same time.
 pub(super) struct Asked<'a> {
     query: &'a Query,
+    now: UnixMillis,
     form: Form,
 }
 
 impl<'a> Asked<'a> {
-    pub(super) fn new(action: impl Into<String>, query: &'a Query) -> Self {
-        Self { query, form: Form { action: action.into(), ..Form::default() } }
+    pub(super) fn new(action: impl Into<String>, query: &'a Query, now: UnixMillis) -> Self {
+        Self { query, now, form: Form { action: action.into(), ..Form::default() } }
     }
 
     /// Any text.
@@ -75,22 +110,68 @@ impl<'a> Asked<'a> {
         value
     }
 
-    /// One of some words. A word that is none of them is asked for all the same: the vendor may have new ones.
+    /// One of some words.
     pub(super) fn choice(
         &mut self,
         name: &'static str,
         label: &'static str,
         words: &[&str],
     ) -> Option<String> {
+        let choices: Vec<_> = words.iter().map(|word| (*word, word.replace('_', " "))).collect();
+        self.choice_of(name, label, &choices)
+    }
+
+    /// One of some words, each with what is shown in its place.
+    fn choice_of(
+        &mut self,
+        name: &'static str,
+        label: &'static str,
+        words: &[(&str, String)],
+    ) -> Option<String> {
         let value = self.query.text(name);
-        let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        if let Some(value) = value.as_ref().filter(|value| !words.contains(value)) {
-            words.push(value.clone());
-        }
-        let choices = words.into_iter().map(|word| (word.replace('_', " "), word));
-        let choices = choices.map(|(shown, word)| (word, shown)).collect();
-        self.add(name, label, "text", choices, None);
-        value
+        let is_known = |value: &String| words.iter().any(|(word, _)| word == value);
+        let wrong = value.as_ref().filter(|value| !is_known(value)).map(|value| {
+            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+            format!("“{}” is none of {}", visible(value), known.join(", "))
+        });
+        let all = words.iter().map(|(word, shown)| ((*word).to_owned(), shown.clone()));
+        let other = value.clone().filter(|_| wrong.is_some()).map(|value| {
+            let shown = visible(&value).into_owned();
+            (value, shown)
+        });
+        let (choices, is_good) = (all.chain(other).collect(), wrong.is_none());
+        self.add(name, label, "text", choices, wrong);
+        value.filter(|_| is_good)
+    }
+
+    /// Yes or no, and how the two are shown.
+    pub(super) fn flag(
+        &mut self,
+        name: &'static str,
+        label: &'static str,
+        [yes, no]: [&str; 2],
+    ) -> Option<bool> {
+        let words = [("true", yes.to_owned()), ("false", no.to_owned())];
+        let same = match self.query.get(name).trim() {
+            "1" | "yes" => Some("true"),
+            "0" | "no" => Some("false"),
+            _ => None,
+        };
+        let word = self.choice_of(name, label, &words);
+        let (Some(same), Some(field)) = (same, self.form.fields.last_mut()) else {
+            return word.map(|word| word == "true");
+        };
+        field.choices.truncate(words.len());
+        (field.value, field.trouble) = (same.to_owned(), None);
+        Some(same == "true")
+    }
+
+    /// A command, by its name or an alias: its stored name.
+    pub(super) fn command(&mut self, name: &'static str, label: &'static str) -> Option<String> {
+        let meant = self.query.text(name).map(|name| Command::meant(&name));
+        let trouble = meant.as_ref().and_then(|meant| meant.as_ref().err().cloned());
+        self.add(name, label, "text", Vec::new(), trouble);
+        meant.and_then(Result::ok).map(Cow::into_owned)
     }
 
     /// One of the server's apps. It is not asked for where there is but one; another that is named all the same, of events
@@ -111,14 +192,28 @@ impl<'a> Asked<'a> {
         app
     }
 
-    /// A moment, in UTC.
-    pub(super) fn time(&mut self, name: &'static str, label: &'static str) -> Option<UnixMillis> {
-        let value = self.query.text(name);
-        let time = value.as_deref().and_then(moment);
-        let trouble = (value.is_some() && time.is_none())
-            .then(|| "no time: 2026-11-01T12:00 is expected".to_owned());
-        self.add(name, label, "datetime-local", Vec::new(), trouble);
-        time
+    /// From when, and until when: moments in UTC, or ages.
+    pub(super) fn span(&mut self) -> [Option<UnixMillis>; 2] {
+        let [since, until] = ["since", "until"].map(|name| {
+            let value = self.query.text(name);
+            (value.as_deref().and_then(|text| UnixMillis::parse(text, self.now)), value.is_some())
+        });
+        let wrong = |(time, is_given): (Option<UnixMillis>, bool)| {
+            (is_given && time.is_none()).then(|| format!("no time: {TIME_HINT}"))
+        };
+        let order = matches!((since.0, until.0), (Some(since), Some(until)) if since > until);
+        let order = order.then(|| "“From” is later than “Until”".to_owned());
+        let kind = |name| match self.query.get(name) {
+            // The control takes nothing else, and shows nothing of it.
+            text if text.is_empty() || UnixMillis::parse_moment(text.trim()).is_some() => {
+                "datetime-local"
+            }
+            _ => "text",
+        };
+        let kinds = [kind("since"), kind("until")];
+        self.add("since", "From (UTC)", kinds[0], Vec::new(), wrong(since).or(order));
+        self.add("until", "Until (UTC)", kinds[1], Vec::new(), wrong(until));
+        [since.0, until.0]
     }
 
     fn add(
@@ -132,7 +227,7 @@ impl<'a> Asked<'a> {
         let mut value = self.query.get(name).to_owned();
         if kind == "datetime-local" {
             // The control takes no zone. Links are made of this too, so it is to the ms.
-            value = moment(&value).map_or(value, |at| {
+            value = UnixMillis::parse_moment(value.trim()).map_or(value, |at| {
                 let text = at.to_string();
                 let text = text.trim_end_matches('Z');
                 text.strip_suffix(".000").unwrap_or(text).to_owned()
@@ -142,8 +237,14 @@ impl<'a> Asked<'a> {
         self.form.fields.push(Field { name, label, value, choices, kind, trouble });
     }
 
-    /// The form, when all was read.
-    pub(super) fn done(self) -> Form {
+    /// The form, when all was read. The query may have these names beside those of the fields, and no others.
+    pub(super) fn done(mut self, beside: &[&str]) -> Form {
+        let fields = self.form.fields.iter().map(|field| field.name);
+        let mut known: Vec<&str> = fields.chain(beside.iter().copied()).collect();
+        if !known.contains(&"app") {
+            known.push("app");
+        }
+        self.form.trouble = self.query.trouble(&known);
         self.form
     }
 }
@@ -151,7 +252,7 @@ impl<'a> Asked<'a> {
 impl Form {
     /// Whether all that was written can be understood.
     pub(super) fn is_good(&self) -> bool {
-        self.fields.iter().all(|field| field.trouble.is_none())
+        self.trouble.is_none() && self.fields.iter().all(|field| field.trouble.is_none())
     }
 
     /// The same list behind a place, which the query calls `name`.
@@ -168,54 +269,75 @@ impl Form {
     }
 }
 
-/// The first day of the year 1. Earlier ones not every store takes.
-const EARLIEST_MS: i64 = -62_135_596_800_000;
-
-/// Whether it is a time that calendars and stores have.
-fn is_usual(at: UnixMillis) -> bool {
-    at.0 >= EARLIEST_MS && jiff::Timestamp::from_millisecond(at.0).is_ok()
-}
-
-/// What a browser's control gives, RFC 3339, or ms since 1970.
-pub(super) fn moment(text: &str) -> Option<UnixMillis> {
-    if let Ok(ms) = text.parse() {
-        return Some(UnixMillis(ms)).filter(|at| is_usual(*at));
-    }
-    let stamp = text.parse::<jiff::Timestamp>().ok();
-    let civil = || {
-        text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|moment| moment.timestamp())
-    };
-    let at = stamp.or_else(civil).map(|stamp| UnixMillis(stamp.as_millisecond()));
-    at.filter(|at| is_usual(*at))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 2026-11-01 12:00 UTC.
+    const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
+
     #[test]
     fn a_form_shows_what_was_asked_and_what_is_wrong_in_it() {
         let query = Query::read(Some(
-            "account=a%26b&since=2026-11-01T12:00&until=soon&state=odd&app=x&media=",
+            "user=a%26b&since=2026-11-01T12:00&until=soon&state=odd&app=x&media=&command=EndCall&over=true",
         ));
-        let mut asked = Asked::new("/calls", &query);
-        assert_eq!(asked.text("account", "Account").as_deref(), Some("a&b"));
-        assert_eq!(asked.time("since", "From"), Some(UnixMillis(1_793_534_400_000)));
-        assert_eq!(asked.time("until", "Until"), None);
-        assert_eq!(asked.choice("state", "State", &["ended"]).as_deref(), Some("odd"));
+        let mut asked = Asked::new("/calls", &query, NOW);
+        assert_eq!(asked.text("user", "Account").as_deref(), Some("a&b"));
+        assert_eq!(asked.span(), [Some(NOW), None]);
+        assert_eq!(asked.choice("state", "State", &["ended"]), None);
         assert_eq!(asked.choice("media", "Media", &["audio"]), None);
+        assert_eq!(asked.flag("over", "Over", ["over", "not over"]), Some(true));
+        assert_eq!(asked.command("command", "Command"), None);
         assert_eq!(asked.app(&[]), None);
-        let form = asked.done();
+        let form = asked.done(&["after"]);
+        assert_eq!(form.trouble, None);
         let wrong: Vec<_> = form.fields.iter().filter(|field| field.trouble.is_some()).collect();
-        assert_eq!(wrong.iter().map(|field| field.name).collect::<Vec<_>>(), ["until", "app"]);
+        let names: Vec<_> = wrong.iter().map(|field| field.name).collect();
+        assert_eq!(names, ["until", "state", "command", "app"]);
         assert!(form.is_set && !form.is_good());
-        assert!(
-            form.behind("after", "1.2").starts_with("/calls?account=a%26b&since="),
-            "{}",
-            form.behind("after", "1.2")
-        );
+        // What was written is kept, also what the control for moments does not take.
+        let until = form.fields.iter().find(|field| field.name == "until").unwrap();
+        assert_eq!((until.value.as_str(), until.kind), ("soon", "text"));
+        let state = form.fields.iter().find(|field| field.name == "state").unwrap();
+        assert!(state.choices.iter().any(|(word, _)| word == "odd"));
+        let href = form.behind("after", "1.2");
+        assert!(href.starts_with("/calls?user=a%26b&since="), "{href}");
         let empty = Query::read(None);
-        assert_eq!(Asked::new("/x", &empty).done().behind("after", "1.2"), "/x?after=1.2");
+        let empty = Asked::new("/x", &empty, NOW).done(&["after"]);
+        assert_eq!(empty.behind("after", "1.2"), "/x?after=1.2");
+    }
+
+    #[test]
+    fn a_name_that_is_none_or_stands_twice_is_refused() {
+        let trouble = |query| {
+            let query = Query::read(Some(query));
+            let mut asked = Asked::new("/calls", &query, NOW);
+            asked.text("user", "Account");
+            asked.done(&["after"]).trouble
+        };
+        assert_eq!(trouble("user=x&after=y&app=1&odd="), None);
+        let said = trouble("account=x").unwrap();
+        assert_eq!(said, "This page takes no parameter “account”; it takes user, after, app.");
+        assert!(trouble("user=x&user=y").unwrap().contains("“user” stands twice"));
+        assert!(Query::read(Some("%E2%80%AE=1")).only(&[]).is_err());
+    }
+
+    #[test]
+    fn a_span_is_of_moments_or_ages_and_in_order() {
+        let read = |query| {
+            let query = Query::read(Some(query));
+            let mut asked = Asked::new("/calls", &query, NOW);
+            let span = asked.span();
+            (span, asked.done(&[]))
+        };
+        let ([since, until], form) = read("since=2h&until=30m");
+        assert_eq!(
+            (since, until),
+            (Some(UnixMillis(NOW.0 - 7_200_000)), Some(UnixMillis(NOW.0 - 1_800_000)))
+        );
+        assert!(form.is_good() && form.href().ends_with("?since=2h&until=30m"), "{}", form.href());
+        assert!(!read("since=30m&until=2h").1.is_good());
+        assert!(read("since=2026-11-01&until=2026-11-01").1.is_good());
     }
 
     #[test]
@@ -223,9 +345,9 @@ mod tests {
         let app = |id: &str| AppId::parse(id).unwrap();
         let choices = |query: &str, apps: &[AppId]| {
             let query = Query::read(Some(query));
-            let mut asked = Asked::new("/calls", &query);
+            let mut asked = Asked::new("/calls", &query, NOW);
             let chosen = asked.app(apps);
-            let fields = asked.done().fields;
+            let fields = asked.done(&[]).fields;
             let shown = fields.into_iter().next().map(|field| (field.value, field.choices.len()));
             (chosen, shown)
         };
@@ -239,29 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_read_in_three_ways() {
-        for text in [
-            "2026-11-01T12:00",
-            "2026-11-01T12:00:00",
-            "2026-11-01T13:00:00+01:00",
-            "1793534400000",
-        ] {
-            assert_eq!(moment(text), Some(UnixMillis(1_793_534_400_000)), "{text}");
-        }
-        for text in ["soon", "9223372036854775807", "-9223372036854775808", "-000500-01-01T00:00"] {
-            assert_eq!(moment(text), None, "{text}");
-        }
-    }
-
-    #[test]
     fn a_link_keeps_the_milliseconds_of_a_time() {
         let query = Query::read(Some("since=1793534400123&until=1793534401000"));
-        let mut asked = Asked::new("/events", &query);
-        let since = asked.time("since", "From");
-        asked.time("until", "Until");
-        let href = asked.done().href();
+        let mut asked = Asked::new("/events", &query, NOW);
+        let span = asked.span();
+        let href = asked.done(&[]).href();
         let again = Query::read(href.split_once('?').map(|(_, query)| query));
-        assert_eq!(Asked::new("/events", &again).time("since", "From"), since, "{href}");
+        assert_eq!(Asked::new("/events", &again, NOW).span(), span, "{href}");
         assert!(href.ends_with("until=2026-11-01T12%3A00%3A01"), "{href}");
     }
 }

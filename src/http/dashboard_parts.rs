@@ -249,12 +249,17 @@ pub(super) fn room_href(app: i64, room_id: &str, life: i64) -> String {
 
 /// The page of the life of a room that a moment falls in.
 pub(super) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
-    format!("/rooms/{app}/{}?at={}", segment(room_id), at.0)
+    format!("/rooms/{app}/{}?at={}", segment(room_id), moment_value(at))
+}
+
+/// A moment as a value in an address.
+pub(super) fn moment_value(at: UnixMillis) -> String {
+    encoded(&at.to_string())
 }
 
 /// What an id names that may be one thing or another, or nothing at all.
 pub(super) fn search_href(text: &str) -> String {
-    format!("/search?q={}", encoded(text))
+    format!("/search?id={}", encoded(text))
 }
 
 /// Calls that ran in an RTC room.

@@ -5,36 +5,39 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use super::dashboard::{Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard::{Paged, Reading, Shell, Shown, answered, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{Html, call_href, id, link, room_href, time, time_or, words};
 use super::ops::Ops;
 use crate::clock::UnixMillis;
-use crate::store::{Anomaly, AnomalyFilter};
+use crate::store::{ANOMALY_KINDS, Anomaly, AnomalyFilter};
 
 /// Kinds, and what they mean.
-const KINDS: [(&str, &str); 8] = [
-    (
-        "call_without_end",
-        "No end event came for a call. Its state is overdue, and its end is its last event.",
-    ),
-    ("call_without_start", "Events of a call came, and its start did not."),
-    (
-        "room_without_destroy",
-        "A room was created again, or fell silent, and no destroy event came.",
-    ),
-    ("room_without_create", "Events of a room came, and its create event did not."),
-    (
-        "leaves_missing",
-        "Accounts were inside when the room ended, and no event says that they left.",
-    ),
-    ("enters_missing", "Accounts left a room that no event says they had entered."),
-    ("silence", "No event came for a while, at an hour that usually has some."),
-    (
-        "registration_drift",
-        "What is registered at the vendor for a product was not what is wanted: its callbacks may not come.",
-    ),
-];
+fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ANOMALY_KINDS.iter().map(|kind| (*kind, meaning(kind)))
+}
+
+fn meaning(kind: &str) -> &'static str {
+    match kind {
+        "call_without_end" => {
+            "No end event came for a call. Its state is overdue, and its end is its last event."
+        }
+        "call_without_start" => "Events of a call came, and its start did not.",
+        "room_without_destroy" => {
+            "A room was created again, or fell silent, and no destroy event came."
+        }
+        "room_without_create" => "Events of a room came, and its create event did not.",
+        "leaves_missing" => {
+            "Accounts were inside when the room ended, and no event says that they left."
+        }
+        "enters_missing" => "Accounts left a room that no event says they had entered.",
+        "silence" => "No event came for a while, at an hour that usually has some.",
+        "registration_drift" => {
+            "What is registered at the vendor for a product was not what is wanted: its callbacks may not come."
+        }
+        _ => "",
+    }
+}
 
 #[derive(Template)]
 #[template(path = "anomalies.html")]
@@ -42,7 +45,7 @@ struct List {
     shell: Shell,
     form: Form,
     rows: Vec<AnomalyRow>,
-    kinds: [(&'static str, &'static str); 8],
+    kinds: Vec<(&'static str, &'static str)>,
     older: Option<String>,
     is_later: bool,
 }
@@ -81,24 +84,19 @@ pub(super) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let mut asked = Asked::new("/anomalies", &query);
-    let filter = AnomalyFilter {
-        kind: asked.choice("kind", "Kind", &KINDS.map(|(kind, _)| kind)),
+    let mut asked = Asked::new("/anomalies", &query, reading.now);
+    let mut filter = AnomalyFilter {
+        kind: asked.choice("kind", "Kind", ANOMALY_KINDS),
         subject: asked.text("subject", "Call, room or product"),
         app: asked.app(&ops.apps),
-        resolved: match asked.choice("state", "State", &["open", "resolved"]).as_deref() {
-            Some("open") => Some(false),
-            Some("resolved") => Some(true),
-            _ => None,
-        },
-        since: asked.time("since", "From (UTC)"),
-        until: asked.time("until", "Until (UTC)"),
+        resolved: asked.flag("resolved", "State", ["resolved", "open"]),
         ..AnomalyFilter::default()
     };
-    let form = asked.done();
+    [filter.since, filter.until] = asked.span();
+    let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
     let shell = Shell::new("Anomalies", "/anomalies", reading.now).within(&ops, filter.app);
-    done(&List { shell, form, rows, kinds: KINDS, older, is_later })
+    answered(form.is_good(), &List { shell, form, rows, kinds: kinds().collect(), older, is_later })
 }

@@ -7,7 +7,7 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, answered, app, done, shown};
 use super::dashboard_charts::{Bar, Span, time_of_day};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
@@ -22,17 +22,12 @@ use crate::callback::event::Payload;
 use crate::callback::explain::changed_accounts;
 use crate::clock::UnixMillis;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
-    StoredEvent, Subject, steps,
+    AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, Call, CallFilter, CallStep, DETAILS_MAX,
+    EventFilter, EventPage, Member, StoredEvent, Subject, steps,
 };
 
 /// What a lane says that has nothing drawn on it.
 const UNTIMED: &str = "no event says from when to when";
-/// States of a call.
-const STATES: [&str; 4] = ["ringing", "active", "ended", "overdue"];
-/// How calls end.
-const RESULTS: [&str; 7] =
-    ["normal_end", "not_answer", "reject", "cancel", "call_busy", "interrupt", "offline"];
 
 #[derive(Template)]
 #[template(path = "calls.html")]
@@ -82,24 +77,23 @@ fn talk(call: &Call) -> String {
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let mut asked = Asked::new("/calls", &query);
-    let filter = CallFilter {
-        state: asked.choice("state", "State", &STATES),
-        result: asked.choice("result", "Result", &RESULTS),
-        media: asked.choice("media", "Media", &["audio", "video"]),
-        account: asked.text("account", "Account"),
+    let mut asked = Asked::new("/calls", &query, reading.now);
+    let mut filter = CallFilter {
+        state: asked.choice("state", "State", CALL_STATES),
+        result: asked.choice("result", "Result", CALL_RESULTS),
+        media: asked.choice("media", "Media", CALL_MEDIA),
+        account: asked.text("user", "Account"),
         room_id: asked.text("room", "RTC room"),
         app: asked.app(&ops.apps),
-        since: asked.time("since", "From (UTC)"),
-        until: asked.time("until", "Until (UTC)"),
         ..CallFilter::default()
     };
-    let form = asked.done();
+    [filter.since, filter.until] = asked.span();
+    let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|call| row(call, reading.now)).collect();
     let shell = Shell::new("Calls", "/calls", reading.now).within(&ops, filter.app);
-    done(&List { shell, form, rows, older, is_later })
+    answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]
@@ -143,7 +137,9 @@ struct Lane {
 pub(super) async fn page(
     State(ops): State<Arc<Ops>>,
     Path((app_id, call_id)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
 ) -> Paged {
+    Query::read(query.as_deref()).only(&["app"])?;
     let reading = Reading::of(&ops).await?;
     let (store, now) = (&reading.keeping.store, reading.now);
     let (app, call_id) = (app(&app_id)?, path_ids::id(&call_id));

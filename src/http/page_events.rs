@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
-use super::dashboard::{Fault, Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, answered, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
@@ -102,29 +102,26 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
-    let mut asked = Asked::new("/events", &query);
-    let filter = EventFilter {
+    let mut asked = Asked::new("/events", &query, reading.now);
+    let mut filter = EventFilter {
         family: asked.choice("family", "Family", &families),
-        command: asked.text("command", "Command").map(|name| match Command::find(&name) {
-            Some(command) => command.name.to_owned(),
-            None => name,
-        }),
+        command: asked.command("command", "Command"),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
         operator: asked.text("user", "Acting account"),
+        platform: asked.text("platform", "Platform"),
         text: asked.text("text", "Body holds"),
-        undecoded: asked.choice("body", "Body", &["undecoded"]).is_some(),
+        undecoded: asked.flag("undecoded", "Body", ["undecoded", "any"]).unwrap_or(false),
         app: asked.app(&ops.apps),
-        since: asked.time("since", "From (UTC)"),
-        until: asked.time("until", "Until (UTC)"),
         ..EventFilter::default()
     };
-    let form = asked.done();
+    [filter.since, filter.until] = asked.span();
+    let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|event| row(event, reading.now)).collect();
     let shell = Shell::new("Events", "/events", reading.now).within(&ops, filter.app);
-    done(&List { shell, form, rows, older, is_later })
+    answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
 #[derive(Template)]
@@ -156,7 +153,12 @@ struct Column {
 }
 
 /// `GET /events/{id}`
-pub(super) async fn page(State(ops): State<Arc<Ops>>, Path(id): Path<String>) -> Paged {
+pub(super) async fn page(
+    State(ops): State<Arc<Ops>>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Paged {
+    Query::read(query.as_deref()).only(&["app"])?;
     let reading = Reading::of(&ops).await?;
     let missing = || Fault::NotFound(format!("No stored event has the id “{id}”."));
     let id: Uuid = id.parse().map_err(|_| missing())?;

@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Paged, Reading, Shell, Shown, app, done, shown};
+use super::dashboard::{Paged, Reading, Shell, Shown, answered, app, done, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
@@ -17,7 +17,9 @@ use super::page_calls::{CallRow, row};
 use super::path_ids;
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
+use crate::store::{
+    CALL_DIRECTIONS, CALL_OUTCOMES, Found, UserCallFilter, UserVisit, UserVisitFilter,
+};
 
 #[derive(Template)]
 #[template(path = "search.html")]
@@ -27,14 +29,15 @@ struct Search {
     rows: Vec<(&'static str, Html, Html)>,
 }
 
-/// `GET /search?q=`: the one thing that has this id, or a list of those that have.
+/// `GET /search?id=`: the one thing that has this id, or a list of those that have.
 pub(super) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let text = query.text("q").unwrap_or_default();
+    query.only(&["id", "app"])?;
+    let text = query.text("id").unwrap_or_default();
     let mut found = Vec::new();
     // An id may have blanks around it; more often they were copied with it.
-    let sent = query.exact("q").filter(|sent| *sent != text);
+    let sent = query.exact("id").filter(|sent| *sent != text);
     for text in sent.iter().chain([&text]).filter(|text| !text.is_empty()) {
         if found.is_empty() {
             found = reading.keeping.store.find(text).await?;
@@ -122,17 +125,16 @@ pub(super) async fn user(
     let (app_id, name) = (app(&app_id)?, path_ids::id(&name));
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();
-    let mut asked = Asked::new(user_href(app, &name), &query);
-    let outcomes = ["answered", "missed", "rejected", "cancelled", "busy", "dropped", "hung_up"];
+    let mut asked = Asked::new(user_href(app, &name), &query, reading.now);
     let filter = UserCallFilter {
         app: app_id,
         account: name.clone(),
-        direction: asked.choice("direction", "Direction", &["incoming", "outgoing"]),
-        outcome: asked.choice("outcome", "Outcome", &outcomes),
+        direction: asked.choice("direction", "Direction", CALL_DIRECTIONS),
+        outcome: asked.choice("outcome", "Outcome", CALL_OUTCOMES),
         after: None,
         limit: 0,
     };
-    let form = asked.done();
+    let form = asked.done(&["after", "visits_after"]);
     let Shown { rows: calls, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
@@ -145,20 +147,24 @@ pub(super) async fn user(
         at: time(call.at, reading.now),
         call: row(&call.call, reading.now),
     });
-    done(&User {
-        shell: Shell::new(format!("Account {name}"), "", reading.now).within(&ops, Some(app_id)),
-        id: copyable(&name),
-        app: app.to_string(),
-        rows: rows.collect(),
-        form,
-        older,
-        is_later,
-        visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
-        visits_older: visits.older,
-        visits_are_later: visits.is_later,
-        events_href: format!("/events?app={app}&user={}", path_ids::encoded(&name)),
-        owned_href: format!("/rooms?app={app}&owner={}", path_ids::encoded(&name)),
-    })
+    answered(
+        form.is_good(),
+        &User {
+            shell: Shell::new(format!("Account {name}"), "", reading.now)
+                .within(&ops, Some(app_id)),
+            id: copyable(&name),
+            app: app.to_string(),
+            rows: rows.collect(),
+            form,
+            older,
+            is_later,
+            visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
+            visits_older: visits.older,
+            visits_are_later: visits.is_later,
+            events_href: format!("/events?app={app}&user={}", path_ids::encoded(&name)),
+            owned_href: format!("/rooms?app={app}&owner={}", path_ids::encoded(&name)),
+        },
+    )
 }
 
 fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {

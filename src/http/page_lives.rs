@@ -6,13 +6,14 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 use serde::Deserialize;
 
-use super::dashboard::{Paged, Reading, Shell, Shown, done, shown};
+use super::dashboard::{Paged, Reading, Shell, Shown, answered, shown};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
     Html, account, account_or, badge, id, link, list as listed, moment, moment_or, nothing, number,
     number_or, room_at_href, span, visible, words,
 };
 use super::ops::Ops;
+use super::page_room::OF_A_ROOM;
 use super::page_rooms::{RoomRow, asked, row};
 use crate::clock::UnixMillis;
 use crate::store::{
@@ -41,7 +42,7 @@ struct Figures {
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/lives", Some("live"));
+    let (filter, form) = asked(&ops.apps, &query, "/lives", Some("live"), reading.now);
     let store = &reading.keeping.store;
     let app = filter.app;
     let Shown { rows, older, is_later } =
@@ -59,7 +60,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         (row(room, reading.now), figures)
     });
     let shell = Shell::new("Lives", "/lives", reading.now).within(&ops, app);
-    done(&List { shell, form, rows: rows.collect(), older, is_later })
+    answered(form.is_good(), &List { shell, form, rows: rows.collect(), older, is_later })
 }
 
 /// What only live rooms have, on the page of one life.
@@ -131,9 +132,10 @@ impl LivePart {
         let mut asked = Asked::new(
             super::dashboard_parts::room_href(room.sdk_app_id, &room.room_id, room.life),
             query,
+            now,
         );
         let account = asked.text("giver", "From or to account");
-        let gifts_form = asked.done();
+        let gifts_form = asked.done(&OF_A_ROOM);
         let keys = [key.clone()];
         let lives = store.lives(&keys).await?;
         let Some(live) = lives.first() else { return Ok(None) };

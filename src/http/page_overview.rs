@@ -6,11 +6,11 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use super::dashboard::{Fault, Paged, Reading, Shell, done};
+use super::dashboard::{Fault, Paged, Reading, Shell, answered};
 use super::dashboard_charts::{Counted, Stacked};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account_or, age, badge, call_href, link, nothing, number, room_href, span,
+    Html, account_or, age, badge, call_href, link, moment_value, nothing, number, room_href, span,
 };
 use super::ops::Ops;
 use super::page_anomalies::{AnomalyRow, row as anomaly_row};
@@ -98,11 +98,16 @@ struct Outcome {
 /// `GET /`
 pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let query = Query::read(query.as_deref());
-    let is_day = query.get("span") == "day";
-    let mut asked = Asked::new("/", &query);
-    let app = asked.app(&ops.apps);
-    let form = asked.done();
+    query.only(&["span", "app"])?;
+    let is_day = match query.get("span") {
+        "day" => true,
+        "" | "hour" => false,
+        _ => return Err(Fault::Parameter("“span” is none of hour, day.".to_owned())),
+    };
     let now = ops.clock.now();
+    let mut asked = Asked::new("/", &query, now);
+    let app = asked.app(&ops.apps);
+    let form = asked.done(&["span"]);
     let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
     let health = keeping.ingest.health();
     let server = server(&Figures::read(ops.metrics.render()), &health);
@@ -119,7 +124,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let trouble = trouble.map(|trouble| if health.store_away { Trouble::Away } else { trouble });
     let is_new = app.is_none() && stored.as_ref().is_some_and(|stored| stored.last.is_none());
     let shell = Shell::new("Overview", "/", now).within(&ops, app);
-    done(&Overview { shell, form, is_day, stored, trouble, server, is_new })
+    answered(form.is_good(), &Overview { shell, form, is_day, stored, trouble, server, is_new })
 }
 
 async fn stored(reading: &Reading<'_>, is_day: bool, app: Option<AppId>) -> Result<Stored, Fault> {
@@ -205,7 +210,7 @@ fn today(
     if all > sum(&known) {
         rows.push(("other", all - sum(&known), "/calls?state=ended"));
     }
-    let since = midnight.0;
+    let since = moment_value(midnight);
     let app = app.map_or_else(String::new, |app| format!("&app={}", app.as_i64()));
     rows.into_iter()
         .map(|(word, count, href)| (word, number(count), format!("{href}&since={since}{app}")))

@@ -9,8 +9,8 @@ use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
 use super::dashboard_charts::Steps;
 use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, nothing, number,
-    number_or, room_href, stayed, time, time_or, visible, words,
+    Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, moment_value,
+    nothing, number, number_or, room_href, stayed, time, time_or, visible, words,
 };
 use super::ops::Ops;
 use super::page_anomalies::AnomalyRow;
@@ -26,6 +26,9 @@ use crate::store::{
 
 /// How much of a room's other properties is shown, in bytes.
 const PROPERTIES_BYTES_MAX: usize = 20_000;
+
+/// What may stand in the query of a room's page: the conditions and places of its two lists.
+pub(super) const OF_A_ROOM: [&str; 5] = ["user", "after", "giver", "gifts_after", "app"];
 
 #[derive(Template)]
 #[template(path = "room.html")]
@@ -95,6 +98,7 @@ pub(super) async fn page(
     let key = RoomKey { app, room_id: room_id.clone(), life: life.parse().map_err(|_| missing())? };
     let room = store.room(&key).await?.ok_or_else(missing)?;
     let query = Query::read(query.as_deref());
+    query.only(&OF_A_ROOM)?;
     let others = RoomFilter {
         app: Some(app),
         room_id: Some(room_id.clone()),
@@ -163,9 +167,10 @@ impl Visits {
         query: &Query,
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
-        let mut asked = Asked::new(room_href(room.sdk_app_id, &room.room_id, room.life), query);
-        let account = asked.text("account", "Account");
-        let form = asked.done();
+        let href = room_href(room.sdk_app_id, &room.room_id, room.life);
+        let mut asked = Asked::new(href, query, now);
+        let account = asked.text("user", "Account");
+        let form = asked.done(&OF_A_ROOM);
         let visits = store::Visits { room: room.clone(), account };
         let Shown { rows, older, is_later } =
             shown(store, &visits, (&form, query, "after")).await?;
@@ -176,8 +181,9 @@ impl Visits {
 
 fn events_href(room: &Room) -> String {
     let room_id = path_ids::encoded(&room.room_id);
-    let until = room.until_at.map_or(String::new(), |at| format!("&until={}", at.0));
-    format!("/events?app={}&room={room_id}&since={}{until}", room.sdk_app_id, room.from_at.0)
+    let until = room.until_at.map_or(String::new(), |at| format!("&until={}", moment_value(at)));
+    let since = moment_value(room.from_at);
+    format!("/events?app={}&room={room_id}&since={since}{until}", room.sdk_app_id)
 }
 
 fn facts(room: &Room, now: UnixMillis) -> Vec<(&'static str, Html)> {

@@ -6,16 +6,16 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use super::dashboard::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
-use super::dashboard_filters::{Asked, Form, Query, moment};
+use super::dashboard::{Fault, Paged, Reading, Shell, Shown, answered, app, shown};
+use super::dashboard_filters::{Asked, Form, Query};
 use super::dashboard_parts::{
-    Html, account_or, badge, inferred, link, number, room_href, span, time,
+    Html, account_or, badge, inferred, link, moment_value, number, room_href, span, time,
 };
 use super::ops::Ops;
 use super::path_ids;
 use crate::callback::AppId;
-use crate::clock::UnixMillis;
-use crate::store::{LIFE_EARLY_MS, Room, RoomFilter};
+use crate::clock::{TIME_HINT, UnixMillis};
+use crate::store::{LIFE_EARLY_MS, ROOM_FAMILIES, ROOM_STATES, Room, RoomFilter};
 
 #[derive(Template)]
 #[template(path = "rooms.html")]
@@ -64,34 +64,34 @@ pub(super) fn asked(
     query: &Query,
     action: &str,
     family: Option<&str>,
+    now: UnixMillis,
 ) -> (RoomFilter, Form) {
-    let mut asked = Asked::new(action, query);
-    let filter = RoomFilter {
+    let mut asked = Asked::new(action, query, now);
+    let mut filter = RoomFilter {
         family: match family {
             Some(family) => Some(family.to_owned()),
-            None => asked.choice("family", "Family", &["room", "live"]),
+            None => asked.choice("family", "Family", ROOM_FAMILIES),
         },
-        state: asked.choice("state", "State", &["open", "ended", "overdue"]),
+        state: asked.choice("state", "State", ROOM_STATES),
         room_id: asked.text("room", "Room id"),
         owner: asked.text("owner", "Owner"),
         app: asked.app(apps),
-        since: asked.time("since", "From (UTC)"),
-        until: asked.time("until", "Until (UTC)"),
         ..RoomFilter::default()
     };
-    (filter, asked.done())
+    [filter.since, filter.until] = asked.span();
+    (filter, asked.done(&["after"]))
 }
 
 /// `GET /rooms`
 pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/rooms", None);
+    let (filter, form) = asked(&ops.apps, &query, "/rooms", None, reading.now);
     let Shown { rows, older, is_later } =
         shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|room| row(room, reading.now)).collect();
     let shell = Shell::new("Rooms", "/rooms", reading.now).within(&ops, filter.app);
-    done(&List { shell, form, rows, older, is_later })
+    answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
 /// `GET /rooms/{app}/{room_id}`: leads to the latest life, or to the one that the moment `at` falls in.
@@ -101,7 +101,11 @@ pub(super) async fn latest(
     RawQuery(query): RawQuery,
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
-    let at = moment(Query::read(query.as_deref()).get("at"));
+    let query = Query::read(query.as_deref());
+    query.only(&["at", "app"])?;
+    let wrong = || Fault::Parameter(format!("“at” is no time: {TIME_HINT}."));
+    let at = query.text("at");
+    let at = at.map(|at| UnixMillis::parse(&at, reading.now).ok_or_else(wrong)).transpose()?;
     let room_id = path_ids::id(&room_id);
     let lives = RoomFilter {
         app: Some(app(&app_id)?),
@@ -119,7 +123,8 @@ pub(super) async fn latest(
     let Some(room) = lives.iter().find(holds) else {
         // An event names it, and no life has been made of that: it is so new, or not a room's.
         let at = at.ok_or_else(missing)?;
-        let (id, until) = (path_ids::encoded(&room_id), at.0.saturating_add(1));
+        let until = moment_value(at.plus(std::time::Duration::from_millis(1)));
+        let id = path_ids::encoded(&room_id);
         let href = format!("/events?app={app_id}&room={id}&until={until}");
         return Ok(Redirect::to(&href).into_response());
     };

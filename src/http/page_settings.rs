@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 
 use super::dashboard::{Paged, Shell, done};
+use super::dashboard_filters::Query;
 use super::dashboard_parts::{Html, badge, id, nothing, number, span, time, time_or, visible};
 use super::ops::Ops;
 use crate::callback::AppId;
@@ -161,7 +162,8 @@ fn ms(length: Duration) -> i64 {
 }
 
 /// `GET /settings`
-pub(super) async fn page(State(ops): State<Arc<Ops>>) -> Paged {
+pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    Query::read(query.as_deref()).only(&["app"])?;
     let (now, setup) = (ops.clock.now(), &ops.setup);
     let app = |app: &AppSetup| {
         let tokens = match app.tokens {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, done};
+use super::dashboard::{PAGE_ROWS, Paged, Reading, Shell, answered};
 use super::dashboard_filters::{Asked, Form, Query};
 use super::ops::Ops;
 use super::page_events::{EventRow, row};
@@ -27,10 +27,10 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
-    let mut asked = Asked::new("/tail", &query);
+    let mut asked = Asked::new("/tail", &query, reading.now);
     let filter = EventFilter {
         family: asked.choice("family", "Family", &families),
-        command: asked.text("command", "Command"),
+        command: asked.command("command", "Command"),
         call_id: asked.text("call", "Call id"),
         room_id: asked.text("room", "Room id"),
         operator: asked.text("user", "Acting account"),
@@ -38,7 +38,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         limit: PAGE_ROWS,
         ..EventFilter::default()
     };
-    let form = asked.done();
+    let form = asked.done(&[]);
     let mut events = Vec::new();
     if form.is_good() {
         // It looks through so many events and no more, however rare what fits is.
@@ -46,10 +46,13 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     }
     let rows = events.iter().map(|event| row(event, reading.now)).collect();
     let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
-    done(&Tail {
-        shell: Shell::new("Tail", "/tail", reading.now).within(&ops, filter.app),
-        form,
-        rows,
-        stream,
-    })
+    answered(
+        form.is_good(),
+        &Tail {
+            shell: Shell::new("Tail", "/tail", reading.now).within(&ops, filter.app),
+            form,
+            rows,
+            stream,
+        },
+    )
 }

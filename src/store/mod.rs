@@ -71,6 +71,7 @@ mod statement;
 mod sweeping;
 mod timeline;
 mod trouble;
+mod words;
 mod writing;
 
 pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
@@ -105,6 +106,7 @@ pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
 pub use spool_examine::{SpoolExamination, examine_spool};
 pub use sweeping::{Drift, OpenCall, Overdue, SWEEP_ROWS};
 pub use timeline::{CallStep, arrivals, steps};
+pub use words::*;
 pub use writing::Entry;
 
 /// Where events are kept. All methods may be called from many tasks at once.

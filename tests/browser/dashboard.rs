@@ -86,7 +86,7 @@ async fn without_data_every_page_says_what_to_do_next() {
         assert_eq!(here.await, path);
         page.assert_good().await;
     }
-    for path in ["/search", "/search?q=nobody", &format!("/users/{APP}/nobody"), "/settings"] {
+    for path in ["/search", "/search?id=nobody", &format!("/users/{APP}/nobody"), "/settings"] {
         page.goto(path).await;
         page.assert_good().await;
     }
@@ -363,7 +363,7 @@ async fn an_event_is_its_body_and_where_each_column_comes_from() {
     let body = page.text("#payload").await;
     assert!(body.contains("12345678901234567890123") && body.contains("1.10"), "{body}");
     assert!(page.texts("#fields tbody tr").await.len() >= 4);
-    page.goto("/events?body=undecoded").await;
+    page.goto("/events?undecoded=true").await;
     page.follow("#events a[href^='/events/']").await;
     assert!(page.text("#decode-error").await.contains("did not fit its type"));
     page.assert_good().await;

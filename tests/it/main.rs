@@ -8,6 +8,7 @@ mod api_schema;
 mod api_stream;
 mod backup;
 mod callback_config;
+mod conditions;
 mod confirmation;
 mod corpus;
 mod dashboard;
