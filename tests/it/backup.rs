@@ -165,7 +165,7 @@ async fn a_backup_overwrites_nothing_and_says_what_it_has_not() {
     drop(under_way);
 
     let spool = folder.path().join("data/spool.db");
-    let (spool, _) = Spool::open(&spool, 1 << 20, NOW).await.unwrap();
+    let (spool, _) = Spool::open(&spool, 1 << 20, Duration::ZERO, NOW).await.unwrap();
     spool.append(&[&numbered(1), &numbered(2)]).await.unwrap();
     let output = program(folder.path()).args(["backup", "copy.db"]).output().unwrap();
     assert!(output.status.success());

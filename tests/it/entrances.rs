@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -102,7 +102,7 @@ struct Own;
 
 #[async_trait]
 impl Sink for Own {
-    async fn submit(&self, _: Event) -> Outcome {
+    async fn submit(&self, _: Event, _: Instant) -> Outcome {
         Outcome::New
     }
 }
