@@ -55,6 +55,7 @@ fn query(input: &[u8]) {
         ("OptPlatform", &query.platform),
         ("sign", &query.sign),
         ("RequestTime", &query.request_time),
+        ("requestid", &query.request_id),
     ];
     let mut written = form_urlencoded::Serializer::new(String::new());
     for (key, value) in fields {
@@ -64,9 +65,12 @@ fn query(input: &[u8]) {
             written.append_pair(key, value);
         }
     }
-    assert_eq!(Query::parse(&written.finish()), query, "what was read can be written and read");
+    // All but the text itself.
+    let said = |text: &str| Query { text: String::new(), ..Query::parse(text) };
+    let query = Query { text: String::new(), ..query };
+    assert_eq!(said(&written.finish()), query, "what was read can be written and read");
     // Whatever stands in the configured URL, the vendor's part behind it counts.
-    let behind = Query::parse(&format!("{text}&SdkAppid=7"));
+    let behind = said(&format!("{text}&SdkAppid=7"));
     assert_eq!(behind, Query { sdk_app_id: Some("7".to_owned()), ..query });
     // Keys of its own, in looser spellings, never do.
     let exact = "SdkAppid=7&CallbackCommand=c&ClientIP=a&OptPlatform=o&Sign=s&RequestTime=r";
@@ -354,7 +358,8 @@ fn check_columns(event: &Event) {
         assert!(column.chars().count() <= COLUMN_CHARS_MAX, "{column}");
         assert!(!column.contains('\0'), "{column:?}");
     }
-    for column in [&event.command_sent, &event.client_ip, &event.platform].into_iter().flatten() {
+    let as_sent = [&event.command_sent, &event.client_ip, &event.platform, &event.request_id];
+    for column in as_sent.into_iter().chain([&event.query]).flatten() {
         assert!(!column.is_empty());
         assert!(!column.contains('\0'), "{column:?}");
     }
@@ -366,14 +371,14 @@ fn check_columns(event: &Event) {
 /// Two readings of one request are one event where the vendor may repeat it, and else two that differ in nothing but
 /// their id.
 fn check_identity(event: &Event, again: &Event) {
-    let repeatable = event.timed && event.kind == Kind::After;
+    let repeatable = event.kind == Kind::After && (event.timed || event.request_id.is_some());
     assert_eq!(event.id.get_version_num(), if repeatable { 8 } else { 7 });
     assert_eq!(identity::time_of(event.id), event.event_time);
     assert_eq!(event.id == again.id, repeatable);
     let columns = |event: &Event| {
         let names = (event.family, event.command.clone(), event.kind, event.event_time);
         let subject = (event.call_id.clone(), event.room_id.clone(), event.operator.clone());
-        let sender = (event.client_ip.clone(), event.platform.clone());
+        let sender = (event.client_ip.clone(), event.platform.clone(), event.request_id.clone());
         (names, subject, sender, event.body.clone(), event.decode_error.clone())
     };
     assert_eq!(columns(event), columns(again));
@@ -402,6 +407,8 @@ fn row(event: &Event) -> StoredEvent {
         operator: event.operator.clone(),
         client_ip: event.client_ip.clone(),
         platform: event.platform.clone(),
+        request_id: event.request_id.clone(),
+        query: event.query.clone(),
         payload: event.payload.clone(),
         decode_error: event.decode_error.clone(),
     }

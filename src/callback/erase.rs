@@ -213,7 +213,9 @@ fn operator(delivery: &Delivery) -> Option<String> {
     event.operator
 }
 
-fn without_operator(query: &str) -> String {
+/// A query without what says where and with what the operator acted.
+pub(crate) fn without_operator(query: &str) -> String {
+    let query = query.replace('?', "&");
     let kept = form_urlencoded::parse(query.as_bytes())
         .filter(|(key, _)| !OF_OPERATOR.contains(&key.to_ascii_lowercase().as_str()));
     form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish()

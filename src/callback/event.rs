@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::body::Body;
 use super::command::{Command, Family, Kind};
+use super::delivery;
 use super::escapes;
 use super::identity;
 use super::json::{self, Object};
@@ -47,6 +48,10 @@ pub struct Event {
     pub client_ip: Option<String>,
     /// `OptPlatform` of the query, as sent.
     pub platform: Option<String>,
+    /// `RequestId` of the query: the vendor's own name for the request, which its support can look for.
+    pub request_id: Option<String>,
+    /// The query as received, its signature left out, where the columns do not say the same.
+    pub query: Option<String>,
     /// The body, exactly as received but for a byte order mark before JSON.
     pub payload: Payload,
     /// The body's content.
@@ -154,15 +159,19 @@ impl Event {
 
         let body_time = fields.and_then(|fields| time(fields, row.time, received_at));
         let event_time = body_time.unwrap_or(received_at);
-        let id = if row.kind == Kind::After && body_time.is_some() {
-            let body = text.as_ref().map_or(bytes, |json| json.as_bytes());
-            identity::repeatable(event_time, verified.app(), &name.command, body)
-        } else {
-            identity::unique(event_time)
+        let app = verified.app();
+        let request_id = query.request_id.as_deref().map(clipped);
+        let body = text.as_ref().map_or(bytes, |json| json.as_bytes());
+        let id = match (row.kind, body_time, &request_id) {
+            (Kind::After, Some(time), _) => identity::repeatable(time, app, &name.command, body),
+            (Kind::After, None, Some(request_id)) => {
+                identity::of_request(received_at, app, &name.command, request_id, body)
+            }
+            _ => identity::unique(event_time),
         };
         let subject = |paths| fields.and_then(|fields| first_id(fields, paths));
 
-        Self {
+        let event = Self {
             id,
             app: verified.app(),
             family: row.family,
@@ -177,6 +186,8 @@ impl Event {
             operator: subject(row.operator),
             client_ip: query.client_ip.as_deref().map(storable),
             platform: query.platform.as_deref().map(storable),
+            request_id,
+            query: None,
             payload: match text {
                 Ok(json) => Payload::Json(json.to_owned()),
                 Err(_) => Payload::Raw(bytes.to_owned()),
@@ -184,7 +195,15 @@ impl Event {
             body,
             decode_error: decode_error.as_deref().map(storable),
             decode_panicked: false,
-        }
+        };
+        Self { query: delivery::unusual(&query.text, &event), ..event }
+    }
+
+    /// What tells a repeat of an event that has no time of its own, but a request's id: the [`identity::content`] of its id.
+    /// Absent for all others.
+    pub(crate) fn request_key(&self) -> Option<Uuid> {
+        let is_repeatable = self.id.get_version_num() == 8;
+        (is_repeatable && !self.timed).then(|| identity::content(self.id))
     }
 
     /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
@@ -209,7 +228,13 @@ impl Event {
         reason: &str,
         received_at: UnixMillis,
     ) -> Self {
-        Self::of_query(verified, Payload::Raw(bytes.to_owned()), reason, received_at)
+        let mut event =
+            Self::of_query(verified, Payload::Raw(bytes.to_owned()), reason, received_at);
+        if let (Kind::After, Some(request)) = (event.kind, &event.request_id) {
+            event.id = identity::of_request(received_at, event.app, &event.command, request, bytes);
+        }
+        event.query = delivery::unusual(&verified.query().text, &event);
+        event
     }
 
     /// An event that could not be read because reading panicked.
@@ -249,6 +274,8 @@ impl Event {
             operator: None,
             client_ip: query.client_ip.as_deref().map(storable),
             platform: query.platform.as_deref().map(storable),
+            request_id: query.request_id.as_deref().map(clipped),
+            query: None,
             payload,
             body: Body::Undecoded,
             decode_error: Some(storable(reason)),

@@ -5,7 +5,9 @@
 //!
 //! - version 8, where it may: 74 bits of SHA-256 over app, command and body, so that a repeat has the same id on every
 //!   replica;
-//! - version 7, where two equal bodies are two events ("before" commands, and bodies without a time): random.
+//! - version 8 over the request's id too, where the body has no time: a repeat, which arrives at another time, has another id
+//!   with the same [`content`];
+//! - version 7, where two equal bodies are two events ("before" commands, and bodies without a time or a request's id): random.
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
@@ -16,16 +18,41 @@ use crate::clock::UnixMillis;
 /// The id that a repeat of the same request gets too.
 #[must_use]
 pub fn repeatable(time: UnixMillis, app: AppId, command: &str, body: &[u8]) -> Uuid {
+    hashed(time, app, &[command.as_bytes()], body)
+}
+
+/// The id of an event without a time that arrived at this one: a repeat of the same request gets one of the same [`content`].
+#[must_use]
+pub fn of_request(
+    received_at: UnixMillis,
+    app: AppId,
+    command: &str,
+    request_id: &str,
+    body: &[u8],
+) -> Uuid {
+    hashed(received_at, app, &[command.as_bytes(), request_id.as_bytes()], body)
+}
+
+fn hashed(time: UnixMillis, app: AppId, names: &[&[u8]], body: &[u8]) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(app.as_i64().to_be_bytes());
-    hash.update((command.len() as u64).to_be_bytes());
-    hash.update(command);
+    for name in names {
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+    }
     hash.update(body);
     let digest = hash.finalize();
     let mut bytes = [0; 16];
     bytes[..6].copy_from_slice(&time.0.to_be_bytes()[2..]);
     bytes[6..].copy_from_slice(&digest[..10]);
     Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// What an id says beside its time, as an id of the time 0.
+#[must_use]
+pub fn content(id: Uuid) -> Uuid {
+    let (high, low) = id.as_u64_pair();
+    Uuid::from_u64_pair(high & 0xffff, low)
 }
 
 /// An id that no other event gets.
@@ -72,6 +99,27 @@ mod tests {
         assert_ne!(id, repeatable(TIME, app("1"), "ab", b""));
         assert_ne!(id, repeatable(TIME, app("1"), "a", b"c"));
         assert_ne!(unique(TIME), unique(TIME));
+    }
+
+    #[test]
+    fn a_request_sent_again_has_the_same_content_at_another_time() {
+        let id = of_request(TIME, app("1"), "a", "r", b"b");
+        let later = of_request(UnixMillis(TIME.0 + 5000), app("1"), "a", "r", b"b");
+        assert_ne!(id, later);
+        assert_eq!(content(id), content(later));
+        assert_eq!(
+            (time_of(id), time_of(content(id)), id.get_version_num()),
+            (TIME, UnixMillis(0), 8)
+        );
+        for other in [
+            of_request(TIME, app("1"), "a", "s", b"b"),
+            of_request(TIME, app("1"), "a", "r", b"c"),
+            of_request(TIME, app("1"), "ar", "", b"b"),
+            of_request(TIME, app("2"), "a", "r", b"b"),
+            repeatable(TIME, app("1"), "a", b"b"),
+        ] {
+            assert_ne!(content(id), content(other));
+        }
     }
 
     proptest! {

@@ -22,19 +22,24 @@ pub struct Query {
     pub sign: Option<String>,
     /// `RequestTime`: seconds since 1970 UTC, as sent. Only where callback authentication is on.
     pub request_time: Option<String>,
+    /// `RequestId`: the vendor's own name for the request, in no document of its, as sent. Absent on most.
+    pub request_id: Option<String>,
+    /// The query itself, as received.
+    pub text: String,
 }
 
 /// A key: its spellings, the documented one first and then those that single pages print, and the field it is for. Any
 /// other case of one of them is read too.
 type Key = (&'static [&'static str], fn(&mut Query) -> &mut Option<String>);
 
-const KEYS: [Key; 6] = [
+const KEYS: [Key; 7] = [
     (&["SdkAppid", "SdkAppId", "SDKAppID"], |query| &mut query.sdk_app_id),
     (&["CallbackCommand", "WebhookCommand", "command"], |query| &mut query.command),
     (&["ClientIP"], |query| &mut query.client_ip),
     (&["OptPlatform"], |query| &mut query.platform),
     (&["Sign"], |query| &mut query.sign),
     (&["RequestTime"], |query| &mut query.request_time),
+    (&["RequestId", "RequestID"], |query| &mut query.request_id),
 ];
 
 /// How loosely `key` is one of these spellings, 0 for not at all; `None` where it is none of them.
@@ -48,8 +53,8 @@ impl Query {
     /// Reads what stands behind the first `?` of the request line.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        let mut query = Self { text: text.to_owned(), ..Self::default() };
         let text = text.replace('?', "&");
-        let mut query = Self::default();
         let mut found = [usize::MAX; KEYS.len()];
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
             for ((spellings, field), found) in KEYS.iter().zip(&mut found) {
@@ -107,8 +112,9 @@ mod tests {
     fn the_documented_query_is_read() {
         let query = Query::parse(
             "SdkAppid=1400000001&CallbackCommand=Call.CallbackAfterStartCall&contenttype=json\
-             &ClientIP=127.0.0.1&OptPlatform=iOS&Sign=ab&RequestTime=1669872112",
+             &ClientIP=127.0.0.1&OptPlatform=iOS&Sign=ab&RequestTime=1669872112&RequestID=Id-1",
         );
+        assert_eq!(query.request_id.as_deref(), Some("Id-1"));
         assert_eq!(query.sdk_app_id.as_deref(), Some("1400000001"));
         assert_eq!(query.command.as_deref(), Some("Call.CallbackAfterStartCall"));
         assert_eq!(query.client_ip.as_deref(), Some("127.0.0.1"));
@@ -134,10 +140,16 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_absent() {
-        assert_eq!(Query::parse("ClientIP=&OptPlatform"), Query::default());
+        let text = "ClientIP=&OptPlatform&RequestId=";
+        assert_eq!(Query::parse(text), Query { text: text.to_owned(), ..Query::default() });
         assert_eq!(Query::parse(""), Query::default());
         assert_eq!(Query::parse("Sign=a&Sign=").sign.as_deref(), Some("a"));
         assert_eq!(Query::parse("clientip=own&ClientIP=").client_ip, None);
+    }
+
+    /// What a query says, without its text.
+    fn keys_of(text: &str) -> Query {
+        Query { text: String::new(), ..Query::parse(text) }
     }
 
     #[test]
@@ -155,8 +167,9 @@ mod tests {
             ("OptPlatform", "optplatform"),
             ("Sign", "sign"),
             ("RequestTime", "requesttime"),
+            ("RequestId", "requestid"),
         ] {
-            let expected = Query::parse(&format!("{close}=right"));
+            let expected = keys_of(&format!("{close}=right"));
             assert_ne!(expected, Query::default(), "{close}");
             for query in [
                 format!("{close}=right&{loose}=own"),
@@ -164,7 +177,7 @@ mod tests {
                 format!("{loose}=own&{close}=right&{loose}=own&{loose}="),
                 format!("{loose}=own?{close}=wrong&{close}=right&{close}="),
             ] {
-                assert_eq!(Query::parse(&query), expected, "{query}");
+                assert_eq!(keys_of(&query), expected, "{query}");
             }
         }
     }
@@ -173,13 +186,13 @@ mod tests {
         #[test]
         fn own_keys_never_take_the_place_of_the_vendors(
             own in proptest::collection::vec(
-                ("[a-zA-Z]{1,8}|(?i)(sdkappid|callbackcommand|webhookcommand|command|clientip|optplatform|sign|requesttime)", "[a-z0-9]{0,4}"),
+                ("[a-zA-Z]{1,8}|(?i)(sdkappid|callbackcommand|webhookcommand|command|clientip|optplatform|sign|requesttime|requestid)", "[a-z0-9]{0,4}"),
                 0..6,
             ),
         ) {
             let vendors = [
                 ("SdkAppid", "1400000001"), ("CallbackCommand", "C"), ("ClientIP", "::1"),
-                ("OptPlatform", "Web"), ("Sign", "ab"), ("RequestTime", "7"),
+                ("OptPlatform", "Web"), ("Sign", "ab"), ("RequestTime", "7"), ("RequestId", "r"),
             ];
             let is_vendors = |key: &str| vendors.iter().any(|(vendors, _)| *vendors == key);
             let mut keys: Vec<(&str, &str)> = vendors.to_vec();
@@ -187,7 +200,7 @@ mod tests {
             // As the vendor merges them.
             keys.sort_unstable();
             let query = |keys: &[(&str, &str)]| {
-                Query::parse(&form_urlencoded::Serializer::new(String::new()).extend_pairs(keys).finish())
+                keys_of(&form_urlencoded::Serializer::new(String::new()).extend_pairs(keys).finish())
             };
             prop_assert_eq!(query(&keys), query(&vendors));
             keys.reverse();

@@ -115,6 +115,6 @@ fn sample(app: AppId, product: Product, mark: &str) -> Result<(String, Delivery)
     let command = format!("{family}.CallbackAfterVerify");
     let body = json!({ "CallbackCommand": command, "Mark": mark }).to_string();
     let body = RawValue::from_string(body).map_err(|error| anyhow!("make a sample: {error}"))?;
-    let query = delivery::query(app, &command, None, None);
+    let query = delivery::query(app, &command, None, None, None);
     Ok((command, Delivery { query, body: Some(body), ..Delivery::default() }))
 }

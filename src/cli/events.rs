@@ -49,6 +49,9 @@ pub(super) struct FilterArgs {
     /// About this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
+    /// Of the request that the vendor calls so
+    #[arg(long, value_name = "ID")]
+    request: Option<String>,
     #[command(flatten)]
     span: Span,
 }
@@ -69,6 +72,7 @@ impl FilterArgs {
             command: command.map(Cow::into_owned),
             call_id: self.call.clone(),
             room_id: self.room.clone(),
+            request_id: self.request.clone(),
             since,
             until,
             ..EventFilter::default()

@@ -32,11 +32,11 @@ const PAGE: u32 = 500;
 /// earliest first.
 ///
 /// Sending an event to the server that has it changes nothing there; events
-/// without a time of their own, and those the vendor asks about beforehand, are
-/// new events each time. Of a log's events, those are left out that the configured
-/// store has. The server answers OK to everything, so it is looked at afterwards
-/// what was stored, by its figures or, of files, in the configured store. Ends with
-/// 1 when something was not kept.
+/// with neither a time of their own nor a `RequestId`, and those the vendor asks
+/// about beforehand, are new events each time. Of a log's events, those are left
+/// out that the configured store has. The server answers OK to everything, so it
+/// is looked at afterwards what was stored, by its figures or, of files, in the
+/// configured store. Ends with 1 when something was not kept.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log

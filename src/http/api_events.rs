@@ -41,6 +41,8 @@ pub(super) struct EventQuery {
     user: Option<String>,
     /// From this platform, as sent.
     platform: Option<String>,
+    /// Of the request that the vendor calls so.
+    request: Option<String>,
     /// Whose body holds this text, as received.
     text: Option<String>,
     /// Only those whose body did not fit its type.
@@ -68,6 +70,7 @@ impl EventQuery {
             room_id: self.room,
             operator: self.user,
             platform: self.platform,
+            request_id: self.request,
             text: self.text,
             undecoded: api_query::flag("undecoded", self.undecoded.as_ref())?.unwrap_or(false),
             since,
@@ -107,6 +110,8 @@ pub(super) struct Event {
     client_ip: Option<String>,
     /// The platform the vendor names.
     platform: Option<String>,
+    /// The vendor's name for the request, which its support can look for; null on most.
+    request_id: Option<String>,
     /// Why its body did not fit its type; null where it did.
     decode_error: Option<String>,
     /// The body, where it is JSON and was asked for.
@@ -138,6 +143,7 @@ impl Event {
             operator: event.operator.clone(),
             client_ip: event.client_ip.clone(),
             platform: event.platform.clone(),
+            request_id: event.request_id.clone(),
             decode_error: event.decode_error.clone(),
             payload: body.body,
             body_text: body.body_text,

@@ -247,6 +247,12 @@ fn columns(event: &StoredEvent, json: &str, now: UnixMillis) -> Vec<Column> {
         column("operator", account_or(app, event.operator.as_deref()), ""),
         column("client_ip", text(&event.client_ip), "query: ClientIP"),
         column("platform", text(&event.platform), "query: OptPlatform"),
+        column("request_id", text(&event.request_id), "query: RequestId, for the vendor's support"),
+        column(
+            "query",
+            text(&event.query),
+            "the query as it came, where its columns do not say it",
+        ),
     ]
 }
 

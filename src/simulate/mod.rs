@@ -69,7 +69,7 @@ impl TimedDelivery {
     #[must_use]
     pub fn delivery(&self, app: AppId) -> Delivery {
         let ip = Some(self.client_ip.as_str());
-        let query = delivery::query(app, self.command, ip, Some(self.platform));
+        let query = delivery::query(app, self.command, ip, Some(self.platform), None);
         Delivery::of_payload(query, &Payload::Json(self.body.clone()))
     }
 }

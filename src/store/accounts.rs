@@ -10,7 +10,7 @@ use super::model_accounts::{Erased as ErasedRows, Erasing, RowKey};
 use super::postgres_accounts::PostgresAccounts;
 use super::sqlite_accounts::SqliteAccounts;
 use super::{Place, StoreError, StoreOptions, StoredEvent};
-use crate::callback::erase::{Erased, Erasure};
+use crate::callback::erase::{Erased, Erasure, without_operator};
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Delivery, Query};
 use crate::clock::UnixMillis;
@@ -52,7 +52,7 @@ pub enum Record {
 /// What becomes of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It gets this one's payload, operator, subject, address and platform.
+    /// It gets this one's payload, operator, subject, address, platform and query.
     Event(Box<StoredEvent>),
     /// It is deleted.
     DeleteEvent(Key),
@@ -177,6 +177,7 @@ fn erased_event(event: &StoredEvent, erasure: &Erasure, acted: bool) -> StoredEv
     }
     if acted {
         (erased.client_ip, erased.platform) = (None, None);
+        erased.query = event.query.as_deref().map(without_operator);
     }
     erased
 }

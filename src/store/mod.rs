@@ -252,6 +252,8 @@ pub struct EventFilter {
     pub operator: Option<String>,
     /// From this platform, as sent.
     pub platform: Option<String>,
+    /// Of the request that the vendor calls so.
+    pub request_id: Option<String>,
     /// Whose body, where it is JSON, has this text in it as it stands.
     pub text: Option<String>,
     /// Only those whose body did not fit its command.

@@ -247,7 +247,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     select: "select id::text as id, sdk_app_id, family, command, command_sent, \
              (extract(epoch from event_time) * 1000)::bigint as event_time, \
              (extract(epoch from received_at) * 1000)::bigint as received_at, \
-             call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error \
+             call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error, \
+             request_id, query \
              from events",
 };
 
@@ -261,6 +262,10 @@ async fn insert_all(
     repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
+    // Rare, and told by another table.
+    if events.iter().any(|event| event.request_key().is_some()) {
+        return insert_some(connection, entries, &events).await;
+    }
     if entries.iter().all(|entry| entry.changes.is_empty()) {
         return postgres_events::insert(connection, &events).await;
     }
@@ -288,7 +293,10 @@ async fn insert_some(
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
     let inserted = async {
-        let new = postgres_events::insert(&mut transaction, events).await?;
+        let known = postgres_events::request_keys(&mut transaction, events).await?;
+        let fresh = events.iter().filter(|event| !known.contains(&event.id));
+        let fresh: Vec<&Event> = fresh.copied().collect();
+        let new = postgres_events::insert(&mut transaction, &fresh).await?;
         // An event that stands here twice has one row, and changes things once.
         let mut fresh = new.clone();
         let changing = entries.iter().filter(|entry| fresh.remove(&entry.event.id));

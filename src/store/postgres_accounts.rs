@@ -193,7 +193,7 @@ async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<()
     let (payload, raw) = event.payload.columns();
     sqlx::query(
         "update events set payload = $3::text::json, raw = $4, operator = $5, call_id = $6, room_id = $7,
-             client_ip = $8, platform = $9
+             client_ip = $8, platform = $9, query = $10
          where event_time = timestamptz 'epoch' + $1 * interval '1 millisecond' and id = $2",
     )
     .bind(event.event_time.0)
@@ -205,6 +205,7 @@ async fn update(connection: &mut PgConnection, event: &StoredEvent) -> Result<()
     .bind(&event.room_id)
     .bind(&event.client_ip)
     .bind(&event.platform)
+    .bind(&event.query)
     .execute(connection)
     .await?;
     Ok(())

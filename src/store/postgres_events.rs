@@ -12,7 +12,7 @@ use super::postgres_arrays::{ArrayOf, Moment, Taken};
 use crate::callback::Event;
 
 /// The columns of `events`, in the order in which they are bound.
-const COLUMNS: [ArrayOf; 15] = [
+const COLUMNS: [ArrayOf; 17] = [
     column("id", "uuid"),
     column("sdk_app_id", "bigint"),
     column("family", "text"),
@@ -28,6 +28,8 @@ const COLUMNS: [ArrayOf; 15] = [
     ArrayOf { name: "payload", bound: "text", kept: "json" },
     column("raw", "bytea"),
     column("decode_error", "text"),
+    column("request_id", "text"),
+    column("query", "text"),
 ];
 
 /// How many parameters [`bind`] binds.
@@ -82,6 +84,37 @@ pub(super) fn bind<'q>(
         .bind(payloads)
         .bind(raws)
         .bind(column(events, |event| event.decode_error.as_deref()))
+        .bind(column(events, |event| event.request_id.as_deref()))
+        .bind(column(events, |event| event.query.as_deref()))
+}
+
+/// Adds the keys of events that only their request tells, in their order, so that two writers with the same ones do not wait
+/// for each other in a circle. Returns the ids of those that another row stands for.
+pub(super) async fn request_keys(
+    connection: &mut PgConnection,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let keyed = events.iter().filter_map(|event| Some((event.request_key()?, *event)));
+    let mut keyed: Vec<(Uuid, &Event)> = keyed.collect();
+    if keyed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+    let new: Vec<Uuid> = sqlx::query_scalar(
+        "insert into request_keys (key, event_id, received_at)
+         select key, event_id, received_at
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as new (key, event_id, received_at)
+         on conflict do nothing
+         returning event_id",
+    )
+    .bind(keyed.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+    .bind(keyed.iter().map(|(_, event)| event.id).collect::<Vec<_>>())
+    .bind(keyed.iter().map(|(_, event)| Moment(event.received_at)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let mut known: HashSet<Uuid> = keyed.iter().map(|(_, event)| event.id).collect();
+    new.iter().for_each(|id| _ = known.remove(id));
+    Ok(known)
 }
 
 /// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.

@@ -61,6 +61,7 @@ fn statements() -> Vec<String> {
                  order by event_time, id limit $2 for update skip locked)"
         ),
         some("parked_events", &format!("parked_at < {BEFORE}")),
+        some("request_keys", &format!("received_at < {BEFORE}")),
     ];
     let facts = AGED_BY_AT.iter().map(|table| some(table, &format!("at < {BEFORE}")));
     statements.extend(facts);

@@ -135,7 +135,8 @@ fn beyond(sql: &mut Statement, [time, place]: [&'static str; 2], (at, id): Place
 }
 
 fn has_unindexed(filter: &EventFilter) -> bool {
-    let texts = [&filter.family, &filter.command, &filter.operator, &filter.platform, &filter.text];
+    let EventFilter { family, command, operator, platform, request_id, text, .. } = filter;
+    let texts = [family, command, operator, platform, request_id, text];
     texts.iter().any(|text| text.is_some())
         || filter.app.is_some()
         || filter.undecoded
@@ -155,7 +156,8 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
     sql.when_text(" and family = ", filter.family.as_deref())
         .when_text(" and command = ", filter.command.as_deref())
         .when_text(" and operator = ", filter.operator.as_deref())
-        .when_text(" and platform = ", filter.platform.as_deref());
+        .when_text(" and platform = ", filter.platform.as_deref())
+        .when_text(" and request_id = ", filter.request_id.as_deref());
     if !is_by_arrival(filter) {
         arrived(sql, filter);
     }

@@ -39,6 +39,10 @@ struct Head<'a> {
     client_ip: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query: Option<Cow<'a, str>>,
     /// Whether the body is [`Payload::Json`].
     json: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +67,8 @@ impl<'a> Record<'a> {
             operator: text(event.operator.as_ref()),
             client_ip: text(event.client_ip.as_ref()),
             platform: text(event.platform.as_ref()),
+            request_id: text(event.request_id.as_ref()),
+            query: text(event.query.as_ref()),
             json: matches!(event.payload, Payload::Json(_)),
             decode_error: text(event.decode_error.as_ref()),
         };
@@ -117,6 +123,8 @@ fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
         operator: owned(head.operator),
         client_ip: owned(head.client_ip),
         platform: owned(head.platform),
+        request_id: owned(head.request_id),
+        query: owned(head.query),
         payload: if head.json {
             Payload::Json(String::from_utf8(body).map_err(|error| error.to_string())?)
         } else {

@@ -31,6 +31,8 @@ pub struct StoredEvent {
     pub operator: Option<String>,
     pub client_ip: Option<String>,
     pub platform: Option<String>,
+    pub request_id: Option<String>,
+    pub query: Option<String>,
     pub payload: Payload,
     pub decode_error: Option<String>,
 }
@@ -39,9 +41,16 @@ impl StoredEvent {
     /// The request it came from, its signature aside.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
+        Delivery::of_payload(self.query_sent(), &self.payload)
+    }
+
+    /// The query as received, its signature left out; in the usual order of its keys where nothing else was unusual.
+    fn query_sent(&self) -> String {
         let command = self.command_sent.as_deref().unwrap_or(&self.command);
-        let query = query(self.app, command, self.client_ip.as_deref(), self.platform.as_deref());
-        Delivery::of_payload(query, &self.payload)
+        let columns = [&self.client_ip, &self.platform, &self.request_id].map(Option::as_deref);
+        let [client_ip, platform, request_id] = columns;
+        let usual = || query(self.app, command, client_ip, platform, request_id);
+        self.query.clone().unwrap_or_else(usual)
     }
 
     /// The event it was, its body decoded again. Whether it was timed is not stored: it counts as timed where its time
@@ -65,6 +74,8 @@ impl StoredEvent {
             operator: self.operator,
             client_ip: self.client_ip,
             platform: self.platform,
+            request_id: self.request_id,
+            query: self.query,
             payload: self.payload,
             body: Body::Untyped,
             decode_error: self.decode_error,
@@ -94,6 +105,7 @@ impl Serialize for StoredEvent {
             operator: Option<&'a str>,
             client_ip: Option<&'a str>,
             platform: Option<&'a str>,
+            request_id: Option<&'a str>,
             decode_error: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             payload: Option<Box<RawValue>>,
@@ -117,6 +129,7 @@ impl Serialize for StoredEvent {
             operator: self.operator.as_deref(),
             client_ip: self.client_ip.as_deref(),
             platform: self.platform.as_deref(),
+            request_id: self.request_id.as_deref(),
             decode_error: self.decode_error.as_deref(),
             payload: body.body,
             body_text: body.body_text,
@@ -147,6 +160,7 @@ impl EventFilter {
             && same(&self.room_id, event.room_id.as_deref())
             && same(&self.operator, event.operator.as_deref())
             && same(&self.platform, event.platform.as_deref())
+            && same(&self.request_id, event.request_id.as_deref())
             && self.text.as_ref().is_none_or(holds)
             && (!self.undecoded || event.decode_error.is_some())
             && within(self.since, event.event_time, self.until)
@@ -169,6 +183,8 @@ pub(super) struct Row {
     operator: Option<String>,
     client_ip: Option<String>,
     platform: Option<String>,
+    request_id: Option<String>,
+    query: Option<String>,
     payload: Option<String>,
     raw: Option<Vec<u8>>,
     decode_error: Option<String>,
@@ -207,6 +223,8 @@ impl TryFrom<Row> for StoredEvent {
             operator: row.operator,
             client_ip: row.client_ip,
             platform: row.platform,
+            request_id: row.request_id,
+            query: row.query,
             decode_error: row.decode_error,
         })
     }

@@ -140,7 +140,10 @@ impl Store for Sqlite {
 
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
-        let mut new = insert(writing.connection(), entries).await.map_err(classify)?;
+        let known = request_keys(writing.connection(), entries).await.map_err(classify)?;
+        let fresh: Vec<Entry<'_>> =
+            entries.iter().filter(|entry| !known.contains(&entry.event.id)).copied().collect();
+        let mut new = insert(writing.connection(), &fresh).await.map_err(classify)?;
         // An event that stands here twice has one row, and changes things once.
         let is_new = entries.iter().map(|entry| new.remove(&entry.event.id.to_string()));
         let is_new: Vec<bool> = is_new.collect();
@@ -211,9 +214,36 @@ impl Reader for Sqlite {
 
 pub(super) const DIALECT: Dialect = Dialect {
     select: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
-             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error \
+             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query \
              from events",
 };
+
+/// Adds the keys of events that only their request tells. Returns the ids of those that another row stands for.
+async fn request_keys(
+    connection: &mut SqliteConnection,
+    entries: &[Entry<'_>],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    // An event may stand here twice, and then its first place has added its key.
+    let (mut added, mut known) = (HashSet::new(), HashSet::new());
+    for Entry { event, .. } in entries {
+        let Some(key) = event.request_key() else { continue };
+        let done = sqlx::query(
+            "insert into request_keys (key, event_id, received_at) values ($1, $2, $3)
+             on conflict do nothing",
+        )
+        .bind(key.to_string())
+        .bind(event.id.to_string())
+        .bind(event.received_at.0)
+        .execute(&mut *connection)
+        .await?;
+        if done.rows_affected() > 0 {
+            added.insert(event.id);
+        } else if !added.contains(&event.id) {
+            known.insert(event.id);
+        }
+    }
+    Ok(known)
+}
 
 /// Adds events. Returns the ids of the new rows.
 async fn insert(
@@ -222,11 +252,12 @@ async fn insert(
 ) -> Result<HashSet<String>, sqlx::Error> {
     static STATEMENTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
         SIZES.map(|rows| {
-            let values = values("?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?", rows);
+            let values = values("?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?", rows);
             let statement = format!(
                 "insert into events (
                      id, sdk_app_id, family, command, command_sent, event_time, received_at,
-                     call_id, room_id, operator, client_ip, platform, payload, raw, decode_error)
+                     call_id, room_id, operator, client_ip, platform, payload, raw, decode_error,
+                     request_id, query)
                  values {values}
                  on conflict do nothing
                  returning id"
@@ -264,6 +295,8 @@ fn bind<'q>(query: InsertEvents<'q>, event: &'q Event) -> InsertEvents<'q> {
         .bind(payload)
         .bind(raw)
         .bind(event.decode_error.as_deref())
+        .bind(event.request_id.as_deref())
+        .bind(event.query.as_deref())
 }
 
 /// Tells a row the database will never take from a database that cannot take any now.

@@ -185,7 +185,7 @@ async fn update(connection: &mut SqliteConnection, event: &StoredEvent) -> Resul
     let (payload, raw) = event.payload.columns();
     sqlx::query(
         "update events set payload = $3, raw = $4, operator = $5, call_id = $6, room_id = $7,
-             client_ip = $8, platform = $9
+             client_ip = $8, platform = $9, query = $10
          where event_time = $1 and id = $2",
     )
     .bind(event.event_time.0)
@@ -197,6 +197,7 @@ async fn update(connection: &mut SqliteConnection, event: &StoredEvent) -> Resul
     .bind(&event.room_id)
     .bind(&event.client_ip)
     .bind(&event.platform)
+    .bind(&event.query)
     .execute(connection)
     .await?;
     Ok(())

@@ -39,6 +39,9 @@ fn transactions() -> Vec<Vec<String>> {
         "delete from parked_events where rowid in (
              select rowid from parked_events where parked_at < $1 limit $2)"
             .to_owned(),
+        "delete from request_keys where key in (
+             select key from request_keys where received_at < $1 limit $2)"
+            .to_owned(),
     ]];
     transactions.extend(AGED_BY_AT.iter().map(|table| vec![some(table, "at < $1")]));
     // What was done to a room itself is kept as long as the life it belongs to, which is made from it.

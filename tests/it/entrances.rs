@@ -23,7 +23,7 @@ async fn server(changes: &[(&str, &str)]) -> (Database, Server) {
 }
 
 /// Sends bytes over a connection of their own and reads until it is closed. `address` may be a URL.
-fn exchange(address: &str, bytes: &[u8]) -> String {
+pub(crate) fn exchange(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(bytes).unwrap();

@@ -36,6 +36,7 @@ mod quirks;
 mod reading;
 mod rebuild;
 mod registration;
+mod requests;
 mod retention;
 mod sessions;
 mod settle;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::entrances::exchange;
 use crate::support::{APP, DESTROY_ROOM, Database, Figures, OK, destroy_room, eventually};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_trtc-callbacks");
@@ -443,6 +444,13 @@ fn no_secret_body_or_query_is_logged() {
     for token in ["t0ken", "wr0ng"] {
         done(folder.path(), &[&send[..], &[&serving.url, "--token", token]].concat());
     }
+    // A key of one's own, on a callback path and on none.
+    for path in ["/", "/lost"] {
+        let head = format!(
+            "POST {path}?own=0wnkey&SdkAppid={APP} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2"
+        );
+        exchange(&serving.url, format!("{head}\r\n\r\n{{}}").as_bytes());
+    }
     serving.signal("-TERM");
     let mut log = String::new();
     while let Ok(line) = serving.errors.recv_timeout(Duration::from_secs(30)) {
@@ -452,7 +460,10 @@ fn no_secret_body_or_query_is_logged() {
         }
     }
     assert!(log.contains("sign_wrong"), "{log}");
-    for secret in ["t0ken", "wr0ng", "b0dytext", "Sign=", "RequestTime", "SdkAppid="] {
+    assert!(log.contains("path_unknown"), "{log}");
+    for secret in
+        ["t0ken", "wr0ng", "b0dytext", "0wnkey", "/lost", "Sign=", "RequestTime", "SdkAppid="]
+    {
         assert!(!log.contains(secret), "{secret} stands in {log}");
     }
 }
