@@ -39,7 +39,7 @@ impl SettleMetrics {
     /// Shows how many rooms and days are queued, and for how long the one that waits the longest.
     pub fn queue(&self, rooms: u32, age: Duration) {
         self.queue.set(rooms);
-        self.oldest.set(age.as_secs_f64());
+        self.oldest.set(u32::try_from(age.as_secs()).unwrap_or(u32::MAX));
     }
 
     /// Shows how many rooms could not be settled and are tried again later.

@@ -10,6 +10,7 @@ mod clock;
 mod cluster;
 mod crashes;
 mod hostile;
+mod hostile_rooms;
 mod load;
 mod outages;
 mod page;

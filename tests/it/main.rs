@@ -40,6 +40,7 @@ mod requests;
 mod retention;
 mod sessions;
 mod settle;
+mod settle_bounds;
 mod simulate;
 mod spool;
 mod start;

@@ -11,7 +11,7 @@ const T: i64 = NOW.0 - 3_600_000;
 
 type Event = (&'static str, String);
 
-fn create(room: &str, at: i64) -> Event {
+pub(crate) fn create(room: &str, at: i64) -> Event {
     let (command, time) = ("Room.CallbackAfterCreateRoom", T + at);
     let body = format!(
         r#"{{"CallbackCommand":"{command}","Operator_Account":"ann","RoomInfo":{{"RoomId":"{room}","RoomName":"Team","RoomType":"Meeting","Owner_Account":"ann","MaxMemberCount":300,"CreateTime":{}}},"EventTime":{time}}}"#,
@@ -20,7 +20,7 @@ fn create(room: &str, at: i64) -> Event {
     (command, body)
 }
 
-fn destroy(room: &str, at: i64) -> Event {
+pub(crate) fn destroy(room: &str, at: i64) -> Event {
     let (command, time) = ("Room.CallbackAfterDestroyRoom", T + at);
     let body = format!(
         r#"{{"CallbackCommand":"{command}","Operator_Account":"bob","RoomId":"{room}","EventTime":{time}}}"#
@@ -37,7 +37,7 @@ fn moves(command: &'static str, kind: &str, room: &str, accounts: &str, at: i64)
     (command, body)
 }
 
-fn enter(room: &str, accounts: &str, at: i64) -> Event {
+pub(crate) fn enter(room: &str, accounts: &str, at: i64) -> Event {
     moves("Room.CallbackAfterMemberEnter", "Enter", room, accounts, at)
 }
 
@@ -45,14 +45,14 @@ fn leave(room: &str, accounts: &str, at: i64) -> Event {
     moves("Room.CallbackAfterMemberLeave", "Leave", room, accounts, at)
 }
 
-async fn post(server: &Server, events: &[Event]) {
+pub(crate) async fn post(server: &Server, events: &[Event]) {
     for (command, body) in events {
         server.post_body(command, body.clone()).await;
     }
 }
 
 /// Waits until the query gives these texts.
-async fn comes(database: &Database, sql: &str, expected: &[&str]) {
+pub(crate) async fn comes(database: &Database, sql: &str, expected: &[&str]) {
     let mut last = Vec::new();
     for _ in 0..600 {
         last = database.texts(sql).await;
