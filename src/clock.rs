@@ -39,16 +39,16 @@ impl UnixMillis {
         // What is less is one of s.
         const MS_MIN: i64 = 100_000_000_000;
         if let Ok(ms) = text.parse::<i64>() {
-            return Some(Self(ms)).filter(|time| time.0 >= MS_MIN && time.is_near());
+            return Some(Self(ms)).filter(|time| time.0 >= MS_MIN && time.is_storable());
         }
         let moment = text.parse::<jiff::Timestamp>().or_else(|error| {
             let civil = text.parse::<jiff::civil::DateTime>().map_err(|_| error)?;
             civil.to_zoned(jiff::tz::TimeZone::UTC).map(|moment| moment.timestamp())
         });
-        moment.ok().map(|moment| Self(moment.as_millisecond())).filter(|time| time.is_near())
+        moment.ok().map(|moment| Self(moment.as_millisecond())).filter(|time| time.is_storable())
     }
 
-    fn is_near(self) -> bool {
+    fn is_storable(&self) -> bool {
         const YEAR_1: i64 = -62_135_596_800_000;
         self.0 >= YEAR_1 && jiff::Timestamp::from_millisecond(self.0).is_ok()
     }
@@ -58,7 +58,7 @@ impl UnixMillis {
         let utc = jiff::SpanRelativeTo::days_are_24_hours();
         let millis = age.abs().total((jiff::Unit::Millisecond, utc)).ok()?;
         #[expect(clippy::cast_possible_truncation, reason = "ages are far below 2^53 ms")]
-        Some(Self(now.0.saturating_sub(millis as i64))).filter(|time| time.is_near())
+        Some(Self(now.0.saturating_sub(millis as i64))).filter(|time| time.is_storable())
     }
 
     /// This moment and `before` less; the far end of the range where it would overflow.
@@ -97,7 +97,9 @@ impl<'de> Deserialize<'de> for UnixMillis {
     fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
         let text = String::deserialize(input)?;
         let moment = text.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
-        Ok(Self(moment.as_millisecond()))
+        let moment = Self(moment.as_millisecond());
+        let before = || serde::de::Error::custom("a time before the year 1");
+        Some(moment).filter(Self::is_storable).ok_or_else(before)
     }
 }
 

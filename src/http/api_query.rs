@@ -218,8 +218,22 @@ impl Page {
 /// The place a cursor of the list `name` goes on behind.
 pub(super) fn place<T: DeserializeOwned>(name: &str, cursor: &str) -> Option<T> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let (list, after): (String, T) = serde_json::from_slice(&bytes).ok()?;
+    let parsed: Value = serde_json::from_slice(&bytes).ok()?;
+    if !is_storable(&parsed) {
+        return None;
+    }
+    let (list, after): (String, T) = serde_json::from_value(parsed).ok()?;
     (list == name).then_some(after)
+}
+
+/// Whether no text in it is one that a store refuses, since none of ours is.
+fn is_storable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.contains('\0'),
+        Value::Array(values) => values.iter().all(is_storable),
+        Value::Object(fields) => fields.values().all(is_storable),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 /// The cursor that goes on behind `after` in the list `name`.

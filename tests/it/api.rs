@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::api_schema::Description;
@@ -311,6 +313,31 @@ on_both_stores! {
                 path = format!("{list}?limit=1&cursor={next}");
             }
             assert_eq!(json!(pages), whole["items"], "{list}");
+        }
+        server.stop().await;
+    }
+
+    async fn a_made_up_cursor_is_no_fault_of_the_server(database: Database) {
+        let server = server(&database).await;
+        post_some(&server).await;
+        let gifts = format!("/lives/{APP}/show%2F1/20/gifts");
+        let user = format!("/users/{APP}/ann/calls");
+        let mut refused = 0;
+        for list in ["/events", "/calls", "/rooms", "/anomalies", &gifts, &user] {
+            let page = ask(&server, &format!("{list}?limit=1")).await;
+            for cursor in made_up(page["next"].as_str().unwrap()) {
+                let path = format!("/api/v1{list}?limit=1&cursor={cursor}");
+                let (status, _, text) = get(&server, &path).await;
+                assert!([200, 400].contains(&status), "{path}: {status} {text}");
+                refused += u32::from(status == 400);
+            }
+        }
+        assert!(refused > 0);
+        // Where a stream goes on is such a place too.
+        for time in [i64::MIN, i64::MAX] {
+            let url = format!("{}/api/v1/events/stream?last_event_id=0a1b2c3d-7-{time}", server.ops_url);
+            let status = server.client.get(url).send().await.unwrap().status().as_u16();
+            assert!([200, 400].contains(&status), "{time}: {status}");
         }
         server.stop().await;
     }
@@ -651,4 +678,47 @@ async fn sign_in(
 ) -> reqwest::Response {
     let form = format!("token={token}&to={to}");
     client.post(format!("{}/sign-in", server.ops_url)).body(form).send().await.unwrap()
+}
+
+/// Every value of a cursor, replaced by what a store may not take.
+fn made_up(cursor: &str) -> Vec<String> {
+    fn replaced(value: &Value) -> Vec<Value> {
+        let scalars = [
+            json!(i64::MIN),
+            json!(i64::MAX),
+            json!(-1),
+            json!("a\u{0}b"),
+            json!("-009999-01-02T01:59:59Z"),
+            json!("9999-12-30T22:00:00Z"),
+            json!("00000000-0000-8000-8000-000000000000"),
+            json!(""),
+            json!(null),
+            json!([]),
+        ];
+        let inner: Vec<Value> = match value {
+            Value::Array(values) => (0..values.len())
+                .flat_map(|place| {
+                    replaced(&values[place]).into_iter().map(move |other| {
+                        let mut values = values.clone();
+                        values[place] = other;
+                        Value::Array(values)
+                    })
+                })
+                .collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(name, field)| {
+                    replaced(field).into_iter().map(move |other| {
+                        let mut fields = fields.clone();
+                        fields[name] = other;
+                        Value::Object(fields)
+                    })
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        inner.into_iter().chain(scalars).collect()
+    }
+    let whole: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(cursor).unwrap()).unwrap();
+    replaced(&whole).iter().map(|value| URL_SAFE_NO_PAD.encode(value.to_string())).collect()
 }
