@@ -85,6 +85,10 @@ impl Speaker {
             if !self.ops.admits(&Method::GET, &self.headers) {
                 return None;
             }
+            if let Err(problem) = self.listener.read_on().await {
+                tracing::debug!(?problem, "what a listener missed was not read");
+                self.listener.skip_missed();
+            }
             let text = self.ready();
             if !text.is_empty() {
                 return Some(text.into());

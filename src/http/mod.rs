@@ -26,6 +26,7 @@ mod dashboard_parts;
 mod descriptors;
 mod encoding;
 mod exchange;
+mod missed;
 mod ops;
 mod outliving;
 mod page_anomalies;

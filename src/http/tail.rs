@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::api_problem::Problem;
+use super::missed::Missed;
 use super::reading::Reading;
 use crate::callback::event::Payload;
 use crate::clock::{Clock, UnixMillis};
@@ -22,18 +23,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
 /// this far, and now and then further, for a writer that was held up.
 const BACK: Duration = Duration::from_secs(3);
-const BACK_FAR: Duration = Duration::from_secs(15);
+pub(super) const BACK_FAR: Duration = Duration::from_secs(15);
 const FAR_EVERY: u64 = 20;
 /// After a longer time without listeners nobody goes on where it was.
-const PAUSE_MAX: Duration = Duration::from_mins(10);
+pub(super) const PAUSE_MAX: Duration = Duration::from_mins(10);
 /// How many rows are read at once, and how often in one look.
-const PAGE: u32 = 500;
-const PAGES_MAX: u32 = 40;
+pub(super) const PAGE: u32 = 500;
+pub(super) const PAGES_MAX: u32 = 40;
 /// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
 const RECENT_MAX: usize = 5000;
-const RECENT_BYTES_MAX: usize = 16 << 20;
+pub(super) const RECENT_BYTES_MAX: usize = 16 << 20;
 /// How many may listen at once.
-const LISTENERS_MAX: usize = 32;
+pub(super) const LISTENERS_MAX: usize = 32;
 
 /// Looks for events that arrive.
 pub(super) struct Tail {
@@ -140,19 +141,21 @@ impl Tail {
             filter,
             next: 0,
             told: self.clock.now(),
-            caught_up: Vec::new(),
+            missed: None,
+            with_payload,
             sent: HashSet::new(),
             behind: String::new(),
         };
         self.begin().await?;
         listener.next = self.kept().next;
         let Some(place) = place else { return Ok(listener) };
-        listener.told = place.received_at;
+        listener.told = place.received_at.min(listener.told);
         match place.next {
             Some(next) if place.name == self.name => listener.next = next,
             _ => {
                 behind.unwrap_or_default().clone_into(&mut listener.behind);
-                listener.catch_up(with_payload).await?;
+                listener.missed = Some(Missed::since(listener.told, self.clock.now()));
+                listener.read_on().await?;
             }
         }
         Ok(listener)
@@ -252,7 +255,7 @@ impl Tail {
     }
 }
 
-fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
+pub(super) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
     UnixMillis(time.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
@@ -306,9 +309,10 @@ pub(super) struct Listener {
     next: u64,
     /// When the last one it was told of arrived.
     told: UnixMillis,
-    /// What was read past the tail, the latest first.
-    caught_up: Vec<Arrival>,
-    /// The events among those, so that the tail does not say them again.
+    /// What it missed and was not told yet, which is read past the tail.
+    missed: Option<Missed>,
+    with_payload: bool,
+    /// The events that were read so, so that the tail does not say them again.
     sent: HashSet<Uuid>,
     /// The place where it goes on, until it is told of what arrived later.
     behind: String,
@@ -321,50 +325,52 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Goes on where another server, or this one before it was started again, ended. That one's numbers mean nothing here,
-    /// so it goes by the time, and some are said again rather than none.
-    async fn catch_up(&mut self, with_payload: bool) -> Result<(), Problem> {
-        let wanted = earlier(self.told, BACK_FAR);
-        let since = wanted.max(earlier(self.tail.clock.now(), PAUSE_MAX));
-        if wanted < since {
-            self.caught_up.push(Arrival::Missed);
-        }
-        let store = self.tail.reading.store()?;
-        let mut order = Order::Arrived { after: None };
-        let (mut whole, mut bytes) = (false, 0);
-        for _ in 0..PAGES_MAX / 4 {
+    /// Reads on in what was missed, where all that was read is told.
+    pub(super) async fn read_on(&mut self) -> Result<(), Problem> {
+        while let Some(missed) = &mut self.missed
+            && missed.ready.iter().all(|arrival| matches!(arrival, Arrival::Missed))
+        {
+            if missed.is_whole {
+                if missed.ready.is_empty() {
+                    self.missed = None;
+                }
+                return Ok(());
+            }
             let look = EventFilter {
-                received_since: Some(since),
-                order,
-                limit: PAGE,
+                received_since: Some(missed.since),
+                order: Order::Arrived { after: missed.after },
+                limit: PAGE.min(missed.rows_left.max(1)),
                 ..EventFilter::default()
             };
+            let store = self.tail.reading.store()?;
             let page = self.tail.reading.ask(store.event_page(&look)).await?;
-            whole = page.next.is_none();
-            order = Order::Arrived { after: page.next };
-            for mut event in page.events.into_iter().filter(|event| self.filter.matches(event)) {
+            let (filter, sent, with_payload) = (&self.filter, &mut self.sent, self.with_payload);
+            missed.take(page, |mut event| {
+                if !filter.matches(&event) {
+                    return None;
+                }
                 if !with_payload {
                     event.payload = Payload::Raw(Vec::new());
                 }
-                bytes += event.payload.as_bytes().len();
-                self.sent.insert(event.id);
-                self.caught_up.push(Arrival::Event(Arc::new(event)));
-            }
-            if whole || bytes > RECENT_BYTES_MAX {
-                break;
-            }
+                sent.insert(event.id);
+                Some(event)
+            });
         }
-        if !whole {
-            self.caught_up.push(Arrival::Missed);
-        }
-        self.caught_up.reverse();
         Ok(())
+    }
+
+    /// Gives up what could not be read of what was missed.
+    pub(super) fn skip_missed(&mut self) {
+        if let Some(missed) = &mut self.missed {
+            missed.ready = vec![Arrival::Missed];
+            missed.is_whole = true;
+        }
     }
 
     /// Behind which one may go on, after what was told so far.
     pub(super) fn place(&self) -> String {
         let name = &self.tail.name;
-        if !self.caught_up.is_empty() {
+        if self.missed.is_some() {
             // The number of the next event would pass over what is still to be told.
             return match self.behind.as_str() {
                 "" => format!("{name}-{BY_TIME}-{}", self.told.0),
@@ -380,7 +386,11 @@ impl Listener {
 
     /// What is there now; `None` when there is nothing more yet.
     pub(super) fn ready(&mut self) -> Option<Arrival> {
-        if let Some(arrival) = self.caught_up.pop() {
+        if let Some(missed) = &mut self.missed {
+            let arrival = missed.ready.pop()?;
+            if missed.ready.is_empty() && missed.is_whole {
+                self.missed = None;
+            }
             if let Arrival::Event(event) = &arrival
                 && event.received_at > self.told
             {

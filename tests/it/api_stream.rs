@@ -99,6 +99,28 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn what_was_missed_comes_whole_though_it_is_read_in_parts(database: Database) {
+        let server = Server::start(&database).await;
+        let posted: Vec<_> = (0..12)
+            .map(|number| {
+                let body = destroy_room(number);
+                let large = format!("{{\"Padding\":\"{}\",{}", "x".repeat(200_000), &body[1..]);
+                (format!("room-{number}"), large)
+            })
+            .collect();
+        for (_, body) in &posted {
+            server.post_body(DESTROY_ROOM, body.clone()).await;
+        }
+        // The place of another server: all is read past the tail, more than is kept at once.
+        let behind = format!("0a1b2c3d-7-{}", NOW.0);
+        let mut listener = Listener::open(&server, "?payload=true", Some(&behind)).await;
+        let rooms = posted.into_iter().map(|(room, _)| room).collect();
+        assert_eq!(sorted(listener.rooms(12).await), sorted(rooms));
+        let later = post(&server, 20..22).await;
+        assert_eq!(sorted(listener.rooms(2).await), later);
+        server.stop().await;
+    }
+
     async fn who_was_cut_off_goes_on_without_loss_or_repeat(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
