@@ -44,6 +44,8 @@ const MIGRATE_PAUSE: Duration = Duration::from_secs(1);
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How many connections the operators may have.
 const OPS_CONNECTIONS_MAX: usize = 100;
+/// How many more while all of those are busy, for `/livez` and the like.
+const OPS_RESERVED_MAX: usize = 16;
 
 /// Where the server listens: bound before it runs, so that a caller knows the ports.
 #[derive(Debug)]
@@ -95,10 +97,11 @@ pub async fn run(
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
     let ops = operations(&settings, &keeping, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
-    let limits = limits(&settings);
+    let limits = limits(&settings)?;
     let ops_stop = CancellationToken::new();
     let ops_limits = Limits {
         connections_max: OPS_CONNECTIONS_MAX,
+        reserved_max: OPS_RESERVED_MAX,
         drain: Duration::ZERO,
         shutdown_timeout: Duration::from_secs(1),
         ..limits.clone()
@@ -200,7 +203,7 @@ fn operations(
     let (store, token) = (&settings.store, settings.ops.token.clone());
     let read_timeout = Duration::from_millis(store.read_timeout_ms);
     let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
-    Ops::new(keeping.clone(), metrics.handle(), token, clock.clone(), stop.clone(), reading, setup)
+    Ops::new(keeping.clone(), metrics, token, clock.clone(), stop.clone(), reading, setup)
 }
 
 /// What the settings page shows.
@@ -281,17 +284,19 @@ fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
 }
 
 /// The public listener's.
-fn limits(settings: &Settings) -> Limits {
+fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
     let server = &settings.server;
-    Limits {
+    Ok(Limits {
         connections_max: http::connections_allowed(server.connections_max, reserved(settings)),
+        reserved_max: 0,
+        trusted_proxies: settings.trusted_proxies()?,
         header_timeout: Duration::from_millis(server.header_timeout_ms),
         header_bytes_max: server.header_bytes_max,
         idle_timeout: Duration::from_millis(server.idle_timeout_ms),
         write_timeout: Duration::from_millis(server.write_timeout_ms),
         drain: Duration::from_millis(server.drain_ms),
         shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
-    }
+    })
 }
 
 /// Absent where plain HTTP is spoken.
@@ -314,7 +319,7 @@ pub(crate) fn descriptors_needed(settings: &Settings) -> usize {
 fn reserved(settings: &Settings) -> usize {
     let stores = settings.store.readers_max.saturating_add(settings.ingest.lanes).saturating_add(2);
     let stores = usize::try_from(stores.saturating_mul(4)).unwrap_or(usize::MAX);
-    stores.saturating_add(OPS_CONNECTIONS_MAX)
+    stores.saturating_add(OPS_CONNECTIONS_MAX + OPS_RESERVED_MAX)
 }
 
 fn display_address(listener: &TcpListener) -> String {

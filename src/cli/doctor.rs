@@ -155,7 +155,7 @@ fn paths(settings: &Settings, findings: &mut Findings) {
 fn proxies(settings: &Settings, findings: &mut Findings) {
     let auth = &settings.auth;
     if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
-        let text = "`auth.trusted_proxies` has no effect: `auth.source_addresses` is empty";
+        let text = "`auth.trusted_proxies` has no effect on whose callbacks are taken: `auth.source_addresses` is empty";
         let hint = "set `auth.source_addresses` too, or neither of both";
         findings.warn("proxies", text, hint);
     }

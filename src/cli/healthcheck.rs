@@ -72,7 +72,7 @@ mod tests {
             ("[::]:9090", "http://[::1]:9090"),
             ("10.0.0.7:1", "http://10.0.0.7:1"),
         ] {
-            let variables = [("TRTC_OPS__LISTEN", listen), ("TRTC_OPS__TOKEN", "t")];
+            let variables = [("TRTC_OPS__LISTEN", listen), ("TRTC_OPS__TOKEN", "0123456789abcdef")];
             let env = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let settings = Settings::load(&Sources { env, ..Sources::default() }).unwrap();
             assert_eq!(base(&settings), url);

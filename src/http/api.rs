@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 
 use super::api_problem::Problem;
-use super::ops::Ops;
+use super::ops::{self, Ops};
 use super::{api_calls, api_events, api_figures, api_openapi, api_rooms, api_stream};
 
 /// Everything below `/api`, also what is not there.
@@ -51,5 +51,8 @@ async fn admitted(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> 
     if ops.admits(request.method(), request.headers()) {
         return next.run(request).await;
     }
-    Problem::unauthorized().into_response()
+    match ops.guessed(request.headers(), ops::peer(&request)) {
+        Some(_) => Problem::too_many_guesses().into_response(),
+        None => Problem::unauthorized().into_response(),
+    }
 }

@@ -60,6 +60,12 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "a token is required", Some(hint))
     }
 
+    /// Of so many wrong tokens none is answered as such any more.
+    pub(super) fn too_many_guesses() -> Self {
+        let detail = "too many wrong tokens were given";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, detail, Some("wait a minute, then try again"))
+    }
+
     /// There is no such thing.
     pub(super) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, what, None)
@@ -122,6 +128,7 @@ impl IntoResponse for Problem {
         let more = match status {
             StatusCode::UNAUTHORIZED => Some((header::WWW_AUTHENTICATE, "Bearer")),
             StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),
+            StatusCode::TOO_MANY_REQUESTS => Some((header::RETRY_AFTER, "60")),
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };

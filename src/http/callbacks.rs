@@ -18,7 +18,7 @@ use tracing::error;
 
 use super::encoding::{Encoding, Failure};
 use super::outliving::Outliving;
-use super::places::Place;
+use super::place::Place;
 use super::rejections::{Rejections, Stray};
 use super::replays::Replays;
 use super::room::{PATIENCE, Room};
@@ -291,12 +291,16 @@ impl Receiver {
             Outcome::Rejected(_) if self.rejected == Rejected::Forbidden => {
                 json(StatusCode::FORBIDDEN, answer::FORBIDDEN)
             }
-            Outcome::NotFound => plain(StatusCode::NOT_FOUND, "there is no callback path here\n"),
+            // What is rejected is answered as what is taken, its connection included: one that is closed would tell which
+            // apps are ours. Whoever asks for what is not here learns nothing by that, and needs a connection each time.
+            Outcome::NotFound => {
+                closing(plain(StatusCode::NOT_FOUND, "there is no callback path here\n"))
+            }
             Outcome::MethodNotAllowed => {
                 let text = "this is a callback URL: the vendor sends POST requests to it\n";
                 let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, text);
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-                response
+                closing(response)
             }
             Outcome::BodyTooLarge => {
                 closing(plain(StatusCode::PAYLOAD_TOO_LARGE, "the body is over the limit\n"))
@@ -412,7 +416,7 @@ fn later(mut response: Response) -> Response {
     response
 }
 
-/// What is left of the request is not read, so the connection cannot be used again.
+/// What is left of the request is not read, or no other one is wanted: the connection cannot be used again.
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
 
-use super::places::{Order, Patience, Place};
+use super::place::{Order, Patience, Place};
 use crate::telemetry::{Closed, Metrics, Outcome};
 
 /// How long a client may take to receive that its head was too slow.
@@ -69,6 +69,7 @@ pub(super) async fn run<I, S>(
     let mut alarm = pin!(sleep(patience.header));
     let ended = loop {
         let step = poll_fn(|context| {
+            place.turn_begins();
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(Ended::ByHttp(ended));
             }

@@ -15,8 +15,10 @@ use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use tokio::task::yield_now;
 
-use super::places::Place;
+use super::place::Place;
+use super::serve::Stop;
 use crate::telemetry::{Metrics, Outcome};
 
 /// What the requests of one connection meet.
@@ -27,6 +29,7 @@ pub(super) struct Exchange {
     pub(super) peer: SocketAddr,
     /// Absent on the listener whose requests are not counted.
     pub(super) metrics: Option<Arc<Metrics>>,
+    pub(super) stop: Stop,
 }
 
 impl Exchange {
@@ -36,7 +39,12 @@ impl Exchange {
         mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
         self.place.request_begins(!request.body().is_end_stream());
-        let response = if has_odd_coding(request.headers()) {
+        // Of requests that come at once, each waits for its turn among those of all connections: else hyper would answer
+        // sixteen in one go, and a thousand such connections keep everybody else waiting for seconds.
+        while !self.place.takes_turn() {
+            yield_now().await;
+        }
+        let mut response = if has_odd_coding(request.headers()) {
             if let Some(metrics) = &self.metrics {
                 metrics.request();
                 metrics.outcome(Outcome::HeadBroken);
@@ -50,6 +58,9 @@ impl Exchange {
             let place = self.place.clone();
             self.router.call(request.map(|body| Arriving { body, place })).await?
         };
+        if self.stop.is_under_way() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let place = self.place;
         Ok(response.map(|body| Answer { body, place }))
     }

@@ -26,6 +26,7 @@ mod dashboard_parts;
 mod descriptors;
 mod encoding;
 mod exchange;
+mod guesses;
 mod missed;
 mod ops;
 mod outliving;
@@ -42,6 +43,8 @@ mod page_settings;
 mod page_tail;
 mod path_ids;
 mod paths;
+mod ping;
+mod place;
 mod places;
 mod preambles;
 mod reading;
@@ -60,7 +63,7 @@ pub(crate) use descriptors::{connections_allowed, descriptors_needed};
 pub(crate) use ops::{Keeping, Ops};
 pub(crate) use page_settings::{Addresses, AppSetup, Setup, Sources};
 pub(crate) use reading::Reading;
-pub use serve::{Limits, serve};
+pub use serve::{Limits, Stop, serve};
 pub use tls::{Tls, TlsError, certificate_expiry};
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own: also with a slash at their end, or with two in

@@ -1,12 +1,12 @@
 //! The operations listener: is it alive, is it ready, what are its figures?
 
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -15,7 +15,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::guesses::Guesses;
 use super::page_settings::Setup;
+use super::ping::Ping;
+use super::place::Place;
 use super::reading::Reading;
 use super::session::Sessions;
 use super::tail::Tail;
@@ -23,9 +26,7 @@ use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::ingest::{Health, Ingest};
 use crate::store::Store;
-
-/// How long readiness waits for the store.
-const PING_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::telemetry::Metrics;
 
 /// Where events are kept.
 pub(crate) struct Keeping {
@@ -42,6 +43,10 @@ pub(crate) struct Ops {
     token: SecretString,
     /// Who signed in with a browser.
     pub(super) sessions: Sessions,
+    /// Wrong tokens that were given.
+    pub(super) guesses: Guesses,
+    /// Whether the store answers.
+    ping: Ping,
     pub(super) clock: Clock,
     /// The way to the store.
     pub(super) reading: Arc<Reading>,
@@ -58,7 +63,7 @@ pub(crate) struct Ops {
 impl Ops {
     pub(crate) fn new(
         keeping: Arc<OnceLock<Keeping>>,
-        metrics: PrometheusHandle,
+        metrics: &Metrics,
         token: SecretString,
         clock: Clock,
         stop: CancellationToken,
@@ -67,9 +72,20 @@ impl Ops {
     ) -> Self {
         let reading = Arc::new(reading);
         let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
-        let sessions = Sessions::default();
-        let apps = setup.apps.iter().map(|app| app.id).collect();
-        Self { keeping, metrics, token, sessions, clock, reading, tail, stop, apps, setup }
+        Self {
+            keeping,
+            metrics: metrics.handle(),
+            token,
+            sessions: Sessions::default(),
+            guesses: Guesses::new(metrics.ops_wrong_tokens.clone()),
+            ping: Ping::default(),
+            clock,
+            reading,
+            tail,
+            stop,
+            apps: setup.apps.iter().map(|app| app.id).collect(),
+            setup,
+        }
     }
 
     /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.
@@ -80,12 +96,16 @@ impl Ops {
 
     /// Whether the request sends the token, or none is asked for.
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
-        let sent = match sent.split_at_checked(b"Bearer ".len()) {
-            Some((scheme, sent)) if scheme.eq_ignore_ascii_case(b"Bearer ") => sent,
-            _ => b"",
-        };
-        self.is_token(sent)
+        self.is_token(bearer(headers))
+    }
+
+    /// Notes that a request that may not see what is here sends a wrong token, if so. What it is answered where there were
+    /// many of them, and it is not said whether this one was wrong.
+    pub(super) fn guessed(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Duration> {
+        if bearer(headers).is_empty() {
+            return None;
+        }
+        self.guesses.wrong(peer, self.clock.now())
     }
 
     /// Whether a token is asked for.
@@ -104,8 +124,54 @@ impl Ops {
     fn knows_host(&self, request: &Request) -> bool {
         let names = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-        !self.token.expose_secret().is_empty() || names.chain(target).all(is_local)
+        self.asks_token() || names.chain(target).all(is_local)
     }
+
+    /// Why a request is answered nothing else, if so.
+    fn refuses(&self, request: &Request) -> Option<&'static str> {
+        if !self.knows_host(request) {
+            return Some("ask by IP address or as localhost, or set `ops.token`\n");
+        }
+        let is_health = HEALTH.contains(&request.uri().path());
+        let refuses = !self.asks_token() && !is_health && is_from_elsewhere(request.headers());
+        refuses.then_some(
+            "a page from elsewhere asks for this: type the address yourself, or set `ops.token`\n",
+        )
+    }
+}
+
+/// What orchestrators ask for, open to all who reach the listener.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+/// What is answered at once, and so also while all ordinary connections are busy.
+const AT_ONCE: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// The bearer token that is sent; empty where none is.
+fn bearer(headers: &HeaderMap) -> &[u8] {
+    let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    match sent.split_at_checked(b"Bearer ".len()) {
+        Some((scheme, sent)) if scheme.eq_ignore_ascii_case(b"Bearer ") => sent,
+        _ => b"",
+    }
+}
+
+/// Who opened the connection.
+pub(super) fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}
+
+/// Whether a browser says that a page of another origin asks. It could not read the answer, but what it asks for would be
+/// done, again and again. Another port of this machine is elsewhere too: whatever is developed there may show anybody's
+/// script. What is typed, or a bookmark, is from nowhere; programs say nothing.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get(HeaderName::from_static("sec-fetch-site"));
+    site.is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Of so many wrong tokens none is answered as such any more.
+pub(super) fn too_many_guesses(wait: Duration) -> Response {
+    let wait = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
+    let text = "too many wrong tokens were given: wait a minute, then try again\n";
+    (StatusCode::TOO_MANY_REQUESTS, wait, text).into_response()
 }
 
 /// Whether a `Host` is an IP address or `localhost`, with or without a port.
@@ -144,12 +210,23 @@ const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
 
 /// Stands before every route of the listener.
 pub(super) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
-    let mut response = if ops.knows_host(&request) {
-        next.run(request).await
-    } else {
-        let text = "ask by IP address or as localhost, or set `ops.token`\n";
+    let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+    let mut response = if let Some(text) = ops.refuses(&request) {
         (StatusCode::FORBIDDEN, text).into_response()
+    } else if is_reserved && !AT_ONCE.contains(&request.uri().path()) {
+        let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+        (StatusCode::SERVICE_UNAVAILABLE, later, "all connections are busy\n").into_response()
+    } else {
+        next.run(request).await
     };
+    let is_refused = matches!(
+        response.status(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    );
+    // A reserved place is for one answer, and whoever may not ask needs a connection each time.
+    if is_reserved || is_refused {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in BROWSER_HEADERS {
         // What is the same for everybody says itself how long it may be kept.
         response.headers_mut().entry(name).or_insert(value);
@@ -164,7 +241,7 @@ pub(super) async fn livez() -> &'static str {
 
 /// Whether events that come here are kept: by the store or, while it is away, by the spool. Open to all who reach the
 /// listener: it says nothing of the events.
-pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, String) {
+pub(super) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (StatusCode, String) {
     let not_ready = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     if ops.stop.is_cancelled() {
         return not_ready("stopping\n");
@@ -176,13 +253,11 @@ pub(super) async fn readyz(State(ops): State<Arc<Ops>>) -> (StatusCode, String) 
     let trouble = if health.store_away {
         Some("not available")
     } else {
-        match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the store is not available");
-                Some("not available")
-            }
-            Err(_) => Some("no answer within a second"),
+        let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+        match ops.ping.known() {
+            // On a reserved place nobody waits.
+            Some(trouble) if is_reserved => trouble,
+            _ => ops.ping.ask(store.ping()).await,
         }
     };
     let (ready, mut text) = readiness(trouble, &health);
@@ -218,8 +293,11 @@ fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
 }
 
 /// Every figure, for Prometheus.
-pub(super) async fn metrics(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
-    if !ops.has_token(&headers) {
+pub(super) async fn metrics(State(ops): State<Arc<Ops>>, request: Request) -> Response {
+    if !ops.has_token(request.headers()) {
+        if let Some(wait) = ops.guessed(request.headers(), peer(&request)) {
+            return too_many_guesses(wait);
+        }
         let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
         return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n")
             .into_response();

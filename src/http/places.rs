@@ -1,247 +1,32 @@
-//! The places of a listener: which connections are open, what each waits for, and who goes when no place is left.
+//! The places of a listener: which connections are open, and who goes when no place is left.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::Extensions;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::telemetry::Closed;
+use super::place::{Order, Place, origin};
+use crate::callback::source::Networks;
 
 /// How long a newcomer waits before it is asked anew who may go: connections fall idle in the meantime.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// How long a verified body may be under way before its connection may be closed to make room. Honest ones take far less.
-const BODY_IN_PEACE: Duration = Duration::from_secs(1);
 /// One part in this many goes at once, so that a flood does not make us look at every connection for each newcomer.
 const BATCH_PART: usize = 16;
-
-/// How long a connection may stay in each state.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    /// For a head, and for the first byte of a new connection.
-    pub(super) header: Duration,
-    /// For the next request.
-    pub(super) idle: Duration,
-    /// For the client to take some of an answer.
-    pub(super) write: Duration,
-}
-
-/// What a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its first byte.
-    Fresh,
-    /// The rest of a head.
-    Head,
-    /// The rest of a body.
-    Body,
-    /// Us: a request is being served.
-    Busy,
-    /// An answer, all of it in hyper's hands, to be written.
-    Answered,
-    /// The next request.
-    Idle,
-}
-
-/// What a connection is told by the listener. A later one overrides an earlier one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Order {
-    /// Go, unless a request came in the meantime.
-    MakeRoom,
-    /// Finish the request under way, and take no other.
-    Finish,
-    /// End at once.
-    Cut,
-}
-
-/// One open connection, as its own task, its requests and the listener see it.
-#[derive(Debug)]
-pub(super) struct Place {
-    now: Mutex<Now>,
-    called: Notify,
-}
-
-#[derive(Debug)]
-struct Now {
-    state: State,
-    since: Instant,
-    /// Since when the client has taken nothing of what is written to it; absent while it does.
-    stuck: Option<Instant>,
-    /// It brought a verified request.
-    known: bool,
-    /// hyper refused a head.
-    refused: bool,
-    /// It was answered before all of its request had come.
-    cut_short: bool,
-    order: Option<Order>,
-}
-
-impl Place {
-    fn new() -> Self {
-        let now = Now {
-            state: State::Fresh,
-            since: Instant::now(),
-            stuck: None,
-            known: false,
-            refused: false,
-            cut_short: false,
-            order: None,
-        };
-        Self { now: Mutex::new(now), called: Notify::new() }
-    }
-
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Bytes of a head came. Only the first ones count, so that a trickle gains no time.
-    pub(super) fn head_begins(&self) {
-        let mut now = self.now();
-        if matches!(now.state, State::Fresh | State::Idle) {
-            now.enter(State::Head);
-        }
-    }
-
-    /// A head is complete.
-    pub(super) fn request_begins(&self, has_body: bool) {
-        let mut now = self.now();
-        // What was left of the request before has been read to its end.
-        now.cut_short = false;
-        now.enter(if has_body { State::Body } else { State::Busy });
-    }
-
-    /// The request's body is complete.
-    pub(super) fn body_ends(&self) {
-        let mut now = self.now();
-        if now.state == State::Body {
-            now.enter(State::Busy);
-        }
-    }
-
-    /// hyper has the whole answer.
-    pub(super) fn answered(&self) {
-        let mut now = self.now();
-        now.cut_short |= now.state == State::Body;
-        now.enter(State::Answered);
-    }
-
-    /// All that hyper had to write is written.
-    pub(super) fn flushed(&self) {
-        let mut now = self.now();
-        now.stuck = None;
-        if now.state == State::Answered {
-            now.enter(State::Idle);
-        }
-    }
-
-    /// Bytes are about to be written. Whether they answer no request of ours: hyper refuses a head.
-    pub(super) fn write_begins(&self) -> bool {
-        let mut now = self.now();
-        let refuses = matches!(now.state, State::Fresh | State::Head | State::Idle);
-        if refuses {
-            now.refused = true;
-            now.cut_short = true;
-            now.enter(State::Answered);
-        }
-        refuses
-    }
-
-    /// Whether the client takes what is written to it.
-    pub(super) fn write_moves(&self, moves: bool) {
-        let mut now = self.now();
-        now.stuck = if moves { None } else { now.stuck.or_else(|| Some(Instant::now())) };
-    }
-
-    /// Whether hyper refused a head.
-    pub(super) fn refused(&self) -> bool {
-        self.now().refused
-    }
-
-    /// Whether its client may still be sending what nobody will read.
-    pub(super) fn is_cut_short(&self) -> bool {
-        self.now().cut_short
-    }
-
-    /// Whether a head has begun and not ended.
-    pub(super) fn is_in_head(&self) -> bool {
-        self.now().state == State::Head
-    }
-
-    /// Until when it may stay as it is, and as what it is closed then. `None` while it waits for us, or for a body, which
-    /// whoever reads it bounds.
-    pub(super) fn due(&self, patience: &Patience) -> Option<(Instant, Closed)> {
-        let now = self.now();
-        if let Some(stuck) = now.stuck {
-            return Some((stuck + patience.write, Closed::WriteTooSlow));
-        }
-        match now.state {
-            State::Fresh => Some((now.since + patience.header, Closed::Idle)),
-            State::Head => Some((now.since + patience.header, Closed::HeadTooSlow)),
-            State::Idle => Some((now.since + patience.idle, Closed::Idle)),
-            State::Body | State::Busy | State::Answered => None,
-        }
-    }
-
-    /// Waits for an order.
-    pub(super) async fn called(&self) -> Order {
-        loop {
-            if let Some(order) = self.now().order.take() {
-                return order;
-            }
-            self.called.notified().await;
-        }
-    }
-
-    fn call(&self, order: Order) {
-        let mut now = self.now();
-        now.order = now.order.max(Some(order));
-        drop(now);
-        self.called.notify_one();
-    }
-
-    /// Whether it may still be closed to make room: its own task asks, after it has read what came.
-    pub(super) fn may_go(&self) -> bool {
-        self.now().rank(Instant::now()).is_some()
-    }
-
-    /// Notes that the request with these extensions was verified, so that its connection is one of the last to go. No more
-    /// than a look-up where the connection is not ours to close.
-    pub(super) fn know(extensions: &Extensions) {
-        if let Some(place) = extensions.get::<Arc<Self>>() {
-            place.now().known = true;
-        }
-    }
-}
-
-impl Now {
-    fn enter(&mut self, state: State) {
-        self.state = state;
-        self.since = Instant::now();
-    }
-
-    /// Who goes first when room is needed, the lowest first; `None` for a request that is being served. A stranger's idle
-    /// connection costs nobody anything; the vendor's costs it a new one; a verified body costs an event.
-    fn rank(&self, at: Instant) -> Option<u8> {
-        let in_peace = at.saturating_duration_since(self.since) < BODY_IN_PEACE;
-        match (self.state, self.known) {
-            // The event behind it is stored: only the answer is lost, and the client does not read it.
-            _ if self.stuck.is_some() => Some(1),
-            (State::Fresh | State::Head | State::Idle, false) => Some(0),
-            (State::Body, false) => Some(1),
-            (State::Fresh | State::Head | State::Idle, true) => Some(2),
-            (State::Body, true) => (!in_peace).then_some(3),
-            (State::Busy | State::Answered, _) => None,
-        }
-    }
-}
+/// One part in this many is what one address may have of the places while others need them.
+const SHARE_PART: usize = 8;
 
 /// All places of one listener.
 #[derive(Debug)]
 pub(super) struct Places {
     open: Mutex<Open>,
     max: usize,
+    /// How many more there are for those who come when all others are busy.
+    reserved_max: usize,
+    /// Peers that stand for many clients: no share is counted for them.
+    proxies: Networks,
     freed: Notify,
 }
 
@@ -249,6 +34,10 @@ pub(super) struct Places {
 struct Open {
     next: u64,
     places: HashMap<u64, Arc<Place>>,
+    /// How many of those are reserved ones.
+    reserved: usize,
+    /// How many places each address has.
+    shares: HashMap<IpAddr, usize>,
 }
 
 /// A place that is taken, until this is dropped, however that comes about.
@@ -260,33 +49,50 @@ pub(super) struct Seat {
 }
 
 impl Places {
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), max, freed: Notify::new() })
+    pub(super) fn new(max: usize, reserved_max: usize, proxies: Networks) -> Arc<Self> {
+        let (open, freed) = (Mutex::default(), Notify::new());
+        Arc::new(Self { open, max, reserved_max, proxies, freed })
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a newcomer: a free one, or that of whom it hurts least to close. Waits while all are busy.
-    pub(super) async fn take(self: &Arc<Self>) -> Seat {
+    /// A place for a newcomer: a free one, or that of whom it hurts least to close. While all are busy, a reserved one;
+    /// where there is none, it waits.
+    pub(super) async fn take(self: &Arc<Self>, peer: IpAddr) -> Seat {
         loop {
-            if let Some(seat) = self.try_take() {
+            if let Some(seat) = self.try_take(peer, false) {
                 return seat;
             }
-            self.make_room();
+            if !self.make_room() {
+                if let Some(seat) = self.try_take(peer, true) {
+                    return seat;
+                }
+                self.make_room_among(true);
+            }
             self.freed(ASK_AGAIN).await;
         }
     }
 
-    fn try_take(self: &Arc<Self>) -> Option<Seat> {
+    fn try_take(self: &Arc<Self>, peer: IpAddr, reserved: bool) -> Option<Seat> {
+        // Whoever asks from this machine is most likely a proxy, named or not.
+        let is_many = peer.to_canonical().is_loopback() || self.proxies.holds(peer.to_canonical());
+        let origin = (!is_many).then(|| origin(peer));
         let mut open = self.open();
-        if open.places.len() >= self.max {
+        let ordinary = open.places.len() - open.reserved;
+        let is_full =
+            if reserved { open.reserved >= self.reserved_max } else { ordinary >= self.max };
+        if is_full {
             return None;
         }
-        let (number, place) = (open.next, Arc::new(Place::new()));
+        let (number, place) = (open.next, Arc::new(Place::new(origin, reserved)));
         open.next += 1;
         open.places.insert(number, place.clone());
+        open.reserved += usize::from(reserved);
+        if let Some(origin) = origin {
+            *open.shares.entry(origin).or_default() += 1;
+        }
         Some(Seat { number, place, places: self.clone() })
     }
 
@@ -296,25 +102,34 @@ impl Places {
         let _ = timeout(patience, self.freed.notified()).await;
     }
 
-    /// Tells those to go whom it hurts least: a batch of them, by rank, within a rank those who wait longest.
-    pub(super) fn make_room(&self) {
+    /// Tells those to go whom it hurts least: a batch of them, by rank, within a rank those who wait longest. False where
+    /// all are busy.
+    pub(super) fn make_room(&self) -> bool {
+        self.make_room_among(false)
+    }
+
+    fn make_room_among(&self, reserved: bool) -> bool {
         let at = Instant::now();
         let open = self.open();
         let batch = (open.places.len() / BATCH_PART).max(1);
+        let share = (self.max / SHARE_PART).max(1);
+        let over_share = |place: &Place| {
+            let has = place.origin().and_then(|origin| open.shares.get(&origin));
+            has.is_some_and(|has| *has > share)
+        };
         let mut all: Vec<_> = open
             .places
             .values()
-            .filter_map(|place| {
-                let now = place.now();
-                Some((now.rank(at)?, now.since, place.clone()))
-            })
+            .filter(|place| place.is_reserved() == reserved)
+            .filter_map(|place| Some((place.rank(at, over_share(place))?, place.clone())))
             .collect();
         drop(open);
-        all.sort_unstable_by_key(|(rank, since, _)| (*rank, *since));
+        all.sort_unstable_by_key(|(rank, _)| *rank);
         // Those who are told and have not yet gone are told again, so one batch goes at a time.
-        for (.., place) in all.iter().take(batch) {
+        for (_, place) in all.iter().take(batch) {
             place.call(Order::MakeRoom);
         }
+        !all.is_empty()
     }
 
     /// Tells every connection.
@@ -331,75 +146,169 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.places.open().places.remove(&self.number);
+        let mut open = self.places.open();
+        open.places.remove(&self.number);
+        open.reserved -= usize::from(self.place.is_reserved());
+        if let Some(origin) = self.place.origin()
+            && let Some(has) = open.shares.get_mut(&origin)
+        {
+            *has -= 1;
+            if *has == 0 {
+                open.shares.remove(&origin);
+            }
+        }
+        drop(open);
         self.places.freed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use axum::http::Extensions;
+
+    use super::super::place::{BODY_IN_PEACE, NEWCOMER_IN_PEACE, Patience};
     use super::*;
+    use crate::telemetry::Closed;
+
+    /// A proxy's address: no share is counted for it.
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn places(max: usize) -> Arc<Places> {
+        Places::new(max, 0, Networks::default())
+    }
 
     fn told(seat: &Seat) -> bool {
-        seat.place.now().order == Some(Order::MakeRoom)
+        seat.place.is_told_to_go()
+    }
+
+    /// Has it bring a verified request, and fall idle.
+    fn served(seat: &Seat) {
+        let mut extensions = Extensions::new();
+        extensions.insert(seat.place.clone());
+        seat.place.request_begins(false);
+        Place::know(&extensions);
+        seat.place.answered();
+        seat.place.flushed();
+    }
+
+    /// The places that must go next, in this order, each of which then goes.
+    fn go_in_turn(places: &Places, seats: &mut Vec<Option<Seat>>, order: &[usize]) {
+        for next in order {
+            places.make_room();
+            let gone: Vec<usize> =
+                (0..seats.len()).filter(|index| seats[*index].as_ref().is_some_and(told)).collect();
+            assert_eq!(gone, [*next]);
+            seats[*next] = None;
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn those_go_first_whom_it_hurts_least_and_never_a_busy_one() {
-        let places = Places::new(6);
+        let places = places(8);
         let mut seats = Vec::new();
-        for _ in 0..6 {
-            seats.push(places.take().await);
+        for _ in 0..8 {
+            seats.push(Some(places.take(HERE).await));
             tokio::time::advance(Duration::from_millis(10)).await;
         }
-        let extensions = |seat: &Seat| {
+        let seat = |index: usize| seats[index].as_ref().unwrap();
+        let known = |index: usize| {
             let mut extensions = Extensions::new();
-            extensions.insert(seat.place.clone());
-            extensions
+            extensions.insert(seat(index).place.clone());
+            Place::know(&extensions);
         };
-        // In the order in which they must go, the last never. They are told one at a time: a sixteenth is less than one.
-        seats[5].place.head_begins();
-        seats[4].place.request_begins(true);
-        Place::know(&extensions(&seats[3]));
-        seats[2].place.request_begins(true);
-        Place::know(&extensions(&seats[2]));
-        seats[1].place.request_begins(false);
-        tokio::time::advance(BODY_IN_PEACE).await;
-        for next in [0, 5, 4, 3, 2] {
-            places.make_room();
-            assert!(told(&seats[next]), "{next}");
-            assert!(seats[next].place.may_go());
-            // It goes: what is left of it here is busy, which is out of the question.
-            seats[next].place.request_begins(false);
-            seats[next].place.answered();
-            assert!(!seats[next].place.may_go());
+        seat(5).place.head_begins();
+        seat(4).place.request_begins(true);
+        served(seat(3));
+        seat(2).place.request_begins(true);
+        known(2);
+        seat(1).place.request_begins(false);
+        tokio::time::advance(NEWCOMER_IN_PEACE.max(BODY_IN_PEACE)).await;
+        // It was answered as a stranger, so it is no newcomer any more.
+        seat(7).place.request_begins(false);
+        seat(7).place.answered();
+        seat(7).place.flushed();
+        // The last never: it is busy. They are told one at a time: a sixteenth is less than one.
+        go_in_turn(&places, &mut seats, &[0, 6, 5, 7, 4, 3, 2]);
+        assert!(!places.make_room(), "who is busy is told nothing");
+        assert!(!told(seats[1].as_ref().unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_known_connection_goes_before_a_newcomer() {
+        let places = places(4);
+        let mut seats = Vec::new();
+        for index in 0..4 {
+            if index == 2 {
+                tokio::time::advance(NEWCOMER_IN_PEACE).await;
+            }
+            seats.push(Some(places.take(HERE).await));
+            seats.iter().flatten().skip(index).filter(|_| index < 2).for_each(served);
+            tokio::time::advance(Duration::from_millis(1)).await;
         }
-        places.make_room();
-        assert!(!told(&seats[1]));
+        go_in_turn(&places, &mut seats, &[0, 1]);
+        // A flood of newcomers alone: the eldest goes, and so one that comes later has its time.
+        go_in_turn(&places, &mut seats, &[2, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_more_than_its_share_goes_first() {
+        let [one, other] = ["2001:db8::1", "198.51.100.1"].map(|peer| peer.parse().unwrap());
+        let neighbour: IpAddr = "2001:db8::ffff:2".parse().unwrap();
+        let places = places(16);
+        let mut seats = Vec::new();
+        for peer in [other, other, one, neighbour, one] {
+            seats.push(Some(places.take(peer).await));
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        // The other address has its share and no more: an idle one of its stays, and so does a newcomer.
+        for index in [0, 2, 3] {
+            served(seats[index].as_ref().unwrap());
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        go_in_turn(&places, &mut seats, &[2]);
+        // Now none has more than its share, and who is idle longest goes.
+        go_in_turn(&places, &mut seats, &[0, 3, 1, 4]);
+        assert!(places.open().shares.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_all_are_busy_one_more_gets_a_reserved_place() {
+        let places = Places::new(1, 1, Networks::default());
+        let busy = places.take(HERE).await;
+        busy.place.request_begins(false);
+        let reserved = places.take(HERE).await;
+        assert!(reserved.place.is_reserved() && !busy.place.is_reserved());
+        // The next one has the place of who does nothing with it.
+        let taken = tokio::join!(places.take(HERE), async { drop(reserved) }).0;
+        assert!(taken.place.is_reserved());
+        drop(busy);
+        assert!(!places.take(HERE).await.place.is_reserved());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_place_comes_free_with_its_seat_and_a_batch_is_a_sixteenth() {
-        let places = Places::new(32);
+        let places = places(32);
         let mut seats = Vec::new();
         for _ in 0..32 {
-            seats.push(places.take().await);
+            seats.push(places.take(HERE).await);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        assert!(timeout(Duration::from_secs(5), places.take()).await.is_err());
+        assert!(timeout(Duration::from_secs(5), places.take(HERE)).await.is_err());
         let gone: Vec<bool> = seats.iter().map(told).collect();
         assert_eq!(gone.iter().filter(|told| **told).count(), 2, "told again, not others too");
         assert!(gone[0] && gone[1]);
         seats.remove(0);
-        assert!(timeout(Duration::from_secs(5), places.take()).await.is_ok());
+        assert!(timeout(Duration::from_secs(5), places.take(HERE)).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_trickle_gains_no_time_and_each_state_has_its_own() {
         let seconds = Duration::from_secs;
         let patience = Patience { header: seconds(10), idle: seconds(75), write: seconds(5) };
-        let places = Places::new(1);
-        let seat = places.take().await;
+        let places = places(1);
+        let seat = places.take(HERE).await;
         let place = seat.place();
         let begun = Instant::now();
         assert_eq!(place.due(&patience), Some((begun + seconds(10), Closed::Idle)));

@@ -20,13 +20,17 @@ use tracing::{debug, warn};
 use super::connection;
 use super::descriptors;
 use super::exchange::Exchange;
-use super::places::{Order, Patience, Places, Seat};
+use super::place::{Order, Patience};
+use super::places::{Places, Seat};
 use super::preambles::{Look, Looked, Preambles};
 use super::tls::Tls;
+use crate::callback::source::Networks;
 use crate::telemetry::Metrics;
 
 /// How long the loop rests after it could not accept.
 const REST: Duration = Duration::from_millis(100);
+/// How long connections may last once another process accepts in our place.
+const LINGER: Duration = Duration::from_secs(5);
 /// How often it is warned about that, at most.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
@@ -36,6 +40,11 @@ pub struct Limits {
     /// How many connections are served at once. For one more, one that is served no request is closed; where there is
     /// none, it waits.
     pub connections_max: usize,
+    /// How many more are served while all of those are busy: for requests that are answered at once, such as `/livez`. The
+    /// router is to refuse all others on them.
+    pub reserved_max: usize,
+    /// Peers that stand for many clients. Of all others, who has very many connections loses some before others do.
+    pub trusted_proxies: Networks,
     /// How long a request's head may take, and a new connection until its first byte.
     pub header_timeout: Duration,
     /// How large a request's head may be, in bytes.
@@ -50,25 +59,54 @@ pub struct Limits {
     pub shutdown_timeout: Duration,
 }
 
+/// When a listener is to stop, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Cancelled when the server is to stop.
+    pub asked: CancellationToken,
+    /// Cancelled when another process accepts from the same socket: then no more are accepted here at once, and those that
+    /// are connected have time to send what they are about to.
+    pub handed_over: CancellationToken,
+}
+
+impl Stop {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.asked.is_cancelled() || self.handed_over.is_cancelled()
+    }
+}
+
+impl From<CancellationToken> for Stop {
+    fn from(asked: CancellationToken) -> Self {
+        Self { asked, handed_over: CancellationToken::new() }
+    }
+}
+
 /// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under
 /// way finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it, over TLS where `tls` is given. What
 /// never becomes a request of `router` is counted in `metrics`, and so are connections; without them, nowhere.
+///
+/// Once it is to stop, each connection is closed with its next answer, which says so: a client that learns of it only when
+/// it sends again loses what it sends.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     tls: Option<Tls>,
     limits: Limits,
     metrics: Option<Arc<Metrics>>,
-    stop: CancellationToken,
+    stop: impl Into<Stop>,
 ) {
-    let places = Places::new(limits.connections_max);
+    let stop = stop.into();
+    let places =
+        Places::new(limits.connections_max, limits.reserved_max, limits.trusted_proxies.clone());
     let connections = TaskTracker::new();
-    let shared = Arc::new(Shared::new(router, tls, &limits, metrics));
+    let shared = Arc::new(Shared::new(router, tls, &limits, metrics, stop.clone()));
     // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
     // what is on its way must arrive first.
     let drained = async {
-        stop.cancelled().await;
-        sleep(limits.drain).await;
+        tokio::select! {
+            () = stop.handed_over.cancelled() => {}
+            () = async { stop.asked.cancelled().await; sleep(limits.drain).await } => {}
+        }
     };
     let mut drained = std::pin::pin!(drained);
     let mut door = Door { listener, places: places.clone(), warned: None, hushed: 0 };
@@ -81,6 +119,10 @@ pub async fn serve(
     }
     drop(door);
     connections.close();
+    if stop.handed_over.is_cancelled() {
+        // Those that stay idle for so long are closed then.
+        let _ = timeout(LINGER, connections.wait()).await;
+    }
     places.call_all(Order::Finish);
     if timeout(limits.shutdown_timeout, connections.wait()).await.is_err() {
         warn!(connections = connections.len(), "requests did not finish in time, cutting them off");
@@ -97,6 +139,7 @@ struct Shared {
     patience: Patience,
     metrics: Option<Arc<Metrics>>,
     preambles: Arc<Preambles>,
+    stop: Stop,
 }
 
 impl Shared {
@@ -105,6 +148,7 @@ impl Shared {
         tls: Option<Tls>,
         limits: &Limits,
         metrics: Option<Arc<Metrics>>,
+        stop: Stop,
     ) -> Self {
         let mut http = http1::Builder::new();
         // hyper has one timeout for a head and for the pause before it, so we keep our own.
@@ -127,6 +171,7 @@ impl Shared {
             patience,
             metrics,
             preambles: Arc::default(),
+            stop,
         }
     }
 
@@ -136,7 +181,8 @@ impl Shared {
         let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
         let place = seat.place().clone();
         let (router, metrics) = (self.router.clone(), metrics.cloned());
-        let exchange = Exchange { router, place: place.clone(), peer, metrics: metrics.clone() };
+        let (kept, counts, stop) = (place.clone(), metrics.clone(), self.stop.clone());
+        let exchange = Exchange { router, place: kept, peer, metrics: counts, stop };
         let service = service_fn(move |request| exchange.clone().answer(request));
         // Operators find out themselves what they speak to their own listener.
         let look = metrics.is_some().then(|| Look {
@@ -195,7 +241,7 @@ impl Door {
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        (stream, peer, self.places.take().await)
+        (stream, peer, self.places.take(peer.ip()).await)
     }
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {

@@ -1,6 +1,7 @@
 //! Signing in with a browser: it gives the token once, and a cookie that is not the token stands for it from then on.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::dashboard_assets as assets;
-use super::ops::Ops;
+use super::ops::{self, Ops};
 use crate::clock::UnixMillis;
 
 /// The cookie's name.
@@ -24,9 +25,6 @@ const COOKIE: &str = "trtc_session";
 const LASTS: Duration = Duration::from_hours(12);
 /// How many may be signed in at once: for one more, the oldest is signed out.
 const SESSIONS_MAX: usize = 100;
-/// How many wrong tokens are answered as such within [`GUESSES_WITHIN`], whoever gives them.
-const GUESSES_MAX: usize = 10;
-const GUESSES_WITHIN: Duration = Duration::from_mins(1);
 /// The largest form that is read, in bytes, and how long it may take.
 const FORM_BYTES_MAX: usize = 8192;
 const FORM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,8 +49,6 @@ pub(super) struct Sessions(Mutex<Kept>);
 struct Kept {
     /// The oldest first.
     sessions: VecDeque<Session>,
-    /// When wrong tokens were given lately.
-    guesses: VecDeque<UnixMillis>,
 }
 
 struct Session {
@@ -94,19 +90,6 @@ impl Sessions {
         let sent: Vec<_> = cookies(headers).map(digest).collect();
         self.kept().sessions.retain(|session| !sent.contains(&session.digest));
     }
-
-    /// How long to wait before another wrong token is answered as such; `None` when one is now.
-    fn wait(&self, now: UnixMillis) -> Option<Duration> {
-        let mut kept = self.kept();
-        // A clock that was set back must not keep people out for longer.
-        kept.guesses.retain(|guess| *guess <= now && now.since(*guess) < GUESSES_WITHIN);
-        let oldest = kept.guesses.front().filter(|_| kept.guesses.len() >= GUESSES_MAX)?;
-        Some(GUESSES_WITHIN.saturating_sub(now.since(*oldest)).max(Duration::from_secs(1)))
-    }
-
-    fn guessed_wrong(&self, now: UnixMillis) {
-        self.kept().guesses.push_back(now);
-    }
 }
 
 fn digest(value: impl AsRef<[u8]>) -> [u8; 32] {
@@ -134,6 +117,9 @@ pub(super) async fn or_sign_in(
             next.run(request).await
         };
     }
+    if let Some(wait) = ops.guessed(request.headers(), ops::peer(&request)) {
+        return ops::too_many_guesses(wait);
+    }
     let to = request.uri().path_and_query().map_or(HOME, |target| target.as_str());
     let encoded: String = form_urlencoded::byte_serialize(to.as_bytes()).collect();
     see_other(&format!("/sign-in?to={encoded}"))
@@ -151,6 +137,7 @@ pub(super) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Respo
 
 /// Takes the token, and gives the cookie.
 pub(super) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Response {
+    let peer = ops::peer(&request);
     let (head, body) = request.into_parts();
     if is_foreign(&head.headers) {
         return foreign();
@@ -167,21 +154,20 @@ pub(super) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
     let token = wanted(&body, "token").unwrap_or_default();
     // The right one is taken whatever others give: wrong ones keep nobody out.
     if !ops.is_token(token.trim().as_bytes()) {
-        return wrong(&ops, &to, now);
+        return wrong(&ops, &to, peer, now);
     }
     let value = ops.sessions.begin(now);
     set_cookie(see_other(&to), &head.headers, &value, LASTS)
 }
 
 /// Counts a wrong token. Beyond so many it is not even said that it was wrong.
-fn wrong(ops: &Ops, to: &str, now: UnixMillis) -> Response {
-    if let Some(wait) = ops.sessions.wait(now) {
+fn wrong(ops: &Ops, to: &str, peer: Option<IpAddr>, now: UnixMillis) -> Response {
+    if let Some(wait) = ops.guesses.wrong(peer, now) {
         let said = "Too many wrong tokens were given: wait a minute, then try again.";
         let mut response = form(StatusCode::TOO_MANY_REQUESTS, to, Some(said));
         response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         return response;
     }
-    ops.sessions.guessed_wrong(now);
     let said = "This is not the token: it is the one set as `ops.token`.";
     form(StatusCode::FORBIDDEN, to, Some(said))
 }
@@ -297,17 +283,6 @@ mod tests {
         let values: Vec<_> = (0..=SESSIONS_MAX).map(|_| sessions.begin(now)).collect();
         assert!(!sessions.admit(&cookie(&values[0]), now));
         assert!(values[1..].iter().all(|value| sessions.admit(&cookie(value), now)));
-    }
-
-    #[test]
-    fn guesses_are_few_and_soon_allowed_again() {
-        let (sessions, now) = (Sessions::default(), UnixMillis(1_000_000));
-        for _ in 0..GUESSES_MAX {
-            assert_eq!(sessions.wait(now), None);
-            sessions.guessed_wrong(now);
-        }
-        assert_eq!(sessions.wait(now), Some(GUESSES_WITHIN));
-        assert_eq!(sessions.wait(now.plus(GUESSES_WITHIN)), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tracing::{debug, error, info, warn};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::places::{Order, Place};
+use super::place::{Order, Place};
 use crate::clock::{Clock, UnixMillis};
 use crate::telemetry::{Closed, Metrics};
 

@@ -7,6 +7,9 @@ use crate::store::{self, StoreError};
 use crate::telemetry;
 use crate::vendor::Product;
 
+/// The least length of `ops.token` where others reach the listener: wrong ones are answered as fast as they come.
+const OPS_TOKEN_BYTES_MIN: usize = 16;
+
 impl Settings {
     /// Checks that a server that is to call the vendor's API knows for whom, where and with what.
     pub(super) fn check_guard(&self) -> Result<(), SettingsError> {
@@ -71,14 +74,7 @@ impl Settings {
             let hint = "name at least one path, for example `[\"/callback\"]`";
             return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
         }
-        if self.ops.token.expose_secret().is_empty() && !self.ops.listen.ip().is_loopback() {
-            let problem = format!(
-                "key `ops.listen`: {} is reachable by others, and `ops.token` is not set",
-                self.ops.listen
-            );
-            let hint = "set `ops.token` (TRTC_OPS__TOKEN), or listen on 127.0.0.1";
-            return Err(SettingsError::new(problem, hint));
-        }
+        self.check_ops_token()?;
         store::check_url(&self.store.url).map_err(|error| match error {
             StoreError::Address { problem, hint } => SettingsError::new(problem, hint),
             error => SettingsError::new(error.to_string(), "set `store.url`"),
@@ -89,6 +85,27 @@ impl Settings {
         })?;
         self.apps()?;
         self.apps.iter().try_for_each(super::AppSettings::check)
+    }
+
+    fn check_ops_token(&self) -> Result<(), SettingsError> {
+        let (listen, token) = (self.ops.listen, self.ops.token.expose_secret());
+        if listen.ip().is_loopback() || token.len() >= OPS_TOKEN_BYTES_MIN {
+            return Ok(());
+        }
+        if token.is_empty() {
+            let problem = format!(
+                "key `ops.listen`: {listen} is reachable by others, and `ops.token` is not set"
+            );
+            let hint = "set `ops.token` (TRTC_OPS__TOKEN), for example to the output of `openssl rand -hex 24`, or listen on \
+                        127.0.0.1";
+            return Err(SettingsError::new(problem, hint));
+        }
+        let problem = format!(
+            "key `ops.token` has fewer than {OPS_TOKEN_BYTES_MIN} characters, and {listen} (`ops.listen`) is reachable by others, \
+             who could guess it"
+        );
+        let hint = "make a longer one with `openssl rand -hex 24`, or listen on 127.0.0.1";
+        Err(SettingsError::new(problem, hint))
     }
 
     fn check_tls(&self) -> Result<(), SettingsError> {

@@ -158,26 +158,30 @@ impl Settings {
     /// When one is no address and no range of them, or everybody is a trusted proxy.
     pub fn admission(&self) -> Result<Admission, SettingsError> {
         let auth = &self.auth;
-        let wrong = |key: &str, word: &str| {
-            let problem = format!("key `{key}`: `{word}` is no address and no range of them");
-            let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
-            SettingsError::new(problem, hint)
-        };
         let sources = Networks::parse(auth.given_addresses())
-            .map_err(|word| wrong("auth.source_addresses", word))?;
-        let proxies = Networks::parse(auth.trusted_proxies.iter().map(String::as_str))
-            .map_err(|word| wrong("auth.trusted_proxies", word))?;
-        if proxies.holds_everybody() {
-            let problem =
-                "key `auth.trusted_proxies`: a range of every address trusts whoever asks";
-            return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
-        }
+            .map_err(|word| no_address("auth.source_addresses", word))?;
+        let proxies = self.trusted_proxies()?;
         let admission = Admission::new(sources, proxies);
         Ok(if auth.takes_vendors_list() {
             admission.with_vendor(VendorNetworks::default())
         } else {
             admission
         })
+    }
+
+    /// The proxies that stand for others.
+    ///
+    /// # Errors
+    /// When one is no address and no range of them, or everybody is one.
+    pub fn trusted_proxies(&self) -> Result<Networks, SettingsError> {
+        let proxies = Networks::parse(self.auth.trusted_proxies.iter().map(String::as_str))
+            .map_err(|word| no_address("auth.trusted_proxies", word))?;
+        if proxies.holds_everybody() {
+            let problem =
+                "key `auth.trusted_proxies`: a range of every address trusts whoever asks";
+            return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
+        }
+        Ok(proxies)
     }
 
     /// How to open the store.
@@ -195,6 +199,12 @@ impl Settings {
             create: true,
         }
     }
+}
+
+fn no_address(key: &str, word: &str) -> SettingsError {
+    let problem = format!("key `{key}`: `{word}` is no address and no range of them");
+    let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
+    SettingsError::new(problem, hint)
 }
 
 #[cfg(test)]
@@ -284,8 +294,16 @@ mod tests {
     fn what_would_be_unsafe_is_refused() {
         let message = error(&env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090")]));
         assert!(message.contains("hint: set `ops.token`"), "{message}");
-        let open = env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", "t")]);
-        assert!(Settings::load(&open).is_ok());
+        let open = |token| env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", token)]);
+        let message = error(&open("0123456789abcde"));
+        assert!(message.contains("`ops.token` has fewer than 16 characters"), "{message}");
+        assert!(
+            message.contains("\nhint: make a longer one with `openssl rand -hex 24`"),
+            "{message}"
+        );
+        assert!(!message.contains("0123456789"), "{message}");
+        assert!(Settings::load(&open("0123456789abcdef")).is_ok());
+        assert!(Settings::load(&env(&[("TRTC_OPS__TOKEN", "t")])).is_ok());
         assert!(error(&env(&[("TRTC_STORE__URL", "mysql://x")])).contains("`store.url`"));
         let same = env(&[("TRTC_SPOOL__PATH", "./data/trtc-callbacks.db")]);
         assert!(error(&same).contains("the same file"));
@@ -382,7 +400,7 @@ mod tests {
     #[test]
     fn the_production_example_is_valid() {
         let (_file, mut sources) = file(include_str!("../../config/production.example.toml"));
-        sources.env.insert("TRTC_OPS__TOKEN".into(), "t".into());
+        sources.env.insert("TRTC_OPS__TOKEN".into(), "0123456789abcdef".into());
         assert!(Settings::load(&sources).unwrap().apps_to_serve().is_ok());
     }
 }

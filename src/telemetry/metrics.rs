@@ -78,6 +78,8 @@ pub struct Metrics {
     pub last_resort_written: Counter,
     /// Events that neither the store nor the error log took.
     pub last_resort_lost: Counter,
+    /// Wrong tokens that the operations listener was given.
+    pub ops_wrong_tokens: Counter,
     /// Lines of the log that stderr did not take; of the whole process, which has one log.
     pub log_lines_dropped: Counter,
 }
@@ -118,6 +120,7 @@ const TLS_HANDSHAKE_ERRORS: &str = "trtc_tls_handshake_errors_total";
 const TLS_RELOADS: &str = "trtc_tls_reloads_total";
 const TLS_EXPIRY: &str = "trtc_tls_certificate_expiry_seconds";
 const LAST_RESORT: &str = "trtc_last_resort_total";
+const OPS_WRONG_TOKENS: &str = "trtc_ops_wrong_tokens_total";
 const LOG_LINES_DROPPED: &str = "trtc_log_lines_dropped_total";
 const RETENTION: &str = "trtc_retention_dropped_total";
 const ANOMALIES_OPEN: &str = "trtc_anomalies";
@@ -196,6 +199,7 @@ impl Metrics {
             tls_reloads_failed: reload("failed"),
             last_resort_written: last_resort("written"),
             last_resort_lost: last_resort("lost"),
+            ops_wrong_tokens: counter(&recorder, OPS_WRONG_TOKENS, &[]),
             log_lines_dropped: counter(&recorder, LOG_LINES_DROPPED, &[]),
             recorder,
         }
@@ -340,6 +344,7 @@ fn describe(recorder: &PrometheusRecorder) {
             LAST_RESORT,
             "Events that neither store nor spool took, and whether the error log has them",
         ),
+        (OPS_WRONG_TOKENS, "Wrong tokens that the operations listener was given"),
         (LOG_LINES_DROPPED, "Lines of the log that standard error did not take"),
         (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
         (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),

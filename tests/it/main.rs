@@ -24,6 +24,7 @@ mod hostile;
 mod http;
 mod ingest;
 mod layers;
+mod listener;
 mod misfits;
 mod models;
 mod moments;

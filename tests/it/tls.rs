@@ -91,6 +91,15 @@ impl Authority {
         server: &Server,
         version: &'static rustls::SupportedProtocolVersion,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.agree_with(TcpStream::connect(address(server)).await?, version).await
+    }
+
+    /// The same on a connection that is open.
+    async fn agree_with(
+        &self,
+        stream: TcpStream,
+        version: &'static rustls::SupportedProtocolVersion,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -100,7 +109,6 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let stream = TcpStream::connect(address(server)).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
@@ -127,6 +135,37 @@ async fn post(stream: &mut TlsStream<TcpStream>, number: usize) {
         let read = stream.read_buf(&mut answer).await.unwrap();
         assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
     }
+}
+
+/// Whoever once sent an accepted request may hold connections for nothing. They go before those that are new.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_known_connections_keep_no_newcomer_out() {
+    let authority = Authority::new();
+    authority.write(authority.issue(2040));
+    let (database, server) = authority.server(&[("TRTC_SERVER__CONNECTIONS_MAX", "16")]).await;
+    let mut idle = Vec::new();
+    for number in 0..16 {
+        let mut stream = authority.connect(&server).await;
+        post(&mut stream, number).await;
+        idle.push(stream);
+    }
+    let evicted = || async {
+        server.figures().await.value("trtc_connections_closed_total{reason=\"evicted\"}")
+    };
+    let mut silent = Vec::new();
+    for round in 0..3 {
+        let honest = TcpStream::connect(address(&server)).await.unwrap();
+        // These come while it is agreed on TLS, and each needs a place.
+        for _ in 0..4 {
+            silent.push(TcpStream::connect(address(&server)).await.unwrap());
+        }
+        let all = 5 * (round + 1);
+        eventually("all have a place", || async { evicted().await == all }).await;
+        let mut honest = authority.agree_with(honest, &TLS13).await.unwrap();
+        post(&mut honest, usize::try_from(100 + round).unwrap()).await;
+        idle.push(honest);
+    }
+    assert_eq!(database.rows().await, 19);
 }
 
 fn seen(stream: &TlsStream<TcpStream>) -> CertificateDer<'static> {
