@@ -16,6 +16,7 @@
 //! - [`vendor`]: the vendor's REST API: where callbacks go, registered and compared.
 //! - `guard`: what is looked after at the vendor while the server runs: drift, and the list of its addresses.
 //! - `registration`: from an app's settings to a client of that API.
+//! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
@@ -37,6 +38,7 @@ pub mod server;
 pub mod settings;
 mod settler;
 pub mod simulate;
+pub mod sockets;
 pub mod store;
 pub mod telemetry;
 pub mod vendor;

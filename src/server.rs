@@ -13,13 +13,14 @@ use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
 use crate::guard::{Book, Watch};
 use crate::http::{
-    self, Addresses, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls,
+    self, Addresses, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Stop, Tls,
     TlsError,
 };
 use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::settler::Settler;
+use crate::sockets::{Heirs, Succession};
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -88,6 +89,21 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
+    run_in_turn(settings, listeners, Succession::default(), clock, stop).await
+}
+
+/// The same for one that may have taken over from another, and hands over to the next: then it ends as if it were stopped,
+/// but accepts nothing any more.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run_in_turn(
+    settings: Settings,
+    listeners: Listeners,
+    succession: Succession,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
@@ -106,12 +122,26 @@ pub async fn run(
         shutdown_timeout: Duration::from_secs(1),
         ..limits.clone()
     };
-    // Operators may look from the start to the end, so this listener is served first and stopped last.
+    // Operators may look from the start to the end, so this listener is served first and stopped last. Where another server
+    // answers them meanwhile, it begins when that one ends.
     let ops_address = display_address(&listeners.ops);
-    let ops =
-        http::serve(listeners.ops, http::ops_router(ops), None, ops_limits, None, ops_stop.clone());
+    let ops_begin = CancellationToken::new();
+    if succession.from.is_none() {
+        ops_begin.cancel();
+    }
+    let heirs = Heirs::of(&listeners.public, &listeners.ops, succession.hand_over);
+    let handed_over = CancellationToken::new();
+    let ops_router = http::ops_router(ops);
+    let ops = async {
+        tokio::select! {
+            biased;
+            () = ops_begin.cancelled() => {}
+            () = ops_stop.cancelled() => return,
+        }
+        http::serve(listeners.ops, ops_router, None, ops_limits, None, ops_stop.clone()).await;
+    };
     let work = async {
-        let _end_of_ops = ops_stop.drop_guard();
+        let _end_of_ops = ops_stop.clone().drop_guard();
         let (store, ingest, ready) = tokio::select! {
             opened = open(&settings, &clock, &metrics) => opened?,
             () = stop.cancelled() => return Ok(()),
@@ -128,6 +158,23 @@ pub async fn run(
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
+        let until = Stop { asked: stop.clone(), handed_over: handed_over.clone() };
+        ops_begin.cancel();
+        let succession = async {
+            if let Some(before) = succession.from {
+                before.ready().await;
+            }
+            // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
+            tokio::select! {
+                () = heirs.wait_for() => {
+                    handed_over.cancel();
+                    // Those who ask for health or figures are answered by the other one.
+                    ops_stop.cancel();
+                }
+                () = stop.cancelled() => {}
+            }
+            std::future::pending().await
+        };
         let upkeep = Upkeep {
             store: store.clone(),
             ingest: ingest.clone(),
@@ -139,8 +186,9 @@ pub async fn run(
             watch: watch.clone(),
         };
         tokio::select! {
-            () = http::serve(listeners.public, router, tls.clone(), limits, counted, stop.clone()) => {}
+            () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
             () = upkeep.for_ever(ready) => {}
+            () = succession => {}
         }
         info!("taking no more callbacks, keeping those that were taken");
         submitted.close();

@@ -19,6 +19,7 @@ use crate::telemetry::LogFormat;
 #[serde(deny_unknown_fields)]
 pub struct ServerSettings {
     pub listen: SocketAddr,
+    pub hand_over: PathBuf,
     pub tls_certificate: PathBuf,
     pub tls_key: PathBuf,
     pub callback_paths: Vec<String>,

@@ -111,7 +111,12 @@ impl Plan {
 
     /// So much of it at all times: senders are enough for each to wait as long as the vendor does.
     pub(crate) fn at_all_times(self, rate: u64) -> Self {
-        Self { connections: 2 * rate, rate, ..self }
+        Self { connections: 2 * rate, ..self.at_rate(rate) }
+    }
+
+    /// So many a second.
+    pub(crate) fn at_rate(self, rate: u64) -> Self {
+        Self { rate, ..self }
     }
 
     /// Of larger bodies.

@@ -15,6 +15,7 @@ mod load;
 mod outages;
 mod page;
 mod proxy;
+mod restarts;
 mod server;
 mod spool;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -104,17 +105,48 @@ impl Place {
         command
     }
 
+    fn ops_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.1).into()
+    }
+
     /// Starts it and returns when it says that it is ready.
     pub(crate) fn start(&self) -> Serving {
-        let ops: SocketAddr = ([127, 0, 0, 1], self.ports.1).into();
-        let mut child = self
-            .program()
-            .args(["serve", "--sdk-app-id", APP, "--listen", &self.address().to_string()])
-            .args(["--ops-listen", &ops.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        self.watch(self.serve(self.program()))
+    }
+
+    /// Starts one more, which takes over from the one that runs here.
+    pub(crate) fn start_taking_over(&self) -> Serving {
+        let mut command = self.serve(self.program());
+        command.arg("--take-over");
+        self.watch(command)
+    }
+
+    /// Starts it on sockets as a service manager passes them.
+    pub(crate) fn start_on(&self, sockets: &Sockets) -> Serving {
+        let [public, ops] = [&sockets.public, &sockets.ops].map(AsRawFd::as_raw_fd);
+        // The shell's own number becomes the program's.
+        let script = format!(
+            "exec 3<&{public} 4<&{ops}; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=callbacks:ops; exec \"$@\""
+        );
+        let program = self.program();
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).arg(program.get_program()).args(program.get_args());
+        command.current_dir(&self.folder).env_clear().stdin(Stdio::null());
+        for (name, value) in program.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        self.watch(self.serve(command))
+    }
+
+    fn serve(&self, mut program: Command) -> Command {
+        program.args(["serve", "--sdk-app-id", APP, "--listen", &self.address().to_string()]);
+        program.args(["--ops-listen", &self.ops_address().to_string()]);
+        program
+    }
+
+    fn watch(&self, mut command: Command) -> Serving {
+        let ops = self.ops_address();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (says_ready, ready) = sync_channel(1);
         let log = self.log.clone();
@@ -169,6 +201,25 @@ impl Place {
     }
 }
 
+/// Sockets that outlive the servers that listen on them.
+pub(crate) struct Sockets {
+    public: TcpListener,
+    ops: TcpListener,
+}
+
+impl Sockets {
+    /// Those of this place's ports.
+    pub(crate) fn open(place: &Place) -> Self {
+        let open = |address: SocketAddr| {
+            let socket = TcpListener::bind(address).unwrap();
+            // The processes that are started are to have it.
+            rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+            socket
+        };
+        Self { public: open(place.address()), ops: open(place.ops_address()) }
+    }
+}
+
 impl Log {
     /// Keeps what matters, and tells whether the line says that the server is ready.
     fn take(&mut self, line: String) -> bool {
@@ -210,12 +261,21 @@ impl Serving {
     /// SIGTERM, and a good end.
     pub(crate) fn terminate(mut self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
+        self.ended_well();
+    }
+
+    /// Waits for its good end.
+    pub(crate) fn ends_by_itself(mut self) {
+        self.ended_well();
+    }
+
+    fn ended_well(&mut self) {
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it did not end on SIGTERM");
+            assert!(begun.elapsed() < PATIENCE, "it does not end");
             std::thread::sleep(Duration::from_millis(10));
         };
         assert!(status.success(), "it ended with {status}");

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
+    ("sockets", &[], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
     ("vendor", &["callback", "clock", "letters"], &["axum", "sqlx"]),
     (
@@ -49,6 +50,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "registration",
             "retention",
             "settler",
+            "sockets",
             "clock",
             "settings",
             "telemetry",
@@ -71,6 +73,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "rebuild",
             "registration",
             "simulate",
+            "sockets",
             "clock",
             "settings",
             "telemetry",

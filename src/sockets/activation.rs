@@ -1,0 +1,58 @@
+//! Sockets that a service manager opened before it started us: `LISTEN_FDS`, as systemd passes them.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
+
+use super::SocketError;
+
+/// The name of the operators' socket (`FileDescriptorName=`). One of any other name is for callbacks.
+const OPS: &str = "ops";
+
+/// What was passed.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    pub(super) public: Option<TcpListener>,
+    pub(super) ops: Option<TcpListener>,
+}
+
+impl Passed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.public.is_none() && self.ops.is_none()
+    }
+}
+
+/// Nothing where `LISTEN_PID` is another process's.
+pub(super) fn passed() -> Result<Passed, SocketError> {
+    let wrong = |problem: String| SocketError::Passed(problem);
+    let sockets = sd_listen_fds::get()
+        .map_err(|_| wrong("LISTEN_PID or LISTEN_FDS is no number".to_owned()))?;
+    let mut passed = Passed::default();
+    for (name, socket) in sockets {
+        let name = name.unwrap_or_default();
+        let place = if name == OPS { &mut passed.ops } else { &mut passed.public };
+        if place.is_some() {
+            let more = "more than one for callbacks; name the operators' `FileDescriptorName=ops`";
+            return Err(wrong(more.to_owned()));
+        }
+        let listener =
+            listener(socket.into_std()).map_err(|problem| wrong(format!("`{name}`: {problem}")))?;
+        *place = Some(listener);
+    }
+    Ok(passed)
+}
+
+/// The socket, where it is one that takes TCP connections.
+fn listener(socket: OwnedFd) -> Result<TcpListener, String> {
+    // No process that we may start is to have it.
+    fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
+    let kind = socket_type(&socket).map_err(|error| error.to_string())?;
+    let listener = TcpListener::from(socket);
+    match listener.local_addr() {
+        Ok(_) if kind == SocketType::STREAM => Ok(listener),
+        _ => Err("it is no TCP socket".to_owned()),
+    }
+}

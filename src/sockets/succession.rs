@@ -1,0 +1,54 @@
+//! The servers before and after this one on the same sockets.
+
+use std::io;
+use std::net::TcpListener as StdListener;
+use std::path::PathBuf;
+
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::hand_over::{HandOver, again};
+use super::take_over::TakenOver;
+
+/// Whom this server follows, and where the next one finds it.
+#[derive(Debug, Default)]
+pub struct Succession {
+    /// Whose sockets these are: it is told when this server takes callbacks.
+    pub from: Option<TakenOver>,
+    /// Where the next one asks for them; absent where none may.
+    pub hand_over: Option<PathBuf>,
+}
+
+/// Those who may take over from this server.
+#[derive(Debug)]
+pub(crate) struct Heirs(Option<(PathBuf, io::Result<[StdListener; 2]>)>);
+
+impl Heirs {
+    /// Those who ask for these sockets at this path; nobody where there is none.
+    pub(crate) fn of(public: &TcpListener, ops: &TcpListener, path: Option<PathBuf>) -> Self {
+        let sockets = || Ok([again(public)?, again(ops)?]);
+        Self(path.map(|path| (path, sockets())))
+    }
+
+    /// Returns when one has.
+    pub(crate) async fn wait_for(self) {
+        let Some((path, sockets)) = self.0 else { return std::future::pending().await };
+        let offered = match sockets {
+            Ok([public, ops]) => HandOver::offer(&path, public, ops).await,
+            Err(error) => Err(error),
+        };
+        match offered {
+            Ok(hand_over) => hand_over.taken().await,
+            Err(error) => {
+                let hint =
+                    "set `server.hand_over` to a path that this server alone uses, or to \"\"";
+                let path = path.display();
+                warn!(%error, %path, hint, "no other process can take over from this server");
+                std::future::pending().await
+            }
+        }
+        info!(
+            "another process takes callbacks now; this one answers those that are connected, and ends"
+        );
+    }
+}
