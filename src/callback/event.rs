@@ -161,11 +161,13 @@ impl Event {
         let event_time = body_time.unwrap_or(received_at);
         let app = verified.app();
         let request_id = query.request_id.as_deref().map(clipped);
-        let body = text.as_ref().map_or(bytes, |json| json.as_bytes());
+        let identified = text.as_ref().map_or(bytes, |json| json.as_bytes());
         let id = match (row.kind, body_time, &request_id) {
-            (Kind::After, Some(time), _) => identity::repeatable(time, app, &name.command, body),
+            (Kind::After, Some(time), _) => {
+                identity::repeatable(time, app, &name.command, identified)
+            }
             (Kind::After, None, Some(request_id)) => {
-                identity::of_request(received_at, app, &name.command, request_id, body)
+                identity::of_request(received_at, app, &name.command, request_id, identified)
             }
             _ => identity::unique(event_time),
         };

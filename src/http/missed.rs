@@ -89,6 +89,8 @@ mod tests {
             operator: None,
             client_ip: None,
             platform: None,
+            request_id: None,
+            query: None,
             payload: Payload::Raw(vec![0; bytes]),
             decode_error: None,
         }
