@@ -82,3 +82,52 @@ from (
     from recording_marks m
 ) as marks
 group by sdk_app_id, task_id;
+
+-- In a call, lists of who is in it tell of others too, so a leave wins against those. Only where an account was in the call
+-- before, and an event of the same time says that it accepted or joined, it left and came again.
+alter table merged_call_members add column last_action_rank bigint;
+
+create or replace view call_members as
+select
+    sdk_app_id, call_id, account, is_caller, invited_at, joined_at, last_joined_at, last_left_at,
+    last_action, last_action_at, last_action_id, first_at, last_at, call_ended_at, call_result,
+    case when has_left then last_left_at else call_ended_at end as left_at,
+    (call_ended_at is not null and joined_at is not null
+        and (last_left_at is null or last_left_at < last_joined_at or has_returned)) as inferred,
+    case when has_left or call_ended_at is not null then 'left'
+         when joined_at is not null then 'joined'
+         else 'invited' end as state,
+    case when has_left then
+              case last_action when 'reject' then 'rejected'
+                               when 'not_answer' then 'missed'
+                               when 'cancel_invite' then 'cancelled'
+                               when 'offline' then 'dropped'
+                               else 'hung_up' end
+         when call_ended_at is null then null
+         when call_result = 'reject' then 'rejected'
+         when call_result = 'not_answer' then 'missed'
+         when call_result = 'cancel' then 'cancelled'
+         when call_result = 'call_busy' then 'busy'
+         when call_result in ('interrupt', 'offline') then 'dropped'
+         when joined_at is null and not is_caller then 'unknown'
+         else 'hung_up' end as ending
+from (
+    select members.*,
+           coalesce(last_left_at >= coalesce(last_joined_at, last_left_at)
+               and (last_action is distinct from 'invite' or last_action_at <= last_left_at)
+               and not has_returned, false) as has_left
+    from (
+        select merged_call_members.*,
+               coalesce(last_action_rank = 2 and last_action_at = last_left_at and joined_at < last_left_at, false)
+                   as has_returned
+        from merged_call_members
+    ) as members
+) as members;
+
+comment on column merged_call_members.last_action_rank is 'Of one time: 2 for what brings it into the call, 1 for what takes it out, 0 for the rest';
+comment on column merged_call_members.last_action_id is 'Its id, which decides between two of one time and rank';
+comment on column call_members.last_action_id is 'Its id, which decides between two of one time and rank';
+comment on column gifts.coins is 'What one of them is worth, in coins';
+comment on column lives.gift_coins is 'Their coins: of each event its count, times what one is worth';
+comment on column event_counts.command is 'The events'' command; those that are not known are counted together by their family, as group.* or unknown';
+comment on column event_counts.result is 'How a call ended, for those commands that say, other where the word is not known; else empty';

@@ -73,7 +73,12 @@ pub(super) fn member_changed(event: &Event, body: &MemberChanged, changes: &mut 
 /// Whether the call was taken by it.
 fn act(event: &Event, user: &ChangedUser, member: &mut MemberChange) -> bool {
     let Some(action) = word(user.action_type.as_ref()) else { return false };
-    let last = LastAction { at: event.event_time, event_id: event.id, action };
+    let rank = match user.action_type.as_ref().and_then(Known::value) {
+        Some(ActionType::Accept | ActionType::Join) => 2,
+        None | Some(ActionType::Invite) => 0,
+        Some(_) => 1,
+    };
+    let last = LastAction { at: event.event_time, rank, event_id: event.id, action };
     // Of two in one event, which no page shows, any rule does that has no memory.
     member.last_action = member.last_action.take().max(Some(last));
     match user.action_type.as_ref().and_then(Known::value) {

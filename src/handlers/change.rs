@@ -123,7 +123,7 @@ pub struct MemberChange {
     pub last_joined_at: Option<UnixMillis>,
     /// When it left, declined or was lost. Latest.
     pub last_left_at: Option<UnixMillis>,
-    /// What was done last. The one with the greatest time and id.
+    /// What was done last. The one with the greatest time, rank and id.
     pub last_action: Option<LastAction>,
     /// The earliest time named. Earliest.
     pub first_at: UnixMillis,
@@ -140,6 +140,8 @@ pub struct MemberChange {
 pub struct LastAction {
     /// The event's time.
     pub at: UnixMillis,
+    /// Of one time: 2 for what brings an account into the call, 1 for what takes it out, 0 for the rest.
+    pub rank: i64,
     /// The event.
     pub event_id: Uuid,
     /// `accept`, `reject`, `not_answer`, `hangup`, `join`, `offline`, `invite`, `cancel_invite`, or as sent.
@@ -312,7 +314,7 @@ pub struct Gift {
     pub gift_id: Option<String>,
     /// How many.
     pub count: Option<i64>,
-    /// What it cost, in coins.
+    /// What one of them is worth, in coins.
     pub coins: Option<i64>,
 }
 

@@ -27,7 +27,13 @@ fn decoded(room: &str, (command, rest, at): &Said) -> (Event, Vec<Change>) {
     let query = format!("SdkAppid={APP}&CallbackCommand={command}&contenttype=json");
     let verified = Apps::new().with(app(), Vec::new()).verify(Query::parse(&query), NOW).unwrap();
     let time = T + at;
-    let body = if command.ends_with("CreateRoom") {
+    let body = if command.ends_with("StartCall") {
+        format!(
+            r#"{{"CallbackCommand":"{command}",{rest},"CallInfo":{{"CallId":"{room}"}},"EventTime":{time}}}"#
+        )
+    } else if command.starts_with("Call.") {
+        format!(r#"{{"CallbackCommand":"{command}","CallId":"{room}",{rest},"EventTime":{time}}}"#)
+    } else if command.ends_with("CreateRoom") {
         format!(
             r#"{{"CallbackCommand":"{command}",{rest},"RoomInfo":{{"RoomId":"{room}","RoomName":"created"}},"EventTime":{time}}}"#
         )
@@ -368,6 +374,41 @@ on_both_stores! {
         assert_eq!(found.len(), played.len());
         for (room, lives) in found {
             assert_eq!(lives, expected[played[&room]].1, "{room}");
+        }
+    }
+
+    async fn of_one_time_a_member_came_and_left_or_left_a_call_and_came(database: Database) {
+        let start = ("Call.CallbackAfterStartCall", r#""UserList":[{"User_Account":"ann","Status":"Calling"},{"User_Account":"bob","Status":"Waiting"}]"#.to_owned(), 0);
+        // Who does what, and who is then in the call.
+        let act = |who: &str, action: &str, inside: &str, at: i64| {
+            let inside = inside.split(' ').map(|account| format!(r#"{{"User_Account":"{account}","Status":"Calling"}}"#));
+            let rest = format!(
+                r#""UserList":[{}],"ChangedUserList":[{{"User_Account":"{who}","ActionType":"{action}"}}]"#,
+                inside.collect::<Vec<_>>().join(",")
+            );
+            ("Call.CallbackAfterMemberChanged", rest, at)
+        };
+        let expected = [
+            (vec![act("bob", "Accept", "ann bob", 5), act("bob", "Hang Up", "ann", 5)], "bob left hung_up 5"),
+            (vec![act("bob", "Accept", "ann bob", 2), act("bob", "Offline", "ann", 5), act("bob", "Join", "ann bob", 5)], "bob joined - -"),
+            (vec![act("bob", "Invite", "ann", 5), act("bob", "Reject", "ann", 5)], "bob left rejected 5"),
+            // Another's event of that time has the account in its list.
+            (vec![act("bob", "Accept", "ann bob", 2), act("bob", "Offline", "ann", 5), act("cai", "Accept", "ann bob cai", 5)], "bob left dropped 5"),
+        ];
+        let scenarios: Vec<_> = expected
+            .iter()
+            .map(|(scenario, _)| [&[start.clone()], scenario.as_slice()].concat())
+            .collect();
+        let played = play(&database, &scenarios).await;
+        let of = format!(
+            "select call_id || '|' || account || ' ' || state || ' ' || coalesce(ending, '-') || ' ' || {}
+             from call_members where account = 'bob'",
+            after(&database, "left_at")
+        );
+        let found = viewed(&database, &of).await;
+        assert_eq!(found.len(), played.len());
+        for (call, members) in found {
+            assert_eq!(members, [expected[played[&call]].1], "{call}");
         }
     }
 
