@@ -300,7 +300,7 @@ pub struct GiftWater {
     pub gift_id: Option<GiftId>,
     /// How many.
     pub count: Option<Count>,
-    /// What it costs, in coins; whether each or in all is not documented.
+    /// What one of them is worth, in coins: all together it is so often as `count` says. Source: 647/121916.
     pub coins: Option<Count>,
 }
 

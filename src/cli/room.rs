@@ -181,6 +181,9 @@ fn tell_live(live: &Live, text: &mut String) {
     let totals: Vec<_> =
         totals.iter().map(|(name, count)| format!("{name} {}", total(*count))).collect();
     let _ = writeln!(text, "vendor    {}", totals.join(", "));
+    if let Some(difference) = live.gift_coins_difference.filter(|difference| *difference != 0) {
+        let _ = writeln!(text, "differs   {difference:+} coins by the vendor's statistic");
+    }
 }
 
 fn tell_visits(visits: &[Visit], text: &mut String) {

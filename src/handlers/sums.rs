@@ -202,6 +202,13 @@ pub struct GiftFact {
     pub coins: i64,
 }
 
+/// How many gifts one gift event gives, and their coins: `each` is what one is worth. Without a count it is one.
+#[must_use]
+pub fn worth(count: Option<i64>, each: Option<i64>) -> (i64, i64) {
+    let gifts = count.unwrap_or(1).max(0);
+    (gifts, gifts.saturating_mul(each.unwrap_or(0).max(0)))
+}
+
 /// Gifts, summed up.
 #[derive(Debug, Default)]
 pub struct GiftSum {

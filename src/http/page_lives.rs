@@ -67,8 +67,7 @@ pub(super) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
 #[derive(Template)]
 #[template(path = "live_part.html")]
 pub(super) struct LivePart {
-    /// What, as the vendor says, as we counted.
-    compared: Vec<(&'static str, String, String)>,
+    compared: Vec<Compared>,
     has_statistic: bool,
     senders: Vec<Top>,
     receivers: Vec<Top>,
@@ -81,6 +80,14 @@ pub(super) struct LivePart {
     gifts_form: Form,
     gifts_older: Option<String>,
     is_later: bool,
+}
+
+/// One figure of the vendor's statistic beside what the events say.
+struct Compared {
+    what: &'static str,
+    theirs: String,
+    ours: String,
+    difference: String,
 }
 
 struct Top {
@@ -113,6 +120,7 @@ struct Gift {
     receivers: Html,
     what: Html,
     count: String,
+    each: String,
     coins: String,
     event: Html,
 }
@@ -164,18 +172,25 @@ impl LivePart {
     }
 }
 
-fn compared(room: &Room, live: &Live) -> Vec<(&'static str, String, String)> {
+/// What the vendor's statistic says, what the events do, and by how much the one is more than the other.
+fn compared(room: &Room, live: &Live) -> Vec<Compared> {
+    let row = |what, theirs: Option<i64>, ours: Option<i64>| {
+        let difference = theirs.zip(ours).map(|(theirs, ours)| theirs.saturating_sub(ours));
+        let difference = match difference {
+            Some(more) if more > 0 => format!("+{}", number(more)),
+            Some(fewer) if fewer < 0 => number(fewer),
+            Some(_) => "none".to_owned(),
+            None => "–".to_owned(),
+        };
+        Compared { what, theirs: number_or(theirs), ours: number_or(ours), difference }
+    };
     vec![
-        (
-            "Viewers (who came twice counts twice)",
-            number_or(live.total_viewers),
-            number(room.entries),
-        ),
-        ("Viewers, each once", "–".to_owned(), number(room.visitors)),
-        ("Gifts", number_or(live.total_gifts_sent), number(live.gifts)),
-        ("Coins", number_or(live.total_gift_coins), number(live.gift_coins)),
-        ("Who gave gifts", number_or(live.total_gift_senders), number(live.gift_senders)),
-        ("Likes", number_or(live.total_likes), "–".to_owned()),
+        row("Viewers (who came twice counts twice)", live.total_viewers, Some(room.entries)),
+        row("Viewers, each once", None, Some(room.visitors)),
+        row("Gifts", live.total_gifts_sent, Some(live.gifts)),
+        row("Coins", live.total_gift_coins, Some(live.gift_coins)),
+        row("Who gave gifts", live.total_gift_senders, Some(live.gift_senders)),
+        row("Likes", live.total_likes, None),
     ]
 }
 
@@ -264,7 +279,8 @@ fn gift_row(app: i64, gift: &GiftRow) -> Gift {
         receivers: accounts(app, gift.receivers.as_deref()),
         what: gift.gift_id.as_deref().map_or_else(nothing, id),
         count: number_or(gift.count),
-        coins: number_or(gift.coins),
+        each: number_or(gift.coins),
+        coins: number_or(gift.worth()),
         event: words(&format!("/events/{}", gift.event_id), "event"),
     }
 }

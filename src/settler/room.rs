@@ -206,6 +206,8 @@ fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live
         total_likes: sum.total("total_likes_received"),
         gifts: gifts.gifts,
         gift_coins: gifts.gift_coins,
+        // It is not stored.
+        gift_coins_difference: None,
         gift_senders: gifts.gift_senders,
         top_senders: gifts.top_senders,
         top_receivers: gifts.top_receivers,

@@ -95,7 +95,7 @@ impl Stage {
         script.send(command, first, body);
     }
 
-    /// Asks whether a viewer may send a gift. Coins are what the whole of it costs.
+    /// Asks whether a viewer may send a gift. Coins are what one of it is worth.
     pub(super) fn gift(&mut self, script: &mut Script<'_>, from: &Person) {
         let dear = script.dice().chance(0.1);
         let (gift, price) = GIFTS[if dear { 3 } else { 0 } + script.dice().place(2)];
@@ -112,7 +112,7 @@ impl Stage {
                 "Time": script.now().as_secs(),
                 "GiftId": gift,
                 "Count": count,
-                "Coins": count * price,
+                "Coins": price,
             },
         });
         script.send_untimed("Live.CallbackBeforeSendGift", from, body);

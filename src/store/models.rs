@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::DetailPlace;
 use crate::clock::UnixMillis;
+use crate::handlers::sums::worth;
 
 /// JSON text of a column.
 pub type JsonText = Box<RawValue>;
@@ -184,8 +185,12 @@ pub struct Live {
     pub total_likes: Option<i64>,
     /// Gifts in the events, by their count.
     pub gifts: i64,
-    /// Their coins.
+    /// Their coins: of each event its count, times what one gift is worth.
     pub gift_coins: i64,
+    /// `total_gift_coins` less `gift_coins`: how many more coins the vendor's statistic has than the events; null where
+    /// there is no statistic.
+    #[sqlx(default)]
+    pub gift_coins_difference: Option<i64>,
     /// Accounts that gave, by the events.
     pub gift_senders: i64,
     /// At most 10 of {account, gifts, coins}, the most coins first.
@@ -318,11 +323,17 @@ pub struct GiftRow {
     pub gift_id: Option<String>,
     /// How many of it.
     pub count: Option<i64>,
-    /// As sent; whether each or in all, the vendor does not say.
+    /// What one of it is worth, in coins.
     pub coins: Option<i64>,
 }
 
 impl GiftRow {
+    /// What it is worth in all, in coins; `None` where the event names no coins.
+    #[must_use]
+    pub fn worth(&self) -> Option<i64> {
+        self.coins.map(|coins| worth(self.count, Some(coins)).1)
+    }
+
     /// Where it stands in the list: the latest first.
     #[must_use]
     pub fn place(&self) -> DetailPlace {
@@ -418,7 +429,8 @@ pub struct Anomaly {
 pub struct Count {
     /// The span's beginning.
     pub at: UnixMillis,
-    /// The family, command or result, as was asked for.
+    /// The family, command or result, as was asked for. Commands that are not known are counted together by their family,
+    /// as `group.*`, or as `unknown`; results that are not, as `other`.
     pub group_name: String,
     /// How many.
     pub events: i64,

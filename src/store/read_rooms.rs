@@ -92,6 +92,8 @@ pub(super) async fn lives<R: Reader>(
         let mut sql = reader.statement(
             "select sdk_app_id, room_id, life, total_viewers, total_gifts_sent, total_gift_coins,
                     total_gift_senders, total_likes, gifts, gift_coins, gift_senders,
+                    case when total_gift_coins >= 0 then total_gift_coins - gift_coins end
+                        as gift_coins_difference,
                     @text(top_senders) as top_senders, @text(top_receivers) as top_receivers,
                     battles, @text(admins) as admins, @text(metadata) as metadata,
                     @text(cut) as cut

@@ -9,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::handlers::lives::Life;
 use crate::handlers::metadata_sum::MetadataSum;
 use crate::handlers::presence::Presence;
-use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum};
+use crate::handlers::sums::{GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum, worth};
 
 /// How many rows are read at once. What one row takes is bounded by what an event may change.
 const MARKS_ROWS: usize = 8000;
@@ -332,7 +332,7 @@ impl Settling {
         for (span, page) in spans.iter().zip(pages) {
             let mut sum = GiftSum::default();
             let mut add = |(_, _, sender, receivers, count, coins): GiftRow| {
-                let (gifts, coins) = (count.unwrap_or(1).max(0), coins.unwrap_or(0).max(0));
+                let (gifts, coins) = worth(count, coins);
                 sum.add(GiftFact { sender, receivers, gifts, coins });
             };
             let last = page.last().filter(|_| is_full(&page, limit));

@@ -282,7 +282,7 @@ on_both_stores! {
         post(&server, &[
             create,
             live("Live.CallbackAfterMemberStateChanged", 5000, r#""EventType":"Online","EventCause":"Enter","MemberList":[{"Member_Account":"bob"},{"Member_Account":"cai"}]"#),
-            gift("bob", 10_000, 3, 30), gift("cai", 11_000, 1, 99), gift("bob", 12_000, 3, 30),
+            gift("bob", 10_000, 3, 10), gift("cai", 11_000, 1, 99), gift("bob", 12_000, 3, 10),
             live("Live.CallbackAfterDestroyRoom", 60_000, r#""EventType":"DestroyByUser","RoomInfo":{"RoomName":"Jazz"},"Statistic":{"TotalViewers":7,"TotalGiftsSent":8,"TotalGiftCoins":200,"TotalUniqueGiftSenders":2,"TotalLikesReceived":5}"#),
         ]).await;
         comes(&database, "select family || ' ' || state || ' ' || members_peak from rooms", &["live ended 2"]).await;

@@ -225,7 +225,8 @@ fn nobody_leaves_who_did_not_come_and_the_statistics_count_what_was_played() {
                 }
                 Body::Live(LiveBody::BeforeSendGift(_)) => {
                     let coins = body["GiftWater"]["Coins"].as_u64().unwrap();
-                    counts.get_mut(&room).unwrap().1 += coins;
+                    let count = body["GiftWater"]["Count"].as_u64().unwrap();
+                    counts.get_mut(&room).unwrap().1 += count * coins;
                 }
                 Body::Live(LiveBody::DestroyRoom(_)) => {
                     let statistic = &body["Statistic"];
