@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::change::{BattleMark, Change};
-use super::{first, moment, text, word};
+use super::{amount, first, moment, text, word};
 use crate::callback::Event;
 use crate::callback::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
 use crate::callback::scalar::{BattleId, Known, Nested};
@@ -11,7 +11,7 @@ use crate::callback::scalar::{BattleId, Known, Nested};
 /// A battle was proposed.
 pub(super) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "create") else { return };
-    mark.duration_ms = body.duration.map(|length| length.0);
+    mark.duration_ms = body.duration.map(|length| amount(length.0));
     let room = |room_id: &crate::callback::scalar::RoomId| BattleRoom {
         room_id: Some(room_id.clone()),
         ..BattleRoom::default()
@@ -25,7 +25,7 @@ pub(super) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Ve
 /// It began.
 pub(super) fn start_battle(event: &Event, body: &StartBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "start") else { return };
-    mark.duration_ms = body.duration.map(|length| length.0);
+    mark.duration_ms = body.duration.map(|length| amount(length.0));
     mark.created_at = moment(body.create_time, event);
     mark.started_at = moment(body.start_time, event);
     let from = body.from_room_info.as_ref().and_then(Nested::value);
@@ -35,7 +35,7 @@ pub(super) fn start_battle(event: &Event, body: &StartBattle, changes: &mut Vec<
 /// It is over, or never began.
 pub(super) fn end_battle(event: &Event, body: &EndBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "end") else { return };
-    mark.duration_ms = body.duration.map(|length| length.0);
+    mark.duration_ms = body.duration.map(|length| amount(length.0));
     mark.created_at = moment(body.create_time, event);
     mark.started_at = moment(body.start_time, event);
     mark.ended_at = moment(body.end_time, event);
@@ -86,7 +86,7 @@ fn push(
             room_id: room_id.clone(),
             is_proposer,
             owner: room.owner_account.as_ref().and_then(|owner| text(owner.as_str())),
-            score: room.score.map(|score| score.0),
+            score: room.score.map(|score| amount(score.0)),
             ..common.clone()
         };
         marks.entry(room_id).or_insert(mark);

@@ -10,7 +10,7 @@ use super::bounds::{
 };
 use super::change::{Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily};
 use super::room::{presence, room_change};
-use super::{first, json, moment, text, word};
+use super::{amount, first, json, moment, text, word};
 use crate::callback::Event;
 use crate::callback::live::{
     AdminChange, BeforeSendGift, ChangeOwner, CreateRoom, DelMetadata, DestroyCause, DestroyRoom,
@@ -87,7 +87,7 @@ pub(super) fn destroy_room(event: &Event, body: &DestroyRoom, changes: &mut Vec<
 }
 
 fn totals(statistic: &Statistic) -> Totals {
-    let number = |count: Option<Count>| count.map(|count| count.0);
+    let number = |count: Option<Count>| count.map(|count| amount(count.0));
     Totals {
         total_viewers: number(statistic.total_viewers),
         total_gifts_sent: number(statistic.total_gifts_sent),
@@ -229,8 +229,8 @@ pub(super) fn before_send_gift(event: &Event, body: &BeforeSendGift, changes: &m
         sender: sender.and_then(|from| text(from.as_str())),
         receivers: receivers.as_ref().and_then(json),
         gift_id: water.gift_id.as_ref().and_then(|id| text(id.as_str())),
-        count: water.count.map(|count| count.0),
-        coins: water.coins.map(|count| count.0),
+        count: water.count.map(|count| amount(count.0)),
+        coins: water.coins.map(|count| amount(count.0)),
     }));
 }
 
@@ -239,8 +239,8 @@ fn describe(change: &mut RoomChange, info: &LiveRoomInfo, event: &Event) {
     change.owner = info.owner_account.as_ref().and_then(|owner| text(owner.as_str()));
     change.room_type = word(info.room_type.as_ref());
     change.created_at = moment(info.create_time, event);
-    change.max_members = info.max_member_count.map(|count| count.0);
-    change.max_seats = info.max_seat_count.map(|count| count.0);
+    change.max_members = info.max_member_count.map(|count| amount(count.0));
+    change.max_seats = info.max_seat_count.map(|count| amount(count.0));
     let mut properties = bounds::Properties::default();
     change.properties = json(&Properties {
         take_seat_mode: properties
@@ -252,9 +252,9 @@ fn describe(change: &mut RoomChange, info: &LiveRoomInfo, event: &Event) {
         category: info
             .category
             .as_ref()
-            .map(|list| list.0.iter().map(|number| number.0).take(CATEGORIES_MAX).collect()),
-        activity_status: info.activity_status.map(|count| count.0),
-        view_count: info.view_count.map(|count| count.0),
+            .map(|list| list.0.iter().map(|number| amount(number.0)).take(CATEGORIES_MAX).collect()),
+        activity_status: info.activity_status.map(|count| amount(count.0)),
+        view_count: info.view_count.map(|count| amount(count.0)),
         cover_url: properties.text("cover_url", info.cover_url.as_deref()),
         background_url: properties.text("background_url", info.background_url.as_deref()),
         custom_info: properties.text("custom_info", info.custom_info.as_deref()),

@@ -5,11 +5,14 @@
 //! [`lives`], [`presence`] and [`sums`] are for what is computed from all that is known of a room, [`moment`] for marks of
 //! one time.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use crate::callback::Event;
 use crate::callback::body::Body;
 use crate::callback::call::CallBody;
+use crate::callback::command::{Command, Family};
 use crate::callback::escapes::readable;
 use crate::callback::event::{clipped, contained, is_sensible};
 use crate::callback::live::LiveBody;
@@ -47,6 +50,10 @@ use change::EventCount;
 /// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
 /// list count. The vendor's largest bodies make some dozens.
 pub const CHANGES_MAX: usize = 1000;
+
+/// The greatest amount that is kept of a body, and without its sign the least: the last integer that every reader of JSON
+/// keeps exactly. Beyond it no amount of the vendor's makes sense; the event's payload has what was sent.
+pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
 
 /// How long a span of `new_event_counts` is.
 const MINUTE_MS: i64 = 60_000;
@@ -113,8 +120,14 @@ fn live_changes(event: &Event, body: &LiveBody, changes: &mut Vec<Change>) {
 fn count(event: &Event) -> EventCount {
     let result = match &event.body {
         Body::Call(CallBody::EndCall(body)) => {
-            word(body.call_record.as_ref().and_then(|record| record.call_result.as_ref()))
+            body.call_record.as_ref().and_then(|record| record.call_result.as_ref())
         }
+        _ => None,
+    };
+    let result = match result {
+        Some(Known::Value(_)) => word(result),
+        // Whoever makes up words must not make a sum of each.
+        Some(Known::Other(text)) if !text.is_empty() => Some("other".to_owned()),
         _ => None,
     };
     let lag_ms =
@@ -123,7 +136,7 @@ fn count(event: &Event) -> EventCount {
     EventCount {
         app: event.app,
         at: UnixMillis(event.event_time.0.div_euclid(MINUTE_MS) * MINUTE_MS),
-        command: clipped(&event.command),
+        command: counted_as(event),
         result: result.unwrap_or_default(),
         family: event.family.as_str(),
         events: 1,
@@ -135,6 +148,25 @@ fn count(event: &Event) -> EventCount {
 /// The entries of a list that count, in the order of the body.
 fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     list.into_iter().take(CHANGES_MAX)
+}
+
+/// The command under which an event is counted. Those that no row of the registry names are counted together, by their
+/// family: whoever makes up names must not make a sum of each. The event itself has the exact one.
+fn counted_as(event: &Event) -> String {
+    match &event.command {
+        Cow::Borrowed(name) => (*name).to_owned(),
+        Cow::Owned(name) if Command::find(name).is_some() => name.clone(),
+        Cow::Owned(_) if event.family == Family::Unknown => UNKNOWN.to_owned(),
+        Cow::Owned(_) => format!("{}.*", event.family.as_str()),
+    }
+}
+
+/// As what events are counted whose command names no family.
+const UNKNOWN: &str = "unknown";
+
+/// What a body says of an amount, within [`AMOUNT_MAX`].
+fn amount(number: i64) -> i64 {
+    number.clamp(-AMOUNT_MAX, AMOUNT_MAX)
 }
 
 /// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
 use super::change::{Change, Json, RecordingMark};
-use super::{json, text};
+use super::{amount, json, text};
 use crate::callback::Event;
 use crate::callback::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
 use crate::callback::scalar::AccountId;
@@ -40,8 +40,8 @@ pub(super) fn recording(
     let Some(task_id) = info.task_id.as_ref().and_then(|id| text(id.as_str())) else { return };
     let none = RecordingPayload::default();
     let payload = info.payload.as_ref().unwrap_or(&none);
-    let event_type = body.event_type.map(|number| number.0);
-    let status = payload.status.map(|number| number.0);
+    let event_type = body.event_type.map(|number| amount(number.0));
+    let status = payload.status.map(|number| amount(number.0));
     let message = payload.errmsg.as_deref().or(payload.event_message.as_deref());
     let (files, cut) = files(payload);
     changes.push(Change::Recording(RecordingMark {
@@ -52,10 +52,10 @@ pub(super) fn recording(
         call_id: event.call_id.clone(),
         room_id: room_id.map(str::to_owned),
         recorder: info.user_id.as_ref().and_then(|user| text(user.as_str())),
-        event_group: body.event_group_id.map(|number| number.0),
+        event_group: body.event_group_id.map(|number| amount(number.0)),
         event_type,
         status,
-        state: state(event_type, status, payload.leave_code.map(|number| number.0)),
+        state: state(event_type, status, payload.leave_code.map(|number| amount(number.0))),
         files,
         cut: cut.then_some(true),
         message: message.and_then(text),
@@ -128,8 +128,8 @@ fn recorded(file: &RecordedFile) -> File<'_> {
         name: file.file_name.as_deref(),
         user: file.user_id.as_ref().map(AccountId::as_str).filter(|user| !user.is_empty()),
         track: file.track_type.as_deref(),
-        from: file.start_time_stamp.map(|time| time.0),
-        to: file.end_time_stamp.map(|time| time.0),
+        from: file.start_time_stamp.map(|time| amount(time.0)),
+        to: file.end_time_stamp.map(|time| amount(time.0)),
         ..File::default()
     }
 }
@@ -141,7 +141,7 @@ fn on_demand(file: &VodFile) -> File<'_> {
         file_id: file.file_id.as_deref(),
         user: file.user_id.as_ref().map(AccountId::as_str).filter(|user| !user.is_empty()),
         track: file.track_type.as_deref(),
-        from: file.start_time_stamp.map(|time| time.0),
-        to: file.end_time_stamp.map(|time| time.0),
+        from: file.start_time_stamp.map(|time| amount(time.0)),
+        to: file.end_time_stamp.map(|time| amount(time.0)),
     }
 }

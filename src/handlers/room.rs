@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bounds;
 use super::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
-use super::{first, json, moment, text, word};
+use super::{amount, first, json, moment, text, word};
 use crate::callback::Event;
 use crate::callback::room::{
     CreateRoom, DestroyRoom, MemberEnter, MemberLeave, RoomInfo, UpdateRoomInfo,
@@ -75,7 +75,7 @@ pub(super) fn member_enter(event: &Event, body: &MemberEnter, changes: &mut Vec<
         let Some(mut mark) = presence(event, RoomFamily::Room, account, true) else { continue };
         mark.cause = word(body.r#type.as_ref()).or_else(|| Some("enter".into()));
         mark.by_account = by.and_then(|by| text(by.as_str()));
-        mark.member_count = body.member_count.map(|count| count.0);
+        mark.member_count = body.member_count.map(|count| amount(count.0));
         changes.push(Change::Presence(mark));
     }
 }
@@ -87,7 +87,7 @@ pub(super) fn member_leave(event: &Event, body: &MemberLeave, changes: &mut Vec<
         let Some(mut mark) = presence(event, RoomFamily::Room, account, false) else { continue };
         mark.cause = word(body.r#type.as_ref()).or_else(|| Some("leave".into()));
         mark.by_account = by.and_then(|by| text(by.as_str()));
-        mark.member_count = body.member_count.map(|count| count.0);
+        mark.member_count = body.member_count.map(|count| amount(count.0));
         changes.push(Change::Presence(mark));
     }
 }
@@ -161,8 +161,8 @@ fn describe(change: &mut RoomChange, info: &RoomInfo, event: &Event) {
     change.owner = info.owner_account.as_ref().and_then(|owner| text(owner.as_str()));
     change.room_type = word(info.room_type.as_ref());
     change.created_at = moment(info.create_time, event);
-    change.max_members = info.max_member_count.map(|count| count.0);
-    change.max_seats = info.max_seat_count.map(|count| count.0);
+    change.max_members = info.max_member_count.map(|count| amount(count.0));
+    change.max_seats = info.max_seat_count.map(|count| amount(count.0));
     let mut properties = bounds::Properties::default();
     change.properties = json(&Properties {
         room_status: properties.text("room_status", info.room_status.as_ref().map(Known::as_str)),
@@ -174,8 +174,8 @@ fn describe(change: &mut RoomChange, info: &RoomInfo, event: &Event) {
         is_message_disabled: info.is_message_disabled.map(|flag| flag.0),
         is_screen_sharing_disabled: info.is_screen_sharing_disabled.map(|flag| flag.0),
         is_cloud_recording_disabled: info.is_cloud_recording_disabled.map(|flag| flag.0),
-        schedule_start_time: info.schedule_start_time.map(|time| time.0),
-        schedule_end_time: info.schedule_end_time.map(|time| time.0),
+        schedule_start_time: info.schedule_start_time.map(|time| amount(time.0)),
+        schedule_end_time: info.schedule_end_time.map(|time| amount(time.0)),
         custom_info: properties.text("custom_info", info.custom_info.as_deref()),
         cut: properties.cut,
     });

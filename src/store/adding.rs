@@ -4,6 +4,9 @@ use super::StoreError;
 use super::session::Session;
 use super::settling::Settling;
 
+/// The greatest sum. One that would be more stays there.
+const MAX: i64 = i64::MAX;
+
 /// What tells rows of `summed_event_counts` apart.
 pub(super) const SUM_KEY: &str = "sdk_app_id, width_s, at, command, result";
 /// How many rows are added up at once, at most.
@@ -12,12 +15,20 @@ const ROWS_MAX: i64 = 50_000;
 /// Adds up some rows, in minutes and in hours.
 const SUMS: &str = "
     select sdk_app_id, 60 as width_s, at, command, result, max(family) as family,
-        cast(sum(events) as bigint) as events, cast(sum(lag_ms) as bigint) as lag_ms, max(lag_ms_max) as lag_ms_max
+        @sum(events) as events, @sum(lag_ms) as lag_ms, max(lag_ms_max) as lag_ms_max
     from taken group by sdk_app_id, at, command, result
     union all
     select sdk_app_id, 3600, @hour(at), command, result, max(family),
-        cast(sum(events) as bigint), cast(sum(lag_ms) as bigint), max(lag_ms_max)
+        @sum(events), @sum(lag_ms), max(lag_ms_max)
     from taken group by sdk_app_id, @hour(at), command, result";
+
+/// Adds to a column of `summed_event_counts`: no more than fits. A correction may be negative.
+fn more(column: &str) -> String {
+    format!(
+        "case when excluded.{column} > {MAX} - @greatest(summed.{column}, 0) then {MAX}
+              else summed.{column} + excluded.{column} end"
+    )
+}
 
 /// Adds rows to `summed_event_counts`: all columns, in its order.
 pub(super) fn add(rows: &str) -> String {
@@ -25,9 +36,11 @@ pub(super) fn add(rows: &str) -> String {
         "insert into summed_event_counts as summed ({SUM_KEY}, family, events, lag_ms, lag_ms_max)
          {rows}
          on conflict ({SUM_KEY}) do update set
-             events = summed.events + excluded.events,
-             lag_ms = summed.lag_ms + excluded.lag_ms,
-             lag_ms_max = @greatest(summed.lag_ms_max, excluded.lag_ms_max)"
+             events = {},
+             lag_ms = {},
+             lag_ms_max = @greatest(summed.lag_ms_max, excluded.lag_ms_max)",
+        more("events"),
+        more("lag_ms")
     )
 }
 

@@ -76,7 +76,8 @@ pub(super) async fn counts<R: Reader>(
     // What the two write differently is done once for each row that is given; sums of numbers with a fraction take less
     // time than those of whole ones, which PostgreSQL adds up without a bound, and are as exact up to 2^53.
     let mut sql = reader.statement(
-        "select @ms(span) as at, group_name, cast(events as bigint) as events, cast(lag_ms as bigint) as lag_ms,
+        "select @ms(span) as at, group_name, case when events < 9.2e18 then cast(events as bigint) else 9223372036854775807 end as events,
+                case when lag_ms < 9.2e18 then cast(lag_ms as bigint) else 9223372036854775807 end as lag_ms,
                 lag_ms_max
          from (select ",
     );

@@ -50,7 +50,7 @@ fn said() -> String {
 fn sums(rows: &str) -> String {
     format!(
         "select sdk_app_id, cast(width_s as bigint) as width_s, at, command, result, max(family) as family,
-             cast(sum(events) as bigint) as events, cast(sum(lag_ms) as bigint) as lag_ms,
+             @sum(events) as events, @sum(lag_ms) as lag_ms,
              cast(max(lag_ms_max) as bigint) as lag_ms_max
          from {rows}
          where width_s in (60, 3600) and at >= @at(1) and at < @at(2) and (width_s = 3600 or at >= @at(3))
@@ -208,8 +208,8 @@ impl Rebuilding {
         let (family, events, lag_ms, lag_ms_max) = found.unwrap_or_default();
         let family = if should.family.is_empty() { family } else { should.family.clone() };
         let mut sum = Count { family, events, lag_ms, lag_ms_max };
-        sum.events += should.events - is.events;
-        sum.lag_ms += should.lag_ms - is.lag_ms;
+        sum.events = sum.events.saturating_add(should.events - is.events);
+        sum.lag_ms = sum.lag_ms.saturating_add(should.lag_ms - is.lag_ms);
         // One that came meanwhile may have been the longest.
         sum.lag_ms_max = if sum.lag_ms_max == is.lag_ms_max {
             should.lag_ms_max
@@ -275,8 +275,8 @@ fn count(counts: &mut BTreeMap<Key, Count>, row: &[Value<'_>]) {
         let key = (app, width, at, command.to_owned(), result.to_owned());
         let count = counts.entry(key).or_default();
         family.clone_into(&mut count.family);
-        count.events += events;
-        count.lag_ms += lag_ms;
+        count.events = count.events.saturating_add(events);
+        count.lag_ms = count.lag_ms.saturating_add(lag_ms);
         count.lag_ms_max = count.lag_ms_max.max(lag_ms_max);
     }
 }

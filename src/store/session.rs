@@ -381,6 +381,13 @@ fn value(name: &str, inner: &str, postgres: bool) -> String {
         ("at", true) => format!("(timestamptz 'epoch' + ${inner} * interval '1 millisecond')"),
         ("hour", true) => format!("date_bin('1 hour', {inner}, timestamptz 'epoch')"),
         ("hour", false) => format!("({inner} - ({inner} % 3600000 + 3600000) % 3600000)"),
+        ("sum", true) => format!("least(sum({inner}), {})::bigint", i64::MAX),
+        // Its own sum fails where it does not fit. Upper and lower halves never do.
+        ("sum", false) => format!(
+            "case when sum({inner} >> 32) + (sum({inner} & 4294967295) >> 32) > 2147483647 then {}
+                  else (sum({inner} >> 32) << 32) + sum({inner} & 4294967295) end",
+            i64::MAX
+        ),
         ("json", true) => format!("${inner}::json"),
         ("id", true) => format!("${inner}::uuid"),
         ("ms" | "text", false) => inner.to_owned(),

@@ -277,7 +277,7 @@ impl Settling {
         from: UnixMillis,
         until: UnixMillis,
     ) -> Result<Vec<(UnixMillis, i64)>, StoreError> {
-        let sql = "select @ms(at), cast(sum(events) as bigint) from event_counts
+        let sql = "select @ms(at), @sum(events) from event_counts
              where sdk_app_id = $1 and width_s = 3600 and at >= @at(2) and at < @at(3)
              group by at order by at";
         let rows: Vec<(i64, i64)> =
