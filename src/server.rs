@@ -483,7 +483,7 @@ impl Upkeep {
         let tasks = TaskTracker::new();
         loop {
             let upkeep = self.clone();
-            let work = tasks.spawn(async move { upkeep.run(ready).await });
+            let work = tasks.spawn(Box::pin(upkeep.run(ready)));
             if let Err(error) = AbortOnDropHandle::new(work).await {
                 error!(%error, "the upkeep ended; it begins again");
             }

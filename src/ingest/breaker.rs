@@ -54,7 +54,14 @@ impl Breaker {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
         if failures >= FAILURES_MAX && !self.open.swap(true, Ordering::AcqRel) {
             self.metrics.store_circuit_open.set(1.0);
-            warn!(reason, "the store does not take events; they go to the spool until it does");
+            let (reason, hint) = match reason.split_once("\nhint: ") {
+                Some((reason, hint)) => (reason, Some(hint)),
+                None => (reason, None),
+            };
+            warn!(
+                reason,
+                hint, "the store does not take events; they go to the spool until it does"
+            );
         }
     }
 

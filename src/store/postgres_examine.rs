@@ -27,7 +27,6 @@ struct About {
     encoding: String,
     standby: bool,
     off: Vec<String>,
-    read_only_by_default: bool,
     clock: i64,
     migrated: bool,
     tables: bool,
@@ -68,6 +67,7 @@ pub(super) async fn examine(
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
         makes_partitions = tried(make_partition(&mut connection).await);
     }
+    let read_only_by_default = read_only_by_default(&mut connection).await.map_err(classify)?;
     let missing_rights =
         postgres_rights::missing(&mut connection, about.tables).await.map_err(classify)?;
     // Everything is known: a farewell that fails changes nothing.
@@ -82,7 +82,7 @@ pub(super) async fn examine(
             encoding: about.encoding,
             standby: about.standby,
             unsafe_settings: about.off,
-            read_only_by_default: about.read_only_by_default,
+            read_only_by_default,
             makes_partitions,
             missing_rights,
             months_without_partition,
@@ -102,11 +102,18 @@ async fn about(connection: &mut PgConnection) -> Result<About, sqlx::Error> {
              array(
                  select name from unnest(array['fsync', 'full_page_writes', 'synchronous_commit']) as name
                  where current_setting(name) = 'off') as off,
-             (select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only')
-                 as read_only_by_default,
              (extract(epoch from clock_timestamp()) * 1000)::bigint as clock,
              to_regclass('_sqlx_migrations') is not null as migrated,
              to_regclass('events_default') is not null and to_regclass('parked_events') is not null as tables",
+    )
+    .fetch_one(connection)
+    .await
+}
+
+/// What a session has that sets nothing itself.
+async fn read_only_by_default(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only'",
     )
     .fetch_one(connection)
     .await

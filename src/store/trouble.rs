@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::ErrorKind;
 
 use sqlx::migrate::MigrateError;
+use sqlx::sqlite::SqliteError;
 
 /// Stands where a pooler gives each transaction another session.
 pub(super) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \
@@ -45,7 +46,12 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
     match error {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
-            of_database(&code, &cause)
+            match code.parse::<u32>() {
+                Ok(code) if database.try_downcast_ref::<SqliteError>().is_some() => {
+                    of_sqlite(code, &cause)
+                }
+                _ => of_postgres(&code, &cause),
+            }
         }
         // The driver tries again and again, and does not say what it met.
         sqlx::Error::PoolTimedOut => {
@@ -59,8 +65,28 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
     }
 }
 
-/// What a PostgreSQL, a pooler before it, or SQLite means by a code.
-fn of_database(code: &str, cause: &str) -> (String, Option<&'static str>) {
+/// What SQLite means by a code, of which the lowest byte says most.
+fn of_sqlite(code: u32, cause: &str) -> (String, Option<&'static str>) {
+    let not = format!("the store is not available: {cause}");
+    let hint = match code & 0xff {
+        1 if cause.starts_with("no such table") => {
+            return (format!("the store has no tables yet: {cause}"), Some(TABLES_HINT));
+        }
+        3 | 8 | 14 => {
+            "see that this user may write the file and its folder, and that both are there"
+        }
+        5 | 6 => "another process writes the file: one server has it for itself",
+        11 | 26 => {
+            "keep the file, and restore a backup or what `sqlite3 FILE .recover` finds in it"
+        }
+        13 => "make room on the disk",
+        _ => return (not, None),
+    };
+    (not, Some(hint))
+}
+
+/// What a PostgreSQL, or a pooler before it, means by a code.
+fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
     let not = format!("the store is not available: {cause}");
     let hint = match code {
         // A pooler says so, which has no codes of its own.
@@ -76,10 +102,6 @@ fn of_database(code: &str, cause: &str) -> (String, Option<&'static str>) {
             return (format!("the store is not available: {SHARED}: {cause}"), Some(SHARED_HINT));
         }
         "42P01" => return (format!("the store has no tables yet: {cause}"), Some(TABLES_HINT)),
-        // SQLite's code for all that has no other.
-        "1" if cause.starts_with("no such table") => {
-            return (format!("the store has no tables yet: {cause}"), Some(TABLES_HINT));
-        }
         "40001" | "40P01" => {
             let text = format!("the store gave up, since others write the same rows: {cause}");
             return (text, None);

@@ -1,4 +1,4 @@
-//! A real PgBouncer between the server and PostgreSQL.
+//! A real `PgBouncer` between the server and PostgreSQL.
 
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -80,7 +80,7 @@ fn pgbouncer() -> String {
     given.unwrap_or_else(|| "pgbouncer".to_owned())
 }
 
-/// Whom PostgreSQL belongs to where that must be another: PgBouncer refuses to run as root, too.
+/// Whom PostgreSQL belongs to where that must be another: `PgBouncer` refuses to run as root, too.
 fn owner() -> Option<(u32, u32)> {
     let name = std::env::var("TEST_POSTGRES_OWNER").ok().filter(|name| !name.is_empty())?;
     let id = |flag: &str| {

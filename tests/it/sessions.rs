@@ -185,6 +185,31 @@ async fn a_missing_right_is_logged_and_said_with_what_to_do() {
     assert_eq!(database.count("select count(*) from events_default").await, 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_taken_away_is_logged_with_what_to_do() {
+    let database = Database::postgres().await;
+    let folder = tempfile::tempdir().unwrap();
+    let role = Role::new(&database, "grant usage, create on schema public to ROLE;").await;
+    done(folder.path(), &["migrate", "--store", &role.url]);
+    let more = ["--listen", "127.0.0.1:0", "--store", &role.url];
+    let logged = Logged::start(program(folder.path()), folder.path(), &more);
+    let ready = logged.line("ready for callbacks").await;
+    role.has(&database, "alter table events owner to postgres; revoke all on events from ROLE")
+        .await;
+    let url = format!("http://{}", ready["listen"].as_str().unwrap());
+    done(folder.path(), &["send", "Room.CallbackAfterDestroyRoom", "--to", &url]);
+    let said = logged.line("the store does not take events").await;
+    assert_eq!(said["reason"], "the store is not available: permission denied for table events");
+    assert!(
+        said["hint"].as_str().unwrap().contains("`trtc-callbacks doctor` says which"),
+        "{said}"
+    );
+    // What is mended needs no restart.
+    role.has(&database, "alter table events owner to ROLE").await;
+    crate::support::eventually("the spool is drained", || async { database.rows().await == 1 })
+        .await;
+}
+
 async fn drop_months(database: &Database) {
     database
         .execute(
