@@ -18,8 +18,9 @@ use crate::handlers::{self, Change};
 use crate::store::{Entry, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// How long to wait before an unavailable store is asked again.
+/// How long to wait before an unavailable store is asked again: at first, and at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(400);
 /// How many bytes one statement may carry, so that it is done well within its time.
 pub(super) const GROUP_BYTES_MAX: usize = 4 << 20;
 /// How many of them a row counts for that an event changes.
@@ -90,6 +91,7 @@ impl Writer {
         // The order in which every writer takes its rows, so that no two wait for each other in a circle.
         batch.sort_unstable_by_key(|ticket| ticket.event.id);
         let mut groups = by_bytes(batch, weight);
+        let mut pause = RETRY_PAUSE;
         while let Some(mut group) = groups.pop() {
             group.retain(|ticket| !ticket.answer.is_closed());
             if self.breaker.is_held() {
@@ -125,7 +127,8 @@ impl Writer {
                 }
                 Err(Failure::Unavailable(_)) if patient => {
                     groups.push(group);
-                    sleep(RETRY_PAUSE).await;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
                 }
                 Err(Failure::TooSlow(reason)) if patient => fail(group, &reason),
                 Err(Failure::Unavailable(reason) | Failure::TooSlow(reason)) => {

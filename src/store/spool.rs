@@ -132,6 +132,14 @@ impl Spool {
         Ok((Self { path: path.to_owned(), bytes_max, file }, trouble))
     }
 
+    /// As [`Spool::open`], but nothing is opened yet: each use tries, and fails while another server has the spool. So a server
+    /// that takes over can take events before the other has ended, which its store keeps meanwhile.
+    #[must_use]
+    pub fn later(path: &Path, bytes_max: u64) -> Self {
+        let file = RwLock::new(Opened { generation: 0, pools: None, lock: None });
+        Self { path: path.to_owned(), bytes_max, file }
+    }
+
     /// Which file it is now: the number changes with the file.
     pub async fn generation(&self) -> u64 {
         self.file.read().await.generation

@@ -1,6 +1,7 @@
 //! The real program as a process: its commands, its output, its signals.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -50,8 +51,25 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// Returns when its store takes events: a busy machine may keep it from that for longer than a start waits, and what is
+    /// sent to it before is in its spool for a while.
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        Self::start_as(program(folder), more)
+        let serving = Self::start_as(program(folder), more);
+        let begun = std::time::Instant::now();
+        while serving.readiness().contains("\nstore: ") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", serving.readiness());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        serving
+    }
+
+    /// What `/readyz` answers, head and all.
+    fn readiness(&self) -> String {
+        let mut stream = TcpStream::connect(self.ops_url.trim_start_matches("http://")).unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// One whose events can go to the store and the error log only.
@@ -101,12 +119,6 @@ impl Serving {
     async fn figures(&self) -> Figures {
         let answer = reqwest::get(format!("{}/metrics", self.ops_url)).await.unwrap();
         Figures(answer.text().await.unwrap())
-    }
-
-    /// A busy machine may make it wait for its store, and take events into the spool until then.
-    async fn until_the_store_takes_events(&self) {
-        let takes = || async { self.figures().await.value("trtc_store_circuit_open") == 0 };
-        eventually("the store takes events", takes).await;
     }
 
     fn signal(&self, signal: &str) {
@@ -310,7 +322,7 @@ fn many_connections_at_once_wait_for_a_busy_server() {
     let most = most.trim().parse::<usize>().unwrap().min(500);
     // So it accepts none; the system itself holds as many as it was told to.
     serving.signal("-STOP");
-    let connect = |_| std::net::TcpStream::connect_timeout(&address, Duration::from_secs(10));
+    let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(10));
     let waiting: Result<Vec<_>, _> = (0..most).map(connect).collect();
     serving.signal("-CONT");
     assert_eq!(waiting.unwrap().len(), most);
@@ -333,7 +345,6 @@ async fn stopped_with_eight_under_way(signal: &str) -> bool {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &["--store", &database.url]);
-    serving.until_the_store_takes_events().await;
     // The store stands still while requests are under way, and moves on after the signal.
     let mut lock = Lock::take(&database, "events").await;
     let posts = post_eight(&serving);
@@ -363,7 +374,7 @@ async fn a_stop_before_the_store_was_ready_loses_nothing() {
         done(folder.path(), &["migrate", "--store", &database.url]);
         // As a busy machine may keep the server from what it looks at first.
         let mut lock = Lock::take(&database, "_sqlx_migrations").await;
-        let serving = Serving::start(folder.path(), &["--store", &database.url]);
+        let serving = Serving::start_as(program(folder.path()), &["--store", &database.url]);
         assert_eq!(post_eight(&serving).join_all().await, vec![OK; 8]);
         assert_eq!(serving.figures().await.outcome("spooled"), 8);
         serving.signal(signal);
@@ -594,8 +605,8 @@ async fn few_file_descriptors_mean_fewer_connections_and_lock_nobody_out() {
     limited.envs(usual.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let serving = Serving::start_as(limited, &[]);
     let address = serving.url.trim_start_matches("http://").to_owned();
-    let flood = |number: usize| -> Vec<std::net::TcpStream> {
-        (0..number).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect()
+    let flood = |number: usize| -> Vec<TcpStream> {
+        (0..number).map(|_| TcpStream::connect(&address).unwrap()).collect()
     };
     let send =
         || done(folder.path(), &["send", "Room.CallbackAfterDestroyRoom", "--to", &serving.url]);

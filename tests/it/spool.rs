@@ -514,6 +514,9 @@ async fn a_spool_is_of_one_server_at_a_time() {
     first.replace(0, NOW).await.unwrap().unwrap();
     assert!(refused(&path).await.contains("another server uses it"));
     first.append(&[&numbered(1)]).await.unwrap();
+    let later = Spool::later(&path, MIB);
+    let error = later.append(&[&numbered(3)]).await.unwrap_err();
+    assert!(error.to_string().contains("another server uses it"), "{error}");
     // Whoever takes over waits until the other is done.
     let half_a_minute = Duration::from_secs(30);
     let takes_over = Spool::open(&path, MIB, half_a_minute, NOW);
@@ -523,7 +526,12 @@ async fn a_spool_is_of_one_server_at_a_time() {
         first.close().await;
     };
     let (next, ()) = tokio::join!(takes_over, ends);
-    assert_eq!(all(&next.unwrap().0).await.len(), 2);
+    let (next, _) = next.unwrap();
+    assert_eq!(all(&next).await.len(), 2);
+    assert!(later.append(&[&numbered(3)]).await.is_err());
+    next.close().await;
+    later.append(&[&numbered(3)]).await.unwrap();
+    assert_eq!(all(&later).await.len(), 3);
 }
 
 #[tokio::test]
