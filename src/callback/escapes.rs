@@ -29,7 +29,9 @@ pub(crate) fn readable(json: &str) -> Cow<'_, str> {
 fn refused(json: &[u8]) -> Vec<usize> {
     let mut found = Vec::new();
     let mut place = 0;
-    while let Some(behind) = json.get(place..).and_then(|rest| rest.iter().position(is_backslash)) {
+    while let Some(behind) =
+        json.get(place..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\'))
+    {
         let at = place + behind;
         place = match unit(json, at) {
             // Another escape, a backslash itself for example.
@@ -43,10 +45,6 @@ fn refused(json: &[u8]) -> Vec<usize> {
         };
     }
     found
-}
-
-fn is_backslash(byte: &u8) -> bool {
-    *byte == b'\\'
 }
 
 /// The UTF-16 unit that is escaped at this place, where one is.

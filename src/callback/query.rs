@@ -22,7 +22,7 @@ pub struct Query {
     pub sign: Option<String>,
     /// `RequestTime`: seconds since 1970 UTC, as sent. Only where callback authentication is on.
     pub request_time: Option<String>,
-    /// `RequestId`: the vendor's own name for the request, in no document of its, as sent. Absent on most.
+    /// `RequestId`: the vendor's own name for the request, as sent. No page of the vendor's has it, and most queries do not.
     pub request_id: Option<String>,
     /// The query itself, as received.
     pub text: String,

@@ -367,11 +367,8 @@ pub(super) async fn method_not_allowed(
 }
 
 /// Any other path of the public listener.
-pub(super) async fn not_found(
-    State(receiver): State<Arc<Receiver>>,
-    request: Request<Body>,
-) -> Response {
-    receiver.warn_stray(&request, Stray::Path);
+pub(super) fn not_found(receiver: &Receiver, request: &Request<Body>) -> Response {
+    receiver.warn_stray(request, Stray::Path);
     Account::open(&receiver.metrics).close(Outcome::NotFound);
     receiver.answer(Outcome::NotFound)
 }

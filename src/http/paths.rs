@@ -50,10 +50,11 @@ pub(super) async fn elsewhere(
     State(elsewhere): State<Arc<Elsewhere>>,
     request: Request<Body>,
 ) -> Response {
-    let receiver = State(elsewhere.receiver.clone());
     if !elsewhere.paths.contains(&folded(request.uri().path())) {
-        callbacks::not_found(receiver, request).await
-    } else if request.method() == Method::POST {
+        return callbacks::not_found(&elsewhere.receiver, &request);
+    }
+    let receiver = State(elsewhere.receiver.clone());
+    if request.method() == Method::POST {
         callbacks::receive(receiver, request).await
     } else {
         callbacks::method_not_allowed(receiver, request).await

@@ -113,7 +113,9 @@ pub(super) async fn request_keys(
     .fetch_all(connection)
     .await?;
     let mut known: HashSet<Uuid> = keyed.iter().map(|(_, event)| event.id).collect();
-    new.iter().for_each(|id| _ = known.remove(id));
+    for id in &new {
+        known.remove(id);
+    }
     Ok(known)
 }
 
