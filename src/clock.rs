@@ -48,7 +48,7 @@ impl UnixMillis {
         moment.ok().map(|moment| Self(moment.as_millisecond())).filter(|time| time.is_storable())
     }
 
-    fn is_storable(&self) -> bool {
+    fn is_storable(self) -> bool {
         const YEAR_1: i64 = -62_135_596_800_000;
         self.0 >= YEAR_1 && jiff::Timestamp::from_millisecond(self.0).is_ok()
     }
@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for UnixMillis {
         let moment = text.parse::<jiff::Timestamp>().map_err(serde::de::Error::custom)?;
         let moment = Self(moment.as_millisecond());
         let before = || serde::de::Error::custom("a time before the year 1");
-        Some(moment).filter(Self::is_storable).ok_or_else(before)
+        Some(moment).filter(|moment| moment.is_storable()).ok_or_else(before)
     }
 }
 

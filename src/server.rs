@@ -20,7 +20,7 @@ use crate::ingest::Ingest;
 use crate::retention;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::settler::Settler;
-use crate::sockets::{Heirs, Succession};
+use crate::sockets::{Heirs, Succession, TakenOver};
 use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -115,31 +115,14 @@ pub async fn run_in_turn(
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings)?;
     let ops_stop = CancellationToken::new();
-    let ops_limits = Limits {
-        connections_max: OPS_CONNECTIONS_MAX,
-        reserved_max: OPS_RESERVED_MAX,
-        drain: Duration::ZERO,
-        shutdown_timeout: Duration::from_secs(1),
-        ..limits.clone()
-    };
-    // Operators may look from the start to the end, so this listener is served first and stopped last. Where another server
-    // answers them meanwhile, it begins when that one ends.
     let ops_address = display_address(&listeners.ops);
     let ops_begin = CancellationToken::new();
     if succession.from.is_none() {
         ops_begin.cancel();
     }
     let heirs = Heirs::of(&listeners.public, &listeners.ops, succession.hand_over);
-    let handed_over = CancellationToken::new();
-    let ops_router = http::ops_router(ops);
-    let ops = async {
-        tokio::select! {
-            biased;
-            () = ops_begin.cancelled() => {}
-            () = ops_stop.cancelled() => return,
-        }
-        http::serve(listeners.ops, ops_router, None, ops_limits, None, ops_stop.clone()).await;
-    };
+    let ops =
+        serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
         let (store, ingest, ready) = tokio::select! {
@@ -158,23 +141,10 @@ pub async fn run_in_turn(
         let submitted = receiver.tasks();
         let router = http::public_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
-        let until = Stop { asked: stop.clone(), handed_over: handed_over.clone() };
+        let until = Stop { asked: stop.clone(), ..Stop::default() };
+        let handed_over = until.handed_over.clone();
         ops_begin.cancel();
-        let succession = async {
-            if let Some(before) = succession.from {
-                before.ready().await;
-            }
-            // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
-            tokio::select! {
-                () = heirs.wait_for() => {
-                    handed_over.cancel();
-                    // Those who ask for health or figures are answered by the other one.
-                    ops_stop.cancel();
-                }
-                () = stop.cancelled() => {}
-            }
-            std::future::pending().await
-        };
+        let turn = Turn { from: succession.from, heirs, handed_over, ops_stop: ops_stop.clone() };
         let upkeep = Upkeep {
             store: store.clone(),
             ingest: ingest.clone(),
@@ -188,16 +158,12 @@ pub async fn run_in_turn(
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
             () = upkeep.for_ever(ready) => {}
-            () = succession => {}
+            () = turn.take(stop.clone()) => {}
         }
         info!("taking no more callbacks, keeping those that were taken");
         submitted.close();
         submitted.wait().await;
-        ingest.close().await;
-        // A database that stands still answers no goodbye. All that was taken is kept by now.
-        if timeout(STORE_CLOSE_MAX, store.close()).await.is_err() {
-            warn!("the store did not close its connections in time; they end with the process");
-        }
+        close(&ingest, &store).await;
         Ok(())
     };
     let (worked, ()) = tokio::join!(work, ops);
@@ -205,6 +171,58 @@ pub async fn run_in_turn(
         info!("stopped");
     }
     worked
+}
+
+/// Operators may look from the start to the end, so their listener is served first and stopped last. Where another server
+/// answers them meanwhile, it begins when that one ends.
+async fn serve_operators(
+    listener: TcpListener,
+    ops: Ops,
+    limits: Limits,
+    begin: &CancellationToken,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        biased;
+        () = begin.cancelled() => {}
+        () = stop.cancelled() => return,
+    }
+    http::serve(listener, http::ops_router(ops), None, limits, None, stop).await;
+}
+
+/// The server's time between the one before it and the next on the same sockets.
+struct Turn {
+    from: Option<TakenOver>,
+    heirs: Heirs,
+    handed_over: CancellationToken,
+    ops_stop: CancellationToken,
+}
+
+impl Turn {
+    /// Tells the one before that this one takes callbacks, and stops when the next one does. Never returns.
+    async fn take(self, stop: CancellationToken) {
+        if let Some(before) = self.from {
+            before.ready().await;
+        }
+        // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
+        tokio::select! {
+            () = self.heirs.wait_for() => {
+                self.handed_over.cancel();
+                // Those who ask for health or figures are answered by the other one.
+                self.ops_stop.cancel();
+            }
+            () = stop.cancelled() => {}
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn close(ingest: &Ingest, store: &Arc<dyn Store>) {
+    ingest.close().await;
+    // A database that stands still answers no goodbye. All that was taken is kept by now.
+    if timeout(STORE_CLOSE_MAX, store.close()).await.is_err() {
+        warn!("the store did not close its connections in time; they end with the process");
+    }
 }
 
 fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
@@ -345,6 +363,17 @@ fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
         drain: Duration::from_millis(server.drain_ms),
         shutdown_timeout: Duration::from_millis(server.shutdown_timeout_ms),
     })
+}
+
+/// The operations listener's.
+fn ops_limits(public: &Limits) -> Limits {
+    Limits {
+        connections_max: OPS_CONNECTIONS_MAX,
+        reserved_max: OPS_RESERVED_MAX,
+        drain: Duration::ZERO,
+        shutdown_timeout: Duration::from_secs(1),
+        ..public.clone()
+    }
 }
 
 /// Absent where plain HTTP is spoken.

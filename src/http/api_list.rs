@@ -57,7 +57,11 @@ pub(super) async fn answer_as<L: Answered>(
     if page.form == Form::Json {
         let store = reading.store()?;
         let (items, end) = reading.ask(list.part(&*store, after, page.rows())).await?;
-        return json(&Items { items, next: end.and_then(|end| cursor(name, &end)) });
+        let items = Items { items, next: end.and_then(|end| cursor(name, &end)) };
+        let body = serde_json::to_vec(&items).map_err(|error| unwritten(&error))?;
+        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        let length = [(header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
+        return Ok((kind, length, reading.body(body.into())?).into_response());
     }
     let export = Export {
         seat: reading.export()?,

@@ -74,9 +74,8 @@ pub(super) struct Place {
 struct Now {
     state: State,
     since: Instant,
-    born: Instant,
-    /// It had an answer.
-    answered: bool,
+    /// Since when it waits for its first answer; absent once it had one.
+    new_since: Option<Instant>,
     /// Since when the client has taken nothing of what is written to it; absent while it does.
     stuck: Option<Instant>,
     /// It brought a verified request.
@@ -94,8 +93,7 @@ impl Place {
         let now = Now {
             state: State::Fresh,
             since: born,
-            born,
-            answered: false,
+            new_since: Some(born),
             stuck: None,
             known: false,
             refused: false,
@@ -157,7 +155,7 @@ impl Place {
     pub(super) fn answered(&self) {
         let mut now = self.now();
         now.cut_short |= now.state == State::Body;
-        now.answered = true;
+        now.new_since = None;
         now.enter(State::Answered);
     }
 
@@ -276,8 +274,9 @@ impl Now {
     /// say nothing now go before it: they cost their client a new connection. Of both, those first whose address has more
     /// than its share of the places. A verified body costs an event.
     fn rank(&self, at: Instant, over_share: bool) -> Option<u8> {
-        let is_newcomer =
-            !self.answered && at.saturating_duration_since(self.born) < NEWCOMER_IN_PEACE;
+        let is_newcomer = self
+            .new_since
+            .is_some_and(|born| at.saturating_duration_since(born) < NEWCOMER_IN_PEACE);
         let in_peace = at.saturating_duration_since(self.since) < BODY_IN_PEACE;
         match (self.state, self.known) {
             // The event behind it is stored: only the answer is lost, and the client does not read it.

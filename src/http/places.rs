@@ -194,7 +194,7 @@ mod tests {
     }
 
     /// The places that must go next, in this order, each of which then goes.
-    fn go_in_turn(places: &Places, seats: &mut Vec<Option<Seat>>, order: &[usize]) {
+    fn go_in_turn(places: &Places, seats: &mut [Option<Seat>], order: &[usize]) {
         for next in order {
             places.make_room();
             let gone: Vec<usize> =

@@ -44,7 +44,7 @@ impl Heirs {
                     "set `server.hand_over` to a path that this server alone uses, or to \"\"";
                 let path = path.display();
                 warn!(%error, %path, hint, "no other process can take over from this server");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
         info!(

@@ -81,7 +81,7 @@ impl TakenOver {
             Ok(Ok(_)) => info!("took over from the server before this one, which ends now"),
             // It may have ended meanwhile by itself. Until it does, both take callbacks.
             Ok(Err(error)) => {
-                warn!(%error, "the server before this one did not hear that it is to end")
+                warn!(%error, "the server before this one did not hear that it is to end");
             }
             Err(_) => warn!("the server before this one did not answer that it ends"),
         }

@@ -159,6 +159,12 @@ async fn pipelined_requests_keep_no_honest_client_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_pipelining_strangers_keep_no_honest_client_waiting() {
+    let fault = "1,000 connections with eight pipelined `GET /nothing` each";
+    honest_under(fault, &[(pipelining_nothing, 2)], 1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_keeps_no_honest_client_waiting() {
     honest_under("garbage instead of HTTP", &[(garbage, 4)], 0).await;
 }
@@ -240,6 +246,24 @@ fn trickle(hostile: &Hostile, begin: &str) {
                 }
                 Some(stream)
             });
+        }
+    }
+}
+
+/// Half a thousand connections with eight requests each; then the same again.
+fn pipelining_nothing(hostile: &Hostile) {
+    let requests = "GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n".repeat(8);
+    while hostile.goes_on() {
+        let mut streams = Vec::new();
+        for _ in 0..500 {
+            let Ok(mut stream) = hostile.connect() else { continue };
+            if stream.write_all(requests.as_bytes()).is_ok() {
+                hostile.holds_one_more();
+                streams.push(stream);
+            }
+        }
+        for mut stream in streams {
+            let _ = stream.read(&mut [0; 4096]);
         }
     }
 }
