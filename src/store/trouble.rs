@@ -13,6 +13,9 @@ pub(super) const SHARED_HINT: &str = "set `pool_mode = session` in the pooler fo
                                       PostgreSQL itself in `store.url`";
 const UNREACHED_HINT: &str =
     "see that it runs, and that `store.url` has the right host and port for it";
+/// Where it is not known which of them it was.
+const NO_CONNECTION_HINT: &str = "see that it runs, that `store.url` has the right host and port for it, and that it, or a \
+                                  pooler before it, has connections left";
 const TABLES_HINT: &str = "`trtc-callbacks migrate` makes them, and so does `serve` on its start; does `store.url` name \
                            the right database?";
 
@@ -55,7 +58,7 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
         }
         // The driver tries again and again, and does not say what it met.
         sqlx::Error::PoolTimedOut => {
-            (not("no connection to it could be had in time"), Some(UNREACHED_HINT))
+            (not("no connection to it could be had in time"), Some(NO_CONNECTION_HINT))
         }
         sqlx::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => {
             (not(&format!("nothing listens there: {cause}")), Some(UNREACHED_HINT))
@@ -135,6 +138,8 @@ fn of_connection(cause: &str) -> (String, Option<&'static str>) {
     }
     let hint = if has("failed to lookup address") {
         "no such name is known here: see the host in `store.url`"
+    } else if has("No such file") {
+        "the socket that `store.url` names is not there, or a certificate that PGSSLROOTCERT, PGSSLCERT or PGSSLKEY names"
     } else if has("UnknownIssuer") {
         "name the file of the CA that signed the server's certificate with `sslrootcert` in `store.url`"
     } else if has("NotValidForName") || has("not valid for name") {
@@ -185,4 +190,64 @@ pub(super) fn migrating(error: &MigrateError) -> String {
 /// The cause and the hint, without saying that the store is away.
 fn unavailable_cause(error: &sqlx::Error) -> String {
     with_hint(cause(error), explain(error).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kept_a_connection_from_being_made_is_told_with_what_to_do() {
+        let io = |kind: ErrorKind, text: &str| sqlx::Error::Io(std::io::Error::new(kind, text));
+        for (error, hint) in [
+            (sqlx::Error::PoolTimedOut, "has connections left"),
+            (io(ErrorKind::ConnectionRefused, "refused"), "right host and port"),
+            (io(ErrorKind::NotFound, "No such file or directory"), "PGSSLROOTCERT"),
+            (io(ErrorKind::Other, "failed to lookup address information"), "no such name is known"),
+            (
+                io(ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer"),
+                "`sslrootcert`",
+            ),
+            (
+                io(ErrorKind::InvalidData, "certificate not valid for name \"db\""),
+                "`sslmode=verify-ca`",
+            ),
+            (io(ErrorKind::InvalidData, "invalid peer certificate: certificate expired"), "renew"),
+            (sqlx::Error::Tls("server does not support TLS".into()), "switch `ssl` on"),
+        ] {
+            let said = unavailable(&error);
+            assert!(said.starts_with("the store is not available: "), "{said}");
+            let (_, heard) = said.split_once("\nhint: ").unwrap_or_default();
+            assert!(heard.contains(hint), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_codes_of_a_database_are_told_with_what_to_do() {
+        for (code, cause, hint) in [
+            ("08P01", "unsupported startup parameter: options", "ignore_startup_parameters"),
+            (
+                "08P01",
+                "transaction blocks not allowed in statement pooling mode",
+                "pool_mode = session",
+            ),
+            ("26000", "prepared statement \"sqlx_s_1\" does not exist", "pool_mode = session"),
+            ("42501", "permission denied for table events", "`trtc-callbacks doctor`"),
+            ("25006", "cannot execute INSERT in a read-only transaction", "name the primary"),
+            ("28P01", "password authentication failed", "user and password"),
+            ("53300", "too many clients already", "max_connections"),
+        ] {
+            let (text, heard) = of_postgres(code, cause);
+            assert!(text.contains(cause) && heard.unwrap_or("").contains(hint), "{text} {heard:?}");
+        }
+        for (code, cause, hint) in [
+            (1, "no such table: events", "`trtc-callbacks migrate`"),
+            (1032, "attempt to write a readonly database", "may write the file and its folder"),
+            (13, "database or disk is full", "make room"),
+            (26, "file is not a database", "restore a backup"),
+        ] {
+            let (text, heard) = of_sqlite(code, cause);
+            assert!(text.contains(cause) && heard.unwrap_or("").contains(hint), "{text} {heard:?}");
+        }
+    }
 }
