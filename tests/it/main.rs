@@ -34,6 +34,7 @@ mod permutations;
 mod pooler;
 mod process;
 mod properties;
+mod proxies;
 mod quirks;
 mod reading;
 mod rebuild;
