@@ -1,5 +1,6 @@
 //! The whole server: wires the parts, runs them, and stops them in order.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -302,11 +303,12 @@ fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses {
     let reached = |listener: &TcpListener| {
         let address = listener.local_addr().unwrap_or(settings.server.listen);
         let (port, host) = (address.port(), address.ip());
-        match host.is_unspecified() {
-            true if host.is_ipv4() => (true, format!("127.0.0.1:{port}"), port),
-            true => (true, format!("[::1]:{port}"), port),
-            false => (false, address.to_string(), port),
-        }
+        let near = match host {
+            host if !host.is_unspecified() => address.to_string(),
+            IpAddr::V4(_) => format!("127.0.0.1:{port}"),
+            IpAddr::V6(_) => format!("[::1]:{port}"),
+        };
+        (host.is_unspecified(), near, port)
     };
     let (everywhere, near, port) = reached(&listeners.public);
     let is_tls = settings.server.tls_files().is_some();

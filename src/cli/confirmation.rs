@@ -168,6 +168,12 @@ impl Counts {
         self.outcomes.get(outcome).copied().unwrap_or(0)
     }
 
+    /// Of how many requests that were answered OK it is known what became of them.
+    fn accounted_for(&self) -> u64 {
+        let taken = ["stored", "duplicate", "spooled", "parked", "not_stored", "shed"];
+        taken.iter().map(|outcome| self.of(outcome)).sum::<u64>() + self.rejected().0
+    }
+
     /// What was rejected, in words, the most first; and how many.
     fn rejected(&self) -> (u64, String) {
         let mut all: Vec<(u64, &str)> = REJECTIONS
@@ -262,6 +268,7 @@ impl Confirmation {
         let counted = self.counted().await;
         if let Ok(counted) = &counted
             && counted.requests == sent
+            && counted.accounted_for() == sent
         {
             return counted_verdict(sent, counted);
         }

@@ -249,10 +249,9 @@ fn describe(change: &mut RoomChange, info: &LiveRoomInfo, event: &Event) {
         is_message_disabled: info.is_message_disabled.map(|flag| flag.0),
         is_public_visible: info.is_public_visible.map(|flag| flag.0),
         is_unlimited_room_enabled: info.is_unlimited_room_enabled.map(|flag| flag.0),
-        category: info
-            .category
-            .as_ref()
-            .map(|list| list.0.iter().map(|number| amount(number.0)).take(CATEGORIES_MAX).collect()),
+        category: info.category.as_ref().map(|list| {
+            list.0.iter().map(|number| amount(number.0)).take(CATEGORIES_MAX).collect()
+        }),
         activity_status: info.activity_status.map(|count| amount(count.0)),
         view_count: info.view_count.map(|count| amount(count.0)),
         cover_url: properties.text("cover_url", info.cover_url.as_deref()),

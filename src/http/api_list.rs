@@ -74,10 +74,11 @@ pub(super) async fn answer_as<L: Answered>(
         done: false,
         list,
     };
-    let kind = match page.form {
-        Form::Csv => "text/csv; charset=utf-8; header=present",
-        Form::Json | Form::Ndjson => "application/x-ndjson",
+    let (kind, ending) = match page.form {
+        Form::Csv => ("text/csv; charset=utf-8; header=present", "csv"),
+        Form::Json | Form::Ndjson => ("application/x-ndjson", "ndjson"),
     };
+    let file = format!("attachment; filename=\"{}.{ending}\"", file_name(&L::Row::name()));
     // The first part is read before it is said that all is well.
     let (first, export) = export.next().await?;
     let rest = stream::try_unfold((first, Some(export)), |(ready, export)| async move {
@@ -96,7 +97,26 @@ pub(super) async fn answer_as<L: Answered>(
         Ok::<_, Problem>(None)
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
-    Ok((kind, Body::from_stream(rest)).into_response())
+    let mut response = (kind, Body::from_stream(rest)).into_response();
+    if let Ok(file) = HeaderValue::try_from(file) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, file);
+    }
+    Ok(response)
+}
+
+/// The name that a browser gives the file of an export, without its ending.
+fn file_name(row: &str) -> &'static str {
+    match row {
+        "Event" => "events",
+        "Call" | "UserCall" => "calls",
+        "Room" => "rooms",
+        "LiveRoom" => "lives",
+        "Visit" | "UserVisit" => "visits",
+        "GiftRow" => "gifts",
+        "Anomaly" => "anomalies",
+        "Count" => "statistics",
+        _ => "list",
+    }
 }
 
 /// A value as JSON.

@@ -18,8 +18,8 @@ use crate::clock::{TIME_HINT, UnixMillis};
 /// How many rows a page has where nothing is asked for, and how many at most.
 const LIMIT: u32 = 50;
 pub(super) const LIMIT_MAX: u32 = 500;
-/// A longer one of these is no text anybody searches for. In bytes.
-const TEXT_BYTES_MAX: usize = 1000;
+/// A longer one of these is no text anybody searches for. In characters.
+pub(super) const TEXT_CHARS_MAX: usize = 1000;
 
 /// The parameters of a request, each at most once, as text.
 pub(super) struct Asked(Map<String, Value>);
@@ -29,9 +29,9 @@ impl Asked {
     pub(super) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut asked = Map::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            if value.len() > TEXT_BYTES_MAX {
+            if value.chars().count() > TEXT_CHARS_MAX {
                 let detail = format!("`{}` is too long", shown(&name));
-                let hint = format!("give at most {TEXT_BYTES_MAX} bytes");
+                let hint = format!("give at most {TEXT_CHARS_MAX} characters");
                 return Err(Problem::parameter(shown(&name), detail, &hint));
             }
             let name = name.into_owned();
@@ -129,9 +129,9 @@ pub(super) struct NoQuery {}
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// How many at most. Of a page: 1 to 500, and 50 without it. Of an export (`csv`, `ndjson`): how many in all, and
-    /// everything without it.
-    #[param(value_type = Option<i64>, minimum = 1)]
+    /// How many at most. Of a page: 1 to 500, and 50 without it. Of an export (`csv`, `ndjson`): how many in all, which may
+    /// be more, and everything without it.
+    #[param(value_type = Option<i64>)]
     limit: Option<String>,
     /// Where to go on: `next` of the page before.
     cursor: Option<String>,

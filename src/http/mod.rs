@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 mod api;
@@ -17,6 +17,7 @@ mod api_query;
 mod api_rooms;
 mod api_stream;
 mod callbacks;
+mod compression;
 mod connection;
 mod dashboard;
 mod dashboard_assets;
@@ -109,6 +110,7 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
         .fallback(dashboard::not_found)
+        .layer(from_fn(compression::compressed))
         .layer(from_fn_with_state(ops.clone(), ops::guard))
         .with_state(ops)
 }

@@ -48,6 +48,7 @@ mod rebuilding;
 mod rebuilding_compare;
 mod rebuilding_counts;
 mod record;
+mod recording_file;
 mod row_bytes;
 mod rows;
 mod salvage;
@@ -96,6 +97,7 @@ pub use reading::{
     RoomKey, Subject,
 };
 pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
+pub use recording_file::RecordingFile;
 pub use rows::StoredEvent;
 pub use salvage::Salvage;
 pub use settling::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, Settling};

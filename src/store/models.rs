@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::DetailPlace;
+use super::{DetailPlace, RecordingFile};
 use crate::clock::UnixMillis;
 use crate::handlers::sums::worth;
 
@@ -395,8 +395,9 @@ pub struct Recording {
     pub started_at: UnixMillis,
     /// The latest time any event names for it.
     pub last_at: UnixMillis,
-    /// The files, as `recording_marks.files` has them, each once: the first, of more than 1000 or 256 KiB.
-    #[schema(value_type = Vec<Object>)]
+    /// The files, each once: the first, of more than 1000 or 256 KiB.
+    #[serde(serialize_with = "super::recording_file::all")]
+    #[schema(value_type = Vec<RecordingFile>)]
     pub files: Vec<JsonText>,
     /// Whether there are more files, or longer names: the events have them.
     pub files_cut: bool,
@@ -434,7 +435,8 @@ pub struct Count {
     pub group_name: String,
     /// How many.
     pub events: i64,
-    /// From their times until they arrived, summed, in ms.
+    /// From their times until they arrived, of all of them together, in ms: divided by `events` it is the mean.
+    #[serde(rename = "lag_ms_sum")]
     pub lag_ms: i64,
     /// The longest of those, in ms.
     pub lag_ms_max: i64,

@@ -111,9 +111,11 @@ async fn with_data_every_page_can_be_read_on_a_desktop_and_a_phone_in_the_light_
         played.room(Kind::Show),
         format!("/users/{APP}/{caller}"),
         "/calls?since=soon&state=ended".to_owned(),
+        "/events?account=x&command=EndCall".to_owned(),
     ]);
     for path in paths {
-        page.goto(&path).await;
+        let is_refused = path.contains("soon") || path.contains("account=x");
+        page.goto_status(&path, if is_refused { 400 } else { 200 }).await;
         assert!(!page.text("main").await.contains("Nothing has come yet"), "{path}");
         page.assert_good().await;
     }

@@ -464,7 +464,7 @@ on_both_stores! {
             ("/statistics?step=year", "step", "hour"),
             ("/statistics?since=2020-01-01", "since", "`step`"),
             ("/search", "id", "account"),
-            (&format!("/events?text={}", "x".repeat(1001)), "text", "1000 bytes"),
+            (&format!("/events?text={}", "x".repeat(1001)), "text", "1000 characters"),
         ] {
             let said = problem(&server, path, 400).await;
             description.check_problem(&said);

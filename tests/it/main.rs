@@ -5,6 +5,7 @@
 
 mod amounts;
 mod api;
+mod api_document;
 mod api_schema;
 mod api_stream;
 mod backup;
