@@ -18,10 +18,10 @@ pub fn order(was: bool, mut on: usize, mut off: usize) -> impl Iterator<Item = b
             _ => !is,
         };
         if next {
-            on -= 1
+            on -= 1;
         } else {
-            off -= 1
-        };
+            off -= 1;
+        }
         is = next;
         Some(next)
     })

@@ -344,7 +344,7 @@ on_both_stores! {
         let create = live("create", r#""o""#, 0);
         let scenarios: Vec<_> = expected
             .iter()
-            .map(|(scenario, _)| [&[create.clone()], scenario.as_slice()].concat())
+            .map(|(scenario, _)| [std::slice::from_ref(&create), scenario.as_slice()].concat())
             .collect();
         let played = play(&database, &scenarios).await;
         let found = database.texts("select room_id || '|' || cast(admins as text) || ' ' || cast(metadata as text) from lives").await;
@@ -397,7 +397,7 @@ on_both_stores! {
         ];
         let scenarios: Vec<_> = expected
             .iter()
-            .map(|(scenario, _)| [&[start.clone()], scenario.as_slice()].concat())
+            .map(|(scenario, _)| [std::slice::from_ref(&start), scenario.as_slice()].concat())
             .collect();
         let played = play(&database, &scenarios).await;
         let of = format!(
