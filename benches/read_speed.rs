@@ -116,6 +116,12 @@ impl<T> Length for Option<T> {
     }
 }
 
+impl<T> Length for store::Details<T> {
+    fn length(&self) -> usize {
+        self.rows.len()
+    }
+}
+
 impl Length for store::VisitPage {
     fn length(&self) -> usize {
         self.visits.len()

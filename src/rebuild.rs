@@ -88,12 +88,11 @@ impl Rebuild {
 
     /// Compares the next rooms and days.
     async fn settle(&mut self, work: &Work<'_>) -> Result<(), StoreError> {
-        let mut again = match self.again.take() {
-            Some(again) => again,
-            None => {
-                let bounds = (&work.settings.gaps, &work.settings.settle);
-                Again::open(&self.options, bounds, self.clock.clone()).await?
-            }
+        let mut again = if let Some(again) = self.again.take() {
+            again
+        } else {
+            let bounds = (&work.settings.gaps, &work.settings.settle);
+            Again::open(&self.options, bounds, self.clock.clone()).await?
         };
         let page = self.store.rooms(&self.progress).await?;
         if page.is_empty() {

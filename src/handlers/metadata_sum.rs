@@ -8,6 +8,8 @@ use crate::clock::UnixMillis;
 
 /// What an entry takes beside its key and value: quotes, colon and comma. In bytes.
 const ENTRY_BYTES: usize = 6;
+/// What the braces around all entries take.
+const BRACES_BYTES: usize = 2;
 
 /// Keys with the last value of each. An entry for which there is no room when it is set is left out.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl MetadataSum {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
-            bytes: 0,
+            bytes: BRACES_BYTES,
             bytes_max,
             is_cut: false,
             at: None,

@@ -117,15 +117,10 @@ pub(super) async fn page(
     let seats = store.seats(&room).await?;
     let changes = store.room_changes(&room).await?;
     let recordings = store.recordings(&subject).await?;
-    let mut cut = cut_names(
-        room.cut.as_deref(),
-        &[
-            ("seats", seats.is_cut),
-            ("changes", changes.is_cut),
-            ("recordings", recordings.is_cut || recordings.rows.iter().any(|task| task.files_cut)),
-        ],
-    );
-    cut.extend(live_part.iter().flat_map(|live| live.cut.clone()));
+    let recordings_cut = recordings.is_cut || recordings.rows.iter().any(|task| task.files_cut);
+    let lists =
+        [("seats", seats.is_cut), ("changes", changes.is_cut), ("recordings", recordings_cut)];
+    let cut = cut_words(&room, live_part.as_ref(), &lists);
     let others = store.rooms(&others).await?;
     let anomalies = store.anomalies(&about).await?;
     let about =
@@ -139,7 +134,7 @@ pub(super) async fn page(
         facts: facts(&room, now),
         figures: figures(&room),
         steps: steps(&room, now),
-        cut: cut.join(", "),
+        cut,
         live: live_part,
         visits,
         seats: seats.rows.iter().map(|stay| seat_row(room.sdk_app_id, stay)).collect(),
@@ -158,6 +153,13 @@ pub(super) async fn page(
             .collect(),
         events_href: events_href(&room),
     })
+}
+
+/// What is not whole, in words.
+fn cut_words(room: &Room, live: Option<&LivePart>, lists: &[(&str, bool)]) -> String {
+    let mut names = cut_names(room.cut.as_deref(), lists);
+    names.extend(live.into_iter().flat_map(|live| live.cut.clone()));
+    names.join(", ")
 }
 
 impl Visits {

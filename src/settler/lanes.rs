@@ -17,6 +17,8 @@ const ROUND_MAX: Duration = Duration::from_secs(2);
 const QUICK_MAX: Duration = Duration::from_secs(5);
 /// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
 const QUEUE_AGE_MS: i64 = 5000;
+/// How long to wait where a slow room has nothing that is due.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
 /// How many days of a slow room are looked at.
 const DAYS_MAX: u32 = 100;
 
@@ -90,35 +92,42 @@ impl Settler {
         loop {
             let begun = Instant::now();
             let room = self.memory().next_slow();
-            match room {
+            let Some(room) = room else {
                 // It would be idle for long.
-                None => line = Line::default(),
-                Some(room) => match self.slow_room(&mut line, &room).await {
-                    Ok(()) => said.works(),
-                    Err(reason) => {
-                        said.fails(&reason);
-                        line = Line::default();
-                    }
-                },
+                line = Line::default();
+                sleep(POLL).await;
+                continue;
+            };
+            match self.slow_room(&mut line, &room).await {
+                Ok(true) => said.works(),
+                // They rest, or are done.
+                Ok(false) => sleep(TURN_PAUSE).await,
+                Err(reason) => {
+                    said.fails(&reason);
+                    line = Line::default();
+                    sleep(RETRY_PAUSE).await;
+                }
             }
-            sleep(begun.elapsed().max(POLL)).await;
+            sleep(begun.elapsed()).await;
         }
     }
 
-    async fn slow_room(&self, line: &mut Line, room: &RoomId) -> Result<(), String> {
+    /// Settles a day of a slow room; `false` where none is due.
+    async fn slow_room(&self, line: &mut Line, room: &RoomId) -> Result<bool, String> {
         let store = line.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
         let days = step(store.queued_of(room, DAYS_MAX)).await?;
         if days.is_empty() {
             self.memory().is_done(room);
-            return Ok(());
+            return Ok(false);
         }
         let due = {
             let memory = self.memory();
             days.into_iter().find(|queued| !memory.is_resting(queued))
         };
-        let Some(due) = due else { return Ok(()) };
-        self.settle_some(store, &[due], slot_old, STEP_MAX).await
+        let Some(due) = due else { return Ok(false) };
+        self.settle_some(store, &[due], slot_old, STEP_MAX).await?;
+        Ok(true)
     }
 
     /// Settles some rooms together, or one by itself, and remembers how it went.
@@ -158,9 +167,10 @@ impl Settler {
             }
             Err(_) => {
                 self.metrics.settle.failures.increment(1);
-                match some {
-                    [one] if !is_deep => memory.is_slow(&one.room),
-                    _ => memory.failed(some),
+                if is_deep {
+                    memory.failed(some);
+                } else {
+                    memory.late(some);
                 }
                 Err("some rooms were not settled in time".to_owned())
             }
@@ -169,10 +179,9 @@ impl Settler {
 }
 
 fn remember(memory: &mut Memory, some: &[Queued], settled: &Settled, took: Duration) {
-    let is_too_much = |place: &usize| settled.too_much.contains(place);
-    let (much, rest): (Vec<_>, Vec<_>) =
-        some.iter().cloned().enumerate().partition(|(place, _)| is_too_much(place));
-    much.iter().for_each(|(_, queued)| memory.is_slow(&queued.room));
-    let rest: Vec<Queued> = rest.into_iter().map(|(_, queued)| queued).collect();
+    settled.too_much.iter().for_each(|place| memory.too_much(some, *place));
+    let is_settled = |(place, _): &(usize, &Queued)| !settled.too_much.contains(place);
+    let rest: Vec<Queued> =
+        some.iter().enumerate().filter(is_settled).map(|(_, queued)| queued.clone()).collect();
     memory.settled(&rest, took);
 }

@@ -47,6 +47,8 @@ pub(super) struct Memory {
     resting: HashMap<Key, Instant>,
     /// Those that are settled each by itself, since it failed with others, or took long with them: so each fails alone.
     alone: HashSet<Key>,
+    /// Those that are settled each by itself, since more of them is read then at once than of one among others.
+    large: HashSet<Key>,
     /// Rooms of which there is much, or that take long: they are settled beside the others, so that none of those waits. With
     /// when each had its turn.
     slow: HashMap<RoomId, Instant>,
@@ -88,8 +90,9 @@ impl Memory {
 
     /// Takes those that are to be settled together: the first that waits and others behind it, of each room one day.
     pub(super) fn take_some(&self, waiting: &mut Vec<Queued>) -> Vec<Queued> {
-        let is_alone =
-            |queued: &Queued| !self.alone.is_empty() && self.alone.contains(&key(queued));
+        let is_in =
+            |set: &HashSet<Key>, queued: &Queued| !set.is_empty() && set.contains(&key(queued));
+        let is_alone = |queued: &Queued| is_in(&self.alone, queued) || is_in(&self.large, queued);
         let mut some: Vec<Queued> = Vec::new();
         let mut rest = Vec::with_capacity(waiting.len());
         for queued in waiting.drain(..) {
@@ -132,12 +135,33 @@ impl Memory {
         }
     }
 
+    /// There is too much of it to be settled as it was: among others, or by itself beside them.
+    pub(super) fn too_much(&mut self, some: &[Queued], place: usize) {
+        let Some(queued) = some.get(place) else { return };
+        if some.len() > 1 {
+            if self.large.len() >= ROOMS_MAX {
+                self.large.clear();
+            }
+            self.large.insert(key(queued));
+        } else {
+            self.is_slow(&queued.room);
+        }
+    }
+
     /// There is much of it, or it takes long.
-    pub(super) fn is_slow(&mut self, room: &RoomId) {
+    fn is_slow(&mut self, room: &RoomId) {
         if self.slow.len() < ROOMS_MAX || self.slow.contains_key(room) {
             self.slow.entry(room.clone()).or_insert_with(Instant::now);
         } else {
             self.back_off(room);
+        }
+    }
+
+    /// It was not done in time beside the others.
+    pub(super) fn late(&mut self, some: &[Queued]) {
+        match some {
+            [one] => self.is_slow(&one.room),
+            _ => self.settle_alone(some),
         }
     }
 
@@ -274,11 +298,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_large_room_is_settled_by_itself_and_then_apart_from_the_others() {
+        let mut memory = Memory::default();
+        let all = vec![queued(1, "large", 0, 1), queued(1, "small", 0, 1)];
+        memory.too_much(&all, 0);
+        let mut waiting = memory.ready(all.clone());
+        assert_eq!(shown(&memory.take_some(&mut waiting)), [(1, "large", 0)]);
+        memory.too_much(&all[..1], 0);
+        assert_eq!(shown(&memory.ready(all)), [(1, "small", 0)]);
+        assert_eq!(memory.next_slow().map(|room| room.room_id).as_deref(), Some("large"));
+    }
+
+    #[tokio::test]
     async fn slow_rooms_have_their_turns_apart_from_the_others() {
         let mut memory = Memory::default();
         let (hot, other) = (queued(1, "hot", 0, 1), queued(1, "other", 0, 1));
-        memory.is_slow(&hot.room);
-        memory.is_slow(&other.room);
+        memory.too_much(std::slice::from_ref(&hot), 0);
+        memory.too_much(std::slice::from_ref(&other), 0);
         assert_eq!(memory.ready(vec![hot.clone(), other.clone()]), []);
         let turns: Vec<_> = (0..4).map(|_| memory.next_slow().unwrap().room_id).collect();
         assert_eq!(turns[0], turns[2]);

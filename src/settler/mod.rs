@@ -73,7 +73,8 @@ impl Settler {
     pub(crate) async fn run(&self) {
         let mut said = Said::default();
         loop {
-            if let Err(reason) = self.lead(&mut said).await {
+            // What three tasks hold between their steps is large.
+            if let Err(reason) = Box::pin(self.lead(&mut said)).await {
                 said.fails(&reason);
             }
             self.metrics.settle.queue(0, Duration::ZERO);

@@ -212,7 +212,7 @@ fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live
         top_senders: gifts.top_senders,
         top_receivers: gifts.top_receivers,
         battles: facts.battles,
-        admins: serde_json::Value::from_iter(sum.admins().iter().map(String::as_str)).to_string(),
+        admins: sum.admins().iter().map(String::as_str).collect::<serde_json::Value>().to_string(),
         cut: cut(&[
             ("metadata", facts.metadata.is_cut()),
             ("admins", sum.admins().is_cut()),

@@ -41,7 +41,8 @@ pub trait List: Send + Sync {
 fn cut<T, P>(
     mut rows: Vec<T>,
     limit: u32,
-    (place, bytes): (fn(&T) -> P, fn(&T) -> usize),
+    place: fn(&T) -> P,
+    bytes: fn(&T) -> usize,
 ) -> (Vec<T>, Option<P>) {
     // Where they come to so much, reading ended there.
     let is_full = rows.iter().map(bytes).sum::<usize>() >= LIST_BYTES_MAX;
@@ -84,7 +85,7 @@ macro_rules! list {
                 limit: u32,
             ) -> Result<Part<Self>, StoreError> {
                 let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
-                Ok(cut(store.$read(&filter).await?, limit, (<$row>::place, <$row>::bytes)))
+                Ok(cut(store.$read(&filter).await?, limit, <$row>::place, <$row>::bytes))
             }
         }
     };
@@ -211,7 +212,7 @@ impl List for Visits {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };
         let page = store.visits(&self.room, &page).await?;
-        let (visits, end) = cut(page.visits, limit, (Visit::place, Visit::bytes));
+        let (visits, end) = cut(page.visits, limit, Visit::place, Visit::bytes);
         Ok((visits, end.or(page.next)))
     }
 }
@@ -239,7 +240,7 @@ impl List for Gifts {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };
         let gifts = store.gifts(&self.room, &page).await?;
-        Ok(cut(gifts, limit, (GiftRow::place, GiftRow::bytes)))
+        Ok(cut(gifts, limit, GiftRow::place, GiftRow::bytes))
     }
 }
 
