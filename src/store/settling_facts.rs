@@ -447,8 +447,6 @@ impl Attendance {
         }
     }
 
-    fn add(&mut self, (at, account, enters, counted, family): MarkRow) {}
-
     fn add(&mut self, (at, account, enters, counted, family): MarkRow) {
         self.presence.add(&account, UnixMillis(at), enters, counted);
         self.presence.family.get_or_insert(family);
