@@ -288,6 +288,8 @@ mod tests {
         let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
         assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
         assert!(message.contains("hint: give 10 to 1899"), "{message}");
+        let message = error(&env(&[("TRTC_INGEST__ANSWER_DEADLINE_MS", "1600")]));
+        assert!(message.contains("`ingest.ack_deadline_ms`: 1600 is not below"), "{message}");
     }
 
     #[test]

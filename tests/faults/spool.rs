@@ -139,6 +139,8 @@ async fn no_room(
 ) {
     let trial = Trial::of(fault, &cluster.label().await).with_last_resort();
     let serving = place.start();
+    // A busy machine may start without its store, whose tables would be made while it is to be back.
+    serving.until_the_store_takes_events().await;
     let load = Load::start(&Plan::to(&[place.address()]).padded(4000));
     calm().await;
     cluster.stop(Stop::Fast);
