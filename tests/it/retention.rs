@@ -401,15 +401,15 @@ async fn a_reader_of_an_old_partition_keeps_neither_the_run_nor_events_waiting()
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_may_delete_at_once() {
     let database = Database::postgres().await;
-    let settings = thirty_days(&database);
+    // Each with a spool of its own.
+    let (settings, another) = (thirty_days(&database), thirty_days(&database));
     let store = migrated(&settings, date("2026-03-15")).await;
     let old: Vec<Event> = (0..1200).map(|number| event("old", before(900 * DAY, number))).collect();
     let mut old: Vec<&Event> = old.iter().collect();
     old.sort_by_key(|event| event.id);
     insert_alone(&store, &old).await.unwrap();
     store.close().await;
-    let (one, two) =
-        tokio::join!(Server::start_with(settings.clone()), Server::start_with(settings));
+    let (one, two) = tokio::join!(Server::start_with(settings), Server::start_with(another));
     let sum = |series: &'static str| {
         let (one, two) = (&one, &two);
         async move { one.figures().await.value(series) + two.figures().await.value(series) }
