@@ -193,7 +193,9 @@ fn decode(input: &[u8]) {
     {
         let places = places(&value);
         let place = &places[input.len() % places.len()];
-        VALUES.iter().for_each(|sent| check_replaced(&query, &value, place, sent));
+        for sent in VALUES {
+            check_replaced(&query, &value, place, sent);
+        }
     }
 }
 
@@ -307,7 +309,7 @@ fn without(value: &Value, place: &str) -> Value {
         let Some((parent, last)) = place.rsplit_once('/') else { continue };
         match value.pointer_mut(parent) {
             Some(Value::Object(members)) => {
-                _ = members.remove(&last.replace("~1", "/").replace("~0", "~"))
+                _ = members.remove(&last.replace("~1", "/").replace("~0", "~"));
             }
             Some(Value::Array(elements)) => match last.parse::<usize>() {
                 Ok(index) if index < elements.len() => _ = elements.remove(index),

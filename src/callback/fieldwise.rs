@@ -153,8 +153,8 @@ impl<'de, 'p> Part<'de, 'p> {
     fn elements(self) -> Result<Elements<'de, 'p>> {
         let elements: Vec<&RawValue> =
             Vec::deserialize(self.raw).map_err(|_| misfit::<Error>(self.raw, "a list"))?;
-        let elements = elements.into_iter().enumerate();
-        Ok(Elements { elements, path: self.path, reading: self.reading })
+        let rest = elements.into_iter().enumerate();
+        Ok(Elements { rest, path: self.path, reading: self.reading })
     }
 
     fn is_list(self) -> bool {
@@ -183,9 +183,9 @@ impl<'de> Deserializer<'de> for Part<'de, '_> {
             }
         }
         let values = fields.iter().copied().zip(values);
-        let members = values.filter_map(|(name, value)| Some((name, value?)));
+        let rest = values.filter_map(|(name, value)| Some((name, value?)));
         let (path, reading) = (self.path, self.reading);
-        visitor.visit_map(Members { members, value: None, path, reading })
+        visitor.visit_map(Members { rest, value: None, path, reading })
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -217,7 +217,7 @@ impl<'de> Deserializer<'de> for Part<'de, '_> {
                     let raw = serde_json::from_str(self.reading.kept.keep(&text))?;
                     visitor.visit_some(Self { raw, ..self })
                 }
-                Some(Scalar::Text(text)) => visitor.visit_string(text.into_owned()),
+                Some(Scalar::Text(text)) => visitor.visit_str(&text),
                 _ => visitor.visit_some(self),
             },
             _ => self.raw.deserialize_newtype_struct(name, visitor),
@@ -236,7 +236,7 @@ impl<'de> Deserializer<'de> for Part<'de, '_> {
 
 /// The members of an object that its type has fields for.
 struct Members<'de, 'p, I> {
-    members: I,
+    rest: I,
     value: Option<(&'static str, &'de RawValue)>,
     path: &'p Path<'p>,
     reading: &'de Reading,
@@ -248,7 +248,7 @@ impl<'de, I: Iterator<Item = (&'static str, &'de RawValue)>> MapAccess<'de>
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
-        self.value = self.members.next();
+        self.value = self.rest.next();
         let Some((name, _)) = self.value else { return Ok(None) };
         seed.deserialize(StrDeserializer::new(name)).map(Some)
     }
@@ -271,7 +271,7 @@ impl<'de, I: Iterator<Item = (&'static str, &'de RawValue)>> MapAccess<'de>
 
 /// The elements of a list.
 struct Elements<'de, 'p> {
-    elements: std::iter::Enumerate<std::vec::IntoIter<&'de RawValue>>,
+    rest: std::iter::Enumerate<std::vec::IntoIter<&'de RawValue>>,
     path: &'p Path<'p>,
     reading: &'de Reading,
 }
@@ -280,7 +280,7 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
     type Error = Error;
 
     fn next_element<T: Deserialize<'de>>(&mut self) -> Result<Option<T>> {
-        while let Some((index, raw)) = self.elements.next() {
+        for (index, raw) in self.rest.by_ref() {
             let path = Path::Element(self.path, index);
             let element = Part { raw, path: &path, reading: self.reading }.fitting();
             if element.is_some() {
@@ -291,7 +291,7 @@ impl<'de> SeqAccess<'de> for Elements<'de, '_> {
     }
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>> {
-        let Some((index, raw)) = self.elements.next() else { return Ok(None) };
+        let Some((index, raw)) = self.rest.next() else { return Ok(None) };
         let path = Path::Element(self.path, index);
         seed.deserialize(Part { raw, path: &path, reading: self.reading }).map(Some)
     }

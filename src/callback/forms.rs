@@ -114,8 +114,8 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for NestedVisitor<T> {
     }
 
     /// A string that holds no object.
-    fn visit_string<E: Error>(self, text: String) -> Result<Nested<T>, E> {
-        Ok(Nested::Text(text))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Nested<T>, E> {
+        Ok(Nested::Text(text.to_owned()))
     }
 }
 
