@@ -127,11 +127,11 @@ impl Presence {
             .into_iter()
             .map(|(account, (enters, leaves))| {
                 let was = self.accounts.get(&account).copied().unwrap_or(false);
-                (!was, moment::order(was, enters, leaves).last(), account, enters, leaves)
+                (!was, moment::order(was, enters, leaves).last(), enters, leaves, account)
             })
             .collect();
         accounts.sort_unstable();
-        for (outside, _, account, enters, leaves) in accounts {
+        for (outside, _, enters, leaves, account) in accounts {
             for enters in moment::order(!outside, enters, leaves) {
                 self.step(&account, enters);
                 self.curve.add(at, self.inside);
