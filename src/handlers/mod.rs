@@ -2,7 +2,7 @@
 //!
 //! One function for each command, in its family's file. What they return goes into the store with the event itself, as
 //! the rows of a [`Batch`].
-//! [`lives`], [`presence`] and [`sums`] are for what is computed from all that is known of a room, [`moment`] for marks of
+//! [`lives`], [`presence`] and [`sums`] are for what is computed from all that is known of a room, [`mod@moment`] for marks of
 //! one time.
 
 use std::borrow::Cow;
