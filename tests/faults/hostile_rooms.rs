@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
+use tokio_util::task::TaskTracker;
 use trtc_callbacks::clock::Clock;
 
 use crate::cluster::Cluster;
@@ -83,7 +84,7 @@ fn creates(number: usize) -> (&'static str, String) {
 
 /// Three rooms into which somebody came on each of thousands of days.
 fn days(number: usize) -> (&'static str, String) {
-    let step = (now() - FIRST_MS) / i64::try_from(in_full(60_000, 6000)).unwrap();
+    let step = (now() - FIRST_MS) / in_full(60_000, 6000);
     let at = FIRST_MS + i64::try_from(number).unwrap() * step;
     let command = "Room.CallbackAfterMemberEnter";
     let body = format!(
@@ -101,6 +102,10 @@ fn create(room: &str, at: i64) -> (&'static str, String) {
     (command, body)
 }
 
+fn client() -> reqwest::Client {
+    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+}
+
 /// Posts it, and says whether it was answered OK.
 async fn post(client: &reqwest::Client, place: &Place, (command, body): (&str, String)) -> bool {
     let url = format!("http://{}/?SdkAppid={APP}&CallbackCommand={command}", place.address());
@@ -111,11 +116,12 @@ async fn post(client: &reqwest::Client, place: &Place, (command, body): (&str, S
 /// Sends as many events, some at once. Returns how many were answered OK.
 async fn attack(place: &Arc<Place>, events: usize, make: Make) -> usize {
     let (next, answered) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let client = reqwest::Client::new();
-    let senders = (0..SENDERS).map(|_| {
+    let client = client();
+    let senders = TaskTracker::new();
+    for _ in 0..SENDERS {
         let (place, client) = (place.clone(), client.clone());
         let (next, answered) = (next.clone(), answered.clone());
-        tokio::spawn(async move {
+        senders.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= events {
@@ -124,11 +130,10 @@ async fn attack(place: &Arc<Place>, events: usize, make: Make) -> usize {
                 let is_ok = post(&client, &place, make(number)).await;
                 answered.fetch_add(usize::from(is_ok), Ordering::Relaxed);
             }
-        })
-    });
-    for sender in senders.collect::<Vec<_>>() {
-        sender.await.unwrap();
+        });
     }
+    senders.close();
+    senders.wait().await;
     answered.load(Ordering::Relaxed)
 }
 
@@ -164,7 +169,7 @@ async fn others_are_settled_beside(
     let _trial = Trial::of(fault, url);
     let place = Arc::new(place);
     let serving = place.start();
-    let client = reqwest::Client::new();
+    let client = client();
     let begun = Instant::now();
     let answered = attack(&place, events, make).await;
     let sent = begun.elapsed();
