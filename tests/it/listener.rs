@@ -180,7 +180,7 @@ async fn health_is_answered_while_every_place_is_busy() {
     // Those that are one too many are told so at once; before the others are.
     let refused = std::cell::RefCell::new(Vec::new());
     let stream = std::cell::RefCell::new(busy);
-    let look = || async {
+    let all_told = || async {
         let mut silent = Vec::new();
         for mut stream in stream.borrow_mut().drain(..) {
             match so_far(&mut stream) {
@@ -191,7 +191,7 @@ async fn health_is_answered_while_every_place_is_busy() {
         *stream.borrow_mut() = silent;
         refused.borrow().len() >= 30
     };
-    eventually("those too many are refused", look).await;
+    eventually("those too many are refused", all_told).await;
     for path in ["/livez", "/readyz", "/metrics"] {
         let mut asks = connect(&server.ops_url);
         write!(asks, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").unwrap();
