@@ -332,12 +332,11 @@ impl Confirmation {
         let mut groups: HashMap<&Group, HashMap<[u8; 32], u64>> = HashMap::new();
         for (sent, times) in &self.sent {
             match sent {
-                Sent::Nameless => {}
                 Sent::Repeatable(id) if store.contains(*id).await? => {
                     found.stored += 1;
                     found.repeats += times - 1;
                 }
-                Sent::Repeatable(_) => {}
+                Sent::Repeatable(_) | Sent::Nameless => {}
                 Sent::Unique(group, body) => {
                     groups.entry(group).or_default().insert(*body, *times);
                 }

@@ -69,16 +69,12 @@ fn gzip(body: Body) -> impl futures_util::Stream<Item = Result<Bytes, axum::Erro
     let parts = body.into_data_stream();
     stream::try_unfold(Some((parts, encoder)), |state| async move {
         let Some((mut parts, encoder)) = state else { return Ok(None) };
-        match parts.next().await {
-            Some(part) => {
-                let (bytes, encoder) = written(encoder, part?).await.map_err(axum::Error::new)?;
-                Ok(Some((bytes, Some((parts, encoder)))))
-            }
-            None => {
-                let end = encoder.finish().map_err(axum::Error::new)?;
-                Ok(Some((Bytes::from(end), None)))
-            }
-        }
+        let Some(part) = parts.next().await else {
+            let end = encoder.finish().map_err(axum::Error::new)?;
+            return Ok(Some((Bytes::from(end), None)));
+        };
+        let (bytes, encoder) = written(encoder, part?).await.map_err(axum::Error::new)?;
+        Ok(Some((bytes, Some((parts, encoder)))))
     })
 }
 

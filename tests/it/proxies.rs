@@ -163,12 +163,12 @@ fn free_port() -> u16 {
 /// Sends what the example is to bear, and gives what the proxy wrote to logs, and the signature that was sent.
 async fn logs_of(proxy: &Proxy, program: &str, example: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
-    let served = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
     let config = format!(
         "[server]\ncallback_paths = [\"/callback/{SECRET}\"]\n[[apps]]\nsdk_app_id = {APP}\ncallback_tokens = [\"{TOKEN}\"]\n"
     );
-    fs::write(served.path().join("my.toml"), config).unwrap();
-    let serving = Serving::start(served.path(), &["--config", "my.toml"]);
+    fs::write(home.path().join("my.toml"), config).unwrap();
+    let serving = Serving::start(home.path(), &["--config", "my.toml"]);
     let server: u16 = serving.url.rsplit(':').next().unwrap().parse().unwrap();
     let ports = Ports { own: free_port(), server };
     let running = proxy.start(program, example, folder.path(), ports);
