@@ -323,7 +323,7 @@ mod tests {
         sum.add(RoomFact { statistic: text(r#"{"total_viewers":"8"}"#), ..fact("destroy") });
         assert_eq!((sum.name.as_deref(), sum.owner.as_deref()), (Some("a"), Some("o")));
         assert_eq!(sum.properties().as_deref(), Some(r#"{"x":1,"y":3}"#));
-        assert_eq!(sum.admins().into_iter().collect::<Vec<_>>(), ["q"]);
+        assert_eq!(sum.admins().iter().collect::<Vec<_>>(), ["q"]);
         assert_eq!((sum.total("total_viewers"), sum.total("total_gifts")), (Some(8), None));
     }
 
