@@ -73,11 +73,12 @@ fn query(input: &[u8]) {
     let behind = said(&format!("{text}&SdkAppid=7"));
     assert_eq!(behind, Query { sdk_app_id: Some("7".to_owned()), ..query });
     // Keys of its own, in looser spellings, never do.
-    let exact = "SdkAppid=7&CallbackCommand=c&ClientIP=a&OptPlatform=o&Sign=s&RequestTime=r";
-    let loose =
-        "&sdkAppid=8&command=x&WebhookCommand=x&clientip=x&OPTPLATFORM=x&sign=x&requesttime=x";
-    let closest = Query::parse(&format!("{text}&{exact}"));
-    assert_eq!(Query::parse(&format!("{text}&{exact}{loose}")), closest);
+    let exact =
+        "SdkAppid=7&CallbackCommand=c&ClientIP=a&OptPlatform=o&Sign=s&RequestTime=r&RequestId=i";
+    let loose = "&sdkAppid=8&command=x&WebhookCommand=x&clientip=x&OPTPLATFORM=x&sign=x&requesttime=x\
+                 &requestid=x";
+    let closest = said(&format!("{text}&{exact}"));
+    assert_eq!(said(&format!("{text}&{exact}{loose}")), closest);
 }
 
 /// The signature check. The input is, a line each: our time in ms, the window in s, the time that is signed, our tokens

@@ -5,7 +5,12 @@ use super::command::{Command, Family, Kind};
 /// The rows of the registry for commands without a typed body.
 pub(super) static COMMANDS: &[Command] = &[
     after("Alert.RequestOverLimit", Family::Alert),
-    Command { operator: &["Info.To_Account"], ..after("State.StateChange", Family::State) },
+    Command {
+        operator: &["Info.To_Account"],
+        sample: Some(include_str!("../../tests/fixtures/chat/state_change.json")),
+        page: "1047/34357",
+        ..after("State.StateChange", Family::State)
+    },
     after("Profile.CallbackPortraitSet", Family::Profile),
     before("Sns.CallbackPrevFriendAdd", Family::Sns),
     before("Sns.CallbackPrevFriendResponse", Family::Sns),

@@ -6,6 +6,7 @@
 //! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes, and `@from` and `@using` stand
 //! where a statement that is run for each of some lists takes them from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
@@ -28,7 +29,22 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Session {
     Postgres(PgConnection),
-    Sqlite(SqliteConnection),
+    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the session")] Lease),
+}
+
+/// While it lasts, what SQLite was asked goes on. Nothing else would end a statement that was given up: PostgreSQL ends its own
+/// by `statement_timeout`.
+#[derive(Debug)]
+pub(super) struct Lease(Arc<()>);
+
+impl Lease {
+    async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let lease = Self(Arc::new(()));
+        let held = Arc::downgrade(&lease.0);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(sqlite::STEPS, move || held.strong_count() > 0);
+        Ok(lease)
+    }
 }
 
 /// A value for a parameter.
@@ -124,7 +140,9 @@ impl Session {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(wait_max.max(Duration::from_secs(5)));
-        Ok(Self::Sqlite(address.connect().await.map_err(sqlite::classify)?))
+        let mut connection = address.connect().await.map_err(sqlite::classify)?;
+        let lease = Lease::of(&mut connection).await.map_err(sqlite::classify)?;
+        Ok(Self::Sqlite(connection, lease))
     }
 
     pub(super) fn is_postgres(&self) -> bool {
@@ -142,7 +160,7 @@ impl Session {
                 .fetch_all(connection)
                 .await
                 .map_err(postgres::classify),
-            Self::Sqlite(connection) => bind!(sqlx::query_as(sql), args)
+            Self::Sqlite(connection, _) => bind!(sqlx::query_as(sql), args)
                 .fetch_all(connection)
                 .await
                 .map_err(sqlite::classify),
@@ -166,7 +184,7 @@ impl Session {
                 .await
                 .map(|done| done.rows_affected())
                 .map_err(postgres::classify),
-            Self::Sqlite(connection) => bind!(sqlx::query(sql), args)
+            Self::Sqlite(connection, _) => bind!(sqlx::query(sql), args)
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
@@ -226,7 +244,7 @@ impl Session {
                     tokio::task::consume_budget().await;
                 }
             }
-            Self::Sqlite(connection) => {
+            Self::Sqlite(connection, _) => {
                 let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
                 while let Some(row) = rows.try_next().await.map_err(sqlite::classify)? {
                     take(row);
@@ -248,7 +266,7 @@ impl Session {
             Self::Postgres(connection) => postgres_models::insert(connection, prefix, table, rows)
                 .await
                 .map_err(postgres::classify),
-            Self::Sqlite(connection) => sqlite_models::insert(connection, prefix, table, rows)
+            Self::Sqlite(connection, _) => sqlite_models::insert(connection, prefix, table, rows)
                 .await
                 .map_err(sqlite::classify),
         }
@@ -275,7 +293,7 @@ impl Session {
         // Where it cannot be said goodbye to, the database notices that it is gone.
         let _ = match self {
             Self::Postgres(connection) => connection.close().await,
-            Self::Sqlite(connection) => connection.close().await,
+            Self::Sqlite(connection, _) => connection.close().await,
         };
     }
 

@@ -58,7 +58,7 @@ impl Session {
                         session.execute(&sql, args).await?;
                     }
                 }
-                (Ready::Once(..), Self::Sqlite(_)) => unreachable!("made for another database"),
+                (Ready::Once(..), Self::Sqlite(..)) => unreachable!("made for another database"),
             }
         }
         Ok(())

@@ -277,3 +277,34 @@ const FIRST_FROM: &str = "
     select @ms(at) from room_changes
     where sdk_app_id = $1 and room_id = $2 and at >= @at(3) and kind in ('create', 'destroy')
     order by room_changes.at limit 1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_whose_every_create_has_a_destroy_is_searched_so_far() {
+        let room = RoomId { app: 1, room_id: "r".to_owned() };
+        let queued = Queued { room, day: 20_000, slot_first: 0, slot_last: 0 };
+        let mut search = Search::new(&queued);
+        // Both in one ms, more than a minute apart, on each day there ever was: what is there never becomes certain.
+        let of_day = |day: i64| -> Vec<Row> {
+            let moments = (day * DAY_MS..(day + 1) * DAY_MS).step_by(70_000);
+            moments
+                .flat_map(|at| ["create", "destroy"].map(|kind| (at, kind.to_owned(), None)))
+                .collect()
+        };
+        let mut day = queued.day;
+        search.take(of_day(day), usize::MAX);
+        while search.wants_earlier() {
+            day -= 1;
+            search.from = day * DAY_MS;
+            search.take(of_day(day), usize::MAX);
+            assert!(day > queued.day - 10, "it goes on for ever");
+        }
+        search.until = END;
+        let window = search.finish().expect("it is not too much");
+        assert_eq!(window.life_first, day * DAY_MS);
+        assert!(window.boundaries.iter().all(|of| of.at.0 >= window.life_first));
+    }
+}

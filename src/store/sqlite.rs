@@ -80,14 +80,15 @@ impl Sqlite {
     }
 }
 
+/// How often it is looked whether a statement is to go on, in steps of SQLite's machine: about every ms.
+pub(super) const STEPS: i32 = 10_000;
+
 /// Has SQLite give up what is asked over this connection from now on when it takes longer: nobody else would, also when
 /// the one who asked is gone.
 async fn give_up_after(
     most: Option<Duration>,
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    /// How often the time is looked at, in steps of SQLite's machine: about every ms.
-    const STEPS: i32 = 10_000;
     if let Some(most) = most {
         let begun = Instant::now();
         let mut handle = connection.lock_handle().await?;

@@ -155,7 +155,7 @@ async fn a_pooler_in_transaction_mode_is_named_and_the_spool_takes_events() {
     for mode in ["transaction", "statement"] {
         let pooler = Pooler::start(&[&format!("pool_mode = {mode}")]);
         let url = pooler.url(&database);
-        let serving = Serving::start(folder.path(), &["--store", &url]);
+        let serving = Serving::start_without_store(folder.path(), &["--store", &url]);
         let said = serving.next_error(|line| line["reason"].is_string());
         assert!(said["reason"].as_str().unwrap().contains("`pool_mode = transaction`"), "{said}");
         assert!(said["hint"].as_str().unwrap().contains("set `pool_mode = session`"), "{said}");

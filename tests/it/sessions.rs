@@ -46,7 +46,7 @@ pub(crate) const SEEN: &str = "
     end $$;
     create trigger see after insert on events for each row execute function see();";
 /// What it says of one of a writer's whose timeout is 15 s.
-pub(crate) const EXPECTED: &str = "read committed off 15s 0 15s 0 force_generic_plan off";
+pub(crate) const EXPECTED: &str = "read committed off 35s 0 35s 0 force_generic_plan off";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_defaults_of_a_role_do_not_change_the_servers_sessions() {
@@ -243,7 +243,7 @@ fn a_wrong_port_is_said_as_it_is() {
     let said = failed(folder.path(), &["migrate", "--store", url], 1);
     assert!(said.contains("nothing listens there: Connection refused"), "{said}");
     assert!(said.contains("\nhint: see that it runs, and that `store.url`"), "{said}");
-    let serving = Serving::start(folder.path(), &["--store", url]);
+    let serving = Serving::start_without_store(folder.path(), &["--store", url]);
     let said = serving.next_error(|line| line["reason"].is_string());
     assert!(said["message"].as_str().unwrap().starts_with("the store is not ready"), "{said}");
     assert!(said["reason"].as_str().unwrap().contains("nothing listens there"), "{said}");

@@ -134,7 +134,9 @@ on_both_stores! {
 
         let rows = stored(&database).await;
         let kept: HashSet<Vec<u8>> = rows.iter().map(|row| row.payload.as_bytes().to_vec()).collect();
-        assert_eq!(kept, bodies.into_iter().collect());
+        // A byte order mark is no part of what stands behind it.
+        let sent = bodies.iter().map(|body| body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
+        assert_eq!(kept, sent.map(<[u8]>::to_vec).collect());
         assert_eq!(rows.len(), 2 * bad);
         let clean = |text: &Option<String>| !text.as_deref().unwrap_or("").contains('\0');
         assert!(rows.iter().all(|row| clean(&row.operator) && clean(&row.room_id)));
