@@ -18,7 +18,7 @@ pub(crate) struct Played {
     pub(crate) server: Server,
     scenarios: Vec<Scenario>,
     /// Gone last.
-    _database: Database,
+    database: Database,
 }
 
 impl Played {
@@ -39,7 +39,7 @@ impl Played {
         });
         let mut sent: Vec<TimedDelivery> = sent.filter(|sent| sent.at < NOW).collect();
         sent.sort_by_key(|sent| sent.at);
-        let played = Self { server, scenarios, _database: database };
+        let played = Self { server, scenarios, database };
         for (place, sent) in sent.iter().enumerate() {
             played.server.clock.set(sent.at.plus(way(place)));
             played.server.post(&sent.delivery(app())).await;
@@ -81,7 +81,7 @@ impl Played {
             let is_there = async || self.server.get_ops(&path).await.0 == 200;
             eventually(&format!("{path} is settled"), is_there).await;
         }
-        let all = async || self.server.figures().await.value("trtc_settle_queue_rooms") == 0;
+        let all = async || self.database.count("select count(*) from settle_queue").await == 0;
         eventually("all rooms are settled", all).await;
     }
 }
