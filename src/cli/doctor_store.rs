@@ -125,9 +125,9 @@ fn rights(state: &PostgresState, findings: &mut Findings) {
         None => {}
     }
     if state.read_only_by_default {
-        let text = "`default_transaction_read_only` is on for this role or database: the server writes all the same";
-        let hint = "some providers switch it on when the disk is nearly full: see, then `alter role … reset` it";
-        findings.warn("read-only", text, hint);
+        let text = "`default_transaction_read_only` is on for this role or database: events go to the spool";
+        let hint = "some providers switch it on when the disk is nearly full: see to that, then `alter role … reset` it";
+        findings.fail("read-only", text, hint);
     }
 }
 

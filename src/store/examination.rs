@@ -56,7 +56,7 @@ pub struct PostgresState {
     pub standby: bool,
     /// The settings that a commit's safety hangs on and that are off.
     pub unsafe_settings: Vec<String>,
-    /// Whether role or database say that sessions only read. Ours say otherwise, each for itself.
+    /// Whether role or database say that sessions only read.
     pub read_only_by_default: bool,
     /// Whether a partition could be made, by one that was made and taken back; `None` where there are no tables yet, or
     /// others were in the way.

@@ -30,7 +30,7 @@ impl SessionSettings {
         Self(vec![
             // A stricter one fails where rows are written from two sides, and what is written needs none.
             ("default_transaction_isolation", "read committed".to_owned()),
-            ("default_transaction_read_only", "off".to_owned()),
+            // Not `default_transaction_read_only`: providers switch it on to keep a disk from filling up.
             ("statement_timeout", millis(statement)),
             ("idle_in_transaction_session_timeout", millis(idle)),
             // Waiting for a lock is bounded by the statement, and where it is not by `set local`.

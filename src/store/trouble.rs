@@ -116,7 +116,9 @@ fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
         "42501" => {
             "the role of `store.url` lacks a right: `trtc-callbacks doctor` says which, and how to grant it"
         }
-        "25006" => "name the primary in `store.url`, not a standby or a copy that only reads",
+        "25006" => {
+            "name the primary in `store.url`, not a standby; or see why `default_transaction_read_only` is on (a full disk?)"
+        }
         "53100" => "make room on the database's disk",
         "53300" => {
             "raise `max_connections` of PostgreSQL, or lower `ingest.lanes` and `store.readers_max`"

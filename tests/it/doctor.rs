@@ -148,6 +148,22 @@ fn a_store_that_is_away_fails_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_takes_no_writes_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::postgres().await;
+    let store = ["--store", database.url.as_str()];
+    done(folder.path(), &[&["migrate"][..], &store].concat());
+    let name = database.url.rsplit('/').next().unwrap();
+    database
+        .execute(&format!("alter database {name} set default_transaction_read_only = on"))
+        .await;
+    let (code, checks) = examined(folder.path(), &store);
+    assert_check(&checks, "writing", "fail", "read-only transaction");
+    assert_check(&checks, "read-only", "fail", "`default_transaction_read_only` is on");
+    assert_eq!(code, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_odd_about_a_database_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::postgres().await;
