@@ -52,7 +52,7 @@ impl MetadataSum {
     /// Sets an entry, or deletes it. Give them in the order of time and event, and end with [`MetadataSum::end_moment`].
     /// `is_cut` says that the value is only the beginning of what was set.
     ///
-    /// Of one moment the state before decides whether an entry was deleted and set or set and deleted; see [`moment`].
+    /// Of one moment the state before decides whether an entry was deleted and set or set and deleted; see [`mod@moment`].
     pub fn add(&mut self, at: UnixMillis, key: String, value: Option<String>, is_cut: bool) {
         if self.at != Some(at) {
             self.end_moment();
