@@ -1,5 +1,7 @@
 //! The query string that the vendor appends to the callback URL.
 
+use std::borrow::Cow;
+
 use super::scalar::{Known, vocabulary};
 
 /// What the query of one request says, percent-decoded. Reading it never fails: what is absent is `None`.
@@ -54,7 +56,8 @@ impl Query {
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut query = Self { text: text.to_owned(), ..Self::default() };
-        let text = text.replace('?', "&");
+        let text =
+            if text.contains('?') { Cow::Owned(text.replace('?', "&")) } else { text.into() };
         let mut found = [usize::MAX; KEYS.len()];
         for (key, value) in form_urlencoded::parse(text.as_bytes()) {
             for ((spellings, field), found) in KEYS.iter().zip(&mut found) {
@@ -66,6 +69,7 @@ impl Query {
                     *field(&mut query) = Some(value.to_string()).filter(|value| !value.is_empty());
                 }
                 *found = looseness;
+                break;
             }
         }
         query

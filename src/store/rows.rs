@@ -202,7 +202,6 @@ impl TryFrom<Row> for StoredEvent {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let no_body = format!("event {}: it has no body", row.id);
         let broken = |what: &str| {
             let text = format!("event {}: {what}", row.id);
             StoreError::Refused(sqlx::Error::Decode(text.into()))
@@ -214,7 +213,7 @@ impl TryFrom<Row> for StoredEvent {
             event_time: UnixMillis(row.event_time),
             received_at: UnixMillis(row.received_at),
             payload: Payload::of_columns(row.payload, row.raw)
-                .ok_or_else(|| StoreError::Refused(sqlx::Error::Decode(no_body.into())))?,
+                .ok_or_else(|| broken("it has no body"))?,
             family: row.family,
             command: row.command,
             command_sent: row.command_sent,
