@@ -662,8 +662,13 @@ async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
         &["what the server itself knows", "id=\"outcomes\"", "<th scope=\"row\">stored</th>"],
     );
     assert_has(&html, &["<b>The store was not read</b>", "Store: takes events."]);
-    // Once an event was not taken, it says that.
+    // Once an event was not taken, it says that. One failure is not enough: the second is that of the drain.
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
+    let is_known = || async {
+        let figures = server.figures().await;
+        figures.value("trtc_store_circuit_open") == 1 && figures.value("trtc_spool_events") == 1
+    };
+    eventually("the store is known to be away, and the spool is measured", is_known).await;
     let html = page(&server, "/").await;
     assert_has(
         &html,
