@@ -28,6 +28,10 @@ pub(crate) enum Kind {
     OursAlone,
     /// This server on SQLite.
     OursSqlite,
+    /// This server as it was at an earlier commit, in the same three ways.
+    Base,
+    BaseAlone,
+    BaseSqlite,
     Axum,
     Fastify,
     FastApi,
@@ -40,12 +44,17 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const PEERS: [Self; 3] = [Self::Axum, Self::Fastify, Self::FastApi];
     pub(crate) const OURS: [Self; 3] = [Self::Ours, Self::OursAlone, Self::OursSqlite];
+    /// The same of the earlier commit, in the same order.
+    pub(crate) const BASE: [Self; 3] = [Self::Base, Self::BaseAlone, Self::BaseSqlite];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "trtc-callbacks",
             Self::OursAlone => "… without read models",
             Self::OursSqlite => "… on SQLite",
+            Self::Base => "base",
+            Self::BaseAlone => "base without r. models",
+            Self::BaseSqlite => "base on SQLite",
             Self::Axum => "axum-sqlx",
             Self::Fastify => "fastify-pg",
             Self::FastApi => "fastapi-asyncpg",
@@ -66,11 +75,41 @@ impl Kind {
     pub(crate) fn is_ours(self) -> bool {
         Self::OURS.contains(&self)
     }
+
+    pub(crate) fn is_base(self) -> bool {
+        Self::BASE.contains(&self)
+    }
+
+    fn is_on_sqlite(self) -> bool {
+        matches!(self, Self::OursSqlite | Self::BaseSqlite)
+    }
+
+    fn has_no_read_models(self) -> bool {
+        matches!(self, Self::OursAlone | Self::BaseAlone)
+    }
+
+    /// What keeps its rows.
+    pub(crate) fn storage(self) -> Storage {
+        match self {
+            Self::HttpNothing => Storage::None,
+            kind if kind.is_on_sqlite() => Storage::Sqlite,
+            _ => Storage::Postgres,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    None,
+    Sqlite,
+    Postgres,
 }
 
 /// Where the programs are.
 pub(crate) struct Programs {
     pub(crate) ours: PathBuf,
+    /// This server as it was at an earlier commit.
+    base: Option<PathBuf>,
     examples: PathBuf,
     /// The folder with the program and its packages.
     fastify: Option<PathBuf>,
@@ -91,6 +130,7 @@ impl Programs {
         };
         let programs = Self {
             ours,
+            base: folder("BENCH_BASE_PROGRAM"),
             examples,
             fastify: folder("BENCH_FASTIFY"),
             fastapi: folder("BENCH_FASTAPI_PYTHON"),
@@ -112,6 +152,7 @@ impl Programs {
         match kind {
             Kind::Fastify => self.fastify.is_some(),
             Kind::FastApi => self.fastapi.is_some(),
+            kind if kind.is_base() => self.base.is_some(),
             _ => true,
         }
     }
@@ -138,14 +179,16 @@ impl Programs {
         let port = port.to_string();
         let processes = self.processes(kind).to_string();
         match kind {
-            Kind::Ours | Kind::OursAlone | Kind::OursSqlite => {
-                let mut command = Command::new(&self.ours);
+            Kind::Ours | Kind::OursAlone | Kind::OursSqlite | Kind::Base | Kind::BaseAlone
+            | Kind::BaseSqlite => {
+                let base = self.base.as_ref().filter(|_| kind.is_base());
+                let mut command = Command::new(base.unwrap_or(&self.ours));
                 command
                     .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
                     .env("TRTC_SDK_APP_ID", APP)
                     .env("TRTC_STORE__URL", url)
                     .env("TRTC_SPOOL__PATH", home.join("spool.db"));
-                if kind == Kind::OursAlone {
+                if kind.has_no_read_models() {
                     command.env("TRTC_INGEST__READ_MODELS", "false");
                 }
                 command
@@ -248,7 +291,7 @@ impl Server {
 
     /// Whether an event goes to the store now: until then this server gives it to the spool.
     fn is_ready(&self, kind: Kind, processes: usize) -> bool {
-        if kind.is_ours() {
+        if kind.is_ours() || kind.is_base() {
             let request = b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
             ask(self.ops_port, request).is_some_and(|answer| answer.contains("\r\n\r\nok\n"))
         } else {

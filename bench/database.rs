@@ -85,6 +85,19 @@ impl Databases {
         Ok(Database::Postgres { url: self.url(&name), name })
     }
 
+    /// One without tables, for a program whose migrations are others.
+    pub(crate) async fn empty_postgres(&mut self) -> Result<Database> {
+        self.made += 1;
+        let name = format!("{}_{}", self.template, self.made);
+        self.run(format!("create database {name} encoding 'UTF8' template template0")).await?;
+        self.checkpoint().await?;
+        Ok(Database::Postgres { url: self.url(&name), name })
+    }
+
+    pub(crate) fn empty_sqlite() -> Result<Database> {
+        Ok(Database::Sqlite { folder: tempfile::tempdir().context("make a temporary folder")? })
+    }
+
     /// So that no run pays for what another one wrote.
     pub(crate) async fn checkpoint(&mut self) -> Result<()> {
         self.run("checkpoint".to_owned()).await

@@ -27,6 +27,8 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     smoke: bool,
+    /// Whether this server is measured beside itself at an earlier commit.
+    base: bool,
     growth: bool,
     /// Files to write.
     json: Option<PathBuf>,
@@ -64,6 +66,7 @@ fn asked() -> Result<Asked> {
             // Cargo's own.
             "--bench" => {}
             "smoke" | "--smoke" => asked.smoke = true,
+            "base" => asked.base = true,
             "growth" => asked.growth = true,
             "--json" => asked.json = Some(file()?),
             "--chart" => asked.chart = Some(file()?),

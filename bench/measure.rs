@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::contender::{Kind, Programs, Server};
+use crate::contender::{Kind, Programs, Server, Storage};
 use crate::corpus::Made;
 use crate::cost::{self, TICK_US};
 use crate::database::{Database, Databases};
@@ -264,10 +264,13 @@ impl Lab {
     }
 
     async fn database(&mut self, kind: Kind) -> Result<Option<Database>> {
-        Ok(match kind {
-            Kind::HttpNothing => None,
-            Kind::OursSqlite => Some(self.databases.fresh_sqlite()?),
-            _ => Some(self.databases.fresh_postgres().await?),
+        let databases = &mut self.databases;
+        Ok(match kind.storage() {
+            Storage::None => None,
+            Storage::Sqlite if kind.is_base() => Some(Databases::empty_sqlite()?),
+            Storage::Sqlite => Some(databases.fresh_sqlite()?),
+            Storage::Postgres if kind.is_base() => Some(databases.empty_postgres().await?),
+            Storage::Postgres => Some(databases.fresh_postgres().await?),
         })
     }
 }

@@ -27,25 +27,33 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
         return done;
     }
     let folder = tempfile::tempdir().context("make a temporary folder")?;
-    let events = number("BENCH_REQUESTS", if asked.smoke { 100_000 } else { 200_000 })?;
-    let rows = if asked.smoke { 30_000 } else { 60_000 };
+    let events = number("BENCH_REQUESTS", if asked.smoke || asked.base { 100_000 } else { 200_000 })?;
+    let rows = if asked.smoke || asked.base { 30_000 } else { 60_000 };
     println!("making {events} requests");
     let wanted = Wanted { seed: 7, events, body_bytes: 0, folder: folder.path() };
     let made = Made::new(&wanted, rows, ROWS_IN_CHUNK)?;
     let databases = Databases::open(admin).await?;
     let mut lab = Lab { programs, databases, made };
-    let measured = if asked.smoke { smoke(&mut lab).await } else { full(&mut lab).await };
+    let measured = match asked {
+        Asked { base: true, .. } => base(&mut lab).await,
+        Asked { smoke: true, .. } => smoke(&mut lab).await,
+        _ => full(&mut lab).await,
+    };
     let dropped = lab.databases.drop_all().await;
     let runs = measured?;
     dropped?;
 
     let mut targets = targets::all(&runs, &lab.programs);
     // What is built otherwise than a release has other sizes.
-    targets.retain(|target| !asked.smoke || target.is_guarded());
+    targets.retain(|target| !asked.base && (!asked.smoke || target.is_guarded()));
     let machine = machine::describe(&lab.programs, &lab.databases.version);
     let report = Report { machine, runs, targets };
     println!("\n{}", report::tables(&report));
     write(asked, &report)?;
+    if asked.base {
+        println!("every OK was a row in every run");
+        return Ok(());
+    }
     if asked.smoke {
         return close_smoke(&report);
     }
@@ -149,6 +157,25 @@ async fn full(lab: &mut Lab) -> Result<Runs> {
         for load in [Load::Paced(1000), Load::Paced(5000), Load::BestPeers(rate)] {
             taking.take(&paced, load, seconds).await?;
         }
+    }
+    Ok(taking.runs)
+}
+
+/// This server beside itself at an earlier commit.
+async fn base(lab: &mut Lab) -> Result<Runs> {
+    if !lab.programs.has(Kind::Base) {
+        bail!("there is no base to compare with\nhint: say which commit: BENCH_BASE=1f2ffd0 ./scripts/bench base");
+    }
+    let seconds = number("BENCH_SECONDS", 3)? as u64;
+    let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;
+    let pairs: Vec<Kind> =
+        Kind::OURS.into_iter().zip(Kind::BASE).flat_map(|pair| [pair.0, pair.1]).collect();
+    println!("{}", report::line_head());
+    let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
+    for round in 1..=rounds {
+        taking.round = round;
+        taking.take(&pairs, Load::Full(64), seconds).await?;
+        taking.take(&pairs, Load::Full(128), seconds).await?;
     }
     Ok(taking.runs)
 }

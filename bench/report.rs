@@ -11,10 +11,13 @@ use crate::measure::{Load, Row};
 use crate::summary::Runs;
 use crate::targets::Target;
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 11] = [
     Kind::Ours,
     Kind::OursAlone,
     Kind::OursSqlite,
+    Kind::Base,
+    Kind::BaseAlone,
+    Kind::BaseSqlite,
     Kind::Axum,
     Kind::Fastify,
     Kind::FastApi,
@@ -127,6 +130,7 @@ pub(crate) fn tables(report: &Report) -> String {
     part("At a fixed rate, 64 connections", paced(runs));
     part("Each tenth event sent twice, 64 connections", repeating(runs));
     part("Start and memory", memory(runs));
+    part("Times the base", beside_base(runs));
     part("Targets", targets(&report.targets));
     text
 }
@@ -274,6 +278,40 @@ fn memory(runs: &Runs) -> Table {
         let most = spread(|row| float(row.memory_peak_bytes) / MIB).map(|it| it.most);
         let name = kind.name().to_owned();
         table.row(vec![name, format!("{:.0}", first.median), digits(idle, 1), digits(most, 1)]);
+    }
+    table
+}
+
+/// What each figure is beside that of the base, in the same round.
+fn beside_base(runs: &Runs) -> Table {
+    let mut table = Table::new(&["", "CPU: server", "PostgreSQL", "both", "events/s", "p99"]);
+    let figures: [fn(&Row) -> f64; 5] = [
+        |row| row.server_us,
+        |row| row.postgres_us,
+        Row::cpu_us,
+        |row| row.events_per_s,
+        |row| row.p99_ms,
+    ];
+    for load in [Load::Full(64), Load::Full(128)] {
+        for (ours, base) in Kind::OURS.into_iter().zip(Kind::BASE) {
+            let ratio = |figure: fn(&Row) -> f64| {
+                runs.of_rounds(|round| {
+                    let base = figure(runs.row(round, base, load)?);
+                    Some(figure(runs.row(round, ours, load)?) / base)
+                })
+            };
+            if ratio(Row::cpu_us).is_none() {
+                continue;
+            }
+            let cells = figures.map(|figure| {
+                ratio(figure).map_or_else(
+                    || "–".to_owned(),
+                    |it| format!("{:.2} ({:.2} to {:.2})", it.median, it.least, it.most),
+                )
+            });
+            let name = format!("{}, {load}", ours.name());
+            table.row([vec![name], cells.to_vec()].concat());
+        }
     }
     table
 }
