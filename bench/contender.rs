@@ -179,7 +179,11 @@ impl Programs {
         let port = port.to_string();
         let processes = self.processes(kind).to_string();
         match kind {
-            Kind::Ours | Kind::OursAlone | Kind::OursSqlite | Kind::Base | Kind::BaseAlone
+            Kind::Ours
+            | Kind::OursAlone
+            | Kind::OursSqlite
+            | Kind::Base
+            | Kind::BaseAlone
             | Kind::BaseSqlite => {
                 let base = self.base.as_ref().filter(|_| kind.is_base());
                 let mut command = Command::new(base.unwrap_or(&self.ours));

@@ -23,13 +23,23 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+/// Which runs are made.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    #[default]
+    Full,
+    /// Few and short ones, for each change.
+    Smoke,
+    /// This server beside itself at an earlier commit.
+    Base,
+    /// With many stored rows.
+    Growth,
+}
+
 /// What the command line asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
-    smoke: bool,
-    /// Whether this server is measured beside itself at an earlier commit.
-    base: bool,
-    growth: bool,
+    mode: Mode,
     /// Files to write.
     json: Option<PathBuf>,
     chart: Option<PathBuf>,
@@ -65,9 +75,9 @@ fn asked() -> Result<Asked> {
         match argument.as_str() {
             // Cargo's own.
             "--bench" => {}
-            "smoke" | "--smoke" => asked.smoke = true,
-            "base" => asked.base = true,
-            "growth" => asked.growth = true,
+            "smoke" | "--smoke" => asked.mode = Mode::Smoke,
+            "base" => asked.mode = Mode::Base,
+            "growth" => asked.mode = Mode::Growth,
             "--json" => asked.json = Some(file()?),
             "--chart" => asked.chart = Some(file()?),
             "--docs" => asked.docs = true,

@@ -10,7 +10,7 @@ use crate::database::Databases;
 use crate::measure::{self, Lab, Load};
 use crate::report::{self, Report};
 use crate::summary::Runs;
-use crate::{Asked, chart, growth, machine, targets};
+use crate::{Asked, Mode, chart, growth, machine, targets};
 
 /// How many rows are copied in one transaction.
 const ROWS_IN_CHUNK: usize = 1000;
@@ -20,24 +20,25 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     if let Some(warning) = machine::busy() {
         println!("{warning}");
     }
-    if asked.growth {
+    if asked.mode == Mode::Growth {
         let mut databases = Databases::open(admin).await?;
         let done = growth::run(asked, &programs, &mut databases).await;
         databases.drop_all().await?;
         return done;
     }
     let folder = tempfile::tempdir().context("make a temporary folder")?;
-    let events = number("BENCH_REQUESTS", if asked.smoke || asked.base { 100_000 } else { 200_000 })?;
-    let rows = if asked.smoke || asked.base { 30_000 } else { 60_000 };
+    let events =
+        number("BENCH_REQUESTS", if asked.mode == Mode::Full { 200_000 } else { 100_000 })?;
+    let rows = if asked.mode == Mode::Full { 60_000 } else { 30_000 };
     println!("making {events} requests");
     let wanted = Wanted { seed: 7, events, body_bytes: 0, folder: folder.path() };
     let made = Made::new(&wanted, rows, ROWS_IN_CHUNK)?;
     let databases = Databases::open(admin).await?;
     let mut lab = Lab { programs, databases, made };
-    let measured = match asked {
-        Asked { base: true, .. } => base(&mut lab).await,
-        Asked { smoke: true, .. } => smoke(&mut lab).await,
-        _ => full(&mut lab).await,
+    let measured = match asked.mode {
+        Mode::Base => base(&mut lab).await,
+        Mode::Smoke => smoke(&mut lab).await,
+        Mode::Full | Mode::Growth => full(&mut lab).await,
     };
     let dropped = lab.databases.drop_all().await;
     let runs = measured?;
@@ -45,16 +46,20 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
 
     let mut targets = targets::all(&runs, &lab.programs);
     // What is built otherwise than a release has other sizes.
-    targets.retain(|target| !asked.base && (!asked.smoke || target.is_guarded()));
+    targets.retain(|target| match asked.mode {
+        Mode::Base => false,
+        Mode::Smoke => target.is_guarded(),
+        Mode::Full | Mode::Growth => true,
+    });
     let machine = machine::describe(&lab.programs, &lab.databases.version);
     let report = Report { machine, runs, targets };
     println!("\n{}", report::tables(&report));
     write(asked, &report)?;
-    if asked.base {
+    if asked.mode == Mode::Base {
         println!("every OK was a row in every run");
         return Ok(());
     }
-    if asked.smoke {
+    if asked.mode == Mode::Smoke {
         return close_smoke(&report);
     }
     let missed = report.targets.iter().filter(|target| !target.is_met()).count();
@@ -164,7 +169,9 @@ async fn full(lab: &mut Lab) -> Result<Runs> {
 /// This server beside itself at an earlier commit.
 async fn base(lab: &mut Lab) -> Result<Runs> {
     if !lab.programs.has(Kind::Base) {
-        bail!("there is no base to compare with\nhint: say which commit: BENCH_BASE=1f2ffd0 ./scripts/bench base");
+        bail!(
+            "there is no base to compare with\nhint: say which commit: BENCH_BASE=1f2ffd0 ./scripts/bench base"
+        );
     }
     let seconds = number("BENCH_SECONDS", 3)? as u64;
     let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use divan::Bencher;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query, Verified, identity, verify};
+use trtc_callbacks::callback::{AppId, Apps, Event, Query, Verified, event_id, verify};
 use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::handlers::{self, Batch};
+use trtc_callbacks::projections;
+use trtc_callbacks::projections::Batch;
 use trtc_callbacks::simulate::{Generator, Options};
 
 const APP: &str = "1400000001";
@@ -130,7 +131,7 @@ fn parts() -> Vec<Part> {
         part("verify", move || drop(black_box(open.verify(unsigned.clone(), NOW)))),
         part("verify signed", move || drop(black_box(closed.verify(signed.clone(), NOW)))),
         part("id", move || {
-            black_box(identity::repeatable(NOW, app(), "Call.C", black_box(body.as_bytes())));
+            black_box(event_id::repeatable(NOW, app(), "Call.C", black_box(body.as_bytes())));
         }),
     ];
     let mut commands = BTreeMap::new();
@@ -143,7 +144,7 @@ fn parts() -> Vec<Part> {
             drop(black_box(Event::decode(&verified, black_box(body.as_bytes()), NOW)));
         }));
         parts.push(part(format!("changes {command}"), move || {
-            drop(black_box(handlers::changes(black_box(&event))));
+            drop(black_box(projections::changes(black_box(&event))));
         }));
     }
     for (what, member) in [("members", Some("member-")), ("misfits", None)] {
@@ -153,13 +154,13 @@ fn parts() -> Vec<Part> {
             drop(black_box(Event::decode(&verified, black_box(large.body.as_bytes()), NOW)));
         }));
         parts.push(part(format!("changes 250 KB of {what}"), move || {
-            drop(black_box(handlers::changes(black_box(&event))));
+            drop(black_box(projections::changes(black_box(&event))));
         }));
     }
     let changes: Vec<_> = requests
         .iter()
         .take(BATCH)
-        .flat_map(|request| handlers::changes(&request.event()))
+        .flat_map(|request| projections::changes(&request.event()))
         .collect();
     parts.push(part(format!("batch of {BATCH}"), move || {
         drop(black_box(Batch::of(black_box(&changes))));

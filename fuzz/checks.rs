@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::callback::{
-    AppId, Apps, Body, Command, Delivery, Event, Kind, Query, Rejection, Verified, identity,
+    AppId, Apps, Body, Command, Delivery, Event, Kind, Query, Rejection, Verified, event_id,
     verify as signing,
 };
 use trtc_callbacks::clock::UnixMillis;
@@ -376,7 +376,7 @@ fn check_columns(event: &Event) {
 fn check_identity(event: &Event, again: &Event) {
     let repeatable = event.kind == Kind::After && (event.timed || event.request_id.is_some());
     assert_eq!(event.id.get_version_num(), if repeatable { 8 } else { 7 });
-    assert_eq!(identity::time_of(event.id), event.event_time);
+    assert_eq!(event_id::time_of(event.id), event.event_time);
     assert_eq!(event.id == again.id, repeatable);
     let columns = |event: &Event| {
         let names = (event.family, event.command.clone(), event.kind, event.event_time);

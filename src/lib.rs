@@ -4,7 +4,7 @@
 //! in an axum app of your own (`examples/own_app.rs`). The modules, in reading order:
 //!
 //! - [`callback`]: the protocol, pure. A query is verified, a body becomes a typed [`callback::Event`] with an id.
-//! - [`handlers`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
+//! - [`projections`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `letters`: which letters steer what shows a text, and how they are shown instead.
@@ -12,10 +12,10 @@
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
-//! - `settler`: computes rooms and lives from what is known of them, and finds gaps.
-//! - [`vendor`]: the vendor's REST API: where callbacks go, registered and compared.
-//! - `guard`: what is looked after at the vendor while the server runs: drift, and the list of its addresses.
-//! - `registration`: from an app's settings to a client of that API.
+//! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
+//! - [`tencent_api`]: the vendor's REST API: where callbacks go, registered and compared.
+//! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.
+//! - `ip_list`: the list of the vendor's addresses, kept fresh and in force.
 //! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
@@ -26,19 +26,19 @@ pub mod callback;
 pub mod cli;
 pub mod clock;
 mod export;
-mod guard;
-pub mod handlers;
 pub mod http;
 pub mod ingest;
+pub(crate) mod ip_list;
 mod letters;
+pub mod projections;
 mod rebuild;
-mod registration;
+pub(crate) mod registration;
 mod retention;
 pub mod server;
+pub(crate) mod sessions;
 pub mod settings;
-mod settler;
 pub mod simulate;
 pub mod sockets;
 pub mod store;
 pub mod telemetry;
-pub mod vendor;
+pub mod tencent_api;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
+use crate::sessions::{Again, MINUTES_KEPT};
 use crate::settings::Settings;
-use crate::settler::{Again, MINUTES_KEPT};
 use crate::store::{Progress, Rebuilding, Scope, Stage, StoreError, StoreOptions};
 
 /// The shortest pause behind a step. It is as long as the step took, where that is longer: events go first.

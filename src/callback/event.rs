@@ -6,21 +6,22 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::body::Body;
-use super::command::{Command, Family, Kind};
-use super::delivery;
-use super::escapes;
-use super::identity;
-use super::json::{self, Object};
-use super::scalar::Scalar;
 use super::verify::{AppId, Verified};
+use crate::callback::body::decoded::Body;
+use crate::callback::command::description::{Command, Family, Kind};
+use crate::callback::event_id;
+use crate::callback::json::escapes;
+use crate::callback::json::raw;
+use crate::callback::json::raw::Object;
+use crate::callback::json::scalar::Scalar;
+use crate::callback::recorded_request;
 use crate::clock::UnixMillis;
 
 /// One event of the vendor, as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
-    /// Its identity; see [`identity`].
+    /// Its identity; see [`event_id`](mod@super::event_id).
     pub id: Uuid,
     /// The app it belongs to.
     pub app: AppId,
@@ -139,7 +140,7 @@ impl Event {
 
     fn read(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
         let query = verified.query();
-        let (text, object) = match json::read(bytes) {
+        let (text, object) = match raw::read(bytes) {
             Ok((json, object)) => (Ok(json), object),
             Err(reason) => (Err(reason), None),
         };
@@ -164,12 +165,12 @@ impl Event {
         let identified = text.as_ref().map_or(bytes, |json| json.as_bytes());
         let id = match (row.kind, body_time, &request_id) {
             (Kind::After, Some(time), _) => {
-                identity::repeatable(time, app, &name.command, identified)
+                event_id::repeatable(time, app, &name.command, identified)
             }
             (Kind::After, None, Some(request_id)) => {
-                identity::of_request(received_at, app, &name.command, request_id, identified)
+                event_id::of_request(received_at, app, &name.command, request_id, identified)
             }
-            _ => identity::unique(event_time),
+            _ => event_id::unique(event_time),
         };
         let subject = |paths| fields.and_then(|fields| first_id(fields, paths));
 
@@ -198,14 +199,14 @@ impl Event {
             decode_error: decode_error.as_deref().map(storable),
             decode_panicked: false,
         };
-        Self { query: delivery::unusual(&query.text, &event), ..event }
+        Self { query: recorded_request::unusual(&query.text, &event), ..event }
     }
 
-    /// What tells a repeat of an event that has no time of its own, but a request's id: the [`identity::content`] of its id.
+    /// What tells a repeat of an event that has no time of its own, but a request's id: the [`event_id::content`] of its id.
     /// Absent for all others.
     pub(crate) fn request_key(&self) -> Option<Uuid> {
         let is_repeatable = self.id.get_version_num() == 8;
-        (is_repeatable && !self.timed).then(|| identity::content(self.id))
+        (is_repeatable && !self.timed).then(|| event_id::content(self.id))
     }
 
     /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
@@ -233,15 +234,15 @@ impl Event {
         let mut event =
             Self::of_query(verified, Payload::Raw(bytes.to_owned()), reason, received_at);
         if let (Kind::After, Some(request)) = (event.kind, &event.request_id) {
-            event.id = identity::of_request(received_at, event.app, &event.command, request, bytes);
+            event.id = event_id::of_request(received_at, event.app, &event.command, request, bytes);
         }
-        event.query = delivery::unusual(&verified.query().text, &event);
+        event.query = recorded_request::unusual(&verified.query().text, &event);
         event
     }
 
     /// An event that could not be read because reading panicked.
     fn unread(verified: &Verified, bytes: &[u8], received_at: UnixMillis) -> Self {
-        let json = contained(|| json::text(bytes).ok()).flatten();
+        let json = contained(|| raw::text(bytes).ok()).flatten();
         let payload = match json {
             Some(json) => Payload::Json(json.to_owned()),
             None => Payload::Raw(bytes.to_owned()),
@@ -262,7 +263,7 @@ impl Event {
         let name = contained(|| Name::of(None, query.command.as_deref()));
         let name = name.unwrap_or_else(Name::unknown);
         Self {
-            id: identity::unique(received_at),
+            id: event_id::unique(received_at),
             app: verified.app(),
             family: name.row.family,
             command: name.command,

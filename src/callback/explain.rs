@@ -3,11 +3,11 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::body::Body;
-use super::command::Command;
 use super::event::{clipped, contained};
-use super::json::Object;
-use super::scalar::Scalar;
+use crate::callback::body::decoded::Body;
+use crate::callback::command::description::Command;
+use crate::callback::json::raw::Object;
+use crate::callback::json::scalar::Scalar;
 use crate::clock::UnixMillis;
 
 /// How deep a body is taken apart. What lies deeper is one field.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::scalar::{Known, vocabulary};
+use crate::callback::json::scalar::{Known, vocabulary};
 
 /// What the query of one request says, percent-decoded. Reading it never fails: what is absent is `None`.
 ///

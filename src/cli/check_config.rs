@@ -11,7 +11,7 @@ use crate::store;
 ///
 /// Reads the same layers as `serve`: the defaults, `--config`, the environment and the flags. Opens no store and no port.
 #[derive(Debug, Args)]
-pub(super) struct CheckConfig {
+pub(crate) struct CheckConfig {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub(super) struct CheckConfig {
 }
 
 impl CheckConfig {
-    pub(super) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
         settings.apps_to_serve()?;
         let mut text = String::from("the configuration is valid\n");

@@ -8,7 +8,7 @@ use crate::callback::{Command, Family};
 ///
 /// A command that is not listed is stored all the same, untyped, in the family of its prefix.
 #[derive(Debug, Args)]
-pub(super) struct Commands {
+pub(crate) struct Commands {
     /// A family's name, or a part of a command's name or alias, in any case
     filter: Option<String>,
     /// One JSON object a line, with the places of subject and time in the body
@@ -17,7 +17,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let wanted = self.filter.unwrap_or_default().to_lowercase();
         let is_family = Family::ALL.iter().any(|family| family.as_str() == wanted);
         let shown = Command::all().filter(|command| {

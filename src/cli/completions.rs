@@ -6,12 +6,12 @@ use clap_complete::Shell;
 ///
 /// For bash: `trtc-callbacks completions bash > /etc/bash_completion.d/trtc-callbacks`
 #[derive(Debug, Args)]
-pub(super) struct Completions {
+pub(crate) struct Completions {
     shell: Shell,
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<()> {
         let mut script = Vec::new();
         let mut command = super::Cli::command();
         clap_complete::generate(self.shell, &mut command, "trtc-callbacks", &mut script);

@@ -10,7 +10,7 @@ use crate::settings::Settings;
 ///
 /// Ends with 0 when it is, with 1 when it is not or cannot be reached.
 #[derive(Debug, Args)]
-pub(super) struct Healthcheck {
+pub(crate) struct Healthcheck {
     #[command(flatten)]
     config: ConfigArgs,
     /// Ask whether events are kept (/readyz), not only whether the process lives
@@ -22,7 +22,7 @@ pub(super) struct Healthcheck {
 }
 
 impl Healthcheck {
-    pub(super) async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let base = match self.url {
             Some(url) => url,
             None => base(&self.config.load(None, None)?),
@@ -37,12 +37,12 @@ impl Healthcheck {
 }
 
 /// Where the configuration puts the operations listener, as this machine reaches it.
-pub(super) fn base(settings: &Settings) -> String {
+pub(crate) fn base(settings: &Settings) -> String {
     format!("http://{}", own_server::reached(settings.ops.listen))
 }
 
 /// Asks `/livez` or `/readyz`, which need no token. Says whether the answer is a good one, and its text.
-pub(super) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
+pub(crate) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
     let url = format!("{}/{path}", base.trim_end_matches('/'));
     let client = client(Duration::from_secs(3))?;
     let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
@@ -52,7 +52,7 @@ pub(super) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
 }
 
 /// What asks the operations listener, and gives it up after `timeout`.
-pub(super) fn client(timeout: Duration) -> Result<reqwest::Client> {
+pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client> {
     // The listener speaks plain HTTP, also where callbacks come over TLS. Without this, a machine without certificates
     // of any CA would be unwell.
     let no_certificates = std::iter::empty();

@@ -14,43 +14,18 @@ use crate::clock::Clock;
 use crate::letters;
 use crate::settings::{Settings, Sources};
 
-mod ask;
-mod backup;
-mod call;
-mod callback_apply;
-mod callback_config;
-mod callback_token;
-mod callback_verify;
-mod calls;
+pub(crate) mod admin;
 mod check_config;
 mod commands;
 mod completions;
-mod confirmation;
-mod doctor;
-mod doctor_files;
-mod doctor_store;
-mod doctor_vendor;
-mod edit;
-mod erase_user;
-mod events;
-mod export;
-mod findings;
+pub(crate) mod doctor;
 mod healthcheck;
-mod inputs;
-mod lists;
-mod machine;
-mod migrate;
 mod own_server;
-mod post;
-mod rebuild;
-mod replay;
-mod room;
-mod rooms;
-mod send;
+pub(crate) mod prompt;
+pub(crate) mod read;
 mod serve;
-mod simulate;
-mod usersig;
-mod vendor_app;
+pub(crate) mod tencent;
+pub(crate) mod traffic;
 
 /// How long the end of a command waits for threads that are still busy.
 const STUCK_WAIT: Duration = Duration::from_secs(1);
@@ -72,37 +47,37 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
-    Migrate(migrate::Migrate),
-    Backup(backup::BackupStore),
+    Migrate(admin::migrate::Migrate),
+    Backup(admin::backup::BackupStore),
     CheckConfig(check_config::CheckConfig),
     /// Print every setting with its default and what it means
     DefaultConfig,
-    Events(events::Events),
-    Export(export::Export),
-    Calls(calls::Calls),
-    Call(call::OneCall),
-    Rooms(rooms::Rooms),
-    Room(room::OneRoom),
-    Send(send::Send),
-    Replay(replay::Replay),
-    Simulate(simulate::Simulate),
+    Events(read::events::Events),
+    Export(read::export::Export),
+    Calls(read::calls::Calls),
+    Call(read::call::OneCall),
+    Rooms(read::rooms::Rooms),
+    Room(read::room::OneRoom),
+    Send(traffic::send::Send),
+    Replay(traffic::replay::Replay),
+    Simulate(traffic::simulate::Simulate),
     Commands(commands::Commands),
     #[command(name = "callback-config")]
-    CallbackConfig(callback_config::CallbackConfigs),
+    CallbackConfig(tencent::callback_config::CallbackConfigs),
     #[command(name = "callback-token")]
-    CallbackToken(callback_token::CallbackTokens),
+    CallbackToken(tencent::token::CallbackTokens),
     #[command(name = "usersig")]
-    UserSig(usersig::UserSigs),
-    Doctor(doctor::Doctor),
-    EraseUser(erase_user::EraseUser),
-    Rebuild(rebuild::RebuildModels),
+    UserSig(tencent::usersig::UserSigs),
+    Doctor(doctor::checks::Doctor),
+    EraseUser(admin::erase_user::EraseUser),
+    Rebuild(admin::rebuild::RebuildModels),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
 }
 
 /// Where settings come from; the same for every command that needs them.
 #[derive(Debug, Clone, Default, Args)]
-struct ConfigArgs {
+pub(crate) struct ConfigArgs {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "TRTC_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
@@ -110,7 +85,7 @@ struct ConfigArgs {
 
 /// The store, for those commands that open it.
 #[derive(Debug, Clone, Default, Args)]
-struct StoreArgs {
+pub(crate) struct StoreArgs {
     /// Where events are kept: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -118,7 +93,7 @@ struct StoreArgs {
 
 /// The apps, for those commands that are about one.
 #[derive(Debug, Clone, Default, Args)]
-struct AppArgs {
+pub(crate) struct AppArgs {
     /// App whose callbacks are taken (its SDKAppID); may be repeated
     #[arg(long, value_name = "ID")]
     sdk_app_id: Vec<String>,
@@ -187,7 +162,7 @@ pub fn run(cli: Cli) -> Result<()> {
 /// What the program ends with after this error: 3 where `callback-config check` found a difference, otherwise 1.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<callback_config::Drift>() { 3 } else { 1 }
+    if error.is::<tencent::callback_config::Drift>() { 3 } else { 1 }
 }
 
 /// What the program says of this error. Some of it may be from elsewhere: letters that would steer a terminal are spelled

@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, Signature
 use crate::settings::Settings;
 
 /// Where a listener on `address` is reached from this machine.
-pub(super) fn reached(mut address: SocketAddr) -> SocketAddr {
+pub(crate) fn reached(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -29,7 +29,7 @@ pub(super) fn reached(mut address: SocketAddr) -> SocketAddr {
 }
 
 /// A callback URL of the server: its listener with the first of its paths.
-pub(super) fn callback_url(settings: &Settings) -> String {
+pub(crate) fn callback_url(settings: &Settings) -> String {
     let server = &settings.server;
     let scheme = if server.tls_files().is_some() { "https" } else { "http" };
     let path = server.callback_paths.first().map_or("/", String::as_str);
@@ -41,7 +41,7 @@ pub(super) fn callback_url(settings: &Settings) -> String {
 ///
 /// # Errors
 /// When the certificate's file cannot be read.
-pub(super) fn tls(settings: &Settings) -> Result<Option<ClientConfig>> {
+pub(crate) fn tls(settings: &Settings) -> Result<Option<ClientConfig>> {
     let Some((file, _)) = settings.server.tls_files() else { return Ok(None) };
     let certificate = certificate(file).with_context(|| {
         format!("read the certificate {} (key `server.tls_certificate`)", file.display())

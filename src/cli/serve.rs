@@ -15,7 +15,7 @@ use crate::telemetry;
 /// SIGTERM or SIGINT stops it: callbacks on their way are taken, stored and answered, then it ends. With --take-over the
 /// server that runs in the same place ends once this one takes callbacks, and no callback is lost between the two.
 #[derive(Debug, Args)]
-pub(super) struct Serve {
+pub(crate) struct Serve {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    pub(super) async fn run(self, clock: Clock) -> Result<()> {
+    pub(crate) async fn run(self, clock: Clock) -> Result<()> {
         let mut sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
         for (key, value) in [("server.listen", self.listen), ("ops.listen", self.ops_listen)] {
             sources.flags.extend(value.map(|value| (key, value)));

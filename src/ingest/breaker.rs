@@ -13,7 +13,7 @@ const FAILURES_MAX: u32 = 2;
 
 /// Open while the store does not take events. What is tried all the same closes it: the drain, and events that the
 /// spool did not take.
-pub(super) struct Breaker {
+pub(crate) struct Breaker {
     /// Set until the store's tables are known to be right: nothing is written before.
     held: AtomicBool,
     open: AtomicBool,
@@ -23,7 +23,7 @@ pub(super) struct Breaker {
 
 impl Breaker {
     /// A closed one; `held` where the store is not ready yet.
-    pub(super) fn new(held: bool, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(held: bool, metrics: &Arc<Metrics>) -> Self {
         metrics.store_circuit_open.set(f64::from(u8::from(held)));
         Self {
             held: held.into(),
@@ -34,23 +34,23 @@ impl Breaker {
     }
 
     /// Lets the store be asked.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         self.held.store(false, Ordering::Release);
         self.failures.store(0, Ordering::Release);
         self.open.store(false, Ordering::Release);
         self.metrics.store_circuit_open.set(0.0);
     }
 
-    pub(super) fn is_held(&self) -> bool {
+    pub(crate) fn is_held(&self) -> bool {
         self.held.load(Ordering::Acquire)
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.open.load(Ordering::Acquire)
     }
 
     /// Notes an attempt that failed, for reasons that are the store's.
-    pub(super) fn failed(&self, reason: &str) {
+    pub(crate) fn failed(&self, reason: &str) {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
         if failures >= FAILURES_MAX && !self.open.swap(true, Ordering::AcqRel) {
             self.metrics.store_circuit_open.set(1.0);
@@ -66,7 +66,7 @@ impl Breaker {
     }
 
     /// Notes that the store answered.
-    pub(super) fn succeeded(&self) {
+    pub(crate) fn succeeded(&self) {
         if self.failures.load(Ordering::Acquire) > 0 {
             self.failures.store(0, Ordering::Release);
         }

@@ -14,25 +14,25 @@ const LEAST_ALONE: Duration = Duration::from_millis(200);
 
 /// How long things may take, as the settings want it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// From the arrival of a request to its answer, whatever happens in between; also how long one attempt to store may take,
     /// so that none is given up for which anybody still waits.
-    pub(super) answer: Duration,
+    pub(crate) answer: Duration,
     /// After which time without a commit another way is tried beside it.
-    pub(super) alone: Duration,
+    pub(crate) alone: Duration,
 }
 
 /// The time of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     /// When the spool is tried beside the store.
-    pub(super) beside: Instant,
+    pub(crate) beside: Instant,
     /// When the event is given up: what is not durable by then goes to the error log.
-    pub(super) end: Instant,
+    pub(crate) end: Instant,
 }
 
 impl Limits {
-    pub(super) fn of(settings: &IngestSettings) -> Self {
+    pub(crate) fn of(settings: &IngestSettings) -> Self {
         Self {
             answer: Duration::from_millis(settings.answer_deadline_ms),
             alone: Duration::from_millis(settings.ack_deadline_ms),
@@ -40,7 +40,7 @@ impl Limits {
     }
 
     /// The time of an event whose request `arrived` then, and which is whole `now`.
-    pub(super) fn budget(self, arrived: Instant, now: Instant) -> Budget {
+    pub(crate) fn budget(self, arrived: Instant, now: Instant) -> Budget {
         Budget {
             beside: (arrived + self.alone).max(now + self.alone.min(LEAST_ALONE)),
             end: (arrived + self.answer).max(now + self.answer.min(LEAST)),

@@ -19,25 +19,25 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// Writes past the log, whose level and format must not keep a line from being written and read again, by the thread
 /// that writes stderr: writing may block, on a pipe that nobody reads.
-pub(super) struct LastResort {
+pub(crate) struct LastResort {
     /// One token for each line on its way.
     lines: TaskTracker,
     metrics: Arc<Metrics>,
 }
 
 impl LastResort {
-    pub(super) fn start(metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn start(metrics: &Arc<Metrics>) -> Self {
         Self { lines: TaskTracker::new(), metrics: metrics.clone() }
     }
 
     /// Hands the event over, and waits a moment for it to be written.
-    pub(super) async fn write(&self, event: &Event, reason: &str) {
+    pub(crate) async fn write(&self, event: &Event, reason: &str) {
         // It may take longer, and is written and counted all the same; or there was no room for it.
         let _ = timeout(WRITE_WAIT, self.hand_over(event, reason)).await;
     }
 
     /// Hands the event over. What comes back tells when it is written, or lost.
-    pub(super) fn hand_over(&self, event: &Event, reason: &str) -> oneshot::Receiver<()> {
+    pub(crate) fn hand_over(&self, event: &Event, reason: &str) -> oneshot::Receiver<()> {
         let (over, done) = oneshot::channel();
         let (metrics, on_its_way) = (self.metrics.clone(), self.lines.token());
         stderr().event(line(event, reason).into_bytes(), move |written| {
@@ -53,7 +53,7 @@ impl LastResort {
     }
 
     /// Waits, within reason, until what waits is written.
-    pub(super) async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.lines.close();
         if timeout(CLOSE_WAIT, self.lines.wait()).await.is_err() {
             error!("stderr did not take the last lines in time");

@@ -20,30 +20,30 @@ use tracing::warn;
 
 use crate::callback::{Body, Event};
 use crate::clock::Clock;
-use crate::handlers::Change;
+use crate::projections::Change;
 use crate::settings::IngestSettings;
 use crate::store::{Size, Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
 
+pub(crate) mod batch_writer;
 mod breaker;
 mod budget;
-mod drain;
-mod lane;
 mod last_resort;
-mod salvager;
-mod spooler;
-mod tasks;
-mod writer;
+pub(crate) mod spool_replay;
+pub(crate) mod spool_salvage;
+pub(crate) mod spool_writer;
+pub(crate) mod supervisor;
+pub(crate) mod writer_pool;
 
+use crate::ingest::batch_writer::{Answer, Ticket, Writer, changes_ahead};
+use crate::ingest::spool_replay::Drain;
+use crate::ingest::spool_salvage::Salvager;
+use crate::ingest::spool_writer::{Keeper, SpoolTicket};
+use crate::ingest::supervisor::keep_running;
+use crate::ingest::writer_pool::{Gate, Lane, Waiting};
 use breaker::Breaker;
 use budget::{Budget, Limits};
-use drain::Drain;
-use lane::{Gate, Lane, Waiting};
 use last_resort::LastResort;
-use salvager::Salvager;
-use spooler::{Keeper, SpoolTicket};
-use tasks::keep_running;
-use writer::{Answer, Ticket, Writer, changes_ahead};
 
 /// How long the spool has an event for itself that the store did not take. Then the store is asked again beside it.
 const SPOOL_ALONE: Duration = Duration::from_millis(400);

@@ -1,113 +1,17 @@
-//! From an app's settings to who calls the vendor's API for it. What is to be registered there is
-//! [`CallbackSettings::wanted`](crate::settings::CallbackSettings::wanted).
+//! Callback registration at the vendor: what is registered is compared with what is wanted while the server runs, and put
+//! right where that is wanted too. It never stands in the way of a callback: what the vendor's API does or does not do is
+//! shown, and nothing else.
+//!
+//! In reading order: `client` makes a client of the vendor's API from an app's settings. A [`Watch`] is all that the settings
+//! want to be looked after. Its guard (`drift`) checks and writes what it finds into a [`Book`], which sessions and the dashboard
+//! read. `diff_text` is a difference as text.
 
-use secrecy::SecretString;
+pub(crate) mod client;
+pub(crate) mod diff_text;
+pub(crate) mod drift;
+pub(crate) mod monitor;
+pub(crate) mod status;
 
-use crate::callback::AppId;
-use crate::clock::Clock;
-use crate::settings::{AppSettings, SecretFileError, read_secret};
-use crate::vendor::{Client, ClientError, Endpoint, EndpointError, Limits, Signer, UserSigError};
-
-/// As whom the vendor's API is called where nobody says: every app has this admin.
-pub(crate) const IDENTIFIER: &str = "administrator";
-
-/// Why the vendor's API cannot be called for an app.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RegistrationError {
-    #[error("`{0}` is no SDKAppID\nhint: give a number such as 1400000001")]
-    NoAppId(String),
-    #[error(
-        "there is no secret key of app {0}\n\
-         hint: give `--secret-key-file FILE`, set TRTC_SECRET_KEY or TRTC_SECRET_KEY_FILE, or set `secret_key_file` in \
-         its `[[apps]]` table"
-    )]
-    NoKey(AppId),
-    #[error("read the secret key of app {app}: {error}")]
-    Key { app: AppId, error: SecretFileError },
-    #[error(
-        "it is not said where app {0} was made\n\
-         hint: give `--region singapore` for most apps of the international site, `--region china` for those of the \
-         Chinese one, or set `region` in its `[[apps]]` table (TRTC_REGION)"
-    )]
-    NoRegion(AppId),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error(transparent)]
-    Unsigned(#[from] UserSigError),
-    #[error(transparent)]
-    Client(#[from] ClientError),
-}
-
-/// The app's id.
-pub(crate) fn app_id(app: &AppSettings) -> Result<AppId, RegistrationError> {
-    AppId::parse(&app.sdk_app_id).ok_or_else(|| RegistrationError::NoAppId(app.sdk_app_id.clone()))
-}
-
-/// The app's secret key; absent where the settings have none.
-pub(crate) fn secret_key(app: &AppSettings) -> Result<Option<SecretString>, RegistrationError> {
-    match (&app.secret_key, &app.secret_key_file) {
-        (Some(key), _) => Ok(Some(key.clone())),
-        (None, None) => Ok(None),
-        (None, Some(path)) => match read_secret(path) {
-            Ok(key) => Ok(Some(key)),
-            Err(error) => Err(RegistrationError::Key { app: app_id(app)?, error }),
-        },
-    }
-}
-
-/// Who signs calls for the app.
-pub(crate) fn signer(app: &AppSettings, clock: &Clock) -> Result<Signer, RegistrationError> {
-    let id = app_id(app)?;
-    let key = secret_key(app)?.ok_or(RegistrationError::NoKey(id))?;
-    let identifier = app.identifier.as_deref().unwrap_or(IDENTIFIER);
-    Ok(Signer::new(id, identifier, key, clock)?)
-}
-
-/// Who calls the vendor's API for the app.
-pub(crate) fn client(app: &AppSettings, clock: &Clock) -> Result<Client, RegistrationError> {
-    let endpoint = match (&app.host, app.region) {
-        (Some(host), _) => Endpoint::parse(host)?,
-        (None, Some(region)) => region.into(),
-        (None, None) => return Err(RegistrationError::NoRegion(app_id(app)?)),
-    };
-    Ok(Client::new(endpoint, signer(app, clock)?, Limits::default())?)
-}
-
-#[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-    use crate::vendor::Region;
-
-    #[test]
-    fn what_is_missing_is_said_with_what_to_do() {
-        let clock = Clock::system();
-        let mut app = AppSettings::new("1400000001");
-        let said = |app: &AppSettings| client(app, &clock).err().unwrap().to_string();
-        assert!(said(&app).contains("hint: give `--region singapore`"), "{}", said(&app));
-        app.region = Some(Region::Singapore);
-        assert!(said(&app).contains("hint: give `--secret-key-file FILE`"), "{}", said(&app));
-        app.secret_key = Some("k".into());
-        assert_eq!(client(&app, &clock).unwrap().host(), Region::Singapore.host());
-        app.host = Some("api.example.com".into());
-        assert_eq!(client(&app, &clock).unwrap().host(), "api.example.com");
-    }
-
-    #[test]
-    fn a_key_is_read_from_its_file_and_never_shown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        std::fs::write(&path, "s3cret\r\n").unwrap();
-        let mut app = AppSettings::new("1");
-        app.secret_key_file = Some(path);
-        assert_eq!(secret_key(&app).unwrap().unwrap().expose_secret(), "s3cret");
-        assert!(!format!("{app:?}").contains("s3cret"));
-        for key in ["0123456789abcdef0123456789abcdef", "/nowhere/key"] {
-            app.secret_key_file = Some(key.into());
-            let said = secret_key(&app).unwrap_err().to_string();
-            assert!(said.starts_with("read the secret key of app 1: "), "{said}");
-            assert_eq!(said.contains(key), key.starts_with('/'), "{said}");
-        }
-    }
-}
+pub(crate) use crate::registration::diff_text::shown;
+pub(crate) use crate::registration::monitor::{Watch, address_file};
+pub(crate) use crate::registration::status::{Book, Entry, Standing};

@@ -10,9 +10,9 @@ use tracing::{info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::guard::Watch;
 use crate::http::{self, Keeping, Limits, Ops, Setup, Stop, TlsError};
 use crate::ingest::Ingest;
+use crate::registration::Watch;
 use crate::settings::{Settings, SettingsError};
 use crate::sockets::{Heirs, Succession, TakenOver};
 use crate::store::{self, SpoolError, Store, StoreError};

@@ -27,7 +27,7 @@ const MIGRATE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Opens the spool and the store, and says whether the store is ready. Where it is not there, events go to the spool until
 /// it is; without one the start waits for it.
-pub(super) async fn open(
+pub(crate) async fn open(
     settings: &Settings,
     clock: &Clock,
     metrics: &Arc<Metrics>,
@@ -78,7 +78,7 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
 }
 
 /// Brings a store up to this version that was not there at the start.
-pub(super) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
+pub(crate) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
     let mut said = None;
     loop {
         let trouble = match timeout(MIGRATE_TIMEOUT, store.migrate()).await {
@@ -99,7 +99,7 @@ pub(super) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Cloc
 }
 
 /// Where it fails, events go on into the partitions there are, the default one last.
-pub(super) async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
+pub(crate) async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
     let (reason, hint) = match timeout(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
         Ok(Ok(())) => return,
         Ok(Err(error)) => told(&error),

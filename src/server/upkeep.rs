@@ -9,11 +9,11 @@ use tracing::error;
 
 use super::opening::{make_partitions, settle};
 use crate::clock::Clock;
-use crate::guard::Watch;
 use crate::http::Tls;
 use crate::ingest::Ingest;
+use crate::registration::Watch;
 use crate::retention;
-use crate::settler::Settler;
+use crate::sessions::Settler;
 use crate::store::Store;
 use crate::telemetry::{Metrics, log_lines_dropped};
 
@@ -26,21 +26,21 @@ const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// What has to be done now and then, beside the callbacks.
 #[derive(Clone)]
-pub(super) struct Upkeep {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) tls: Option<Tls>,
+pub(crate) struct Upkeep {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tls: Option<Tls>,
     /// How long events are kept; for ever without it.
-    pub(super) keep: Option<Duration>,
-    pub(super) settler: Arc<Settler>,
-    pub(super) watch: Arc<Watch>,
+    pub(crate) keep: Option<Duration>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) watch: Arc<Watch>,
 }
 
 impl Upkeep {
     /// Does it, first of all for a store that is not `ready`. Never returns; a mistake in it does not end the server.
-    pub(super) async fn for_ever(self, mut ready: bool) {
+    pub(crate) async fn for_ever(self, mut ready: bool) {
         let tasks = TaskTracker::new();
         loop {
             let upkeep = self.clone();

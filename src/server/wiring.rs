@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 use super::Listeners;
 use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
-use crate::guard::{Book, Watch};
 use crate::http::{
     self, Addresses, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls,
     TlsError,
 };
 use crate::ingest::Ingest;
+use crate::registration::{Book, Watch};
+use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
-use crate::settler::Settler;
 use crate::telemetry::Metrics;
 
 /// How many connections the operators may have.
@@ -26,7 +26,7 @@ const OPS_CONNECTIONS_MAX: usize = 100;
 const OPS_RESERVED_MAX: usize = 16;
 
 /// What the operators ask, as the settings want it.
-pub(super) fn operations(
+pub(crate) fn operations(
     settings: &Settings,
     keeping: &Arc<OnceLock<Keeping>>,
     metrics: &Metrics,
@@ -41,7 +41,7 @@ pub(super) fn operations(
 }
 
 /// What the settings page shows.
-pub(super) fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
+pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
     let auth = &settings.auth;
     let app = |(id, app): (AppId, &AppSettings)| AppSetup {
         id,
@@ -66,7 +66,7 @@ pub(super) fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
 }
 
 /// Where the server listens, as pages tell people. A path that may be a secret is none of it.
-pub(super) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses {
+pub(crate) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses {
     let reached = |listener: &TcpListener| {
         let address = listener.local_addr().unwrap_or(settings.server.listen);
         let (port, host) = (address.port(), address.ip());
@@ -95,7 +95,7 @@ pub(super) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses
 }
 
 /// What computes rooms and lives, and finds gaps.
-pub(super) fn settler(
+pub(crate) fn settler(
     settings: &Settings,
     apps: &Apps,
     book: Arc<Book>,
@@ -109,7 +109,7 @@ pub(super) fn settler(
 }
 
 /// What takes callbacks, as the settings want it.
-pub(super) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
+pub(crate) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
     let server = &settings.server;
     Receiver::new(apps, ingest)
         .with_rejected(settings.answer.rejected)
@@ -119,7 +119,7 @@ pub(super) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> 
 }
 
 /// The public listener's.
-pub(super) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
+pub(crate) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
     let server = &settings.server;
     Ok(Limits {
         connections_max: http::connections_allowed(server.connections_max, reserved(settings)),
@@ -135,7 +135,7 @@ pub(super) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
 }
 
 /// The operations listener's.
-pub(super) fn ops_limits(public: &Limits) -> Limits {
+pub(crate) fn ops_limits(public: &Limits) -> Limits {
     Limits {
         connections_max: OPS_CONNECTIONS_MAX,
         reserved_max: OPS_RESERVED_MAX,
@@ -146,7 +146,7 @@ pub(super) fn ops_limits(public: &Limits) -> Limits {
 }
 
 /// Absent where plain HTTP is spoken.
-pub(super) fn tls(
+pub(crate) fn tls(
     settings: &Settings,
     clock: &Clock,
     metrics: &Arc<Metrics>,

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
-use crate::vendor::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
+use crate::tencent_api::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
 
 /// Stands for all usual commands of a product, alone or among others.
 const ALL: &str = "all";
@@ -68,7 +68,7 @@ impl AppSettings {
     }
 
     /// Checks what is said of the vendor. The file of the key is read by those who need the key.
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
         let wrong = |key: &str, text: &str| {
             let (problem, hint) = text.split_once("\nhint: ").unwrap_or((text, "correct it"));
             let problem = format!("key `apps.{key}` of app {}: {problem}", self.sdk_app_id);

@@ -5,14 +5,14 @@ use secrecy::ExposeSecret;
 use super::{AppSettings, Settings, SettingsError};
 use crate::store::{self, StoreError};
 use crate::telemetry;
-use crate::vendor::Product;
+use crate::tencent_api::Product;
 
 /// The least length of `ops.token` where others reach the listener: wrong ones are answered as fast as they come.
 const OPS_TOKEN_BYTES_MIN: usize = 16;
 
 impl Settings {
     /// Checks that a server that is to call the vendor's API knows for whom, where and with what.
-    pub(super) fn check_guard(&self) -> Result<(), SettingsError> {
+    pub(crate) fn check_guard(&self) -> Result<(), SettingsError> {
         let (list, checks) = (self.auth.takes_vendors_list(), self.registration.check_interval());
         if list && !self.apps.iter().any(|app| app.has_key() && app.has_place()) {
             let problem =
@@ -49,7 +49,7 @@ impl Settings {
     }
 
     /// Checks every value, and those that must fit each other.
-    pub(super) fn check(&self) -> Result<(), SettingsError> {
+    pub(crate) fn check(&self) -> Result<(), SettingsError> {
         self.check_ranges()?;
         self.check_tls()?;
         self.admission()?;
@@ -161,7 +161,7 @@ impl Settings {
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
             ("settle.session_bytes_max", wide(self.settle.session_bytes_max), 256, 1 << 20),
-            // Fewer than a day has minutes: see `store/settling_windows.rs`.
+            // Fewer than a day has minutes: see `store/sessions/windows.rs`.
             ("settle.boundaries_per_day_max", self.settle.boundaries_per_day_max.into(), 2, 1400),
             ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),

@@ -8,7 +8,7 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
 use super::{AppSettings, DEFAULTS, Settings, SettingsError};
-use crate::vendor::UnknownRegion;
+use crate::tencent_api::UnknownRegion;
 
 /// The keys of an app's table, which the defaults show in a comment only.
 const APP_KEYS: [&str; 11] = [
@@ -58,7 +58,7 @@ impl Sources {
 }
 
 /// Lays the layers over each other. The values are of their kinds, but not yet checked.
-pub(super) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
+pub(crate) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     let env = Environment::read(&sources.env)?;
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = &sources.file {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::callback::source::{Networks, VendorNetworks};
+use crate::callback::source_filter::{Networks, VendorNetworks};
 use crate::callback::{Admission, AppId, Apps};
 use crate::store::StoreOptions;
 
@@ -213,19 +213,19 @@ mod tests {
 
     use super::*;
 
-    pub(super) fn env(variables: &[(&str, &str)]) -> Sources {
+    pub(crate) fn env(variables: &[(&str, &str)]) -> Sources {
         let pairs = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         Sources { env: pairs.collect(), ..Sources::default() }
     }
 
-    pub(super) fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
+    pub(crate) fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let sources = Sources { file: Some(file.path().into()), ..Sources::default() };
         (file, sources)
     }
 
-    pub(super) fn error(sources: &Sources) -> String {
+    pub(crate) fn error(sources: &Sources) -> String {
         Settings::load(sources).unwrap_err().to_string()
     }
 

@@ -11,7 +11,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::callback::answer::{NotStored, Rejected};
+use crate::callback::response::{NotStored, Rejected};
 use crate::telemetry::LogFormat;
 
 /// `[server]`

@@ -23,30 +23,22 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::callback::event::Payload;
-use crate::callback::{AppId, Delivery, delivery};
+use crate::callback::{AppId, Delivery, recorded_request};
 use crate::clock::UnixMillis;
 
-mod battles;
-mod calls;
-mod conferences;
 mod dice;
 mod disturbance;
-mod group_calls;
 mod people;
-mod recordings;
-mod rooms;
+pub(crate) mod scenarios;
 mod script;
-mod seats;
-mod shows;
-mod stage;
 mod traffic;
 
 pub use disturbance::{Disturbance, disturbed};
 pub use traffic::{Due, Traffic};
 
+use crate::simulate::scenarios::rooms::Rooms;
 use dice::Dice;
 use people::Person;
-use rooms::Rooms;
 use script::{Script, World};
 
 /// One callback, and when it is to be posted.
@@ -69,7 +61,7 @@ impl TimedDelivery {
     #[must_use]
     pub fn delivery(&self, app: AppId) -> Delivery {
         let ip = Some(self.client_ip.as_str());
-        let query = delivery::query(app, self.command, ip, Some(self.platform), None);
+        let query = recorded_request::query(app, self.command, ip, Some(self.platform), None);
         Delivery::of_payload(query, &Payload::Json(self.body.clone()))
     }
 }
@@ -276,11 +268,11 @@ impl Generator {
     pub fn scenario(&mut self, kind: Kind, start: UnixMillis) -> Scenario {
         let mut script = Script::new(&mut self.world, start);
         match kind {
-            Kind::GroupCall => group_calls::group_call(&mut script),
-            Kind::Conference => conferences::conference(&mut script),
-            Kind::Show => shows::show(&mut script),
+            Kind::GroupCall => scenarios::group_calls::group_call(&mut script),
+            Kind::Conference => scenarios::conferences::conference(&mut script),
+            Kind::Show => scenarios::shows::show(&mut script),
             Kind::Quota => quota(&mut script),
-            one_to_one => calls::one_to_one(&mut script, one_to_one),
+            one_to_one => scenarios::calls::one_to_one(&mut script, one_to_one),
         }
         Scenario { kind, deliveries: script.finish() }
     }

@@ -15,15 +15,15 @@ const PLATFORMS: [&str; 8] =
 
 /// Somebody who acts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Person {
-    pub(super) account: String,
-    pub(super) platform: &'static str,
-    pub(super) ip: String,
+pub(crate) struct Person {
+    pub(crate) account: String,
+    pub(crate) platform: &'static str,
+    pub(crate) ip: String,
 }
 
 impl Person {
     /// The same number is always the same person.
-    pub(super) fn new(number: usize) -> Self {
+    pub(crate) fn new(number: usize) -> Self {
         let name = NAMES[number % NAMES.len()];
         let account = match (number / NAMES.len(), number % 33) {
             // A few accounts are numbers beyond 2^53, which some clients send as such.
@@ -35,7 +35,7 @@ impl Person {
     }
 
     /// Whose live room this is; see [`Person::new`].
-    pub(super) fn host(number: usize) -> Self {
+    pub(crate) fn host(number: usize) -> Self {
         let name = HOSTS[number % HOSTS.len()];
         let account = match number / HOSTS.len() {
             0 => name.to_owned(),
@@ -45,12 +45,12 @@ impl Person {
     }
 
     /// The app's own server, over the REST API.
-    pub(super) fn server() -> Self {
+    pub(crate) fn server() -> Self {
         Self { account: "admin".into(), platform: "RESTAPI", ip: "192.0.2.10".into() }
     }
 
     /// The vendor itself.
-    pub(super) fn vendor() -> Self {
+    pub(crate) fn vendor() -> Self {
         Self { account: "@TIM#SYSTEM".into(), platform: "Unknown", ip: "192.0.2.1".into() }
     }
 
@@ -62,7 +62,7 @@ impl Person {
     }
 
     /// The account as a client writes it: a number now and then, where it is one.
-    pub(super) fn sent(&self, dice: &mut Dice) -> serde_json::Value {
+    pub(crate) fn sent(&self, dice: &mut Dice) -> serde_json::Value {
         match self.account.parse::<u64>() {
             Ok(number) if dice.chance(0.5) => number.into(),
             _ => self.account.as_str().into(),

@@ -6,82 +6,82 @@ use serde_json::{Map, Value};
 
 use super::dice::Dice;
 use super::people::Person;
-use super::rooms::Rooms;
 use super::{Options, TimedDelivery};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::simulate::scenarios::rooms::Rooms;
 
 /// What all scenarios of one generator share.
 #[derive(Debug, Clone)]
-pub(super) struct World {
-    pub(super) app: AppId,
-    pub(super) options: Options,
+pub(crate) struct World {
+    pub(crate) app: AppId,
+    pub(crate) options: Options,
     /// What happens.
-    pub(super) dice: Dice,
+    pub(crate) dice: Dice,
     /// How it is named. Apart, and with the start in its seed, so that the same seed at another time plays the same
     /// with other calls.
-    pub(super) names: Dice,
-    pub(super) rooms: Rooms,
+    pub(crate) names: Dice,
+    pub(crate) rooms: Rooms,
 }
 
 /// One scenario while it is written. Its times are those of real life; `compress` is applied here.
 #[derive(Debug)]
-pub(super) struct Script<'w> {
-    pub(super) world: &'w mut World,
+pub(crate) struct Script<'w> {
+    pub(crate) world: &'w mut World,
     begun: UnixMillis,
     now: UnixMillis,
     sent: Vec<TimedDelivery>,
 }
 
 impl<'w> Script<'w> {
-    pub(super) fn new(world: &'w mut World, start: UnixMillis) -> Self {
+    pub(crate) fn new(world: &'w mut World, start: UnixMillis) -> Self {
         Self { world, begun: start, now: start, sent: Vec::new() }
     }
 
-    pub(super) fn dice(&mut self) -> &mut Dice {
+    pub(crate) fn dice(&mut self) -> &mut Dice {
         &mut self.world.dice
     }
 
     /// Whether this call or show is recorded.
-    pub(super) fn is_recorded(&mut self) -> bool {
+    pub(crate) fn is_recorded(&mut self) -> bool {
         let share = self.world.options.recorded;
         self.dice().chance(share)
     }
 
     /// Different people, at most so many.
-    pub(super) fn cast(&mut self, count: usize) -> Vec<Person> {
+    pub(crate) fn cast(&mut self, count: usize) -> Vec<Person> {
         let crowd = self.world.options.accounts.max(2 * count).max(2);
         let places = self.world.dice.places(count, crowd);
         places.into_iter().map(Person::new).collect()
     }
 
-    pub(super) fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> UnixMillis {
         self.now
     }
 
     /// Goes on to so long after the begin; stays where it is when that is past.
-    pub(super) fn at(&mut self, after_begin: Duration) {
+    pub(crate) fn at(&mut self, after_begin: Duration) {
         self.now = self.now.max(self.begun.plus(self.compressed(after_begin)));
     }
 
     /// Goes on by so much.
-    pub(super) fn wait(&mut self, pause: Duration) {
+    pub(crate) fn wait(&mut self, pause: Duration) {
         self.now = self.now.plus(self.compressed(pause));
     }
 
     /// Goes on to `moment` if that is later, and begins anew there.
-    pub(super) fn begin_at(&mut self, moment: UnixMillis) {
+    pub(crate) fn begin_at(&mut self, moment: UnixMillis) {
         self.now = self.now.max(moment);
         self.begun = self.now;
     }
 
     /// As long as it takes in the deliveries.
-    pub(super) fn compressed(&self, time: Duration) -> Duration {
+    pub(crate) fn compressed(&self, time: Duration) -> Duration {
         time.div_f64(self.world.options.compress)
     }
 
     /// Sends a body, with `EventTime` behind its own members unless it has one.
-    pub(super) fn send(&mut self, command: &'static str, by: &Person, body: Value) {
+    pub(crate) fn send(&mut self, command: &'static str, by: &Person, body: Value) {
         let mut body = body;
         if body.get("EventTime").is_none() {
             body["EventTime"] = self.now.0.into();
@@ -90,7 +90,7 @@ impl<'w> Script<'w> {
     }
 
     /// Sends a body as it is, the command before it.
-    pub(super) fn send_untimed(&mut self, command: &'static str, by: &Person, body: Value) {
+    pub(crate) fn send_untimed(&mut self, command: &'static str, by: &Person, body: Value) {
         let mut whole = Map::new();
         whole.insert("CallbackCommand".into(), command.into());
         if let Value::Object(members) = body {
@@ -107,7 +107,7 @@ impl<'w> Script<'w> {
         self.now = UnixMillis(self.now.0.saturating_add(1));
     }
 
-    pub(super) fn finish(self) -> Vec<TimedDelivery> {
+    pub(crate) fn finish(self) -> Vec<TimedDelivery> {
         self.sent
     }
 }

@@ -14,19 +14,19 @@ const OPS: &str = "ops";
 
 /// What was passed.
 #[derive(Debug, Default)]
-pub(super) struct Passed {
-    pub(super) public: Option<TcpListener>,
-    pub(super) ops: Option<TcpListener>,
+pub(crate) struct Passed {
+    pub(crate) public: Option<TcpListener>,
+    pub(crate) ops: Option<TcpListener>,
 }
 
 impl Passed {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.public.is_none() && self.ops.is_none()
     }
 }
 
 /// Nothing where `LISTEN_PID` is another process's.
-pub(super) fn passed() -> Result<Passed, SocketError> {
+pub(crate) fn passed() -> Result<Passed, SocketError> {
     let wrong = |problem: String| SocketError::Passed(problem);
     let sockets = sd_listen_fds::get()
         .map_err(|_| wrong("LISTEN_PID or LISTEN_FDS is no number".to_owned()))?;

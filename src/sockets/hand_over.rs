@@ -26,7 +26,7 @@ const REST: Duration = Duration::from_millis(500);
 
 /// Where a new process asks for our sockets.
 #[derive(Debug)]
-pub(super) struct HandOver {
+pub(crate) struct HandOver {
     listener: UnixListener,
     path: PathBuf,
     sockets: [StdListener; 2],
@@ -37,7 +37,7 @@ impl HandOver {
     ///
     /// # Errors
     /// When that cannot be done, or another process listens there already.
-    pub(super) async fn offer(
+    pub(crate) async fn offer(
         path: &Path,
         public: StdListener,
         ops: StdListener,
@@ -62,7 +62,7 @@ impl HandOver {
     }
 
     /// Returns when another process takes callbacks in our place.
-    pub(super) async fn taken(self) {
+    pub(crate) async fn taken(self) {
         loop {
             let asked = match self.listener.accept().await {
                 Ok((stream, _)) => self.give(stream).await,
@@ -122,7 +122,7 @@ impl Drop for HandOver {
 }
 
 /// The same socket once more, for a process to come.
-pub(super) fn again(socket: &TcpListener) -> io::Result<StdListener> {
+pub(crate) fn again(socket: &TcpListener) -> io::Result<StdListener> {
     socket.as_fd().try_clone_to_owned().map(StdListener::from)
 }
 

@@ -25,7 +25,7 @@ const SOCKETS: usize = 2;
 pub struct TakenOver(UnixStream);
 
 /// Asks for the sockets; nothing where no server runs here.
-pub(super) async fn ask(path: &Path) -> Result<Option<(TakenOver, Vec<TcpListener>)>, SocketError> {
+pub(crate) async fn ask(path: &Path) -> Result<Option<(TakenOver, Vec<TcpListener>)>, SocketError> {
     let failed = |source| SocketError::TakeOver { path: path.display().to_string(), source };
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,

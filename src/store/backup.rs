@@ -11,9 +11,9 @@ use rustix::fs::OFlags;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use super::place::{Place, display_url};
-use super::sqlite::{classify, missing, unopened};
 use super::{StoreError, StoreOptions};
+use crate::store::sqlite::events_store::{classify, missing, unopened};
+use crate::store::url::{Place, display_url};
 
 /// What the name of a copy goes on with while it is made.
 const PARTIAL: &str = ".partial";

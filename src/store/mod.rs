@@ -11,105 +11,59 @@ use uuid::Uuid;
 
 use crate::callback::{AppId, Event};
 use crate::clock::UnixMillis;
-use place::Place;
+use crate::store::url::Place;
 
-mod accounts;
-mod adding;
 mod backup;
-mod examination;
-mod file;
-mod filters;
-mod list;
-mod model_accounts;
-mod models;
-mod place;
-mod postgres;
-mod postgres_accounts;
-mod postgres_arrays;
-mod postgres_events;
-mod postgres_examine;
-mod postgres_latest;
-mod postgres_models;
-mod postgres_partitions;
-mod postgres_retention;
-mod postgres_rights;
-mod postgres_session;
-mod read;
-mod read_calls;
-mod read_details;
-mod read_events;
-mod read_next_marks;
-mod read_recordings;
-mod read_rooms;
-mod read_statistics;
-mod read_user_visits;
-mod reading;
-mod rebuilding;
-mod rebuilding_compare;
-mod rebuilding_counts;
-mod record;
-mod recording_file;
-mod row_bytes;
-mod rows;
-mod salvage;
-mod session;
-mod session_write;
-mod settling;
-mod settling_facts;
-mod settling_windows;
-mod settling_write;
-mod spool;
-mod spool_examine;
-mod spool_file;
-mod spool_lock;
-mod sqlite;
-mod sqlite_accounts;
-mod sqlite_examine;
-mod sqlite_models;
-mod sqlite_retention;
-mod sqlite_rows;
-mod statement;
-mod sweeping;
-mod timeline;
-mod trouble;
-mod words;
-mod writing;
+pub(crate) mod column_values;
+pub(crate) mod database_error;
+pub(crate) mod erase;
+pub(crate) mod inspection;
+pub(crate) mod model;
+pub(crate) mod postgres;
+pub(crate) mod query;
+pub(crate) mod read;
+pub(crate) mod rebuild;
+pub(crate) mod sessions;
+pub(crate) mod spool;
+pub(crate) mod sql;
+pub(crate) mod sqlite;
+pub(crate) mod url;
 
-pub use accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
-pub use backup::{Backup, BackupError};
-pub use examination::{
+pub use crate::store::column_values::*;
+pub use crate::store::erase::accounts::{Accounts, Change, Key, Record, Scan, Table, accounts};
+pub use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
+pub use crate::store::inspection::{
     COUNT_MAX, Examination, Kind, Migrations, MissingRight, PostgresState, SqliteState, examine,
 };
-pub use filters::{
-    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
-    UserCallFilter, UserVisitFilter,
-};
-pub use list::{Gifts, List, LiveRoom, Lives, Part, UserVisit, Visits};
-pub use model_accounts::{Erased as ErasedRows, Erasing, RowKey, model_tables};
-pub use models::{
+pub use crate::store::model::event::StoredEvent;
+pub use crate::store::model::read_models::{
     Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, Member, Recording,
     Room, RoomChangeRow, Stay, TopAccount, UserCall, Visit,
 };
-pub use place::{check_url, display_url, file};
-pub use reading::{
+pub use crate::store::model::recording_file::RecordingFile;
+pub use crate::store::model::timeline::{CallStep, arrivals, steps};
+pub use crate::store::query::filters::{
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, Step,
+    UserCallFilter, UserVisitFilter,
+};
+pub use crate::store::query::list::{Gifts, List, LiveRoom, Lives, Part, UserVisit, Visits};
+pub use crate::store::read::read_models::{
     COUNTS_MAX, DETAIL_BYTES_MAX, DETAILS_MAX, Details, EVENTS_SCANNED_MAX, FOUND_MAX,
     LIFE_EARLY_MS, LIST_BYTES_MAX, MARKS_SCANNED_MAX, OPEN_COUNTED_MAX, PAGE_BYTES_MAX, ReadModels,
     RoomKey, Subject,
 };
-pub use rebuilding::{Progress, Rebuilding, Scope, Stage, Tally};
-pub use recording_file::RecordingFile;
-pub use rows::StoredEvent;
-pub use salvage::Salvage;
-pub use settling::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, Settling};
-pub use settling_facts::{Attendance, LiveFacts, SettledLife, Span};
-pub use settling_windows::Window;
-pub use settling_write::{Finding, Known, Settlement};
-pub use spool::{Batch, Size, Spool, SpoolError, Spooled};
-pub use spool_examine::{SpoolExamination, examine_spool};
-pub use sweeping::{Drift, OpenCall, Overdue, SWEEP_ROWS};
-pub use timeline::{CallStep, arrivals, steps};
-pub use words::*;
-pub use writing::Entry;
+pub use crate::store::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
+pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledLife, Span};
+pub use crate::store::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, Settling};
+pub use crate::store::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
+pub use crate::store::sessions::windows::Window;
+pub use crate::store::sessions::write::{Finding, Known, Settlement};
+pub use crate::store::spool::handle::{Batch, Size, Spool, SpoolError, Spooled};
+pub use crate::store::spool::inspect::{SpoolExamination, examine_spool};
+pub use crate::store::spool::salvage::Salvage;
+pub use crate::store::sql::upsert::Entry;
+pub use crate::store::url::{check_url, display_url, file};
+pub use backup::{Backup, BackupError};
 
 /// Where events are kept. All methods may be called from many tasks at once.
 #[async_trait]
@@ -182,7 +136,7 @@ pub enum StoreError {
         hint: String,
     },
     /// The store is not there, or not ready: the same request may succeed later.
-    #[error("{}", trouble::unavailable(.0))]
+    #[error("{}", database_error::unavailable(.0))]
     Unavailable(sqlx::Error),
     /// The store is there, and something about it or before it must be mended first: the same request may succeed then.
     #[error("{problem}\nhint: {hint}")]
@@ -193,10 +147,10 @@ pub enum StoreError {
         hint: String,
     },
     /// The store will not take one of the rows, now or later.
-    #[error("the store refuses a row: {}", trouble::cause(.0))]
+    #[error("the store refuses a row: {}", database_error::cause(.0))]
     Refused(sqlx::Error),
     /// The tables could not be brought up to this version.
-    #[error("{}", trouble::migrating(.0))]
+    #[error("{}", database_error::migrating(.0))]
     Migrate(MigrateError),
 }
 
@@ -381,7 +335,11 @@ impl StoreOptions {
 /// When the URL is of no known kind or broken, or the file cannot be opened, or a certificate that it names is not there.
 pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     match Place::to_open(&options.url)? {
-        Place::Postgres(address) => Ok(Arc::new(postgres::Postgres::open(address, options))),
-        Place::Sqlite(address) => Ok(Arc::new(sqlite::Sqlite::open(address, options).await?)),
+        Place::Postgres(address) => {
+            Ok(Arc::new(postgres::events_store::Postgres::open(address, options)))
+        }
+        Place::Sqlite(address) => {
+            Ok(Arc::new(sqlite::events_store::Sqlite::open(address, options).await?))
+        }
     }
 }

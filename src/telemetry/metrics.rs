@@ -408,7 +408,7 @@ fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
     Key::from_parts(name, labels.collect::<Vec<_>>())
 }
 
-pub(super) fn counter(
+pub(crate) fn counter(
     recorder: &PrometheusRecorder,
     name: &'static str,
     labels: &[(&'static str, String)],
@@ -419,7 +419,7 @@ pub(super) fn counter(
     counter
 }
 
-pub(super) fn gauge(
+pub(crate) fn gauge(
     recorder: &PrometheusRecorder,
     name: &'static str,
     labels: &[(&'static str, String)],
@@ -427,7 +427,7 @@ pub(super) fn gauge(
     recorder.register_gauge(&key(name, labels), &METADATA)
 }
 
-pub(super) fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
+pub(crate) fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
     recorder.register_histogram(&key(name, &[]), &METADATA)
 }
 

@@ -65,7 +65,7 @@ impl Outcome {
     }
 
     /// Its place among the counters: [`Outcome::PLAIN`], then the rejections.
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Stored => 0,
             Self::Duplicate => 1,
@@ -101,7 +101,7 @@ pub enum Closed {
 }
 
 impl Closed {
-    pub(super) const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::Evicted, Self::Idle, Self::HeadTooSlow, Self::WriteTooSlow];
 
     /// Its name in logs and figures.
@@ -116,7 +116,7 @@ impl Closed {
     }
 
     /// Its place in [`Closed::ALL`].
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Evicted => 0,
             Self::Idle => 1,
@@ -140,7 +140,7 @@ pub enum Checked {
 }
 
 impl Checked {
-    pub(super) const ALL: [Self; 4] = [Self::Right, Self::Differs, Self::Repaired, Self::Failed];
+    pub(crate) const ALL: [Self; 4] = [Self::Right, Self::Differs, Self::Repaired, Self::Failed];
 
     /// Its name in figures.
     #[must_use]
@@ -154,7 +154,7 @@ impl Checked {
     }
 
     /// Its place in [`Checked::ALL`].
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Right => 0,
             Self::Differs => 1,

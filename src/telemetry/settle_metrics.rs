@@ -11,7 +11,7 @@ const QUEUE: &str = "trtc_settle_queue_rooms";
 const OLDEST: &str = "trtc_settle_oldest_seconds";
 const BACKOFF: &str = "trtc_settle_backoff_rooms";
 const FAILURES: &str = "trtc_settle_failures_total";
-pub(super) const SECONDS: &str = "trtc_settle_seconds";
+pub(crate) const SECONDS: &str = "trtc_settle_seconds";
 
 /// The handles.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct SettleMetrics {
 }
 
 impl SettleMetrics {
-    pub(super) fn new(recorder: &PrometheusRecorder) -> Self {
+    pub(crate) fn new(recorder: &PrometheusRecorder) -> Self {
         Self {
             queue: gauge(recorder, QUEUE, &[]),
             oldest: gauge(recorder, OLDEST, &[]),
@@ -48,7 +48,7 @@ impl SettleMetrics {
     }
 }
 
-pub(super) fn describe(recorder: &PrometheusRecorder) {
+pub(crate) fn describe(recorder: &PrometheusRecorder) {
     let gauges = [
         (QUEUE, "Rooms with new facts that are not settled, each once for each day of the facts"),
         (BACKOFF, "Rooms that could not be settled and are tried again later"),

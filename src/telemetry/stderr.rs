@@ -236,10 +236,10 @@ fn write_whole(to: &mut impl Write, text: &[u8]) -> Result<(), usize> {
 }
 
 /// What `tracing` writes one event of the log to: it goes on its way as a whole.
-pub(super) struct LogLine(Vec<u8>);
+pub(crate) struct LogLine(Vec<u8>);
 
 impl LogLine {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Vec::new())
     }
 }

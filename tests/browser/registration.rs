@@ -1,7 +1,7 @@
 //! The page of settings where registrations at the vendor are watched: the real server, the stand-in for the vendor.
 
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::vendor::Product;
+use trtc_callbacks::tencent_api::Product;
 
 use crate::page::{Page, Scheme, Screen};
 use crate::support::{APP, Database, NOW, Server, eventually, settings};

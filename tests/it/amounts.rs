@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::handlers::{AMOUNT_MAX, changes};
+use trtc_callbacks::projections::{AMOUNT_MAX, changes};
 use trtc_callbacks::store::Entry;
 
 use crate::process::done;

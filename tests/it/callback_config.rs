@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::vendor::Product;
+use trtc_callbacks::tencent_api::Product;
 
 use crate::process::{Serving, done, program};
 use crate::support::APP;

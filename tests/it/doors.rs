@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use trtc_callbacks::callback::source::Networks;
+use trtc_callbacks::callback::source_filter::Networks;
 use trtc_callbacks::callback::verify::sign;
 use trtc_callbacks::callback::{Admission, AppId, Apps, Event};
 use trtc_callbacks::clock::{Clock, UnixMillis};

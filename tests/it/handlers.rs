@@ -1,8 +1,8 @@
 //! What events change in the read models, by the handlers alone.
 
 use trtc_callbacks::callback::{AppId, Apps, Command, Delivery, Event, Query};
-use trtc_callbacks::handlers::change::{CallChange, MemberChange, RoomChangeKind};
-use trtc_callbacks::handlers::{Change, changes};
+use trtc_callbacks::projections::change::{CallChange, MemberChange, RoomChangeKind};
+use trtc_callbacks::projections::{Change, changes};
 
 use crate::support::{APP, NOW};
 

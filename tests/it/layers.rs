@@ -7,54 +7,69 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     ("callback", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("handlers", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("store", &["callback", "handlers", "clock"], &["axum", "reqwest"]),
-    ("settings", &["callback", "store", "telemetry", "vendor"], &["axum", "sqlx"]),
-    ("registration", &["callback", "clock", "settings", "vendor"], &["axum", "sqlx", "reqwest"]),
+    ("projections", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("store", &["callback", "projections", "clock"], &["axum", "reqwest"]),
+    ("settings", &["callback", "store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
     (
-        "guard",
-        &["callback", "clock", "registration", "settings", "store", "telemetry", "vendor"],
+        "ip_list",
+        &["callback", "clock", "settings", "telemetry", "tencent_api"],
+        &["axum", "sqlx", "reqwest"],
+    ),
+    (
+        "registration",
+        &["callback", "clock", "ip_list", "settings", "store", "telemetry", "tencent_api"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
     (
         "ingest",
-        &["callback", "handlers", "store", "clock", "settings", "telemetry"],
+        &["callback", "projections", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("letters", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "http",
-        &["callback", "export", "letters", "store", "ingest", "guard", "clock", "telemetry"],
+        &[
+            "callback",
+            "export",
+            "letters",
+            "store",
+            "ingest",
+            "ip_list",
+            "registration",
+            "tencent_api",
+            "clock",
+            "telemetry",
+        ],
         &["sqlx", "reqwest"],
     ),
     (
-        "settler",
-        &["callback", "guard", "handlers", "store", "clock", "settings", "telemetry"],
+        "sessions",
+        &["callback", "registration", "projections", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
-    ("rebuild", &["store", "settler", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
+    ("rebuild", &["store", "sessions", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("sockets", &[], &["axum", "sqlx", "reqwest"]),
     ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("vendor", &["callback", "clock", "letters"], &["axum", "sqlx"]),
+    ("tencent_api", &["callback", "clock", "letters"], &["axum", "sqlx"]),
     (
         "server",
         &[
             "callback",
-            "guard",
+            "ip_list",
             "store",
             "ingest",
             "http",
             "registration",
             "retention",
-            "settler",
+            "sessions",
             "sockets",
             "clock",
             "settings",
             "telemetry",
-            "vendor",
+            "tencent_api",
         ],
         &["axum", "sqlx", "reqwest"],
     ),
@@ -63,8 +78,8 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &[
             "callback",
             "export",
-            "guard",
-            "handlers",
+            "ip_list",
+            "projections",
             "letters",
             "store",
             "ingest",
@@ -77,7 +92,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "clock",
             "settings",
             "telemetry",
-            "vendor",
+            "tencent_api",
         ],
         &["axum", "sqlx"],
     ),
@@ -120,9 +135,14 @@ fn each_module_keeps_to_its_own_trade() {
 
 #[test]
 fn the_two_stores_do_not_know_each_other() {
-    let read = |name: &str| fs::read_to_string(source().join("store").join(name)).unwrap();
-    assert!(!read("postgres.rs").to_lowercase().contains("super::sqlite"));
-    assert!(!read("sqlite.rs").to_lowercase().contains("super::postgres"));
+    for (one, other) in [("postgres", "sqlite"), ("sqlite", "postgres")] {
+        for file in files(&source().join("store").join(one)) {
+            let code = fs::read_to_string(&file).unwrap();
+            let names = ["store::", "super::"].map(|path| format!("{path}{other}"));
+            let knows = names.iter().any(|name| code.contains(name));
+            assert!(!knows, "{} knows {other}", file.display());
+        }
+    }
 }
 
 #[test]

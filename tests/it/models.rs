@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sqlx::{Connection, Executor, PgConnection};
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::handlers::table::{Kind, Table, Value};
-use trtc_callbacks::handlers::{Batch, Change, TABLES, changes};
+use trtc_callbacks::projections::table::{Kind, Table, Value};
+use trtc_callbacks::projections::{Batch, Change, TABLES, changes};
 use trtc_callbacks::store::{Entry, Store};
 
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::handlers::{Change, changes};
+use trtc_callbacks::projections::{Change, changes};
 use trtc_callbacks::store::{
     DetailPage, Entry, List, Room, RoomFilter, Store, UserVisitFilter, Visit,
 };

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::callback::{AppId, Apps, Body, Command, Delivery, Event, Query, Rejection};
-use trtc_callbacks::handlers::table::{Column, Kind, Value};
-use trtc_callbacks::handlers::{Batch, changes};
+use trtc_callbacks::projections::table::{Column, Kind, Value};
+use trtc_callbacks::projections::{Batch, changes};
 
 use crate::corpus::checks::{check_replaced, places};
 use crate::support::{APP, NOW, fixtures};

@@ -4,21 +4,21 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trtc_callbacks::callback::battle::BattleEnd;
-use trtc_callbacks::callback::call::{ActionType, CallBody as Call, MediaType, RoomIdType};
-use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::follow::{FollowBody as Follow, Followed};
-use trtc_callbacks::callback::live::{
+use trtc_callbacks::callback::body::battle::BattleEnd;
+use trtc_callbacks::callback::body::call::{ActionType, CallBody as Call, MediaType, RoomIdType};
+use trtc_callbacks::callback::body::follow::{FollowBody as Follow, Followed};
+use trtc_callbacks::callback::body::live::{
     AdminChange, DestroyCause, LiveBody as Live, Member, Presence,
 };
-use trtc_callbacks::callback::mic::{MicBody as Mic, Seat};
+use trtc_callbacks::callback::body::mic::{MicBody as Mic, Seat};
+use trtc_callbacks::callback::body::recording::RecordingEvent;
+use trtc_callbacks::callback::body::room::{RoomBody as Room, RoomType};
+use trtc_callbacks::callback::event::Payload;
+use trtc_callbacks::callback::json::scalar::{Count, Flag, Known, Many, Millis, Nested, Seconds};
 use trtc_callbacks::callback::query::Platform;
-use trtc_callbacks::callback::recording::RecordingEvent;
-use trtc_callbacks::callback::room::{RoomBody as Room, RoomType};
-use trtc_callbacks::callback::scalar::{Count, Flag, Known, Many, Millis, Nested, Seconds};
 use trtc_callbacks::callback::{
-    AppId, Apps, Body, Command, Delivery, Event, Family, Kind, Query, Rejection, answer, identity,
-    verify,
+    AppId, Apps, Body, Command, Delivery, Event, Family, Kind, Query, Rejection, event_id,
+    response, verify,
 };
 use trtc_callbacks::clock::UnixMillis;
 
@@ -301,7 +301,7 @@ fn quirk_14_the_events_time_has_many_places_and_forms() {
         let sent = members.replace("$MS", "1768248361480").replace("$S", "1768248361");
         let event = told(command, &sent);
         assert_eq!((event.event_time, event.timed), (time, time != RECEIVED), "{command} {sent}");
-        assert_eq!((identity::time_of(event.id), event.decode_error), (time, None), "{sent}");
+        assert_eq!((event_id::time_of(event.id), event.decode_error), (time, None), "{sent}");
     }
 }
 
@@ -563,7 +563,7 @@ fn quirk_29_a_repeat_has_the_id_of_the_first_and_any_other_body_another() {
 
 #[test]
 fn quirk_30_one_answer_allows_where_no_answer_would_block_or_allow() {
-    assert_eq!(answer::OK, r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
+    assert_eq!(response::OK, r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
     assert_eq!(told("Live.CallbackBeforeSendGift", r#""GiftWater":{}"#).kind, Kind::Before);
     assert_eq!(told("Group.CallbackBeforeSendMsg", r#""GroupId":"g""#).kind, Kind::Before);
     assert_eq!(told("Live.CallbackAfterCreateBattle", r#""BattleId":"b""#).kind, Kind::After);

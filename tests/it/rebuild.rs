@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::Value;
 use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::{Clock, UnixMillis};
-use trtc_callbacks::handlers::table::{Column, Join, Kind, Table};
-use trtc_callbacks::handlers::{Change, TABLES, changes};
+use trtc_callbacks::projections::table::{Column, Join, Kind, Table};
+use trtc_callbacks::projections::{Change, TABLES, changes};
 use trtc_callbacks::simulate::{Generator, Kind as Scene, Options, TimedDelivery};
 use trtc_callbacks::store::{Entry, Store};
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::settings::Settings;
-use trtc_callbacks::vendor::Product;
+use trtc_callbacks::tencent_api::Product;
 
 use crate::process::program;
 use crate::support::{

@@ -6,8 +6,8 @@ use std::process::{self, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use trtc_callbacks::callback::call::CallBody;
-use trtc_callbacks::callback::live::LiveBody;
+use trtc_callbacks::callback::body::call::CallBody;
+use trtc_callbacks::callback::body::live::LiveBody;
 use trtc_callbacks::callback::{AppId, Apps, Body, Command, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::simulate::{

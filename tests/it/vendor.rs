@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::vendor::{
+use trtc_callbacks::tencent_api::{
     CallbackConfig, Client, Deleted, Egress, Endpoint, Failure, Limits, Product, Signer,
     TokenConfig, VendorError,
 };

@@ -1,6 +1,6 @@
 //! From what is registered to what is wanted, with somebody else at work.
 
-use trtc_callbacks::vendor::{CallbackConfig, Change, Client, Failure, Product, Written};
+use trtc_callbacks::tencent_api::{CallbackConfig, Change, Client, Failure, Product, Written};
 
 use crate::vendor::{APP, URL, client_of, limits, stub};
 use crate::vendor_stub::{Config, Fault, Stub};

@@ -1,6 +1,6 @@
 //! What is said of a callback configuration before the vendor is asked, and how two of them differ.
 
-use trtc_callbacks::vendor::{
+use trtc_callbacks::tencent_api::{
     CallbackConfig, Diff, Endpoint, Product, Region, Rule, Severity, Standing,
 };
 

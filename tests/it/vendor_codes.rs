@@ -1,7 +1,8 @@
 //! Every code that the vendor documents, raised over HTTP.
 
-use trtc_callbacks::vendor::codes::{self, Retry};
-use trtc_callbacks::vendor::{CallbackConfig, Failure, Product};
+use trtc_callbacks::tencent_api::error_codes;
+use trtc_callbacks::tencent_api::error_codes::Retry;
+use trtc_callbacks::tencent_api::{CallbackConfig, Failure, Product};
 
 use crate::vendor::{client_of, limits, stub};
 use crate::vendor_stub::Fault;
@@ -20,9 +21,9 @@ const SLOWLY: [i64; 4] = [60007, 60011, 60018, 60019];
 
 #[test]
 fn the_table_has_every_documented_code_once_and_in_order() {
-    let table: Vec<i64> = codes::CODES.iter().map(|row| row.code).collect();
+    let table: Vec<i64> = error_codes::CODES.iter().map(|row| row.code).collect();
     assert_eq!(table, DOCUMENTED);
-    for row in codes::CODES {
+    for row in error_codes::CODES {
         for text in [row.meaning, row.hint] {
             assert!(!text.is_empty() && !text.ends_with('.'), "{}: {text}", row.code);
             assert!(!text.starts_with("The ") && !text.contains("  "), "{}: {text}", row.code);
@@ -34,7 +35,7 @@ fn the_table_has_every_documented_code_once_and_in_order() {
 async fn every_documented_code_says_what_it_means_and_what_to_do() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
-    for row in codes::CODES {
+    for row in error_codes::CODES {
         let expected = match row.code {
             code if SOON.contains(&code) => Retry::Soon,
             code if SLOWLY.contains(&code) => Retry::Slowly,

@@ -6,7 +6,7 @@ use reqwest::Method;
 use secrecy::ExposeSecret;
 use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::vendor::UserSig;
+use trtc_callbacks::tencent_api::UserSig;
 
 use crate::support::NOW;
 use crate::vendor::{APP, KEY, stub};

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::{Clock, UnixMillis};
-use trtc_callbacks::vendor::{Signer, UserSig, UserSigError};
+use trtc_callbacks::tencent_api::{Signer, UserSig, UserSigError};
 
 use crate::vendor_stub::ticket;
 

@@ -1,0 +1,5 @@
+//! The commands: what is known of each, and the registry that lists them all.
+
+pub(crate) mod chat;
+pub mod description;
+pub(crate) mod registry;

@@ -1,0 +1,9 @@
+//! Tolerant reading of JSON: scalars in every form the vendor sends, fields each by itself, and the text as it stands.
+
+pub(crate) mod escapes;
+pub(crate) mod fieldwise;
+pub(crate) mod forms;
+pub(crate) mod lexer;
+pub(crate) mod raw;
+pub mod scalar;
+pub(crate) mod typed;

@@ -1,0 +1,145 @@
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::clock::Clock;
+use crate::rebuild::{Rebuild, Work};
+use crate::store::{self, Progress, Stage, StoreError, Tally};
+
+/// The tables, in the order of the report.
+const TABLES: [&str; 13] = [
+    "merged_calls",
+    "merged_call_members",
+    "room_changes",
+    "room_marks",
+    "seat_marks",
+    "gifts",
+    "battle_marks",
+    "metadata_marks",
+    "recording_marks",
+    "event_counts",
+    "rooms",
+    "lives",
+    "anomalies",
+];
+
+/// Make calls, rooms and lives anew from the events.
+///
+/// It reads every event, compares what the events say with what the tables hold, mends the difference and reports it:
+/// for each table how many rows were right, missing, wrong, and too many. Rows that tell of a time before the oldest
+/// event are left as they are.
+///
+/// Servers may go on meanwhile. Broken off, it goes on where it was when it is run again.
+#[derive(Debug, Args)]
+pub(crate) struct RebuildModels {
+    /// Report only, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Stop when so many events more have been read; run it again to go on
+    #[arg(long, value_name = "EVENTS")]
+    limit: Option<u64>,
+    /// The report as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl RebuildModels {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.config.load(Some(&self.store), None)?;
+        let url = store::display_url(&settings.store.url);
+        let work = Work { settings: &settings, dry_run: self.dry_run };
+        let rebuild = Rebuild::open(&work, clock).await;
+        let Some(mut rebuild) = rebuild.with_context(|| format!("open the store {url}"))? else {
+            bail!("a rebuild of the store {url} is under way\nhint: wait for its end, or stop it");
+        };
+        if rebuild.is_resumed() {
+            say(&format!("going on behind {} events", rebuild.progress().events));
+        }
+        let done = self.work(&mut rebuild, &work).await;
+        let is_done = done.with_context(|| {
+            format!("rebuild in the store {url}, partly done; run it again to go on")
+        })?;
+        if !is_done {
+            let events = rebuild.progress().events;
+            return crate::cli::print(&format!(
+                "read {events} events so far; run it again to go on\n"
+            ));
+        }
+        let progress =
+            rebuild.finish().await.with_context(|| format!("end the rebuild in {url}"))?;
+        self.report(&progress)
+    }
+
+    /// Returns whether all is done.
+    async fn work(&self, rebuild: &mut Rebuild, work: &Work<'_>) -> Result<bool, StoreError> {
+        let bar = progress(rebuild.events().await?);
+        let end = self.limit.map(|limit| rebuild.progress().events.saturating_add(limit));
+        loop {
+            let Progress { stage, events, .. } = rebuild.progress();
+            bar.set_position(*events);
+            bar.set_message(match stage {
+                Stage::Read => "reading",
+                Stage::Compare => "comparing calls and facts",
+                Stage::Counts => "comparing counts",
+                Stage::Settle => "comparing rooms and lives",
+                Stage::Done => "done",
+            });
+            let is_over = *stage == Stage::Read && end.is_some_and(|end| *events >= end);
+            if *stage == Stage::Done || is_over {
+                bar.finish_and_clear();
+                return Ok(!is_over);
+            }
+            rebuild.step(work).await?;
+        }
+    }
+
+    fn report(&self, progress: &Progress) -> Result<()> {
+        let tally = |table: &str| progress.tables.get(table).copied().unwrap_or_default();
+        if self.json {
+            let tables: serde_json::Map<_, _> =
+                TABLES.iter().map(|table| ((*table).to_owned(), json!(tally(table)))).collect();
+            let report = json!({
+                "dry_run": progress.dry_run,
+                "events": progress.events,
+                "faults": progress.faults(),
+                "tables": tables,
+            });
+            return crate::cli::print(&format!("{report}\n"));
+        }
+        let mut table = crate::cli::table(&["TABLE", "RIGHT", "MISSING", "WRONG", "TOO MANY"]);
+        for name in TABLES {
+            let Tally { right, missing, wrong, too_many } = tally(name);
+            let counts = [right, missing, wrong, too_many].map(|count| count.to_string());
+            let [right, missing, wrong, too_many] = counts;
+            table.add_row([name.to_owned(), right, missing, wrong, too_many]);
+        }
+        let end = match (progress.faults(), progress.dry_run) {
+            (0, _) => "nothing to mend".to_owned(),
+            (faults, true) => format!("would mend {faults} rows"),
+            (faults, false) => format!("mended {faults} rows"),
+        };
+        let events = progress.events;
+        crate::cli::print(&format!("{}\nread {events} events; {end}\n", table.trim_fmt()))
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(events: u64) -> ProgressBar {
+    let bar = ProgressBar::new(events);
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template = "{bar:30} {pos}/{len} events  {elapsed} gone  {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template above is valid"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

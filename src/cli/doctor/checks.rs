@@ -1,0 +1,259 @@
+use std::io;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use tokio::time::timeout;
+
+use crate::cli::doctor::report::Findings;
+use crate::cli::doctor::{files, machine, storage, tencent};
+use crate::cli::{AppArgs, ConfigArgs, StoreArgs, healthcheck};
+use crate::clock::Clock;
+use crate::server;
+use crate::settings::Settings;
+use crate::store::{self, StoreError};
+
+/// How long the store may take to be looked at.
+const STORE_WAIT: Duration = Duration::from_secs(15);
+/// The same when all of a SQLite file is read.
+const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
+/// How long a file system may take to say how full it is.
+const DISK_WAIT: Duration = Duration::from_secs(5);
+/// What to do about a folder that cannot be written.
+pub(crate) const FOLDER_HINT: &str = "run this as the server's user in its working directory; give that user the folder, \
+                                      or name another";
+
+/// Check configuration, store and machine, and say what to do.
+///
+/// Changes nothing: it stores an event and takes it back. Prints one line for each thing it looked at, `ok`, `warn` or
+/// `fail`. Ends with 0 when nothing failed, with 1 otherwise. Run it with the server's configuration, as the server's
+/// user, on its machine; the server may run meanwhile.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Read all of a SQLite file and look for damage, which takes as long as that takes
+    #[arg(long)]
+    integrity: bool,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+impl Doctor {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let mut findings = Findings::default();
+        let sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
+        match Settings::load(&sources) {
+            Ok(settings) => self.look(&settings, clock, &mut findings).await,
+            Err(error) => {
+                let hint = "`trtc-callbacks default-config` explains every key";
+                findings.error("configuration", &error, hint);
+            }
+        }
+        let foreign = sources.foreign_variables().join(", ");
+        if !foreign.is_empty() {
+            findings.ok("environment", format!("ignored, as variables of Kubernetes: {foreign}"));
+        }
+        if self.json {
+            crate::cli::print_json(
+                &(serde_json::to_string(&findings)?
+                    + "
+"),
+            )?;
+        } else {
+            crate::cli::print(&findings.text()?)?;
+        }
+        match findings.failed() {
+            0 => Ok(()),
+            1 => bail!("1 check failed"),
+            failed => bail!("{failed} checks failed"),
+        }
+    }
+
+    async fn look(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+        findings.ok("configuration", "every key is known and in its range");
+        apps(settings, findings);
+        paths(settings, findings);
+        proxies(settings, findings);
+        tencent::addresses(settings, clock, findings).await;
+        self.store(settings, clock, findings).await;
+        files::spool(settings, findings).await;
+        disks(settings, findings).await;
+        files(settings, findings);
+        files::certificate(settings, clock.now(), findings);
+        running(settings, findings).await;
+    }
+
+    async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+        let url = store::display_url(&settings.store.url);
+        let file = store::file(&settings.store.url).filter(|file| !file.exists());
+        if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
+            let text = format!("there is no {url} yet, and `serve` could not make it: {error}");
+            return findings.fail("store", text, FOLDER_HINT);
+        }
+        if file.is_some() {
+            let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";
+            return findings.warn("store", format!("there is no {url} yet"), hint);
+        }
+        let options = settings.store_options();
+        let wait = if self.integrity { INTEGRITY_WAIT } else { STORE_WAIT };
+        match timeout(wait, store::examine(&options, clock.now(), self.integrity)).await {
+            Ok(Ok(found)) => {
+                storage::judge(&url, &found, clock.now(), self.integrity, findings);
+            }
+            Ok(Err(error @ StoreError::Address { .. })) => findings.error("store", &error, ""),
+            Ok(Err(error)) => {
+                let hint =
+                    "see that it runs, that `store.url` names it, and that user and password do";
+                findings.error("store", &format_args!("{url}: {error}"), hint);
+            }
+            Err(_) => {
+                let text = format!("{url} did not answer within {} s", wait.as_secs());
+                findings.fail(
+                    "store",
+                    text,
+                    "see what it is waiting for: locks, its disk, the network",
+                );
+            }
+        }
+    }
+}
+
+fn apps(settings: &Settings, findings: &mut Findings) {
+    if settings.apps.is_empty() {
+        let hint =
+            "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table";
+        findings.fail("apps", "none is configured, so every callback would be rejected", hint);
+    }
+    for app in &settings.apps {
+        let id = &app.sdk_app_id;
+        if app.callback_tokens.is_empty() {
+            let hint = "set the authentication token of the vendor's console: TRTC_CALLBACK_TOKEN or `callback_tokens`";
+            findings.warn("apps", format!("{id} has no token: unsigned requests are taken"), hint);
+        } else {
+            findings.ok("apps", format!("{id}, its requests must be signed"));
+        }
+    }
+}
+
+fn paths(settings: &Settings, findings: &mut Findings) {
+    match settings.server.guessable_path() {
+        Some(path) => {
+            let hint = "the signature does not cover the body: set `server.callback_paths` to one long random path";
+            findings.warn("callback paths", format!("`{path}` is easy to guess"), hint);
+        }
+        None => findings.ok("callback paths", "none of those that are easy to guess"),
+    }
+}
+
+fn proxies(settings: &Settings, findings: &mut Findings) {
+    let auth = &settings.auth;
+    if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
+        let text = "`auth.trusted_proxies` has no effect on whose callbacks are taken: `auth.source_addresses` is empty";
+        let hint = "set `auth.source_addresses` too, or neither of both";
+        findings.warn("proxies", text, hint);
+    }
+}
+
+/// The disks that events are written to.
+async fn disks(settings: &Settings, findings: &mut Findings) {
+    if let Some(file) = store::file(&settings.store.url) {
+        disk(findings, "store's disk", file).await;
+    }
+    if !settings.spool.path.as_os_str().is_empty() {
+        disk(findings, "spool's disk", settings.spool.path.clone()).await;
+    }
+}
+
+/// How full the disk is that holds `file`, or will, and whether it is one of this machine's.
+pub(crate) async fn disk(findings: &mut Findings, check: &'static str, file: std::path::PathBuf) {
+    let shown = file.display().to_string();
+    let asked = timeout(DISK_WAIT, machine::disk(file)).await;
+    let disk = match asked {
+        Ok(Ok(disk)) => disk,
+        Ok(Err(error)) => {
+            return findings.fail(
+                check,
+                format!("{shown}: {error}"),
+                "see that its folder can be read",
+            );
+        }
+        Err(_) => {
+            return findings.fail(
+                check,
+                format!("{shown}: no answer"),
+                "see that its disk is there",
+            );
+        }
+    };
+    if let Some(kind) = disk.network {
+        let hint =
+            "put it on a local disk: others do not keep locks and commits as SQLite needs them";
+        findings.warn(check, format!("{shown} is on {kind}"), hint);
+    }
+    let text = format!("{} MiB of {} MiB are free at {shown}", disk.free >> 20, disk.total >> 20);
+    let hint = "make room, or set `retention.events_days`";
+    match disk.free {
+        free if free < 100 << 20 => findings.fail(check, text, hint),
+        free if free < 1 << 30 || free < disk.total / 10 => findings.warn(check, text, hint),
+        _ => findings.ok(check, text),
+    }
+}
+
+fn files(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "open files";
+    let needed = server::descriptors_needed(settings) as u64;
+    match machine::open_files_max() {
+        Some(limit) if limit < needed => {
+            let text = format!(
+                "this user's limit is {limit}, and `server.connections_max` = {} needs {needed}",
+                settings.server.connections_max
+            );
+            let hint = "raise it for the server (`ulimit -n`, LimitNOFILE=, --ulimit nofile=), or lower the key";
+            findings.warn(CHECK, text, hint);
+        }
+        Some(limit) => findings.ok(CHECK, format!("limit {limit}, needed {needed}")),
+        None => findings.ok(CHECK, "no limit"),
+    }
+}
+
+/// Whether nobody listens where it was asked.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(refused))
+}
+
+/// The server, where one runs.
+async fn running(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "server";
+    let base = healthcheck::base(settings);
+    match healthcheck::ask(&base, "readyz").await {
+        Ok((true, said)) => match said.trim().strip_prefix("ok\n") {
+            None => findings.ok(CHECK, format!("the one at {base} is ready")),
+            Some(notices) => findings.warn(
+                CHECK,
+                format!("the one at {base} is ready; {}", notices.replace('\n', "; ")),
+                "look into its log",
+            ),
+        },
+        Ok((false, said)) => {
+            findings.fail(
+                CHECK,
+                format!("the one at {base} is not ready: {}", said.trim()),
+                "look into its log",
+            );
+        }
+        // It need not run now.
+        Err(error) if is_refused(&error) => findings.ok(CHECK, format!("none answers at {base}")),
+        Err(error) => findings.fail(
+            CHECK,
+            format!("{base} gives no answer that makes sense: {error:#}"),
+            "see what listens there; if it is the server, look into its log",
+        ),
+    }
+}

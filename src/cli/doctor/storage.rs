@@ -1,0 +1,154 @@
+//! What of a store's state is well, and what is to be done about the rest.
+
+use crate::cli::doctor::report::Findings;
+use crate::clock::UnixMillis;
+use crate::store::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
+
+/// How far the database's clock may be from ours, in ms.
+const CLOCK_DIFFERENCE_MAX: u64 = 5000;
+
+pub(crate) fn judge(
+    url: &str,
+    found: &Examination,
+    now: UnixMillis,
+    thorough: bool,
+    findings: &mut Findings,
+) {
+    findings.ok("store", format!("{} at {url}", found.database));
+    match &found.kind {
+        Kind::Postgres(state) => postgres(state, now, findings),
+        Kind::Sqlite(state) => sqlite(state, thorough, findings),
+    }
+    migrations(&found.migrations, findings);
+    match &found.writable {
+        Some(Ok(())) => findings.ok("writing", "an event was stored and taken back"),
+        Some(Err(reason)) => {
+            let hint = "see that it is not read-only or full, and that the user may write";
+            findings.fail("writing", format!("an event could not be stored: {reason}"), hint);
+        }
+        None => {}
+    }
+    match found.parked {
+        Some(0) => findings.ok("parked events", "none"),
+        Some(parked) => {
+            let hint = "their `reason` says what the store refused; the README says how to post them again";
+            findings.warn("parked events", counted(parked), hint);
+        }
+        None => {}
+    }
+}
+
+fn migrations(found: &Migrations, findings: &mut Findings) {
+    const CHECK: &str = "migrations";
+    if let Some(broken) = found.broken {
+        let hint = "look into the database's log, and mend it by hand or restore a backup";
+        return findings.fail(CHECK, format!("number {broken} broke off half-way"), hint);
+    }
+    if !found.unknown.is_empty() {
+        let hint = "run the newer version, or restore the backup from before it";
+        let text = "a newer version has changed the tables: this one refuses to start";
+        return findings.fail(CHECK, text, hint);
+    }
+    if let Some(altered) = found.altered.first() {
+        let text = format!(
+            "number {altered} was applied in another form than this version has: it refuses to start"
+        );
+        let hint = "run the version that made these tables, or begin with a new database";
+        return findings.fail(CHECK, text, hint);
+    }
+    if found.pending.is_empty() {
+        return findings.ok(CHECK, "all applied");
+    }
+    let hint = "`serve` applies them on its start, `trtc-callbacks migrate` at once";
+    findings.warn(CHECK, format!("pending: {}", found.pending.join(", ")), hint);
+}
+
+fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
+    if !state.version_fits {
+        findings.fail("version", "too old", "use PostgreSQL 14 or newer");
+    }
+    if state.encoding != "UTF8" {
+        let text = format!("{}, which cannot hold every text", state.encoding);
+        let hint = "create the database with `encoding 'UTF8' template template0`";
+        findings.fail("encoding", text, hint);
+    }
+    if state.standby {
+        let hint =
+            "name the primary in `store.url`, or give `target_session_attrs` a proxy that knows it";
+        findings.fail("primary", "this is a standby, which takes no events", hint);
+    }
+    if state.unsafe_settings.is_empty() {
+        findings.ok("durability", "fsync, full_page_writes and synchronous_commit are on");
+    } else {
+        let off = state.unsafe_settings.join(", ");
+        let hint = "switch on: an event that was answered OK could be lost with the power";
+        findings.warn("durability", format!("off: {off}"), hint);
+    }
+    rights(state, findings);
+    let difference = state.clock.0.abs_diff(now.0);
+    if difference > CLOCK_DIFFERENCE_MAX {
+        let text = format!("the database's clock is {} s from this machine's", difference / 1000);
+        let hint =
+            "synchronise both: signatures are checked and times are judged by this machine's";
+        findings.warn("clock", text, hint);
+    } else {
+        findings.ok("clock", format!("{difference} ms from the database's"));
+    }
+    if state.months_without_partition.is_empty() {
+        findings.ok("partitions", "this month and the next have theirs");
+    } else {
+        let months = state.months_without_partition.join(", ");
+        let hint = "the server makes them every hour: its log says why it could not";
+        findings.warn("partitions", format!("none for {months}"), hint);
+    }
+    match state.default_rows {
+        0 => findings.ok("default partition", "empty"),
+        rows => {
+            let hint = "they are older than the first start, or came while no partition could be made; nothing is lost";
+            findings.warn("default partition", counted(rows), hint);
+        }
+    }
+}
+
+/// Whether its role may do what the server does.
+fn rights(state: &PostgresState, findings: &mut Findings) {
+    for missing in &state.missing_rights {
+        findings.fail("rights", &missing.problem, &missing.hint);
+    }
+    match &state.makes_partitions {
+        Some(Ok(())) => findings.ok("making partitions", "one was made and taken back"),
+        Some(Err(reason)) => {
+            let hint = "without one for its month an event is kept in `events_default`; grant what is missing";
+            let text = format!("none could be made: {reason}");
+            findings.fail("making partitions", text, hint);
+        }
+        None => {}
+    }
+    if state.read_only_by_default {
+        let text = "`default_transaction_read_only` is on for this role or database: events go to the spool";
+        let hint = "some providers switch it on when the disk is nearly full: see to that, then `alter role … reset` it";
+        findings.fail("read-only", text, hint);
+    }
+}
+
+fn sqlite(state: &SqliteState, thorough: bool, findings: &mut Findings) {
+    if state.journal_mode == "wal" {
+        findings.ok("journal", "wal");
+    } else {
+        let hint = "`serve` sets it on its start; leave it";
+        findings.warn("journal", format!("{}, not wal", state.journal_mode), hint);
+    }
+    match &state.damage {
+        Some(damage) => {
+            let hint =
+                "stop the server, keep the file, and restore a backup or `sqlite3 FILE .recover`";
+            findings.fail("integrity", damage, hint);
+        }
+        None if thorough => findings.ok("integrity", "the whole file was read, nothing is damaged"),
+        None => {}
+    }
+}
+
+fn counted(rows: i64) -> String {
+    if rows > COUNT_MAX { format!("more than {COUNT_MAX}") } else { rows.to_string() }
+}

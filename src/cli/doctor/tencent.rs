@@ -1,0 +1,100 @@
+//! What `doctor` says of the list of the vendor's addresses.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::cli::doctor::report::Findings;
+use crate::clock::Clock;
+use crate::ip_list::cache_file::Kept;
+use crate::registration::address_file;
+use crate::registration::client;
+use crate::settings::Settings;
+use crate::tencent_api::{Egress, VendorError};
+
+const CHECK: &str = "vendor's addresses";
+/// How long the vendor's API may take.
+const ASK_MAX: Duration = Duration::from_secs(30);
+/// So old a list is kept up by nobody.
+const STALE_AFTER: u32 = 3;
+
+/// Whether there is a list on disk, and whether the vendor gives one.
+pub(crate) async fn addresses(settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    if !settings.auth.takes_vendors_list() {
+        return;
+    }
+    kept(settings, clock, findings);
+    given(settings, clock, findings).await;
+}
+
+fn kept(settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    let Some(file) = address_file(settings) else {
+        let text = "there is no place to keep the list: after a start all are let in until the vendor gives it";
+        return findings.warn(CHECK, text, "set `spool.path` to a file on a local disk");
+    };
+    let shown = file.display().to_string();
+    match Kept::read(&file) {
+        Ok(Some(kept)) => {
+            let text = format!("{shown} has {} ranges, given {}", kept.len(), kept.fetched_at);
+            let age = clock.now().since(kept.fetched_at);
+            if age > settings.auth.source_refresh().saturating_mul(STALE_AFTER) {
+                let hint = "look into the server's log: the vendor's API does not answer it";
+                findings.warn(CHECK, format!("{text}, is not fresh"), hint);
+            } else {
+                findings.ok(CHECK, text);
+            }
+        }
+        Ok(None) => {
+            let hint =
+                "the server writes it when the vendor gives the list; until then all are let in";
+            findings.warn(CHECK, format!("there is no {shown} yet"), hint);
+        }
+        Err(error) => {
+            let hint = "run this as the server's user; a server replaces the file when the vendor gives the list";
+            findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
+        }
+    }
+}
+
+async fn given(settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    let app = settings.apps.iter().find(|app| app.has_key() && app.has_place());
+    let Some(app) = app else {
+        let hint = "give an app its secret key (TRTC_SECRET_KEY_FILE) and region (TRTC_REGION)";
+        return findings.fail(CHECK, "no app to ask the vendor's API for", hint);
+    };
+    let client = match client::client(app, clock) {
+        Ok(client) => client,
+        Err(error) => return findings.error(CHECK, &error, ""),
+    };
+    let ask = async {
+        let (mut ranges, mut unreadable) = (0, 0);
+        for egress in Egress::ALL {
+            let list = client.ip_list(egress).await?;
+            ranges += list.networks.len();
+            unreadable += list.unreadable.len();
+        }
+        Ok::<_, VendorError>((ranges, unreadable))
+    };
+    match timeout(ASK_MAX, ask).await {
+        Ok(Ok((0, 0))) => {
+            let hint = "the list before stays in force; without one all are let in";
+            findings.warn(CHECK, "the vendor gives an empty list", hint);
+        }
+        Ok(Ok((ranges, 0))) => findings.ok(CHECK, format!("the vendor gives {ranges} ranges")),
+        Ok(Ok((ranges, unreadable))) => {
+            let text = format!(
+                "the vendor gives {ranges} ranges, and entries that are none: {unreadable}"
+            );
+            findings.warn(
+                CHECK,
+                text,
+                "such a list adds to the one before, and takes nothing away",
+            );
+        }
+        Ok(Err(error)) => findings.error(CHECK, &error, ""),
+        Err(_) => {
+            let text = format!("{} gave no answer within {} s", client.host(), ASK_MAX.as_secs());
+            findings.fail(CHECK, text, "is the network slow, or a firewall on the way?");
+        }
+    }
+}

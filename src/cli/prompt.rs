@@ -1,0 +1,19 @@
+//! Asking whoever sits at the terminal.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use anyhow::{Context, Result, bail};
+
+/// Waits for a `yes`. Where there is no terminal to ask on, `hint` says what to give instead.
+pub(crate) fn confirm(hint: &str) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        bail!("there is no terminal to ask on, and nothing was changed\nhint: {hint}");
+    }
+    write!(std::io::stderr(), "type yes to go on: ").context("write to stderr")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("read from stdin")?;
+    if answer.trim() != "yes" {
+        bail!("nothing was changed");
+    }
+    Ok(())
+}

@@ -1,0 +1,40 @@
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::read::lists::{CallArgs, Shown, cell, seconds};
+use crate::clock::Clock;
+use crate::store::Call;
+
+/// List calls.
+///
+/// The latest first. Reads the store itself, so it works beside a running server and without one. `call ID` tells one.
+#[derive(Debug, Args)]
+pub(crate) struct Calls {
+    #[command(flatten)]
+    which: CallArgs,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl Calls {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        self.shown.print(&self.which.filter(clock.now())?, "call", table).await
+    }
+}
+
+fn table(calls: &[Call]) -> String {
+    let mut table =
+        crate::cli::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
+    for call in calls {
+        table.add_row([
+            call.started_at.unwrap_or(call.first_at).to_string(),
+            cell(Some(&call.call_id)),
+            call.state.clone(),
+            cell(call.result.as_deref()),
+            call.talk_seconds.map_or_else(|| "-".to_owned(), seconds),
+            cell(call.media.as_deref()),
+            cell(call.caller.as_deref()),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}

@@ -1,0 +1,125 @@
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::cli::read::events::FilterArgs;
+use crate::cli::read::lists::{AnomalyArgs, CallArgs, LifeArgs, RoomArgs, Source};
+use crate::clock::Clock;
+use crate::export;
+use crate::store::{self, List};
+
+/// How many rows are read at once.
+const PAGE_ROWS: u32 = 500;
+
+/// Write a whole list to standard output.
+///
+/// The latest first, page by page, so that a list of any length takes little memory. Cells of CSV that a spreadsheet
+/// would take for a formula begin with a '.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(subcommand)]
+    list: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum Which {
+    /// Events; in NDJSON with their bodies, so that `replay` reads them
+    Events(Of<FilterArgs>),
+    /// Calls
+    Calls(Of<CallArgs>),
+    /// Each life of each conference and live room
+    Rooms(Of<RoomArgs>),
+    /// Each life of each live room, with its viewers, gifts and battles
+    Lives(Of<LifeArgs>),
+    /// What should not be
+    Anomalies(Of<AnomalyArgs>),
+}
+
+/// Which rows, in which form, and of which store.
+#[derive(Debug, Args)]
+struct Of<F: Args> {
+    #[command(flatten)]
+    which: F,
+    /// In which form
+    #[arg(long, value_enum, default_value_t = Form::Csv)]
+    format: Form,
+    #[command(flatten)]
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Csv,
+    /// One JSON object a line
+    Ndjson,
+}
+
+impl Export {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let now = clock.now();
+        match self.list {
+            Which::Events(of) => of.write(|which| which.filter(now)).await,
+            Which::Calls(of) => of.write(|which| which.filter(now)).await,
+            Which::Rooms(of) => of.write(|which| which.filter(now)).await,
+            Which::Lives(of) => of.write(|which| Ok(store::Lives(which.filter(now)?))).await,
+            Which::Anomalies(of) => of.write(|which| which.filter(now)).await,
+        }
+    }
+}
+
+impl<F: Args> Of<F> {
+    async fn write<L>(self, list: impl FnOnce(F) -> Result<L>) -> Result<()>
+    where
+        L: List<Row: Serialize>,
+    {
+        let (list, opened) = (list(self.which)?, self.source.open().await?);
+        let mut out = Out { form: self.format, begun: false };
+        let mut after = None;
+        loop {
+            let (rows, end) = opened.read(list.part(&*opened.store, after, PAGE_ROWS)).await?;
+            out.write(&rows)?;
+            if end.is_none() {
+                return Ok(());
+            }
+            after = end;
+        }
+    }
+}
+
+/// Where the list goes.
+struct Out {
+    form: Form,
+    begun: bool,
+}
+
+impl Out {
+    fn write<T: Serialize>(&mut self, rows: &[T]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let bytes = match self.form {
+            Form::Ndjson => export::ndjson(rows)?,
+            Form::Csv => export::csv(&columns(rows)?, rows, !self.begun)?,
+        };
+        self.begun = true;
+        let text = String::from_utf8(bytes).context("write a list")?;
+        match self.form {
+            Form::Ndjson => crate::cli::print_json(&text),
+            Form::Csv => crate::cli::print(&text),
+        }
+    }
+}
+
+/// The columns of a table: the fields of its rows, the body of an event aside, which has a form of its own each time.
+fn columns<T: Serialize>(rows: &[T]) -> Result<Vec<String>> {
+    let Some(row) = rows.first() else { return Ok(Vec::new()) };
+    let text = serde_json::to_string(row)?;
+    let fields: std::collections::BTreeMap<String, &RawValue> = serde_json::from_str(&text)?;
+    let order = |name: &String| text.find(&format!("\"{name}\":"));
+    let bodies = ["payload", "body_text", "body_base64"];
+    let mut names: Vec<_> =
+        fields.into_keys().filter(|name| !bodies.contains(&name.as_str())).collect();
+    names.sort_by_key(order);
+    Ok(names)
+}

@@ -1,0 +1,342 @@
+//! What the commands that list and tell calls, rooms and events share: how conditions are read, and how rows are printed.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::callback::AppId;
+use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::clock::{TIME_HINT, UnixMillis};
+use crate::letters::replaced;
+use crate::store::{
+    self, ANOMALY_KINDS, AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, CallFilter, List,
+    ROOM_FAMILIES, ROOM_STATES, RoomFilter, Store, StoreError, StoredEvent,
+};
+
+/// How wide a cell of a table may be, in characters.
+const CELL_CHARS_MAX: usize = 60;
+
+/// The store that is read.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// An open store, and how it is called.
+pub(crate) struct Opened {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) url: String,
+}
+
+impl Source {
+    pub(crate) async fn open(&self) -> Result<Opened> {
+        let settings = self.config.load(Some(&self.store), None)?;
+        let store = store::open(&settings.store_options().to_read()).await?;
+        Ok(Opened { store, url: store::display_url(&settings.store.url) })
+    }
+}
+
+impl Opened {
+    /// What the store says, or that it was not read.
+    pub(crate) async fn read<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T> {
+        question.await.with_context(|| format!("read the store {}", self.url))
+    }
+}
+
+/// Of which app, and from which time.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Span {
+    /// Of this app
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// Of this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Of before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Span {
+    pub(crate) fn app(&self) -> Result<Option<AppId>> {
+        app(self.app.as_deref())
+    }
+
+    /// From when, and until when.
+    pub(crate) fn times(&self, now: UnixMillis) -> Result<[Option<UnixMillis>; 2]> {
+        let read = |text: &Option<String>| text.as_deref().map(|text| time(text, now)).transpose();
+        let times = [read(&self.since)?, read(&self.until)?];
+        if let [Some(since), Some(until)] = times
+            && since > until
+        {
+            bail!(
+                "`--since` is {since}, later than `--until`, {until}\nhint: give the earlier one as `--since`"
+            );
+        }
+        Ok(times)
+    }
+}
+
+/// Which calls.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CallArgs {
+    /// In this state: ringing, active, ended, overdue (no end came in time)
+    #[arg(long, value_name = "STATE", value_parser = words(CALL_STATES))]
+    state: Option<String>,
+    /// With this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
+    #[arg(long, value_name = "RESULT", hide_possible_values = true, value_parser = words(CALL_RESULTS))]
+    result: Option<String>,
+    /// audio or video
+    #[arg(long, value_name = "MEDIA", value_parser = words(CALL_MEDIA))]
+    media: Option<String>,
+    /// In which this account takes part
+    #[arg(long, value_name = "ACCOUNT")]
+    user: Option<String>,
+    /// In this RTC room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl CallArgs {
+    pub(crate) fn filter(self, now: UnixMillis) -> Result<CallFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(CallFilter {
+            app: self.span.app()?,
+            state: self.state,
+            result: self.result,
+            media: self.media,
+            account: self.user,
+            room_id: self.room,
+            since,
+            until,
+            ..CallFilter::default()
+        })
+    }
+}
+
+/// Which lives of rooms.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LifeArgs {
+    /// In this state: open, ended, overdue (no end came, and nothing else for long)
+    #[arg(long, value_name = "STATE", value_parser = words(ROOM_STATES))]
+    state: Option<String>,
+    /// The lives of this room id
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// Owned by this account
+    #[arg(long, value_name = "ACCOUNT")]
+    owner: Option<String>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl LifeArgs {
+    pub(crate) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(RoomFilter {
+            app: self.span.app()?,
+            state: self.state,
+            room_id: self.room,
+            owner: self.owner,
+            since,
+            until,
+            ..RoomFilter::default()
+        })
+    }
+}
+
+/// Which lives of rooms, of either family.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RoomArgs {
+    /// room (conferences) or live
+    #[arg(long, value_name = "FAMILY", value_parser = words(ROOM_FAMILIES))]
+    family: Option<String>,
+    #[command(flatten)]
+    life: LifeArgs,
+}
+
+impl RoomArgs {
+    pub(crate) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
+        Ok(RoomFilter { family: self.family, ..self.life.filter(now)? })
+    }
+}
+
+/// Which anomalies.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AnomalyArgs {
+    /// Of this kind: call_without_end, leaves_missing, silence, …
+    #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = words(ANOMALY_KINDS))]
+    kind: Option<String>,
+    /// About this call or room, or this family
+    #[arg(long, value_name = "ID")]
+    subject: Option<String>,
+    /// Only those that are no longer so (true), or only those that still are (false)
+    #[arg(long, value_name = "BOOL")]
+    resolved: Option<bool>,
+    #[command(flatten)]
+    span: Span,
+}
+
+impl AnomalyArgs {
+    pub(crate) fn filter(self, now: UnixMillis) -> Result<AnomalyFilter> {
+        let [since, until] = self.span.times(now)?;
+        Ok(AnomalyFilter {
+            app: self.span.app()?,
+            kind: self.kind,
+            subject: self.subject,
+            resolved: self.resolved,
+            since,
+            until,
+            ..AnomalyFilter::default()
+        })
+    }
+}
+
+/// Takes one of these words.
+fn words(words: &'static [&'static str]) -> clap::builder::PossibleValuesParser {
+    words.into()
+}
+
+/// How much of a list is shown, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Shown {
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
+    limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    source: Source,
+}
+
+impl Shown {
+    /// Prints the beginning of a list, whose rows are called `what`, as lines of JSON or as what `table` makes of it.
+    pub(crate) async fn print<L: List<Row: Serialize>>(
+        &self,
+        list: &L,
+        what: &str,
+        table: impl FnOnce(&[L::Row]) -> String,
+    ) -> Result<()> {
+        let opened = self.source.open().await?;
+        let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
+        if self.json {
+            crate::cli::print_json(&json_lines(&rows)?)?;
+        } else if rows.is_empty() {
+            say(&format!("no {what} in {} fits", opened.url));
+        } else {
+            crate::cli::print(&table(&rows))?;
+        }
+        let shown = rows.len();
+        if more.is_some() && shown < self.limit as usize {
+            say(&format!("these are the latest {shown}, which are large; `export` has all"));
+        } else if more.is_some() && !self.json {
+            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
+        }
+        Ok(())
+    }
+}
+
+/// The names of lists that are cut.
+pub(crate) fn cut(lists: &[(&'static str, bool)]) -> Vec<&'static str> {
+    lists.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| *name).collect()
+}
+
+pub(crate) fn app(text: Option<&str>) -> Result<Option<AppId>> {
+    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
+    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
+    text.map(parse).transpose()
+}
+
+/// A date, a moment, or an age.
+pub(crate) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
+    UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
+}
+
+/// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
+pub(crate) fn cell(text: Option<&str>) -> String {
+    let text = text.unwrap_or("-");
+    if text.chars().count() > CELL_CHARS_MAX {
+        return replaced(text).chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
+    }
+    replaced(text)
+}
+
+pub(crate) fn time_or_dash(time: Option<UnixMillis>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
+}
+
+/// A length of time, as people say it.
+pub(crate) fn seconds(seconds: i64) -> String {
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest} s"),
+        (0, _) => format!("{minutes} min {rest:02} s"),
+        (_, _) => format!("{hours} h {minutes:02} min"),
+    }
+}
+
+pub(crate) fn json_lines<T: Serialize>(rows: &[T]) -> Result<String> {
+    let lines: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
+    Ok(lines?.into_iter().map(|line| line + "\n").collect())
+}
+
+/// Every event in the order it happened, with the order in which they arrived beside it, and what each says.
+pub(crate) fn timeline(events: Vec<StoredEvent>) -> String {
+    let places = store::arrivals(&events);
+    let began = events.first().map_or(UnixMillis(0), |event| event.event_time);
+    let mut table = crate::cli::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
+    for (event, place) in events.into_iter().zip(places) {
+        let after = event.event_time.since(began).as_secs_f64();
+        let late = event.received_at.since(event.event_time).as_secs_f64();
+        let (happened, command) = (event.event_time.to_string(), event.command.clone());
+        let mut said = crate::projections::describe::tell(&event.into_event());
+        if said.is_empty() {
+            said.push(command);
+        }
+        let said = said.iter().map(|said| cell(Some(said))).collect::<Vec<_>>().join("\n");
+        table.add_row([
+            happened,
+            format!("{after:.1} s"),
+            format!("{place}."),
+            format!("{late:.1} s"),
+            said,
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::read::lists::*;
+
+    #[test]
+    fn a_cell_cannot_steer_the_terminal() {
+        assert_eq!(cell(Some("a\u{1b}[31mb\n\u{202e}")), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
+        assert_eq!(cell(Some("a\u{85}\u{200b}\u{feff}")), "a\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
+        assert_eq!(cell(None), "-");
+    }
+
+    #[test]
+    fn what_is_no_time_is_told_what_is() {
+        let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
+        assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
+    }
+
+    #[test]
+    fn lengths_are_said_as_people_say_them() {
+        let said = [0, 59, 60, 3599, 3600, 90_061].map(seconds);
+        assert_eq!(said, ["0 s", "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
+    }
+}

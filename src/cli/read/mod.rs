@@ -1,0 +1,9 @@
+//! Commands that read what is stored.
+
+pub(crate) mod call;
+pub(crate) mod calls;
+pub(crate) mod events;
+pub(crate) mod export;
+pub(crate) mod lists;
+pub(crate) mod room;
+pub(crate) mod rooms;

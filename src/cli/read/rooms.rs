@@ -1,0 +1,48 @@
+use anyhow::Result;
+use clap::Args;
+
+use crate::cli::read::lists::{RoomArgs, Shown, cell, seconds};
+use crate::clock::{Clock, UnixMillis};
+use crate::store::Room;
+
+/// List conferences and live rooms.
+///
+/// One row for each life of a room, since room ids are used again; the latest first. `room ID` tells one.
+#[derive(Debug, Args)]
+pub(crate) struct Rooms {
+    #[command(flatten)]
+    which: RoomArgs,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl Rooms {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let now = clock.now();
+        self.shown.print(&self.which.filter(now)?, "room", |rooms| table(rooms, now)).await
+    }
+}
+
+fn table(rooms: &[Room], now: UnixMillis) -> String {
+    let columns = [
+        "STARTED", "ROOM", "FAMILY", "STATE", "LASTED", "INSIDE", "PEAK", "VISITORS", "OWNER",
+        "NAME",
+    ];
+    let mut table = crate::cli::table(&columns);
+    for room in rooms {
+        let lasted = room.ended_at.unwrap_or(now).since(room.started_at).as_secs();
+        table.add_row([
+            room.started_at.to_string(),
+            cell(Some(&room.room_id)),
+            room.family.clone(),
+            room.state.clone(),
+            seconds(i64::try_from(lasted).unwrap_or(i64::MAX)),
+            room.members.to_string(),
+            room.members_peak.to_string(),
+            room.visitors.to_string(),
+            cell(room.owner.as_deref()),
+            cell(room.name.as_deref()),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}

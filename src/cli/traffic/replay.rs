@@ -1,0 +1,331 @@
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::callback::{AppId, Apps, Delivery, Event, Query};
+use crate::cli::read::events::FilterArgs;
+use crate::cli::traffic::confirmation::{Confirmation, Sent};
+use crate::cli::traffic::recordings::{Found, Inputs, files};
+use crate::cli::traffic::target::{Target, TargetArgs};
+use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::clock::{Clock, UnixMillis};
+use crate::settings::Settings;
+use crate::store::{self, EventFilter, Order, Store};
+
+/// How many stored events are read at once.
+const PAGE: u32 = 500;
+
+/// Post recorded events again
+///
+/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of
+/// which the lines count that the server wrote for events it could not store. A
+/// directory stands for the .json, .jsonl, .ndjson and .log files below it, `-`
+/// for standard input. Or, with `--stored`, reads events from the store, the
+/// earliest first.
+///
+/// Sending an event to the server that has it changes nothing there; events
+/// with neither a time of their own nor a `RequestId`, and those the vendor asks
+/// about beforehand, are new events each time. Of a log's events, those are left
+/// out that the configured store has. The server answers OK to everything, so it
+/// is looked at afterwards what was stored, by its figures or, of files, in the
+/// configured store. Ends with 1 when something was not kept.
+///
+/// Examples:
+///   trtc-callbacks replay errors.log
+///   trtc-callbacks replay --stored --room 1234 --since 2h --to http://127.0.0.1:3000/ --speed 10
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Replay {
+    /// Files, directories, or `-`
+    #[arg(required_unless_present = "stored", conflicts_with = "stored", value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Read the store instead, through the filters below
+    #[arg(long)]
+    stored: bool,
+    /// Keep the pauses between the events' times, so many times faster; without it, as fast as they are taken
+    #[arg(long, value_name = "FACTOR", value_parser = speed)]
+    speed: Option<f64>,
+    /// How many to post at once; with more than 1 they may arrive out of order
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    concurrency: u16,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    let factor = text.parse::<f64>().map_err(|error| error.to_string())?;
+    let range = 0.001..=1_000_000.0;
+    if range.contains(&factor) { Ok(factor) } else { Err("give 0.001 to 1000000".into()) }
+}
+
+impl Replay {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.config.load(Some(&self.store), None)?;
+        let (mut source, bytes) = if self.stored {
+            let mut filter = self.filter.filter(clock.now())?;
+            // Or what this very run stores again would be read again.
+            filter.received_until = Some(clock.now());
+            (Source::stored(&settings, filter).await?, None)
+        } else {
+            let files = files(&self.paths)?;
+            let sizes = files.iter().map(|file| file.metadata().map_or(0, |data| data.len()));
+            let bytes = sizes.sum();
+            (Source::Files(Inputs::new(files)), Some(bytes))
+        };
+        let target = self.target.open(&settings, clock)?;
+        let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
+        if self.stored {
+            confirmation = confirmation.without_store("the store is the one they were read from");
+        }
+        let mut pace = self.speed.map(Pace::new);
+        let at_once = usize::from(self.concurrency);
+        let mut posting = Posting::new((target, confirmation), at_once, progress(bytes), clock);
+        let mut known = Known::new(&settings);
+        while let Some(found) = source.next().await? {
+            if known.has(&found).await {
+                posting.known += 1;
+                continue;
+            }
+            if let Some(pace) = &mut pace {
+                pace.wait(&found.delivery, clock.now()).await;
+            }
+            posting.post(found).await;
+        }
+        posting.finish(source.skipped()).await
+    }
+}
+
+/// Where deliveries come from.
+enum Source {
+    Files(Inputs),
+    Stored { store: Arc<dyn Store>, filter: Box<EventFilter>, page: VecDeque<Found>, done: bool },
+}
+
+impl Source {
+    async fn stored(settings: &Settings, mut filter: EventFilter) -> Result<Self> {
+        let store = store::open(&settings.store_options().to_read()).await?;
+        filter.order = Order::Oldest { after: None };
+        filter.limit = PAGE;
+        let filter = Box::new(filter);
+        Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
+    }
+
+    async fn next(&mut self) -> Result<Option<Found>> {
+        let (store, filter, page, done) = match self {
+            Self::Files(inputs) => return inputs.next(),
+            Self::Stored { store, filter, page, done } => (store, filter, page, done),
+        };
+        if page.is_empty() && !*done {
+            let events = store.events(filter).await.context("read the store")?;
+            *done = events.len() < PAGE as usize;
+            if let Some(last) = events.last() {
+                filter.order = Order::Oldest { after: Some((last.event_time, last.id)) };
+            }
+            page.extend(events.iter().map(|event| Found {
+                place: format!("event {}", event.id),
+                delivery: event.delivery(),
+                not_stored: None,
+                bytes_read: 0,
+            }));
+        }
+        Ok(page.pop_front())
+    }
+
+    fn skipped(&self) -> u64 {
+        match self {
+            Self::Files(inputs) => inputs.skipped,
+            Self::Stored { .. } => 0,
+        }
+    }
+}
+
+/// Knows which events of an error log have come into the store after all: a commit may outlast its deadline.
+enum Known {
+    /// No such event was met yet, so the store need not be there.
+    Unasked(store::StoreOptions),
+    Asking(Arc<dyn Store>),
+    /// It cannot be asked.
+    Unknown,
+}
+
+impl Known {
+    fn new(settings: &Settings) -> Self {
+        Self::Unasked(settings.store_options().to_read())
+    }
+
+    async fn has(&mut self, found: &Found) -> bool {
+        let Some(id) = found.not_stored else {
+            return false;
+        };
+        if let Self::Unasked(options) = self {
+            *self = match store::open(options).await {
+                Ok(store) => Self::Asking(store),
+                Err(error) => Self::unknown(&error),
+            };
+        }
+        let Self::Asking(store) = self else {
+            return false;
+        };
+        match store.contains(id).await {
+            Ok(known) => known,
+            Err(error) => {
+                *self = Self::unknown(&error);
+                false
+            }
+        }
+    }
+
+    fn unknown(error: &store::StoreError) -> Self {
+        say(&format!(
+            "cannot ask the store which of these events it has, so all are posted: {error}"
+        ));
+        Self::Unknown
+    }
+}
+
+/// Keeps the pauses between the events' own times.
+struct Pace {
+    speed: f64,
+    first: Option<(UnixMillis, Instant)>,
+}
+
+impl Pace {
+    fn new(speed: f64) -> Self {
+        Self { speed, first: None }
+    }
+
+    async fn wait(&mut self, delivery: &Delivery, now: UnixMillis) {
+        let Some(time) = event_time(delivery, now) else {
+            return;
+        };
+        let (first, begun) = *self.first.get_or_insert((time, Instant::now()));
+        sleep_until(begun + time.since(first).div_f64(self.speed)).await;
+    }
+}
+
+/// When the event happened; `None` where its body does not say.
+fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
+    let query = Query::parse(&delivery.query);
+    let app = AppId::parse(query.sdk_app_id.as_deref()?)?;
+    let verified = Apps::new().with(app, Vec::new()).verify(query, now).ok()?;
+    let event = Event::decode(&verified, &delivery.bytes().ok()?, now);
+    event.timed.then_some(event.event_time)
+}
+
+/// Posts so many at once, and counts.
+struct Posting {
+    target: Target,
+    at_once: usize,
+    running: JoinSet<Result<Sent, (String, anyhow::Error)>>,
+    bar: ProgressBar,
+    confirmation: Confirmation,
+    clock: Clock,
+    posted: u64,
+    failed: u64,
+    known: u64,
+}
+
+impl Posting {
+    fn new(
+        (target, confirmation): (Target, Confirmation),
+        at_once: usize,
+        bar: ProgressBar,
+        clock: &Clock,
+    ) -> Self {
+        let (running, clock) = (JoinSet::new(), clock.clone());
+        Self { target, at_once, running, bar, confirmation, clock, posted: 0, failed: 0, known: 0 }
+    }
+
+    async fn post(&mut self, found: Found) {
+        while self.running.len() >= self.at_once {
+            self.join_one().await;
+        }
+        self.bar.set_position(found.bytes_read);
+        let (target, clock) = (self.target.clone(), self.clock.clone());
+        self.running.spawn(async move {
+            let posted = target.post(&found.delivery).await;
+            posted.map_err(|error| (found.place, error))?;
+            Ok(Sent::of(&found.delivery, clock.now()))
+        });
+        if self.at_once == 1 {
+            // In order: the next one waits for this one's answer.
+            self.join_one().await;
+        }
+    }
+
+    async fn join_one(&mut self) {
+        match self.running.join_next().await {
+            None => return,
+            Some(Ok(Ok(sent))) => {
+                self.posted += 1;
+                self.confirmation.answered_ok(sent);
+            }
+            Some(Ok(Err((place, error)))) => {
+                self.failed += 1;
+                self.bar.suspend(|| say(&format!("failed: {place}: {error:#}")));
+            }
+            Some(Err(error)) => {
+                self.failed += 1;
+                self.bar.suspend(|| say(&format!("failed: {error}")));
+            }
+        }
+        self.bar.set_message(format!("{} posted, {} failed", self.posted, self.failed));
+    }
+
+    async fn finish(mut self, skipped: u64) -> Result<()> {
+        while !self.running.is_empty() {
+            self.join_one().await;
+        }
+        self.bar.finish_and_clear();
+        if skipped > 0 {
+            say(&format!("skipped {skipped} lines that hold no event"));
+        }
+        if self.known > 0 {
+            say(&format!("skipped {} events that the store has", self.known));
+        }
+        let (posted, failed) = (self.posted, self.failed);
+        if posted + failed + self.known == 0 {
+            bail!("no event was found\nhint: `--help` says what is read");
+        }
+        let verdict = self.confirmation.verdict().await;
+        if failed > 0 {
+            let all = posted + failed;
+            bail!(
+                "{failed} of {all} events were not taken, see above; of the others: {}",
+                verdict.text
+            );
+        }
+        crate::cli::print(&verdict.into_result()?)
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(bytes: Option<u64>) -> ProgressBar {
+    let (bar, template) = match bytes {
+        Some(bytes) => (
+            ProgressBar::new(bytes),
+            "{bar:30} {bytes}/{total_bytes}  {elapsed} gone, {eta} to go  {msg}",
+        ),
+        None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
+    };
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar.set_style(ProgressStyle::with_template(template).expect("the templates above are valid"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

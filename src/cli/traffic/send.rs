@@ -1,0 +1,162 @@
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::callback::{AppId, Command, Delivery};
+use crate::cli::traffic::confirmation::Confirmation;
+use crate::cli::traffic::json_path;
+use crate::cli::traffic::target;
+use crate::cli::traffic::target::TargetArgs;
+use crate::cli::{AppArgs, ConfigArgs, StoreArgs};
+use crate::clock::{Clock, UnixMillis};
+
+/// Post sample events, or files, to a server
+///
+/// Samples have made-up values in the documented shapes. Their time is set to now,
+/// so each is a new event; `--as-is` leaves them, so that sending one again is a
+/// repeat. The server answers OK to everything, so it is looked at afterwards what
+/// was stored, by the server's figures or in its store, as the configuration has
+/// them. Ends with 1 when something was not kept.
+///
+/// Examples:
+///   trtc-callbacks send --all
+///   trtc-callbacks send Call.CallbackAfterEndCall --set CallRecord.CallResult=Reject
+///   trtc-callbacks send my-event.json --to https://rtc.example.com/callback --token secret
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Send {
+    /// Commands (`trtc-callbacks commands` lists them), or files with one event each
+    #[arg(required_unless_present = "all")]
+    what: Vec<String>,
+    /// One sample of every command
+    #[arg(long, conflicts_with = "what")]
+    all: bool,
+    /// Change the body: a path and a value, which is JSON or else a text
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+    /// Leave the event's time as the sample has it
+    #[arg(long)]
+    as_is: bool,
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    count: u32,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+impl Send {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
+        let app = target::app(&settings)?;
+        let changes: Vec<(&str, Value)> =
+            self.set.iter().map(|set| change(set)).collect::<Result<_>>()?;
+        let chosen: Vec<(String, Delivery)> = if self.all {
+            Command::all().map(|command| sample(command, app)).collect()
+        } else {
+            self.what.iter().map(|what| choose(what, app)).collect::<Result<_>>()?
+        };
+        let target = self.target.open(&settings, clock)?;
+        let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
+        let mut last = UnixMillis::default();
+        for _ in 0..self.count {
+            for (name, delivery) in &chosen {
+                // No two events of one run share a time, or the second would be a repeat of the first.
+                last = clock.now().max(UnixMillis(last.0 + 1));
+                let time = (!self.as_is).then_some(last);
+                let event =
+                    edited(delivery, time, &changes).with_context(|| format!("change {name}"))?;
+                target.post(&event).await.with_context(|| format!("send {name}"))?;
+                confirmation.answered_ok_to(&event);
+            }
+        }
+        crate::cli::print(&confirmation.verdict().await.into_result()?)
+    }
+}
+
+fn change(set: &str) -> Result<(&str, Value)> {
+    let Some((path, value)) = set.split_once('=') else {
+        bail!(
+            "`--set {set}` has no `=`\nhint: give a path and a value, as in CallRecord.CallResult=Reject"
+        );
+    };
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((path, value))
+}
+
+fn sample(command: &Command, app: AppId) -> (String, Delivery) {
+    (command.name.to_owned(), Delivery::sample(command, app))
+}
+
+fn choose(what: &str, app: AppId) -> Result<(String, Delivery)> {
+    if let Some(command) = Command::find(what) {
+        return Ok(sample(command, app));
+    }
+    if !Path::new(what).is_file() {
+        let score = |command: &&Command| strsim::jaro_winkler(what, command.name);
+        let nearest = Command::all().max_by(|a, b| score(a).total_cmp(&score(b)));
+        let nearest = nearest.map_or("", |command| command.name);
+        bail!(
+            "`{what}` is no command and no file\nhint: did you mean {nearest}? `trtc-callbacks commands` lists all"
+        );
+    }
+    let text = std::fs::read_to_string(what).with_context(|| format!("read {what}"))?;
+    let delivery = Delivery::parse(&text).map_err(|error| {
+        anyhow!(
+            "{what}: {error}\nhint: a file holds {{\"query\": \"SdkAppid=…\", \"body\": {{…}}}}"
+        )
+    })?;
+    Ok((what.to_owned(), delivery))
+}
+
+/// The delivery with its time set to `time` and the changes made. Untouched to the byte where there is nothing to change.
+fn edited(
+    delivery: &Delivery,
+    time: Option<UnixMillis>,
+    changes: &[(&str, Value)],
+) -> Result<Delivery> {
+    let mut edited = delivery.clone();
+    let Some(json) = &delivery.body else {
+        if changes.is_empty() {
+            return Ok(edited);
+        }
+        bail!("its body is no JSON, so nothing can be set in it");
+    };
+    if time.is_none() && changes.is_empty() {
+        return Ok(edited);
+    }
+    let mut body: Value = serde_json::from_str(json.get()).context("read its body")?;
+    if let Some(time) = time {
+        set_time(&mut body, &delivery.query, time);
+    }
+    for (path, value) in changes {
+        json_path::set(&mut body, path, value.clone()).map_err(anyhow::Error::msg)?;
+    }
+    edited.body = Some(RawValue::from_string(body.to_string())?);
+    Ok(edited)
+}
+
+/// Sets every time that stands where the command has one, in the unit and the type it has there.
+fn set_time(body: &mut Value, query: &str, time: UnixMillis) {
+    let in_query = crate::callback::Query::parse(query).command;
+    let in_body = body.get("CallbackCommand").and_then(Value::as_str).map(str::to_owned);
+    let Some(command) = in_body.or(in_query).and_then(|name| Command::find(&name)) else {
+        return;
+    };
+    for path in command.time {
+        let Some(place) = json_path::get(body, path) else { continue };
+        let number = place.as_i64().or_else(|| place.as_str()?.parse().ok());
+        // Below this, a number of this century is one of seconds.
+        let seconds = number.is_some_and(|number| number < 100_000_000_000);
+        let now = if seconds { time.as_secs() } else { time.0 };
+        *place = if place.is_string() { now.to_string().into() } else { now.into() };
+    }
+}

@@ -1,0 +1,324 @@
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::callback::AppId;
+use crate::cli::traffic::confirmation::{Confirmation, Sent};
+use crate::cli::traffic::target;
+use crate::cli::traffic::target::{Target, TargetArgs};
+use crate::cli::{AppArgs, ConfigArgs, StoreArgs, say};
+use crate::clock::{Clock, UnixMillis};
+use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
+
+/// Play believable traffic against a server
+///
+/// Calls, conferences and live shows with viewers, gifts and battles, told as the
+/// vendor tells them and made up from a seed. They happen faster than in real life,
+/// so that many begin and end within `--duration`, and each event is posted when it
+/// happens. The server answers OK to everything, so it is looked at afterwards what
+/// was stored, by the server's figures or in its store, as the configuration has
+/// them. Ends with 1 when something was not kept.
+///
+/// The same seed plays the same again, under other ids of calls.
+///
+/// Examples:
+///   trtc-callbacks simulate
+///   trtc-callbacks simulate --duration 10m --rate 100 --viewers 500
+///   trtc-callbacks simulate --seed 7 --disorder 0.1 --duplicates 0.1 --losses 0.01
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Simulate {
+    /// How many events per second on average: 0.1 to 1000
+    #[arg(long, value_name = "N", default_value = "20", value_parser = rate)]
+    rate: f64,
+    /// How long, as in 90s or 10m: 1 s to 24 h
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    duration: Duration,
+    /// What decides on everything that happens; without it, another each time
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many come to a live show at most; without it, as many as rate and duration bear
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
+    viewers: Option<u32>,
+    /// Which share of the events comes late, behind later ones: 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    disorder: f64,
+    /// Which share comes twice
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    duplicates: f64,
+    /// Which share never comes
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    losses: f64,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    apps: AppArgs,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    within(text, 0.1..=1000.0, "0.1 to 1000")
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    within(text, 0.0..=1.0, "0 to 1")
+}
+
+fn within(text: &str, range: std::ops::RangeInclusive<f64>, words: &str) -> Result<f64, String> {
+    let number = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if range.contains(&number) { Ok(number) } else { Err(format!("give {words}")) }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_secs(1)..=Duration::from_hours(24);
+    let given = text.parse::<jiff::SignedDuration>().ok();
+    let given = given.and_then(|given| Duration::try_from(given).ok());
+    given
+        .filter(|given| range.contains(given))
+        .ok_or("give a time from 1s to 24h, as in 90s".into())
+}
+
+/// How long in real life, at least, a traffic plays: a minute's demo plays ten.
+const PLAYED_MIN: Duration = Duration::from_mins(10);
+/// About how many events one viewer makes.
+const EVENTS_PER_VIEWER: f64 = 5.0;
+
+impl Simulate {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
+        let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
+        let app = target::app(&settings)?;
+        let options = self.options()?;
+        let target = self.target.open(&settings, clock)?;
+        let confirmation = Confirmation::begin(&settings, &target, clock).await;
+        let start = clock.now();
+        // Short, so that it can be typed.
+        let seed = self.seed.unwrap_or(start.0.unsigned_abs() % 1_000_000);
+        let disturbance = Disturbance {
+            disorder: self.disorder,
+            duplicates: self.duplicates,
+            losses: self.losses,
+        };
+        let generator = Generator::new(seed, app, start, options);
+        let traffic = Traffic::new(generator, start.plus(self.duration), disturbance, seed);
+        let mut play = Play::new((target, confirmation), app, start, self.duration)?;
+        let ended = play.run(traffic).await;
+        play.finish(ended?, seed).await
+    }
+
+    /// Sizes and lengths that fit into the duration.
+    fn options(&self) -> Result<Options> {
+        let compress = PLAYED_MIN.div_duration_f64(self.duration).max(1.0);
+        let played = self.duration.mul_f64(compress);
+        // Of all events, that many may be one show's.
+        let events = self.rate * self.duration.as_secs_f64();
+        let bearable = (events / 2.0 / EVENTS_PER_VIEWER).max(4.0);
+        if let Some(viewers) = self.viewers.filter(|viewers| f64::from(*viewers) > bearable) {
+            bail!(
+                "a live show of {viewers} viewers has more events than half of the {events:.0} to be sent\n\
+                 hint: give at most `--viewers {bearable:.0}`, a higher `--rate` or a longer `--duration`"
+            );
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is between 4 and 200"
+        )]
+        let fitting = (bearable / 4.0).clamp(4.0, 200.0) as u32;
+        let viewers = usize::try_from(self.viewers.unwrap_or(fitting))?;
+        let defaults = Options::default();
+        Ok(Options {
+            rate: self.rate,
+            compress,
+            viewers,
+            talk_max: defaults.talk_max.min(played.mul_f64(0.5)),
+            conference_length: defaults.conference_length.min(played.mul_f64(0.25)),
+            show_length: defaults.show_length.min(played.mul_f64(0.35)),
+            ..defaults
+        })
+    }
+}
+
+/// How many requests are on their way at most.
+const AT_ONCE: usize = 64;
+/// How many failures are told one by one.
+const FAILURES_TOLD: u64 = 5;
+
+/// Why it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// All was posted.
+    Done,
+    /// A signal came.
+    Stopped,
+    /// The time was up before all was posted.
+    Late,
+}
+
+/// Posts what is due, and counts.
+struct Play {
+    target: Target,
+    confirmation: Confirmation,
+    app: AppId,
+    start: UnixMillis,
+    begun: Instant,
+    end: Instant,
+    running: JoinSet<Result<Sent>>,
+    interrupt: Signal,
+    terminate: Signal,
+    bar: ProgressBar,
+    sent: u64,
+    ok: u64,
+    failed: u64,
+    /// Of each kind: how many were played to their end, and their events.
+    kinds: BTreeMap<Kind, (u64, u64)>,
+}
+
+impl Play {
+    fn new(
+        (target, confirmation): (Target, Confirmation),
+        app: AppId,
+        start: UnixMillis,
+        duration: Duration,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        Ok(Self {
+            target,
+            confirmation,
+            app,
+            start,
+            begun,
+            end: begun + duration,
+            running: JoinSet::new(),
+            interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
+            terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
+            bar: progress(duration),
+            sent: 0,
+            ok: 0,
+            failed: 0,
+            kinds: BTreeMap::new(),
+        })
+    }
+
+    async fn run(&mut self, traffic: Traffic) -> Result<Ended> {
+        for due in traffic {
+            let at = self.begun + due.delivery.at.since(self.start);
+            loop {
+                tokio::select! {
+                    _ = self.interrupt.recv() => return Ok(Ended::Stopped),
+                    _ = self.terminate.recv() => return Ok(Ended::Stopped),
+                    Some(done) = self.running.join_next() => self.count(done)?,
+                    () = sleep_until(self.end) => return Ok(Ended::Late),
+                    () = sleep_until(at), if self.running.len() < AT_ONCE => break,
+                }
+            }
+            self.post(due);
+        }
+        Ok(Ended::Done)
+    }
+
+    fn post(&mut self, due: Due) {
+        let (target, app) = (self.target.clone(), self.app);
+        self.running.spawn(async move {
+            let delivery = due.delivery.delivery(app);
+            let posted = target.post(&delivery).await;
+            posted.with_context(|| format!("send {}", due.delivery.command))?;
+            Ok(Sent::of(&delivery, due.delivery.at))
+        });
+        self.sent += 1;
+        let (played, events) = self.kinds.entry(due.kind).or_default();
+        *played += u64::from(due.is_last);
+        *events += 1;
+        self.bar.set_position(self.bar.elapsed().as_secs());
+    }
+
+    /// # Errors
+    /// The failure, where nothing was ever taken: the rest would fail like it.
+    fn count(&mut self, done: Result<Result<Sent>, JoinError>) -> Result<()> {
+        match done.context("send an event").and_then(|posted| posted) {
+            Ok(sent) => {
+                self.ok += 1;
+                self.confirmation.answered_ok(sent);
+            }
+            Err(error) if self.ok == 0 => {
+                self.bar.finish_and_clear();
+                return Err(error);
+            }
+            Err(error) => {
+                self.failed += 1;
+                if self.failed <= FAILURES_TOLD {
+                    self.bar.suspend(|| say(&format!("failed: {error:#}")));
+                }
+            }
+        }
+        self.bar.set_message(format!("{} sent, {} OK, {} failed", self.sent, self.ok, self.failed));
+        Ok(())
+    }
+
+    /// Waits for what is on its way, unless another signal comes, and tells what was done.
+    async fn finish(mut self, ended: Ended, seed: u64) -> Result<()> {
+        loop {
+            tokio::select! {
+                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break,
+                done = self.running.join_next() => match done {
+                    Some(done) => self.count(done)?,
+                    None => break,
+                },
+            }
+        }
+        self.bar.finish_and_clear();
+        let unanswered = self.sent - self.ok - self.failed;
+        match ended {
+            Ended::Done => {}
+            Ended::Stopped => say("stopped before its time"),
+            Ended::Late => say("the server did not keep up: the time ended before all was sent"),
+        }
+        if unanswered > 0 {
+            say(&format!("{unanswered} events were on their way when it was stopped"));
+        }
+        crate::cli::print(&self.summary(seed))?;
+        let verdict = self.confirmation.verdict().await;
+        if self.failed > 0 {
+            let Self { failed, sent, .. } = self;
+            bail!(
+                "{failed} of {sent} events were not taken, see above; of the others: {}",
+                verdict.text
+            );
+        }
+        crate::cli::print(&verdict.into_result()?)
+    }
+
+    fn summary(&self, seed: u64) -> String {
+        let Self { sent, ok, failed, app, .. } = self;
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let mut table = crate::cli::table(&["KIND", "PLAYED", "EVENTS"]);
+        for (kind, (played, events)) in &self.kinds {
+            table.add_row([kind.as_str().to_owned(), played.to_string(), events.to_string()]);
+        }
+        format!(
+            "sent {sent} in {seconds:.1} s for app {app}, seed {seed}: {ok} answered OK, {failed} failed\n{table}\n"
+        )
+    }
+}
+
+/// A bar on a terminal, nothing elsewhere.
+fn progress(duration: Duration) -> ProgressBar {
+    let bar = ProgressBar::new(duration.as_secs());
+    if !std::io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let template = "{bar:30} {pos} of {len} s  {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template above is valid"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

@@ -1,0 +1,220 @@
+//! Calls: the list, one with all that happened in it, and the calls and room visits of a user.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::http::api::events::Event;
+use crate::http::api::list;
+use crate::http::api::params;
+use crate::http::api::params::{Asked, ListQuery, NoQuery, app_of_path};
+use crate::http::api::problem::Problem;
+use crate::http::ops::path_segment;
+use crate::http::ops::state::Ops;
+use crate::store::{
+    CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES, Call, CallFilter,
+    CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject, UserCall,
+    UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
+};
+
+/// Which calls.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CallQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// ringing, active, ended or overdue.
+    state: Option<String>,
+    /// With this result: `normal_end`, cancel, reject, `not_answer`, `call_busy`, interrupt, offline.
+    result: Option<String>,
+    /// audio or video.
+    media: Option<String>,
+    /// In which this account takes part.
+    user: Option<String>,
+    /// In this RTC room.
+    room: Option<String>,
+    /// First named at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// First named before this time.
+    until: Option<String>,
+}
+
+/// Calls, by when they are first named, the latest first.
+#[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallQuery, ListQuery),
+    responses((status = 200, body = list::Items<Call>)))]
+pub(crate) async fn calls(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<CallQuery>(&headers)?;
+    let now = ops.clock.now();
+    let [since, until] = params::span(query.since.as_ref(), query.until.as_ref(), now)?;
+    let filter = CallFilter {
+        app: params::app(query.app.as_ref())?,
+        state: params::one_of("state", query.state, CALL_STATES)?,
+        result: params::one_of("result", query.result, CALL_RESULTS)?,
+        media: params::one_of("media", query.media, CALL_MEDIA)?,
+        account: query.user,
+        room_id: query.room,
+        since,
+        until,
+        ..CallFilter::default()
+    };
+    list::answer(&ops.reading, &page, filter).await
+}
+
+/// A call with its members, its recordings, and all that happened in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CallDetail {
+    #[serde(flatten)]
+    call: Call,
+    /// Who was called or took part, by when each is first named.
+    members: Vec<Member>,
+    /// Recording tasks of the call.
+    recordings: Vec<Recording>,
+    /// Which of those two lists are not whole, since they are long.
+    lists_cut: Vec<String>,
+    /// What happened, step by step.
+    steps: Vec<CallStep>,
+    /// Every event that names the call, by its own time: the first 1000, or as many as have bodies of 8 MiB in all.
+    timeline: Vec<CallEvent>,
+    /// Whether there are more events than those: `/api/v1/events?call=` lists them all.
+    timeline_cut: bool,
+}
+
+/// An event of a call, and how it came.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CallEvent {
+    #[serde(flatten)]
+    event: Event,
+    /// Its place in the order in which the call's events arrived, from 1.
+    arrival: usize,
+    /// How long after its own time it arrived, in ms; less than 0 where the clocks differ.
+    lag_ms: i64,
+}
+
+/// Which call.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CallPath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The call.
+    call_id: String,
+}
+
+/// One call, with all that happened in it.
+#[utoipa::path(get, path = "/api/v1/calls/{app}/{call_id}", tag = "calls",
+    params(CallPath), responses((status = 200, body = CallDetail)))]
+pub(crate) async fn call(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<CallPath>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(CallPath { app, call_id }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let call_id = path_segment::id(&call_id);
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let app = app_of_path(&app)?;
+    let store = ops.reading.store()?;
+    let question = async {
+        let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
+        let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
+        let events = store.event_page(&filter).await?;
+        let members = store.call_members(app, &call_id).await?;
+        let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
+        Ok(Some((call, members, recordings, events)))
+    };
+    let found = ops.reading.ask(question).await?;
+    let (call, members, recordings, events) =
+        found.ok_or_else(|| Problem::not_found("no event names this call"))?;
+    let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
+    let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
+    list::json(&CallDetail {
+        steps: steps(&call, &members.rows),
+        call,
+        members: members.rows,
+        recordings: recordings.rows,
+        lists_cut: cut.collect(),
+        timeline: timeline(&events.events),
+        timeline_cut: events.next.is_some(),
+    })
+}
+
+/// The events as they are given, each with its place in the order of arrival.
+fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
+    let given = events.iter().zip(arrivals(events)).map(|(event, arrival)| CallEvent {
+        event: Event::new(event, true),
+        arrival,
+        lag_ms: event.received_at.0.saturating_sub(event.event_time.0),
+    });
+    given.collect()
+}
+
+/// Which user.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct UserPath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The account.
+    account: String,
+}
+
+/// The rooms a user came into, the latest visit first.
+#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/visits", tag = "rooms",
+    params(UserPath, ListQuery), responses((status = 200, body = list::Items<UserVisit>)))]
+pub(crate) async fn user_visits(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<UserPath>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let (NoQuery {}, page) = Asked::parse(uri.query())?.list::<NoQuery>(&headers)?;
+    let (app, account) = (app_of_path(&app)?, path_segment::id(&account));
+    let name = format!("UserVisit {} {account}", app.as_i64());
+    let filter = UserVisitFilter { app, account, after: None, limit: 0 };
+    list::answer_as(&ops.reading, &page, filter, &name).await
+}
+
+/// Which calls of a user.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UserCallQuery {
+    /// incoming or outgoing.
+    direction: Option<String>,
+    /// How it ended for the account: answered, missed, rejected, cancelled, busy, dropped or `hung_up`.
+    outcome: Option<String>,
+}
+
+/// The calls a user took part in, the latest first.
+#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/calls", tag = "calls",
+    params(UserPath, UserCallQuery, ListQuery), responses((status = 200, body = list::Items<UserCall>)))]
+pub(crate) async fn user_calls(
+    State(ops): State<Arc<Ops>>,
+    path: Result<Path<UserPath>, PathRejection>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
+    let account = path_segment::id(&account);
+    let (query, page) = Asked::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
+    let filter = UserCallFilter {
+        app: app_of_path(&app)?,
+        account,
+        direction: params::one_of("direction", query.direction, CALL_DIRECTIONS)?,
+        outcome: params::one_of("outcome", query.outcome, CALL_OUTCOMES)?,
+        after: None,
+        limit: 0,
+    };
+    list::answer(&ops.reading, &page, filter).await
+}

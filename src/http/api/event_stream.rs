@@ -1,0 +1,130 @@
+//! Events as they arrive, as server-sent events.
+
+use std::convert::Infallible;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::time::sleep;
+use utoipa::IntoParams;
+
+use crate::http::api::events::{Event, EventQuery};
+use crate::http::api::params::Asked;
+use crate::http::api::problem::Problem;
+use crate::http::live_tail::tail::{Arrival, Listener};
+use crate::http::ops::state::Ops;
+
+/// How long nothing is said at most: a proxy may close what is silent, and a client that is gone is noticed.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How much is said in one breath, in bytes.
+const BREATH: usize = 64 << 10;
+
+/// Where a stream goes on.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BehindQuery {
+    /// The `id` of the last event one has, where `Last-Event-ID` is not given.
+    last_event_id: Option<String>,
+}
+
+/// Events as they arrive, as server-sent events: `data` is an event as in the list. An event of the type `lagged` says that
+/// some were missed, because the client was slow or away for long. With `Last-Event-ID` it goes on where one was cut off;
+/// after a restart of the server, the events of some seconds may come again. It ends with the session it was opened in.
+#[utoipa::path(get, path = "/api/v1/events/stream", tag = "events",
+    params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event one has")),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
+pub(crate) async fn stream(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, BehindQuery { last_event_id }) =
+        Asked::parse(uri.query())?.both::<EventQuery, BehindQuery>()?;
+    let (filter, with_payload) = query.filter(ops.clock.now())?;
+    let behind = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    // A browser that comes again by itself sends the header, and the query that it began with.
+    let behind = behind.filter(|behind| !behind.is_empty()).or(last_event_id.as_deref());
+    let listener = ops.tail.listen(behind, filter, with_payload).await?;
+    let speaker = Speaker { listener, with_payload, ops, headers, begun: false };
+    let said = stream::unfold(speaker, |mut speaker| async move {
+        let bytes = speaker.next().await?;
+        Some((Ok::<_, Infallible>(bytes), speaker))
+    });
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    Ok((kind, Body::from_stream(said)).into_response())
+}
+
+/// Says to one listener what it listens for. Nothing is made before the client takes it.
+struct Speaker {
+    listener: Listener,
+    with_payload: bool,
+    ops: Arc<Ops>,
+    /// What it was admitted by.
+    headers: HeaderMap,
+    begun: bool,
+}
+
+impl Speaker {
+    /// What to say next; `None` when the server stops, or the client may see no more.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !self.begun {
+            self.begun = true;
+            // An id without data is remembered, and shows nothing.
+            let place = self.listener.place();
+            return Some(format!("retry: 2000\nid: {place}\n\n").into());
+        }
+        let heartbeat = sleep(HEARTBEAT);
+        let mut heartbeat = std::pin::pin!(heartbeat);
+        loop {
+            if !self.ops.admits(&Method::GET, &self.headers) {
+                return None;
+            }
+            if let Err(problem) = self.listener.read_on().await {
+                tracing::debug!(?problem, "what a listener missed was not read");
+                self.listener.skip_missed();
+            }
+            let text = self.ready();
+            if !text.is_empty() {
+                return Some(text.into());
+            }
+            tokio::select! {
+                () = self.listener.more() => {}
+                () = &mut heartbeat => {
+                    let place = self.listener.place();
+                    return Some(format!(": still here\nid: {place}\n\n").into());
+                }
+                () = self.ops.stop.cancelled() => return None,
+            }
+        }
+    }
+
+    /// What is there to say now; empty where there is nothing.
+    fn ready(&mut self) -> String {
+        let mut text = String::new();
+        while text.len() < BREATH
+            && let Some(arrival) = self.listener.ready()
+        {
+            match arrival {
+                Arrival::Missed => text.push_str("event: lagged\ndata: {}\n\n"),
+                Arrival::Event(event) => {
+                    let place = self.listener.place();
+                    match serde_json::to_string(&Event::new(&event, self.with_payload)) {
+                        // A body is given as it came, and may hold ends of lines.
+                        Ok(json) => {
+                            let data = json.replace(['\n', '\r'], " ");
+                            let _ = write!(text, "id: {place}\ndata: {data}\n\n");
+                        }
+                        Err(error) => tracing::error!(%error, "an event was not written"),
+                    }
+                }
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,12 @@
+//! The JSON API under `/api/v1`.
+
+pub(crate) mod calls;
+pub(crate) mod event_stream;
+pub(crate) mod events;
+pub(crate) mod list;
+pub(crate) mod openapi;
+pub(crate) mod params;
+pub(crate) mod problem;
+pub(crate) mod rooms;
+pub(crate) mod routes;
+pub(crate) mod statistics;

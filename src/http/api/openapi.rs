@@ -1,0 +1,179 @@
+//! The API's own description (`OpenAPI`), made from the code.
+
+use std::sync::LazyLock;
+
+use axum::http::Uri;
+use axum::response::Response;
+use serde_json::{Value, json};
+use utoipa::OpenApi;
+
+use crate::callback::Family;
+use crate::http::api::list;
+use crate::http::api::params::{Asked, NoQuery};
+use crate::http::api::problem::Problem;
+use crate::http::api::{calls, event_stream, events, params, rooms, statistics};
+use crate::store;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "trtc-callbacks",
+        description = "Calls, rooms, lives and events, as the callbacks of Tencent RTC tell of them. Times are RFC 3339 \
+                       in UTC. Lists are read in pages: give `next` of one as `cursor` of the next. With `format=csv` \
+                       or `format=ndjson`, or such an `Accept`, the whole list comes at once. In a path, an id \
+                       that is `.` or `..` has a `~` before it: `~.`. A `since` later than `until` is refused, and so is a \
+                       `cursor` that no page of the same list gave.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        document,
+        events::events,
+        events::event,
+        event_stream::stream,
+        calls::calls,
+        calls::call,
+        calls::user_calls,
+        calls::user_visits,
+        rooms::rooms,
+        rooms::room,
+        rooms::visits,
+        rooms::lives,
+        rooms::live,
+        rooms::live_visits,
+        rooms::gifts,
+        statistics::anomalies,
+        statistics::statistics,
+        statistics::search,
+    ),
+    components(schemas(Problem, params::Form, store::Step, store::CountBy, store::TopAccount)),
+    security(("token" = []), ("session" = [])),
+)]
+struct Description;
+
+/// The document, as it is served.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    // Strings, numbers and lists: writing them cannot fail.
+    let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    document["components"]["securitySchemes"] = json!({
+        "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "As /sign-in gives it"},
+    });
+    let problem = json!({
+        "description": "There is no such answer, and why",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    });
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (path, operation) in paths.filter_map(|(path, item)| Some((path, item.get_mut("get")?))) {
+        operation["responses"]["default"] = problem.clone();
+        let summary = operation["summary"].as_str().unwrap_or("").trim_end_matches('.');
+        operation["responses"]["200"]["description"] = summary.into();
+        let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+        for parameter in parameters.into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap_or("").to_owned();
+            parameter["schema"] = parameter_schema(path, &name, &parameter["schema"]);
+        }
+        let parameters = operation["parameters"].as_array();
+        let exports =
+            parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == "format"));
+        if let Some(content) =
+            operation["responses"]["200"]["content"].as_object_mut().filter(|_| exports)
+        {
+            for kind in ["text/csv", "application/x-ndjson"] {
+                content.insert(kind.to_owned(), json!({"schema": {"type": "string"}}));
+            }
+        }
+    }
+    document
+});
+
+/// What a parameter takes: as narrow as the server reads it.
+fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
+    let of_rooms = ["/api/v1/rooms", "/api/v1/lives"].iter().any(|list| path.starts_with(list));
+    let words: &[&str] = match name {
+        "state" if of_rooms => store::ROOM_STATES,
+        "state" => store::CALL_STATES,
+        "result" => store::CALL_RESULTS,
+        "media" => store::CALL_MEDIA,
+        "direction" => store::CALL_DIRECTIONS,
+        "outcome" => store::CALL_OUTCOMES,
+        "kind" => store::ANOMALY_KINDS,
+        "family" if of_rooms => store::ROOM_FAMILIES,
+        "family" => {
+            let families: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
+            return json!({"type": "string", "enum": families});
+        }
+        _ => &[],
+    };
+    if !words.is_empty() {
+        return json!({"type": "string", "enum": words});
+    }
+    let longest = params::TEXT_CHARS_MAX;
+    match name {
+        "app" => json!({"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX}),
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": params::LIMIT_MAX}),
+        "since" | "until" => json!({"anyOf": [
+            {"type": "string", "format": "date"},
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "pattern": "^[0-9]{1,4}[smhdw]$"},
+        ]}),
+        "life" => json!({"type": "string", "pattern": "^(latest|-?[0-9]{1,18})$"}),
+        "command" => {
+            json!({"type": "string", "pattern": "^[A-Za-z0-9]+\\.[A-Za-z0-9]+$", "maxLength": 255})
+        }
+        "cursor" => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": longest}),
+        _ if schema["type"].as_str() == Some("string") && schema["format"].is_string() => {
+            schema.clone()
+        }
+        _ if is_text(schema) => json!({"type": "string", "minLength": 1, "maxLength": longest}),
+        _ => without_null(schema),
+    }
+}
+
+fn is_text(schema: &Value) -> bool {
+    let types = &schema["type"];
+    *types == "string" || types.as_array().is_some_and(|types| types.contains(&json!("string")))
+}
+
+/// A parameter that is not given is not there: none is null.
+fn without_null(schema: &Value) -> Value {
+    if let Some(one) = schema["oneOf"].as_array() {
+        let others: Vec<_> = one.iter().filter(|part| part["type"] != "null").collect();
+        if let [only] = others.as_slice() {
+            return (*only).clone();
+        }
+    }
+    let mut schema = schema.clone();
+    if let Some(types) = schema["type"].as_array() {
+        let others: Vec<_> = types.iter().filter(|name| *name != "null").cloned().collect();
+        if let [only] = others.as_slice() {
+            schema["type"] = only.clone();
+        }
+    }
+    schema
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "document", responses((status = 200, body = Object)))]
+pub(crate) async fn document(uri: Uri) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    list::json(&*DOCUMENT)
+}
+
+/// The members of a schema, in its order: the columns of a table of such rows.
+pub(crate) fn columns(schema: &str) -> Vec<String> {
+    let mut columns = Vec::new();
+    add_columns(&DOCUMENT["components"]["schemas"][schema], &mut columns);
+    columns
+}
+
+fn add_columns(schema: &Value, columns: &mut Vec<String>) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        return add_columns(&DOCUMENT["components"]["schemas"][name], columns);
+    }
+    for part in schema["allOf"].as_array().into_iter().flatten() {
+        add_columns(part, columns);
+    }
+    columns.extend(
+        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()),
+    );
+}

@@ -1,0 +1,261 @@
+//! Rooms and lives: the lists, one life of a room, and what happened within it.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::clock::UnixMillis;
+use crate::http::api::list;
+use crate::http::api::params;
+use crate::http::api::params::{Asked, ListQuery, NoQuery, app_of_path};
+use crate::http::api::problem::Problem;
+use crate::http::ops::path_segment;
+use crate::http::ops::state::Ops;
+use crate::store::{
+    Battle, Details, GiftRow, Gifts, Live, LiveRoom, Lives, ROOM_FAMILIES, ROOM_STATES, Recording,
+    Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
+};
+
+/// Which lives of rooms.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RoomQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// room (conference) or live.
+    family: Option<String>,
+    /// open, ended or overdue.
+    state: Option<String>,
+    /// Of this room id.
+    room: Option<String>,
+    /// Owned by this account.
+    owner: Option<String>,
+    /// Started at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// Started before this time.
+    until: Option<String>,
+}
+
+impl RoomQuery {
+    fn filter(self, now: UnixMillis) -> Result<RoomFilter, Problem> {
+        let [since, until] = params::span(self.since.as_ref(), self.until.as_ref(), now)?;
+        Ok(RoomFilter {
+            app: params::app(self.app.as_ref())?,
+            family: params::one_of("family", self.family, ROOM_FAMILIES)?,
+            state: params::one_of("state", self.state, ROOM_STATES)?,
+            room_id: self.room,
+            owner: self.owner,
+            since,
+            until,
+            ..RoomFilter::default()
+        })
+    }
+}
+
+/// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
+#[utoipa::path(get, path = "/api/v1/rooms", tag = "rooms", params(RoomQuery, ListQuery),
+    responses((status = 200, body = list::Items<Room>)))]
+pub(crate) async fn rooms(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let filter = query.filter(ops.clock.now())?;
+    list::answer(&ops.reading, &page, filter).await
+}
+
+/// Lives of live rooms, by their start, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives", tag = "lives", params(RoomQuery, ListQuery),
+    responses((status = 200, body = list::Items<LiveRoom>)))]
+pub(crate) async fn lives(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let filter = query.filter(ops.clock.now())?;
+    list::answer(&ops.reading, &page, Lives(filter)).await
+}
+
+/// Which life of which room.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct LifePath {
+    /// The app.
+    #[param(value_type = i64)]
+    app: String,
+    /// The room.
+    room_id: String,
+    /// Which life, or `latest`.
+    life: String,
+}
+
+type Asks = Result<Path<LifePath>, PathRejection>;
+
+/// The life that a path names, by its number or as the `latest`; of one family alone where one is given.
+async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Problem> {
+    let Path(LifePath { app, room_id, life }) =
+        path.map_err(|rejection| Problem::path(&rejection))?;
+    let (app, room_id) = (app_of_path(&app)?, path_segment::id(&room_id));
+    let store = ops.reading.store()?;
+    let found = if life == "latest" {
+        let (app, room_id) = (Some(app), Some(room_id));
+        let family = family.map(str::to_owned);
+        let filter = RoomFilter { app, room_id, family, limit: 1, ..RoomFilter::default() };
+        ops.reading.ask(store.rooms(&filter)).await?.pop()
+    } else {
+        let life = life.parse().map_err(|_| {
+            let hint = "give `life` as a list has it, or `latest`";
+            Problem::parameter("life", "`life` is neither a number nor `latest`", hint)
+        })?;
+        let key = RoomKey { app, room_id, life };
+        ops.reading.ask(store.room(&key)).await?
+    };
+    let found = found.filter(|room| family.is_none_or(|family| room.family == family));
+    found.ok_or_else(|| Problem::not_found("there is no such life of a room"))
+}
+
+/// One life of a room, with what happened within it. Who was inside is in its visits.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RoomDetail {
+    #[serde(flatten)]
+    room: Room,
+    /// What was done to it, by time; the first 1000.
+    changes: Vec<RoomChangeRow>,
+    /// Who sat where, by time; the first 1000.
+    seats: Vec<Stay>,
+    /// Recording tasks, by time.
+    recordings: Vec<Recording>,
+    /// What only live rooms have; null for conferences, and until it is known.
+    live: Option<Live>,
+    /// Battles between it and others, by time; none for conferences.
+    battles: Vec<Battle>,
+    /// Which of these lists are not whole, since they are long: `/api/v1/events?room=` lists all that they are made of.
+    lists_cut: Vec<String>,
+}
+
+async fn detail(
+    ops: &Ops,
+    path: Asks,
+    uri: &Uri,
+    family: Option<&str>,
+) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    let room = find(ops, path, family).await?;
+    let store = ops.reading.store()?;
+    let question = async {
+        let changes = store.room_changes(&room).await?;
+        let seats = store.seats(&room).await?;
+        let recordings = store.recordings(&Subject::Room(Box::new(room.clone()))).await?;
+        let is_live = room.family == "live";
+        let keys: Vec<_> = room.key().filter(|_| is_live).into_iter().collect();
+        let live = store.lives(&keys).await?.pop();
+        let none = Details { rows: Vec::new(), is_cut: false };
+        let battles = if is_live { store.battles(&room).await? } else { none };
+        let cut = [
+            ("changes", changes.is_cut),
+            ("seats", seats.is_cut),
+            ("recordings", recordings.is_cut),
+            ("battles", battles.is_cut),
+        ];
+        let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
+        Ok(RoomDetail {
+            room: room.clone(),
+            changes: changes.rows,
+            seats: seats.rows,
+            recordings: recordings.rows,
+            live,
+            battles: battles.rows,
+            lists_cut: cut.collect(),
+        })
+    };
+    list::json(&ops.reading.ask(question).await?)
+}
+
+/// One life of a room: `life` is its number, or `latest`.
+#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
+    responses((status = 200, body = RoomDetail)))]
+pub(crate) async fn room(
+    State(ops): State<Arc<Ops>>,
+    path: Asks,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    detail(&ops, path, &uri, None).await
+}
+
+/// One life of a live room: `life` is its number, or `latest`.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
+    responses((status = 200, body = RoomDetail)))]
+pub(crate) async fn live(
+    State(ops): State<Arc<Ops>>,
+    path: Asks,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    detail(&ops, path, &uri, Some("live")).await
+}
+
+/// Which visits or gifts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DetailQuery {
+    /// Of this account; of gifts, from or to it.
+    user: Option<String>,
+}
+
+/// Answers with a list within one life, which `list` makes of the life and an account.
+async fn within<L: list::Answered>(
+    ops: &Ops,
+    path: Asks,
+    (headers, uri): (HeaderMap, Uri),
+    family: Option<&str>,
+    list: fn(Room, Option<String>) -> L,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let room = find(ops, path, family).await?;
+    // `latest` may be another one by the time of the next page.
+    let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.life);
+    list::answer_as(&ops.reading, &page, list(room, query.user), &name).await
+}
+
+/// Who was in a room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+pub(crate) async fn visits(
+    State(ops): State<Arc<Ops>>,
+    path: Asks,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    within(&ops, path, (headers, uri), None, |room, account| Visits { room, account }).await
+}
+
+/// Who was in a live room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/visits", tag = "lives",
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+pub(crate) async fn live_visits(
+    State(ops): State<Arc<Ops>>,
+    path: Asks,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    within(&ops, path, (headers, uri), Some("live"), |room, account| Visits { room, account }).await
+}
+
+/// Gifts in a live room, within one of its lives, the latest first.
+#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
+    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
+pub(crate) async fn gifts(
+    State(ops): State<Arc<Ops>>,
+    path: Asks,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    within(&ops, path, (headers, uri), Some("live"), |room, account| Gifts { room, account }).await
+}

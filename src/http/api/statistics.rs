@@ -1,0 +1,180 @@
+//! Anomalies, figures over time, and what an id names.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::clock::UnixMillis;
+use crate::http::api::list;
+use crate::http::api::list::Items;
+use crate::http::api::params;
+use crate::http::api::params::{Asked, Form, FormQuery, ListQuery};
+use crate::http::api::problem::Problem;
+use crate::http::ops::state::Ops;
+use crate::store::{
+    ANOMALY_KINDS, Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, List, Part, Step,
+    Store, StoreError,
+};
+
+/// Which anomalies.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AnomalyQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// Of this kind, such as `call_without_end` or silence.
+    kind: Option<String>,
+    /// About this call id or room id, or this family.
+    subject: Option<String>,
+    /// Only those that are no longer so, or only those that still are.
+    #[param(value_type = Option<bool>)]
+    resolved: Option<String>,
+    /// That happened at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    since: Option<String>,
+    /// That happened before this time.
+    until: Option<String>,
+}
+
+/// What should not be: gaps in what the vendor sent, the latest first.
+#[utoipa::path(get, path = "/api/v1/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
+    responses((status = 200, body = list::Items<Anomaly>)))]
+pub(crate) async fn anomalies(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.list::<AnomalyQuery>(&headers)?;
+    let now = ops.clock.now();
+    let [since, until] = params::span(query.since.as_ref(), query.until.as_ref(), now)?;
+    let filter = AnomalyFilter {
+        app: params::app(query.app.as_ref())?,
+        kind: params::one_of("kind", query.kind, ANOMALY_KINDS)?,
+        subject: query.subject,
+        resolved: params::flag("resolved", query.resolved.as_ref())?,
+        since,
+        until,
+        ..AnomalyFilter::default()
+    };
+    list::answer(&ops.reading, &page, filter).await
+}
+
+/// Which counts.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatisticsQuery {
+    /// Of this app.
+    #[param(value_type = Option<i64>)]
+    app: Option<String>,
+    /// From the span on that holds this time; without it, for the latest 60 minutes, 48 hours or 30 days. At most 1440
+    /// minutes, 744 hours or 92 days before `until`.
+    since: Option<String>,
+    /// Spans that begin before this time; without it, until now.
+    until: Option<String>,
+    /// How long each span is. Minutes are kept for two days.
+    #[param(value_type = Option<Step>)]
+    step: Option<String>,
+    /// What is counted apart.
+    #[param(value_type = Option<CountBy>)]
+    by: Option<String>,
+}
+
+impl StatisticsQuery {
+    fn filter(&self, now: UnixMillis) -> Result<CountFilter, Problem> {
+        let (step, spans) = match self.step.as_deref() {
+            None | Some("minute") => (Step::Minute, 60),
+            Some("hour") => (Step::Hour, 48),
+            Some("day") => (Step::Day, 30),
+            Some(_) => {
+                let detail = "`step` is none of those there are";
+                return Err(Problem::parameter("step", detail, "give minute, hour or day"));
+            }
+        };
+        let by = match self.by.as_deref() {
+            None | Some("family") => CountBy::Family,
+            Some("command") => CountBy::Command,
+            Some("result") => CountBy::Result,
+            Some(_) => {
+                let detail = "`by` is none of those there are";
+                return Err(Problem::parameter("by", detail, "give family, command or result"));
+            }
+        };
+        let [since, until] = params::span(self.since.as_ref(), self.until.as_ref(), now)?;
+        let until = until.unwrap_or(now.plus(Duration::from_millis(1)));
+        let since = since.unwrap_or(UnixMillis(until.0.saturating_sub(step.length_ms() * spans)));
+        let filter = CountFilter { app: params::app(self.app.as_ref())?, since, until, step, by };
+        if filter.is_too_long() {
+            let most = step.spans_max();
+            let detail = format!("`since` is more than {most} of these steps before `until`");
+            return Err(Problem::parameter(
+                "since",
+                detail,
+                "name a shorter time or a longer `step`",
+            ));
+        }
+        Ok(filter)
+    }
+}
+
+struct Counts(CountFilter);
+
+#[async_trait]
+impl List for Counts {
+    type Row = Count;
+    type Place = ();
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        _after: Option<()>,
+        _limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        Ok((store.counts(&self.0).await?, None))
+    }
+}
+
+/// How many events there were over time, the earliest first. Spans without events are left out.
+#[utoipa::path(get, path = "/api/v1/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
+    responses((status = 200, body = Items<Count>)))]
+pub(crate) async fn statistics(
+    State(ops): State<Arc<Ops>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let (query, page) = Asked::parse(uri.query())?.whole::<StatisticsQuery>(&headers)?;
+    let counts = Counts(query.filter(ops.clock.now())?);
+    if page.form == Form::Json {
+        let store = ops.reading.store()?;
+        let items = ops.reading.ask(store.counts(&counts.0)).await?;
+        return list::json(&Items { items, next: None });
+    }
+    list::answer(&ops.reading, &page, counts).await
+}
+
+/// What to look for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// A call id, a room id, an account or the id of an event, whole.
+    #[param(required = true)]
+    id: Option<String>,
+}
+
+/// What an id names: calls, rooms, accounts and events, at most 20.
+#[utoipa::path(get, path = "/api/v1/search", tag = "figures", params(SearchQuery),
+    responses((status = 200, body = Items<Found>)))]
+pub(crate) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
+    let query = Asked::parse(uri.query())?.only::<SearchQuery>()?;
+    let id = query.id.ok_or_else(|| {
+        Problem::parameter("id", "`id` is missing", "give a call id, room id, account or event id")
+    })?;
+    let store = ops.reading.store()?;
+    let items = ops.reading.ask(store.find(&id)).await?;
+    list::json(&Items { items, next: None })
+}

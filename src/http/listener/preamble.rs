@@ -1,0 +1,208 @@
+//! Connections that begin with what is not spoken here. Which it was is said in the log, without letting a stranger fill it.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+use tracing::warn;
+
+/// How long one of them is silent after it was named.
+const PAUSE: Duration = Duration::from_mins(1);
+/// What version 2 of the PROXY protocol begins with.
+const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// What a connection began with in the place of what is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preamble {
+    /// A header of the PROXY protocol, version 1 or 2.
+    Proxy,
+    /// HTTP/2 without TLS.
+    Http2,
+    /// A `ClientHello`, where plain HTTP is spoken.
+    Tls,
+    /// A request, where TLS is spoken.
+    PlainHttp,
+}
+
+impl Preamble {
+    const ALL: [Self; 4] = [Self::Proxy, Self::Http2, Self::Tls, Self::PlainHttp];
+
+    /// What these first bytes are, where they are none that this listener speaks.
+    fn of(bytes: &[u8], speaks_tls: bool) -> Option<Self> {
+        let begins = |methods: &[&str]| methods.iter().any(|it| bytes.starts_with(it.as_bytes()));
+        if bytes.starts_with(PROXY_V2) || begins(&["PROXY TCP", "PROXY UNKNOWN"]) {
+            Some(Self::Proxy)
+        } else if begins(&["PRI * HTTP/2.0"]) {
+            Some(Self::Http2)
+        } else if speaks_tls {
+            begins(&["POST /", "GET /", "HEAD /", "PUT /", "OPTIONS "]).then_some(Self::PlainHttp)
+        } else {
+            // A record of the handshake, of any version since SSL 3.
+            matches!(bytes, [0x16, 3, ..]).then_some(Self::Tls)
+        }
+    }
+
+    /// A word for it, what happened, and what to set.
+    fn words(self) -> [&'static str; 3] {
+        match self {
+            Self::Proxy => [
+                "proxy_protocol",
+                "a connection began with a PROXY protocol header, which is not read here, and was closed",
+                "turn the PROXY protocol off in the load balancer; have it send X-Forwarded-For, and name it in auth.trusted_proxies",
+            ],
+            Self::Http2 => [
+                "http2_without_tls",
+                "a connection spoke HTTP/2, which is not spoken here, and was closed",
+                "have the proxy speak HTTP/1.1 to this server, and not h2c",
+            ],
+            Self::Tls => [
+                "tls_on_plain_port",
+                "a connection began TLS where plain HTTP is spoken, and was closed",
+                "set server.tls_certificate and server.tls_key, or have the proxy speak http:// to this server",
+            ],
+            Self::PlainHttp => [
+                "http_on_tls_port",
+                "a connection spoke plain HTTP where TLS is spoken, and was closed",
+                "register an https:// URL, or have the proxy speak https:// to this server",
+            ],
+        }
+    }
+}
+
+/// When each was last named, and how often it was met since.
+#[derive(Debug, Default)]
+pub(crate) struct Preambles(Mutex<[Option<(Instant, u64)>; Preamble::ALL.len()]>);
+
+impl Preambles {
+    fn warn(&self, preamble: Preamble, peer: SocketAddr) {
+        let Some(more) = self.due(preamble) else { return };
+        let [reason, message, advice] = preamble.words();
+        let address = peer.ip().to_canonical().to_string();
+        warn!(reason, address, more_since_last_warning = more, advice, "{message}");
+    }
+
+    /// How many were met since the last warning, when it is time for another.
+    fn due(&self, preamble: Preamble) -> Option<u64> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let met = &mut all[preamble as usize];
+        if let Some((named, unnamed)) = met
+            && named.elapsed() < PAUSE
+        {
+            *unnamed += 1;
+            return None;
+        }
+        let more = met.map_or(0, |(_, unnamed)| unnamed);
+        *met = Some((Instant::now(), 0));
+        Some(more)
+    }
+}
+
+/// What a stream is looked at with when its first bytes come.
+pub(crate) struct Look {
+    pub(crate) preambles: Arc<Preambles>,
+    pub(crate) peer: SocketAddr,
+    pub(crate) speaks_tls: bool,
+}
+
+/// A stream whose first bytes are looked at as they are read, and otherwise left as it is.
+pub(crate) struct Looked<I> {
+    stream: I,
+    /// Absent once it has looked.
+    look: Option<Look>,
+}
+
+impl<I> Looked<I> {
+    pub(crate) fn new(stream: I, look: Option<Look>) -> Self {
+        Self { stream, look }
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Looked<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
+        if let Some(Look { preambles, peer, speaks_tls }) = self.look.take() {
+            let first = into.filled().get(before..).unwrap_or_default();
+            if let Some(preamble) = Preamble::of(first, speaks_tls) {
+                preambles.warn(preamble, peer);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Looked<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::listener::preamble::*;
+
+    #[test]
+    fn first_bytes_tell_what_is_spoken() {
+        for (bytes, plain, tls) in [
+            (
+                &b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..],
+                Some(Preamble::Proxy),
+                Some(Preamble::Proxy),
+            ),
+            (b"PROXY UNKNOWN\r\n", Some(Preamble::Proxy), Some(Preamble::Proxy)),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21\x11", Some(Preamble::Proxy), Some(Preamble::Proxy)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(Preamble::Http2), Some(Preamble::Http2)),
+            (b"\x16\x03\x01\x02\0\x01", Some(Preamble::Tls), None),
+            (b"POST /?SdkAppid=1 HTTP/1.1\r\n", None, Some(Preamble::PlainHttp)),
+            (b"\r\n\r\nPOST / HTTP/1.1", None, None),
+            (b"\x80\x2e\x01", None, None),
+            (b"", None, None),
+        ] {
+            assert_eq!(Preamble::of(bytes, false), plain, "{bytes:?}");
+            assert_eq!(Preamble::of(bytes, true), tls, "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_is_named_once_a_minute_with_the_count_of_the_others() {
+        let preambles = Preambles::default();
+        assert_eq!(preambles.due(Preamble::Tls), Some(0));
+        assert_eq!(preambles.due(Preamble::Tls), None);
+        assert_eq!(preambles.due(Preamble::Proxy), Some(0));
+        tokio::time::advance(PAUSE).await;
+        assert_eq!(preambles.due(Preamble::Tls), Some(1));
+    }
+}

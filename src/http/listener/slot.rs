@@ -1,0 +1,304 @@
+//! The place of one connection: what it waits for, as its own task, its requests and the listener see it.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::Extensions;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::telemetry::Closed;
+
+/// How long a verified body may be under way before its connection may be closed to make room. Honest ones take far less.
+pub(crate) const BODY_IN_PEACE: Duration = Duration::from_secs(1);
+/// How long a new connection may take until its first request, its TLS handshake included, before it is one of the first to
+/// go. The vendor waits as long for its answer.
+pub(crate) const NEWCOMER_IN_PEACE: Duration = Duration::from_secs(2);
+
+/// How long a connection may stay in each state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a head, and for the first byte of a new connection.
+    pub(crate) header: Duration,
+    /// For the next request.
+    pub(crate) idle: Duration,
+    /// For the client to take some of an answer.
+    pub(crate) write: Duration,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its first byte.
+    Fresh,
+    /// The rest of a head.
+    Head,
+    /// The rest of a body.
+    Body,
+    /// Us: a request is being served.
+    Busy,
+    /// An answer, all of it in hyper's hands, to be written.
+    Answered,
+    /// The next request.
+    Idle,
+}
+
+/// What a connection is told by the listener. A later one overrides an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Order {
+    /// Go, unless a request came in the meantime.
+    MakeRoom,
+    /// Finish the request under way, and take no other.
+    Finish,
+    /// End at once.
+    Cut,
+}
+
+/// One open connection, as its own task, its requests and the listener see it.
+#[derive(Debug)]
+pub(crate) struct Place {
+    now: Mutex<Now>,
+    called: Notify,
+    /// Whose share of the places it counts to: an address, or the network of an IPv6 one. Absent where one address stands
+    /// for many clients, as a proxy's does.
+    origin: Option<IpAddr>,
+    /// Beside the ordinary places, for what is answered at once.
+    is_reserved: bool,
+    /// A request was begun since the connection's task was last woken.
+    turn_taken: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Now {
+    state: State,
+    since: Instant,
+    /// Since when it waits for its first answer; absent once it had one.
+    new_since: Option<Instant>,
+    /// Since when the client has taken nothing of what is written to it; absent while it does.
+    stuck: Option<Instant>,
+    /// It brought a verified request.
+    known: bool,
+    /// hyper refused a head.
+    refused: bool,
+    /// It was answered before all of its request had come.
+    cut_short: bool,
+    order: Option<Order>,
+}
+
+impl Place {
+    pub(crate) fn new(origin: Option<IpAddr>, is_reserved: bool) -> Self {
+        let born = Instant::now();
+        let now = Now {
+            state: State::Fresh,
+            since: born,
+            new_since: Some(born),
+            stuck: None,
+            known: false,
+            refused: false,
+            cut_short: false,
+            order: None,
+        };
+        let (now, called) = (Mutex::new(now), Notify::new());
+        Self { now, called, origin, is_reserved, turn_taken: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn origin(&self) -> Option<IpAddr> {
+        self.origin
+    }
+
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.is_reserved
+    }
+
+    /// The connection's task is woken.
+    pub(crate) fn turn_begins(&self) {
+        self.turn_taken.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the connection may begin a request in this turn of its task: one, so that who sends many at once waits for
+    /// each of them as those do who send one.
+    pub(crate) fn takes_turn(&self) -> bool {
+        !self.turn_taken.swap(true, Ordering::Relaxed)
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of a head came. Only the first ones count, so that a trickle gains no time.
+    pub(crate) fn head_begins(&self) {
+        let mut now = self.now();
+        if matches!(now.state, State::Fresh | State::Idle) {
+            now.enter(State::Head);
+        }
+    }
+
+    /// A head is complete.
+    pub(crate) fn request_begins(&self, has_body: bool) {
+        let mut now = self.now();
+        // What was left of the request before has been read to its end.
+        now.cut_short = false;
+        now.enter(if has_body { State::Body } else { State::Busy });
+    }
+
+    /// The request's body is complete.
+    pub(crate) fn body_ends(&self) {
+        let mut now = self.now();
+        if now.state == State::Body {
+            now.enter(State::Busy);
+        }
+    }
+
+    /// hyper has the whole answer.
+    pub(crate) fn answered(&self) {
+        let mut now = self.now();
+        now.cut_short |= now.state == State::Body;
+        now.new_since = None;
+        now.enter(State::Answered);
+    }
+
+    /// All that hyper had to write is written.
+    pub(crate) fn flushed(&self) {
+        let mut now = self.now();
+        now.stuck = None;
+        if now.state == State::Answered {
+            now.enter(State::Idle);
+        }
+    }
+
+    /// Bytes are about to be written. Whether they answer no request of ours: hyper refuses a head.
+    pub(crate) fn write_begins(&self) -> bool {
+        let mut now = self.now();
+        let refuses = matches!(now.state, State::Fresh | State::Head | State::Idle);
+        if refuses {
+            now.refused = true;
+            now.cut_short = true;
+            now.enter(State::Answered);
+        }
+        refuses
+    }
+
+    /// Whether the client takes what is written to it.
+    pub(crate) fn write_moves(&self, moves: bool) {
+        let mut now = self.now();
+        now.stuck = if moves { None } else { now.stuck.or_else(|| Some(Instant::now())) };
+    }
+
+    /// Whether hyper refused a head.
+    pub(crate) fn refused(&self) -> bool {
+        self.now().refused
+    }
+
+    /// Whether its client may still be sending what nobody will read.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.now().cut_short
+    }
+
+    /// Whether a head has begun and not ended.
+    pub(crate) fn is_in_head(&self) -> bool {
+        self.now().state == State::Head
+    }
+
+    /// Until when it may stay as it is, and as what it is closed then. `None` while it waits for us, or for a body, which
+    /// whoever reads it bounds.
+    pub(crate) fn due(&self, patience: &Patience) -> Option<(Instant, Closed)> {
+        let now = self.now();
+        if let Some(stuck) = now.stuck {
+            return Some((stuck + patience.write, Closed::WriteTooSlow));
+        }
+        match now.state {
+            State::Fresh => Some((now.since + patience.header, Closed::Idle)),
+            State::Head => Some((now.since + patience.header, Closed::HeadTooSlow)),
+            State::Idle => Some((now.since + patience.idle, Closed::Idle)),
+            State::Body | State::Busy | State::Answered => None,
+        }
+    }
+
+    /// Waits for an order.
+    pub(crate) async fn called(&self) -> Order {
+        loop {
+            if let Some(order) = self.now().order.take() {
+                return order;
+            }
+            self.called.notified().await;
+        }
+    }
+
+    pub(crate) fn call(&self, order: Order) {
+        let mut now = self.now();
+        now.order = now.order.max(Some(order));
+        drop(now);
+        self.called.notify_one();
+    }
+
+    /// Whether it may still be closed to make room: its own task asks, after it has read what came.
+    pub(crate) fn may_go(&self) -> bool {
+        self.now().rank(Instant::now(), false).is_some()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_told_to_go(&self) -> bool {
+        self.now().order == Some(Order::MakeRoom)
+    }
+
+    /// Its rank among those that may go, and since when it waits; see [`Now::rank`].
+    pub(crate) fn rank(&self, at: Instant, over_share: bool) -> Option<(u8, Instant)> {
+        let now = self.now();
+        Some((now.rank(at, over_share)?, now.since))
+    }
+
+    /// The place of the connection that the request with these extensions came on; absent where it is not ours.
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
+        extensions.get::<Arc<Self>>().map(Arc::as_ref)
+    }
+
+    /// Notes that the request with these extensions was verified, so that its connection is one of the last to go. No more
+    /// than a look-up where the connection is not ours to close.
+    pub(crate) fn know(extensions: &Extensions) {
+        if let Some(place) = Self::of(extensions) {
+            place.now().known = true;
+        }
+    }
+}
+
+impl Now {
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.since = Instant::now();
+    }
+
+    /// Who goes first when room is needed, the lowest first; `None` for a request that is being served. A stranger's idle
+    /// connection costs nobody anything. A newcomer may be about to bring an event, so those that brought one before and
+    /// say nothing now go before it: they cost their client a new connection. Of both, those first whose address has more
+    /// than its share of the places. A verified body costs an event.
+    fn rank(&self, at: Instant, over_share: bool) -> Option<u8> {
+        let is_newcomer = self
+            .new_since
+            .is_some_and(|born| at.saturating_duration_since(born) < NEWCOMER_IN_PEACE);
+        let in_peace = at.saturating_duration_since(self.since) < BODY_IN_PEACE;
+        match (self.state, self.known) {
+            // The event behind it is stored: only the answer is lost, and the client does not read it.
+            _ if self.stuck.is_some() => Some(1),
+            (State::Fresh | State::Head | State::Idle, false) if !is_newcomer => Some(0),
+            (State::Body, false) => Some(1),
+            (State::Fresh | State::Head | State::Idle, true) => {
+                Some(if over_share { 2 } else { 4 })
+            }
+            (State::Fresh | State::Head | State::Idle, false) => {
+                Some(if over_share { 3 } else { 5 })
+            }
+            (State::Body, true) => (!in_peace).then_some(6),
+            (State::Busy | State::Answered, _) => None,
+        }
+    }
+}
+
+/// Whose share of the places a connection of this peer counts to. Whoever has one IPv6 address has a whole network of them.
+pub(crate) fn origin(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),
+        peer @ IpAddr::V4(_) => peer,
+    }
+}

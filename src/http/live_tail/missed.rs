@@ -1,0 +1,131 @@
+//! What a listener missed that goes on where it was cut off.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::clock::UnixMillis;
+use crate::http::live_tail::tail::{
+    Arrival, BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
+};
+use crate::store::{EventPage, StoredEvent};
+
+/// How many bytes of bodies of it are kept until its client takes them: all listeners together have no more than the tail
+/// itself. The rest is read when those are told.
+const PART_BYTES_MAX: usize = RECENT_BYTES_MAX / LISTENERS_MAX;
+
+/// What somebody missed who goes on where another server, or this one before it was started again, ended. That one's numbers
+/// mean nothing here, so it goes by the time, and some are said again rather than none.
+pub(crate) struct Missed {
+    pub(crate) since: UnixMillis,
+    /// Behind which event it is to be read on.
+    pub(crate) after: Option<(UnixMillis, Uuid)>,
+    /// What is read and not told, the latest first.
+    pub(crate) ready: Vec<Arrival>,
+    /// How many rows may still be read.
+    pub(crate) rows_left: u32,
+    pub(crate) is_whole: bool,
+}
+
+impl Missed {
+    pub(crate) fn since(told: UnixMillis, now: UnixMillis) -> Self {
+        let wanted = earlier(told, BACK_FAR);
+        let since = wanted.max(earlier(now, PAUSE_MAX));
+        let ready = if wanted < since { vec![Arrival::Missed] } else { Vec::new() };
+        Self { since, after: None, ready, rows_left: PAGE * PAGES_MAX / 4, is_whole: false }
+    }
+
+    /// Takes in as much of a page as is to be kept at once. `wanted` says what of it is told.
+    pub(crate) fn take(
+        &mut self,
+        page: EventPage,
+        mut wanted: impl FnMut(StoredEvent) -> Option<StoredEvent>,
+    ) {
+        let (mut arrivals, mut bytes) = (Vec::new(), 0);
+        self.is_whole = page.next.is_none();
+        self.after = page.next;
+        let mut events = page.events.into_iter();
+        for event in events.by_ref() {
+            let place = (event.received_at, event.id);
+            self.rows_left = self.rows_left.saturating_sub(1);
+            if let Some(event) = wanted(event) {
+                bytes += event.payload.as_bytes().len();
+                arrivals.push(Arrival::Event(Arc::new(event)));
+            }
+            if bytes >= PART_BYTES_MAX {
+                // What follows is read again then.
+                self.is_whole &= events.len() == 0;
+                self.after = if events.len() == 0 { self.after } else { Some(place) };
+                break;
+            }
+        }
+        if !self.is_whole && self.rows_left == 0 {
+            arrivals.push(Arrival::Missed);
+            self.is_whole = true;
+        }
+        arrivals.reverse();
+        arrivals.append(&mut self.ready);
+        self.ready = arrivals;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::callback::AppId;
+    use crate::callback::event::Payload;
+    use crate::http::live_tail::missed::*;
+
+    fn event(at: i64, bytes: usize) -> StoredEvent {
+        StoredEvent {
+            id: Uuid::now_v7(),
+            app: AppId::parse("1").unwrap(),
+            family: "call".into(),
+            command: "Call.X".into(),
+            command_sent: None,
+            event_time: UnixMillis(at),
+            received_at: UnixMillis(at),
+            call_id: None,
+            room_id: None,
+            operator: None,
+            client_ip: None,
+            platform: None,
+            request_id: None,
+            query: None,
+            payload: Payload::Raw(vec![0; bytes]),
+            decode_error: None,
+        }
+    }
+
+    fn times(missed: &mut Missed) -> Vec<Option<i64>> {
+        let time = |arrival: Arrival| match arrival {
+            Arrival::Event(event) => Some(event.received_at.0),
+            Arrival::Missed => None,
+        };
+        std::iter::from_fn(|| missed.ready.pop()).map(time).collect()
+    }
+
+    #[test]
+    fn a_part_is_bounded_in_bytes_and_what_follows_is_read_again() {
+        let now = UnixMillis(1_793_534_400_000);
+        let mut missed = Missed::since(now, now);
+        let events: Vec<_> = (0..5).map(|at| event(at, PART_BYTES_MAX / 2)).collect();
+        let second = (events[1].received_at, events[1].id);
+        missed.take(EventPage { events, next: None }, Some);
+        assert_eq!(times(&mut missed), [Some(0), Some(1)]);
+        assert_eq!((missed.after, missed.is_whole), (Some(second), false));
+        missed.take(EventPage { events: vec![event(2, PART_BYTES_MAX)], next: None }, Some);
+        assert_eq!(times(&mut missed), [Some(2)]);
+        assert!(missed.is_whole, "a part that ends with the page is the last");
+    }
+
+    #[test]
+    fn who_was_away_for_long_is_told_so_and_so_is_who_missed_much() {
+        let now = UnixMillis(1_793_534_400_000);
+        let mut missed = Missed::since(now.minus(2 * PAUSE_MAX), now);
+        missed.rows_left = 2;
+        let next = Some((UnixMillis(1), Uuid::now_v7()));
+        missed.take(EventPage { events: vec![event(0, 1), event(1, 1)], next }, Some);
+        assert_eq!(times(&mut missed), [None, Some(0), Some(1), None]);
+        assert!(missed.is_whole);
+    }
+}

@@ -1,0 +1,479 @@
+//! Events as they arrive, for any number of listeners: one looks into the store for all of them, and only while there is
+//! one. What was seen lately is kept, so that who was cut off goes on where it was.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::callback::event::Payload;
+use crate::clock::{Clock, UnixMillis};
+use crate::http::api::problem::Problem;
+use crate::http::live_tail::missed::Missed;
+use crate::http::ops::read_limiter::Reading;
+use crate::store::{EventFilter, Order, StoredEvent};
+
+/// How long between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
+/// this far, and now and then further, for a writer that was held up.
+const BACK: Duration = Duration::from_secs(3);
+pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);
+const FAR_EVERY: u64 = 20;
+/// After a longer time without listeners nobody goes on where it was.
+pub(crate) const PAUSE_MAX: Duration = Duration::from_mins(10);
+/// How many rows are read at once, and how often in one look.
+pub(crate) const PAGE: u32 = 500;
+pub(crate) const PAGES_MAX: u32 = 40;
+/// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
+const RECENT_MAX: usize = 5000;
+pub(crate) const RECENT_BYTES_MAX: usize = 16 << 20;
+/// How many may listen at once.
+pub(crate) const LISTENERS_MAX: usize = 32;
+
+/// Looks for events that arrive.
+pub(crate) struct Tail {
+    reading: Arc<Reading>,
+    clock: Clock,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    /// Tells numbers of this server from another's.
+    name: String,
+    kept: Mutex<Kept>,
+    /// Held by who looks.
+    looking: tokio::sync::Mutex<()>,
+    /// The number the next event will have.
+    next: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    listeners: usize,
+    /// Whether somebody looks from time to time.
+    at_it: bool,
+    looks: u64,
+    looked_at: Option<UnixMillis>,
+    /// The last ones, each with its number; the numbers are without gaps.
+    recent: VecDeque<(u64, Arc<StoredEvent>)>,
+    bytes: usize,
+    next: u64,
+    /// What the next look can find again, with the time of its arrival.
+    seen: HashMap<Uuid, UnixMillis>,
+}
+
+impl Kept {
+    fn add(&mut self, event: StoredEvent) {
+        self.bytes += event.payload.as_bytes().len();
+        self.recent.push_back((self.next, Arc::new(event)));
+        self.next += 1;
+        while self.recent.len() > RECENT_MAX || self.bytes > RECENT_BYTES_MAX {
+            let Some((_, oldest)) = self.recent.pop_front() else { break };
+            self.bytes -= oldest.payload.as_bytes().len();
+        }
+    }
+
+    /// Has every listener, also one who comes again, learn that some were missed: it waits for a number that is not there.
+    fn skip(&mut self) {
+        self.recent.clear();
+        self.bytes = 0;
+        self.next += 1;
+    }
+
+    /// The number of the first event that is still there.
+    fn first(&self) -> u64 {
+        self.recent.front().map_or(self.next, |(number, _)| *number)
+    }
+}
+
+/// What a listener meets.
+#[derive(Debug, Clone)]
+pub(crate) enum Arrival {
+    /// An event.
+    Event(Arc<StoredEvent>),
+    /// Some were missed: the listener was too slow, or away for too long.
+    Missed,
+}
+
+impl Tail {
+    pub(crate) fn new(reading: Arc<Reading>, clock: Clock, stop: CancellationToken) -> Self {
+        let name = Uuid::new_v4().simple().to_string()[..8].to_owned();
+        let (next, _) = watch::channel(0);
+        Self {
+            reading,
+            clock,
+            stop,
+            tasks: TaskTracker::new(),
+            name,
+            kept: Mutex::default(),
+            looking: tokio::sync::Mutex::default(),
+            next,
+        }
+    }
+
+    /// A poisoned lock only means that another listener panicked between two changes that are each whole.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Listens from now on, or behind the place where one was cut off: see [`Listener::place`]. What is in the store by now
+    /// and was not seen before is no news, unless one goes on.
+    pub(crate) async fn listen(
+        self: &Arc<Self>,
+        behind: Option<&str>,
+        filter: EventFilter,
+        with_payload: bool,
+    ) -> Result<Listener, Problem> {
+        let place = behind.map(Place::parse).transpose()?;
+        {
+            let mut kept = self.kept();
+            if kept.listeners >= LISTENERS_MAX {
+                return Err(Problem::busy("as many as may listen do"));
+            }
+            kept.listeners += 1;
+        }
+        let mut listener = Listener {
+            tail: self.clone(),
+            filter,
+            next: 0,
+            told: self.clock.now(),
+            missed: None,
+            with_payload,
+            sent: HashSet::new(),
+            behind: String::new(),
+        };
+        self.begin().await?;
+        listener.next = self.kept().next;
+        let Some(place) = place else { return Ok(listener) };
+        listener.told = place.received_at.min(listener.told);
+        match place.next {
+            Some(next) if place.name == self.name => listener.next = next,
+            _ => {
+                behind.unwrap_or_default().clone_into(&mut listener.behind);
+                listener.missed = Some(Missed::since(listener.told, self.clock.now()));
+                listener.read_on().await?;
+            }
+        }
+        Ok(listener)
+    }
+
+    /// Looks once where nobody does, and goes on doing so as long as one listens.
+    async fn begin(self: &Arc<Self>) -> Result<(), Problem> {
+        let looking = self.looking.lock().await;
+        if self.kept().at_it {
+            return Ok(());
+        }
+        self.look().await?;
+        self.kept().at_it = true;
+        drop(looking);
+        let (tail, stop) = (self.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let work = tail.keep_looking();
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+        Ok(())
+    }
+
+    async fn keep_looking(&self) {
+        // Also where this panics, the next listener begins it again.
+        let _end = scopeguard(|| self.kept().at_it = false);
+        loop {
+            sleep(LOOK_EVERY).await;
+            let _looking = self.looking.lock().await;
+            {
+                let mut kept = self.kept();
+                if kept.listeners == 0 {
+                    kept.at_it = false;
+                    return;
+                }
+            }
+            if let Err(problem) = self.look().await {
+                tracing::debug!(?problem, "events that arrive were not looked for");
+            }
+        }
+    }
+
+    /// Takes in what has arrived. Where nobody looked for long, that is only what the next look is not to find.
+    async fn look(&self) -> Result<(), Problem> {
+        let now = self.clock.now();
+        let (since, goes_on) = {
+            let mut kept = self.kept();
+            kept.looks += 1;
+            let goes_on = kept.looked_at.filter(|looked| now.since(*looked) <= PAUSE_MAX);
+            let far = goes_on.is_none() || !kept.at_it || kept.looks.is_multiple_of(FAR_EVERY);
+            let back = if far { BACK_FAR } else { BACK };
+            (earlier(goes_on.unwrap_or(now).min(now), back), goes_on.is_some())
+        };
+        let mut order = Order::Arrived { after: None };
+        let mut whole = false;
+        for _ in 0..PAGES_MAX {
+            let filter = EventFilter {
+                received_since: Some(since),
+                order,
+                limit: PAGE,
+                ..EventFilter::default()
+            };
+            let store = self.reading.store()?;
+            let page = self.reading.ask(store.event_page(&filter)).await?;
+            self.take(page.events, goes_on);
+            whole = page.next.is_none();
+            if whole {
+                break;
+            }
+            order = Order::Arrived { after: page.next };
+        }
+        let mut kept = self.kept();
+        if !whole {
+            kept.skip();
+        }
+        kept.looked_at = Some(now);
+        let forget = earlier(now, BACK_FAR + BACK);
+        kept.seen.retain(|_, received_at| *received_at >= forget);
+        Ok(())
+    }
+
+    fn take(&self, page: Vec<StoredEvent>, is_news: bool) {
+        let mut kept = self.kept();
+        if !is_news {
+            kept.skip();
+        }
+        for event in page {
+            if kept.seen.insert(event.id, event.received_at).is_none() && is_news {
+                kept.add(event);
+            }
+        }
+        let next = kept.next;
+        drop(kept);
+        self.next.send_replace(next);
+    }
+}
+
+pub(crate) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
+    UnixMillis(time.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// Does something when it is dropped.
+fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
+    struct Guard<F: FnMut()>(F);
+    impl<F: FnMut()> Drop for Guard<F> {
+        fn drop(&mut self) {
+            (self.0)();
+        }
+    }
+    Guard(end)
+}
+
+/// Where somebody was: the server, the number of the next event there, and when the last one arrived.
+struct Place {
+    name: String,
+    /// `None` where one was cut off while it was told what it had missed: that one goes on by the time.
+    next: Option<u64>,
+    received_at: UnixMillis,
+}
+
+/// In a place, instead of the number of the next event.
+const BY_TIME: &str = "t";
+
+impl Place {
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let read = || {
+            let mut parts = text.split('-');
+            let (name, next, received_at) = (parts.next()?, parts.next()?, parts.next()?);
+            // It is told again, on a line of its own.
+            let name =
+                Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+            let next = if next == BY_TIME { None } else { Some(next.parse().ok()?) };
+            let received_at = UnixMillis(received_at.parse().ok()?);
+            parts.next().is_none().then(|| Self { name: name.to_owned(), next, received_at })
+        };
+        read().ok_or_else(|| {
+            let hint = "give the `id` of the last event, unchanged, or leave it out";
+            Problem::parameter("Last-Event-ID", "`Last-Event-ID` is not one of this stream", hint)
+        })
+    }
+}
+
+/// One who listens.
+pub(crate) struct Listener {
+    tail: Arc<Tail>,
+    /// What it listens for.
+    filter: EventFilter,
+    /// The number of the event that is next.
+    next: u64,
+    /// When the last one it was told of arrived.
+    told: UnixMillis,
+    /// What it missed and was not told yet, which is read past the tail.
+    missed: Option<Missed>,
+    with_payload: bool,
+    /// The events that were read so, so that the tail does not say them again.
+    sent: HashSet<Uuid>,
+    /// The place where it goes on, until it is told of what arrived later.
+    behind: String,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.tail.kept().listeners -= 1;
+    }
+}
+
+impl Listener {
+    /// Reads on in what was missed, where all that was read is told.
+    pub(crate) async fn read_on(&mut self) -> Result<(), Problem> {
+        while let Some(missed) = &mut self.missed
+            && missed.ready.iter().all(|arrival| matches!(arrival, Arrival::Missed))
+        {
+            if missed.is_whole {
+                if missed.ready.is_empty() {
+                    self.missed = None;
+                }
+                return Ok(());
+            }
+            let look = EventFilter {
+                received_since: Some(missed.since),
+                order: Order::Arrived { after: missed.after },
+                limit: PAGE.min(missed.rows_left.max(1)),
+                ..EventFilter::default()
+            };
+            let store = self.tail.reading.store()?;
+            let page = self.tail.reading.ask(store.event_page(&look)).await?;
+            let (filter, sent, with_payload) = (&self.filter, &mut self.sent, self.with_payload);
+            missed.take(page, |mut event| {
+                if !filter.matches(&event) {
+                    return None;
+                }
+                if !with_payload {
+                    event.payload = Payload::Raw(Vec::new());
+                }
+                sent.insert(event.id);
+                Some(event)
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives up what could not be read of what was missed.
+    pub(crate) fn skip_missed(&mut self) {
+        if let Some(missed) = &mut self.missed {
+            missed.ready = vec![Arrival::Missed];
+            missed.is_whole = true;
+        }
+    }
+
+    /// Behind which one may go on, after what was told so far.
+    pub(crate) fn place(&self) -> String {
+        let name = &self.tail.name;
+        if self.missed.is_some() {
+            // The number of the next event would pass over what is still to be told.
+            return match self.behind.as_str() {
+                "" => format!("{name}-{BY_TIME}-{}", self.told.0),
+                behind => behind.to_owned(),
+            };
+        }
+        let kept = self.tail.kept();
+        // Who knows all that there is has seen what arrived up to the last look.
+        let looked_at = kept.looked_at.filter(|_| self.next >= kept.next);
+        let told = looked_at.map_or(self.told, |looked_at| looked_at.max(self.told));
+        format!("{name}-{}-{}", self.next, told.0)
+    }
+
+    /// What is there now; `None` when there is nothing more yet.
+    pub(crate) fn ready(&mut self) -> Option<Arrival> {
+        if let Some(missed) = &mut self.missed {
+            let arrival = missed.ready.pop()?;
+            if missed.ready.is_empty() && missed.is_whole {
+                self.missed = None;
+            }
+            if let Arrival::Event(event) = &arrival
+                && event.received_at > self.told
+            {
+                self.told = event.received_at;
+                self.behind.clear();
+            }
+            return Some(arrival);
+        }
+        loop {
+            let kept = self.tail.kept();
+            if self.next >= kept.next {
+                return None;
+            }
+            if self.next < kept.first() {
+                self.next = kept.first();
+                return Some(Arrival::Missed);
+            }
+            // Numbers have no gaps between the first that is there and the next.
+            let place = usize::try_from(self.next - kept.first()).ok()?;
+            let (number, event) = kept.recent.get(place)?.clone();
+            drop(kept);
+            self.next = number + 1;
+            self.told = event.received_at;
+            if !self.sent.remove(&event.id) && self.filter.matches(&event) {
+                return Some(Arrival::Event(event));
+            }
+        }
+    }
+
+    /// Waits until there may be more.
+    pub(crate) async fn more(&self) {
+        let mut next = self.tail.next.subscribe();
+        // The sender lives as long as the tail, which this one holds.
+        let _ = next.wait_for(|next| *next > self.next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::callback::AppId;
+    use crate::http::live_tail::tail::*;
+
+    fn event(bytes: usize) -> StoredEvent {
+        StoredEvent {
+            id: Uuid::now_v7(),
+            app: AppId::parse("1").unwrap(),
+            family: "call".into(),
+            command: "Call.X".into(),
+            command_sent: None,
+            event_time: UnixMillis(0),
+            received_at: UnixMillis(0),
+            call_id: None,
+            room_id: None,
+            operator: None,
+            client_ip: None,
+            platform: None,
+            request_id: None,
+            query: None,
+            payload: Payload::Raw(vec![0; bytes]),
+            decode_error: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_rows_and_bytes() {
+        let mut kept = Kept::default();
+        (0..RECENT_MAX + 3).for_each(|_| kept.add(event(1)));
+        assert_eq!((kept.recent.len(), kept.first()), (RECENT_MAX, 3));
+        (0..5).for_each(|_| kept.add(event(RECENT_BYTES_MAX / 4)));
+        assert_eq!((kept.recent.len(), kept.bytes), (4, RECENT_BYTES_MAX));
+        // Also where a single one is too large.
+        kept.add(event(RECENT_BYTES_MAX + 1));
+        assert_eq!((kept.recent.len(), kept.bytes, kept.first()), (0, 0, kept.next));
+    }
+
+    #[test]
+    fn a_place_is_read_as_it_is_written() {
+        let place = Place::parse("0a1b2c3d-7-1793534400000").unwrap();
+        assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", Some(7)));
+        assert_eq!(place.received_at, UnixMillis(1_793_534_400_000));
+        assert_eq!(Place::parse("0a1b2c3d-t-1").unwrap().next, None);
+        for text in ["", "a", "a-1", "a-b-1", "a-1-b", "a-1-2-3", "a--1", "a\n-1-2"] {
+            assert!(Place::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Wrong tokens: each is counted, the log says once a minute that they come, and of many it is not said that they were wrong.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use metrics::Counter;
+use tracing::warn;
+
+use crate::clock::UnixMillis;
+use crate::http::receiver::rejection_log::Silence;
+
+/// How many wrong tokens are answered as such within [`WITHIN`], whoever gives them.
+const MAX: usize = 10;
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// The wrong tokens of the API, the metrics and the sign-in together. The right one is taken whatever they are: a limit that
+/// held for it too would let a guesser lock its holder out. So what keeps guesses from being right is the token's length.
+pub(crate) struct Guesses {
+    counter: Counter,
+    lately: Mutex<Lately>,
+}
+
+#[derive(Default)]
+struct Lately {
+    /// When those were given that were answered as such.
+    answered: VecDeque<UnixMillis>,
+    warning: Silence,
+}
+
+impl Guesses {
+    pub(crate) fn new(counter: Counter) -> Self {
+        Self { counter, lately: Mutex::default() }
+    }
+
+    /// Notes a wrong token that this peer gave. Returns how long to wait before another one is answered as such; `None`
+    /// where this one is.
+    pub(crate) fn wrong(&self, peer: Option<IpAddr>, now: UnixMillis) -> Option<Duration> {
+        self.counter.increment(1);
+        // A poisoned lock only means that another request panicked; each change of what it holds is whole.
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(more) = lately.warning.due(now) {
+            let peer = peer.map(|peer| peer.to_string());
+            warn!(
+                peer = peer.as_deref().unwrap_or("unknown"),
+                more_since_last_warning = more,
+                "a wrong `ops.token` was given"
+            );
+        }
+        // A clock that was set back must not keep people out for longer.
+        lately.answered.retain(|guess| *guess <= now && now.since(*guess) < WITHIN);
+        if lately.answered.len() < MAX {
+            lately.answered.push_back(now);
+            return None;
+        }
+        let oldest = lately.answered.front()?;
+        Some(WITHIN.saturating_sub(now.since(*oldest)).max(Duration::from_secs(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::ops::guess_limit::*;
+
+    #[test]
+    fn guesses_are_few_and_soon_allowed_again() {
+        let (guesses, now) = (Guesses::new(Counter::noop()), UnixMillis(1_000_000));
+        for _ in 0..MAX {
+            assert_eq!(guesses.wrong(None, now), None);
+        }
+        assert_eq!(guesses.wrong(None, now), Some(WITHIN));
+        assert_eq!(guesses.wrong(None, now.plus(WITHIN / 2)), Some(WITHIN / 2));
+        assert_eq!(guesses.wrong(None, now.plus(WITHIN)), None);
+        // A clock set back starts anew.
+        assert_eq!(guesses.wrong(None, UnixMillis(0)), None);
+    }
+}

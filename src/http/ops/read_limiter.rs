@@ -1,0 +1,145 @@
+//! What asks the store for readers: so many at once, so that they never use up the machine that answers the vendor.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::http::api::problem::Problem;
+use crate::http::ops::state::Keeping;
+use crate::store::{Store, StoreError};
+
+/// How long one waits for its turn, and one of an export, which is in no hurry.
+const TURN: Duration = Duration::from_secs(2);
+const TURN_PATIENT: Duration = Duration::from_secs(30);
+/// How long a page waits for its turn: people wait longer than programs.
+const TURN_PAGE: Duration = Duration::from_secs(4);
+/// How long one may take beyond the time after which the store gives up itself: for one that does not answer at all.
+const ANSWER_LATE: Duration = Duration::from_secs(5);
+/// How many exports are under way at once. Each keeps one part, of [`crate::store::PAGE_BYTES_MAX`] and what its form adds.
+const EXPORTS_MAX: usize = 4;
+/// How much of all other lists may wait in memory for clients to take it, in KiB.
+const WAITING_KIB_MAX: usize = 64 << 10;
+/// What a client is given of it at once, in bytes.
+const SLICE: usize = 64 << 10;
+
+/// What a page holds while it reads: it counts as one question.
+pub(crate) struct PageTurn<'a> {
+    _question: SemaphorePermit<'a>,
+    _page: SemaphorePermit<'a>,
+}
+
+/// The way to the store for readers.
+pub(crate) struct Reading {
+    /// Empty until the server takes callbacks.
+    keeping: Arc<OnceLock<Keeping>>,
+    questions: Semaphore,
+    /// Pages that read at once: half the readers, so that the API has the others.
+    pages: Semaphore,
+    answer: Duration,
+    exports: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Reading {
+    /// For a store with so many readers, each of which may take so long.
+    pub(crate) fn new(
+        keeping: Arc<OnceLock<Keeping>>,
+        readers: u32,
+        read_timeout: Duration,
+    ) -> Self {
+        let readers = usize::try_from(readers).unwrap_or(1).max(1);
+        let (questions, pages) = (Semaphore::new(readers), Semaphore::new((readers / 2).max(1)));
+        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
+        let waiting = Arc::new(Semaphore::new(WAITING_KIB_MAX));
+        Self { keeping, questions, pages, exports, waiting, answer: read_timeout + ANSWER_LATE }
+    }
+
+    /// The store, once there is one.
+    pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Problem> {
+        let keeping = self.keeping.get().ok_or_else(Problem::starting)?;
+        Ok(keeping.store.clone())
+    }
+
+    /// Asks the store, or says that too many do.
+    pub(crate) async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        self.ask_within(TURN, question).await
+    }
+
+    /// Waits longer for its turn, for what nobody looks at.
+    pub(crate) async fn ask_patiently<T>(
+        &self,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        self.ask_within(TURN_PATIENT, question).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        turn: Duration,
+        question: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Problem> {
+        let turn = timeout(turn, self.questions.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(Problem::busy("too many ask at once"));
+        };
+        Ok(timeout(self.answer, question).await.map_err(|_| Problem::too_slow())??)
+    }
+
+    /// A turn for a page, which asks one thing after the other; `None` where none came free in time.
+    pub(crate) async fn page(&self) -> Option<PageTurn<'_>> {
+        let turn = async {
+            let page = self.pages.acquire().await.ok()?;
+            Some(PageTurn { _question: self.questions.acquire().await.ok()?, _page: page })
+        };
+        timeout(TURN_PAGE, turn).await.ok()?
+    }
+
+    /// A body that counts against what may wait for clients until its own has taken it.
+    pub(crate) fn body(&self, mut text: Bytes) -> Result<Body, Problem> {
+        let kib = u32::try_from(text.len().div_ceil(1024)).unwrap_or(u32::MAX);
+        let waiting = self.waiting.clone().try_acquire_many_owned(kib);
+        let waiting =
+            waiting.map_err(|_| Problem::busy("too many clients do not take their answers"))?;
+        // In slices: what is given to the connection whole is out of our hands at once.
+        let slices = std::iter::from_fn(move || {
+            let _held = &waiting;
+            let slice = text.split_to(SLICE.min(text.len()));
+            (!slice.is_empty()).then_some(Ok::<_, Infallible>(slice))
+        });
+        Ok(Body::from_stream(futures_util::stream::iter(slices)))
+    }
+
+    /// A place for one more export.
+    pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let seat = self.exports.clone().try_acquire_owned();
+        seat.map_err(|_| Problem::busy("as many exports as may be are under way"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use crate::http::ops::read_limiter::*;
+
+    #[tokio::test]
+    async fn what_clients_do_not_take_is_bounded() {
+        let reading = Reading::new(Arc::default(), 1, Duration::from_secs(1));
+        let text = Bytes::from(vec![b'x'; WAITING_KIB_MAX * 1024 / 4]);
+        let mut bodies: Vec<_> = (0..4).map(|_| reading.body(text.clone()).unwrap()).collect();
+        assert!(reading.body(Bytes::from_static(b"x")).is_err());
+        let taken = bodies.pop().unwrap().collect().await.unwrap();
+        assert_eq!(taken.to_bytes(), text);
+        assert!(reading.body(text.clone()).is_ok(), "a body that was taken still counts");
+        bodies.clear();
+        assert_eq!(reading.waiting.available_permits(), WAITING_KIB_MAX);
+        assert!(reading.body(Bytes::new()).is_ok(), "an empty one needs nothing");
+    }
+}

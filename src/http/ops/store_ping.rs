@@ -1,0 +1,87 @@
+//! Whether the store answers: asked once for all who want to know at the same time.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use crate::store::StoreError;
+
+/// How long the store may take.
+const WITHIN: Duration = Duration::from_secs(1);
+/// How old an answer may be for who cannot wait for another.
+const RECENT: Duration = Duration::from_secs(10);
+
+/// Why the store takes nothing; `None` while it answers.
+pub(crate) type Trouble = Option<&'static str>;
+
+const SILENT: Trouble = Some("no answer within a second");
+
+/// Asks, one at a time.
+#[derive(Default)]
+pub(crate) struct Ping {
+    asking: tokio::sync::Mutex<()>,
+    latest: Mutex<Option<(Instant, Trouble)>>,
+}
+
+impl Ping {
+    /// Asks, or has the answer of who asks already.
+    pub(crate) async fn ask(&self, ping: impl Future<Output = Result<(), StoreError>>) -> Trouble {
+        let came = Instant::now();
+        // Who asks may leave before its answer, and the next one begins anew: so this wait has a bound of its own.
+        let Ok(_asking) = timeout(2 * WITHIN, self.asking.lock()).await else { return SILENT };
+        let latest = *self.latest();
+        if let Some((_, trouble)) = latest.filter(|(answered, _)| *answered > came) {
+            return trouble;
+        }
+        let trouble = match timeout(WITHIN, ping).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the store is not available");
+                Some("not available")
+            }
+            Err(_) => SILENT,
+        };
+        *self.latest() = Some((Instant::now(), trouble));
+        trouble
+    }
+
+    /// The last answer, where it is recent.
+    pub(crate) fn known(&self) -> Option<Trouble> {
+        let (answered, trouble) = (*self.latest())?;
+        (answered.elapsed() < RECENT).then_some(trouble)
+    }
+
+    /// A poisoned lock only means that another request panicked; what it holds is written whole.
+    fn latest(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use crate::http::ops::store_ping::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_ask_together_cost_one_question() {
+        let (ping, asked) = (Ping::default(), AtomicUsize::new(0));
+        let frozen = || async {
+            asked.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        };
+        assert_eq!(ping.known(), None);
+        let begun = Instant::now();
+        let all = (0..50).map(|_| ping.ask(frozen()));
+        let answers = futures_util::future::join_all(all).await;
+        assert!(answers.iter().all(|trouble| *trouble == SILENT));
+        assert_eq!((asked.load(Ordering::Relaxed), begun.elapsed()), (1, WITHIN));
+        assert_eq!(ping.known(), Some(SILENT));
+        // Who comes later asks anew.
+        assert_eq!(ping.ask(async { Ok(()) }).await, None);
+        assert_eq!(ping.known(), Some(None));
+        tokio::time::advance(RECENT).await;
+        assert_eq!(ping.known(), None);
+    }
+}

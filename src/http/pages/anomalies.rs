@@ -1,0 +1,102 @@
+//! What should not be: a list, with what each kind means.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+
+use crate::clock::UnixMillis;
+use crate::http::ops::state::Ops;
+use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
+use crate::http::ui::shell::{Paged, Reading, Shell, Shown, answered, shown};
+use crate::store::{ANOMALY_KINDS, Anomaly, AnomalyFilter};
+
+/// Kinds, and what they mean.
+fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ANOMALY_KINDS.iter().map(|kind| (*kind, meaning(kind)))
+}
+
+fn meaning(kind: &str) -> &'static str {
+    match kind {
+        "call_without_end" => {
+            "No end event came for a call. Its state is overdue, and its end is its last event."
+        }
+        "call_without_start" => "Events of a call came, and its start did not.",
+        "room_without_destroy" => {
+            "A room was created again, or fell silent, and no destroy event came."
+        }
+        "room_without_create" => "Events of a room came, and its create event did not.",
+        "leaves_missing" => {
+            "Accounts were inside when the room ended, and no event says that they left."
+        }
+        "enters_missing" => "Accounts left a room that no event says they had entered.",
+        "silence" => "No event came for a while, at an hour that usually has some.",
+        "registration_drift" => {
+            "What is registered at the vendor for a product was not what is wanted: its callbacks may not come."
+        }
+        _ => "",
+    }
+}
+
+#[derive(Template)]
+#[template(path = "anomalies.html")]
+struct List {
+    shell: Shell,
+    form: Form,
+    rows: Vec<AnomalyRow>,
+    kinds: Vec<(&'static str, &'static str)>,
+    older: Option<String>,
+    is_later: bool,
+}
+
+/// An anomaly, as a row of a table.
+pub(crate) struct AnomalyRow {
+    pub(crate) kind: String,
+    pub(crate) subject: Html,
+    pub(crate) happened: Html,
+    pub(crate) resolved: Html,
+    pub(crate) is_open: bool,
+    pub(crate) detail: String,
+}
+
+pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
+    let app = anomaly.sdk_app_id;
+    let subject = match anomaly.kind.as_str() {
+        "silence" => id(&anomaly.subject),
+        "registration_drift" => words("/settings", &anomaly.subject),
+        kind if kind.starts_with("call_") => {
+            link(&call_href(app, &anomaly.subject), &anomaly.subject)
+        }
+        _ => link(&room_href(app, &anomaly.subject, anomaly.life), &anomaly.subject),
+    };
+    AnomalyRow {
+        kind: anomaly.kind.replace('_', " "),
+        subject,
+        happened: time(anomaly.happened_at, now),
+        resolved: time_or(anomaly.resolved_at, now),
+        is_open: anomaly.resolved_at.is_none(),
+        detail: anomaly.detail.clone(),
+    }
+}
+
+/// `GET /anomalies`
+pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops).await?;
+    let query = Query::read(query.as_deref());
+    let mut asked = Asked::new("/anomalies", &query, reading.now);
+    let mut filter = AnomalyFilter {
+        kind: asked.choice("kind", "Kind", ANOMALY_KINDS),
+        subject: asked.text("subject", "Call, room or product"),
+        app: asked.app(&ops.apps),
+        resolved: asked.flag("resolved", "State", ["resolved", "open"]),
+        ..AnomalyFilter::default()
+    };
+    [filter.since, filter.until] = asked.span();
+    let form = asked.done(&["after"]);
+    let Shown { rows, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
+    let shell = Shell::new("Anomalies", "/anomalies", reading.now).within(&ops, filter.app);
+    answered(form.is_good(), &List { shell, form, rows, kinds: kinds().collect(), older, is_later })
+}

@@ -1,0 +1,187 @@
+//! The search box, and the calls and room visits of an account.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::{IntoResponse, Redirect};
+
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::http::ops::path_segment;
+use crate::http::ops::state::Ops;
+use crate::http::pages::calls::{CallRow, row};
+use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::html::{
+    Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
+    room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
+};
+use crate::http::ui::shell::{Paged, Reading, Shell, Shown, answered, app, done, shown};
+use crate::store::{
+    CALL_DIRECTIONS, CALL_OUTCOMES, Found, UserCallFilter, UserVisit, UserVisitFilter,
+};
+
+#[derive(Template)]
+#[template(path = "search.html")]
+struct Search {
+    shell: Shell,
+    text: String,
+    rows: Vec<(&'static str, Html, Html)>,
+}
+
+/// `GET /search?id=`: the one thing that has this id, or a list of those that have.
+pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops).await?;
+    let query = Query::read(query.as_deref());
+    query.only(&["id", "app"])?;
+    let text = query.text("id").unwrap_or_default();
+    let mut found = Vec::new();
+    // An id may have blanks around it; more often they were copied with it.
+    let sent = query.exact("id").filter(|sent| *sent != text);
+    for text in sent.iter().chain([&text]).filter(|text| !text.is_empty()) {
+        if found.is_empty() {
+            found = reading.keeping.store.find(text).await?;
+        }
+    }
+    if let [one] = found.as_slice() {
+        return Ok(Redirect::to(&href(one)).into_response());
+    }
+    let rows = found.iter().map(|found| {
+        let (kind, shown, app) = match found {
+            Found::Call { sdk_app_id, call_id } => ("call", call_id.clone(), Some(*sdk_app_id)),
+            Found::Room { sdk_app_id, room_id, .. } => ("room", room_id.clone(), Some(*sdk_app_id)),
+            Found::Account { sdk_app_id, account } => {
+                ("account", account.clone(), Some(*sdk_app_id))
+            }
+            Found::Event { id } => ("event", id.to_string(), None),
+        };
+        let detail = match found {
+            Found::Room { life, .. } if *life > 0 => time(UnixMillis(*life), reading.now),
+            _ => app.map_or_else(nothing, |app| id(&app.to_string())),
+        };
+        (kind, link(&href(found), &shown), detail)
+    });
+    let rows = rows.collect();
+    let app = query.text("app").as_deref().and_then(AppId::parse);
+    let shell = Shell::new("Search", "", reading.now).within(&ops, app);
+    let shell = Shell { query: text.clone(), ..shell };
+    let text = visible(&text).into_owned();
+    done(&Search { shell, text, rows })
+}
+
+fn href(found: &Found) -> String {
+    match found {
+        Found::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
+        Found::Room { sdk_app_id, room_id, life } => room_href(*sdk_app_id, room_id, *life),
+        Found::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
+        Found::Event { id } => event_href(*id),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "user.html")]
+struct User {
+    shell: Shell,
+    id: Html,
+    app: String,
+    form: Form,
+    rows: Vec<UserRow>,
+    older: Option<String>,
+    is_later: bool,
+    visits: Vec<VisitRow>,
+    visits_older: Option<String>,
+    visits_are_later: bool,
+    events_href: String,
+    owned_href: String,
+}
+
+struct VisitRow {
+    entered: Html,
+    room: Html,
+    name: String,
+    family: Html,
+    left: Html,
+    inferred: Html,
+    lasted: String,
+    why: String,
+    event: Html,
+}
+
+struct UserRow {
+    call: CallRow,
+    direction: String,
+    outcome: Html,
+    peers: Html,
+    at: Html,
+}
+
+/// `GET /users/{app}/{account}`
+pub(crate) async fn user(
+    State(ops): State<Arc<Ops>>,
+    Path((app_id, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Paged {
+    let reading = Reading::of(&ops).await?;
+    let (app_id, name) = (app(&app_id)?, path_segment::id(&name));
+    let query = Query::read(query.as_deref());
+    let app = app_id.as_i64();
+    let mut asked = Asked::new(user_href(app, &name), &query, reading.now);
+    let filter = UserCallFilter {
+        app: app_id,
+        account: name.clone(),
+        direction: asked.choice("direction", "Direction", CALL_DIRECTIONS),
+        outcome: asked.choice("outcome", "Outcome", CALL_OUTCOMES),
+        after: None,
+        limit: 0,
+    };
+    let form = asked.done(&["after", "visits_after"]);
+    let Shown { rows: calls, older, is_later } =
+        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+    let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
+    let place = (&form, &query, "visits_after");
+    let visits = shown(&*reading.keeping.store, &visits, place).await?;
+    let rows = calls.iter().map(|call| UserRow {
+        direction: call.direction.clone(),
+        outcome: call.outcome.as_deref().map_or_else(nothing, badge),
+        peers: list(call.peers.iter().map(|peer| account(app, peer))),
+        at: time(call.at, reading.now),
+        call: row(&call.call, reading.now),
+    });
+    answered(
+        form.is_good(),
+        &User {
+            shell: Shell::new(format!("Account {name}"), "", reading.now)
+                .within(&ops, Some(app_id)),
+            id: copyable(&name),
+            app: app.to_string(),
+            rows: rows.collect(),
+            form,
+            older,
+            is_later,
+            visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
+            visits_older: visits.older,
+            visits_are_later: visits.is_later,
+            events_href: format!("/events?app={app}&user={}", path_segment::encoded(&name)),
+            owned_href: format!("/rooms?app={app}&owner={}", path_segment::encoded(&name)),
+        },
+    )
+}
+
+fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {
+    let (app, room, at) = (visit.sdk_app_id, &visit.room_id, visit.entered_at);
+    let href = match visit.life {
+        Some(life) => room_href(app, room, life),
+        None => room_at_href(app, room, at),
+    };
+    VisitRow {
+        entered: time(at, now),
+        room: link(&href, room),
+        name: visible(visit.name.as_deref().unwrap_or("")).into_owned(),
+        family: badge(&visit.family),
+        left: time_or(visit.left_at, now),
+        inferred: inferred(visit.inferred),
+        lasted: stayed(at, visit.left_at, now),
+        why: visible(&visit.left_cause.as_deref().unwrap_or("").replace('_', " ")).into_owned(),
+        event: words(&event_href(visit.event_id), "event"),
+    }
+}

@@ -1,0 +1,194 @@
+//! What this server is set to, and what the vendor has of it. Needs no store, and shows no secret.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::http::ops::state::Ops;
+use crate::http::ui::filters::Query;
+use crate::http::ui::html::{Html, badge, id, nothing, number, span, time, time_or, visible};
+use crate::http::ui::shell::{Paged, Shell, done};
+use crate::ip_list::refresh::AddressBook;
+use crate::registration::{Book, Entry, Standing, shown};
+use crate::tencent_api::failure::Trouble;
+
+/// What the page is told of the settings, and where it reads what changes.
+pub(crate) struct Setup {
+    pub(crate) apps: Vec<AppSetup>,
+    /// The registrations that are watched; empty where none is.
+    pub(crate) book: Arc<Book>,
+    /// From where callbacks are taken.
+    pub(crate) sources: Sources,
+    /// Where the server itself is.
+    pub(crate) addresses: Addresses,
+    /// All else: titles, each with names and values.
+    pub(crate) sections: Vec<(&'static str, Vec<(&'static str, String)>)>,
+}
+
+/// An app whose callbacks are taken.
+pub(crate) struct AppSetup {
+    pub(crate) id: AppId,
+    /// How many tokens its callbacks may be signed with; with none they are taken unsigned.
+    pub(crate) tokens: usize,
+    pub(crate) has_key: bool,
+}
+
+/// From where callbacks are taken.
+pub(crate) struct Sources {
+    /// Addresses that are given. Without any, and without the vendor's list, everybody.
+    pub(crate) given: Vec<String>,
+    pub(crate) proxies: Vec<String>,
+    /// The vendor's list, where it counts too.
+    pub(crate) vendor: Option<Arc<AddressBook>>,
+}
+
+/// Where the server listens, as pages tell people to reach it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Addresses {
+    /// A callback URL, with `HOST` for a name of this machine where it listens on every address. No path that may be a
+    /// secret.
+    pub(crate) callback: String,
+    /// How `send` and its like are told of it from this machine, a blank before it; empty where they find it without, or
+    /// have to be told by the configuration.
+    pub(crate) to: String,
+    /// The operations listener from this machine, as a URL without a path.
+    pub(crate) ops: String,
+}
+
+impl Setup {
+    /// What an operator should know of the vendor's list: that there is none yet, and all are let in.
+    pub(crate) fn lets_all_in(&self) -> bool {
+        self.sources.vendor.as_ref().is_some_and(|book| book.state().networks == 0)
+    }
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct Page<'a> {
+    shell: Shell,
+    apps: Vec<(Html, &'static str, String, &'static str)>,
+    /// How often is checked; absent where it never is.
+    every: Option<String>,
+    repairs: bool,
+    rows: Vec<Row>,
+    given: Option<String>,
+    proxies: Option<String>,
+    list: Option<List>,
+    sections: &'a [(&'static str, Vec<(&'static str, String)>)],
+}
+
+/// A registration, as a row of a table.
+struct Row {
+    app: Html,
+    product: &'static str,
+    host: Html,
+    state: Html,
+    since: Html,
+    wanted: Html,
+    commands: usize,
+    registered: Html,
+    detail: String,
+    checked: Html,
+    repaired: Option<Html>,
+    trouble: Option<Told>,
+}
+
+/// What went wrong.
+struct Told {
+    text: String,
+    hint: String,
+    request_id: Option<Html>,
+    since: Html,
+}
+
+/// How the vendor's list stands.
+struct List {
+    networks: Option<String>,
+    fetched: Html,
+    trouble: Option<Told>,
+}
+
+fn told(trouble: &Trouble, now: UnixMillis) -> Told {
+    Told {
+        text: visible(&trouble.text).into_owned(),
+        hint: visible(&trouble.hint).into_owned(),
+        request_id: trouble.request_id.as_deref().map(id),
+        since: time(trouble.since, now),
+    }
+}
+
+fn row(entry: &Entry, now: UnixMillis) -> Row {
+    let (state, since, detail) = match &entry.standing {
+        Standing::Unknown => ("unknown", nothing(), ""),
+        Standing::Right(since) => ("right", time(*since, now), ""),
+        Standing::Differs(since, detail) => ("differs", time(*since, now), detail.as_str()),
+    };
+    let is_known = entry.standing != Standing::Unknown;
+    let registered = match &entry.registered {
+        Some(url) => id(&shown(url)),
+        None if is_known => badge("nothing"),
+        None => nothing(),
+    };
+    Row {
+        app: id(&entry.app.to_string()),
+        product: entry.product.as_str(),
+        host: if entry.host.is_empty() { nothing() } else { id(&entry.host) },
+        state: badge(state),
+        since,
+        wanted: id(&shown(&entry.wanted.url)),
+        commands: entry.wanted.commands.len(),
+        registered,
+        detail: visible(detail).into_owned(),
+        checked: time_or(entry.checked_at, now),
+        repaired: entry.repaired_at.map(|at| time(at, now)),
+        trouble: entry.trouble.as_ref().map(|trouble| told(trouble, now)),
+    }
+}
+
+fn list(book: &AddressBook, now: UnixMillis) -> List {
+    let state = book.state();
+    let networks = i64::try_from(state.networks).unwrap_or(i64::MAX);
+    List {
+        networks: (networks > 0).then(|| number(networks)),
+        fetched: time_or(state.fetched_at, now),
+        trouble: state.trouble.as_ref().map(|trouble| told(trouble, now)),
+    }
+}
+
+fn ms(length: Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// `GET /settings`
+pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    Query::read(query.as_deref()).only(&["app"])?;
+    let (now, setup) = (ops.clock.now(), &ops.setup);
+    let app = |app: &AppSetup| {
+        let tokens = match app.tokens {
+            0 => "none: unsigned requests are taken".to_owned(),
+            1 => "one is set".to_owned(),
+            tokens => format!("{tokens} are set"),
+        };
+        let signed = if app.tokens == 0 { "no" } else { "yes" };
+        let key = if app.has_key { "is set" } else { "none" };
+        (id(&app.id.to_string()), signed, tokens, key)
+    };
+    let joined =
+        |words: &[String]| (!words.is_empty()).then(|| visible(&words.join(", ")).into_owned());
+    let sources = &setup.sources;
+    done(&Page {
+        shell: Shell::new("Settings", "/settings", now),
+        apps: setup.apps.iter().map(app).collect(),
+        every: setup.book.interval().map(|every| span(ms(every))),
+        repairs: setup.book.repairs(),
+        rows: setup.book.entries().iter().map(|entry| row(entry, now)).collect(),
+        given: joined(&sources.given),
+        proxies: joined(&sources.proxies),
+        list: sources.vendor.as_ref().map(|book| list(book, now)),
+        sections: &setup.sections,
+    })
+}

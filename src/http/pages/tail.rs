@@ -1,0 +1,58 @@
+//! The live tail: the latest events, and with the script every new one as it comes.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{RawQuery, State};
+
+use crate::callback::Family;
+use crate::http::ops::state::Ops;
+use crate::http::pages::events::{EventRow, row};
+use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::shell::{PAGE_ROWS, Paged, Reading, Shell, answered};
+use crate::store::EventFilter;
+
+#[derive(Template)]
+#[template(path = "tail.html")]
+struct Tail {
+    shell: Shell,
+    form: Form,
+    rows: Vec<EventRow>,
+    /// Where the script listens.
+    stream: String,
+}
+
+/// `GET /tail`
+pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
+    let reading = Reading::of(&ops).await?;
+    let query = Query::read(query.as_deref());
+    let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
+    let mut asked = Asked::new("/tail", &query, reading.now);
+    let filter = EventFilter {
+        family: asked.choice("family", "Family", &families),
+        command: asked.command("command", "Command"),
+        call_id: asked.text("call", "Call id"),
+        room_id: asked.text("room", "Room id"),
+        operator: asked.text("user", "Acting account"),
+        app: asked.app(&ops.apps),
+        limit: PAGE_ROWS,
+        ..EventFilter::default()
+    };
+    let form = asked.done(&[]);
+    let mut events = Vec::new();
+    if form.is_good() {
+        // It looks through so many events and no more, however rare what fits is.
+        events = reading.keeping.store.event_page(&filter).await?.events;
+    }
+    let rows = events.iter().map(|event| row(event, reading.now)).collect();
+    let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
+    answered(
+        form.is_good(),
+        &Tail {
+            shell: Shell::new("Tail", "/tail", reading.now).within(&ops, filter.app),
+            form,
+            rows,
+            stream,
+        },
+    )
+}

@@ -1,0 +1,92 @@
+//! Callback paths. A slash at the end, or two in the place of one, mean the same path: proxies and people add them.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Method, Request};
+use axum::response::Response;
+
+use crate::http::receiver::endpoint;
+use crate::http::receiver::endpoint::Receiver;
+
+/// A path in the one spelling that stands for all of its own: `/a/b` for `//a/b/`. Nothing else is folded: no `..`, no
+/// percent-encoded slash.
+fn folded(path: &str) -> String {
+    let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
+    format!("/{}", steps.join("/"))
+}
+
+/// The spellings of these paths that a router can name: up to two slashes at the end, and at most one doubled before.
+pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = paths.iter().cloned().collect();
+    for path in paths {
+        let folded = folded(path);
+        let doubled = folded.match_indices('/').filter(|_| folded != "/").map(|(place, _)| {
+            let (before, behind) = folded.split_at(place);
+            format!("{before}/{behind}")
+        });
+        for spelling in doubled.chain([folded.clone()]) {
+            all.extend(["", "/", "//"].map(|end| format!("{spelling}{end}")));
+        }
+    }
+    all
+}
+
+/// What comes to none of the paths as they are written.
+pub(crate) struct Elsewhere {
+    receiver: Arc<Receiver>,
+    paths: HashSet<String>,
+}
+
+impl Elsewhere {
+    pub(crate) fn new(receiver: Arc<Receiver>, paths: &[String]) -> Arc<Self> {
+        Arc::new(Self { receiver, paths: paths.iter().map(|path| folded(path)).collect() })
+    }
+}
+
+/// Takes a request to another spelling of a callback path; any other is not found.
+pub(crate) async fn elsewhere(
+    State(elsewhere): State<Arc<Elsewhere>>,
+    request: Request<Body>,
+) -> Response {
+    if !elsewhere.paths.contains(&folded(request.uri().path())) {
+        return endpoint::not_found(&elsewhere.receiver, &request);
+    }
+    let receiver = State(elsewhere.receiver.clone());
+    if request.method() == Method::POST {
+        endpoint::receive(receiver, request).await
+    } else {
+        endpoint::method_not_allowed(receiver, request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::receiver::paths::*;
+
+    #[test]
+    fn slashes_alone_are_folded() {
+        for (path, one) in [
+            ("/", "/"),
+            ("", "/"),
+            ("///", "/"),
+            ("//a//b///", "/a/b"),
+            ("/a/../b", "/a/../b"),
+            ("/a%2Fb/", "/a%2Fb"),
+            ("/./a", "/./a"),
+        ] {
+            assert_eq!(folded(path), one, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_spelling_is_folded_to_its_path() {
+        let spellings = spellings(&["/a/b".to_owned(), "/a/b/".to_owned()]);
+        for wanted in ["/a/b", "/a/b/", "/a/b//", "//a/b", "//a/b/", "/a//b", "/a//b//"] {
+            assert!(spellings.contains(wanted), "{wanted}");
+        }
+        assert!(spellings.iter().all(|spelling| folded(spelling) == "/a/b"), "{spellings:?}");
+    }
+}

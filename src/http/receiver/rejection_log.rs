@@ -1,0 +1,168 @@
+//! Says in the log that requests are rejected, without letting a stranger fill it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::callback::{AppId, Rejection};
+use crate::clock::UnixMillis;
+
+/// How long a reason is silent after it was named.
+const PAUSE: Duration = Duration::from_mins(1);
+
+/// How a request missed the callback paths that names an app of ours.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stray {
+    /// It came to another path.
+    Path,
+    /// It is no POST.
+    Method,
+}
+
+/// Each reason for each app. Strangers choose the app of
+/// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
+#[derive(Debug, Default)]
+pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), Silence>>);
+
+/// When something was last named, and how often it was met since.
+#[derive(Debug, Default)]
+pub(crate) struct Silence {
+    named_at: Option<UnixMillis>,
+    unnamed: u64,
+}
+
+impl Silence {
+    /// How many were met since it was named, when it is time to name it again.
+    pub(crate) fn due(&mut self, now: UnixMillis) -> Option<u64> {
+        let silent = self.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
+        if silent {
+            self.unnamed += 1;
+            return None;
+        }
+        let more = self.unnamed;
+        *self = Self { named_at: Some(now), unnamed: 0 };
+        Some(more)
+    }
+}
+
+impl Rejections {
+    /// Names the reason and the app, at most once a minute for each of both.
+    /// `unreadable` is what stands where its address should, where that is none.
+    pub(crate) fn warn(
+        &self,
+        rejection: Rejection,
+        now: UnixMillis,
+        unreadable: impl FnOnce() -> Option<String>,
+    ) {
+        let Some(more) = self.due(rejection, now) else {
+            return;
+        };
+        let app = rejection.app().map(|app| app.to_string());
+        let advice = match rejection {
+            Rejection::AppMissing | Rejection::AppMalformed => "not a callback of the vendor",
+            Rejection::AppForeign(_) => "configure the app if it is yours",
+            Rejection::SignMissing(_) => {
+                "turn on authentication at the vendor, or remove the token here"
+            }
+            Rejection::SignWrong(_) => "compare the token here with the vendor's",
+            Rejection::RequestTimeStale(_) => "check this machine's clock",
+            Rejection::AddressForeign(_) => {
+                "if it is the vendor's, add it to auth.source_addresses; if a proxy's, to auth.trusted_proxies"
+            }
+        };
+        let address = match rejection {
+            Rejection::AddressForeign(address) => address.map(|address| address.to_string()),
+            _ => None,
+        };
+        let unreadable = match rejection {
+            Rejection::AddressForeign(None) => unreadable(),
+            _ => None,
+        };
+        warn!(
+            reason = rejection.reason(),
+            app.id = app.as_deref().unwrap_or("none"),
+            address,
+            x_forwarded_for = unreadable,
+            more_since_last_warning = more,
+            advice,
+            "callback rejected"
+        );
+    }
+
+    /// Names callbacks of the vendor that have another form, at most once a minute for each app.
+    pub(crate) fn warn_rtc_engine(&self, app: Option<AppId>, now: UnixMillis) {
+        if let Some(more) = self.due_of("rtc_engine", app, now) {
+            let app = app.map(|app| app.to_string());
+            warn!(
+                reason = "rtc_engine",
+                app.id = app.as_deref().unwrap_or("none"),
+                more_since_last_warning = more,
+                advice = "send them elsewhere: register this URL for the callbacks of Chat and its kits alone",
+                "an RTC Engine event callback; this version does not keep them"
+            );
+        }
+    }
+
+    /// Names the app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.
+    pub(crate) fn warn_stray(&self, stray: Stray, app: AppId, now: UnixMillis) {
+        let (reason, advice, message) = match stray {
+            Stray::Path => (
+                "path_unknown",
+                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with server.callback_paths",
+                "a callback came to a path that is no callback path, and is lost",
+            ),
+            Stray::Method => (
+                "method_wrong",
+                "the vendor sends POST, and a redirect makes a GET of it: register the URL that is redirected to, or have the proxy pass requests on",
+                "a callback came by another method than POST, and is lost",
+            ),
+        };
+        if let Some(more) = self.due_of(reason, Some(app), now) {
+            let app = app.to_string();
+            warn!(reason, app.id = app, more_since_last_warning = more, advice, "{message}");
+        }
+    }
+
+    /// How many were met since the last warning, when it is time for another.
+    fn due(&self, rejection: Rejection, now: UnixMillis) -> Option<u64> {
+        let app = match rejection {
+            Rejection::AppForeign(_) => None,
+            _ => rejection.app(),
+        };
+        self.due_of(rejection.reason(), app, now)
+    }
+
+    fn due_of(&self, reason: &'static str, app: Option<AppId>, now: UnixMillis) -> Option<u64> {
+        // A poisoned lock only means that another warning panicked; the counts are as good as before.
+        let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.entry((reason, app)).or_default().due(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::receiver::rejection_log::*;
+
+    #[test]
+    fn a_reason_is_named_once_a_minute_with_the_count_of_the_others() {
+        let rejections = Rejections::default();
+        let at = |seconds: i64| UnixMillis(1_700_000_000_000 + seconds * 1000);
+        assert_eq!(rejections.due(Rejection::AppMissing, at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppMissing, at(1)), None);
+        assert_eq!(rejections.due(Rejection::AppMalformed, at(1)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppMissing, at(59)), None);
+        assert_eq!(rejections.due(Rejection::AppMissing, at(60)), Some(2));
+        let [one, two] = ["1", "2"].map(|id| AppId::parse(id).unwrap());
+        assert_eq!(rejections.due(Rejection::SignMissing(one), at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::SignMissing(two), at(1)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppForeign(one), at(0)), Some(0));
+        assert_eq!(rejections.due(Rejection::AppForeign(two), at(1)), None);
+        let stranger = |last| Rejection::AddressForeign(Some([192, 0, 2, last].into()));
+        assert_eq!(rejections.due(stranger(1), at(0)), Some(0));
+        assert_eq!(rejections.due(stranger(2), at(1)), None);
+        // A clock set back must not silence it for longer.
+        assert_eq!(rejections.due(Rejection::AppMissing, at(-3600)), Some(0));
+    }
+}

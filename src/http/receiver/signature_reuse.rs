@@ -1,0 +1,131 @@
+//! Notices signatures that are used again for something new. The vendor's `Sign` covers the token and the second, and
+//! two honest events of one second share it; so this is a hint for the operator, and never a reason to reject.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::callback::{AppId, Verified};
+use crate::clock::UnixMillis;
+use crate::http::receiver::rejection_log::Silence;
+
+/// How long after its first use a signature is that of a request under way, or of two events of one second.
+const REPLAY_AFTER: Duration = Duration::from_secs(5);
+
+/// When each signature was first seen. Bounded: there is one for each app of ours and each second of the window that
+/// `RequestTime` must be in, and those of other seconds are let go.
+#[derive(Debug)]
+pub(crate) struct Replays {
+    window: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    first_seen: BTreeMap<(i64, AppId), UnixMillis>,
+    silence: Silence,
+}
+
+impl Replays {
+    /// `window` is how far `RequestTime` may be from our clock, both ways.
+    pub(crate) fn new(window: Duration) -> Self {
+        Self { window, state: Mutex::default() }
+    }
+
+    /// Notes a verified request. True when its signature was first seen so long ago that a new event under it is odd.
+    pub(crate) fn is_late(&self, verified: &Verified, now: UnixMillis) -> bool {
+        let Some(signed_at) = verified.signed_at() else {
+            return false;
+        };
+        let mut state = self.lock();
+        let first_seen = *state.first_seen.entry((signed_at, verified.app())).or_insert(now);
+        let window = i64::try_from(self.window.as_secs()).unwrap_or(i64::MAX);
+        let (oldest, newest) =
+            (now.as_secs().saturating_sub(window), now.as_secs().saturating_add(window));
+        while state.first_seen.first_key_value().is_some_and(|((second, _), _)| *second < oldest) {
+            state.first_seen.pop_first();
+        }
+        // Only a clock that was set back leaves some of these.
+        while state.first_seen.last_key_value().is_some_and(|((second, _), _)| *second > newest) {
+            state.first_seen.pop_last();
+        }
+        now.since(first_seen) > REPLAY_AFTER
+    }
+
+    /// Says in the log that a late one brought a new event, at most once a minute.
+    pub(crate) fn warn(&self, app: AppId, now: UnixMillis) {
+        let Some(more) = self.lock().silence.due(now) else {
+            return;
+        };
+        warn!(
+            app.id = %app,
+            more_since_last_warning = more,
+            advice = "if it goes on, change the callback path and the token: someone may have seen a request",
+            "a signature was used again for another event"
+        );
+    }
+
+    /// A poisoned lock only means that another thread panicked; what is noted is as good as before.
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::callback::verify::sign;
+    use crate::callback::{Apps, Query};
+    use crate::http::receiver::signature_reuse::*;
+
+    const SECOND: i64 = 1_669_872_112;
+
+    fn at(seconds: i64) -> UnixMillis {
+        UnixMillis((SECOND + seconds) * 1000)
+    }
+
+    /// A request that app `app` signed `signed_at` seconds after [`SECOND`] and that arrives at once.
+    fn request(app: &str, signed_at: i64) -> Verified {
+        let apps = Apps::new().with(AppId::parse(app).unwrap(), vec!["t".into()]);
+        let time = (SECOND + signed_at).to_string();
+        let query = format!("SdkAppid={app}&Sign={}&RequestTime={time}", sign(&"t".into(), &time));
+        apps.verify(Query::parse(&query), at(signed_at)).unwrap()
+    }
+
+    #[test]
+    fn a_signature_is_late_five_seconds_after_it_was_first_seen() {
+        let replays = Replays::new(Duration::from_mins(1));
+        // It may have been on its way for long: what counts is when we saw it first.
+        assert!(!replays.is_late(&request("1", 0), at(30)));
+        assert!(!replays.is_late(&request("1", 0), at(35)));
+        assert!(replays.is_late(&request("1", 0), at(36)));
+        assert!(!replays.is_late(&request("2", 0), at(36)), "another app");
+        assert!(!replays.is_late(&request("1", 1), at(36)), "another second");
+    }
+
+    #[test]
+    fn an_unsigned_request_is_never_late() {
+        let replays = Replays::new(Duration::from_mins(1));
+        let app = AppId::parse("1").unwrap();
+        let query = Query::parse("SdkAppid=1&Sign=x&RequestTime=1669872112");
+        let verified = Apps::new().with(app, Vec::new()).verify(query, at(0)).unwrap();
+        assert!(!replays.is_late(&verified, at(0)));
+        assert!(!replays.is_late(&verified, at(60)));
+        assert!(replays.lock().first_seen.is_empty());
+    }
+
+    #[test]
+    fn only_the_seconds_of_the_window_are_kept() {
+        let replays = Replays::new(Duration::from_mins(1));
+        for second in 0..1000 {
+            for app in ["1", "2"] {
+                replays.is_late(&request(app, second), at(second));
+            }
+        }
+        assert_eq!(replays.lock().first_seen.len(), 2 * 61);
+        // A clock that was set back makes the rest of them impossible.
+        replays.is_late(&request("1", 0), at(0));
+        assert_eq!(replays.lock().first_seen.len(), 1);
+    }
+}

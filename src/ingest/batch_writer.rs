@@ -1,0 +1,288 @@
+//! Stores a batch, whatever is in it.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{error, warn};
+
+use crate::callback::Event;
+use crate::clock::Clock;
+use crate::ingest::Outcome;
+use crate::ingest::breaker::Breaker;
+use crate::ingest::budget::Limits;
+use crate::projections;
+use crate::projections::Change;
+use crate::store::{Entry, Inserted, Store, StoreError};
+use crate::telemetry::Metrics;
+
+/// How long to wait before an unavailable store is asked again: at first, and at most.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(400);
+/// How many bytes one statement may carry, so that it is done well within its time.
+pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How many of them a row counts for that an event changes.
+const CHANGE_BYTES: usize = 800;
+
+/// How many bytes of changes may wait with any event, however small its body.
+const SMALL_CHANGES_BYTES: usize = 4096;
+
+/// An event on its way to the store, and who waits for it. Who does not wait any more has put it elsewhere.
+pub(crate) struct Ticket {
+    pub(crate) event: Arc<Event>,
+    /// What it changes in the read models. `None`: that is made when it is written, from its payload.
+    pub(crate) changes: Option<Arc<[Change]>>,
+    /// The store is to be asked even while it does not answer: there is no other place left.
+    pub(crate) insists: bool,
+    pub(crate) answer: oneshot::Sender<Answer>,
+}
+
+/// What became of an event, or why it was not stored.
+pub(crate) type Answer = Result<Outcome, Arc<str>>;
+
+impl Ticket {
+    fn finish(self, result: Answer) {
+        // Nobody may be waiting: then the event is in the spool as well, under the same id.
+        let _ = self.answer.send(result);
+    }
+}
+
+/// What writing needs; lanes and the drain share it.
+pub(crate) struct Writer {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) breaker: Arc<Breaker>,
+    /// How long one attempt may take: as long as anybody may wait for it.
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+    /// Whether changes of the read models ride along.
+    pub(crate) read_models: bool,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What an event that is to wait changes; `None` where that would take much more memory than its body, which is what
+/// bounds how many may wait. Then it is made when it is written.
+pub(crate) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
+    let changes = projections::changes(event);
+    let body = event.payload.as_bytes().len();
+    let room = 4 * body + SMALL_CHANGES_BYTES;
+    // Their texts are the body's, so a few need not be weighed.
+    let is_small = changes.len() * (size_of::<Change>() + body) <= room / 2;
+    (is_small || changes.iter().map(Change::bytes).sum::<usize>() <= room).then(|| changes.into())
+}
+
+impl Writer {
+    /// Stores a batch, and does not give up while the breaker is closed. Those who wait look after their deadlines themselves,
+    /// so nothing here hurries for one of them: an attempt lasts until nobody in it can be waiting any more.
+    ///
+    /// What the store refuses is split until the row stands alone that it will not take. An unavailable store is asked
+    /// again until the breaker opens. Trying again is harmless: an event has its id since it was decoded.
+    pub(crate) async fn write(&self, batch: Vec<Ticket>) {
+        self.work(batch, true).await;
+    }
+
+    /// As [`Writer::write`], but an unavailable store is asked once.
+    pub(crate) async fn write_once(&self, batch: Vec<Ticket>) {
+        self.work(batch, false).await;
+    }
+
+    async fn work(&self, mut batch: Vec<Ticket>, patient: bool) {
+        // The order in which every writer takes its rows, so that no two wait for each other in a circle.
+        batch.sort_unstable_by_key(|ticket| ticket.event.id);
+        let mut groups = by_bytes(batch, weight);
+        let mut pause = RETRY_PAUSE;
+        while let Some(mut group) = groups.pop() {
+            group.retain(|ticket| !ticket.answer.is_closed());
+            if self.breaker.is_held() {
+                fail(group, "the store is not ready yet");
+                continue;
+            }
+            if self.breaker.is_open() {
+                let (insisting, rest): (Vec<_>, Vec<_>) =
+                    group.into_iter().partition(|ticket| ticket.insists);
+                fail(rest, "the store is not available");
+                group = insisting;
+            }
+            if group.is_empty() {
+                continue;
+            }
+            match self.insert(&group, patient).await {
+                Ok(outcomes) => {
+                    for (ticket, inserted) in group.into_iter().zip(outcomes) {
+                        ticket.finish(Ok(match inserted {
+                            Inserted::New => Outcome::New,
+                            Inserted::Duplicate => Outcome::Duplicate,
+                        }));
+                    }
+                }
+                Err(Failure::Refused(reason)) if group.len() == 1 => {
+                    for ticket in group {
+                        groups.extend(self.refused(ticket, &reason).await.map(|again| vec![again]));
+                    }
+                }
+                Err(Failure::Refused(reason)) => {
+                    warn!(rows = group.len(), reason, "batch refused, splitting it");
+                    groups.extend(halves(group));
+                }
+                Err(Failure::Unavailable(_)) if patient => {
+                    groups.push(group);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                }
+                Err(Failure::TooSlow(reason)) if patient => fail(group, &reason),
+                Err(Failure::Unavailable(reason) | Failure::TooSlow(reason)) => {
+                    groups.push(group);
+                    return fail(groups.into_iter().flatten(), &reason);
+                }
+            }
+        }
+    }
+
+    async fn insert(&self, group: &[Ticket], patient: bool) -> Result<Vec<Inserted>, Failure> {
+        let changes: Vec<_> = group.iter().map(|ticket| self.changes(ticket)).collect();
+        let entries = group.iter().zip(&changes);
+        let entries = entries.map(|(ticket, changes)| Entry { event: &ticket.event, changes });
+        let entries: Vec<_> = entries.collect();
+        let begun = Instant::now();
+        let is_wanted = || patient && group.iter().any(|ticket| !ticket.answer.is_closed());
+        match timeout(self.limits.answer, self.attempt(&entries, is_wanted)).await {
+            Ok(Ok(outcomes)) => {
+                self.breaker.succeeded();
+                self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
+                #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand rows")]
+                self.metrics.batch_rows.record(entries.len() as f64);
+                Ok(outcomes)
+            }
+            Ok(Err(refusal @ StoreError::Refused(_))) => {
+                self.breaker.succeeded();
+                self.metrics.store_refused.increment(1);
+                Err(Failure::Refused(refusal.to_string()))
+            }
+            Ok(Err(error)) => {
+                let reason = error.to_string();
+                self.breaker.failed(&reason);
+                self.metrics.store_unavailable.increment(1);
+                Err(Failure::Unavailable(reason))
+            }
+            Err(_) => {
+                let reason = "the store did not answer in time".to_owned();
+                self.breaker.failed(&reason);
+                self.metrics.store_timeouts.increment(1);
+                Err(Failure::TooSlow(reason))
+            }
+        }
+    }
+
+    /// Has the store take the entries. Where it has not for long and somebody still waits, because there is no spool or it
+    /// is slow too, another connection is tried beside the first, which may have died without a word.
+    async fn attempt(
+        &self,
+        entries: &[Entry<'_>],
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Vec<Inserted>, StoreError> {
+        let mut first = pin!(self.store.insert(entries));
+        let alone = Instant::now() + self.limits.alone;
+        match timeout_at(alone, &mut first).await {
+            Ok(done) => return done,
+            Err(_) if !is_wanted() => return first.await,
+            Err(_) => {}
+        }
+        match select(first, self.store.insert(entries)).await {
+            Either::Left((Err(StoreError::Unavailable(_)), second)) => second.await,
+            Either::Right((Err(StoreError::Unavailable(_)), first)) => first.await,
+            Either::Left((done, _)) | Either::Right((done, _)) => done,
+        }
+    }
+
+    /// What the event of this ticket changes.
+    fn changes(&self, ticket: &Ticket) -> Arc<[Change]> {
+        match &ticket.changes {
+            _ if !self.read_models => Arc::default(),
+            Some(changes) => changes.clone(),
+            None => {
+                let mut event = Event::clone(&ticket.event);
+                event.restore_body();
+                projections::changes(&event).into()
+            }
+        }
+    }
+
+    /// What becomes of an event that was refused alone. What it changes must not cost it: it is tried again without,
+    /// and then parked.
+    async fn refused(&self, mut ticket: Ticket, reason: &str) -> Option<Ticket> {
+        if self.changes(&ticket).is_empty() {
+            self.park(ticket, reason).await;
+            return None;
+        }
+        let event = &ticket.event;
+        error!(event.id = %event.id, event.command = %event.command, reason,
+            "refused with what it changes in calls and rooms; trying without");
+        ticket.changes = Some(Arc::default());
+        Some(ticket)
+    }
+
+    async fn park(&self, ticket: Ticket, reason: &str) {
+        let event = &ticket.event;
+        let parked = self.store.park(event, reason, self.clock.now());
+        let result = match timeout(self.limits.answer, parked).await {
+            Ok(Ok(())) => {
+                error!(event.id = %event.id, event.command = %event.command, reason,
+                    "the store refuses this event; it is in parked_events");
+                Ok(Outcome::Parked)
+            }
+            Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),
+            Err(_) => Err(format!("{reason}; not parked in time").into()),
+        };
+        ticket.finish(result);
+    }
+}
+
+/// Why a group was not stored.
+enum Failure {
+    Refused(String),
+    Unavailable(String),
+    /// It did not say so, but took as long as anybody may wait.
+    TooSlow(String),
+}
+
+fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {
+    let reason: Arc<str> = reason.into();
+    for ticket in tickets {
+        ticket.finish(Err(reason.clone()));
+    }
+}
+
+/// What a ticket adds to the work of its group, in bytes: a small body may change many rows.
+fn weight(ticket: &Ticket) -> usize {
+    let rows = ticket.changes.as_ref().map_or(0, |changes| changes.len());
+    ticket.event.payload.as_bytes().len() + rows * CHANGE_BYTES
+}
+
+/// Groups of no more bytes than one statement, or one commit of the spool, may have, in the order given when they are
+/// taken from the end.
+pub(crate) fn by_bytes<T>(batch: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut groups: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for ticket in batch {
+        let more = bytes_of(&ticket);
+        match groups.last_mut() {
+            Some(group) if bytes + more <= GROUP_BYTES_MAX => {
+                bytes += more;
+                group.push(ticket);
+            }
+            _ => {
+                bytes = more;
+                groups.push(vec![ticket]);
+            }
+        }
+    }
+    groups.reverse();
+    groups
+}
+
+fn halves(mut group: Vec<Ticket>) -> Vec<Vec<Ticket>> {
+    let rest = group.split_off(group.len() / 2);
+    vec![rest, group]
+}

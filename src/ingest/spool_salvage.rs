@@ -1,0 +1,95 @@
+//! Takes over damaged spool files that were moved aside: now, or before the last start.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::callback::Event;
+use crate::ingest::spool_writer::Keeper;
+use crate::store::Salvage;
+
+/// How long to wait before events are put again into a spool that did not take them.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+pub(crate) struct Salvager {
+    pub(crate) keeper: Arc<Keeper>,
+    /// Cancelled when the server stops: the next start begins with the file anew, which repeats nothing.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Salvager {
+    pub(crate) async fn run(self) {
+        while !self.stop.is_cancelled() {
+            match self.keeper.spool.damaged_files() {
+                Ok(files) => {
+                    for file in files {
+                        self.take_over(&file).await;
+                    }
+                }
+                Err(error) => warn!(%error, "look for spool files that were moved aside"),
+            }
+            tokio::select! {
+                () = self.keeper.moved_aside.notified() => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn take_over(&self, file: &Path) {
+        let path = file.display().to_string();
+        let mut salvage = Salvage::open(file).await;
+        let mut salvaged = 0;
+        while let Some(events) = salvage.next().await {
+            if !self.put(&events).await {
+                warn!(
+                    path,
+                    salvaged,
+                    "stopped before all of the damaged spool was read; the next start goes on"
+                );
+                return;
+            }
+            salvaged += events.len();
+        }
+        match salvage.finish().await {
+            Ok(renamed) => {
+                let path = renamed.display().to_string();
+                info!(path, salvaged, "took over what could be read of the damaged spool");
+            }
+            Err(error) => {
+                error!(path, %error, "rename the spool file that was taken over; the next start takes it over again");
+            }
+        }
+    }
+
+    /// Puts events into the spool until it takes them; whether it did before the stop. Those that arrive go first.
+    async fn put(&self, events: &[Event]) -> bool {
+        let references: Vec<&Event> = events.iter().collect();
+        while !self.stop.is_cancelled() {
+            let begun = Instant::now();
+            let generation = self.keeper.spool.generation().await;
+            let kept = self.keeper.spool.append(&references).await;
+            let pause = match &kept {
+                Ok(()) => begun.elapsed(),
+                Err(error) => {
+                    self.keeper.failed(generation, error).await;
+                    RETRY_PAUSE
+                }
+            };
+            self.keeper.filled.notify_one();
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.stop.cancelled() => {}
+            }
+            if kept.is_ok() {
+                self.keeper.measure().await;
+                return true;
+            }
+        }
+        false
+    }
+}

@@ -1,0 +1,235 @@
+//! Puts events into the spool, many with one commit, and looks after its file.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{error, info, warn};
+
+use crate::callback::Event;
+use crate::clock::Clock;
+use crate::ingest::batch_writer::by_bytes;
+use crate::store::{Size, Spool, SpoolError};
+use crate::telemetry::Metrics;
+
+/// How many events one commit of the spool takes.
+const BATCH_ROWS_MAX: usize = 500;
+/// How often a spool that failed is tried out.
+const TRY_EVERY: Duration = Duration::from_secs(2);
+
+/// An event on its way to the spool, and who waits for it.
+pub(crate) struct SpoolTicket {
+    pub(crate) event: Arc<Event>,
+    /// Gets why the spool did not take it, if so.
+    pub(crate) answer: oneshot::Sender<Result<(), Arc<str>>>,
+}
+
+/// The spool and what is known of it.
+pub(crate) struct Keeper {
+    pub(crate) spool: Spool,
+    /// Woken when something was put into it.
+    pub(crate) filled: Notify,
+    /// Woken when a file was moved aside.
+    pub(crate) moved_aside: Notify,
+    state: Mutex<State>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Why it takes no events; `None` while it does.
+    trouble: Option<Arc<str>>,
+    /// What it failed at last, so that it is said once.
+    said: Option<String>,
+    /// The file that was moved aside last, since the start.
+    aside: Option<PathBuf>,
+    size: Size,
+}
+
+impl Keeper {
+    pub(crate) fn new(spool: Spool, clock: &Clock, metrics: &Arc<Metrics>) -> Self {
+        Self {
+            spool,
+            filled: Notify::new(),
+            moved_aside: Notify::new(),
+            state: Mutex::default(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
+        self.state().trouble.clone()
+    }
+
+    pub(crate) fn aside(&self) -> Option<PathBuf> {
+        self.state().aside.clone()
+    }
+
+    /// What waits, as of the last change.
+    pub(crate) fn size(&self) -> Size {
+        self.state().size
+    }
+
+    /// Notes why it takes no events.
+    pub(crate) fn troubled(&self, reason: &Arc<str>) {
+        self.state().trouble = Some(reason.clone());
+    }
+
+    /// Notes that it can be written.
+    pub(crate) fn recovered(&self) {
+        let mut state = self.state();
+        state.trouble = None;
+        if state.said.take().is_some() {
+            info!("the spool works");
+        }
+    }
+
+    /// Looks at the file again, for those who watch it.
+    pub(crate) async fn measure(&self) {
+        let generation = self.spool.generation().await;
+        match self.spool.size().await {
+            Ok(size) => {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+                {
+                    self.metrics.spool_events.set(size.events as f64);
+                    self.metrics.spool_bytes.set(size.bytes as f64);
+                }
+                self.state().size = size;
+            }
+            Err(error) => self.failed(generation, &error).await,
+        }
+    }
+
+    /// Notes a failure. A file that is damaged is moved aside, and a new one takes its place.
+    pub(crate) async fn failed(&self, generation: u64, error: &SpoolError) {
+        self.metrics.spool_errors.increment(1);
+        if !matches!(error, SpoolError::Damaged(_)) {
+            return self.say(error);
+        }
+        match self.spool.replace(generation, self.clock.now()).await {
+            Ok(Some(aside)) => self.note_aside(aside),
+            Ok(None) => {}
+            Err(error) => self.say(&error),
+        }
+    }
+
+    /// Says what is wrong, unless it was said last.
+    pub(crate) fn say(&self, error: &SpoolError) {
+        let text = error.to_string();
+        let mut state = self.state();
+        if state.said.as_ref() != Some(&text) {
+            warn!(reason = text, "the spool did not do what it should");
+            state.said = Some(text);
+        }
+    }
+
+    /// Says that a file was moved aside, and has it taken over.
+    pub(crate) fn note_aside(&self, aside: PathBuf) {
+        self.metrics.spool_damaged.increment(1);
+        error!(
+            path = %aside.display(),
+            "the spool was damaged and is moved aside; a new one takes its place. What can be read of the old one is \
+             taken over, what cannot is only there: keep it"
+        );
+        self.state().aside = Some(aside);
+        self.moved_aside.notify_one();
+    }
+
+    /// Runs until the last sender is gone.
+    pub(crate) async fn run(self: Arc<Self>, queue: Arc<AsyncMutex<mpsc::Receiver<SpoolTicket>>>) {
+        let mut queue = queue.lock().await;
+        let mut batch = Vec::new();
+        let mut tries = interval(TRY_EVERY);
+        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                taken = queue.recv_many(&mut batch, BATCH_ROWS_MAX) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.put(std::mem::take(&mut batch)).await;
+                }
+                _ = tries.tick() => self.try_out().await,
+            }
+        }
+    }
+
+    /// Sees whether a spool that failed takes events again. With the store away such a server is not ready and may be sent
+    /// none, so that no event would show it.
+    async fn try_out(&self) {
+        let is_in_doubt = {
+            let state = self.state();
+            state.trouble.is_some() || state.said.is_some()
+        };
+        if !is_in_doubt {
+            return;
+        }
+        let generation = self.spool.generation().await;
+        match self.spool.try_out().await {
+            Ok(()) => {
+                self.recovered();
+                self.measure().await;
+            }
+            Err(error) => {
+                self.troubled(&error.to_string().into());
+                self.failed(generation, &error).await;
+            }
+        }
+    }
+
+    /// Puts a batch into the spool; of one that does not fit, what does.
+    async fn put(&self, batch: Vec<SpoolTicket>) {
+        let mut groups = by_bytes(batch, |ticket| ticket.event.payload.as_bytes().len());
+        while let Some(mut group) = groups.pop() {
+            group.retain(|ticket| !ticket.answer.is_closed());
+            if group.is_empty() {
+                continue;
+            }
+            let result = self.append(&group).await;
+            if matches!(result, Err(SpoolError::Full)) && group.len() > 1 {
+                let rest = group.split_off(group.len() / 2);
+                groups.extend([rest, group]);
+                continue;
+            }
+            let result: Result<(), Arc<str>> = match result {
+                Ok(()) => {
+                    self.recovered();
+                    Ok(())
+                }
+                Err(error) => {
+                    let reason: Arc<str> = error.to_string().into();
+                    self.troubled(&reason);
+                    Err(reason)
+                }
+            };
+            for ticket in group {
+                // Nobody may be waiting: then it is stored, or in the error log, as well.
+                let _ = ticket.answer.send(result.clone());
+            }
+            self.measure().await;
+            self.filled.notify_one();
+        }
+    }
+
+    /// Appends, and does so again on a new file where the old one turned out to be damaged.
+    async fn append(&self, group: &[SpoolTicket]) -> Result<(), SpoolError> {
+        let events: Vec<&Event> = group.iter().map(|ticket| ticket.event.as_ref()).collect();
+        let generation = self.spool.generation().await;
+        let Err(error) = self.spool.append(&events).await else {
+            return Ok(());
+        };
+        self.failed(generation, &error).await;
+        if !matches!(error, SpoolError::Damaged(_)) {
+            return Err(error);
+        }
+        self.spool.append(&events).await
+    }
+}

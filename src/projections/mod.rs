@@ -1,0 +1,281 @@
+//! The typed handlers, pure: what each event changes in the read models.
+//!
+//! One function for each command, in its family's file. What they return goes into the store with the event itself, as
+//! the rows of a [`Batch`].
+//! [`session`] is for what is computed from all that is known of a room, and for marks
+//! of one time.
+
+pub(crate) mod batch;
+pub(crate) mod battle;
+pub(crate) mod call;
+pub mod change;
+pub mod describe;
+pub(crate) mod live;
+pub(crate) mod recording;
+pub(crate) mod room;
+pub(crate) mod schema;
+pub(crate) mod seat;
+pub mod session;
+pub mod table;
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::callback::Event;
+use crate::callback::body::call::CallBody;
+use crate::callback::body::decoded::Body;
+use crate::callback::body::live::LiveBody;
+use crate::callback::body::mic::MicBody;
+use crate::callback::body::room::RoomBody;
+use crate::callback::command::description::{Command, Family};
+use crate::callback::event::{clipped, contained, is_sensible};
+use crate::callback::json::escapes::readable;
+use crate::callback::json::scalar::{Known, Seconds, Vocabulary};
+use crate::clock::UnixMillis;
+
+pub use crate::projections::batch::Batch;
+pub use crate::projections::change::Change;
+pub use crate::projections::schema::TABLES;
+pub use crate::projections::table::Table;
+
+use crate::projections::change::EventCount;
+
+/// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
+/// list count. The vendor's largest bodies make some dozens.
+pub const CHANGES_MAX: usize = 1000;
+
+/// The greatest amount that is kept of a body, and without its sign the least: the last integer that every reader of JSON
+/// keeps exactly. Beyond it no amount of the vendor's makes sense; the event's payload has what was sent.
+pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
+
+/// How long a span of `new_event_counts` is.
+const MINUTE_MS: i64 = 60_000;
+
+/// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first; more than that many entries of one
+/// list are not even looked at. Every event is counted; one whose
+/// body was not decoded, or is of a command that no read model tells of, changes nothing else. Nor does one whose handler
+/// panics: a mistake there must not cost the event.
+#[must_use]
+pub fn changes(event: &Event) -> Vec<Change> {
+    let mut changes = vec![Change::Count(count(event))];
+    changes.extend(contained(|| of_body(event)).unwrap_or_default());
+    changes.truncate(CHANGES_MAX);
+    changes
+}
+
+fn of_body(event: &Event) -> Vec<Change> {
+    let mut changes = Vec::new();
+    match &event.body {
+        Body::Call(body) => match body {
+            CallBody::StartCall(body) => call::start_call(event, body, &mut changes),
+            CallBody::EndCall(body) => call::end_call(event, body, &mut changes),
+            CallBody::MemberChanged(body) => call::member_changed(event, body, &mut changes),
+            CallBody::RecordChanged(body) => call::record_changed(event, body, &mut changes),
+        },
+        Body::Room(body) => match body {
+            RoomBody::CreateRoom(body) => room::create_room(event, body, &mut changes),
+            RoomBody::DestroyRoom(body) => room::destroy_room(event, body, &mut changes),
+            RoomBody::UpdateRoomInfo(body) => room::update_room_info(event, body, &mut changes),
+            RoomBody::MemberEnter(body) => room::member_enter(event, body, &mut changes),
+            RoomBody::MemberLeave(body) => room::member_leave(event, body, &mut changes),
+        },
+        Body::Mic(MicBody::SeatInfoChanged(body)) => {
+            seat::seat_info_changed(event, body, &mut changes);
+        }
+        Body::Live(body) => live_changes(event, body, &mut changes),
+        Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
+    }
+    changes
+}
+
+fn live_changes(event: &Event, body: &LiveBody, changes: &mut Vec<Change>) {
+    match body {
+        LiveBody::CreateRoom(body) => live::create_room(event, body, changes),
+        LiveBody::DestroyRoom(body) => live::destroy_room(event, body, changes),
+        LiveBody::UpdateRoomInfo(body) => live::update_room_info(event, body, changes),
+        LiveBody::SetMetadata(body) => live::set_metadata(event, body, changes),
+        LiveBody::DelMetadata(body) => live::del_metadata(event, body, changes),
+        LiveBody::MemberStateChanged(body) => live::member_state_changed(event, body, changes),
+        LiveBody::ChangeOwner(body) => live::change_owner(event, body, changes),
+        LiveBody::ModifyAdmin(body) => live::modify_admin(event, body, changes),
+        LiveBody::CreateBattle(body) => battle::create_battle(event, body, changes),
+        LiveBody::StartBattle(body) => battle::start_battle(event, body, changes),
+        LiveBody::EndBattle(body) => battle::end_battle(event, body, changes),
+        LiveBody::BeforeSendGift(body) => live::before_send_gift(event, body, changes),
+        LiveBody::CloudRecordingChanged(body) => {
+            recording::recording(event, event.room_id.as_deref(), body, changes);
+        }
+        // It is about the app's quota and names no room.
+        LiveBody::CreateRoomReachingThreshold(_) => {}
+    }
+}
+
+fn count(event: &Event) -> EventCount {
+    let result = match &event.body {
+        Body::Call(CallBody::EndCall(body)) => {
+            body.call_record.as_ref().and_then(|record| record.call_result.as_ref())
+        }
+        _ => None,
+    };
+    let result = match result {
+        Some(Known::Value(_)) => word(result),
+        // Whoever makes up words must not make a sum of each.
+        Some(Known::Other(text)) if !text.is_empty() => Some("other".to_owned()),
+        _ => None,
+    };
+    let lag_ms =
+        if event.timed { event.received_at.0.saturating_sub(event.event_time.0) } else { 0 };
+    let lag_ms = lag_ms.max(0);
+    EventCount {
+        app: event.app,
+        at: UnixMillis(event.event_time.0.div_euclid(MINUTE_MS) * MINUTE_MS),
+        command: counted_as(event),
+        result: result.unwrap_or_default(),
+        family: event.family.as_str(),
+        events: 1,
+        lag_ms,
+        lag_ms_max: lag_ms,
+    }
+}
+
+/// The entries of a list that count, in the order of the body.
+fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    list.into_iter().take(CHANGES_MAX)
+}
+
+/// The command under which an event is counted. Those that no row of the registry names are counted together, by their
+/// family: whoever makes up names must not make a sum of each. The event itself has the exact one.
+fn counted_as(event: &Event) -> String {
+    match &event.command {
+        Cow::Borrowed(name) => (*name).to_owned(),
+        Cow::Owned(name) if Command::find(name).is_some() => name.clone(),
+        Cow::Owned(_) if event.family == Family::Unknown => UNKNOWN.to_owned(),
+        Cow::Owned(_) => format!("{}.*", event.family.as_str()),
+    }
+}
+
+/// As what events are counted whose command names no family.
+const UNKNOWN: &str = "unknown";
+
+/// What a body says of an amount, within [`AMOUNT_MAX`].
+fn amount(number: i64) -> i64 {
+    number.clamp(-AMOUNT_MAX, AMOUNT_MAX)
+}
+
+/// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
+fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
+    let text = match known? {
+        Known::Value(value) => snake(value.as_str()),
+        Known::Other(text) => clipped(text),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// An id or a short text as its column takes it; `None` for an empty one, which is how the vendor says that there is
+/// none.
+fn text(value: &str) -> Option<String> {
+    Some(clipped(value)).filter(|text| !text.is_empty())
+}
+
+/// The moment that a body names in s; `None` where it is 0 or makes no sense.
+fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
+    let time = UnixMillis(seconds?.0.checked_mul(1000)?);
+    is_sensible(time, event.received_at).then_some(time)
+}
+
+/// `value` as JSON text that databases can read. Values made of texts and numbers always serialize.
+fn json<T: serde::Serialize>(value: &T) -> Option<change::Json> {
+    let json = serde_json::to_string(value).ok()?;
+    RawValue::from_string(readable(&json).into_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::callback::body::call::{ActionType, CallResult};
+    use crate::callback::{AppId, Apps, Command, Delivery, Query};
+
+    /// As many entries as a body of the usual limit holds, all of them different.
+    const MANY: usize = 5_000;
+
+    /// Puts many entries in the place of each list.
+    fn lengthen(value: &mut Value) {
+        match value {
+            Value::Array(elements) => {
+                elements.iter_mut().for_each(lengthen);
+                let element = elements.first().cloned().unwrap_or_else(|| json!("x"));
+                *elements = (0..MANY).map(|number| numbered(&element, number)).collect();
+            }
+            Value::Object(members) => members.values_mut().for_each(lengthen),
+            _ => {}
+        }
+    }
+
+    /// `value` with other ids.
+    fn numbered(value: &Value, number: usize) -> Value {
+        match value {
+            Value::String(_) => json!(format!("id-{number}")),
+            Value::Number(_) => json!(number),
+            Value::Object(members) => {
+                let is_id = |key: &str| {
+                    ["_Account", "Index", "Key", "RoomId"].iter().any(|end| key.ends_with(end))
+                };
+                let member = |(key, value): (&String, &Value)| {
+                    let value = if is_id(key) { numbered(value, number) } else { value.clone() };
+                    (key.clone(), value)
+                };
+                Value::Object(members.iter().map(member).collect())
+            }
+            other => other.clone(),
+        }
+    }
+
+    #[test]
+    fn no_list_makes_a_handler_do_more_than_its_share() {
+        let app = AppId::parse("1400000001").unwrap();
+        let now = UnixMillis(1_793_534_400_000);
+        let mut most = 0;
+        for command in Command::all().filter(|command| command.is_typed()) {
+            let sample = Delivery::sample(command, app);
+            let mut body: Value = serde_json::from_slice(&sample.bytes().unwrap()).unwrap();
+            lengthen(&mut body);
+            let query = Query::parse(&sample.query);
+            let verified = Apps::new().with(app, Vec::new()).verify(query, now).unwrap();
+            let event = Event::decode(&verified, body.to_string().as_bytes(), now);
+            assert_eq!(event.decode_error, None, "{}", command.name);
+            // Before they are cut: a call and the members of two lists at most.
+            let made = of_body(&event);
+            assert!(made.len() <= 1 + 2 * CHANGES_MAX, "{}: {}", command.name, made.len());
+            let bytes: usize = made.iter().map(Change::bytes).sum();
+            assert!(bytes <= 2_000 * CHANGES_MAX, "{}: {bytes} bytes", command.name);
+            assert!(changes(&event).len() <= CHANGES_MAX, "{}", command.name);
+            most = most.max(made.len());
+        }
+        assert!(most >= CHANGES_MAX, "the lists are long enough to be cut: {most}");
+    }
+
+    #[test]
+    fn words_are_spelled_as_the_tables_have_them() {
+        let known = |text| word(Some(&Known::<CallResult>::parse(text)));
+        assert_eq!(known("NotAnswer").as_deref(), Some("not_answer"));
+        assert_eq!(known("Cancel").as_deref(), Some("cancel"));
+        assert_eq!(known("SomethingNew").as_deref(), Some("SomethingNew"));
+        assert_eq!(known(""), None);
+        let action = |text| word(Some(&Known::<ActionType>::parse(text)));
+        assert_eq!(action("Canncel_Invite").as_deref(), Some("cancel_invite"));
+        assert_eq!(action("Hang Up").as_deref(), Some("hangup"));
+    }
+}

@@ -1,0 +1,185 @@
+//! The metadata of one live room's session, summed up in the order of time, in bounded memory.
+
+use std::collections::BTreeMap;
+
+use crate::clock::UnixMillis;
+use crate::projections::session::bounds::json_bytes;
+use crate::projections::session::moment;
+
+/// What an entry takes beside its key and value: quotes, colon and comma. In bytes.
+const ENTRY_BYTES: usize = 6;
+/// What the braces around all entries take.
+const BRACES_BYTES: usize = 2;
+
+/// Keys with the last value of each. An entry for which there is no room when it is set is left out.
+#[derive(Debug)]
+pub struct MetadataSum {
+    /// As they were before the moment that is added.
+    entries: BTreeMap<String, String>,
+    bytes: usize,
+    bytes_max: usize,
+    is_cut: bool,
+    at: Option<UnixMillis>,
+    /// What was said of each key at that moment.
+    said: BTreeMap<String, Said>,
+    said_bytes: usize,
+}
+
+/// What marks of one moment say of one key.
+#[derive(Debug, Default)]
+struct Said {
+    /// How many times more it was set than deleted.
+    balance: i64,
+    /// What it was set to last, and whether that is cut.
+    value: Option<(String, bool)>,
+}
+
+impl MetadataSum {
+    /// None yet, and room for so many bytes of JSON.
+    #[must_use]
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            bytes: BRACES_BYTES,
+            bytes_max,
+            is_cut: false,
+            at: None,
+            said: BTreeMap::new(),
+            said_bytes: 0,
+        }
+    }
+
+    /// Sets an entry, or deletes it. Give them in the order of time and event, and end with [`MetadataSum::end_moment`].
+    /// `is_cut` says that the value is only the beginning of what was set.
+    ///
+    /// Of one moment the state before decides whether an entry was deleted and set or set and deleted; see [`mod@moment`].
+    pub fn add(&mut self, at: UnixMillis, key: String, value: Option<String>, is_cut: bool) {
+        if self.at != Some(at) {
+            self.end_moment();
+            self.at = Some(at);
+        }
+        let before = self.said.get(&key).and_then(|said| said.value.as_ref());
+        let before = before.map_or(0, |(value, _)| json_bytes(value));
+        let is_new = !self.said.contains_key(&key);
+        let key_bytes = if is_new { json_bytes(&key) + ENTRY_BYTES } else { 0 };
+        let bytes = match &value {
+            Some(value) => self.said_bytes - before + key_bytes + json_bytes(value),
+            None => self.said_bytes + key_bytes,
+        };
+        // To delete what is there takes no room of its own.
+        if bytes > self.bytes_max && (value.is_some() || is_new && !self.entries.contains_key(&key))
+        {
+            self.is_cut |= value.is_some();
+            return;
+        }
+        self.said_bytes = bytes;
+        let said = self.said.entry(key).or_default();
+        match value {
+            Some(value) => {
+                said.balance = said.balance.saturating_add(1);
+                said.value = Some((value, is_cut));
+            }
+            None => said.balance = said.balance.saturating_sub(1),
+        }
+    }
+
+    /// All of the last moment was added.
+    pub fn end_moment(&mut self) {
+        let taken = |key: &str, value: &str| json_bytes(key) + json_bytes(value) + ENTRY_BYTES;
+        self.said_bytes = 0;
+        let mut set = Vec::new();
+        // What goes first makes room for what comes.
+        for (key, said) in std::mem::take(&mut self.said) {
+            let before = self.entries.remove(&key);
+            self.bytes -= before.as_ref().map_or(0, |before| taken(&key, before));
+            if moment::state_after(before.is_some(), said.balance)
+                && let Some(value) = said.value.or(before.map(|before| (before, false)))
+            {
+                set.push((key, value));
+            }
+        }
+        for (key, (value, is_cut)) in set {
+            let bytes = taken(&key, &value);
+            if self.bytes + bytes > self.bytes_max {
+                self.is_cut = true;
+                continue;
+            }
+            self.is_cut |= is_cut;
+            self.bytes += bytes;
+            self.entries.insert(key, value);
+        }
+    }
+
+    /// Whether nothing is set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && !self.is_cut
+    }
+
+    /// Whether a value was cut, or an entry left out.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    /// The entries, as an object.
+    #[must_use]
+    pub fn object(self) -> String {
+        let entries = self.entries.into_iter().map(|(key, value)| (key, value.into()));
+        serde_json::Value::Object(entries.collect()).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::projections::session::metadata::*;
+
+    #[test]
+    fn the_last_value_counts_and_a_deleted_key_makes_room() {
+        let mut sum = MetadataSum::new(30);
+        let value = |letters: usize| Some("x".repeat(letters));
+        let marks =
+            [("a", value(20)), ("b", value(20)), ("a", None), ("c", value(20)), ("c", value(1))];
+        for (at, (key, value)) in (0..).zip(marks) {
+            sum.add(UnixMillis(at), key.into(), value, false);
+        }
+        sum.end_moment();
+        assert!(sum.is_cut());
+        assert_eq!(sum.object(), r#"{"c":"x"}"#);
+    }
+
+    #[test]
+    fn of_one_moment_the_state_before_decides_whether_an_entry_stays() {
+        let set = |value: &str| Some(value.to_owned());
+        let object = |marks: &[(i64, Option<String>)]| {
+            let mut sum = MetadataSum::new(100);
+            for (at, value) in marks {
+                sum.add(UnixMillis(*at), "a".into(), value.clone(), false);
+            }
+            sum.end_moment();
+            sum.object()
+        };
+        assert_eq!(object(&[(1, set("x")), (1, None)]), "{}");
+        assert_eq!(object(&[(1, None), (1, set("x"))]), "{}");
+        assert_eq!(object(&[(0, set("w")), (1, set("x")), (1, None)]), r#"{"a":"x"}"#);
+        assert_eq!(object(&[(1, set("x")), (1, None), (1, set("y"))]), r#"{"a":"y"}"#);
+        assert_eq!(object(&[(0, set("w")), (1, None), (1, set("x")), (1, None)]), "{}");
+    }
+
+    proptest! {
+        #[test]
+        fn metadata_never_takes_more_than_its_bytes(
+            marks in proptest::collection::vec(("[a-d\"]{1,3}", proptest::option::of(".{0,20}")), 0..60),
+            bytes_max in 0..200_usize,
+        ) {
+            let mut sum = MetadataSum::new(bytes_max);
+            for (place, (key, value)) in (0..).zip(marks) {
+                sum.add(UnixMillis(place / 3), key, value, false);
+            }
+            sum.end_moment();
+            prop_assert!(sum.object().len() <= bytes_max.max(2));
+        }
+    }
+}

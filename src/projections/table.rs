@@ -1,0 +1,321 @@
+//! The tables that changes are written to: one description of each, from which both stores make their statements, and
+//! by which two rows of one key are joined.
+
+use std::cmp::Ordering;
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+
+/// A table of a read model.
+#[derive(Debug)]
+pub struct Table {
+    /// Its name in both stores.
+    pub name: &'static str,
+    /// Those that are written, the key's first. Generated ones are not among them.
+    pub columns: &'static [Column],
+}
+
+/// A column, and what becomes of it when its row is there already.
+#[derive(Debug, Clone, Copy)]
+pub struct Column {
+    /// Its name in both stores.
+    pub name: &'static str,
+    /// What it holds.
+    pub kind: Kind,
+    /// How two values of one row become one.
+    pub join: Join,
+    /// Whether it may equal an account, or hold strings that do: texts that users and apps choose, not the vendor.
+    pub may_name: bool,
+}
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number.
+    Number,
+    /// A text.
+    Text,
+    /// Yes or no.
+    Truth,
+    /// A moment.
+    Time,
+    /// An event's id.
+    Id,
+    /// A text that is JSON.
+    Json,
+    /// The store's clock, in units of 2 s. The store gives it.
+    Slot,
+}
+
+/// How two values of one row become one. Each way is commutative and associative, and all but [`Join::Sum`] are
+/// idempotent: so the order of events does not matter, and a sum is only made of events that are new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Join {
+    /// Part of the row's key.
+    Key,
+    /// A fact: the same whenever the key is.
+    Fact,
+    /// The least that is there.
+    Least,
+    /// The greatest that is there; texts by their bytes.
+    Greatest,
+    /// All such columns of a row together, from the row in which they are greatest, compared in their order.
+    Last,
+    /// The sum. In the store its rows stand beside others of their key, and are added up later.
+    Sum,
+}
+
+/// A column's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value<'a> {
+    /// None. Less than any other.
+    Null,
+    /// Of [`Kind::Number`].
+    Number(i64),
+    /// Of [`Kind::Truth`].
+    Truth(bool),
+    /// Of [`Kind::Time`].
+    Time(UnixMillis),
+    /// Of [`Kind::Id`].
+    Id(Uuid),
+    /// Of [`Kind::Text`] and [`Kind::Json`].
+    Text(&'a str),
+}
+
+/// The values of a row, in the order of its table's columns.
+pub type Row<'a> = Vec<Value<'a>>;
+
+impl Table {
+    /// The columns that tell rows apart.
+    pub fn keys(&self) -> impl Iterator<Item = &Column> {
+        self.columns.iter().filter(|column| column.join == Join::Key)
+    }
+
+    /// Whether its rows are facts, which never change.
+    #[must_use]
+    pub fn holds_facts(&self) -> bool {
+        self.columns.iter().all(|column| matches!(column.join, Join::Key | Join::Fact))
+    }
+
+    /// Whether rows are only added, beside others of their key: to change a sum, each writer would wait for the one before.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.columns.iter().any(|column| column.join == Join::Sum)
+    }
+
+    /// Joins `other`, of the same key, into `row`.
+    pub fn join<'a>(&self, row: &mut Row<'a>, other: &[Value<'a>]) {
+        let last = |row: &[Value<'a>]| -> Row<'a> {
+            let columns = self.columns.iter().zip(row);
+            let last = columns.filter(|(column, _)| column.join == Join::Last);
+            last.map(|(_, value)| *value).collect()
+        };
+        let later = last(other) > last(row);
+        for ((column, mine), theirs) in self.columns.iter().zip(row).zip(other) {
+            match column.join {
+                Join::Least if *mine == Value::Null => *mine = *theirs,
+                Join::Least if *theirs == Value::Null => {}
+                Join::Least => *mine = (*mine).min(*theirs),
+                Join::Greatest => *mine = (*mine).max(*theirs),
+                Join::Last if later => *mine = *theirs,
+                Join::Sum => *mine = mine.plus(*theirs),
+                Join::Key | Join::Fact | Join::Last => {}
+            }
+        }
+    }
+
+    /// The order in which rows are written: by their keys, so that no two writers wait for each other in a circle.
+    #[must_use]
+    pub fn order(&self, one: &[Value<'_>], other: &[Value<'_>]) -> Ordering {
+        let keys = self.keys().count();
+        one[..keys].cmp(&other[..keys])
+    }
+
+    /// One row for each key, in the order of their keys.
+    #[must_use]
+    pub fn merged<'a>(&self, mut rows: Vec<Row<'a>>) -> Vec<Row<'a>> {
+        // Stable: of equal keys the first comes first.
+        rows.sort_by(|one, other| self.order(one, other));
+        rows.dedup_by(|next, row| {
+            let same = self.order(next, row) == Ordering::Equal;
+            if same {
+                self.join(row, next);
+            }
+            same
+        });
+        rows
+    }
+}
+
+impl Column {
+    const fn new(name: &'static str, kind: Kind, join: Join) -> Self {
+        Self { name, kind, join, may_name: false }
+    }
+
+    pub(crate) const fn key(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, Join::Key)
+    }
+
+    pub(crate) const fn fact(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, Join::Fact)
+    }
+
+    pub(crate) const fn least(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, Join::Least)
+    }
+
+    pub(crate) const fn greatest(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, Join::Greatest)
+    }
+
+    pub(crate) const fn last(name: &'static str, kind: Kind) -> Self {
+        Self::new(name, kind, Join::Last)
+    }
+
+    pub(crate) const fn sum(name: &'static str) -> Self {
+        Self::new(name, Kind::Number, Join::Sum)
+    }
+
+    /// The same, which may equal an account.
+    pub(crate) const fn may_name(self) -> Self {
+        Self { may_name: true, ..self }
+    }
+}
+
+impl Value<'_> {
+    fn plus(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Number(one), Self::Number(other)) => Self::Number(one.saturating_add(other)),
+            (one, Self::Null) => one,
+            (_, other) => other,
+        }
+    }
+}
+
+impl From<AppId> for Value<'_> {
+    fn from(app: AppId) -> Self {
+        Self::Number(app.as_i64())
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for Value<'_> {
+    fn from(number: i32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Truth(truth)
+    }
+}
+
+impl From<UnixMillis> for Value<'_> {
+    fn from(time: UnixMillis) -> Self {
+        Self::Time(time)
+    }
+}
+
+impl From<Uuid> for Value<'_> {
+    fn from(id: Uuid) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Box<RawValue>> for Value<'a> {
+    fn from(json: &'a Box<RawValue>) -> Self {
+        Self::Text(json.get())
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::projections::TABLES;
+
+    /// A value of few, so that equal ones meet.
+    fn value(kind: Kind) -> BoxedStrategy<Value<'static>> {
+        let some = match kind {
+            Kind::Number => (-2..3_i64).prop_map(Value::Number).boxed(),
+            Kind::Truth => any::<bool>().prop_map(Value::Truth).boxed(),
+            Kind::Time => (0..4_i64).prop_map(|time| Value::Time(UnixMillis(time))).boxed(),
+            Kind::Id => (0..3_u128).prop_map(|id| Value::Id(Uuid::from_u128(id))).boxed(),
+            Kind::Text | Kind::Json => {
+                prop::sample::select(vec!["", "a", "ab", "é"]).prop_map(Value::Text).boxed()
+            }
+            Kind::Slot => Just(Value::Null).boxed(),
+        };
+        prop_oneof![Just(Value::Null), some].boxed()
+    }
+
+    /// A table whose rows are merged, and three rows of one key.
+    fn rows() -> impl Strategy<Value = (&'static Table, [Row<'static>; 3])> {
+        let merged: Vec<&'static Table> =
+            TABLES.into_iter().filter(|table| !table.holds_facts()).collect();
+        prop::sample::select(merged).prop_flat_map(|table| {
+            let row = || -> Vec<_> {
+                let of = |column: &Column| match column.join {
+                    Join::Key => Just(Value::Null).boxed(),
+                    _ => value(column.kind),
+                };
+                table.columns.iter().map(of).collect()
+            };
+            (Just(table), [row(), row(), row()])
+        })
+    }
+
+    fn joined(table: &Table, one: &Row<'static>, other: &Row<'static>) -> Row<'static> {
+        let mut row = one.clone();
+        table.join(&mut row, other);
+        row
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn joining_two_rows_knows_no_order((table, [one, two, three]) in rows()) {
+            prop_assert_eq!(joined(table, &one, &two), joined(table, &two, &one));
+            let left = joined(table, &joined(table, &one, &two), &three);
+            prop_assert_eq!(left, joined(table, &one, &joined(table, &two, &three)));
+        }
+
+        #[test]
+        fn joining_a_row_again_changes_nothing_but_sums((table, [one, two, _]) in rows()) {
+            let once = joined(table, &one, &two);
+            let twice = joined(table, &once, &two);
+            for ((column, once), twice) in table.columns.iter().zip(once).zip(twice) {
+                prop_assert!(column.join == Join::Sum || once == twice, "{}", column.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Registrations at the vendor that are not what is wanted, as the guard of this server found them.
+
+use crate::clock::UnixMillis;
+use crate::registration::{Book, Standing};
+use crate::store::{Finding, Settling, StoreError};
+use crate::telemetry::Metrics;
+
+const KIND: &str = "registration_drift";
+
+/// Lists those that drifted, and takes back what is right again or not watched any more. Of what is not known yet, what
+/// is listed stays.
+pub(crate) async fn sweep(
+    store: &mut Settling,
+    book: &Book,
+    now: UnixMillis,
+    metrics: &Metrics,
+) -> Result<(), StoreError> {
+    let entries = book.entries();
+    let listed = store.drifts().await?;
+    for drift in &listed {
+        let watched = entries.iter().find(|entry| {
+            entry.app.as_i64() == drift.sdk_app_id && entry.product.as_str() == drift.subject
+        });
+        if watched.is_none_or(|entry| matches!(entry.standing, Standing::Right(_))) {
+            store.resolve(drift.sdk_app_id, KIND, &drift.subject, drift.life, now).await?;
+        }
+    }
+    for entry in &entries {
+        let Standing::Differs(since, detail) = &entry.standing else { continue };
+        let (app, subject) = (entry.app.as_i64(), entry.product.as_str());
+        let known = listed.iter().find(|drift| drift.sdk_app_id == app && drift.subject == subject);
+        let (life, is_new) = known.map_or((since.0, true), |known| (known.life, false));
+        if known.is_none_or(|known| known.detail != *detail) {
+            put(store, app, subject, life, detail, now).await?;
+        }
+        if is_new {
+            metrics.anomaly_found(KIND);
+        }
+    }
+    list_repairs(store, book, metrics).await
+}
+
+/// Lists what this server found and put right: it is over, and nobody else knows of it.
+pub(crate) async fn list_repairs(
+    store: &mut Settling,
+    book: &Book,
+    metrics: &Metrics,
+) -> Result<(), StoreError> {
+    for repair in book.unlisted() {
+        let (app, subject) = (repair.app.as_i64(), repair.product.as_str());
+        let (life, at) = (repair.found_at.0, repair.repaired_at);
+        let detail = format!("{}; put right by this server", repair.detail);
+        put(store, app, subject, life, &detail, repair.found_at).await?;
+        store.resolve(app, KIND, subject, life, at).await?;
+        metrics.anomaly_found(KIND);
+        book.listed(1);
+    }
+    Ok(())
+}
+
+async fn put(
+    store: &mut Settling,
+    app: i64,
+    subject: &str,
+    life: i64,
+    detail: &str,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let (subject, detail) = (subject.to_owned(), detail.to_owned());
+    let happened_at = UnixMillis(life);
+    let found = Finding { app, kind: KIND, subject, life, happened_at, detail };
+    store.put(&found, now).await
+}

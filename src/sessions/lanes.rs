@@ -1,0 +1,187 @@
+//! The two ways in which rooms are settled: many that take little together, and one after the other those of which there is
+//! much.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::sessions::compute::Round;
+use crate::sessions::memory::Memory;
+use crate::sessions::plan::{Settled, settle};
+use crate::sessions::{POLL, RETRY_PAUSE, STEP_MAX, Said, Settler, seconds, step};
+use crate::store::{Queued, RoomId, SLOT_MS, Settling};
+
+/// How long a round may go on before the queue is read again.
+const ROUND_MAX: Duration = Duration::from_secs(2);
+/// How long rooms may take that are settled together, or one that was thought to take little.
+const QUICK_MAX: Duration = Duration::from_secs(5);
+/// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
+const QUEUE_AGE_MS: i64 = 5000;
+/// How long to wait where a slow room has nothing that is due.
+const TURN_PAUSE: Duration = Duration::from_millis(100);
+/// How many days of a slow room are looked at.
+const DAYS_MAX: u32 = 100;
+
+/// The last slot of which all that was written can be seen by now.
+fn slot_old(clock_ms: i64) -> i64 {
+    (clock_ms - QUEUE_AGE_MS).div_euclid(SLOT_MS) - 1
+}
+
+/// A connection that is made when it is needed, and made anew when something went wrong.
+#[derive(Default)]
+struct Line(Option<Settling>);
+
+impl Line {
+    async fn store(&mut self, settler: &Settler) -> Result<&mut Settling, String> {
+        if self.0.is_none() {
+            self.0 = Some(step(Settling::open(&settler.options)).await?);
+        }
+        self.0.as_mut().ok_or_else(|| "there is no connection".to_owned())
+    }
+}
+
+impl Settler {
+    /// Settles rooms that take little, for ever.
+    pub(crate) async fn quick(&self) {
+        let (mut line, mut said, mut after) = (Line::default(), Said::default(), None);
+        loop {
+            let begun = Instant::now();
+            match self.round(&mut line, &mut after).await {
+                Ok(None) => said.works(),
+                Ok(Some(reason)) => said.fails(&reason),
+                Err(reason) => {
+                    said.fails(&reason);
+                    line = Line::default();
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+            sleep(begun.elapsed().max(POLL)).await;
+        }
+    }
+
+    /// Settles a part of the queue, from `after` on. Returns what went wrong with some of it, if anything did.
+    async fn round(
+        &self,
+        line: &mut Line,
+        after: &mut Option<RoomId>,
+    ) -> Result<Option<String>, String> {
+        let begun = Instant::now();
+        let store = line.store(self).await?;
+        let slot_old = slot_old(step(store.clock_ms()).await?);
+        let (queued, next) = step(store.queued(after.as_ref())).await?;
+        *after = next;
+        let mut waiting = self.memory().ready(queued);
+        let mut wrong = None;
+        while !waiting.is_empty() && begun.elapsed() < ROUND_MAX {
+            let some = self.memory().take_some(&mut waiting);
+            if some.is_empty() {
+                break;
+            }
+            let store = line.store(self).await?;
+            if let Err(reason) = self.settle_some(store, &some, slot_old, QUICK_MAX).await {
+                *line = Line::default();
+                wrong = Some(reason);
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Settles rooms of which there is much, for ever.
+    pub(crate) async fn slow(&self) {
+        let (mut line, mut said) = (Line::default(), Said::default());
+        loop {
+            let begun = Instant::now();
+            let room = self.memory().next_slow();
+            let Some(room) = room else {
+                // It would be idle for long.
+                line = Line::default();
+                sleep(POLL).await;
+                continue;
+            };
+            match self.slow_room(&mut line, &room).await {
+                Ok(true) => said.works(),
+                // They rest, or are done.
+                Ok(false) => sleep(TURN_PAUSE).await,
+                Err(reason) => {
+                    said.fails(&reason);
+                    line = Line::default();
+                    sleep(RETRY_PAUSE).await;
+                }
+            }
+            sleep(begun.elapsed()).await;
+        }
+    }
+
+    /// Settles a day of a slow room; `false` where none is due.
+    async fn slow_room(&self, line: &mut Line, room: &RoomId) -> Result<bool, String> {
+        let store = line.store(self).await?;
+        let slot_old = slot_old(step(store.clock_ms()).await?);
+        let days = step(store.queued_of(room, DAYS_MAX)).await?;
+        if days.is_empty() {
+            self.memory().is_done(room);
+            return Ok(false);
+        }
+        let due = {
+            let memory = self.memory();
+            days.into_iter().find(|queued| !memory.is_resting(queued))
+        };
+        let Some(due) = due else { return Ok(false) };
+        self.settle_some(store, &[due], slot_old, STEP_MAX).await?;
+        Ok(true)
+    }
+
+    /// Settles some rooms together, or one by itself, and remembers how it went.
+    async fn settle_some(
+        &self,
+        store: &mut Settling,
+        some: &[Queued],
+        slot_old: i64,
+        most: Duration,
+    ) -> Result<(), String> {
+        let is_deep = most > QUICK_MAX;
+        let round = Round {
+            now: self.clock.now(),
+            idle_max: seconds(self.gaps.room_idle_overdue_s),
+            slot_old,
+            keeps_open: false,
+            deep: is_deep,
+            boundaries_per_day_max: self.bounds.boundaries_per_day_max,
+            session_bytes_max: self.bounds.session_bytes_max,
+        };
+        let since = Instant::now();
+        let done = timeout(most, settle(store, some, &round)).await;
+        let took = since.elapsed();
+        self.metrics.settle.seconds.record(took.as_secs_f64());
+        let mut memory = self.memory();
+        match done {
+            Ok(Ok(settled)) => {
+                remember(&mut memory, some, &settled, took);
+                drop(memory);
+                settled.found.iter().for_each(|kind| self.metrics.anomaly_found(kind));
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                self.metrics.settle.failures.increment(1);
+                memory.failed(some);
+                Err(error.to_string())
+            }
+            Err(_) => {
+                self.metrics.settle.failures.increment(1);
+                if is_deep {
+                    memory.failed(some);
+                } else {
+                    memory.late(some);
+                }
+                Err("some rooms were not settled in time".to_owned())
+            }
+        }
+    }
+}
+
+fn remember(memory: &mut Memory, some: &[Queued], settled: &Settled, took: Duration) {
+    settled.too_much.iter().for_each(|place| memory.too_much(some, *place));
+    let is_settled = |(place, _): &(usize, &Queued)| !settled.too_much.contains(place);
+    let rest: Vec<Queued> =
+        some.iter().enumerate().filter(is_settled).map(|(_, queued)| queued.clone()).collect();
+    memory.settled(&rest, took);
+}

@@ -1,0 +1,156 @@
+//! Settles rooms that a rebuild names, and says what was not right of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::sessions::compute::Round;
+use crate::sessions::plan::{Plan, plan};
+use crate::sessions::seconds;
+use crate::settings::{GapsSettings, SettleSettings};
+use crate::store::{Queued, RoomId, Settling, StoreError, StoreOptions, Tally};
+
+/// Compares rooms and lives with their facts.
+pub(crate) struct Again {
+    store: Settling,
+    leads: bool,
+    clock: Clock,
+    idle_max: Option<Duration>,
+    bounds: SettleSettings,
+    /// Lives of the present room that were counted: one may last for days, each of which names it.
+    counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
+}
+
+/// What was found of one room and day.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    /// Of `rooms`.
+    pub(crate) rooms: Tally,
+    /// Of `lives`.
+    pub(crate) lives: Tally,
+    /// Of `anomalies`.
+    pub(crate) anomalies: Tally,
+}
+
+impl Compared {
+    /// Whether all was right.
+    pub(crate) fn is_right(&self) -> bool {
+        [self.rooms, self.lives, self.anomalies].iter().all(|tally| tally.faults() == 0)
+    }
+}
+
+impl Again {
+    pub(crate) async fn open(
+        options: &StoreOptions,
+        (gaps, bounds): (&GapsSettings, &SettleSettings),
+        clock: Clock,
+    ) -> Result<Self, StoreError> {
+        let store = Settling::open(options).await?;
+        let idle_max = seconds(gaps.room_idle_overdue_s);
+        let bounds = bounds.clone();
+        Ok(Self { store, leads: false, clock, idle_max, bounds, counted: None })
+    }
+
+    /// Whether it is the one who settles; else a server is.
+    pub(crate) async fn leads(&mut self) -> Result<bool, StoreError> {
+        self.leads = self.leads || self.store.lead().await?;
+        Ok(self.leads)
+    }
+
+    /// Compares, and writes what was not right where it may and is the one who settles.
+    pub(crate) async fn compare(
+        &mut self,
+        queued: &Queued,
+        writes: bool,
+    ) -> Result<Compared, StoreError> {
+        let now = self.clock.now();
+        let round = Round {
+            now,
+            idle_max: self.idle_max,
+            slot_old: 0,
+            keeps_open: true,
+            deep: true,
+            boundaries_per_day_max: self.bounds.boundaries_per_day_max,
+            session_bytes_max: self.bounds.session_bytes_max,
+        };
+        let writes = writes && self.leads;
+        let plans = plan(&mut self.store, std::slice::from_ref(queued), &round, writes).await?;
+        let Some(mut plan) = plans.into_iter().next().flatten() else {
+            return Ok(Compared::default());
+        };
+        let compared = self.counted(queued, &plan);
+        if writes {
+            // Whoever queued it otherwise has it settled once more, which does no harm.
+            plan.settlement.done = Some(0);
+            self.store.write(std::iter::once((queued, &plan.settlement)), now).await?;
+        }
+        Ok(compared)
+    }
+
+    fn counted(&mut self, queued: &Queued, plan: &Plan) -> Compared {
+        if self.counted.as_ref().is_none_or(|(room, _)| *room != queued.room) {
+            self.counted = Some((queued.room.clone(), HashSet::new()));
+        }
+        let mut seen = HashSet::new();
+        let counted = self.counted.as_mut().map_or(&mut seen, |(_, counted)| counted);
+        let settlement = &plan.settlement;
+        let mut compared = Compared {
+            rooms: tally(
+                "rooms",
+                plan,
+                &plan.rooms_before,
+                &plan.rooms_changed,
+                &settlement.rooms_gone,
+                counted,
+            ),
+            lives: tally(
+                "lives",
+                plan,
+                &plan.lives_before,
+                &plan.lives_changed,
+                &plan.lives_gone,
+                counted,
+            ),
+            anomalies: Tally::default(),
+        };
+        for (kind, life) in plan.found.iter().filter(|found| counted.insert(**found)) {
+            if plan.knows(kind, *life) {
+                compared.anomalies.wrong += 1;
+            } else {
+                compared.anomalies.missing += 1;
+            }
+        }
+        compared.anomalies.too_many += plan.resolved as u64;
+        compared
+    }
+
+    pub(crate) async fn close(self) {
+        self.store.close().await;
+    }
+}
+
+/// Counts the lives that were not counted yet.
+fn tally(
+    table: &'static str,
+    plan: &Plan,
+    before: &[i64],
+    changed: &[i64],
+    gone: &[i64],
+    counted: &mut HashSet<(&'static str, i64)>,
+) -> Tally {
+    let mut tally = Tally::default();
+    for life in gone.iter().filter(|life| counted.insert((table, **life))) {
+        debug_assert!(before.contains(life), "what is not there cannot be too much");
+        tally.too_many += 1;
+    }
+    for life in changed.iter().filter(|life| counted.insert((table, **life))) {
+        if before.contains(life) {
+            tally.wrong += 1;
+        } else {
+            tally.missing += 1;
+        }
+    }
+    let is_right = |life: &&i64| plan.looked_at.contains(life) && counted.insert((table, **life));
+    tally.right += before.iter().filter(is_right).count() as u64;
+    tally
+}

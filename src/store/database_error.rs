@@ -1,0 +1,255 @@
+//! What a database's error means, in words of ours, and what to do about it.
+
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::SqliteError;
+
+/// Stands where a pooler gives each transaction another session.
+pub(crate) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \
+                                 transaction` or `statement`): settings and prepared statements do not last there";
+pub(crate) const SHARED_HINT: &str = "set `pool_mode = session` in the pooler for this database or user, or name \
+                                      PostgreSQL itself in `store.url`";
+const UNREACHED_HINT: &str =
+    "see that it runs, and that `store.url` has the right host and port for it";
+/// Where it is not known which of them it was.
+const NO_CONNECTION_HINT: &str = "see that it runs, that `store.url` has the right host and port for it, and that it, or a \
+                                  pooler before it, has connections left";
+const TABLES_HINT: &str = "`trtc-callbacks migrate` makes them, and so does `serve` on its start; does `store.url` name \
+                           the right database?";
+
+/// What the database said, without what the driver adds for its own developers.
+pub(crate) fn cause(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Configuration(error) | sqlx::Error::Tls(error) => error.to_string(),
+        _ => error.to_string(),
+    }
+}
+
+/// The text of [`StoreError::Unavailable`](crate::store::StoreError): what is wrong and, on a line of its own, what to do.
+pub(crate) fn unavailable(error: &sqlx::Error) -> String {
+    let (text, hint) = explain(error);
+    with_hint(text, hint)
+}
+
+fn with_hint(mut text: String, hint: Option<&str>) -> String {
+    if let Some(hint) = hint {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
+    let cause = cause(error);
+    let not = |what: &str| format!("the store is not available: {what}");
+    match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                Ok(code) if database.try_downcast_ref::<SqliteError>().is_some() => {
+                    of_sqlite(code, &cause)
+                }
+                _ => of_postgres(&code, &cause),
+            }
+        }
+        // The driver tries again and again, and does not say what it met.
+        sqlx::Error::PoolTimedOut => {
+            (not("no connection to it could be had in time"), Some(NO_CONNECTION_HINT))
+        }
+        sqlx::Error::Io(io) if io.kind() == ErrorKind::ConnectionRefused => {
+            (not(&format!("nothing listens there: {cause}")), Some(UNREACHED_HINT))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) => of_connection(&cause),
+        _ => (not(&cause), None),
+    }
+}
+
+/// What SQLite means by a code, of which the lowest byte says most.
+fn of_sqlite(code: u32, cause: &str) -> (String, Option<&'static str>) {
+    let not = format!("the store is not available: {cause}");
+    let hint = match code & 0xff {
+        1 if cause.starts_with("no such table") => {
+            return (format!("the store has no tables yet: {cause}"), Some(TABLES_HINT));
+        }
+        3 | 8 | 14 => {
+            "see that this user may write the file and its folder, and that both are there"
+        }
+        5 | 6 => "another process writes the file: one server has it for itself",
+        11 | 26 => {
+            "keep the file, and restore a backup or what `sqlite3 FILE .recover` finds in it"
+        }
+        13 => "make room on the disk",
+        _ => return (not, None),
+    };
+    (not, Some(hint))
+}
+
+/// What a PostgreSQL, or a pooler before it, means by a code.
+fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
+    let not = format!("the store is not available: {cause}");
+    let hint = match code {
+        // A pooler says so, which has no codes of its own.
+        "08P01" if cause.contains("startup parameter") => {
+            let hint = "this is a pooler's word: take the parameter out of `store.url`, or set \
+                        `ignore_startup_parameters = extra_float_digits,options` in PgBouncer";
+            return (not, Some(hint));
+        }
+        "08P01" if cause.contains("statement pooling") => {
+            return (format!("the store is not available: {SHARED}: {cause}"), Some(SHARED_HINT));
+        }
+        "42P05" | "26000" => {
+            return (format!("the store is not available: {SHARED}: {cause}"), Some(SHARED_HINT));
+        }
+        "42P01" => return (format!("the store has no tables yet: {cause}"), Some(TABLES_HINT)),
+        "40001" | "40P01" => {
+            let text = format!("the store gave up, since others write the same rows: {cause}");
+            return (text, None);
+        }
+        "28P01" | "28000" => {
+            "see that user and password of `store.url` are right, and that `pg_hba.conf` lets them in"
+        }
+        "3D000" => "create the database, or name another in `store.url`",
+        "42501" => {
+            "the role of `store.url` lacks a right: `trtc-callbacks doctor` says which, and how to grant it"
+        }
+        "25006" => {
+            "name the primary in `store.url`, not a standby; or see why `default_transaction_read_only` is on (a full disk?)"
+        }
+        "53100" => "make room on the database's disk",
+        "53300" => {
+            "raise `max_connections` of PostgreSQL, or lower `ingest.lanes` and `store.readers_max`"
+        }
+        _ => return (not, None),
+    };
+    (not, Some(hint))
+}
+
+/// What kept a connection from being made.
+fn of_connection(cause: &str) -> (String, Option<&'static str>) {
+    let has = |part: &str| cause.contains(part);
+    let not = |what: &str| format!("the store is not available: {what}");
+    if has("CaUsedAsEndEntity") {
+        let text = "its certificate is one of a CA (`CaUsedAsEndEntity`), as `openssl req -x509` makes it, and no server's";
+        let hint = "make one with `-addext basicConstraints=critical,CA:FALSE`, or set `sslmode=require`, which encrypts \
+                    and does not check who answers";
+        return (not(text), Some(hint));
+    }
+    let hint = if has("failed to lookup address") {
+        "no such name is known here: see the host in `store.url`"
+    } else if has("No such file") {
+        "the socket that `store.url` names is not there, or a certificate that PGSSLROOTCERT, PGSSLCERT or PGSSLKEY names"
+    } else if has("UnknownIssuer") {
+        "name the file of the CA that signed the server's certificate with `sslrootcert` in `store.url`"
+    } else if has("NotValidForName") || has("not valid for name") {
+        "its certificate is for another name: use that one in `store.url`, or `sslmode=verify-ca`"
+    } else if has("certificate expired") || has("Expired") {
+        "renew the server's certificate"
+    } else if has("does not support TLS") {
+        "switch `ssl` on in PostgreSQL, or set another `sslmode` in `store.url`"
+    } else {
+        return (not(cause), None);
+    };
+    (not(cause), Some(hint))
+}
+
+/// The text of [`StoreError::Migrate`](crate::store::StoreError).
+pub(crate) fn migrating(error: &MigrateError) -> String {
+    let (text, hint) = match error {
+        MigrateError::Execute(error) => {
+            return format!("bring its tables up to this version: {}", unavailable_cause(error));
+        }
+        MigrateError::ExecuteMigration(error, number) => {
+            return format!(
+                "bring its tables up to this version: migration {number}: {}",
+                unavailable_cause(error)
+            );
+        }
+        MigrateError::VersionMissing(number) => (
+            format!(
+                "a newer version of trtc-callbacks has changed the store's tables (migration {number})"
+            ),
+            "run the newer version, or restore the backup from before it",
+        ),
+        MigrateError::VersionMismatch(number) => (
+            format!(
+                "migration {number} was applied to the store in another form than this version has"
+            ),
+            "run the version that made these tables, or begin with a new database",
+        ),
+        MigrateError::Dirty(number) => (
+            format!("migration {number} of the store's tables broke off half-way"),
+            "look into the database's log, and mend it by hand or restore a backup",
+        ),
+        _ => return format!("bring its tables up to this version: {error}"),
+    };
+    with_hint(text, Some(hint))
+}
+
+/// The cause and the hint, without saying that the store is away.
+fn unavailable_cause(error: &sqlx::Error) -> String {
+    with_hint(cause(error), explain(error).1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kept_a_connection_from_being_made_is_told_with_what_to_do() {
+        let io = |kind: ErrorKind, text: &str| sqlx::Error::Io(std::io::Error::new(kind, text));
+        for (error, hint) in [
+            (sqlx::Error::PoolTimedOut, "has connections left"),
+            (io(ErrorKind::ConnectionRefused, "refused"), "right host and port"),
+            (io(ErrorKind::NotFound, "No such file or directory"), "PGSSLROOTCERT"),
+            (io(ErrorKind::Other, "failed to lookup address information"), "no such name is known"),
+            (
+                io(ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer"),
+                "`sslrootcert`",
+            ),
+            (
+                io(ErrorKind::InvalidData, "certificate not valid for name \"db\""),
+                "`sslmode=verify-ca`",
+            ),
+            (io(ErrorKind::InvalidData, "invalid peer certificate: certificate expired"), "renew"),
+            (sqlx::Error::Tls("server does not support TLS".into()), "switch `ssl` on"),
+        ] {
+            let said = unavailable(&error);
+            assert!(said.starts_with("the store is not available: "), "{said}");
+            let (_, heard) = said.split_once("\nhint: ").unwrap_or_default();
+            assert!(heard.contains(hint), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_codes_of_a_database_are_told_with_what_to_do() {
+        for (code, cause, hint) in [
+            ("08P01", "unsupported startup parameter: options", "ignore_startup_parameters"),
+            (
+                "08P01",
+                "transaction blocks not allowed in statement pooling mode",
+                "pool_mode = session",
+            ),
+            ("26000", "prepared statement \"sqlx_s_1\" does not exist", "pool_mode = session"),
+            ("42501", "permission denied for table events", "`trtc-callbacks doctor`"),
+            ("25006", "cannot execute INSERT in a read-only transaction", "name the primary"),
+            ("28P01", "password authentication failed", "user and password"),
+            ("53300", "too many clients already", "max_connections"),
+        ] {
+            let (text, heard) = of_postgres(code, cause);
+            assert!(text.contains(cause) && heard.unwrap_or("").contains(hint), "{text} {heard:?}");
+        }
+        for (code, cause, hint) in [
+            (1, "no such table: events", "`trtc-callbacks migrate`"),
+            (1032, "attempt to write a readonly database", "may write the file and its folder"),
+            (13, "database or disk is full", "make room"),
+            (26, "file is not a database", "restore a backup"),
+        ] {
+            let (text, heard) = of_sqlite(code, cause);
+            assert!(text.contains(cause) && heard.unwrap_or("").contains(hint), "{text} {heard:?}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! How an account is taken out of the read models: row by row, found by their keys.
+//!
+//! Statements are the same in both stores but for a few expressions. What they are given goes in as text.
+
+use crate::callback::AppId;
+use crate::callback::event::clipped;
+use crate::callback::redact::Erasure;
+use crate::projections::TABLES;
+use crate::projections::table::{Column, Join, Kind, Table};
+
+use crate::store::sql::upsert;
+
+/// Where a step ended: the key of its last row.
+pub type RowKey = Vec<String>;
+
+/// One step through a table of the read models.
+#[derive(Debug, Clone, Copy)]
+pub struct Erasing<'a> {
+    /// The table; one of [`model_tables`].
+    pub table: &'static Table,
+    /// What is taken out.
+    pub erasure: &'a Erasure,
+    /// Of this app; `None` for all.
+    pub app: Option<AppId>,
+    /// Count, and change nothing.
+    pub dry_run: bool,
+    /// How many rows are looked at, at most, of those that may name the account.
+    pub limit: u32,
+}
+
+/// What a step did.
+#[derive(Debug, Default)]
+pub struct Erased {
+    /// How many rows were, or would be, changed.
+    pub rows: u64,
+    /// The last row that was looked at; `None` at the table's end.
+    pub last: Option<RowKey>,
+}
+
+/// The tables of the read models that may name accounts: those that events are written to, and then those that are made
+/// from them.
+pub fn model_tables() -> impl Iterator<Item = &'static Table> {
+    let written = TABLES.into_iter().chain([&ROOMS, &LIVES, &ANOMALIES]);
+    written.filter(|table| table.columns.iter().any(|column| column.may_name))
+}
+
+/// Of the settled tables, the key and what may name accounts. Others write them.
+static ROOMS: Table = Table {
+    name: "rooms",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("life", Kind::Number),
+        Column::fact("name", Kind::Text).may_name(),
+        Column::fact("owner", Kind::Text).may_name(),
+        Column::fact("created_by", Kind::Text).may_name(),
+        Column::fact("destroyed_by", Kind::Text).may_name(),
+        Column::fact("properties", Kind::Json).may_name(),
+    ],
+};
+static LIVES: Table = Table {
+    name: "lives",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("life", Kind::Number),
+        Column::fact("top_senders", Kind::Json).may_name(),
+        Column::fact("top_receivers", Kind::Json).may_name(),
+        Column::fact("admins", Kind::Json).may_name(),
+        Column::fact("metadata", Kind::Json).may_name(),
+    ],
+};
+static ANOMALIES: Table = Table {
+    name: "anomalies",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("kind", Kind::Text),
+        Column::key("subject", Kind::Text).may_name(),
+        Column::key("life", Kind::Number),
+    ],
+};
+
+/// What the two databases write differently.
+pub(crate) struct Dialect {
+    /// A column, read as text.
+    pub(crate) read: fn(&Column) -> String,
+    /// A parameter of text, as the column has it.
+    pub(crate) given: fn(Kind, usize) -> String,
+    /// Whether the text of the JSON in this column may hold the first parameter.
+    pub(crate) may_hold: fn(&str) -> String,
+    /// Keeps others from a row that is read.
+    pub(crate) lock: &'static str,
+    pub(crate) models: &'static upsert::Dialect,
+}
+
+/// A statement, and the texts it is given.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    pub(crate) texts: Vec<String>,
+}
+
+/// The columns that a step reads.
+fn read_columns(table: &'static Table) -> impl Iterator<Item = &'static Column> {
+    table.columns.iter().filter(|column| column.join == Join::Key || column.may_name)
+}
+
+/// Reads the next rows that may name the account.
+pub(crate) fn candidates(
+    dialect: &Dialect,
+    erasing: &Erasing<'_>,
+    account: &str,
+    after: Option<&RowKey>,
+) -> Statement {
+    let table = erasing.table;
+    let mut texts = vec![clipped(account)];
+    let equal = table.columns.iter().filter(|column| column.may_name);
+    let equal = equal.map(|column| match column.kind {
+        Kind::Json => (dialect.may_hold)(column.name),
+        _ => format!("{} = $1", column.name),
+    });
+    let equal = equal.collect::<Vec<_>>().join(" or ");
+    let keys: Vec<&Column> = table.keys().collect();
+    let names = keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+    let mut conditions = vec![format!("({equal})")];
+    if let Some(app) = erasing.app {
+        texts.push(app.to_string());
+        conditions.push(format!("sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len())));
+    }
+    if let Some(after) = after {
+        let given = keys.iter().zip(texts.len() + 1..);
+        let given = given.map(|(key, number)| (dialect.given)(key.kind, number));
+        conditions.push(format!("({names}) > ({})", given.collect::<Vec<_>>().join(", ")));
+        texts.extend(after.iter().cloned());
+    }
+    let sql = format!(
+        "select {} from {} where {} order by {names} limit {}",
+        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
+        table.name,
+        conditions.join(" and "),
+        erasing.limit
+    );
+    Statement { sql, texts }
+}
+
+/// The key of a row as [`candidates`] reads it.
+pub(crate) fn key(table: &'static Table, row: &[Option<String>]) -> RowKey {
+    let columns = read_columns(table).zip(row);
+    let keys = columns.filter(|(column, _)| column.join == Join::Key);
+    keys.map(|(_, value)| value.clone().unwrap_or_default()).collect()
+}
+
+/// What takes the account out of a row as [`candidates`] reads it; nothing where it does not name it.
+pub(crate) fn taking_out(
+    dialect: &Dialect,
+    erasing: &Erasing<'_>,
+    row: &[Option<String>],
+) -> Vec<Statement> {
+    let table = erasing.table;
+    let erased: Vec<(&Column, String)> = read_columns(table)
+        .zip(row)
+        .filter_map(|(column, value)| {
+            Some((column, replaced(erasing.erasure, column, value.as_deref()?)?))
+        })
+        .collect();
+    if erased.is_empty() {
+        return Vec::new();
+    }
+    let key = key(table, row);
+    if erased.iter().all(|(column, _)| column.join != Join::Key) {
+        let mut statements = vec![update(dialect, table, &key, &erased)];
+        statements.extend(to_settle(dialect, table, &key, &[]));
+        return statements;
+    }
+    // Who settles makes them anew, from the facts.
+    if !TABLES.iter().any(|written| written.name == table.name) {
+        return vec![delete(dialect, table, &key)];
+    }
+    let mut statements = Vec::new();
+    if !dialect.lock.is_empty() {
+        let (condition, texts) = has_key(dialect, table, &key, 0);
+        let sql = format!("select 1 from {} where {condition}{}", table.name, dialect.lock);
+        statements.push(Statement { sql, texts });
+    }
+    statements.push(copy(dialect, table, &key, &erased));
+    statements.push(delete(dialect, table, &key));
+    statements.extend(to_settle(dialect, table, &key, &erased));
+    statements
+}
+
+fn replaced(erasure: &Erasure, column: &Column, value: &str) -> Option<String> {
+    match column.kind {
+        _ if !column.may_name => None,
+        Kind::Json => erasure.json(value),
+        _ => erasure.is_account(value).then(|| erasure.pseudonym().to_owned()),
+    }
+}
+
+/// The condition that a row has this key, its parameters behind so many others.
+fn has_key(dialect: &Dialect, table: &Table, key: &RowKey, before: usize) -> (String, Vec<String>) {
+    let parts = table.keys().zip(before + 1..);
+    let parts = parts.map(|(column, number)| {
+        format!("{} = {}", column.name, (dialect.given)(column.kind, number))
+    });
+    (parts.collect::<Vec<_>>().join(" and "), key.clone())
+}
+
+fn update(
+    dialect: &Dialect,
+    table: &Table,
+    key: &RowKey,
+    erased: &[(&Column, String)],
+) -> Statement {
+    let set = erased.iter().zip(1..).map(|((column, _), number)| {
+        format!("{} = {}", column.name, (dialect.given)(column.kind, number))
+    });
+    let set = set.collect::<Vec<_>>().join(", ");
+    let (condition, keys) = has_key(dialect, table, key, erased.len());
+    let mut texts: Vec<String> = erased.iter().map(|(_, text)| text.clone()).collect();
+    texts.extend(keys);
+    Statement { sql: format!("update {} set {set} where {condition}", table.name), texts }
+}
+
+fn delete(dialect: &Dialect, table: &Table, key: &RowKey) -> Statement {
+    let (condition, texts) = has_key(dialect, table, key, 0);
+    Statement { sql: format!("delete from {} where {condition}", table.name), texts }
+}
+
+/// Merges the row, under its other key, with the one that may be there.
+fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, String)]) -> Statement {
+    let names = upsert::list(table.columns, |column| column.name.to_owned());
+    let values = upsert::list(table.columns, |column| {
+        let place = erased.iter().position(|(of, _)| of.name == column.name);
+        place.map_or_else(
+            || format!("old.{}", column.name),
+            |place| (dialect.given)(column.kind, place + 1),
+        )
+    });
+    let (condition, keys) = has_key(dialect, table, key, erased.len());
+    let mut texts: Vec<String> = erased.iter().map(|(_, text)| text.clone()).collect();
+    texts.extend(keys);
+    let taken_up = upsert::on_conflict(dialect.models, table);
+    let name = table.name;
+    Statement {
+        sql: format!(
+            "insert into {name} ({names}) select {values} from {name} as old where {condition}{taken_up}"
+        ),
+        texts,
+    }
+}
+
+/// Has the room of a changed fact settled anew.
+fn to_settle(
+    dialect: &Dialect,
+    table: &Table,
+    key: &RowKey,
+    erased: &[(&Column, String)],
+) -> Option<Statement> {
+    let value = |name: &str| {
+        let new = erased.iter().find(|(column, _)| column.name == name);
+        let old = || table.keys().zip(key).find(|(column, _)| column.name == name);
+        new.map(|(_, text)| text).or_else(|| old().map(|(_, text)| text)).cloned()
+    };
+    let (app, room_id, at) = (value("sdk_app_id")?, value("room_id")?, value("at")?);
+    let day = at.parse::<i64>().ok()?.div_euclid(86_400_000).to_string();
+    let [app_given, room_given, day_given] =
+        [(Kind::Number, 1), (Kind::Text, 2), (Kind::Number, 3)]
+            .map(|(kind, place)| (dialect.given)(kind, place));
+    let slot = dialect.models.slot;
+    Some(Statement {
+        sql: format!(
+            "insert into settle_queue (sdk_app_id, room_id, day, slot)
+             values ({app_given}, {room_given}, {day_given}, {slot}) on conflict do nothing"
+        ),
+        texts: vec![app, room_id, day],
+    })
+}

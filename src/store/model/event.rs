@@ -1,0 +1,269 @@
+//! What both stores share: the form of an event's row that is read.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sqlx::error::BoxDynError;
+use sqlx::{Database, Decode};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::{PartialSchema, ToSchema};
+use uuid::Uuid;
+
+use crate::callback::event::Payload;
+use crate::callback::recorded_request::{Delivery, query};
+use crate::callback::{AppId, Body, Command, Event};
+use crate::clock::UnixMillis;
+use crate::store::{EventFilter, StoreError};
+
+/// One row of `events`, as it was stored. Its fields are those of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the table's columns; see `callback::Event`")]
+pub struct StoredEvent {
+    pub id: Uuid,
+    pub app: AppId,
+    pub family: String,
+    pub command: String,
+    pub command_sent: Option<String>,
+    pub event_time: UnixMillis,
+    pub received_at: UnixMillis,
+    pub call_id: Option<String>,
+    pub room_id: Option<String>,
+    pub operator: Option<String>,
+    pub client_ip: Option<String>,
+    pub platform: Option<String>,
+    pub request_id: Option<String>,
+    pub query: Option<String>,
+    pub payload: Payload,
+    pub decode_error: Option<String>,
+}
+
+impl StoredEvent {
+    /// The request it came from, its signature aside.
+    #[must_use]
+    pub fn delivery(&self) -> Delivery {
+        Delivery::of_payload(self.query_sent(), &self.payload)
+    }
+
+    /// The query as received, its signature left out; in the usual order of its keys where nothing else was unusual.
+    fn query_sent(&self) -> String {
+        let command = self.command_sent.as_deref().unwrap_or(&self.command);
+        let columns = [&self.client_ip, &self.platform, &self.request_id].map(Option::as_deref);
+        let [client_ip, platform, request_id] = columns;
+        let usual = || query(self.app, command, client_ip, platform, request_id);
+        self.query.clone().unwrap_or_else(usual)
+    }
+
+    /// The event it was, its body decoded again. Whether it was timed is not stored: it counts as timed where its time
+    /// is not that of its arrival.
+    #[must_use]
+    pub fn into_event(self) -> Event {
+        let row = Command::find(&self.command).copied();
+        let row = row.unwrap_or_else(|| Command::unknown(&self.command));
+        let mut event = Event {
+            id: self.id,
+            app: self.app,
+            family: row.family,
+            command: self.command.into(),
+            command_sent: self.command_sent,
+            kind: row.kind,
+            event_time: self.event_time,
+            timed: self.event_time != self.received_at,
+            received_at: self.received_at,
+            call_id: self.call_id,
+            room_id: self.room_id,
+            operator: self.operator,
+            client_ip: self.client_ip,
+            platform: self.platform,
+            request_id: self.request_id,
+            query: self.query,
+            payload: self.payload,
+            body: Body::Untyped,
+            decode_error: self.decode_error,
+            decode_panicked: false,
+        };
+        event.restore_body();
+        event
+    }
+}
+
+/// As one JSON object that `replay` reads: the table's columns, times in RFC 3339, the query, and of `payload`,
+/// `body_text` and `body_base64` the one that holds the body.
+impl Serialize for StoredEvent {
+    fn serialize<S: serde::Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Columns<'a> {
+            id: Uuid,
+            query: String,
+            sdk_app_id: AppId,
+            family: &'a str,
+            command: &'a str,
+            command_sent: Option<&'a str>,
+            event_time: String,
+            received_at: String,
+            call_id: Option<&'a str>,
+            room_id: Option<&'a str>,
+            operator: Option<&'a str>,
+            client_ip: Option<&'a str>,
+            platform: Option<&'a str>,
+            request_id: Option<&'a str>,
+            decode_error: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            payload: Option<Box<RawValue>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_text: Option<String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            body_base64: Option<String>,
+        }
+        let body = self.delivery();
+        Columns {
+            id: self.id,
+            query: body.query,
+            sdk_app_id: self.app,
+            family: &self.family,
+            command: &self.command,
+            command_sent: self.command_sent.as_deref(),
+            event_time: self.event_time.to_string(),
+            received_at: self.received_at.to_string(),
+            call_id: self.call_id.as_deref(),
+            room_id: self.room_id.as_deref(),
+            operator: self.operator.as_deref(),
+            client_ip: self.client_ip.as_deref(),
+            platform: self.platform.as_deref(),
+            request_id: self.request_id.as_deref(),
+            decode_error: self.decode_error.as_deref(),
+            payload: body.body,
+            body_text: body.body_text,
+            body_base64: body.body_base64,
+        }
+        .serialize(output)
+    }
+}
+
+impl EventFilter {
+    /// Whether it lets `event` through, as the stores would: its order and limit aside.
+    #[must_use]
+    pub fn matches(&self, event: &StoredEvent) -> bool {
+        let same = |wanted: &Option<String>, column: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| column == Some(wanted))
+        };
+        let within = |since: Option<UnixMillis>, time, until: Option<UnixMillis>| {
+            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+        };
+        let holds = |text: &String| {
+            let (payload, _) = event.payload.columns();
+            payload.is_some_and(|json| json.contains(text.as_str()))
+        };
+        self.app.is_none_or(|app| app == event.app)
+            && same(&self.family, Some(&event.family))
+            && same(&self.command, Some(&event.command))
+            && same(&self.call_id, event.call_id.as_deref())
+            && same(&self.room_id, event.room_id.as_deref())
+            && same(&self.operator, event.operator.as_deref())
+            && same(&self.platform, event.platform.as_deref())
+            && same(&self.request_id, event.request_id.as_deref())
+            && self.text.as_ref().is_none_or(holds)
+            && (!self.undecoded || event.decode_error.is_some())
+            && within(self.since, event.event_time, self.until)
+            && within(self.received_since, event.received_at, self.received_until)
+    }
+}
+
+/// A row as both databases give it: ids as text, times in ms.
+#[derive(sqlx::FromRow)]
+pub(crate) struct Row {
+    id: String,
+    sdk_app_id: i64,
+    family: String,
+    command: String,
+    command_sent: Option<String>,
+    event_time: i64,
+    received_at: i64,
+    call_id: Option<String>,
+    room_id: Option<String>,
+    operator: Option<String>,
+    client_ip: Option<String>,
+    platform: Option<String>,
+    request_id: Option<String>,
+    query: Option<String>,
+    payload: Option<String>,
+    raw: Option<Vec<u8>>,
+    decode_error: Option<String>,
+}
+
+impl Row {
+    /// How long its body is, in bytes.
+    pub(crate) fn body_bytes(&self) -> usize {
+        let (json, raw) = (self.payload.as_ref().map(String::len), self.raw.as_ref().map(Vec::len));
+        json.unwrap_or(0) + raw.unwrap_or(0)
+    }
+}
+
+impl TryFrom<Row> for StoredEvent {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let broken = |what: &str| {
+            let text = format!("event {}: {what}", row.id);
+            StoreError::Refused(sqlx::Error::Decode(text.into()))
+        };
+        Ok(Self {
+            id: row.id.parse().map_err(|_| broken("its id is no UUID"))?,
+            app: AppId::parse(&row.sdk_app_id.to_string())
+                .ok_or_else(|| broken("its app is no id"))?,
+            event_time: UnixMillis(row.event_time),
+            received_at: UnixMillis(row.received_at),
+            payload: Payload::of_columns(row.payload, row.raw)
+                .ok_or_else(|| broken("it has no body"))?,
+            family: row.family,
+            command: row.command,
+            command_sent: row.command_sent,
+            call_id: row.call_id,
+            room_id: row.room_id,
+            operator: row.operator,
+            client_ip: row.client_ip,
+            platform: row.platform,
+            request_id: row.request_id,
+            query: row.query,
+            decode_error: row.decode_error,
+        })
+    }
+}
+
+/// What readers are told that a moment is.
+impl PartialSchema for UnixMillis {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+impl ToSchema for UnixMillis {}
+
+/// A moment is read as a number of ms.
+impl<DB: Database> sqlx::Type<DB> for UnixMillis
+where
+    i64: sqlx::Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        i64::type_info()
+    }
+
+    fn compatible(info: &DB::TypeInfo) -> bool {
+        i64::compatible(info)
+    }
+}
+
+impl<'r, DB: Database> Decode<'r, DB> for UnixMillis
+where
+    i64: Decode<'r, DB>,
+{
+    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        i64::decode(value).map(Self)
+    }
+}
+
+/// What the two databases write differently of an event.
+pub(crate) struct Dialect {
+    /// `select … from events`, with the columns of [`Row`].
+    pub(crate) select: &'static str,
+}

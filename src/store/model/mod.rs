@@ -1,0 +1,7 @@
+//! Rows as readers get them.
+
+pub(crate) mod event;
+pub(crate) mod read_models;
+pub(crate) mod recording_file;
+pub(crate) mod row_bytes;
+pub(crate) mod timeline;

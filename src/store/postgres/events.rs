@@ -1,0 +1,134 @@
+//! How events are written to PostgreSQL.
+
+use std::collections::HashSet;
+use std::sync::{Arc, LazyLock};
+
+use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, Postgres, Row};
+use uuid::Uuid;
+
+use crate::callback::Event;
+use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
+
+/// The columns of `events`, in the order in which they are bound.
+const COLUMNS: [ArrayOf; 17] = [
+    column("id", "uuid"),
+    column("sdk_app_id", "bigint"),
+    column("family", "text"),
+    column("command", "text"),
+    column("command_sent", "text"),
+    column("event_time", "timestamptz"),
+    column("received_at", "timestamptz"),
+    column("call_id", "text"),
+    column("room_id", "text"),
+    column("operator", "text"),
+    column("client_ip", "text"),
+    column("platform", "text"),
+    ArrayOf { name: "payload", bound: "text", kept: "json" },
+    column("raw", "bytea"),
+    column("decode_error", "text"),
+    column("request_id", "text"),
+    column("query", "text"),
+];
+
+/// How many parameters [`bind`] binds.
+pub(crate) const BOUND: usize = COLUMNS.len();
+
+/// What stands first behind `with` in a statement that writes only where all of its events are new: then `all_new.yes` is true.
+/// The events are bound first.
+///
+/// A scalar subquery and not `exists`, which the server may answer by reading the whole table once.
+pub(crate) const ALL_NEW: &str = "all_new as materialized (
+     select not coalesce(bool_or((
+         select true from events
+         where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place] limit 1)), false) as yes
+     from generate_subscripts($1::uuid[], 1) as place)";
+/// What makes an `insert … select` of it write only then.
+pub(crate) const WHERE_ALL_NEW: &str = " where (select yes from all_new)";
+
+const fn column(name: &'static str, kind: &'static str) -> ArrayOf {
+    ArrayOf { name, bound: kind, kept: kind }
+}
+
+/// What adds the events that are bound first.
+pub(crate) fn insertion(taken: Taken) -> String {
+    let (values, rows) = taken.out_of(&COLUMNS, 1);
+    let names = COLUMNS.map(|column| column.name).join(", ");
+    format!("insert into events ({names}) select {} from {rows}", values.join(", "))
+}
+
+/// Binds events, each column as an array.
+pub(crate) fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    events: &[&'q Event],
+) -> Query<'q, Postgres, PgArguments> {
+    fn column<'q, T>(events: &[&'q Event], value: impl Fn(&'q Event) -> T) -> Vec<T> {
+        events.iter().map(|event| value(event)).collect()
+    }
+    let (payloads, raws): (Vec<_>, Vec<_>) =
+        events.iter().map(|event| event.payload.columns()).unzip();
+    query
+        .bind(column(events, |event| event.id))
+        .bind(column(events, |event| event.app.as_i64()))
+        .bind(column(events, |event| event.family.as_str()))
+        .bind(column(events, |event| event.command.as_ref()))
+        .bind(column(events, |event| event.command_sent.as_deref()))
+        .bind(column(events, |event| Moment(event.event_time)))
+        .bind(column(events, |event| Moment(event.received_at)))
+        .bind(column(events, |event| event.call_id.as_deref()))
+        .bind(column(events, |event| event.room_id.as_deref()))
+        .bind(column(events, |event| event.operator.as_deref()))
+        .bind(column(events, |event| event.client_ip.as_deref()))
+        .bind(column(events, |event| event.platform.as_deref()))
+        .bind(payloads)
+        .bind(raws)
+        .bind(column(events, |event| event.decode_error.as_deref()))
+        .bind(column(events, |event| event.request_id.as_deref()))
+        .bind(column(events, |event| event.query.as_deref()))
+}
+
+/// Adds the keys of events that only their request tells, in their order, so that two writers with the same ones do not wait
+/// for each other in a circle. Returns the ids of those that another row stands for.
+pub(crate) async fn request_keys(
+    connection: &mut PgConnection,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    let keyed = events.iter().filter_map(|event| Some((event.request_key()?, *event)));
+    let mut keyed: Vec<(Uuid, &Event)> = keyed.collect();
+    if keyed.is_empty() {
+        return Ok(HashSet::new());
+    }
+    keyed.sort_by_key(|(key, _)| *key);
+    let new: Vec<Uuid> = sqlx::query_scalar(
+        "insert into request_keys (key, event_id, received_at)
+         select key, event_id, received_at
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as new (key, event_id, received_at)
+         on conflict do nothing
+         returning event_id",
+    )
+    .bind(keyed.iter().map(|(key, _)| *key).collect::<Vec<_>>())
+    .bind(keyed.iter().map(|(_, event)| event.id).collect::<Vec<_>>())
+    .bind(keyed.iter().map(|(_, event)| Moment(event.received_at)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let mut known: HashSet<Uuid> = keyed.iter().map(|(_, event)| event.id).collect();
+    for id in &new {
+        known.remove(id);
+    }
+    Ok(known)
+}
+
+/// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    events: &[&Event],
+) -> Result<HashSet<Uuid>, sqlx::Error> {
+    static STATEMENTS: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| {
+        [Taken::ByPlace, Taken::Unnested]
+            .map(|taken| format!("{} on conflict do nothing returning id", insertion(taken)).into())
+    });
+    let statement = STATEMENTS[Taken::of(events.len()) as usize].clone();
+    let new = bind(sqlx::query(AssertSqlSafe(statement)), events).fetch_all(connection).await?;
+    new.iter().map(|row| row.try_get(0)).collect()
+}

@@ -1,0 +1,13 @@
+//! The store in PostgreSQL.
+
+pub(crate) mod arrays;
+pub(crate) mod erase;
+pub(crate) mod events;
+pub(crate) mod events_store;
+pub(crate) mod inspect;
+pub(crate) mod latest_connections;
+pub(crate) mod partitions;
+pub(crate) mod privileges;
+pub(crate) mod projections;
+pub(crate) mod retention;
+pub(crate) mod session;

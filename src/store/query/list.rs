@@ -1,0 +1,292 @@
+//! Lists that are read in pages, whoever reads them: an answer, a page for people, an export.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::store::{
+    Anomaly, AnomalyFilter, Call, CallFilter, DetailPage, DetailPlace, EventFilter, GiftRow,
+    LIST_BYTES_MAX, Live, Order, Room, RoomFilter, RoomKey, Store, StoreError, StoredEvent,
+    UserCall, UserCallFilter, UserVisitFilter, Visit,
+};
+
+/// Rows, and behind which place to go on; `None` at the end of the list.
+pub type Part<L> = (Vec<<L as List>::Row>, Option<<L as List>::Place>);
+
+/// A list that is read in pages.
+#[async_trait]
+pub trait List: Send + Sync {
+    /// A row.
+    type Row: Send;
+    /// The place of a row in the list.
+    type Place: Send;
+
+    /// At most `limit` rows behind `after`. May be fewer, or none, though more come behind.
+    ///
+    /// # Errors
+    ///
+    /// What the store says.
+    async fn part(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::Place>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError>;
+}
+
+/// A part of a list of which one row more than `limit` was read where there are more.
+fn cut<T, P>(
+    mut rows: Vec<T>,
+    limit: u32,
+    place: fn(&T) -> P,
+    bytes: fn(&T) -> usize,
+) -> (Vec<T>, Option<P>) {
+    // Where they come to so much, reading ended there.
+    let is_full = rows.iter().map(bytes).sum::<usize>() >= LIST_BYTES_MAX;
+    let more = is_full || rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let end = rows.last().filter(|_| more).map(place);
+    (rows, end)
+}
+
+/// The latest first; its own order and limit do not matter.
+#[async_trait]
+impl List for EventFilter {
+    type Row = StoredEvent;
+    type Place = (UnixMillis, Uuid);
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::Place>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = Self { order: Order::Newest { after }, limit, ..self.clone() };
+        let page = store.event_page(&filter).await?;
+        Ok((page.events, page.next))
+    }
+}
+
+/// A list whose filter says itself behind which row, and how many.
+macro_rules! list {
+    ($filter:ty, $read:ident, $row:ty, $place:ty) => {
+        #[async_trait]
+        impl List for $filter {
+            type Row = $row;
+            type Place = $place;
+
+            async fn part(
+                &self,
+                store: &dyn Store,
+                after: Option<Self::Place>,
+                limit: u32,
+            ) -> Result<Part<Self>, StoreError> {
+                let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
+                Ok(cut(store.$read(&filter).await?, limit, <$row>::place, <$row>::bytes))
+            }
+        }
+    };
+}
+
+list!(CallFilter, calls, Call, (UnixMillis, i64, String));
+list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));
+list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
+list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
+list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
+
+/// A room an account came into, within one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UserVisit {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The room.
+    pub room_id: String,
+    /// Which life, as in `rooms.life`; null until it is known.
+    pub life: Option<i64>,
+    /// room (conference) or live.
+    pub family: String,
+    /// The room's name, where an event said.
+    pub name: Option<String>,
+    /// When the account came in.
+    pub entered_at: UnixMillis,
+    /// When it left; null while it is inside. With `inferred`, the end of the life, or when it came in again.
+    pub left_at: Option<UnixMillis>,
+    /// Why it left, where an event said.
+    pub left_cause: Option<String>,
+    /// Whether no event says that it left, and it follows by rule.
+    pub inferred: bool,
+    /// The event that says it came in.
+    pub event_id: Uuid,
+}
+
+impl UserVisit {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <UserVisitFilter as List>::Place {
+        (self.entered_at, self.event_id, self.room_id.clone())
+    }
+}
+
+/// A live room, with what only those have.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LiveRoom {
+    /// The room.
+    #[serde(flatten)]
+    pub room: Room,
+    /// What only live rooms have; null until it is known.
+    pub live: Option<Live>,
+}
+
+/// Lives of live rooms: the others are left out, whatever the filter says of families.
+#[derive(Debug, Clone)]
+pub struct Lives(pub RoomFilter);
+
+#[async_trait]
+impl List for Lives {
+    type Row = LiveRoom;
+    type Place = <RoomFilter as List>::Place;
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::Place>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = RoomFilter { family: Some("live".to_owned()), ..self.0.clone() };
+        let (rooms, mut end) = filter.part(store, after, limit).await?;
+        let mut rows: Vec<LiveRoom> = Vec::with_capacity(rooms.len());
+        let mut bytes = 0;
+        for part in rooms.chunks(LIVES_AT_ONCE) {
+            if bytes >= LIST_BYTES_MAX {
+                end = rows.last().map(|row| row.room.place());
+                break;
+            }
+            let part = with_lives(store, part).await?;
+            bytes += part.iter().map(LiveRoom::bytes).sum::<usize>();
+            rows.extend(part);
+        }
+        Ok((rows, end))
+    }
+}
+
+/// How many lives are read at once.
+const LIVES_AT_ONCE: usize = 20;
+
+async fn with_lives(store: &dyn Store, rooms: &[Room]) -> Result<Vec<LiveRoom>, StoreError> {
+    let keys: Vec<RoomKey> = rooms.iter().filter_map(Room::key).collect();
+    let mut lives = store.lives(&keys).await?;
+    let with_live = |room: &Room| {
+        let is_of_it = |live: &Live| {
+            (live.sdk_app_id, &live.room_id, live.life)
+                == (room.sdk_app_id, &room.room_id, room.life)
+        };
+        let live = lives.iter().position(is_of_it).map(|place| lives.swap_remove(place));
+        LiveRoom { room: room.clone(), live }
+    };
+    Ok(rooms.iter().map(with_live).collect())
+}
+
+/// Visits within one life.
+#[derive(Debug, Clone)]
+pub struct Visits {
+    /// The life.
+    pub room: Room,
+    /// Of this account.
+    pub account: Option<String>,
+}
+
+#[async_trait]
+impl List for Visits {
+    type Row = Visit;
+    type Place = DetailPlace;
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::Place>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let account = self.account.clone();
+        let page = DetailPage { account, after, limit: limit.saturating_add(1) };
+        let page = store.visits(&self.room, &page).await?;
+        let (visits, end) = cut(page.visits, limit, Visit::place, Visit::bytes);
+        Ok((visits, end.or(page.next)))
+    }
+}
+
+/// Gifts within one life.
+#[derive(Debug, Clone)]
+pub struct Gifts {
+    /// The life.
+    pub room: Room,
+    /// From or to this account.
+    pub account: Option<String>,
+}
+
+#[async_trait]
+impl List for Gifts {
+    type Row = GiftRow;
+    type Place = DetailPlace;
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        after: Option<Self::Place>,
+        limit: u32,
+    ) -> Result<Part<Self>, StoreError> {
+        let account = self.account.clone();
+        let page = DetailPage { account, after, limit: limit.saturating_add(1) };
+        let gifts = store.gifts(&self.room, &page).await?;
+        Ok(cut(gifts, limit, GiftRow::place, GiftRow::bytes))
+    }
+}
+
+impl Call {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <CallFilter as List>::Place {
+        (self.first_at, self.sdk_app_id, self.call_id.clone())
+    }
+}
+
+impl UserCall {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <UserCallFilter as List>::Place {
+        (self.at, self.call.call_id.clone())
+    }
+}
+
+impl Room {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <RoomFilter as List>::Place {
+        (self.started_at, self.sdk_app_id, self.room_id.clone(), self.life)
+    }
+
+    /// Whether its end alone made the last ones leave: the vendor tells of no viewer's leave once a live room is destroyed,
+    /// so none is missing.
+    #[must_use]
+    pub fn is_left_by_its_end(&self) -> bool {
+        self.family == "live" && self.destroyed_at.is_some()
+    }
+
+    /// Which life it is; none has an app that is no id.
+    #[must_use]
+    pub fn key(&self) -> Option<RoomKey> {
+        let app = AppId::parse(&self.sdk_app_id.to_string())?;
+        Some(RoomKey { app, room_id: self.room_id.clone(), life: self.life })
+    }
+}
+
+impl Anomaly {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <AnomalyFilter as List>::Place {
+        let (kind, subject) = (self.kind.clone(), self.subject.clone());
+        (self.happened_at, self.sdk_app_id, kind, subject, self.life)
+    }
+}

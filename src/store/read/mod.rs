@@ -1,0 +1,12 @@
+//! Reads the read models, in both databases.
+
+pub(crate) mod calls;
+pub(crate) mod events;
+pub(crate) mod next_marks;
+pub(crate) mod read_models;
+pub(crate) mod readers;
+pub(crate) mod recordings;
+pub(crate) mod room_details;
+pub(crate) mod rooms;
+pub(crate) mod statistics;
+pub(crate) mod user_visits;

@@ -1,0 +1,88 @@
+//! Adds up counts of events: writers only add rows to `new_event_counts`, so that none waits for another.
+
+use crate::store::StoreError;
+use crate::store::sessions::queue::Settling;
+use crate::store::sql::connection::Session;
+
+/// The greatest sum. One that would be more stays there.
+const MAX: i64 = i64::MAX;
+
+/// What tells rows of `summed_event_counts` apart.
+pub(crate) const SUM_KEY: &str = "sdk_app_id, width_s, at, command, result";
+/// How many rows are added up at once, at most.
+const ROWS_MAX: i64 = 50_000;
+
+/// Adds up some rows, in minutes and in hours.
+const SUMS: &str = "
+    select sdk_app_id, 60 as width_s, at, command, result, max(family) as family,
+        @sum(events) as events, @sum(lag_ms) as lag_ms, max(lag_ms_max) as lag_ms_max
+    from taken group by sdk_app_id, at, command, result
+    union all
+    select sdk_app_id, 3600, @hour(at), command, result, max(family),
+        @sum(events), @sum(lag_ms), max(lag_ms_max)
+    from taken group by sdk_app_id, @hour(at), command, result";
+
+/// Adds to a column of `summed_event_counts`: no more than fits. A correction may be negative.
+fn more(column: &str) -> String {
+    format!(
+        "case when excluded.{column} > {MAX} - @greatest(summed.{column}, 0) then {MAX}
+              else summed.{column} + excluded.{column} end"
+    )
+}
+
+/// Adds rows to `summed_event_counts`: all columns, in its order.
+pub(crate) fn add(rows: &str) -> String {
+    format!(
+        "insert into summed_event_counts as summed ({SUM_KEY}, family, events, lag_ms, lag_ms_max)
+         {rows}
+         on conflict ({SUM_KEY}) do update set
+             events = {},
+             lag_ms = {},
+             lag_ms_max = @greatest(summed.lag_ms_max, excluded.lag_ms_max)",
+        more("events"),
+        more("lag_ms")
+    )
+}
+
+impl Session {
+    /// Adds up what events counted since, or a part of it where it is much.
+    pub(crate) async fn add_counts(&mut self) -> Result<(), StoreError> {
+        if self.is_postgres() {
+            // One statement sees, and takes away, the same rows. It locks sums in the order in which a rebuild does.
+            let sql = format!(
+                "with taken as (
+                     delete from new_event_counts
+                     where ctid = any (array(select ctid from new_event_counts limit $1)) returning *)
+                 {}",
+                add(&format!(
+                    "select * from ({SUMS}) as sums
+                     order by sdk_app_id, width_s, at, command @bytewise, result @bytewise"
+                ))
+            );
+            return self.execute(&sql, &[ROWS_MAX.into()]).await.map(|_| ());
+        }
+        let last =
+            "select max(rowid) from (select rowid from new_event_counts order by rowid limit $1)";
+        let last: Option<(Option<i64>,)> = self.row(last, &[ROWS_MAX.into()]).await?;
+        let Some((Some(last),)) = last else { return Ok(()) };
+        self.begin().await?;
+        // Without a condition of its own, what follows would be taken for one of a join.
+        let sql = format!(
+            "with taken as (select * from new_event_counts where rowid <= $1) {}",
+            add(&format!("select * from ({SUMS}) as sums where true"))
+        );
+        self.execute(&sql, &[last.into()]).await?;
+        self.execute("delete from new_event_counts where rowid <= $1", &[last.into()]).await?;
+        self.commit().await
+    }
+}
+
+impl Settling {
+    /// Adds up what events counted since, or a part of it where it is much.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn add_counts(&mut self) -> Result<(), StoreError> {
+        self.0.add_counts().await
+    }
+}

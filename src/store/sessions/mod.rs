@@ -1,0 +1,8 @@
+//! The SQL of the session worker: its queue, the facts it reads, and what it writes.
+
+pub(crate) mod counts;
+pub(crate) mod facts;
+pub(crate) mod queue;
+pub(crate) mod sweep;
+pub(crate) mod windows;
+pub(crate) mod write;

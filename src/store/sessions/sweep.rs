@@ -1,0 +1,312 @@
+//! What the settler looks for every few seconds: gaps that no new event tells of. Each step looks at a bounded number of
+//! rows, found by an index.
+
+use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::sessions::counts::SUM_KEY;
+use crate::store::sessions::queue::Settling;
+use crate::store::sessions::write::{Finding, put, resolve};
+use crate::store::sql::connection::Arg;
+
+/// How many rows one step looks at.
+pub const SWEEP_ROWS: u32 = 200;
+/// How many counts are deleted at once.
+const COUNTS_ROWS: i64 = 2000;
+
+const NOT_ENDED: &str = "end_event_at is null and end_record_at is null";
+const ACCEPTED: &str = "coalesce(accept_event_at, accept_record_at) is not null";
+
+/// A call that has no end.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct OpenCall {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The call.
+    pub call_id: String,
+    /// Whether somebody accepted it.
+    pub accepted: bool,
+    /// The first thing known of it.
+    pub first_at: UnixMillis,
+    /// The last thing known of it.
+    pub last_at: UnixMillis,
+}
+
+/// Of what was last heard when a call is overdue. In ms since 1970; the beginning of time where none is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overdue {
+    /// One that rings is, where nothing was heard of it since.
+    pub ringing_before: UnixMillis,
+    /// One that was accepted is, where nothing was heard of it since.
+    pub active_before: UnixMillis,
+}
+
+impl Overdue {
+    fn args(self) -> [Arg; 4] {
+        let (ringing, active) = (self.ringing_before.0, self.active_before.0);
+        let limit = i64::from(SWEEP_ROWS);
+        [ringing.into(), active.into(), ringing.max(active).into(), limit.into()]
+    }
+}
+
+/// How an open call is selected.
+fn open_calls(condition: &str) -> String {
+    format!(
+        "select sdk_app_id, call_id, {ACCEPTED} as accepted, @ms(first_at) as first_at, @ms(last_at) as last_at
+         from merged_calls as calls where {condition}"
+    )
+}
+
+/// A registration that is listed as another than the wanted one, and was not found to be right since.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Drift {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The product.
+    pub subject: String,
+    /// When it was found, in ms since 1970.
+    pub life: i64,
+    /// What differs, in words.
+    pub detail: String,
+}
+
+impl Settling {
+    /// Registrations that are listed as drifted, the earliest first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn drifts(&mut self) -> Result<Vec<Drift>, StoreError> {
+        let sql = "select sdk_app_id, subject, life, detail from anomalies
+             where kind = 'registration_drift' and resolved_at is null order by life limit $1";
+        self.0.rows(sql, &[i64::from(SWEEP_ROWS).into()]).await
+    }
+
+    /// Calls that have become overdue, those first of which nothing was heard the longest.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn overdue_calls(&mut self, overdue: Overdue) -> Result<Vec<OpenCall>, StoreError> {
+        let sql = open_calls(&format!(
+            "overdue_at is null and {NOT_ENDED} and calls.first_at < @at(3) and calls.last_at < @at(3)
+                 and calls.last_at < case when {ACCEPTED} then @at(2) else @at(1) end
+             order by calls.last_at limit $4"
+        ));
+        self.0.rows(&sql, &overdue.args()).await
+    }
+
+    /// Marks a call as overdue, unless something was heard of it meanwhile, and lists it. `false` where it was.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn mark_overdue(
+        &mut self,
+        call: &OpenCall,
+        finding: &Finding,
+        now: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let session = &mut self.0;
+        session.begin().await?;
+        let sql = format!(
+            "update merged_calls set overdue_at = @at(3)
+             where sdk_app_id = $1 and call_id = $2 and overdue_at is null and {NOT_ENDED} and last_at = @at(4)"
+        );
+        let args = [
+            call.sdk_app_id.into(),
+            call.call_id.as_str().into(),
+            now.0.into(),
+            call.last_at.0.into(),
+        ];
+        let marked = session.execute(&sql, &args).await? > 0;
+        if marked {
+            put(session, [finding], now).await?;
+        }
+        session.commit().await?;
+        Ok(marked)
+    }
+
+    /// Calls that are marked as overdue and are not: their end came, or something else was heard of them.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn not_overdue_calls(
+        &mut self,
+        overdue: Overdue,
+    ) -> Result<Vec<OpenCall>, StoreError> {
+        let ended = open_calls(
+            "overdue_at is not null and (end_event_at is not null or end_record_at is not null)
+             order by calls.last_at limit $1",
+        );
+        let mut calls: Vec<OpenCall> = self.0.rows(&ended, &[i64::from(SWEEP_ROWS).into()]).await?;
+        let heard = open_calls(&format!(
+            "overdue_at is not null and {NOT_ENDED} and calls.last_at >= @at(3)
+                 and calls.last_at >= case when {ACCEPTED} then @at(2) else @at(1) end
+             order by calls.last_at limit $4"
+        ));
+        let [ringing, active, _, limit] = overdue.args();
+        let earliest = overdue.ringing_before.min(overdue.active_before);
+        let args = [ringing, active, earliest.0.into(), limit];
+        calls.extend(self.0.rows::<OpenCall>(&heard, &args).await?);
+        Ok(calls)
+    }
+
+    /// Takes the mark from a call, and says that what was listed is no longer so.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn unmark_overdue(
+        &mut self,
+        call: &OpenCall,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let session = &mut self.0;
+        session.begin().await?;
+        let key = [call.sdk_app_id.into(), call.call_id.as_str().into()];
+        let sql =
+            "update merged_calls set overdue_at = null where sdk_app_id = $1 and call_id = $2";
+        session.execute(sql, &key).await?;
+        resolve(session, call.sdk_app_id, "call_without_end", &call.call_id, 0, now).await?;
+        session.commit().await
+    }
+
+    /// Calls first heard of from the one time on and before the other whose start did not come, and which are not listed.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn calls_without_start(
+        &mut self,
+        from: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Vec<OpenCall>, StoreError> {
+        let sql = open_calls(
+            "start_event_at is null and start_record_at is null
+                 and calls.first_at >= @at(1) and calls.first_at < @at(2)
+                 and not exists (
+                     select 1 from anomalies a
+                     where a.sdk_app_id = calls.sdk_app_id and a.kind = 'call_without_start'
+                         and a.subject = calls.call_id and a.life = 0 and a.resolved_at is null)
+             order by calls.first_at limit $3",
+        );
+        self.0.rows(&sql, &[from.0.into(), until.0.into(), i64::from(SWEEP_ROWS).into()]).await
+    }
+
+    /// Passes the next calls that are listed as without a start, behind `after`, and says of each whether it still is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn listed_without_start(
+        &mut self,
+        after: &(i64, String),
+    ) -> Result<Vec<(i64, String, bool)>, StoreError> {
+        let sql = "select a.sdk_app_id, a.subject, c.call_id is not null
+             from anomalies a
+             left join calls c on c.sdk_app_id = a.sdk_app_id and c.call_id = a.subject
+                 and c.start_event_at is null and c.start_record_at is null
+             where a.kind = 'call_without_start' and a.resolved_at is null
+                 and (a.sdk_app_id, a.subject) > ($1, $2)
+             order by a.sdk_app_id, a.subject limit $3";
+        let args = [after.0.into(), after.1.as_str().into(), i64::from(SWEEP_ROWS).into()];
+        self.0.rows(sql, &args).await
+    }
+
+    /// Lists what was found, by itself.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn put(&mut self, finding: &Finding, now: UnixMillis) -> Result<(), StoreError> {
+        put(&mut self.0, [finding], now).await
+    }
+
+    /// Says of something listed that it is no longer so.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn resolve(
+        &mut self,
+        app: i64,
+        kind: &str,
+        subject: &str,
+        life: i64,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        resolve(&mut self.0, app, kind, subject, life, now).await
+    }
+
+    /// Puts rooms into the queue that are open and of which nothing was heard since. Returns how many.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn queue_idle_rooms(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
+        let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot)
+             select sdk_app_id, room_id, cast(@ms(last_at) / 86400000 as integer), 0 from rooms
+             where state = 'open' and last_at < @at(1) order by last_at limit $2
+             on conflict do nothing";
+        self.0.execute(sql, &[before.0.into(), i64::from(SWEEP_ROWS).into()]).await
+    }
+
+    /// How many of each kind are listed and still so.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn listed(&mut self) -> Result<Vec<(String, i64)>, StoreError> {
+        let sql = "select kind, count(*) from anomalies where resolved_at is null group by kind";
+        self.0.rows(sql, &[]).await
+    }
+
+    /// The last minute in which an event of the app happened, none of them later than `until`; `None` where there is none
+    /// within the two days for which minutes are kept.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn last_minute(
+        &mut self,
+        app: i64,
+        until: UnixMillis,
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        let sql = "select @ms(at) from event_counts
+             where sdk_app_id = $1 and width_s = 60 and at <= @at(2) order by at desc limit 1";
+        let found: Option<(i64,)> = self.0.row(sql, &[app.into(), until.0.into()]).await?;
+        Ok(found.map(|found| UnixMillis(found.0)))
+    }
+
+    /// How many events of the app there were in each hour of a range of time, by the hour's beginning.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn hours(
+        &mut self,
+        app: i64,
+        from: UnixMillis,
+        until: UnixMillis,
+    ) -> Result<Vec<(UnixMillis, i64)>, StoreError> {
+        let sql = "select @ms(at), @sum(events) from event_counts
+             where sdk_app_id = $1 and width_s = 3600 and at >= @at(2) and at < @at(3)
+             group by at order by at";
+        let rows: Vec<(i64, i64)> =
+            self.0.rows(sql, &[app.into(), from.0.into(), until.0.into()]).await?;
+        Ok(rows.into_iter().map(|(at, events)| (UnixMillis(at), events)).collect())
+    }
+
+    /// The silences of an app that are listed and not over, by when they began.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn silences(&mut self, app: i64) -> Result<Vec<UnixMillis>, StoreError> {
+        let sql = "select life from anomalies
+             where kind = 'silence' and sdk_app_id = $1 and resolved_at is null order by life";
+        let rows: Vec<(i64,)> = self.0.rows(sql, &[app.into()]).await?;
+        Ok(rows.into_iter().map(|row| UnixMillis(row.0)).collect())
+    }
+
+    /// Deletes counts of minutes that lie before a time, a few at a time: those of hours stay. Returns how many.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn delete_minutes(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
+        // An event that comes this late may be writing one, which goes the next time.
+        let lock = if self.0.is_postgres() { "for update skip locked" } else { "" };
+        let sql = format!(
+            "delete from summed_event_counts where ({SUM_KEY}) in (
+                 select {SUM_KEY} from summed_event_counts where width_s = 60 and at < @at(1) order by at limit $2 {lock})"
+        );
+        self.0.execute(&sql, &[before.0.into(), COUNTS_ROWS.into()]).await
+    }
+}

@@ -1,0 +1,381 @@
+//! What the settler writes: lives of rooms, and what is missing in them.
+
+use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::model::read_models::{Live, Room};
+use crate::store::sessions::queue::{Queued, RoomId, Settling};
+use crate::store::sessions::windows::Window;
+use crate::store::sql::bulk_write::Ready;
+use crate::store::sql::connection::{Arg, Session};
+
+/// What a column holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    Plain,
+    Time,
+    Json,
+}
+
+use Holds::{Json, Plain, Time};
+
+const KEY: &str = "sdk_app_id, room_id, life";
+
+/// The columns of `rooms`, its key first.
+const ROOM: [(&str, Holds); 30] = [
+    ("sdk_app_id", Plain),
+    ("room_id", Plain),
+    ("life", Plain),
+    ("family", Plain),
+    ("name", Plain),
+    ("owner", Plain),
+    ("room_type", Plain),
+    ("started_at", Time),
+    ("created_at", Time),
+    ("created_by", Plain),
+    ("destroyed_at", Time),
+    ("destroyed_by", Plain),
+    ("destroy_cause", Plain),
+    ("ended_at", Time),
+    ("from_at", Time),
+    ("until_at", Time),
+    ("last_at", Time),
+    ("state", Plain),
+    ("inferred", Plain),
+    ("members", Plain),
+    ("members_peak", Plain),
+    ("visitors", Plain),
+    ("entries", Plain),
+    ("leaves_missing", Plain),
+    ("enters_missing", Plain),
+    ("max_members", Plain),
+    ("max_seats", Plain),
+    ("properties", Json),
+    ("occupancy", Json),
+    ("cut", Json),
+];
+
+/// The columns of `lives`, its key first.
+const LIVE: [(&str, Holds); 17] = [
+    ("sdk_app_id", Plain),
+    ("room_id", Plain),
+    ("life", Plain),
+    ("total_viewers", Plain),
+    ("total_gifts_sent", Plain),
+    ("total_gift_coins", Plain),
+    ("total_gift_senders", Plain),
+    ("total_likes", Plain),
+    ("gifts", Plain),
+    ("gift_coins", Plain),
+    ("gift_senders", Plain),
+    ("top_senders", Json),
+    ("top_receivers", Json),
+    ("battles", Plain),
+    ("admins", Json),
+    ("metadata", Json),
+    ("cut", Json),
+];
+
+fn select(table: &str, columns: &[(&str, Holds)]) -> String {
+    let column = |(name, holds): &(&str, Holds)| match holds {
+        Plain => (*name).to_owned(),
+        Time => format!("@ms({name}) as {name}"),
+        Json => format!("@text({name}) as {name}"),
+    };
+    let columns: Vec<String> = columns.iter().map(column).collect();
+    format!("select {} from {table}", columns.join(", "))
+}
+
+pub(crate) fn select_rooms() -> String {
+    select("rooms", &ROOM)
+}
+
+pub(crate) fn select_lives() -> String {
+    select("lives", &LIVE)
+}
+
+/// In the order of the key, in which whoever changes several rows does.
+fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
+    let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+    let value = |(place, (_, holds)): (usize, &(&str, Holds))| match holds {
+        Plain => format!("${}", place + 1),
+        Time => format!("@at({})", place + 1),
+        Json => format!("@json({})", place + 1),
+    };
+    let values: Vec<String> = columns.iter().enumerate().map(value).collect();
+    let set: Vec<String> =
+        names[3..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    format!(
+        "insert into {table} ({}) select {} @from where true order by $1, $2, $3 on conflict ({KEY}) do update set {}",
+        names.join(", "),
+        values.join(", "),
+        set.join(", ")
+    )
+}
+
+/// Something that should not be, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The app.
+    pub app: i64,
+    /// As `anomalies.kind`.
+    pub kind: &'static str,
+    /// As `anomalies.subject`.
+    pub subject: String,
+    /// As `anomalies.life`.
+    pub life: i64,
+    /// When it happened.
+    pub happened_at: UnixMillis,
+    /// In words.
+    pub detail: String,
+}
+
+/// One that was found before and is still so.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Known {
+    /// As [`Finding::kind`].
+    pub kind: String,
+    /// As [`Finding::life`].
+    pub life: i64,
+    /// As [`Finding::happened_at`].
+    pub happened_at: UnixMillis,
+    /// As [`Finding::detail`].
+    pub detail: String,
+}
+
+/// What is to be written of one room, all of it or nothing.
+#[derive(Debug, Default)]
+pub struct Settlement {
+    /// Lives that are new or changed.
+    pub rooms: Vec<Room>,
+    /// What only live rooms have, of lives that are new or changed.
+    pub lives: Vec<Live>,
+    /// Lives that are no more.
+    pub rooms_gone: Vec<i64>,
+    /// Those that are none of a live room any more.
+    pub lives_gone: Vec<i64>,
+    /// What should not be and is new or changed.
+    pub found: Vec<Finding>,
+    /// What is no longer so: kind and life.
+    pub resolved: Vec<(String, i64)>,
+    /// Up to which slot the day of the room may leave the queue.
+    pub done: Option<i64>,
+}
+
+impl Settlement {
+    /// About how much memory it takes, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
+        let room = |row: &Room| {
+            size_of::<Room>() + texts(&[row.properties.as_deref().unwrap_or(""), &row.occupancy])
+        };
+        let live = |row: &Live| {
+            let lists = [&*row.metadata, &row.admins, &row.top_senders, &row.top_receivers];
+            size_of::<Live>() + texts(&lists)
+        };
+        self.rooms.iter().map(room).sum::<usize>()
+            + self.lives.iter().map(live).sum::<usize>()
+            + self.found.iter().map(|of| size_of::<Finding>() + of.detail.len()).sum::<usize>()
+            + self.resolved.len() * size_of::<(String, i64)>()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rooms.is_empty()
+            && self.lives.is_empty()
+            && self.rooms_gone.is_empty()
+            && self.lives_gone.is_empty()
+            && self.found.is_empty()
+            && self.resolved.is_empty()
+            && self.done.is_none()
+    }
+}
+
+impl Settling {
+    /// Writes what was settled of some rooms, each of them once, found at `now`: of all or of none.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn write<'a>(
+        &mut self,
+        settled: impl Iterator<Item = (&'a Queued, &'a Settlement)> + Clone,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        if settled.clone().all(|(_, settlement)| settlement.is_empty()) {
+            return Ok(());
+        }
+        // Invariant: all statements are made before the transaction begins, which the database ends when it stands still.
+        let mut ready = Vec::new();
+        for (table, gone) in [
+            ("rooms", (|it| &it.rooms_gone) as fn(&Settlement) -> &Vec<i64>),
+            ("lives", |it| &it.lives_gone),
+        ] {
+            let gone = settled.clone().flat_map(|(queued, settlement)| {
+                gone(settlement).iter().map(|life| queued.room.and([(*life).into()]))
+            });
+            let sql = format!(
+                "delete from {table} @using where sdk_app_id = $1 and room_id = $2 and life = $3"
+            );
+            ready.extend(self.0.ready(&sql, gone.collect()));
+        }
+        let rooms = settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args));
+        ready.extend(self.0.ready(&upsert("rooms", &ROOM), rooms.collect()));
+        let lives = settled.clone().flat_map(|(_, of)| of.lives.iter().map(live_args));
+        ready.extend(self.0.ready(&upsert("lives", &LIVE), lives.collect()));
+        ready.extend(listing(&self.0, settled.clone().flat_map(|(_, of)| &of.found), now));
+        let resolved = settled.clone().flat_map(|(queued, of)| {
+            let RoomId { app, room_id } = &queued.room;
+            of.resolved.iter().map(|(kind, life)| resolved_args(*app, kind, room_id, *life, now))
+        });
+        ready.extend(self.0.ready(RESOLVE_EACH, resolved.collect()));
+        let done = settled.filter_map(|(queued, settlement)| {
+            let slot = settlement.done?;
+            Some(queued.room.and([queued.day.into(), slot.into()]))
+        });
+        let sql = "delete from settle_queue @using
+                   where sdk_app_id = $1 and room_id = $2 and day = $3 and slot <= $4";
+        ready.extend(self.0.ready(sql, done.collect()));
+        self.0.begin().await?;
+        self.0.run(ready).await?;
+        self.0.commit().await
+    }
+
+    /// What is known to be missing in each room, of the lives that its window tells for certain, and still is.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn known<'a>(
+        &mut self,
+        kinds: &[&str],
+        windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
+    ) -> Result<Vec<Vec<Known>>, StoreError> {
+        let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+        let sql = format!(
+            "select kind, life, @ms(happened_at) as happened_at, detail from anomalies
+             where sdk_app_id = $1 and kind in ({}) and subject = $2 and life >= $3 and life <= $4
+                 and resolved_at is null",
+            kinds.join(", ")
+        );
+        let lists: Vec<Vec<Arg>> = windows
+            .map(|(room, window)| room.and([window.life_first.into(), window.life_last.into()]))
+            .collect();
+        self.0.each(&sql, &lists).await
+    }
+}
+
+/// Lists findings, each as new where it was not listed or no longer so.
+pub(crate) async fn put(
+    session: &mut Session,
+    findings: impl IntoIterator<Item = &Finding>,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let ready = listing(session, findings, now);
+    session.run(ready).await
+}
+
+fn listing<'a>(
+    session: &Session,
+    findings: impl IntoIterator<Item = &'a Finding>,
+    now: UnixMillis,
+) -> Vec<Ready> {
+    let sql = "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+         select $1, $2, $3, $4, @at(5), @at(6), $7 @from where true
+         on conflict (sdk_app_id, kind, subject, life) do update set
+             happened_at = excluded.happened_at,
+             found_at = case when anomalies.resolved_at is null then anomalies.found_at else excluded.found_at end,
+             resolved_at = null,
+             detail = excluded.detail";
+    let args = |finding: &Finding| {
+        let Finding { app, kind, subject, life, happened_at, detail } = finding;
+        vec![
+            (*app).into(),
+            (*kind).into(),
+            subject.as_str().into(),
+            (*life).into(),
+            happened_at.0.into(),
+            now.0.into(),
+            detail.as_str().into(),
+        ]
+    };
+    session.ready(sql, findings.into_iter().map(args).collect())
+}
+
+/// Says of one that it is no longer so.
+pub(crate) async fn resolve(
+    session: &mut Session,
+    app: i64,
+    kind: &str,
+    subject: &str,
+    life: i64,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    let ready = session.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, life, now)]);
+    session.run(ready).await
+}
+
+const RESOLVE_EACH: &str = "update anomalies set resolved_at = @at(5) @from
+     where sdk_app_id = $1 and kind = $2 and subject = $3 and life = $4 and resolved_at is null";
+
+fn resolved_args(app: i64, kind: &str, subject: &str, life: i64, now: UnixMillis) -> Vec<Arg> {
+    vec![app.into(), kind.into(), subject.into(), life.into(), now.0.into()]
+}
+
+fn time(at: Option<UnixMillis>) -> Arg {
+    at.map(|at| at.0).into()
+}
+
+fn room_args(row: &Room) -> Vec<Arg> {
+    vec![
+        row.sdk_app_id.into(),
+        row.room_id.as_str().into(),
+        row.life.into(),
+        row.family.as_str().into(),
+        row.name.as_deref().into(),
+        row.owner.as_deref().into(),
+        row.room_type.as_deref().into(),
+        row.started_at.0.into(),
+        time(row.created_at),
+        row.created_by.as_deref().into(),
+        time(row.destroyed_at),
+        row.destroyed_by.as_deref().into(),
+        row.destroy_cause.as_deref().into(),
+        time(row.ended_at),
+        row.from_at.0.into(),
+        time(row.until_at),
+        row.last_at.0.into(),
+        row.state.as_str().into(),
+        row.inferred.into(),
+        row.members.into(),
+        row.members_peak.into(),
+        row.visitors.into(),
+        row.entries.into(),
+        row.leaves_missing.into(),
+        row.enters_missing.into(),
+        row.max_members.into(),
+        row.max_seats.into(),
+        row.properties.as_deref().into(),
+        row.occupancy.as_str().into(),
+        row.cut.as_deref().into(),
+    ]
+}
+
+fn live_args(row: &Live) -> Vec<Arg> {
+    vec![
+        row.sdk_app_id.into(),
+        row.room_id.as_str().into(),
+        row.life.into(),
+        row.total_viewers.into(),
+        row.total_gifts_sent.into(),
+        row.total_gift_coins.into(),
+        row.total_gift_senders.into(),
+        row.total_likes.into(),
+        row.gifts.into(),
+        row.gift_coins.into(),
+        row.gift_senders.into(),
+        row.top_senders.as_str().into(),
+        row.top_receivers.as_str().into(),
+        row.battles.into(),
+        row.admins.as_str().into(),
+        row.metadata.as_str().into(),
+        row.cut.as_deref().into(),
+    ]
+}

@@ -1,0 +1,393 @@
+//! The spool: an embedded SQLite file that takes events while the store does not.
+//!
+//! One record an event: a head with its columns, the body as received, and a checksum over both, since what is read
+//! from here goes into the store for good.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::QueryBuilder;
+use sqlx::sqlite::SqliteConnection;
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+use crate::callback::Event;
+use crate::clock::UnixMillis;
+use crate::store::spool::file;
+use crate::store::spool::file::Pools;
+use crate::store::spool::lock::SpoolLock;
+use crate::store::spool::record::{Columns, Record, spooled};
+use crate::store::sqlite::batch::parts;
+use crate::store::sqlite::file::Writing;
+
+/// Why the spool did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The file cannot be made or opened, for reasons that do not go away by themselves.
+    #[error("open the spool `{path}`: {reason}\nhint: {hint}")]
+    Open {
+        /// Where it was to be.
+        path: String,
+        /// What the system said.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// It has reached its size, or its disk is full.
+    #[error("the spool is full")]
+    Full,
+    /// The file is no spool any more.
+    #[error("the spool is damaged: {0}")]
+    Damaged(String),
+    /// Anything else: the disk's fault, most likely.
+    #[error("the spool failed: {0}")]
+    Failed(String),
+}
+
+impl From<sqlx::Error> for SpoolError {
+    fn from(error: sqlx::Error) -> Self {
+        match file::primary_code(&error) {
+            // SQLITE_FULL; SQLITE_CORRUPT, SQLITE_NOTADB.
+            Some(13) => Self::Full,
+            Some(11 | 26) => Self::Damaged(error.to_string()),
+            _ => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// What waits in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Events.
+    pub events: u64,
+    /// What they take of the file, in bytes.
+    pub bytes: u64,
+}
+
+/// Some records, as they were read.
+#[derive(Debug)]
+pub struct Batch {
+    /// Of which file: places in another one are others' places.
+    pub generation: u64,
+    /// Oldest first.
+    pub records: Vec<Spooled>,
+}
+
+/// One record, as it was read.
+#[derive(Debug)]
+pub struct Spooled {
+    /// Its place: lower is older.
+    pub place: i64,
+    /// The event, or why its record cannot be trusted.
+    pub event: Result<Event, String>,
+}
+
+/// The file. One connection writes, others remove and read beside it.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    bytes_max: u64,
+    file: RwLock<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    /// How many files or openings there were before this one.
+    generation: u64,
+    /// Absent while the file cannot be opened; the next use tries.
+    pools: Option<Pools>,
+    /// Absent until the file is there, and once the spool is closed.
+    lock: Option<SpoolLock>,
+}
+
+impl Spool {
+    /// Opens the file, and makes it and its directory where they are missing. A file that cannot be read is moved aside;
+    /// see [`Spool::damaged_files`]. `now` becomes part of its name.
+    ///
+    /// A spool is of one server at a time. While another has it, this waits for so long for it to be closed: a server that
+    /// takes over from another gives it the time to end.
+    ///
+    /// What may pass, such as a full disk, comes back beside the spool: each use tries anew.
+    ///
+    /// # Errors
+    /// [`SpoolError::Open`], when it cannot be made or opened for reasons that do not pass, such as another server that has it.
+    pub async fn open(
+        path: &Path,
+        bytes_max: u64,
+        wait: Duration,
+        now: UnixMillis,
+    ) -> Result<(Self, Option<SpoolError>), SpoolError> {
+        let mut lock = None;
+        let opened = match open_locked(path, bytes_max, &mut lock, wait).await {
+            Err(SpoolError::Damaged(_)) => {
+                file::move_aside(path, now)?;
+                Pools::open(path, bytes_max).await
+            }
+            opened => opened,
+        };
+        let (pools, trouble) = match opened {
+            Ok(pools) => (Some(pools), None),
+            Err(error @ SpoolError::Open { .. }) => return Err(error),
+            Err(error) => (None, Some(error)),
+        };
+        let file = RwLock::new(Opened { generation: 0, pools, lock });
+        Ok((Self { path: path.to_owned(), bytes_max, file }, trouble))
+    }
+
+    /// As [`Spool::open`], but nothing is opened yet: each use tries, and fails while another server has the spool. So a server
+    /// that takes over can take events before the other has ended, which its store keeps meanwhile.
+    #[must_use]
+    pub fn later(path: &Path, bytes_max: u64) -> Self {
+        let file = RwLock::new(Opened { generation: 0, pools: None, lock: None });
+        Self { path: path.to_owned(), bytes_max, file }
+    }
+
+    /// Which file it is now: the number changes with the file.
+    pub async fn generation(&self) -> u64 {
+        self.file.read().await.generation
+    }
+
+    /// The open file, opened anew where it could not be before.
+    async fn file(&self) -> Result<RwLockReadGuard<'_, Opened>, SpoolError> {
+        let file = self.file.read().await;
+        if file.pools.is_some() {
+            return Ok(file);
+        }
+        drop(file);
+        let mut file = self.file.write().await;
+        if file.pools.is_none() {
+            let opened =
+                open_locked(&self.path, self.bytes_max, &mut file.lock, Duration::ZERO).await;
+            file.pools = Some(opened?);
+            file.generation += 1;
+        }
+        Ok(file.downgrade())
+    }
+
+    /// Moves a file aside that turned out to be damaged, goes on with a new one, and says where the old one is; `None`
+    /// when somebody else replaced the file of that generation.
+    ///
+    /// # Errors
+    /// When the file cannot be moved. Where no new one can be made, the next use tries.
+    pub async fn replace(
+        &self,
+        damaged: u64,
+        now: UnixMillis,
+    ) -> Result<Option<PathBuf>, SpoolError> {
+        let mut file = self.file.write().await;
+        if file.generation != damaged {
+            return Ok(None);
+        }
+        if let Some(pools) = file.pools.take() {
+            pools.close().await;
+        }
+        let aside = file::move_aside(&self.path, now)?;
+        file.generation += 1;
+        file.pools = Pools::open(&self.path, self.bytes_max).await.ok();
+        Ok(Some(aside))
+    }
+
+    /// The files that were moved aside and not yet taken over; see [`crate::store::Salvage`].
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn damaged_files(&self) -> std::io::Result<Vec<PathBuf>> {
+        file::beside(&self.path, file::DAMAGED)
+    }
+
+    /// Keeps all of `events` or none. When this returns they are on the disk.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] where they do not fit; fewer may.
+    pub async fn append(&self, events: &[&Event]) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        let records: Vec<Record<'_>> = events.iter().map(|event| Record::of(event)).collect();
+        let mut writing = Writing::begin(file.pools()?.writer()).await?;
+        for part in parts(&records) {
+            let mut sql = QueryBuilder::new("insert into spooled (head, body, checksum) ");
+            sql.push_values(part, |mut row, record| {
+                row.push_bind(&record.head).push_bind(record.body);
+                row.push_bind(record.checksum().to_vec());
+            });
+            sql.build().execute(writing.connection()).await?;
+        }
+        count(writing.connection(), i64::try_from(events.len()).unwrap_or(i64::MAX)).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Writes a record as long as hardly any event is, and removes it again, to see whether it would take one.
+    ///
+    /// # Errors
+    /// Those of [`Spool::append`].
+    pub async fn try_out(&self) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        let mut writing = Writing::begin(file.pools()?.writer()).await?;
+        for statement in [
+            "insert into spooled (head, body, checksum) values ('', zeroblob(8192), x'')",
+            "delete from spooled where place = last_insert_rowid()",
+        ] {
+            sqlx::query(statement).execute(writing.connection()).await?;
+        }
+        Ok(writing.commit().await?)
+    }
+
+    /// The oldest records behind the place `after`, at most so many, and no more than about `bytes_max` bytes of bodies.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn oldest(
+        &self,
+        after: i64,
+        rows_max: u32,
+        bytes_max: u64,
+    ) -> Result<Batch, SpoolError> {
+        let file = self.file().await?;
+        let records: Vec<Columns> = sqlx::query_as(
+            "select place, cast(coalesce(head, '') as blob), cast(coalesce(body, '') as blob),
+                 cast(coalesce(checksum, '') as blob)
+             from (
+                 select *, sum(length(body)) over (order by place) - length(body) as before
+                 from (select * from spooled where place > $1 order by place limit $2))
+             where before < $3 or before is null order by place",
+        )
+        .bind(after)
+        .bind(rows_max)
+        .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX))
+        .fetch_all(file.pools()?.reader())
+        .await?;
+        let records = records.into_iter().map(spooled).collect();
+        Ok(Batch { generation: file.generation, records })
+    }
+
+    /// Forgets records of this generation, which are stored now. Does nothing where the file is another by now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn remove(&self, generation: u64, places: &[i64]) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        if file.generation != generation || places.is_empty() {
+            return Ok(());
+        }
+        let mut writing = Writing::begin(file.pools()?.remover()).await?;
+        delete(writing.connection(), places).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// Puts a record of this generation aside that cannot be trusted, within the file: it is never read again, nor lost.
+    /// Does nothing where the file is another by now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn set_aside(
+        &self,
+        generation: u64,
+        place: i64,
+        reason: &str,
+    ) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        if file.generation != generation {
+            return Ok(());
+        }
+        let mut writing = Writing::begin(file.pools()?.writer()).await?;
+        sqlx::query(
+            "insert into damaged (place, head, body, checksum, reason)
+             select place, head, body, checksum, $2 from spooled where place = $1",
+        )
+        .bind(place)
+        .bind(reason)
+        .execute(writing.connection())
+        .await?;
+        delete(writing.connection(), &[place]).await?;
+        Ok(writing.commit().await?)
+    }
+
+    /// What waits.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn size(&self) -> Result<Size, SpoolError> {
+        let file = self.file().await?;
+        let mut reader = file.pools()?.reader().acquire().await?;
+        Ok(size(&mut reader).await?)
+    }
+
+    /// Gives the disk back what a spool that was full and is empty again still holds.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn shrink(&self) -> Result<(), SpoolError> {
+        let file = self.file().await?;
+        // First that part of it which keeps no writer waiting.
+        for pragma in [
+            "pragma incremental_vacuum",
+            "pragma wal_checkpoint(passive)",
+            "pragma wal_checkpoint(truncate)",
+        ] {
+            sqlx::query(pragma).execute(file.pools()?.remover()).await?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what is under way, closes the file, and leaves it to the next server.
+    pub async fn close(&self) {
+        if let Some(pools) = &self.file.read().await.pools {
+            pools.close().await;
+        }
+        self.file.write().await.lock.take();
+    }
+}
+
+/// Opens the file once no other server has it.
+async fn open_locked(
+    path: &Path,
+    bytes_max: u64,
+    lock: &mut Option<SpoolLock>,
+    wait: Duration,
+) -> Result<Pools, SpoolError> {
+    if lock.is_none() {
+        file::make(path)?;
+        *lock = Some(SpoolLock::take(path, wait).await?);
+    }
+    Pools::open(path, bytes_max).await
+}
+
+impl Opened {
+    fn pools(&self) -> Result<&Pools, SpoolError> {
+        self.pools.as_ref().ok_or_else(|| SpoolError::Failed("it is not open".to_owned()))
+    }
+}
+
+/// What waits in the file of this connection.
+pub(crate) async fn size(connection: &mut SqliteConnection) -> Result<Size, sqlx::Error> {
+    let (events, bytes): (i64, i64) = sqlx::query_as(
+        "select
+             (select events from total),
+             (select page_count from pragma_page_count) * (select page_size from pragma_page_size)
+                 - (select freelist_count from pragma_freelist_count)
+                 * (select page_size from pragma_page_size)",
+    )
+    .fetch_one(connection)
+    .await?;
+    let wide = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(Size { events: wide(events), bytes: wide(bytes) })
+}
+
+async fn delete(connection: &mut SqliteConnection, places: &[i64]) -> Result<(), sqlx::Error> {
+    let mut gone = 0;
+    // Far below the number of parameters a statement may have.
+    for some in places.chunks(500) {
+        let mut sql = QueryBuilder::new("delete from spooled where place in (");
+        let mut list = sql.separated(", ");
+        for place in some {
+            list.push_bind(place);
+        }
+        let deleted = sql.push(")").build().execute(&mut *connection).await?;
+        gone += i64::try_from(deleted.rows_affected()).unwrap_or(0);
+    }
+    count(connection, -gone).await
+}
+
+/// Keeps the number of records, since counting them would read the whole file.
+async fn count(connection: &mut SqliteConnection, more: i64) -> Result<(), sqlx::Error> {
+    sqlx::query("update total set events = events + $1").bind(more).execute(connection).await?;
+    Ok(())
+}

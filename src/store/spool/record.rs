@@ -1,0 +1,137 @@
+//! How one event stands in the spool: a head of JSON, its body as received, and a checksum over both.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::callback::event::Payload;
+use crate::callback::{AppId, Body, Command, Event};
+use crate::clock::UnixMillis;
+use crate::store::Spooled;
+
+/// What the file holds of one event.
+pub(crate) struct Record<'a> {
+    pub(crate) head: String,
+    pub(crate) body: &'a [u8],
+}
+
+/// An event's columns, its body aside.
+#[derive(Serialize, Deserialize)]
+struct Head<'a> {
+    id: Uuid,
+    sdk_app_id: Cow<'a, str>,
+    command: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_sent: Option<Cow<'a, str>>,
+    /// ms since 1970, as is the next.
+    event_time: i64,
+    timed: bool,
+    received_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ip: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    query: Option<Cow<'a, str>>,
+    /// Whether the body is [`Payload::Json`].
+    json: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_error: Option<Cow<'a, str>>,
+}
+
+impl<'a> Record<'a> {
+    pub(crate) fn of(event: &'a Event) -> Self {
+        fn text(value: Option<&String>) -> Option<Cow<'_, str>> {
+            value.map(|value| Cow::Borrowed(value.as_str()))
+        }
+        let head = Head {
+            id: event.id,
+            sdk_app_id: event.app.to_string().into(),
+            command: event.command.as_ref().into(),
+            command_sent: text(event.command_sent.as_ref()),
+            event_time: event.event_time.0,
+            timed: event.timed,
+            received_at: event.received_at.0,
+            call_id: text(event.call_id.as_ref()),
+            room_id: text(event.room_id.as_ref()),
+            operator: text(event.operator.as_ref()),
+            client_ip: text(event.client_ip.as_ref()),
+            platform: text(event.platform.as_ref()),
+            request_id: text(event.request_id.as_ref()),
+            query: text(event.query.as_ref()),
+            json: matches!(event.payload, Payload::Json(_)),
+            decode_error: text(event.decode_error.as_ref()),
+        };
+        // Texts and numbers always serialize.
+        let head = serde_json::to_string(&head).unwrap_or_default();
+        Self { head, body: event.payload.as_bytes() }
+    }
+
+    pub(crate) fn checksum(&self) -> [u8; 32] {
+        checksum(self.head.as_bytes(), self.body)
+    }
+}
+
+fn checksum(head: &[u8], body: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update((head.len() as u64).to_be_bytes());
+    hash.update(head);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+/// A record as it is read: place, head, body, checksum. As bytes, since a damaged one may hold anything.
+pub(crate) type Columns = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
+
+/// Reads a record back, where it can be trusted.
+pub(crate) fn spooled((place, head, body, sum): Columns) -> Spooled {
+    let event = if checksum(&head, &body) == sum.as_slice() {
+        event(&head, body)
+    } else {
+        Err("its checksum does not fit".to_owned())
+    };
+    Spooled { place, event }
+}
+
+fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
+    let head: Head<'_> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+    let row = Command::find(&head.command).copied();
+    let row = row.unwrap_or_else(|| Command::unknown(&head.command));
+    let owned = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned);
+    Ok(Event {
+        id: head.id,
+        app: AppId::parse(&head.sdk_app_id).ok_or("its app is no id")?,
+        family: row.family,
+        command: head.command.into_owned().into(),
+        command_sent: owned(head.command_sent),
+        kind: row.kind,
+        event_time: UnixMillis(head.event_time),
+        timed: head.timed,
+        received_at: UnixMillis(head.received_at),
+        call_id: owned(head.call_id),
+        room_id: owned(head.room_id),
+        operator: owned(head.operator),
+        client_ip: owned(head.client_ip),
+        platform: owned(head.platform),
+        request_id: owned(head.request_id),
+        query: owned(head.query),
+        payload: if head.json {
+            Payload::Json(String::from_utf8(body).map_err(|error| error.to_string())?)
+        } else {
+            Payload::Raw(body)
+        },
+        body: Body::Untyped,
+        decode_error: owned(head.decode_error),
+        decode_panicked: false,
+    })
+}

@@ -1,0 +1,263 @@
+//! One text for both databases: a statement that is put together of fixed parts and bound values.
+
+use futures_util::TryStreamExt;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
+use uuid::Uuid;
+
+use crate::clock::UnixMillis;
+use crate::store::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX, StoreError};
+
+/// Whose connections for readers run a statement.
+pub(crate) trait Reader: Send + Sync {
+    /// How its database writes what the two write differently.
+    const SPELLING: Spelling;
+
+    /// All rows the statement gives.
+    fn fetch<T: ReadRow>(
+        &self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
+        self.fetch_until(statement, |_| false)
+    }
+
+    /// The rows the statement gives, up to and with the first that `is_enough`. Those behind it are never held.
+    fn fetch_until<T: ReadRow>(
+        &self,
+        statement: Statement,
+        is_enough: impl FnMut(&T) -> bool + Send,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
+
+    /// At most so many of the rows that the statement gives, which is to give one more where there are, or as many as
+    /// make a list without pages.
+    fn fetch_details<T: ReadRow>(
+        &self,
+        statement: Statement,
+        rows_max: u32,
+        bytes_of: fn(&T) -> usize,
+    ) -> impl Future<Output = Result<Details<T>, StoreError>> + Send {
+        async move {
+            let mut bytes = 0;
+            let is_enough = |row: &T| {
+                bytes += bytes_of(row);
+                bytes >= DETAIL_BYTES_MAX
+            };
+            let mut rows = self.fetch_until(statement, is_enough).await?;
+            let rows_max = usize::try_from(rows_max).unwrap_or(usize::MAX);
+            let is_cut = bytes >= DETAIL_BYTES_MAX || rows.len() > rows_max;
+            rows.truncate(rows_max);
+            Ok(Details { rows, is_cut })
+        }
+    }
+
+    /// The rows of a page of a list, which ends where they come to [`LIST_BYTES_MAX`].
+    fn fetch_page<T: ReadRow>(
+        &self,
+        statement: Statement,
+        bytes_of: fn(&T) -> usize,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send {
+        async move {
+            let mut bytes = 0;
+            let is_enough = |row: &T| {
+                bytes += bytes_of(row);
+                bytes >= LIST_BYTES_MAX
+            };
+            self.fetch_until(statement, is_enough).await
+        }
+    }
+
+    /// A statement for this database.
+    fn statement(&self, text: &'static str) -> Statement {
+        let mut statement =
+            Statement { spelling: Self::SPELLING, text: String::new(), values: Vec::new() };
+        statement.push(text);
+        statement
+    }
+
+    /// A statement that reads whole events.
+    fn select_events(&self) -> Statement {
+        let mut statement = self.statement("");
+        statement.text.push_str(Self::SPELLING.events);
+        statement
+    }
+
+    /// The row of a statement that gives one at most.
+    fn fetch_one<T: ReadRow>(
+        &self,
+        statement: Statement,
+    ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
+        async { Ok(self.fetch(statement).await?.pop()) }
+    }
+}
+
+/// A row that both databases give alike.
+pub(crate) trait ReadRow:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> ReadRow for T where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+/// What the two databases write differently. A pair is what stands before and behind.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spelling {
+    /// `select … from events`, with the columns of [`Row`](crate::store::model::event::Row).
+    pub(crate) events: &'static str,
+    /// A moment, to be read in ms: `@ms(column)`.
+    pub(crate) millis: [&'static str; 2],
+    /// An id or JSON, to be read as text: `@text(column)`.
+    pub(crate) text: [&'static str; 2],
+    /// The beginning of the span that holds `c.at`: `@span(seconds)`.
+    pub(crate) span: [&'static str; 2],
+    /// Where in one text another begins, from 1, or 0: `@place()text, other)`.
+    pub(crate) place: [&'static str; 2],
+    /// Less than a ms, as a distance of moments: `@tick()`.
+    pub(crate) tick: [&'static str; 2],
+    /// A bound number of ms, as a moment.
+    pub(crate) moment: [&'static str; 2],
+    /// A bound text, as an id.
+    pub(crate) id: [&'static str; 2],
+}
+
+/// A bound value.
+enum Value {
+    Number(i64),
+    Text(String),
+}
+
+/// A statement. Its text is made of literals of this program only; whatever a reader gives is bound.
+pub(crate) struct Statement {
+    spelling: Spelling,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Statement {
+    /// Adds SQL. `@ms(…)` and its like are spelled as the database wants them; see [`Spelling`].
+    pub(crate) fn push(&mut self, sql: &'static str) -> &mut Self {
+        let mut rest = sql;
+        while let Some((before, marked)) = rest.split_once('@') {
+            self.text.push_str(before);
+            let (mark, behind) = marked.split_once('(').unwrap_or((marked, ""));
+            let (inner, behind) = behind.split_once(')').unwrap_or((behind, ""));
+            let [open, close] = match mark {
+                "ms" => self.spelling.millis,
+                "text" => self.spelling.text,
+                "span" => self.spelling.span,
+                "place" => self.spelling.place,
+                "tick" => self.spelling.tick,
+                _ => unreachable!("a literal with an unknown mark: {sql}"),
+            };
+            self.text.push_str(open);
+            self.text.push_str(inner);
+            self.text.push_str(close);
+            rest = behind;
+        }
+        self.text.push_str(rest);
+        self
+    }
+
+    /// Adds a number.
+    pub(crate) fn number(&mut self, value: i64) -> &mut Self {
+        self.bind(["", ""], Value::Number(value))
+    }
+
+    /// Adds a text.
+    pub(crate) fn text(&mut self, value: &str) -> &mut Self {
+        self.bind(["", ""], Value::Text(value.to_owned()))
+    }
+
+    /// Adds a moment.
+    pub(crate) fn time(&mut self, value: UnixMillis) -> &mut Self {
+        self.bind(self.spelling.moment, Value::Number(value.0))
+    }
+
+    /// Adds an event's id.
+    pub(crate) fn id(&mut self, value: Uuid) -> &mut Self {
+        self.bind(self.spelling.id, Value::Text(value.to_string()))
+    }
+
+    /// Adds a list in brackets; an empty one holds nothing.
+    pub(crate) fn texts<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.push("(null");
+        for value in values {
+            self.push(", ").text(value);
+        }
+        self.push(")")
+    }
+
+    /// Adds a list in brackets; an empty one holds nothing.
+    pub(crate) fn numbers(&mut self, values: &[i64]) -> &mut Self {
+        self.push("(null");
+        for value in values {
+            self.push(", ").number(*value);
+        }
+        self.push(")")
+    }
+
+    /// Adds `condition` and the text, where there is one.
+    pub(crate) fn when_text(&mut self, condition: &'static str, value: Option<&str>) -> &mut Self {
+        if let Some(value) = value {
+            self.push(condition).text(value);
+        }
+        self
+    }
+
+    /// Adds `condition` and the moment, where there is one.
+    pub(crate) fn when_time(
+        &mut self,
+        condition: &'static str,
+        value: Option<UnixMillis>,
+    ) -> &mut Self {
+        if let Some(value) = value {
+            self.push(condition).time(value);
+        }
+        self
+    }
+
+    fn bind(&mut self, [before, behind]: [&'static str; 2], value: Value) -> &mut Self {
+        self.values.push(value);
+        let place = self.values.len();
+        self.text.push_str(before);
+        self.text.push('$');
+        self.text.push_str(&place.to_string());
+        self.text.push_str(behind);
+        self
+    }
+
+    /// Runs it, and stops behind the first row that `is_enough`.
+    pub(crate) async fn run<'e, DB, T, E>(
+        self,
+        connection: E,
+        mut is_enough: impl FnMut(&T) -> bool + Send,
+    ) -> Result<Vec<T>, sqlx::Error>
+    where
+        DB: Database,
+        DB::Arguments: IntoArguments<DB>,
+        E: sqlx::Executor<'e, Database = DB> + 'e,
+        T: for<'r> FromRow<'r, DB::Row> + Send + Unpin,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let mut query = sqlx::query_as::<DB, T>(AssertSqlSafe(self.text));
+        for value in self.values {
+            query = match value {
+                Value::Number(number) => query.bind(number),
+                Value::Text(text) => query.bind(text),
+            };
+        }
+        let (mut rows, mut found) = (Vec::new(), query.fetch(connection));
+        while let Some(row) = found.try_next().await? {
+            let is_last = is_enough(&row);
+            rows.push(row);
+            if is_last {
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}

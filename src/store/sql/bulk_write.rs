@@ -1,0 +1,107 @@
+//! Statements that write, for many rows: each of them of a bounded size, and made before their transaction begins.
+//!
+//! The database ends a transaction that stands still, and what is made of many rows may take a while.
+
+use sqlx::AssertSqlSafe;
+
+use crate::store::StoreError;
+use crate::store::postgres::events_store;
+use crate::store::sql::connection::{Arg, Session, in_list, json, list_of, translate};
+
+/// How large the parameters of one statement may be, about. In bytes.
+const STATEMENT_BYTES: usize = 1 << 20;
+/// How many rows one statement is about at most.
+const STATEMENT_ROWS: usize = 1000;
+/// What a value takes beside its letters, about. In bytes.
+const VALUE_BYTES: usize = 16;
+
+/// A statement that is ready to be run.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// For PostgreSQL: the text, and the lists as one parameter.
+    Once(String, String),
+    /// For SQLite: the text, which is run for each of the lists.
+    ForEach(String, Vec<Vec<Arg>>),
+}
+
+impl Session {
+    /// Makes ready what writes for each of some lists of parameters: of PostgreSQL few statements. No row may be meant by two
+    /// of the lists.
+    pub(crate) fn ready(&self, sql: &str, lists: Vec<Vec<Arg>>) -> Vec<Ready> {
+        if lists.is_empty() {
+            return Vec::new();
+        }
+        if !self.is_postgres() {
+            let sql = sql.replace("@from", "").replace("@using", "");
+            return vec![Ready::ForEach(sql, lists)];
+        }
+        let sql = in_list(&translate(sql, true));
+        let parts = parts(&lists).into_iter().map(|part| {
+            let list = list_of(part);
+            let sql = sql
+                .replace("@from", &format!("from {list}"))
+                .replace("@using", &format!("using {list}"));
+            Ready::Once(sql, json(part))
+        });
+        parts.collect()
+    }
+
+    /// Runs what was made ready.
+    pub(crate) async fn run(&mut self, all: Vec<Ready>) -> Result<(), StoreError> {
+        for ready in all {
+            match (ready, &mut *self) {
+                (Ready::Once(sql, lists), Self::Postgres(connection)) => {
+                    let query = sqlx::query(AssertSqlSafe(sql)).bind(lists);
+                    query.execute(connection).await.map_err(events_store::classify)?;
+                }
+                (Ready::ForEach(sql, lists), session) => {
+                    for args in &lists {
+                        session.execute(&sql, args).await?;
+                    }
+                }
+                (Ready::Once(..), Self::Sqlite(..)) => unreachable!("made for another database"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Parts of so many bytes and rows, in their order.
+fn parts(lists: &[Vec<Arg>]) -> Vec<&[Vec<Arg>]> {
+    let bytes = |list: &Vec<Arg>| list.iter().map(Arg::bytes).sum::<usize>();
+    let (mut parts, mut begin, mut taken) = (Vec::new(), 0, 0);
+    for (place, list) in lists.iter().enumerate() {
+        let more = bytes(list);
+        if place > begin && (taken + more > STATEMENT_BYTES || place - begin == STATEMENT_ROWS) {
+            parts.push(&lists[begin..place]);
+            (begin, taken) = (place, 0);
+        }
+        taken += more;
+    }
+    parts.push(&lists[begin..]);
+    parts
+}
+
+impl Arg {
+    fn bytes(&self) -> usize {
+        let letters = if let Self::Text(Some(text)) = self { text.len() } else { 0 };
+        letters + VALUE_BYTES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::sql::bulk_write::*;
+
+    #[test]
+    fn a_statement_is_about_so_many_bytes_and_rows_at_most() {
+        let large: Vec<Vec<Arg>> =
+            (0..10_i64).map(|at| vec![at.into(), "x".repeat(300_000).as_str().into()]).collect();
+        let sizes: Vec<usize> = parts(&large).iter().map(|part| part.len()).collect();
+        assert_eq!(sizes, [3, 3, 3, 1]);
+        let many: Vec<Vec<Arg>> = (0..2001_i64).map(|at| vec![at.into()]).collect();
+        assert_eq!(parts(&many).iter().map(|part| part.len()).collect::<Vec<_>>(), [1000, 1000, 1]);
+        let huge = [vec!["x".repeat(STATEMENT_BYTES * 2).as_str().into()]];
+        assert_eq!(parts(&huge).len(), 1);
+    }
+}

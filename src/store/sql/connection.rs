@@ -1,0 +1,469 @@
+//! One connection to either store, for SQL that is the same in both but for times, ids and JSON.
+//!
+//! Where they differ, a statement has a word of ours: `@ms(x)` reads a time as ms, `@at(n)` is parameter n, given in ms,
+//! as a time, `@text(x)` reads an id or JSON as text, `@json(n)` and `@id(n)` are parameters given as text, `@greatest`
+//! and `@least` compare their arguments, `@clock` is the database's clock in ms, `@minute` is a minute between
+//! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes, and `@from` and `@using` stand
+//! where a statement that is run for each of some lists takes them from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Row as _};
+
+use crate::projections::table::{Row, Table};
+use crate::store::postgres::session::{SessionSettings, begin, named};
+use crate::store::sql::upsert;
+use crate::store::{StoreError, postgres, sqlite};
+
+/// How long one statement may take.
+const STATEMENT_MAX: Duration = Duration::from_mins(1);
+/// How long it may stand still within a transaction.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// A connection of its own to a store.
+#[derive(Debug)]
+pub(crate) enum Session {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the session")] Lease),
+}
+
+/// While it lasts, what SQLite was asked goes on. Nothing else would end a statement that was given up: PostgreSQL ends its own
+/// by `statement_timeout`.
+#[derive(Debug)]
+pub(crate) struct Lease(Arc<()>);
+
+impl Lease {
+    async fn of(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let lease = Self(Arc::new(()));
+        let held = Arc::downgrade(&lease.0);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(sqlite::events_store::STEPS, move || held.strong_count() > 0);
+        Ok(lease)
+    }
+}
+
+/// A value for a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Arg {
+    Int(Option<i64>),
+    Text(Option<String>),
+    Bool(bool),
+}
+
+impl From<i64> for Arg {
+    fn from(value: i64) -> Self {
+        Self::Int(Some(value))
+    }
+}
+
+impl From<Option<i64>> for Arg {
+    fn from(value: Option<i64>) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<&str> for Arg {
+    fn from(value: &str) -> Self {
+        Self::Text(Some(value.to_owned()))
+    }
+}
+
+impl From<Option<&str>> for Arg {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
+impl From<bool> for Arg {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+/// A row that both databases give.
+pub(crate) trait AnyRow:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> AnyRow for T where
+    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+/// Binds what a statement needs, in either database.
+macro_rules! bind {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(*value),
+                Arg::Text(value) => query.bind(value.clone()),
+                Arg::Bool(value) => query.bind(*value),
+            };
+        }
+        query
+    }};
+}
+
+impl Session {
+    /// `name` is what the server's statistics call it; `more` is set in it beside what every session of ours has.
+    pub(crate) async fn postgres(
+        address: PgConnectOptions,
+        name: &str,
+        more: &[(&'static str, &'static str)],
+    ) -> Result<Self, StoreError> {
+        // One that vanished or stands still must not keep the settler's lock, or rows that ingest waits for: the server
+        // ends it soon.
+        let settings = SessionSettings::new(Some(STATEMENT_MAX), Some(IDLE_MAX))
+            .with("idle_session_timeout", "300000")
+            .with("tcp_keepalives_idle", "10")
+            .with("tcp_keepalives_interval", "5")
+            .with("tcp_keepalives_count", "3");
+        let settings = more.iter().fold(settings, |all, (name, value)| all.with(name, *value));
+        Ok(Self::Postgres(begin(&named(address, name), &settings).await?))
+    }
+
+    /// What is written can be computed again, so it need not be on the disk before it is committed: the log of the file
+    /// keeps the order of commits, and the next event's takes it along.
+    pub(crate) async fn sqlite(
+        address: SqliteConnectOptions,
+        wait_max: Duration,
+    ) -> Result<Self, StoreError> {
+        let address = address
+            .create_if_missing(false)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(wait_max.max(Duration::from_secs(5)));
+        let mut connection = address.connect().await.map_err(sqlite::events_store::classify)?;
+        let lease = Lease::of(&mut connection).await.map_err(sqlite::events_store::classify)?;
+        Ok(Self::Sqlite(connection, lease))
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
+
+    pub(crate) async fn rows<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        args: &[Arg],
+    ) -> Result<Vec<T>, StoreError> {
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => bind!(sqlx::query_as(sql), args)
+                .fetch_all(connection)
+                .await
+                .map_err(postgres::events_store::classify),
+            Self::Sqlite(connection, _) => bind!(sqlx::query_as(sql), args)
+                .fetch_all(connection)
+                .await
+                .map_err(sqlite::events_store::classify),
+        }
+    }
+
+    pub(crate) async fn row<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        args: &[Arg],
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.rows(sql, args).await?.pop())
+    }
+
+    /// Returns how many rows were changed.
+    pub(crate) async fn execute(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => bind!(sqlx::query(sql), args)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(postgres::events_store::classify),
+            Self::Sqlite(connection, _) => bind!(sqlx::query(sql), args)
+                .execute(connection)
+                .await
+                .map(|done| done.rows_affected())
+                .map_err(sqlite::events_store::classify),
+        }
+    }
+
+    /// Reads for each of some lists of parameters, and gives the rows of each. PostgreSQL is asked once for all: to send it
+    /// a statement costs more than most of these take.
+    pub(crate) async fn each<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        lists: &[Vec<Arg>],
+    ) -> Result<Vec<Vec<T>>, StoreError> {
+        let connection = match self {
+            Self::Postgres(connection) if lists.len() > 1 => connection,
+            _ => {
+                let mut all = Vec::with_capacity(lists.len());
+                for args in lists {
+                    all.push(self.rows(sql, args).await?);
+                }
+                return Ok(all);
+            }
+        };
+        // With `offset` the rows of each list are looked for by themselves, by an index, however many lists are expected.
+        let sql = format!(
+            "select found.*, list.place as place_of_list from {} cross join lateral (
+                 select * from ({}) as one offset 0) as found",
+            list_of(lists),
+            in_list(&translate(sql, true))
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).fetch_all(connection).await;
+        let mut all: Vec<Vec<T>> = lists.iter().map(|_| Vec::new()).collect();
+        for row in &rows.map_err(postgres::events_store::classify)? {
+            let place: i64 =
+                row.try_get("place_of_list").map_err(postgres::events_store::classify)?;
+            let of = usize::try_from(place).ok().and_then(|place| all.get_mut(place));
+            if let Some(of) = of {
+                of.push(T::from_row(row).map_err(postgres::events_store::classify)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Hands over one row after the other, none of which is kept, and lets others have their turn meanwhile.
+    pub(crate) async fn fold<T: AnyRow>(
+        &mut self,
+        sql: &str,
+        args: &[Arg],
+        mut take: impl FnMut(T) + Send,
+    ) -> Result<(), StoreError> {
+        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        match self {
+            Self::Postgres(connection) => {
+                let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
+                while let Some(row) =
+                    rows.try_next().await.map_err(postgres::events_store::classify)?
+                {
+                    take(row);
+                    tokio::task::consume_budget().await;
+                }
+            }
+            Self::Sqlite(connection, _) => {
+                let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
+                while let Some(row) =
+                    rows.try_next().await.map_err(sqlite::events_store::classify)?
+                {
+                    take(row);
+                    tokio::task::consume_budget().await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds rows to a table whose name has a prefix, or merges them into those that are there, as ingest does.
+    pub(crate) async fn merge(
+        &mut self,
+        prefix: &str,
+        table: &Table,
+        rows: &[Row<'_>],
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Postgres(connection) => {
+                postgres::projections::insert(connection, prefix, table, rows)
+                    .await
+                    .map_err(postgres::events_store::classify)
+            }
+            Self::Sqlite(connection, _) => {
+                sqlite::projections::insert(connection, prefix, table, rows)
+                    .await
+                    .map_err(sqlite::events_store::classify)
+            }
+        }
+    }
+
+    /// What the database writes in its own way when it merges rows.
+    pub(crate) fn dialect(&self) -> &'static upsert::Dialect {
+        if self.is_postgres() {
+            &postgres::projections::DIALECT
+        } else {
+            &sqlite::projections::DIALECT
+        }
+    }
+
+    /// `select … from events`, to be read as [`rows::Row`](crate::store::model::event::Row).
+    pub(crate) fn select_events(&self) -> &'static str {
+        if self.is_postgres() {
+            postgres::events_store::DIALECT.select
+        } else {
+            sqlite::events_store::DIALECT.select
+        }
+    }
+
+    /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used
+    /// after an error.
+    pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
+        let begin = if self.is_postgres() { "begin" } else { "begin immediate" };
+        self.execute(begin, &[]).await.map(|_| ())
+    }
+
+    pub(crate) async fn close(self) {
+        // Where it cannot be said goodbye to, the database notices that it is gone.
+        let _ = match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Sqlite(connection, _) => connection.close().await,
+        };
+    }
+
+    pub(crate) async fn commit(&mut self) -> Result<(), StoreError> {
+        self.execute("commit", &[]).await.map(|_| ())
+    }
+}
+
+/// PostgreSQL's table of lists of parameters, which are bound as one.
+pub(crate) fn list_of(lists: &[Vec<Arg>]) -> String {
+    let columns = lists.first().into_iter().flatten().zip(1..).map(|(arg, place)| {
+        let kind = match arg {
+            Arg::Int(_) => "bigint",
+            Arg::Text(_) => "text",
+            Arg::Bool(_) => "boolean",
+        };
+        format!(", p{place} {kind}")
+    });
+    let columns: String = columns.collect();
+    format!("jsonb_to_recordset($1::jsonb) as list (place bigint{columns})")
+}
+
+/// Takes parameters out of the table of lists.
+pub(crate) fn in_list(sql: &str) -> String {
+    sql.replace('$', "list.p")
+}
+
+pub(crate) fn json(lists: &[Vec<Arg>]) -> String {
+    let value = |arg: &Arg| match arg {
+        Arg::Int(value) => serde_json::Value::from(*value),
+        Arg::Text(value) => serde_json::Value::from(value.as_deref()),
+        Arg::Bool(value) => serde_json::Value::from(*value),
+    };
+    let object = |(place, args): (usize, &Vec<Arg>)| {
+        let mut object = serde_json::Map::with_capacity(args.len() + 1);
+        object.insert("place".to_owned(), place.into());
+        object
+            .extend(args.iter().zip(1..).map(|(arg, of): (_, i32)| (format!("p{of}"), value(arg))));
+        serde_json::Value::Object(object)
+    };
+    serde_json::Value::Array(lists.iter().enumerate().map(object).collect()).to_string()
+}
+
+/// Puts the database's own words in the place of ours.
+pub(crate) fn translate(sql: &str, postgres: bool) -> String {
+    let mut out = String::with_capacity(sql.len() + 64);
+    let mut rest = sql;
+    while let Some(at) = rest.find('@') {
+        out.push_str(&rest[..at]);
+        let word = &rest[at + 1..];
+        let length = word.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(word.len());
+        let (name, behind) = word.split_at(length);
+        let argument = argument(behind);
+        let (said, behind) = match (name, argument) {
+            ("greatest" | "least", _) => (compare(name, postgres).to_owned(), behind),
+            ("clock", _) => (clock(postgres).to_owned(), behind),
+            ("minute", _) => {
+                ((if postgres { "interval '1 minute'" } else { "60000" }).to_owned(), behind)
+            }
+            ("bytewise", _) => ((if postgres { "collate \"C\"" } else { "" }).to_owned(), behind),
+            (name, Some((inner, behind))) => (value(name, inner, postgres), behind),
+            (name, None) => (format!("@{name}"), behind),
+        };
+        out.push_str(&said);
+        rest = behind;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// What stands in the parentheses a text begins with, and what behind them.
+fn argument(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('(')?;
+    let mut depth = 0;
+    let end = inner.find(|letter: char| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        depth < 0
+    })?;
+    Some((&inner[..end], &inner[end + 1..]))
+}
+
+fn compare(name: &str, postgres: bool) -> &'static str {
+    match (name, postgres) {
+        ("greatest", true) => "greatest",
+        ("greatest", false) => "max",
+        (_, true) => "least",
+        (_, false) => "min",
+    }
+}
+
+fn clock(postgres: bool) -> &'static str {
+    if postgres {
+        "(extract(epoch from clock_timestamp()) * 1000)::bigint"
+    } else {
+        "cast(unixepoch('subsec') * 1000 as integer)"
+    }
+}
+
+fn value(name: &str, inner: &str, postgres: bool) -> String {
+    match (name, postgres) {
+        ("ms", true) => format!("(extract(epoch from {inner}) * 1000)::bigint"),
+        ("text", true) => format!("{inner}::text"),
+        ("at", true) => format!("(timestamptz 'epoch' + ${inner} * interval '1 millisecond')"),
+        ("hour", true) => format!("date_bin('1 hour', {inner}, timestamptz 'epoch')"),
+        ("hour", false) => format!("({inner} - ({inner} % 3600000 + 3600000) % 3600000)"),
+        ("sum", true) => format!("least(sum({inner}), {})::bigint", i64::MAX),
+        // Its own sum fails where it does not fit. Upper and lower halves never do.
+        ("sum", false) => format!(
+            "case when sum({inner} >> 32) + (sum({inner} & 4294967295) >> 32) > 2147483647 then {}
+                  else (sum({inner} >> 32) << 32) + sum({inner} & 4294967295) end",
+            i64::MAX
+        ),
+        ("json", true) => format!("${inner}::json"),
+        ("id", true) => format!("${inner}::uuid"),
+        ("ms" | "text", false) => inner.to_owned(),
+        (_, _) => format!("${inner}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::sql::connection::*;
+
+    #[test]
+    fn a_statement_is_put_into_the_words_of_each_database() {
+        let sql = "select @ms(max(at)), @text(id) from x where at >= @at(1) and @greatest(a, b) > $2 order by a @bytewise";
+        assert_eq!(
+            translate(sql, false),
+            "select max(at), id from x where at >= $1 and max(a, b) > $2 order by a "
+        );
+        assert_eq!(
+            translate(sql, true),
+            "select (extract(epoch from max(at)) * 1000)::bigint, id::text from x \
+             where at >= (timestamptz 'epoch' + $1 * interval '1 millisecond') and greatest(a, b) > $2 \
+             order by a collate \"C\""
+        );
+    }
+
+    #[test]
+    fn lists_are_one_parameter() {
+        let lists = [
+            vec![1.into(), "a\"\\".into(), true.into()],
+            vec![None::<i64>.into(), None::<&str>.into(), false.into()],
+        ];
+        assert_eq!(
+            list_of(&lists),
+            "jsonb_to_recordset($1::jsonb) as list (place bigint, p1 bigint, p2 text, p3 boolean)"
+        );
+        assert_eq!(
+            json(&lists),
+            r#"[{"place":0,"p1":1,"p2":"a\"\\","p3":true},{"place":1,"p1":null,"p2":null,"p3":false}]"#
+        );
+        assert_eq!(in_list("$1 < $12"), "list.p1 < list.p12");
+    }
+}

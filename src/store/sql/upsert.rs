@@ -1,0 +1,87 @@
+//! What both stores share in writing read models: an event with its changes, and what becomes of a row that is there.
+
+use crate::callback::Event;
+use crate::projections::Change;
+use crate::projections::table::{Column, Join, Kind, Table};
+
+/// An event, and what it changes in the read models where it is new.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// What it changes. Empty: it is stored alone.
+    pub changes: &'a [Change],
+}
+
+/// Tables of facts that are kept by their time alone.
+pub(crate) const AGED_BY_AT: [&str; 6] =
+    ["room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks", "recording_marks"];
+
+/// What the two databases write differently.
+pub(crate) struct Dialect {
+    /// The database's clock in units of 2 s.
+    pub(crate) slot: &'static str,
+    /// The lesser of two values, and the only one where the other is null.
+    pub(crate) least: fn(&str, &str) -> String,
+    /// The greater of two values, and the only one where the other is null.
+    pub(crate) greatest: fn(Kind, &str, &str) -> String,
+    /// Has texts compared by their bytes.
+    pub(crate) collate: &'static str,
+}
+
+/// Whether a value is given for the column; the store knows the others.
+pub(crate) fn is_bound(column: &Column) -> bool {
+    column.kind != Kind::Slot
+}
+
+/// What is to be written of each column, between commas.
+pub(crate) fn list(columns: &[Column], write: impl FnMut(&Column) -> String) -> String {
+    columns.iter().map(write).collect::<Vec<_>>().join(", ")
+}
+
+/// What stands behind an `insert`: how a row that is there takes up the new one, by the rules of [`Table::join`].
+pub(crate) fn on_conflict(dialect: &Dialect, table: &Table) -> String {
+    if table.is_log() {
+        return String::new();
+    }
+    if table.holds_facts() {
+        return " on conflict do nothing".to_owned();
+    }
+    let name = table.name;
+    let later = later(dialect, table);
+    let set = table.columns.iter().filter_map(|Column { name: column, kind, join, .. }| {
+        let (old, new) = (format!("{name}.{column}"), format!("excluded.{column}"));
+        let joined = match join {
+            Join::Key | Join::Fact | Join::Sum => return None,
+            Join::Least => (dialect.least)(&old, &new),
+            Join::Greatest => (dialect.greatest)(*kind, &old, &new),
+            Join::Last => format!("case when {later} then {new} else {old} end"),
+        };
+        Some(format!("{column} = {joined}"))
+    });
+    let set = set.collect::<Vec<_>>().join(", ");
+    let keys: Vec<&str> = table.keys().map(|column| column.name).collect();
+    format!(" on conflict ({}) do update set {set}", keys.join(", "))
+}
+
+/// Whether the new row's [`Join::Last`] columns are the greater.
+fn later(dialect: &Dialect, table: &Table) -> String {
+    let last: Vec<&Column> =
+        table.columns.iter().filter(|column| column.join == Join::Last).collect();
+    let row = |of: &str| {
+        let values = last.iter().map(|column| {
+            let collate = if column.kind == Kind::Text { dialect.collate } else { "" };
+            format!("{of}.{}{collate}", column.name)
+        });
+        values.collect::<Vec<_>>().join(", ")
+    };
+    let name = table.name;
+    last.first().map_or_else(String::new, |first| {
+        format!(
+            "{name}.{first} is null or ({}) > ({})",
+            row("excluded"),
+            row(name),
+            first = first.name
+        )
+    })
+}

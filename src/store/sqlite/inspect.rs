@@ -1,0 +1,91 @@
+//! Looks at a SQLite file without changing it.
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
+
+use crate::callback::event_id;
+use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::database_error::cause;
+use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
+use crate::store::sqlite::events_store::{classify, missing, unopened};
+
+pub(crate) async fn examine(
+    address: SqliteConnectOptions,
+    now: UnixMillis,
+    thorough: bool,
+) -> Result<Examination, StoreError> {
+    let file = address.get_filename().to_owned();
+    if !file.exists() {
+        return Err(missing(&file));
+    }
+    let connected = address.create_if_missing(false).connect().await;
+    let mut connection = connected.map_err(|error| unopened(&file, &error))?;
+    // Only now is the file read.
+    let journal_mode: String = sqlx::query_scalar("pragma journal_mode")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(|error| unopened(&file, &error))?;
+    let (version, migrated, tables): (String, bool, bool) = sqlx::query_as(
+        "select sqlite_version(),
+             exists (select 1 from sqlite_master where name = '_sqlx_migrations'),
+             (select count(*) from sqlite_master where name in ('events', 'parked_events')) = 2",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(classify)?;
+    let applied = if migrated {
+        sqlx::query_as("select version, success, checksum from _sqlx_migrations")
+            .fetch_all(&mut connection)
+            .await
+            .map_err(classify)?
+    } else {
+        Vec::new()
+    };
+    let (mut parked, mut writable) = (None, None);
+    if tables {
+        let count =
+            format!("select count(*) from (select 1 from parked_events limit {})", COUNT_MAX + 1);
+        let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut connection).await;
+        parked = Some(counted.map_err(classify)?);
+        writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
+    }
+    let damage = if thorough { damage(&mut connection).await.map_err(classify)? } else { None };
+    // Everything is known: a farewell that fails changes nothing.
+    let _ = connection.close().await;
+    Ok(Examination {
+        database: format!("SQLite {version}"),
+        migrations: Migrations::compare(&sqlx::migrate!("migrations/sqlite"), &applied),
+        writable,
+        parked,
+        kind: Kind::Sqlite(SqliteState { journal_mode, damage }),
+    })
+}
+
+/// The first thing that is wrong with the file.
+async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
+    let found: String =
+        sqlx::query_scalar("pragma integrity_check(1)").fetch_one(connection).await?;
+    Ok((found != "ok").then_some(found))
+}
+
+/// Stores an event and a parked one, and takes them back.
+async fn write(connection: &mut SqliteConnection, now: UnixMillis) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin_with("begin immediate").await?;
+    sqlx::query(
+        "insert into events (id, sdk_app_id, family, command, event_time, received_at, payload)
+         values ($1, 0, 'unknown', 'doctor', $2, $2, '{}')",
+    )
+    .bind(event_id::unique(now).to_string())
+    .bind(now.0)
+    .execute(&mut *transaction)
+    .await?;
+    sqlx::query(
+        "insert into parked_events (id, parked_at, reason, delivery) values ($1, $2, 'doctor', '{}')",
+    )
+    .bind(event_id::unique(now).to_string())
+    .bind(now.0)
+    .execute(&mut *transaction)
+    .await?;
+    transaction.rollback().await
+}

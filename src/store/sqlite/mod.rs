@@ -1,0 +1,9 @@
+//! The store in an embedded SQLite file.
+
+pub(crate) mod batch;
+pub(crate) mod erase;
+pub(crate) mod events_store;
+pub(crate) mod file;
+pub(crate) mod inspect;
+pub(crate) mod projections;
+pub(crate) mod retention;

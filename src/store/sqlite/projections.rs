@@ -1,0 +1,110 @@
+//! How changes of the read models are written to SQLite: table by table.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use sqlx::query::Query;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::{AssertSqlSafe, Sqlite};
+
+use crate::projections::table::{Kind, Row, Table, Value};
+use crate::projections::{Batch, TABLES};
+use crate::store::sql::upsert;
+use crate::store::sql::upsert::Dialect;
+use crate::store::sqlite::batch::{SIZES, parts, values};
+
+pub(crate) const DIALECT: Dialect = Dialect {
+    slot: "unixepoch() / 2",
+    // `min` and `max` are null where one value is.
+    least: |old, new| format!("coalesce(min({old}, {new}), {old}, {new})"),
+    greatest: |_, old, new| format!("coalesce(max({old}, {new}), {old}, {new})"),
+    // Texts are compared so anyway.
+    collate: "",
+};
+
+/// Writes what many events change.
+pub(crate) async fn write(
+    connection: &mut SqliteConnection,
+    batch: &Batch<'_>,
+) -> Result<(), sqlx::Error> {
+    for (table, rows) in batch.tables() {
+        for part in parts(rows) {
+            insert_part(connection, statement_of(table, part.len()), table, part).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    prefix: &str,
+    table: &Table,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    for part in parts(rows) {
+        let statement = statement(prefix, table, part.len()).into();
+        insert_part(connection, statement, table, part).await?;
+    }
+    Ok(())
+}
+
+async fn insert_part(
+    connection: &mut SqliteConnection,
+    statement: Arc<str>,
+    table: &Table,
+    rows: &[Row<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut query = sqlx::query(AssertSqlSafe(statement));
+    for row in rows {
+        for (column, value) in table.columns.iter().zip(row) {
+            if upsert::is_bound(column) {
+                query = bind(query, *value);
+            }
+        }
+    }
+    query.execute(connection).await?;
+    Ok(())
+}
+
+/// The statement for so many rows of one of [`TABLES`], made once.
+fn statement_of(table: &Table, rows: usize) -> Arc<str> {
+    type Statements = HashMap<(&'static str, usize), Arc<str>>;
+    static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
+        let sized = |table: &'static Table| SIZES.map(|rows| (table, rows));
+        let made = |(table, rows): (&'static Table, usize)| {
+            ((table.name, rows), statement("", table, rows).into())
+        };
+        TABLES.into_iter().flat_map(sized).map(made).collect()
+    });
+    let made = STATEMENTS.get(&(table.name, rows)).cloned();
+    made.unwrap_or_else(|| statement("", table, rows).into())
+}
+
+fn bind<'q>(
+    query: Query<'q, Sqlite, SqliteArguments>,
+    value: Value<'q>,
+) -> Query<'q, Sqlite, SqliteArguments> {
+    match value {
+        Value::Null => query.bind(None::<i64>),
+        Value::Number(number) => query.bind(number),
+        Value::Truth(truth) => query.bind(truth),
+        Value::Time(time) => query.bind(time.0),
+        Value::Id(id) => query.bind(id.to_string()),
+        Value::Text(text) => query.bind(text),
+    }
+}
+
+/// The statement that adds so many rows to a table, or merges them into those that are there.
+fn statement(prefix: &str, table: &Table, rows: usize) -> String {
+    let Table { name, columns } = table;
+    let names = upsert::list(columns, |column| column.name.to_owned());
+    let row = upsert::list(columns, |column| match column.kind {
+        Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
+        Kind::Slot => "0".to_owned(),
+        _ => "?".to_owned(),
+    });
+    let values = values(&row, rows);
+    let taken_up = upsert::on_conflict(&DIALECT, table);
+    format!("insert into {prefix}{name} as {name} ({names}) values {values}{taken_up}")
+}
