@@ -260,7 +260,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::projections::TABLES;
+    use crate::projections::schema::TABLES;
 
     /// A value of few, so that equal ones meet.
     fn value(kind: Kind) -> BoxedStrategy<Value<'static>> {

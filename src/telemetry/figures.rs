@@ -34,7 +34,8 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::{Metrics, Outcome};
+    use crate::telemetry::metrics::Metrics;
+    use crate::telemetry::outcome::Outcome;
 
     #[test]
     fn what_was_counted_is_read_back() {

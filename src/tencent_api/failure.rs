@@ -4,7 +4,7 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
-use crate::tencent_api::{Action, Failure, VendorError};
+use crate::tencent_api::error::{Action, Failure, VendorError};
 
 /// What went wrong, without secrets.
 #[derive(Debug, Clone)]

@@ -11,9 +11,10 @@ use crate::callback::redact::{Erased, Erasure, without_operator};
 use crate::callback::{AppId, Delivery, Query};
 use crate::clock::UnixMillis;
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey};
+use crate::store::model::event::StoredEvent;
 use crate::store::postgres::erase::PostgresAccounts;
 use crate::store::sqlite::erase::SqliteAccounts;
-use crate::store::{Place, StoreError, StoreOptions, StoredEvent};
+use crate::store::{Place, StoreError, StoreOptions};
 
 /// A table that may name accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

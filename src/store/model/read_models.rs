@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 use crate::projections::session::statistics::worth;
-use crate::store::{DetailPlace, RecordingFile};
+use crate::store::model::recording_file::RecordingFile;
+use crate::store::query::filters::DetailPlace;
 
 /// JSON text of a column.
 pub type JsonText = Box<RawValue>;

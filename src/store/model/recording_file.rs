@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
-use crate::store::JsonText;
+use crate::store::model::read_models::JsonText;
 
 /// A file that a recording task made, as far as the vendor names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -4,7 +4,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
-use crate::store::{Call, Member, StoredEvent};
+use crate::store::model::event::StoredEvent;
+use crate::store::model::read_models::{Call, Member};
 
 /// One thing that happened in a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

@@ -10,15 +10,16 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 use crate::projections::table::{Column, Kind};
+use crate::store::StoreError;
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
 use crate::store::model::event::Row;
+use crate::store::model::event::StoredEvent;
 use crate::store::postgres;
 use crate::store::postgres::events_store::{DIALECT, classify};
 use crate::store::postgres::projections::type_of;
 use crate::store::postgres::session::{SessionSettings, begin, named};
-use crate::store::{StoreError, StoredEvent};
 
 /// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
 const TRIES_MAX: u32 = 5;

@@ -18,6 +18,7 @@ use crate::callback::{Event, event_id};
 use crate::clock::UnixMillis;
 use crate::projections::Batch;
 use crate::store::model::event::Dialect;
+use crate::store::model::event::StoredEvent;
 use crate::store::postgres::events;
 use crate::store::postgres::latest_connections::Latest;
 use crate::store::postgres::partitions;
@@ -28,7 +29,8 @@ use crate::store::postgres::session;
 use crate::store::postgres::session::SessionSettings;
 use crate::store::read;
 use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
-use crate::store::{Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use crate::store::sql::upsert::Entry;
+use crate::store::{EventFilter, Inserted, Store, StoreError, StoreOptions};
 
 /// Has bodies of more than 2 KB or so compressed by LZ4, where the server was built with it: its own way takes ms for some.
 const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings

@@ -7,11 +7,13 @@ use uuid::Uuid;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::{
-    Anomaly, AnomalyFilter, Call, CallFilter, DetailPage, DetailPlace, EventFilter, GiftRow,
-    LIST_BYTES_MAX, Live, Order, Room, RoomFilter, RoomKey, Store, StoreError, StoredEvent,
-    UserCall, UserCallFilter, UserVisitFilter, Visit,
+use crate::store::model::event::StoredEvent;
+use crate::store::model::read_models::{Anomaly, Call, GiftRow, Live, Room, UserCall, Visit};
+use crate::store::query::filters::{
+    AnomalyFilter, CallFilter, DetailPage, DetailPlace, RoomFilter, UserCallFilter, UserVisitFilter,
 };
+use crate::store::read::read_models::{LIST_BYTES_MAX, RoomKey};
+use crate::store::{EventFilter, Order, Store, StoreError};
 
 /// Rows, and behind which place to go on; `None` at the end of the list.
 pub type Part<L> = (Vec<<L as List>::Row>, Option<<L as List>::Place>);

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::model::read_models::{Call, Member, UserCall};
+use crate::store::query::filters::{CallFilter, UserCallFilter};
+use crate::store::read::read_models::{DETAILS_MAX, Details};
 use crate::store::sql::builder::Reader;
-use crate::store::{
-    Call, CallFilter, DETAILS_MAX, Details, Member, StoreError, UserCall, UserCallFilter,
-};
 
 /// The columns of a [`Call`], of the table `c`.
 const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.chat_group_id, c.room_id, c.state, \

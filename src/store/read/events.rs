@@ -5,10 +5,10 @@ use uuid::Uuid;
 use crate::callback::event_id;
 use crate::clock::UnixMillis;
 use crate::store::model::event::Row;
+use crate::store::model::event::StoredEvent;
+use crate::store::read::read_models::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
 use crate::store::sql::builder::{Reader, Statement};
-use crate::store::{
-    EVENTS_SCANNED_MAX, EventFilter, EventPage, Order, PAGE_BYTES_MAX, StoreError, StoredEvent,
-};
+use crate::store::{EventFilter, EventPage, Order, StoreError};
 
 /// An event's place in a list.
 type Place = (UnixMillis, Uuid);

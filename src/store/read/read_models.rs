@@ -7,14 +7,16 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::callback::AppId;
+use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{
     Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
     Stay, UserCall,
 };
-use crate::store::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, EventFilter, EventPage, RoomFilter,
-    StoreError, StoredEvent, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+use crate::store::query::filters::{
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
 };
+use crate::store::query::list::UserVisit;
+use crate::store::{EventFilter, EventPage, StoreError, VisitPage};
 
 /// Readers of the read models. They have connections of their own, so that none of them keeps a writer waiting.
 #[async_trait]

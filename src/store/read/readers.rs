@@ -4,14 +4,19 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::callback::AppId;
+use crate::store::model::event::StoredEvent;
+use crate::store::model::read_models::{
+    Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
+    Stay, UserCall,
+};
+use crate::store::query::filters::{
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
+};
+use crate::store::query::list::UserVisit;
+use crate::store::read::read_models::{Details, ReadModels, RoomKey, Subject};
 use crate::store::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
 use crate::store::sql::builder::Reader;
-use crate::store::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
-    EventFilter, EventPage, Found, GiftRow, Live, Member, ReadModels, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
-};
+use crate::store::{EventFilter, EventPage, StoreError, VisitPage};
 
 #[async_trait]
 impl<R: Reader> ReadModels for R {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::model::read_models::{JsonText, Recording};
+use crate::store::read::read_models::{DETAIL_BYTES_MAX, DETAILS_MAX, Details, Subject};
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::Reader;
-use crate::store::{
-    DETAIL_BYTES_MAX, DETAILS_MAX, Details, JsonText, Recording, StoreError, Subject,
-};
 
 /// How many events of a subject's tasks are read.
 const MARKS_MAX: usize = 10_000;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
+use crate::store::query::filters::DetailPage;
+use crate::store::read::read_models::{DETAILS_MAX, Details};
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::{Reader, Statement};
-use crate::store::{
-    Battle, BattleRoom, DETAILS_MAX, DetailPage, Details, GiftRow, Room, RoomChangeRow, Stay,
-    StoreError,
-};
 
 pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<Stay>, StoreError> {
     let mut sql = reader.statement(

@@ -1,9 +1,11 @@
 //! Reads the rooms an account came into.
 
 use crate::clock::UnixMillis;
+use crate::store::StoreError;
+use crate::store::query::filters::UserVisitFilter;
+use crate::store::query::list::UserVisit;
 use crate::store::read::next_marks::{next_of_enters, place_enters};
 use crate::store::sql::builder::Reader;
-use crate::store::{StoreError, UserVisit, UserVisitFilter};
 
 /// An enter, the life it is of, and the account's next mark in that life.
 #[derive(sqlx::FromRow)]

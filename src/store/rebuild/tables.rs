@@ -16,9 +16,10 @@ use crate::callback::Event;
 use crate::clock::UnixMillis;
 use crate::projections::{Batch, Change, TABLES, changes};
 use crate::store::model::event::Row;
+use crate::store::model::event::StoredEvent;
 use crate::store::sessions::queue::{END, Queued, RoomId};
 use crate::store::sql::connection::{Arg, Session};
-use crate::store::{Place, StoreError, StoreOptions, StoredEvent};
+use crate::store::{Place, StoreError, StoreOptions};
 
 /// The key of the advisory lock that a rebuild holds: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;

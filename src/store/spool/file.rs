@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::clock::UnixMillis;
-use crate::store::SpoolError;
+use crate::store::spool::handle::SpoolError;
 use crate::store::sqlite::file;
 
 /// What the name of a file goes on with that was moved aside, and once what could be read of it was taken over.

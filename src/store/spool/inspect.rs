@@ -7,8 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::store::spool::file;
 use crate::store::spool::file::{DAMAGED, SALVAGED};
+use crate::store::spool::handle::{Size, SpoolError};
 use crate::store::spool::record::{Columns, spooled};
-use crate::store::{Size, SpoolError};
 
 /// What a spool is like.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
-use crate::store::Spooled;
+use crate::store::spool::handle::Spooled;
 
 /// What the file holds of one event.
 pub(crate) struct Record<'a> {

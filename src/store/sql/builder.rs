@@ -7,7 +7,8 @@ use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::store::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX, StoreError};
+use crate::store::StoreError;
+use crate::store::read::read_models::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX};
 
 /// Whose connections for readers run a statement.
 pub(crate) trait Reader: Send + Sync {

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 use crate::projections::table::Kind;
+use crate::store::StoreError;
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
 use crate::store::model::event::Row;
+use crate::store::model::event::StoredEvent;
 use crate::store::sqlite;
 use crate::store::sqlite::events_store::{DIALECT, classify, missing, unopened};
-use crate::store::{StoreError, StoredEvent};
 
 #[derive(Debug)]
 pub(crate) struct SqliteAccounts(SqliteConnection);

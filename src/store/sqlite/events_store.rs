@@ -20,13 +20,15 @@ use crate::callback::{Event, event_id};
 use crate::clock::UnixMillis;
 use crate::projections::Batch;
 use crate::store::model::event::Dialect;
+use crate::store::model::event::StoredEvent;
 use crate::store::read::events;
 use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
+use crate::store::sql::upsert::Entry;
 use crate::store::sqlite::batch::{SIZES, parts, values};
 use crate::store::sqlite::file;
 use crate::store::sqlite::file::Writing;
 use crate::store::sqlite::{projections, retention};
-use crate::store::{Entry, EventFilter, Inserted, Store, StoreError, StoreOptions, StoredEvent};
+use crate::store::{EventFilter, Inserted, Store, StoreError, StoreOptions};
 
 /// A SQLite file: one connection writes, others read beside it.
 #[derive(Debug)]
