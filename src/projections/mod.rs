@@ -1,25 +1,18 @@
-//! The typed handlers, pure: what each event changes in the read models.
+//! Projections: pure functions from an event to what it changes in the read models.
 //!
-//! One function for each command, in its family's file. What they return goes into the store with the event itself, as
-//! the rows of a [`Batch`].
-//! [`session`] is for what is computed from all that is known of a room, and for marks
-//! of one time.
+//! [`body`] has one function for each command, in its family's file. What they return goes into the store with the event
+//! itself, as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts.
 
 pub(crate) mod batch;
-pub(crate) mod battle;
-pub(crate) mod call;
+pub(crate) mod body;
 pub mod change;
 pub mod describe;
-pub(crate) mod live;
-pub(crate) mod recording;
-pub(crate) mod room;
 pub(crate) mod schema;
-pub(crate) mod seat;
 pub mod session;
 pub mod table;
-use std::borrow::Cow;
+mod value;
 
-use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 use crate::callback::Event;
 use crate::callback::body::call::CallBody;
@@ -28,33 +21,27 @@ use crate::callback::body::live::LiveBody;
 use crate::callback::body::mic::MicBody;
 use crate::callback::body::room::RoomBody;
 use crate::callback::command::description::{Command, Family};
-use crate::callback::event::{clipped, contained, is_sensible};
-use crate::callback::json::escapes::readable;
-use crate::callback::json::scalar::{Known, Seconds, Vocabulary};
+use crate::callback::event::contained;
+use crate::callback::json::scalar::Known;
 use crate::clock::UnixMillis;
 
 pub use crate::projections::batch::Batch;
 pub use crate::projections::change::Change;
 pub use crate::projections::schema::TABLES;
 pub use crate::projections::table::Table;
+pub use crate::projections::value::{AMOUNT_MAX, CHANGES_MAX};
 
+use crate::projections::body::{battle, call, live, recording, room, seat};
 use crate::projections::change::EventCount;
-
-/// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
-/// list count. The vendor's largest bodies make some dozens.
-pub const CHANGES_MAX: usize = 1000;
-
-/// The greatest amount that is kept of a body, and without its sign the least: the last integer that every reader of JSON
-/// keeps exactly. Beyond it no amount of the vendor's makes sense; the event's payload has what was sent.
-pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
+use crate::projections::value::word;
 
 /// How long a span of `new_event_counts` is.
 const MINUTE_MS: i64 = 60_000;
 
 /// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first; more than that many entries of one
 /// list are not even looked at. Every event is counted; one whose
-/// body was not decoded, or is of a command that no read model tells of, changes nothing else. Nor does one whose handler
-/// panics: a mistake there must not cost the event.
+/// body was not decoded, or is of a command that no read model covers, changes nothing else. Nor does one whose projection
+/// panics: a bug there must not lose the event.
 #[must_use]
 pub fn changes(event: &Event) -> Vec<Change> {
     let mut changes = vec![Change::Count(count(event))];
@@ -119,7 +106,7 @@ fn count(event: &Event) -> EventCount {
     };
     let result = match result {
         Some(Known::Value(_)) => word(result),
-        // Whoever makes up words must not make a sum of each.
+        // Invented words must not create one sum each.
         Some(Known::Other(text)) if !text.is_empty() => Some("other".to_owned()),
         _ => None,
     };
@@ -138,13 +125,8 @@ fn count(event: &Event) -> EventCount {
     }
 }
 
-/// The entries of a list that count, in the order of the body.
-fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
-    list.into_iter().take(CHANGES_MAX)
-}
-
 /// The command under which an event is counted. Those that no row of the registry names are counted together, by their
-/// family: whoever makes up names must not make a sum of each. The event itself has the exact one.
+/// family: invented names must not create one sum each. The event itself has the exact one.
 fn counted_as(event: &Event) -> String {
     match &event.command {
         Cow::Borrowed(name) => (*name).to_owned(),
@@ -154,58 +136,14 @@ fn counted_as(event: &Event) -> String {
     }
 }
 
-/// As what events are counted whose command names no family.
+/// The name under which events are counted whose command names no family.
 const UNKNOWN: &str = "unknown";
-
-/// What a body says of an amount, within [`AMOUNT_MAX`].
-fn amount(number: i64) -> i64 {
-    number.clamp(-AMOUNT_MAX, AMOUNT_MAX)
-}
-
-/// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
-fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
-    let text = match known? {
-        Known::Value(value) => snake(value.as_str()),
-        Known::Other(text) => clipped(text),
-    };
-    Some(text).filter(|text| !text.is_empty())
-}
-
-fn snake(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
-            snake.push('_');
-        }
-        snake.push(letter.to_ascii_lowercase());
-    }
-    snake
-}
-
-/// An id or a short text as its column takes it; `None` for an empty one, which is how the vendor says that there is
-/// none.
-fn text(value: &str) -> Option<String> {
-    Some(clipped(value)).filter(|text| !text.is_empty())
-}
-
-/// The moment that a body names in s; `None` where it is 0 or makes no sense.
-fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
-    let time = UnixMillis(seconds?.0.checked_mul(1000)?);
-    is_sensible(time, event.received_at).then_some(time)
-}
-
-/// `value` as JSON text that databases can read. Values made of texts and numbers always serialize.
-fn json<T: serde::Serialize>(value: &T) -> Option<change::Json> {
-    let json = serde_json::to_string(value).ok()?;
-    RawValue::from_string(readable(&json).into_owned()).ok()
-}
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::callback::body::call::{ActionType, CallResult};
     use crate::callback::{AppId, Apps, Command, Delivery, Query};
 
     /// As many entries as a body of the usual limit holds, all of them different.
@@ -265,17 +203,5 @@ mod tests {
             most = most.max(made.len());
         }
         assert!(most >= CHANGES_MAX, "the lists are long enough to be cut: {most}");
-    }
-
-    #[test]
-    fn words_are_spelled_as_the_tables_have_them() {
-        let known = |text| word(Some(&Known::<CallResult>::parse(text)));
-        assert_eq!(known("NotAnswer").as_deref(), Some("not_answer"));
-        assert_eq!(known("Cancel").as_deref(), Some("cancel"));
-        assert_eq!(known("SomethingNew").as_deref(), Some("SomethingNew"));
-        assert_eq!(known(""), None);
-        let action = |text| word(Some(&Known::<ActionType>::parse(text)));
-        assert_eq!(action("Canncel_Invite").as_deref(), Some("cancel_invite"));
-        assert_eq!(action("Hang Up").as_deref(), Some("hangup"));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::TimedDelivery;
-use super::dice::Dice;
+use crate::simulate::dice::Dice;
+use crate::simulate::timed_delivery::TimedDelivery;
 
 /// How many of the deliveries suffer, each a share from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -1,6 +1,6 @@
 //! Invented people, each with a device and an address.
 
-use super::dice::Dice;
+use crate::simulate::dice::Dice;
 
 const NAMES: [&str; 40] = [
     "alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "judy", "kim",

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::dice::Dice;
-use super::people::Person;
-use super::{Options, TimedDelivery};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::simulate::dice::Dice;
+use crate::simulate::options::Options;
+use crate::simulate::people::Person;
 use crate::simulate::scenarios::rooms::Rooms;
+use crate::simulate::timed_delivery::TimedDelivery;
 
 /// What all scenarios of one generator share.
 #[derive(Debug, Clone)]

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::vec;
 
-use super::{Disturbance, Generator, Kind, TimedDelivery, disturbed};
 use crate::clock::UnixMillis;
+use crate::simulate::disturbance::{Disturbance, disturbed};
+use crate::simulate::generator::Generator;
+use crate::simulate::scenario::Kind;
+use crate::simulate::timed_delivery::TimedDelivery;
 
 /// One delivery of the traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]

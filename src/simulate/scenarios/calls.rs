@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::simulate::Kind;
 use crate::simulate::dice::Dice;
 use crate::simulate::people::Person;
+use crate::simulate::scenario::Kind;
 use crate::simulate::scenarios::recordings::CallRecording;
 use crate::simulate::script::Script;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::callback::Event;
 use crate::callback::body::mic::SeatInfoChanged;
 use crate::projections::change::{Change, SeatMark};
-use crate::projections::{first, text};
+use crate::projections::value::{first, text};
 
 /// How the listed seats are now.
 pub(crate) fn seat_info_changed(event: &Event, body: &SeatInfoChanged, changes: &mut Vec<Change>) {

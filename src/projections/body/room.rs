@@ -8,9 +8,8 @@ use crate::callback::body::room::{
 };
 use crate::callback::json::scalar::{AccountId, Known};
 use crate::projections::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
-use crate::projections::moment;
 use crate::projections::session::bounds;
-use crate::projections::{amount, first, json, text, word};
+use crate::projections::value::{amount, first, json, moment, text, word};
 
 /// What a conference's properties are beside those with a column of their own. Times in s since 1970.
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use crate::callback::body::recording::{RecordedFile, RecordingEvent, RecordingPa
 use crate::callback::json::scalar::AccountId;
 use crate::projections::change::{Change, Json, RecordingMark};
 use crate::projections::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
-use crate::projections::{amount, json, text};
+use crate::projections::value::{amount, json, text};
 
 /// One file, as the tables have it. Times in ms since 1970.
 #[derive(Default, Serialize)]

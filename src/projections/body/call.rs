@@ -10,9 +10,9 @@ use crate::callback::body::call::{
 };
 use crate::callback::json::scalar::{AccountId, Known};
 use crate::clock::UnixMillis;
+use crate::projections::body::recording;
 use crate::projections::change::{CallChange, Change, LastAction, MemberChange};
-use crate::projections::moment;
-use crate::projections::{first, recording, text, word};
+use crate::projections::value::{first, moment, text, word};
 
 /// The caller is in the call from its start on; everybody else is rung.
 pub(crate) fn start_call(event: &Event, body: &StartCall, changes: &mut Vec<Change>) {

@@ -6,8 +6,7 @@ use crate::callback::Event;
 use crate::callback::body::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
 use crate::callback::json::scalar::{BattleId, Known, Nested};
 use crate::projections::change::{BattleMark, Change};
-use crate::projections::moment;
-use crate::projections::{amount, first, text, word};
+use crate::projections::value::{amount, first, moment, text, word};
 
 /// A battle was proposed.
 pub(crate) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Vec<Change>) {

@@ -12,16 +12,15 @@ use crate::callback::body::live::{
     UpdateRoomInfo,
 };
 use crate::callback::json::scalar::{AccountId, Count, Known};
+use crate::projections::body::room::{presence, room_change};
 use crate::projections::change::{
     Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily,
 };
-use crate::projections::moment;
-use crate::projections::room::{presence, room_change};
 use crate::projections::session::bounds;
 use crate::projections::session::bounds::{
     CATEGORIES_MAX, METADATA_BYTES_MAX, RECEIVERS_MAX, TEXT_BYTES_MAX, json_bytes,
 };
-use crate::projections::{amount, first, json, text, word};
+use crate::projections::value::{amount, first, json, moment, text, word};
 
 /// What a live room's properties are beside those with a column of their own.
 #[derive(Serialize)]

@@ -1,0 +1,9 @@
+//! What the events of each family change: one function for each command, in files named as those of
+//! [`callback::body`](crate::callback::body).
+
+pub(crate) mod battle;
+pub(crate) mod call;
+pub(crate) mod live;
+pub(crate) mod recording;
+pub(crate) mod room;
+pub(crate) mod seat;

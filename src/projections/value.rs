@@ -1,0 +1,84 @@
+//! Values of a body as the columns of the read models take them: bounded, clipped, and absent where they are empty.
+
+use serde_json::value::RawValue;
+
+use crate::callback::Event;
+use crate::callback::event::{clipped, is_sensible};
+use crate::callback::json::escapes::readable;
+use crate::callback::json::scalar::{Known, Seconds, Vocabulary};
+use crate::clock::UnixMillis;
+use crate::projections::change::Json;
+
+/// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
+/// list count. The vendor's largest bodies make some dozens.
+pub const CHANGES_MAX: usize = 1000;
+
+/// The greatest amount that is kept of a body, and without its sign the least: the last integer that every reader of JSON
+/// keeps exactly. Beyond it no amount of the vendor's makes sense; the event's payload has what was sent.
+pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
+
+/// The entries of a list that count, in the order of the body.
+pub(crate) fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    list.into_iter().take(CHANGES_MAX)
+}
+
+/// What a body says of an amount, within [`AMOUNT_MAX`].
+pub(crate) fn amount(number: i64) -> i64 {
+    number.clamp(-AMOUNT_MAX, AMOUNT_MAX)
+}
+
+/// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
+pub(crate) fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
+    let text = match known? {
+        Known::Value(value) => snake(value.as_str()),
+        Known::Other(text) => clipped(text),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !snake.is_empty() && !snake.ends_with('_') {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+/// An id or a short text as its column takes it; `None` for an empty one, which is how the vendor says that there is
+/// none.
+pub(crate) fn text(value: &str) -> Option<String> {
+    Some(clipped(value)).filter(|text| !text.is_empty())
+}
+
+/// The moment that a body names in s; `None` where it is 0 or makes no sense.
+pub(crate) fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
+    let time = UnixMillis(seconds?.0.checked_mul(1000)?);
+    is_sensible(time, event.received_at).then_some(time)
+}
+
+/// `value` as JSON text that databases can read. Values made of texts and numbers always serialize.
+pub(crate) fn json<T: serde::Serialize>(value: &T) -> Option<Json> {
+    let json = serde_json::to_string(value).ok()?;
+    RawValue::from_string(readable(&json).into_owned()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::callback::body::call::{ActionType, CallResult};
+
+    #[test]
+    fn words_are_spelled_as_the_tables_have_them() {
+        let known = |text| word(Some(&Known::<CallResult>::parse(text)));
+        assert_eq!(known("NotAnswer").as_deref(), Some("not_answer"));
+        assert_eq!(known("Cancel").as_deref(), Some("cancel"));
+        assert_eq!(known("SomethingNew").as_deref(), Some("SomethingNew"));
+        assert_eq!(known(""), None);
+        let action = |text| word(Some(&Known::<ActionType>::parse(text)));
+        assert_eq!(action("Canncel_Invite").as_deref(), Some("cancel_invite"));
+        assert_eq!(action("Hang Up").as_deref(), Some("hangup"));
+    }
+}
