@@ -10,11 +10,11 @@ use super::verify::{AppId, Verified};
 use crate::callback::body::decoded::Body;
 use crate::callback::command::description::{Command, Family, Kind};
 use crate::callback::event_id;
+use crate::callback::event_query;
 use crate::callback::json::escapes;
 use crate::callback::json::raw;
 use crate::callback::json::raw::Object;
 use crate::callback::json::scalar::Scalar;
-use crate::callback::recorded_request;
 use crate::clock::UnixMillis;
 
 /// One event of the vendor, as it is kept.
@@ -199,7 +199,14 @@ impl Event {
             decode_error: decode_error.as_deref().map(storable),
             decode_panicked: false,
         };
-        Self { query: recorded_request::unusual(&query.text, &event), ..event }
+        Self { query: event.unusual_query(&query.text), ..event }
+    }
+
+    /// The query as received, where the columns do not say the same.
+    fn unusual_query(&self, sent: &str) -> Option<String> {
+        let command = self.command_sent.as_deref().unwrap_or(&self.command);
+        let columns = [&self.client_ip, &self.platform, &self.request_id].map(Option::as_deref);
+        event_query::unusual(sent, self.app, command, columns)
     }
 
     /// What tells a repeat of an event that has no time of its own, but a request's id: the [`event_id::content`] of its id.
@@ -236,7 +243,7 @@ impl Event {
         if let (Kind::After, Some(request)) = (event.kind, &event.request_id) {
             event.id = event_id::of_request(received_at, event.app, &event.command, request, bytes);
         }
-        event.query = recorded_request::unusual(&verified.query().text, &event);
+        event.query = event.unusual_query(&verified.query().text);
         event
     }
 

@@ -11,6 +11,7 @@ pub mod body;
 pub mod command;
 pub mod event;
 pub mod event_id;
+pub mod event_query;
 pub mod explain;
 pub mod json;
 pub mod query;

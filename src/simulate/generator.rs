@@ -9,9 +9,9 @@ use crate::clock::UnixMillis;
 use crate::simulate::dice::Dice;
 use crate::simulate::options::Options;
 use crate::simulate::people::Person;
+use crate::simulate::rooms::Rooms;
 use crate::simulate::scenario::{Kind, Scenario};
-use crate::simulate::scenarios::rooms::Rooms;
-use crate::simulate::scenarios::{calls, conferences, group_calls, shows};
+use crate::simulate::scenarios::{conferences, group_calls, one_to_one, shows};
 use crate::simulate::script::{Script, World};
 
 /// How often something else is tried where a scenario would last too long.
@@ -57,7 +57,7 @@ impl Generator {
             Kind::Conference => conferences::conference(&mut script),
             Kind::Show => shows::show(&mut script),
             Kind::Quota => quota(&mut script),
-            one_to_one => calls::one_to_one(&mut script, one_to_one),
+            call => one_to_one::one_to_one(&mut script, call),
         }
         Scenario { kind, deliveries: script.finish() }
     }

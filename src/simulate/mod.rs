@@ -23,6 +23,7 @@ mod disturbance;
 mod generator;
 mod options;
 mod people;
+mod rooms;
 mod scenario;
 pub(crate) mod scenarios;
 mod script;

@@ -9,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::simulate::dice::Dice;
 use crate::simulate::options::Options;
 use crate::simulate::people::Person;
-use crate::simulate::scenarios::rooms::Rooms;
+use crate::simulate::rooms::Rooms;
 use crate::simulate::timed_delivery::TimedDelivery;
 
 /// What all scenarios of one generator share.

@@ -1,7 +1,7 @@
 //! One callback of the simulated traffic.
 
 use crate::callback::event::Payload;
-use crate::callback::{AppId, Delivery, recorded_request};
+use crate::callback::{AppId, Delivery, event_query};
 use crate::clock::UnixMillis;
 
 /// One callback, and when it is to be posted.
@@ -24,7 +24,7 @@ impl TimedDelivery {
     #[must_use]
     pub fn delivery(&self, app: AppId) -> Delivery {
         let ip = Some(self.client_ip.as_str());
-        let query = recorded_request::query(app, self.command, ip, Some(self.platform), None);
+        let query = event_query::query(app, self.command, ip, Some(self.platform), None);
         Delivery::of_payload(query, &Payload::Json(self.body.clone()))
     }
 }

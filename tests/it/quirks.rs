@@ -14,7 +14,8 @@ use trtc_callbacks::callback::body::mic::{MicBody as Mic, Seat};
 use trtc_callbacks::callback::body::recording::RecordingEvent;
 use trtc_callbacks::callback::body::room::{RoomBody as Room, RoomType};
 use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::json::scalar::{Count, Flag, Known, Many, Millis, Nested, Seconds};
+use trtc_callbacks::callback::json::forms::{Many, Nested};
+use trtc_callbacks::callback::json::scalar::{Count, Flag, Known, Millis, Seconds};
 use trtc_callbacks::callback::query::Platform;
 use trtc_callbacks::callback::{
     AppId, Apps, Body, Command, Delivery, Event, Family, Kind, Query, Rejection, event_id,

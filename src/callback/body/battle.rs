@@ -4,8 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::callback::json::forms::{Many, Nested};
 use crate::callback::json::scalar::{
-    AccountId, BattleId, Count, Flag, Known, Many, Millis, Nested, RoomId, Seconds, vocabulary,
+    AccountId, BattleId, Count, Flag, Known, Millis, RoomId, Seconds, vocabulary,
 };
 
 /// A battle was proposed. Source: 647/68259.

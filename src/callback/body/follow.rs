@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::json::scalar::{AccountId, Many, Millis};
+use crate::callback::json::forms::Many;
+use crate::callback::json::scalar::{AccountId, Millis};
 
 /// A decoded `Follow.*` body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::callback::body::battle::{CreateBattle, EndBattle, StartBattle};
 use crate::callback::body::recording::RecordingEvent;
 use crate::callback::body::room::{RoomType, TakeSeatMode};
+use crate::callback::json::forms::Many;
 use crate::callback::json::scalar::{
-    AccountId, Count, Flag, GiftId, Known, Many, Millis, RoomId, Seconds, vocabulary,
+    AccountId, Count, Flag, GiftId, Known, Millis, RoomId, Seconds, vocabulary,
 };
 
 /// A decoded `Live.*` body.

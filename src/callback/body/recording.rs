@@ -6,7 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::json::scalar::{AccountId, Count, Many, Millis, RoomId, Seconds, TaskId};
+use crate::callback::json::forms::Many;
+use crate::callback::json::scalar::{AccountId, Count, Millis, RoomId, Seconds, TaskId};
 
 /// An event of cloud recording (group 3) or of web page recording (group 8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

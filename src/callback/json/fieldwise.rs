@@ -14,8 +14,8 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 use serde_json::{Error, Result};
 
-use crate::callback::json::forms::{MANY, NESTED, is_object};
-use crate::callback::json::raw::Object;
+use crate::callback::json::newtype_names::{MANY, NESTED};
+use crate::callback::json::raw::{Object, is_object};
 use crate::callback::json::scalar::{Scalar, misfit, string};
 
 /// How many of the fields and elements that do not fit are named, the first ones.

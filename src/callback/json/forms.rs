@@ -7,13 +7,10 @@ use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use crate::callback::json::newtype_names::{MANY, NESTED};
+use crate::callback::json::raw::is_object;
 use crate::callback::json::scalar::Scalar;
 use crate::callback::json::typed;
-
-/// The name by which a deserializer is asked for a [`Many`]; one that does not know it gives the value as it came.
-pub(crate) const MANY: &str = "$trtc_callbacks::Many";
-/// The same of a [`Nested`].
-pub(crate) const NESTED: &str = "$trtc_callbacks::Nested";
 
 /// A list that some pages or samples show as a single value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -117,11 +114,6 @@ impl<'de, T: DeserializeOwned> Visitor<'de> for NestedVisitor<T> {
     fn visit_str<E: Error>(self, text: &str) -> Result<Nested<T>, E> {
         Ok(Nested::Text(text.to_owned()))
     }
-}
-
-/// Whether a string holds an object as JSON.
-pub(crate) fn is_object(text: &str) -> bool {
-    text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 #[cfg(test)]

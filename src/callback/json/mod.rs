@@ -2,8 +2,9 @@
 
 pub(crate) mod escapes;
 pub(crate) mod fieldwise;
-pub(crate) mod forms;
+pub mod forms;
 pub(crate) mod lexer;
+mod newtype_names;
 pub(crate) mod raw;
 pub mod scalar;
 pub(crate) mod typed;

@@ -174,6 +174,11 @@ impl<'a> From<RawName<'a>> for Cow<'a, str> {
     }
 }
 
+/// Whether a string holds an object as JSON.
+pub(crate) fn is_object(text: &str) -> bool {
+    text.trim_start().starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::callback::json::raw::*;

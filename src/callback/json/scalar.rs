@@ -9,7 +9,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::callback::json::escapes::readable;
-pub use crate::callback::json::forms::{Many, Nested};
 use crate::callback::json::lexer::Unescaped;
 
 /// A JSON value that is no array and no object, before a type is asked for.

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::callback::{AppId, Delivery, recorded_request};
+use crate::callback::{AppId, Delivery, event_query};
 use crate::cli::say;
 use crate::cli::tencent::app::Vendor;
 use crate::cli::traffic::target::Target;
@@ -115,6 +115,6 @@ fn sample(app: AppId, product: Product, mark: &str) -> Result<(String, Delivery)
     let command = format!("{family}.CallbackAfterVerify");
     let body = json!({ "CallbackCommand": command, "Mark": mark }).to_string();
     let body = RawValue::from_string(body).map_err(|error| anyhow!("make a sample: {error}"))?;
-    let query = recorded_request::query(app, &command, None, None, None);
+    let query = event_query::query(app, &command, None, None, None);
     Ok((command, Delivery { query, body: Some(body), ..Delivery::default() }))
 }

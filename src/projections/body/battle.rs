@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::callback::Event;
 use crate::callback::body::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
-use crate::callback::json::scalar::{BattleId, Known, Nested};
+use crate::callback::json::forms::Nested;
+use crate::callback::json::scalar::{BattleId, Known};
 use crate::projections::change::{BattleMark, Change};
 use crate::projections::value::{amount, first, moment, text, word};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
-use crate::simulate::scenarios::rooms::Family;
+use crate::simulate::rooms::Family;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;
 

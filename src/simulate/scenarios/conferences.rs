@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
-use crate::simulate::scenarios::rooms::{Family, Room, lives};
+use crate::simulate::rooms::{Family, Room};
+use crate::simulate::scenarios::rooms::lives;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::script::Script;
 

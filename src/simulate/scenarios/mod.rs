@@ -4,6 +4,7 @@ pub(crate) mod battles;
 pub(crate) mod calls;
 pub(crate) mod conferences;
 pub(crate) mod group_calls;
+pub(crate) mod one_to_one;
 pub(crate) mod recordings;
 pub(crate) mod rooms;
 pub(crate) mod seats;

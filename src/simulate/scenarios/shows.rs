@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::simulate::people::Person;
+use crate::simulate::rooms::{Family, Room};
 use crate::simulate::scenarios::battles::{Battle, Turn};
 use crate::simulate::scenarios::recordings::ShowRecording;
-use crate::simulate::scenarios::rooms::{Family, Room, lives};
+use crate::simulate::scenarios::rooms::lives;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
-use crate::simulate::scenarios::rooms::Room;
+use crate::simulate::rooms::Room;
 use crate::simulate::script::Script;
 
 const GIFTS: [(&str, u64); 5] =

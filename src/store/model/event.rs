@@ -10,7 +10,8 @@ use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 use crate::callback::event::Payload;
-use crate::callback::recorded_request::{Delivery, query};
+use crate::callback::event_query::query;
+use crate::callback::recorded_request::Delivery;
 use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
 use crate::store::{EventFilter, StoreError};
