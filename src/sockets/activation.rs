@@ -7,7 +7,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
-use super::SocketError;
+use crate::sockets::error::SocketError;
 
 /// The name of the operators' socket (`FileDescriptorName=`). One of any other name is for callbacks.
 const OPS: &str = "ops";

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::{DONE, OFFER, READY};
+use crate::sockets::handshake::{DONE, OFFER, READY};
 
 /// How long a new process may take until it takes callbacks: it may have to bring the store's tables up to date.
 const START_MAX: Duration = Duration::from_mins(10);
@@ -132,8 +132,8 @@ mod tests {
 
     use tokio_util::task::AbortOnDropHandle;
 
-    use super::super::{SocketError, Sockets};
     use super::*;
+    use crate::sockets::{SocketError, Sockets};
 
     const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 

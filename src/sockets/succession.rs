@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use super::hand_over::{HandOver, again};
-use super::take_over::TakenOver;
+use crate::sockets::hand_over::{HandOver, again};
+use crate::sockets::take_over::TakenOver;
 
 /// Whom this server follows, and where the next one finds it.
 #[derive(Debug, Default)]

@@ -13,7 +13,8 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{DONE, OFFER, READY, SocketError};
+use crate::sockets::error::SocketError;
+use crate::sockets::handshake::{DONE, OFFER, READY};
 
 /// How long the other process may take to answer. It does so at once.
 const ANSWER: Duration = Duration::from_secs(5);

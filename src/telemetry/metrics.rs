@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use metrics::{Counter, Gauge, Histogram, Key, Label, Level, Metadata, Recorder, Unit};
+use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use super::settle_metrics::{self, SettleMetrics};
-use super::{Checked, Closed, Outcome};
 use crate::callback::{AppId, Body, Event, Family};
+use crate::telemetry::outcome::{Checked, Closed, Outcome};
+use crate::telemetry::recorder::{counter, gauge, histogram};
+use crate::telemetry::settle_metrics::{self, SettleMetrics};
 
 /// Every figure the server keeps, with handles made once, so that counting costs an addition.
 ///
@@ -399,36 +400,6 @@ fn describe_gauges(recorder: &PrometheusRecorder) {
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());
     }
-}
-
-const METADATA: Metadata<'_> = Metadata::new("trtc_callbacks", Level::INFO, None);
-
-fn key(name: &'static str, labels: &[(&'static str, String)]) -> Key {
-    let labels = labels.iter().map(|(name, value)| Label::new(*name, value.clone()));
-    Key::from_parts(name, labels.collect::<Vec<_>>())
-}
-
-pub(crate) fn counter(
-    recorder: &PrometheusRecorder,
-    name: &'static str,
-    labels: &[(&'static str, String)],
-) -> Counter {
-    let counter = recorder.register_counter(&key(name, labels), &METADATA);
-    // So that it is shown from the start, and a sum over the outcomes has all its terms.
-    counter.absolute(0);
-    counter
-}
-
-pub(crate) fn gauge(
-    recorder: &PrometheusRecorder,
-    name: &'static str,
-    labels: &[(&'static str, String)],
-) -> Gauge {
-    recorder.register_gauge(&key(name, labels), &METADATA)
-}
-
-pub(crate) fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
-    recorder.register_histogram(&key(name, &[]), &METADATA)
 }
 
 #[cfg(test)]

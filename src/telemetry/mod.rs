@@ -5,6 +5,7 @@ mod logs;
 mod metrics;
 mod outcome;
 mod panics;
+mod recorder;
 mod settle_metrics;
 mod stderr;
 

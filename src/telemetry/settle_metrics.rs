@@ -5,7 +5,7 @@ use std::time::Duration;
 use metrics::{Counter, Gauge, Histogram, Recorder, Unit};
 use metrics_exporter_prometheus::PrometheusRecorder;
 
-use super::metrics::{counter, gauge, histogram};
+use crate::telemetry::recorder::{counter, gauge, histogram};
 
 const QUEUE: &str = "trtc_settle_queue_rooms";
 const OLDEST: &str = "trtc_settle_oldest_seconds";

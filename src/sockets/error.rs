@@ -1,0 +1,70 @@
+//! Why there is no socket to listen on, and what to do about it.
+
+use std::io;
+use std::net::SocketAddr;
+
+/// Why there is no socket to listen on.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The system does not let us.
+    #[error("listen on {address} (key `{key}`): {problem}\nhint: {}", bind_hint(*address, problem))]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// The setting that says so.
+        key: &'static str,
+        /// What it says.
+        problem: io::Error,
+    },
+    /// What the service manager passed does not do.
+    #[error("use the socket that the service manager passed: {0}")]
+    Passed(String),
+    /// The server that runs here gave none.
+    #[error("take over from the server that runs here (`server.hand_over`: {path})")]
+    TakeOver {
+        /// The socket it is asked over.
+        path: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// What to do where nobody can listen.
+fn bind_hint(address: SocketAddr, error: &io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!("another process holds the port: `ss -ltnp 'sport = :{port}'` names it")
+        }
+        io::ErrorKind::PermissionDenied => format!(
+            "this user may not listen on port {port}, as is usual below 1024: give a higher one, or the right to \
+             (`AmbientCapabilities=CAP_NET_BIND_SERVICE` of systemd, `setcap cap_net_bind_service=+ep` on the program)"
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("this machine has no such address: give 0.0.0.0:{port} for each it has")
+        }
+        _ => "give another address".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_nobody_can_listen_is_told_with_what_to_do() {
+        let address = "0.0.0.0:80".parse().unwrap();
+        for (kind, hint) in [
+            (io::ErrorKind::PermissionDenied, "hint: this user may not listen on port 80"),
+            (io::ErrorKind::AddrInUse, "hint: another process holds the port: `ss -ltnp"),
+            (io::ErrorKind::AddrNotAvailable, "hint: this machine has no such address"),
+        ] {
+            let said = SocketError::Bind { address, key: "server.listen", problem: kind.into() }
+                .to_string();
+            assert!(said.starts_with("listen on 0.0.0.0:80 (key `server.listen`): "), "{said}");
+            assert!(said.contains(hint), "{said}");
+            let in_use = kind == io::ErrorKind::AddrInUse;
+            assert_eq!(said.contains("another process"), in_use, "{said}");
+        }
+    }
+}
