@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::sessions::overdue_calls::Calls;
-use crate::sessions::{POLL, RETRY_PAUSE, Said, Settler, drift, seconds, silence, step};
+use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
+use crate::sessions::{drift, silence};
+use crate::settings::seconds;
 use crate::store::{QUEUE_COUNTED_MAX, SLOT_MS, Settling, StoreError};
 
 /// How often gaps are looked for.
@@ -25,10 +27,10 @@ pub(crate) struct Sweeps {
 impl Settler {
     /// Adds up counts and looks for gaps, for ever.
     pub(crate) async fn sweeps(&self, sweeps: &mut Sweeps) {
-        let mut said = Said::default();
+        let mut failures = FailureLog::default();
         loop {
-            if let Err(reason) = self.sweep_while_it_works(sweeps, &mut said).await {
-                said.fails(&reason);
+            if let Err(reason) = self.sweep_while_it_works(sweeps, &mut failures).await {
+                failures.failed(&reason);
             }
             sleep(RETRY_PAUSE).await;
         }
@@ -37,7 +39,7 @@ impl Settler {
     async fn sweep_while_it_works(
         &self,
         sweeps: &mut Sweeps,
-        said: &mut Said,
+        failures: &mut FailureLog,
     ) -> Result<(), String> {
         let mut store = step(Settling::open(&self.options)).await?;
         loop {
@@ -50,7 +52,7 @@ impl Settler {
                 sweeps.swept_at = Some(Instant::now());
                 sweeps.listed = version;
             }
-            said.works();
+            failures.succeeded();
             sleep(begun.elapsed().max(POLL)).await;
         }
     }

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::sessions::compute::Round;
 use crate::sessions::memory::Memory;
 use crate::sessions::plan::{Settled, settle};
-use crate::sessions::{POLL, RETRY_PAUSE, STEP_MAX, Said, Settler, seconds, step};
+use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, STEP_MAX, Settler, step};
+use crate::settings::seconds;
 use crate::store::{Queued, RoomId, SLOT_MS, Settling};
 
 /// How long a round may go on before the queue is read again.
@@ -43,14 +44,14 @@ impl Line {
 impl Settler {
     /// Settles rooms that take little, for ever.
     pub(crate) async fn quick(&self) {
-        let (mut line, mut said, mut after) = (Line::default(), Said::default(), None);
+        let (mut line, mut failures, mut after) = (Line::default(), FailureLog::default(), None);
         loop {
             let begun = Instant::now();
             match self.round(&mut line, &mut after).await {
-                Ok(None) => said.works(),
-                Ok(Some(reason)) => said.fails(&reason),
+                Ok(None) => failures.succeeded(),
+                Ok(Some(reason)) => failures.failed(&reason),
                 Err(reason) => {
-                    said.fails(&reason);
+                    failures.failed(&reason);
                     line = Line::default();
                     sleep(RETRY_PAUSE).await;
                 }
@@ -88,7 +89,7 @@ impl Settler {
 
     /// Settles rooms of which there is much, for ever.
     pub(crate) async fn slow(&self) {
-        let (mut line, mut said) = (Line::default(), Said::default());
+        let (mut line, mut failures) = (Line::default(), FailureLog::default());
         loop {
             let begun = Instant::now();
             let room = self.memory().next_slow();
@@ -99,11 +100,11 @@ impl Settler {
                 continue;
             };
             match self.slow_room(&mut line, &room).await {
-                Ok(true) => said.works(),
+                Ok(true) => failures.succeeded(),
                 // They rest, or are done.
                 Ok(false) => sleep(TURN_PAUSE).await,
                 Err(reason) => {
-                    said.fails(&reason);
+                    failures.failed(&reason);
                     line = Line::default();
                     sleep(RETRY_PAUSE).await;
                 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::clock::UnixMillis;
-use crate::sessions::seconds;
-use crate::settings::GapsSettings;
+use crate::settings::{GapsSettings, seconds};
 use crate::store::{Finding, OpenCall, Overdue, Settling, StoreError};
 use crate::telemetry::Metrics;
 

@@ -7,8 +7,7 @@ use tracing::{info, warn};
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::sessions::seconds;
-use crate::settings::GapsSettings;
+use crate::settings::{GapsSettings, seconds};
 use crate::store::{Finding, Settling, StoreError};
 use crate::telemetry::Metrics;
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::sessions::compute::Round;
 use crate::sessions::plan::{Plan, plan};
-use crate::sessions::seconds;
-use crate::settings::{GapsSettings, SettleSettings};
+use crate::settings::{GapsSettings, SettleSettings, seconds};
 use crate::store::{Queued, RoomId, Settling, StoreError, StoreOptions, Tally};
 
 /// Compares rooms and lives with their facts.

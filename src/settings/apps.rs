@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::SettingsError;
+use crate::settings::error::SettingsError;
 use crate::tencent_api::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
 
 /// Stands for all usual commands of a product, alone or among others.
@@ -161,9 +161,9 @@ fn region<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Region>, D::Erro
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{env, error, file};
-    use super::super::{Settings, Sources};
     use super::*;
+    use crate::settings::tests::{env, error, file};
+    use crate::settings::{Settings, Sources};
 
     fn app(text: &str) -> AppSettings {
         let (_file, sources) = file(&format!("[[apps]]\nsdk_app_id = 1\n{text}"));

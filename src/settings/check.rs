@@ -2,7 +2,9 @@
 
 use secrecy::ExposeSecret;
 
-use super::{AppSettings, Settings, SettingsError};
+use crate::settings::apps::AppSettings;
+use crate::settings::error::SettingsError;
+use crate::settings::tree::Settings;
 use crate::store::{self, StoreError};
 use crate::telemetry;
 use crate::tencent_api::Product;
@@ -84,7 +86,7 @@ impl Settings {
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
         })?;
         self.apps()?;
-        self.apps.iter().try_for_each(super::AppSettings::check)
+        self.apps.iter().try_for_each(AppSettings::check)
     }
 
     fn check_ops_token(&self) -> Result<(), SettingsError> {

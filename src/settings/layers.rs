@@ -7,8 +7,13 @@ use std::path::PathBuf;
 use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
-use super::{AppSettings, DEFAULTS, Settings, SettingsError};
+use crate::settings::apps::AppSettings;
+use crate::settings::error::SettingsError;
+use crate::settings::tree::Settings;
 use crate::tencent_api::UnknownRegion;
+
+/// The built-in layer: every key, commented.
+pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The keys of an app's table, which the defaults show in a comment only.
 const APP_KEYS: [&str; 11] = [
@@ -57,8 +62,20 @@ impl Sources {
     }
 }
 
+impl Settings {
+    /// Lays the layers over each other and checks every value.
+    ///
+    /// # Errors
+    /// When a file cannot be read, a key is not known, or a value is not of its kind or out of its range.
+    pub fn load(sources: &Sources) -> Result<Self, SettingsError> {
+        let settings = combine(sources)?;
+        settings.check()?;
+        Ok(settings)
+    }
+}
+
 /// Lays the layers over each other. The values are of their kinds, but not yet checked.
-pub(crate) fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
+fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     let env = Environment::read(&sources.env)?;
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = &sources.file {
@@ -306,8 +323,8 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
 mod tests {
     use secrecy::ExposeSecret;
 
-    use super::super::tests::{env, error, file};
     use super::*;
+    use crate::settings::tests::{env, error, file};
 
     #[test]
     fn each_layer_beats_the_one_before() {

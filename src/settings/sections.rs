@@ -171,6 +171,11 @@ impl RetentionSettings {
     }
 }
 
+/// A setting in seconds, where 0 means none.
+pub(crate) fn seconds(setting: u64) -> Option<Duration> {
+    (setting > 0).then(|| Duration::from_secs(setting))
+}
+
 /// `[gaps]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

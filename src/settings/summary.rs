@@ -1,6 +1,6 @@
 //! What is in force, for people to read, without secrets.
 
-use super::Settings;
+use crate::settings::tree::Settings;
 use crate::store;
 
 /// A group of settings: its title, and names and values.
@@ -89,8 +89,8 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::env;
     use super::*;
+    use crate::settings::tests::env;
 
     #[test]
     fn what_is_in_force_is_told_without_secrets() {

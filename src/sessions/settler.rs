@@ -1,0 +1,84 @@
+//! What the tasks of the settler share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::callback::AppId;
+use crate::clock::Clock;
+use crate::registration::Book;
+use crate::sessions::memory::Memory;
+use crate::settings::{GapsSettings, SettleSettings};
+use crate::store::{StoreError, StoreOptions};
+use crate::telemetry::Metrics;
+
+/// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
+/// the store is ours for half of the time at most.
+pub(super) const POLL: Duration = Duration::from_millis(500);
+
+/// How long one step may take: to settle a room of which there is much, or to look for gaps.
+pub(super) const STEP_MAX: Duration = Duration::from_mins(2);
+
+/// How long to wait before a connection that failed is made anew.
+pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The background task.
+pub(crate) struct Settler {
+    pub(super) options: StoreOptions,
+    pub(super) apps: Vec<AppId>,
+    pub(super) gaps: GapsSettings,
+    pub(super) bounds: SettleSettings,
+    pub(super) book: Arc<Book>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) memory: Mutex<Memory>,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        options: StoreOptions,
+        apps: Vec<AppId>,
+        (gaps, bounds): (GapsSettings, SettleSettings),
+        book: Arc<Book>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let memory = Mutex::default();
+        Self { options, apps, gaps, bounds, book, clock, metrics, memory }
+    }
+
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Logs a failure once, and the recovery from it.
+#[derive(Default)]
+pub(super) struct FailureLog(Option<String>);
+
+impl FailureLog {
+    pub(super) fn failed(&mut self, reason: &str) {
+        if self.0.as_deref() != Some(reason) {
+            warn!(reason, "rooms and lives are not up to date; trying again");
+            self.0 = Some(reason.to_owned());
+        }
+    }
+
+    pub(super) fn succeeded(&mut self) {
+        if self.0.take().is_some() {
+            info!("rooms and lives are settled again");
+        }
+    }
+}
+
+/// Waits for a step of the store, no longer than [`STEP_MAX`].
+pub(super) async fn step<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, String> {
+    match timeout(STEP_MAX, work).await {
+        Ok(done) => done.map_err(|error| error.to_string()),
+        Err(_) => Err("the store did not answer in time".to_owned()),
+    }
+}

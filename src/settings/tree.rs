@@ -1,0 +1,136 @@
+//! All settings, and what they mean to the rest of the program.
+
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+
+use crate::callback::source_filter::{Networks, VendorNetworks};
+use crate::callback::{Admission, AppId, Apps};
+use crate::settings::apps::AppSettings;
+use crate::settings::error::SettingsError;
+use crate::settings::sections::{
+    AnswerSettings, AuthSettings, GapsSettings, IngestSettings, LogSettings, OpsSettings,
+    RegistrationSettings, RetentionSettings, ServerSettings, SettleSettings, SpoolSettings,
+    StoreSettings,
+};
+use crate::store::StoreOptions;
+
+/// Everything that can be set. The keys are explained in [`DEFAULTS`](crate::settings::DEFAULTS).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "each key is explained once, in config/default.toml")]
+pub struct Settings {
+    pub server: ServerSettings,
+    pub ops: OpsSettings,
+    pub answer: AnswerSettings,
+    pub auth: AuthSettings,
+    pub store: StoreSettings,
+    pub ingest: IngestSettings,
+    pub spool: SpoolSettings,
+    pub retention: RetentionSettings,
+    pub gaps: GapsSettings,
+    pub settle: SettleSettings,
+    pub registration: RegistrationSettings,
+    pub log: LogSettings,
+    #[serde(default)]
+    pub apps: Vec<AppSettings>,
+}
+
+impl Settings {
+    /// The apps whose callbacks are taken; may be none.
+    ///
+    /// # Errors
+    /// When an app's id is no id or stands twice, or a token is empty.
+    pub fn apps(&self) -> Result<Apps, SettingsError> {
+        let window = Duration::from_secs(self.auth.request_time_window_s);
+        let mut apps = Apps::new().with_request_time_window(window);
+        for app in &self.apps {
+            let sent = &app.sdk_app_id;
+            let Some(id) = AppId::parse(sent) else {
+                let problem = format!("key `apps.sdk_app_id`: `{sent}` is no SDKAppID");
+                return Err(SettingsError::new(problem, "give a number such as 1400000001"));
+            };
+            if apps.ids().any(|known| known == id) {
+                let problem = format!("key `apps.sdk_app_id`: {id} stands twice");
+                return Err(SettingsError::new(problem, "put all its tokens into one table"));
+            }
+            if app.callback_tokens.iter().any(|token| token.expose_secret().is_empty()) {
+                let problem = format!("key `apps.callback_tokens` of app {id}: a token is empty");
+                let hint = "remove it; without any token, requests are taken unsigned";
+                return Err(SettingsError::new(problem, hint));
+            }
+            apps = apps.with(id, app.callback_tokens.clone());
+        }
+        Ok(apps)
+    }
+
+    /// The apps, of which there must be one.
+    ///
+    /// # Errors
+    /// As [`Settings::apps`], and when there is none, or the vendor's API is to be called and nobody can.
+    pub fn apps_to_serve(&self) -> Result<Apps, SettingsError> {
+        if self.apps.is_empty() {
+            return Err(SettingsError::new(
+                "no app is configured, so every callback would be rejected",
+                "give `--sdk-app-id 1400000001`, set TRTC_SDK_APP_ID, or add an `[[apps]]` table to the file",
+            ));
+        }
+        self.check_guard()?;
+        self.apps()
+    }
+
+    /// From which addresses callbacks are taken.
+    ///
+    /// # Errors
+    /// When one is no address and no range of them, or everybody is a trusted proxy.
+    pub fn admission(&self) -> Result<Admission, SettingsError> {
+        let auth = &self.auth;
+        let sources = Networks::parse(auth.given_addresses())
+            .map_err(|word| no_address("auth.source_addresses", word))?;
+        let proxies = self.trusted_proxies()?;
+        let admission = Admission::new(sources, proxies);
+        Ok(if auth.takes_vendors_list() {
+            admission.with_vendor(VendorNetworks::default())
+        } else {
+            admission
+        })
+    }
+
+    /// The proxies that stand for others.
+    ///
+    /// # Errors
+    /// When one is no address and no range of them, or everybody is one.
+    pub fn trusted_proxies(&self) -> Result<Networks, SettingsError> {
+        let proxies = Networks::parse(self.auth.trusted_proxies.iter().map(String::as_str))
+            .map_err(|word| no_address("auth.trusted_proxies", word))?;
+        if proxies.holds_everybody() {
+            let problem =
+                "key `auth.trusted_proxies`: a range of every address trusts whoever asks";
+            return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
+        }
+        Ok(proxies)
+    }
+
+    /// How to open the store.
+    #[must_use]
+    pub fn store_options(&self) -> StoreOptions {
+        StoreOptions {
+            url: self.store.url.clone(),
+            writers: self.ingest.lanes,
+            readers: self.store.readers_max,
+            // As long as anybody waits for what is stored.
+            timeout: Duration::from_millis(self.ingest.answer_deadline_ms),
+            read_timeout: Some(Duration::from_millis(self.store.read_timeout_ms)),
+            partitions_ahead: self.store.partitions_ahead,
+            keep: self.retention.keep(),
+            create: true,
+        }
+    }
+}
+
+fn no_address(key: &str, word: &str) -> SettingsError {
+    let problem = format!("key `{key}`: `{word}` is no address and no range of them");
+    let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
+    SettingsError::new(problem, hint)
+}
