@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
-use super::StartError;
 use crate::clock::Clock;
 use crate::ingest::Ingest;
+use crate::server::error::StartError;
 use crate::settings::Settings;
 use crate::store::{self, Spool, Store, StoreError};
 use crate::telemetry::Metrics;

@@ -7,12 +7,12 @@ use tokio::time::sleep;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::error;
 
-use super::opening::{make_partitions, settle};
 use crate::clock::Clock;
 use crate::http::Tls;
 use crate::ingest::Ingest;
 use crate::registration::Watch;
 use crate::retention;
+use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
 use crate::store::Store;
 use crate::telemetry::{Metrics, log_lines_dropped};

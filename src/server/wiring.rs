@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Listeners;
 use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
 use crate::http::{
@@ -16,6 +15,7 @@ use crate::http::{
 };
 use crate::ingest::Ingest;
 use crate::registration::{Book, Watch};
+use crate::server::listeners::Listeners;
 use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::telemetry::Metrics;

@@ -1,0 +1,27 @@
+//! Why the server did not start.
+
+use crate::http::TlsError;
+use crate::settings::SettingsError;
+use crate::store::{SpoolError, StoreError};
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings do not do.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The certificate or its key does not do.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store cannot be used.
+    #[error("open the store {url}: {reason}")]
+    Store {
+        /// Which one, without its password.
+        url: String,
+        /// What is wrong with it.
+        reason: StoreError,
+    },
+    /// The spool cannot be used.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}

@@ -1,0 +1,211 @@
+//! Wires the parts, runs them, and stops them in order.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::callback::Apps;
+use crate::clock::Clock;
+use crate::http::{self, Keeping, Limits, Ops, Setup, Stop};
+use crate::ingest::Ingest;
+use crate::registration::Watch;
+use crate::server::error::StartError;
+use crate::server::listeners::Listeners;
+use crate::server::opening::open;
+use crate::server::upkeep::Upkeep;
+use crate::server::wiring::{
+    addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
+};
+use crate::settings::Settings;
+use crate::sockets::{Heirs, Succession, TakenOver};
+use crate::store::{self, Store};
+use crate::telemetry::Metrics;
+
+/// How long a stop waits for the store's connections to close.
+const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// Runs the server until `stop` is cancelled, and returns when every event it took is stored or accounted for.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(
+    settings: Settings,
+    listeners: Listeners,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    run_in_turn(settings, listeners, Succession::default(), clock, stop).await
+}
+
+/// The same for one that may have taken over from another, and hands over to the next: then it ends as if it were stopped,
+/// but accepts nothing any more.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run_in_turn(
+    settings: Settings,
+    listeners: Listeners,
+    succession: Succession,
+    clock: Clock,
+    stop: CancellationToken,
+) -> Result<(), StartError> {
+    let apps = settings.apps_to_serve()?;
+    let admission = settings.admission()?;
+    let metrics = Arc::new(Metrics::new());
+    let keeping = Arc::new(OnceLock::new());
+    let watch = Arc::new(Watch::new(&settings, &admission, &clock, &metrics));
+    let addresses = addresses(&settings, &listeners);
+    let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
+    let ops = operations(&settings, &keeping, &metrics, &clock, &stop, setup);
+    let tls = tls(&settings, &clock, &metrics)?;
+    let limits = limits(&settings)?;
+    let ops_stop = CancellationToken::new();
+    let ops_address = display_address(&listeners.ops);
+    let ops_begin = CancellationToken::new();
+    if succession.from.is_none() {
+        ops_begin.cancel();
+    }
+    let heirs = Heirs::of(&listeners.public, &listeners.ops, succession.hand_over);
+    let ops =
+        serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
+    let work = async {
+        let _end_of_ops = ops_stop.clone().drop_guard();
+        let (store, ingest, ready) = tokio::select! {
+            opened = open(&settings, &clock, &metrics, succession.from.is_some()) => opened?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        watch.load().await;
+        let receiver = receiver(&settings, apps.clone(), ingest.clone())
+            .with_admission(admission)
+            .with_clock(clock.clone())
+            .with_metrics(metrics.clone());
+        // It was empty: nothing else fills it.
+        let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
+        say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
+        warn_if_open(&settings);
+        let submitted = receiver.tasks();
+        let router = http::public_router(receiver, &settings.server.callback_paths);
+        let counted = Some(metrics.clone());
+        let until = Stop { asked: stop.clone(), ..Stop::default() };
+        let handed_over = until.handed_over.clone();
+        ops_begin.cancel();
+        let turn = Turn { from: succession.from, heirs, handed_over, ops_stop: ops_stop.clone() };
+        let upkeep = Upkeep {
+            store: store.clone(),
+            ingest: ingest.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            tls: tls.clone(),
+            keep: settings.retention.keep(),
+            settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
+            watch: watch.clone(),
+        };
+        tokio::select! {
+            () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
+            () = upkeep.for_ever(ready) => {}
+            () = turn.take(stop.clone()) => {}
+        }
+        info!("taking no more callbacks, keeping those that were taken");
+        submitted.close();
+        submitted.wait().await;
+        close(&ingest, &store).await;
+        Ok(())
+    };
+    let (worked, ()) = tokio::join!(work, ops);
+    if worked.is_ok() {
+        info!("stopped");
+    }
+    worked
+}
+
+/// Operators may look from the start to the end, so their listener is served first and stopped last. Where another server
+/// answers them meanwhile, it begins when that one ends.
+async fn serve_operators(
+    listener: TcpListener,
+    ops: Ops,
+    limits: Limits,
+    begin: &CancellationToken,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        biased;
+        () = begin.cancelled() => {}
+        () = stop.cancelled() => return,
+    }
+    http::serve(listener, http::ops_router(ops), None, limits, None, stop).await;
+}
+
+/// The server's time between the one before it and the next on the same sockets.
+struct Turn {
+    from: Option<TakenOver>,
+    heirs: Heirs,
+    handed_over: CancellationToken,
+    ops_stop: CancellationToken,
+}
+
+impl Turn {
+    /// Tells the one before that this one takes callbacks, and stops when the next one does. Never returns.
+    async fn take(self, stop: CancellationToken) {
+        if let Some(before) = self.from {
+            before.ready().await;
+        }
+        // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
+        tokio::select! {
+            () = self.heirs.wait_for() => {
+                self.handed_over.cancel();
+                // Those who ask for health or figures are answered by the other one.
+                self.ops_stop.cancel();
+            }
+            () = stop.cancelled() => {}
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn close(ingest: &Ingest, store: &Arc<dyn Store>) {
+    ingest.close().await;
+    // A database that stands still answers no goodbye. All that was taken is kept by now.
+    if timeout(STORE_CLOSE_MAX, store.close()).await.is_err() {
+        warn!("the store did not close its connections in time; they end with the process");
+    }
+}
+
+fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        listen,
+        tls = settings.server.tls_files().is_some(),
+        ops.listen = ops,
+        store = store::display_url(&settings.store.url),
+        apps = apps.ids().count(),
+        "ready for callbacks"
+    );
+}
+
+/// Says so where whoever reaches the listener can have events stored.
+fn warn_if_open(settings: &Settings) {
+    let (server, auth) = (&settings.server, &settings.auth);
+    let Some(path) = server.guessable_path().filter(|_| !server.listen.ip().is_loopback()) else {
+        return;
+    };
+    let unsigned = settings.apps.iter().find(|app| app.callback_tokens.is_empty());
+    let by_address = auth.takes_vendors_list() || auth.given_addresses().next().is_some();
+    if let Some(app) = unsigned.filter(|_| !by_address) {
+        warn!(
+            app = app.sdk_app_id,
+            path,
+            listen = %server.listen,
+            hint = "set the token of the vendor's console (TRTC_CALLBACK_TOKEN) and one long random path \
+                    (`server.callback_paths`); or let in known addresses only (`auth.source_addresses`)",
+            "unsigned requests are taken at a path that is easy to guess: whoever reaches this address can have events stored"
+        );
+    }
+}
+
+fn display_address(listener: &TcpListener) -> String {
+    listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
+}
