@@ -1,4 +1,4 @@
-//! Stores a batch, whatever is in it.
+//! Stores a batch of events: retries, splits what is refused, and dead-letters an event that is refused alone.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use tracing::{error, warn};
 
 use crate::callback::Event;
 use crate::clock::Clock;
-use crate::ingest::Outcome;
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::Limits;
+use crate::ingest::outcome::Outcome;
 use crate::projections;
 use crate::projections::Change;
 use crate::store::{Entry, Inserted, Store, StoreError};
@@ -30,13 +30,13 @@ const CHANGE_BYTES: usize = 800;
 /// How many bytes of changes may wait with any event, however small its body.
 const SMALL_CHANGES_BYTES: usize = 4096;
 
-/// An event on its way to the store, and who waits for it. Who does not wait any more has put it elsewhere.
+/// An event on its way to the store, and the channel for its outcome. A closed channel means that it was kept elsewhere.
 pub(crate) struct Ticket {
     pub(crate) event: Arc<Event>,
     /// What it changes in the read models. `None`: that is made when it is written, from its payload.
     pub(crate) changes: Option<Arc<[Change]>>,
-    /// The store is to be asked even while it does not answer: there is no other place left.
-    pub(crate) insists: bool,
+    /// Whether to try the store even while the breaker is open: there is no other place left.
+    pub(crate) bypass_breaker: bool,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
@@ -50,14 +50,14 @@ impl Ticket {
     }
 }
 
-/// What writing needs; lanes and the drain share it.
-pub(crate) struct Writer {
+/// What writing needs; the workers of the pool and the spool replay share it.
+pub(crate) struct BatchWriter {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) breaker: Arc<Breaker>,
-    /// How long one attempt may take: as long as anybody may wait for it.
+    /// How long one attempt may take: as long as a request may wait for it.
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
-    /// Whether changes of the read models ride along.
+    /// Whether the read models are written with the events.
     pub(crate) read_models: bool,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -73,11 +73,11 @@ pub(crate) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
     (is_small || changes.iter().map(Change::bytes).sum::<usize>() <= room).then(|| changes.into())
 }
 
-impl Writer {
-    /// Stores a batch, and does not give up while the breaker is closed. Those who wait look after their deadlines themselves,
-    /// so nothing here hurries for one of them: an attempt lasts until nobody in it can be waiting any more.
+impl BatchWriter {
+    /// Stores a batch, and does not give up while the breaker is closed. Requests keep their own deadlines, so an attempt lasts
+    /// until none of its batch can be waiting any more.
     ///
-    /// What the store refuses is split until the row stands alone that it will not take. An unavailable store is asked
+    /// A batch that the store refuses is split until the refused row is alone. An unavailable store is asked
     /// again until the breaker opens. Trying again is harmless: an event has its id since it was decoded.
     pub(crate) async fn write(&self, batch: Vec<Ticket>) {
         self.work(batch, true).await;
@@ -100,10 +100,10 @@ impl Writer {
                 continue;
             }
             if self.breaker.is_open() {
-                let (insisting, rest): (Vec<_>, Vec<_>) =
-                    group.into_iter().partition(|ticket| ticket.insists);
+                let (bypassing, rest): (Vec<_>, Vec<_>) =
+                    group.into_iter().partition(|ticket| ticket.bypass_breaker);
                 fail(rest, "the store is not available");
-                group = insisting;
+                group = bypassing;
             }
             if group.is_empty() {
                 continue;
@@ -196,7 +196,7 @@ impl Writer {
         }
     }
 
-    /// What the event of this ticket changes.
+    /// The changes of the read models that this event makes.
     fn changes(&self, ticket: &Ticket) -> Arc<[Change]> {
         match &ticket.changes {
             _ if !self.read_models => Arc::default(),
@@ -209,8 +209,8 @@ impl Writer {
         }
     }
 
-    /// What becomes of an event that was refused alone. What it changes must not cost it: it is tried again without,
-    /// and then parked.
+    /// Handles an event that was refused alone. Its changes of the read models must not lose it: it is tried again without
+    /// them, and then parked.
     async fn refused(&self, mut ticket: Ticket, reason: &str) -> Option<Ticket> {
         if self.changes(&ticket).is_empty() {
             self.park(ticket, reason).await;

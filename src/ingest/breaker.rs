@@ -1,4 +1,4 @@
-//! Whether the store is worth asking: a dead one must not cost every event its whole deadline.
+//! A circuit breaker in front of the store: a dead store must not cost every event its whole deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,8 +11,8 @@ use crate::telemetry::Metrics;
 /// that had died.
 const FAILURES_MAX: u32 = 2;
 
-/// Open while the store does not take events. What is tried all the same closes it: the drain, and events that the
-/// spool did not take.
+/// Open while the store does not take events. The attempts that bypass it close it: the spool replay, and
+/// events that the spool did not take.
 pub(crate) struct Breaker {
     /// Set until the store's tables are known to be right: nothing is written before.
     held: AtomicBool,

@@ -1,4 +1,4 @@
-//! How long an event may be on its way.
+//! The time budget of one event.
 
 use std::time::Duration;
 

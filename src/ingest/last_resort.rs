@@ -36,7 +36,7 @@ impl LastResort {
         let _ = timeout(WRITE_WAIT, self.hand_over(event, reason)).await;
     }
 
-    /// Hands the event over. What comes back tells when it is written, or lost.
+    /// Hands the event over. The receiver is told when it is written, or lost.
     pub(crate) fn hand_over(&self, event: &Event, reason: &str) -> oneshot::Receiver<()> {
         let (over, done) = oneshot::channel();
         let (metrics, on_its_way) = (self.metrics.clone(), self.lines.token());
@@ -45,7 +45,7 @@ impl LastResort {
             let counter =
                 if written { &metrics.last_resort_written } else { &metrics.last_resort_lost };
             counter.increment(1);
-            // Whoever waited may have gone on.
+            // The receiver may be gone.
             let _ = over.send(());
             drop(on_its_way);
         });

@@ -1,4 +1,4 @@
-//! Tasks that must not end by a mistake.
+//! Restarts tasks that panic.
 
 use std::time::Duration;
 

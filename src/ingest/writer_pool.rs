@@ -1,4 +1,4 @@
-//! Takes what is queued and has it written.
+//! The tasks that take queued events and write them in batches. Under load they linger a little for larger batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,26 +8,25 @@ use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::ingest::batch_writer::{Ticket, Writer};
+use crate::ingest::batch_writer::{BatchWriter, Ticket};
 
-/// How many events the batch before had, where more are waited for: else they come so seldom that none would.
-const SOME: usize = 2;
-/// How long more events are waited for.
-const GATHER: Duration = Duration::from_millis(3);
-/// From how many events on they need not wait for more where as many came as in the largest of the last batches: all who send
-/// may wait for their answers. Fewer would stay few if they did not wait.
-const ALL_CAME: usize = 8;
-/// How many events need not wait for more, whatever came before: beginning and committing a transaction costs little beside so
-/// many.
-const ENOUGH: usize = 128;
-/// How many events are worth a transaction of their own while another lane writes. Beginning and committing one costs as much
-/// as a third of them, and two that write the same rooms wait for each other.
-const WORTH_A_LANE: usize = 64;
-/// How long fewer wait for the other lane. Then it is slow.
-const GATHER_MAX: Duration = Duration::from_millis(8);
+/// The size of the last batch from which on a writer lingers: with smaller ones, no more events would come in time.
+const LINGER_FROM: usize = 2;
+/// How long a writer lingers for more events.
+const LINGER: Duration = Duration::from_millis(3);
+/// From this size on, a batch as large as the largest of the last ones is complete: all senders may be waiting for their
+/// answers. Smaller batches would stay small without lingering.
+const COMPLETE_BATCH_MIN: usize = 8;
+/// A batch of this size never waits for more: the cost of its transaction is small beside that of its events.
+const BATCH_ENOUGH: usize = 128;
+/// The least size of a batch that is written while another writer writes. A transaction costs as much as a third of so many
+/// events, and two that write the same rooms wait for each other.
+const SECOND_WRITER_MIN: usize = 64;
+/// How long a smaller batch waits for the other writer; beyond that, the other one is slow.
+const LINGER_MAX: Duration = Duration::from_millis(8);
 
-/// Events that wait to be written, and how many were taken of late.
-pub(crate) struct Waiting {
+/// The queue, and the sizes of the last batches taken from it.
+pub(crate) struct EventQueue {
     tickets: mpsc::Receiver<Ticket>,
     /// How many were in the last batch.
     taken: usize,
@@ -35,25 +34,25 @@ pub(crate) struct Waiting {
     largest: usize,
 }
 
-impl Waiting {
+impl EventQueue {
     pub(crate) fn new(tickets: mpsc::Receiver<Ticket>) -> Self {
         Self { tickets, taken: 0, largest: 0 }
     }
 }
 
 #[derive(Clone)]
-pub(crate) struct Lane {
-    /// Shared by all lanes: the one that holds the lock waits for events, the others write or wait for the lock.
-    pub(crate) waiting: Arc<Mutex<Waiting>>,
-    /// Shared too.
-    pub(crate) gate: Arc<Gate>,
+pub(crate) struct PoolWorker {
+    /// Shared by all workers: the one that holds the lock waits for events, the others write or wait for the lock.
+    pub(crate) waiting: Arc<Mutex<EventQueue>>,
+    /// Shared by all workers.
+    pub(crate) trigger: Arc<BatchTrigger>,
     /// Cancelled when no more events will come; what is queued is written all the same.
     pub(crate) stop: CancellationToken,
     pub(crate) rows_max: usize,
-    pub(crate) writer: Arc<Writer>,
+    pub(crate) writer: Arc<BatchWriter>,
 }
 
-impl Lane {
+impl PoolWorker {
     pub(crate) async fn run(self) {
         loop {
             let (batch, _writes) = self.next_batch().await;
@@ -65,11 +64,11 @@ impl Lane {
     }
 
     /// Everything that is queued, at least one event; none when the queue is closed and empty. A transaction costs much
-    /// and an event in it little, so where some come it is worth a moment to have them in one.
-    async fn next_batch(&self) -> (Vec<Ticket>, Writes<'_>) {
+    /// and an event in it little, so under load it is worth lingering.
+    async fn next_batch(&self) -> (Vec<Ticket>, ActiveWrite<'_>) {
         let mut batch = Vec::new();
         let mut waiting = self.waiting.lock().await;
-        let Waiting { tickets, taken, largest } = &mut *waiting;
+        let EventQueue { tickets, taken, largest } = &mut *waiting;
         tokio::select! {
             biased;
             _ = tickets.recv_many(&mut batch, self.rows_max) => {}
@@ -78,8 +77,8 @@ impl Lane {
                 tickets.recv_many(&mut batch, self.rows_max).await;
             }
         }
-        if *taken >= SOME && !batch.is_empty() {
-            self.gather(batch.len(), tickets, *largest).await;
+        if *taken >= LINGER_FROM && !batch.is_empty() {
+            self.linger(batch.len(), tickets, *largest).await;
             let room = self.rows_max.saturating_sub(batch.len());
             if room > 0 && !tickets.is_empty() {
                 tickets.recv_many(&mut batch, room).await;
@@ -87,48 +86,48 @@ impl Lane {
         }
         *taken = batch.len();
         *largest = batch.len().max(*largest * 3 / 4);
-        (batch, Writes::begin(&self.gate))
+        (batch, ActiveWrite::begin(&self.trigger))
     }
 
     /// Waits until what was taken and what is queued are worth a transaction.
-    async fn gather(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>, largest: usize) {
+    async fn linger(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>, largest: usize) {
         let begun = Instant::now();
         loop {
             let waited = begun.elapsed();
-            let worth = if self.gate.somebody_writes() { WORTH_A_LANE } else { 0 };
-            let (enough, until) = if waited < GATHER {
-                (worth.max(largest).max(ALL_CAME), GATHER)
+            let worth = if self.trigger.is_writing() { SECOND_WRITER_MIN } else { 0 };
+            let (enough, until) = if waited < LINGER {
+                (worth.max(largest).max(COMPLETE_BATCH_MIN), LINGER)
             } else {
-                (worth, GATHER_MAX)
+                (worth, LINGER_MAX)
             };
-            let missing = enough.min(ENOUGH).min(self.rows_max).saturating_sub(taken);
-            // Said before it is looked, so that whoever comes in between is seen or says so.
-            self.gate.wait_for(missing);
-            if tickets.len() >= missing || waited >= GATHER_MAX || tickets.is_closed() {
-                self.gate.wait_for(usize::MAX);
+            let missing = enough.min(BATCH_ENOUGH).min(self.rows_max).saturating_sub(taken);
+            // Set before the queue is looked at, so that an event in between is either seen or wakes this.
+            self.trigger.wait_for(missing);
+            if tickets.len() >= missing || waited >= LINGER_MAX || tickets.is_closed() {
+                self.trigger.wait_for(usize::MAX);
                 return;
             }
-            // Whether the time is over is seen above.
-            let _ = timeout_at(begun + until, self.gate.look.notified()).await;
+            // The loop checks whether the time is over.
+            let _ = timeout_at(begun + until, self.trigger.look.notified()).await;
         }
     }
 }
 
-/// Where the lane that gathers waits, until enough events are queued or another lane has written.
-pub(crate) struct Gate {
-    /// How many events are to be queued until the lane looks; `usize::MAX` where none waits, or it was woken.
+/// Wakes the worker that lingers, once enough events are queued or another worker has written.
+pub(crate) struct BatchTrigger {
+    /// How many queued events wake the worker; `usize::MAX` where none lingers, or it was woken.
     missing: AtomicUsize,
     look: Notify,
-    /// How many lanes write.
+    /// How many workers are writing.
     writing: AtomicUsize,
 }
 
-impl Gate {
+impl BatchTrigger {
     pub(crate) fn new() -> Self {
         Self { missing: usize::MAX.into(), look: Notify::new(), writing: 0.into() }
     }
 
-    /// Tells the lane that so many events are queued.
+    /// Notes that so many events are queued.
     pub(crate) fn queued(&self, events: usize) {
         if events >= self.missing.load(Ordering::SeqCst) {
             self.wake();
@@ -136,7 +135,6 @@ impl Gate {
     }
 
     fn wake(&self) {
-        // Once is enough.
         if self.missing.swap(usize::MAX, Ordering::SeqCst) != usize::MAX {
             self.look.notify_one();
         }
@@ -146,22 +144,22 @@ impl Gate {
         self.missing.store(missing, Ordering::SeqCst);
     }
 
-    fn somebody_writes(&self) -> bool {
+    fn is_writing(&self) -> bool {
         self.writing.load(Ordering::SeqCst) > 0
     }
 }
 
-/// A lane that writes, counted until this is dropped, however that comes about.
-struct Writes<'a>(&'a Gate);
+/// A write in progress, counted until this is dropped.
+struct ActiveWrite<'a>(&'a BatchTrigger);
 
-impl<'a> Writes<'a> {
-    fn begin(gate: &'a Gate) -> Self {
-        gate.writing.fetch_add(1, Ordering::SeqCst);
-        Self(gate)
+impl<'a> ActiveWrite<'a> {
+    fn begin(trigger: &'a BatchTrigger) -> Self {
+        trigger.writing.fetch_add(1, Ordering::SeqCst);
+        Self(trigger)
     }
 }
 
-impl Drop for Writes<'_> {
+impl Drop for ActiveWrite<'_> {
     fn drop(&mut self) {
         self.0.writing.fetch_sub(1, Ordering::SeqCst);
         self.0.wake();
@@ -175,21 +173,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lane_that_gathers_is_woken_once_when_enough_are_queued_or_another_has_written() {
-        let gate = Gate::new();
-        let is_woken = || gate.look.notified().now_or_never().is_some();
-        gate.queued(1000);
-        assert!(!is_woken(), "nobody gathers");
-        gate.wait_for(3);
-        gate.queued(2);
+    fn a_lingering_worker_is_woken_once_by_a_full_batch_or_a_finished_write() {
+        let trigger = BatchTrigger::new();
+        let is_woken = || trigger.look.notified().now_or_never().is_some();
+        trigger.queued(1000);
+        assert!(!is_woken(), "no worker lingers");
+        trigger.wait_for(3);
+        trigger.queued(2);
         assert!(!is_woken());
-        gate.queued(3);
-        gate.queued(4);
+        trigger.queued(3);
+        trigger.queued(4);
         assert_eq!((is_woken(), is_woken()), (true, false));
-        gate.wait_for(3);
-        let writes = Writes::begin(&gate);
-        assert!(gate.somebody_writes() && !is_woken());
+        trigger.wait_for(3);
+        let writes = ActiveWrite::begin(&trigger);
+        assert!(trigger.is_writing() && !is_woken());
         drop(writes);
-        assert!(!gate.somebody_writes() && is_woken());
+        assert!(!trigger.is_writing() && is_woken());
     }
 }

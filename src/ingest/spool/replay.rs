@@ -1,5 +1,5 @@
-//! Empties the spool into the store, the oldest events first, beside those that arrive. While the store is away, this is
-//! what asks for it.
+//! Replays the spool into the store, the oldest events first, beside those that arrive. While the store is unavailable, the
+//! replay is what probes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::callback::Event;
-use crate::ingest::batch_writer::{GROUP_BYTES_MAX, Ticket, Writer};
-use crate::ingest::spool_writer::Keeper;
+use crate::ingest::batch_writer::{BatchWriter, GROUP_BYTES_MAX, Ticket};
+use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Spooled;
 use crate::telemetry::Metrics;
 
@@ -33,16 +33,16 @@ const STUCK_MAX: usize = 1000;
 const FAILED_MAX: usize = 10_000;
 
 #[derive(Clone)]
-pub(crate) struct Drain {
-    pub(crate) keeper: Arc<Keeper>,
-    pub(crate) writer: Arc<Writer>,
+pub(crate) struct SpoolReplay {
+    pub(crate) spool_writer: Arc<SpoolWriter>,
+    pub(crate) writer: Arc<BatchWriter>,
     /// Cancelled when the server stops: what is left waits for the next start.
     pub(crate) stop: CancellationToken,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// How far the drain is.
-struct Course {
+/// How far the replay is.
+struct ReplayState {
     /// The place it reads behind.
     after: i64,
     rows: u32,
@@ -51,15 +51,15 @@ struct Course {
     takes: bool,
     /// How often it took some.
     successes: u64,
-    /// The events it did not take when they were alone, and how often it had taken others by then. Who fails, and fails
-    /// again after others went well, is at fault; else it was the store.
+    /// The events it did not take when they were alone, and how often it had taken others by then. An event that
+    /// fails again after others succeeded is at fault; else it was the store.
     failed: BTreeMap<i64, u64>,
-    /// The events it did not take while it took others. They are passed over, so that they hold nobody up.
+    /// The events it did not take while it took others. They are skipped, so that they do not block the others.
     stuck: BTreeSet<i64>,
     /// Whether they were tried again since.
     tried_again: bool,
-    /// Of how many events it is said that they are stuck.
-    said: usize,
+    /// How many stuck events the log has reported.
+    logged: usize,
     moved: u64,
 }
 
@@ -73,12 +73,12 @@ enum Step {
     /// Nothing of it is stored. `alone` is its place where it was a single event.
     Failed { last: i64, alone: Option<i64> },
     /// The spool itself failed.
-    Troubled,
+    SpoolFailed,
 }
 
-impl Course {
+impl ReplayState {
     fn went_well(&mut self, last: i64) {
-        // After an outage the oldest come first again: those it was asked with were passed over.
+        // After an outage begin with the oldest again: those that probed the store were skipped.
         self.after = if self.takes { last } else { 0 };
         self.takes = true;
         self.successes += 1;
@@ -90,7 +90,7 @@ impl Course {
             self.rows = 1;
             return;
         };
-        // An outage is asked about with one event after the other, in case one of them is at fault.
+        // During an outage one event after the other probes the store, in case one of them is at fault.
         self.after = last;
         let at_fault = self.failed.get(&place).is_some_and(|before| *before < self.successes);
         if at_fault && self.stuck.len() < STUCK_MAX {
@@ -105,9 +105,9 @@ impl Course {
     }
 }
 
-impl Drain {
+impl SpoolReplay {
     pub(crate) async fn run(self) {
-        let mut course = Course {
+        let mut state = ReplayState {
             after: 0,
             rows: ROWS_MIN,
             pause: PAUSE_MIN,
@@ -116,33 +116,33 @@ impl Drain {
             failed: BTreeMap::new(),
             stuck: BTreeSet::new(),
             tried_again: false,
-            said: 0,
+            logged: 0,
             moved: 0,
         };
         while !self.stop.is_cancelled() {
-            match self.step(&course).await {
-                Step::End => self.end(&mut course).await,
+            match self.step(&state).await {
+                Step::End => self.end(&mut state).await,
                 Step::Passed { last, untrusted } => {
-                    course.moved += untrusted;
-                    course.after = last;
+                    state.moved += untrusted;
+                    state.after = last;
                 }
                 Step::Moved { last, events, stuck } => {
-                    course.moved += events;
-                    course.stuck.extend(stuck);
-                    course.went_well(last);
+                    state.moved += events;
+                    state.stuck.extend(stuck);
+                    state.went_well(last);
                 }
                 Step::Failed { last, alone } => {
-                    course.went_wrong(last, alone);
-                    self.rest(&mut course).await;
+                    state.went_wrong(last, alone);
+                    self.rest(&mut state).await;
                 }
-                Step::Troubled => self.rest(&mut course).await,
+                Step::SpoolFailed => self.rest(&mut state).await,
             }
         }
     }
 
-    async fn rest(&self, course: &mut Course) {
-        self.wait(course.pause).await;
-        course.pause = (course.pause * 2).min(PAUSE_MAX);
+    async fn rest(&self, state: &mut ReplayState) {
+        self.wait(state.pause).await;
+        state.pause = (state.pause * 2).min(PAUSE_MAX);
     }
 
     async fn wait(&self, pause: Duration) {
@@ -153,58 +153,58 @@ impl Drain {
     }
 
     /// At the end of the spool: begins again where something was passed over, else waits for more.
-    async fn end(&self, course: &mut Course) {
-        let passed_over = course.after > 0;
-        course.after = 0;
-        if !course.takes {
-            return self.rest(course).await;
+    async fn end(&self, state: &mut ReplayState) {
+        let passed_over = state.after > 0;
+        state.after = 0;
+        if !state.takes {
+            return self.rest(state).await;
         }
-        if course.stuck.is_empty() {
+        if state.stuck.is_empty() {
             if passed_over {
                 return;
             }
-            (course.said, course.tried_again) = (0, false);
-            course.failed.clear();
-            if course.moved > 0 {
-                info!(events = course.moved, "the spool is empty again");
-                course.moved = 0;
+            (state.logged, state.tried_again) = (0, false);
+            state.failed.clear();
+            if state.moved > 0 {
+                info!(events = state.moved, "the spool is empty again");
+                state.moved = 0;
                 self.shrink().await;
             }
             tokio::select! {
-                () = self.keeper.filled.notified() => self.wait(PAUSE_FILLED).await,
+                () = self.spool_writer.filled.notified() => self.wait(PAUSE_FILLED).await,
                 () = self.stop.cancelled() => {}
             }
             return;
         }
-        if !course.tried_again {
-            // It may have been a moment's trouble.
-            course.tried_again = true;
-            return course.stuck.clear();
+        if !state.tried_again {
+            // The failure may have been transient.
+            state.tried_again = true;
+            return state.stuck.clear();
         }
-        if course.said != course.stuck.len() {
-            course.said = course.stuck.len();
+        if state.logged != state.stuck.len() {
+            state.logged = state.stuck.len();
             error!(
-                events = course.said,
+                events = state.logged,
                 "the store does not take some events of the spool, while it takes others; they stay there and are tried \
                  again, and the log says why they were not stored"
             );
         }
         tokio::select! {
-            () = sleep(STUCK_PAUSE) => course.stuck.clear(),
-            () = self.keeper.filled.notified() => {}
+            () = sleep(STUCK_PAUSE) => state.stuck.clear(),
+            () = self.spool_writer.filled.notified() => {}
             () = self.stop.cancelled() => {}
         }
     }
 
     /// Moves one batch: stores it, and then forgets it. A crash between the two repeats it, under the same ids.
-    async fn step(&self, course: &Course) -> Step {
-        let spool = &self.keeper.spool;
+    async fn step(&self, state: &ReplayState) -> Step {
+        let spool = &self.spool_writer.spool;
         let opened = spool.generation().await;
-        let batch = match spool.oldest(course.after, course.rows, GROUP_BYTES_MAX as u64).await {
+        let batch = match spool.oldest(state.after, state.rows, GROUP_BYTES_MAX as u64).await {
             Ok(batch) => batch,
             Err(error) => {
-                self.keeper.failed(opened, &error).await;
-                return Step::Troubled;
+                self.spool_writer.failed(opened, &error).await;
+                return Step::SpoolFailed;
             }
         };
         let Some(last) = batch.records.last().map(|record| record.place) else {
@@ -213,12 +213,12 @@ impl Drain {
         let (mut events, mut untrusted) = (Vec::new(), 0);
         for Spooled { place, event } in batch.records {
             match event {
-                _ if course.stuck.contains(&place) => {}
+                _ if state.stuck.contains(&place) => {}
                 Ok(event) => events.push((place, Arc::new(event))),
                 Err(reason) => {
                     untrusted += 1;
                     if !self.set_aside(batch.generation, place, &reason).await {
-                        return Step::Troubled;
+                        return Step::SpoolFailed;
                     }
                 }
             }
@@ -233,12 +233,12 @@ impl Drain {
             return Step::Failed { last, alone };
         }
         if let Err(error) = spool.remove(batch.generation, &taken).await {
-            self.keeper.failed(batch.generation, &error).await;
-            return Step::Troubled;
+            self.spool_writer.failed(batch.generation, &error).await;
+            return Step::SpoolFailed;
         }
-        self.keeper.recovered();
+        self.spool_writer.recovered();
         self.metrics.spool_drained.increment(taken.len() as u64);
-        self.keeper.measure().await;
+        self.spool_writer.measure().await;
         Step::Moved { last, events: taken.len() as u64 + untrusted, stuck: refused }
     }
 
@@ -247,7 +247,7 @@ impl Drain {
         let (mut tickets, mut waiting) = (Vec::new(), Vec::new());
         for (place, event) in events {
             let (answer, outcome) = oneshot::channel();
-            tickets.push(Ticket { event, changes: None, insists: true, answer });
+            tickets.push(Ticket { event, changes: None, bypass_breaker: true, answer });
             waiting.push((place, outcome));
         }
         self.writer.write_once(tickets).await;
@@ -262,8 +262,8 @@ impl Drain {
     }
 
     async fn set_aside(&self, generation: u64, place: i64, reason: &str) -> bool {
-        if let Err(error) = self.keeper.spool.set_aside(generation, place, reason).await {
-            self.keeper.failed(generation, &error).await;
+        if let Err(error) = self.spool_writer.spool.set_aside(generation, place, reason).await {
+            self.spool_writer.failed(generation, &error).await;
             return false;
         }
         self.metrics.spool_damaged.increment(1);
@@ -275,10 +275,10 @@ impl Drain {
     }
 
     async fn shrink(&self) {
-        let generation = self.keeper.spool.generation().await;
-        if let Err(error) = self.keeper.spool.shrink().await {
-            self.keeper.failed(generation, &error).await;
+        let generation = self.spool_writer.spool.generation().await;
+        if let Err(error) = self.spool_writer.spool.shrink().await {
+            self.spool_writer.failed(generation, &error).await;
         }
-        self.keeper.measure().await;
+        self.spool_writer.measure().await;
     }
 }

@@ -19,20 +19,20 @@ const BATCH_ROWS_MAX: usize = 500;
 /// How often a spool that failed is tried out.
 const TRY_EVERY: Duration = Duration::from_secs(2);
 
-/// An event on its way to the spool, and who waits for it.
+/// An event on its way to the spool, and the channel for its outcome.
 pub(crate) struct SpoolTicket {
     pub(crate) event: Arc<Event>,
-    /// Gets why the spool did not take it, if so.
+    /// Gets `Ok`, or why the spool did not take it.
     pub(crate) answer: oneshot::Sender<Result<(), Arc<str>>>,
 }
 
-/// The spool and what is known of it.
-pub(crate) struct Keeper {
+/// Writes to the spool, and keeps its health and size.
+pub(crate) struct SpoolWriter {
     pub(crate) spool: Spool,
     /// Woken when something was put into it.
     pub(crate) filled: Notify,
-    /// Woken when a file was moved aside.
-    pub(crate) moved_aside: Notify,
+    /// Woken when a damaged file was quarantined.
+    pub(crate) quarantined: Notify,
     state: Mutex<State>,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -42,19 +42,19 @@ pub(crate) struct Keeper {
 struct State {
     /// Why it takes no events; `None` while it does.
     trouble: Option<Arc<str>>,
-    /// What it failed at last, so that it is said once.
-    said: Option<String>,
-    /// The file that was moved aside last, since the start.
+    /// The failure that was logged last, so that each is logged once.
+    logged: Option<String>,
+    /// The damaged file that was quarantined last, since the start.
     aside: Option<PathBuf>,
     size: Size,
 }
 
-impl Keeper {
+impl SpoolWriter {
     pub(crate) fn new(spool: Spool, clock: &Clock, metrics: &Arc<Metrics>) -> Self {
         Self {
             spool,
             filled: Notify::new(),
-            moved_aside: Notify::new(),
+            quarantined: Notify::new(),
             state: Mutex::default(),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -73,13 +73,13 @@ impl Keeper {
         self.state().aside.clone()
     }
 
-    /// What waits, as of the last change.
+    /// The size of the spool, as of the last change.
     pub(crate) fn size(&self) -> Size {
         self.state().size
     }
 
     /// Notes why it takes no events.
-    pub(crate) fn troubled(&self, reason: &Arc<str>) {
+    pub(crate) fn note_failing(&self, reason: &Arc<str>) {
         self.state().trouble = Some(reason.clone());
     }
 
@@ -87,12 +87,12 @@ impl Keeper {
     pub(crate) fn recovered(&self) {
         let mut state = self.state();
         state.trouble = None;
-        if state.said.take().is_some() {
+        if state.logged.take().is_some() {
             info!("the spool works");
         }
     }
 
-    /// Looks at the file again, for those who watch it.
+    /// Updates the size and its metrics.
     pub(crate) async fn measure(&self) {
         let generation = self.spool.generation().await;
         match self.spool.size().await {
@@ -108,31 +108,31 @@ impl Keeper {
         }
     }
 
-    /// Notes a failure. A file that is damaged is moved aside, and a new one takes its place.
+    /// Notes a failure. A damaged file is quarantined, and a new one takes its place.
     pub(crate) async fn failed(&self, generation: u64, error: &SpoolError) {
         self.metrics.spool_errors.increment(1);
         if !matches!(error, SpoolError::Damaged(_)) {
-            return self.say(error);
+            return self.log(error);
         }
         match self.spool.replace(generation, self.clock.now()).await {
-            Ok(Some(aside)) => self.note_aside(aside),
+            Ok(Some(aside)) => self.note_quarantined(aside),
             Ok(None) => {}
-            Err(error) => self.say(&error),
+            Err(error) => self.log(&error),
         }
     }
 
-    /// Says what is wrong, unless it was said last.
-    pub(crate) fn say(&self, error: &SpoolError) {
+    /// Logs a failure, unless it was the last one logged.
+    pub(crate) fn log(&self, error: &SpoolError) {
         let text = error.to_string();
         let mut state = self.state();
-        if state.said.as_ref() != Some(&text) {
+        if state.logged.as_ref() != Some(&text) {
             warn!(reason = text, "the spool did not do what it should");
-            state.said = Some(text);
+            state.logged = Some(text);
         }
     }
 
-    /// Says that a file was moved aside, and has it taken over.
-    pub(crate) fn note_aside(&self, aside: PathBuf) {
+    /// Logs that a damaged file was quarantined, and has it salvaged.
+    pub(crate) fn note_quarantined(&self, aside: PathBuf) {
         self.metrics.spool_damaged.increment(1);
         error!(
             path = %aside.display(),
@@ -140,7 +140,7 @@ impl Keeper {
              taken over, what cannot is only there: keep it"
         );
         self.state().aside = Some(aside);
-        self.moved_aside.notify_one();
+        self.quarantined.notify_one();
     }
 
     /// Runs until the last sender is gone.
@@ -167,7 +167,7 @@ impl Keeper {
     async fn try_out(&self) {
         let is_in_doubt = {
             let state = self.state();
-            state.trouble.is_some() || state.said.is_some()
+            state.trouble.is_some() || state.logged.is_some()
         };
         if !is_in_doubt {
             return;
@@ -179,7 +179,7 @@ impl Keeper {
                 self.measure().await;
             }
             Err(error) => {
-                self.troubled(&error.to_string().into());
+                self.note_failing(&error.to_string().into());
                 self.failed(generation, &error).await;
             }
         }
@@ -206,7 +206,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     let reason: Arc<str> = error.to_string().into();
-                    self.troubled(&reason);
+                    self.note_failing(&reason);
                     Err(reason)
                 }
             };

@@ -1,4 +1,4 @@
-//! Takes over damaged spool files that were moved aside: now, or before the last start.
+//! Salvages events from damaged spool files that were quarantined: now, or before the last start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::callback::Event;
-use crate::ingest::spool_writer::Keeper;
+use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Salvage;
 
 /// How long to wait before events are put again into a spool that did not take them.
@@ -17,7 +17,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(crate) struct Salvager {
-    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) spool_writer: Arc<SpoolWriter>,
     /// Cancelled when the server stops: the next start begins with the file anew, which repeats nothing.
     pub(crate) stop: CancellationToken,
 }
@@ -25,7 +25,7 @@ pub(crate) struct Salvager {
 impl Salvager {
     pub(crate) async fn run(self) {
         while !self.stop.is_cancelled() {
-            match self.keeper.spool.damaged_files() {
+            match self.spool_writer.spool.damaged_files() {
                 Ok(files) => {
                     for file in files {
                         self.take_over(&file).await;
@@ -34,7 +34,7 @@ impl Salvager {
                 Err(error) => warn!(%error, "look for spool files that were moved aside"),
             }
             tokio::select! {
-                () = self.keeper.moved_aside.notified() => {}
+                () = self.spool_writer.quarantined.notified() => {}
                 () = self.stop.cancelled() => {}
             }
         }
@@ -71,22 +71,22 @@ impl Salvager {
         let references: Vec<&Event> = events.iter().collect();
         while !self.stop.is_cancelled() {
             let begun = Instant::now();
-            let generation = self.keeper.spool.generation().await;
-            let kept = self.keeper.spool.append(&references).await;
+            let generation = self.spool_writer.spool.generation().await;
+            let kept = self.spool_writer.spool.append(&references).await;
             let pause = match &kept {
                 Ok(()) => begun.elapsed(),
                 Err(error) => {
-                    self.keeper.failed(generation, error).await;
+                    self.spool_writer.failed(generation, error).await;
                     RETRY_PAUSE
                 }
             };
-            self.keeper.filled.notify_one();
+            self.spool_writer.filled.notify_one();
             tokio::select! {
                 () = sleep(pause) => {}
                 () = self.stop.cancelled() => {}
             }
             if kept.is_ok() {
-                self.keeper.measure().await;
+                self.spool_writer.measure().await;
                 return true;
             }
         }

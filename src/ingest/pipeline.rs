@@ -1,0 +1,339 @@
+//! The way of one event: the store, the spool beside it, the error log.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::{self, Duration};
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::callback::{Body, Event};
+use crate::clock::Clock;
+use crate::projections::Change;
+use crate::settings::IngestSettings;
+use crate::store::{Spool, SpoolError, Store};
+use crate::telemetry::Metrics;
+
+use crate::ingest::batch_writer::{Answer, BatchWriter, Ticket, changes_ahead};
+use crate::ingest::breaker::Breaker;
+use crate::ingest::budget::{Budget, Limits};
+use crate::ingest::health::Health;
+use crate::ingest::last_resort::LastResort;
+use crate::ingest::outcome::Outcome;
+use crate::ingest::sink::Sink;
+use crate::ingest::spool::handle::SpoolHandle;
+use crate::ingest::spool::writer::SpoolWriter;
+use crate::ingest::supervisor::keep_running;
+use crate::ingest::writer_pool::{BatchTrigger, EventQueue, PoolWorker};
+
+/// How long only the spool is tried for an event that the store did not take. Then the store is tried again beside it.
+const SPOOL_ALONE: Duration = Duration::from_millis(400);
+
+/// The queue, its batch writers and the spool.
+pub struct Ingest {
+    queue: mpsc::Sender<Ticket>,
+    trigger: Arc<BatchTrigger>,
+    writers: TaskTracker,
+    stop: CancellationToken,
+    breaker: Arc<Breaker>,
+    spool: Option<SpoolHandle>,
+    limits: Limits,
+    read_models: bool,
+    last_resort: LastResort,
+    metrics: Arc<Metrics>,
+}
+
+impl Ingest {
+    /// Starts it without a spool, on a store that is ready.
+    #[must_use]
+    pub async fn start(
+        settings: &IngestSettings,
+        store: &Arc<dyn Store>,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let ingest = Self::start_held(settings, store, None, clock, metrics).await;
+        ingest.release();
+        ingest
+    }
+
+    /// Starts it before the store is ready: until [`Ingest::release`], events go to the spool. The spool comes with the reason
+    /// why it cannot be used now, if there is one.
+    pub async fn start_held(
+        settings: &IngestSettings,
+        store: &Arc<dyn Store>,
+        spool: Option<(Spool, Option<SpoolError>)>,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(settings.queue_events_max);
+        let waiting = Arc::new(Mutex::new(EventQueue::new(waiting)));
+        let (writers, stop) = (TaskTracker::new(), CancellationToken::new());
+        let trigger = Arc::new(BatchTrigger::new());
+        let limits = Limits::of(settings);
+        let breaker = Arc::new(Breaker::new(true, metrics));
+        let writer = Arc::new(BatchWriter {
+            store: store.clone(),
+            breaker: breaker.clone(),
+            limits,
+            clock: clock.clone(),
+            read_models: settings.read_models,
+            metrics: metrics.clone(),
+        });
+        for _ in 0..settings.lanes {
+            let worker = PoolWorker {
+                waiting: waiting.clone(),
+                trigger: trigger.clone(),
+                stop: stop.clone(),
+                rows_max: settings.batch_rows_max,
+                writer: writer.clone(),
+            };
+            writers
+                .spawn(keep_running(writers.clone(), "batch writer", move || worker.clone().run()));
+        }
+        let spool = match spool {
+            None => None,
+            Some((spool, trouble)) => {
+                let spool_writer = Arc::new(SpoolWriter::new(spool, clock, metrics));
+                Some(SpoolHandle::start(spool_writer, trouble, writer, &stop, metrics).await)
+            }
+        };
+        Self {
+            queue,
+            trigger,
+            writers,
+            stop,
+            breaker,
+            spool,
+            limits,
+            read_models: settings.read_models,
+            last_resort: LastResort::start(metrics),
+            metrics: metrics.clone(),
+        }
+    }
+
+    /// Lets events go to the store: its tables are those of this version.
+    pub fn release(&self) {
+        self.breaker.release();
+    }
+
+    /// Whether events are being stored.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let spool_writer = self.spool.as_ref().map(|spool| &spool.spool_writer);
+        Health {
+            store_away: self.breaker.is_open(),
+            spool: spool_writer.map(|spool_writer| spool_writer.size()),
+            spool_trouble: spool_writer
+                .and_then(|spool_writer| Some(spool_writer.trouble()?.to_string())),
+            spool_aside: spool_writer.and_then(|spool_writer| spool_writer.aside()),
+        }
+    }
+
+    /// Takes no more events, and waits until those that were taken are kept. What is in the spool stays there for the
+    /// next start.
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.writers.close();
+        self.writers.wait().await;
+        if let Some(spool) = &self.spool {
+            spool.close().await;
+        }
+        self.last_resort.close().await;
+    }
+
+    /// Queues an event for the batch writers. The receiver gets its outcome.
+    async fn queue(
+        &self,
+        event: &Arc<Event>,
+        changes: Option<Arc<[Change]>>,
+        bypass_breaker: bool,
+        until: Instant,
+    ) -> Result<oneshot::Receiver<Answer>, Arc<str>> {
+        let (answer, stored) = oneshot::channel();
+        let ticket = Ticket { event: event.clone(), changes, bypass_breaker, answer };
+        match self.queue.try_send(ticket) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(ticket)) if bypass_breaker => {
+                match timeout_at(until, self.queue.send(ticket)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err("the server is stopping".into()),
+                    Err(_) => return Err("the queue was full until the deadline".into()),
+                }
+            }
+            Err(mpsc::error::TrySendError::Full(_)) => return Err("the queue is full".into()),
+            Err(mpsc::error::TrySendError::Closed(_)) => {
+                return Err("the server is stopping".into());
+            }
+        }
+        self.trigger.queued(self.queue.max_capacity() - self.queue.capacity());
+        Ok(stored)
+    }
+
+    /// The way of one event: the store, the spool beside it once that has taken long, the store again. Returns why it
+    /// is kept nowhere, where that is so.
+    async fn keep(
+        &self,
+        event: &Arc<Event>,
+        changes: Option<Arc<[Change]>>,
+        away: bool,
+        budget: Budget,
+    ) -> Answer {
+        if away {
+            return self.keep_without(event, budget, "the store is not available".into()).await;
+        }
+        let bypass_breaker = self.spool.is_none();
+        let mut stored = match self.queue(event, changes, bypass_breaker, budget.end).await {
+            Ok(stored) => stored,
+            Err(why) => return self.keep_without(event, budget, why).await,
+        };
+        match (timeout_at(budget.beside, &mut stored).await, &self.spool) {
+            (Ok(answer), _) => match outcome_of(answer) {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.keep_without(event, budget, why).await,
+            },
+            (Err(_), Some(spool)) => self.keep_beside(spool, event, stored, budget).await,
+            (Err(_), None) => match outcome_by(budget.end, stored).await {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.store_after_all(event, budget.end, why).await,
+            },
+        }
+    }
+
+    /// Puts an event into the spool that the batch writers did not commit in time. The commit may be under way and is awaited
+    /// too: whichever is done first counts. Where both succeed, the replay finds that the event is stored.
+    async fn keep_beside(
+        &self,
+        spool: &SpoolHandle,
+        event: &Arc<Event>,
+        mut stored: oneshot::Receiver<Answer>,
+        budget: Budget,
+    ) -> Answer {
+        let mut put = pin!(spool.put(event));
+        tokio::select! {
+            biased;
+            answer = &mut stored => match outcome_of(answer) {
+                Ok(outcome) => Ok(outcome),
+                Err(why) => self.spool(spool, put, event, budget.end, why).await,
+            },
+            done = &mut put => match done {
+                Ok(()) => Ok(Outcome::Spooled),
+                Err(why) => match outcome_by(budget.end, stored).await {
+                    Ok(outcome) => Ok(outcome),
+                    Err(more) => {
+                        let why = format!("{why}; {more}").into();
+                        self.store_after_all(event, budget.end, why).await
+                    }
+                },
+            },
+            () = sleep_until(budget.end) => Err(spool.is_slow(NOT_IN_TIME)),
+        }
+    }
+
+    /// Keeps an event that the batch writers do not take, for this `reason`. Returns all reasons where it is kept nowhere.
+    async fn keep_without(&self, event: &Arc<Event>, budget: Budget, reason: Arc<str>) -> Answer {
+        match &self.spool {
+            None => self.store_after_all(event, budget.end, reason).await,
+            Some(spool) => {
+                let put = pin!(spool.put(event));
+                self.spool(spool, put, event, budget.end, reason).await
+            }
+        }
+    }
+
+    /// Waits for the spool to take what the store did not, for this `reason`. Beside a spool that is slow, and after one that
+    /// failed, the store has what is left of the time.
+    async fn spool(
+        &self,
+        spool: &SpoolHandle,
+        mut put: Pin<&mut impl Future<Output = Result<(), Arc<str>>>>,
+        event: &Arc<Event>,
+        end: Instant,
+        reason: Arc<str>,
+    ) -> Answer {
+        match timeout_at(end.min(Instant::now() + SPOOL_ALONE), &mut put).await {
+            Ok(Ok(())) => return Ok(Outcome::Spooled),
+            Ok(Err(why)) => {
+                let reason = format!("{reason}; {why}").into();
+                return self.store_after_all(event, end, reason).await;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            biased;
+            Ok(Ok(())) = timeout_at(end, put) => Ok(Outcome::Spooled),
+            Ok(outcome) = self.store_after_all(event, end, reason.clone()) => Ok(outcome),
+            else => Err(spool.is_slow(&reason)),
+        }
+    }
+
+    /// Gives the rest of the time to the store, even while the breaker is open: nothing else took the event, for this `reason`.
+    async fn store_after_all(&self, event: &Arc<Event>, end: Instant, reason: Arc<str>) -> Answer {
+        if Instant::now() >= end {
+            return Err(reason);
+        }
+        let stored = async { outcome_by(end, self.queue(event, None, true, end).await?).await };
+        stored.await.map_err(|why| format!("{reason}; {why}").into())
+    }
+}
+
+/// The reason of an event that has no outcome at the end of its time.
+const NOT_IN_TIME: &str = "not stored before the deadline";
+
+/// The outcome that a batch writer sent. The ticket is dropped without one only where the writer panics.
+fn outcome_of(answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
+    answer.unwrap_or_else(|_| Err("the server ended before it was stored".into()))
+}
+
+/// The outcome of an event, awaited until `end`.
+async fn outcome_by(end: Instant, stored: oneshot::Receiver<Answer>) -> Answer {
+    match timeout_at(end, stored).await {
+        Ok(answer) => outcome_of(answer),
+        Err(_) => Err(NOT_IN_TIME.into()),
+    }
+}
+
+#[async_trait]
+impl Sink for Ingest {
+    async fn submit(&self, mut event: Event, arrived: time::Instant) -> Outcome {
+        let away = self.breaker.is_open();
+        let changes = if self.read_models && !away { changes_ahead(&event) } else { None };
+        // No store reads it, and a small body can make a large one.
+        event.body = Body::Untyped;
+        let _in_flight = InFlight::new(&event, &self.metrics);
+        let event = Arc::new(event);
+        let budget = self.limits.budget(arrived.into(), Instant::now());
+        match self.keep(&event, changes, away, budget).await {
+            Ok(outcome) => outcome,
+            Err(reason) => {
+                self.last_resort.write(&event, &reason).await;
+                Outcome::NotStored
+            }
+        }
+    }
+}
+
+/// An event in flight: counted in the metrics until this is dropped.
+struct InFlight<'a> {
+    metrics: &'a Metrics,
+    bytes: u32,
+}
+
+impl<'a> InFlight<'a> {
+    fn new(event: &Event, metrics: &'a Metrics) -> Self {
+        let bytes = u32::try_from(event.payload.as_bytes().len()).unwrap_or(u32::MAX);
+        metrics.queue_events.increment(1);
+        metrics.queue_bytes.increment(bytes);
+        Self { metrics, bytes }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.metrics.queue_events.decrement(1);
+        self.metrics.queue_bytes.decrement(self.bytes);
+    }
+}

@@ -1,0 +1,84 @@
+//! The way into the spool, and the tasks around it.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use crate::callback::Event;
+use crate::ingest::batch_writer::BatchWriter;
+use crate::ingest::spool::replay::SpoolReplay;
+use crate::ingest::spool::salvage::Salvager;
+use crate::ingest::spool::writer::{SpoolTicket, SpoolWriter};
+use crate::ingest::supervisor::keep_running;
+use crate::store::SpoolError;
+use crate::telemetry::Metrics;
+
+/// How many events may wait for the spool. More would not be written within its time anyway.
+const SPOOL_QUEUE_MAX: usize = 4096;
+
+/// The way into the spool.
+pub(crate) struct SpoolHandle {
+    pub(crate) spool_writer: Arc<SpoolWriter>,
+    /// Taken when it is closed.
+    queue: Mutex<Option<mpsc::Sender<SpoolTicket>>>,
+    tasks: TaskTracker,
+}
+
+impl SpoolHandle {
+    pub(crate) async fn start(
+        spool_writer: Arc<SpoolWriter>,
+        trouble: Option<SpoolError>,
+        writer: Arc<BatchWriter>,
+        stop: &CancellationToken,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        if let Some(trouble) = trouble {
+            spool_writer.log(&trouble);
+            spool_writer.note_failing(&trouble.to_string().into());
+        }
+        match spool_writer.spool.damaged_files() {
+            Ok(files) => files.into_iter().for_each(|file| spool_writer.note_quarantined(file)),
+            Err(error) => warn!(%error, "look for spool files that were moved aside"),
+        }
+        spool_writer.measure().await;
+        let (queue, waiting) = mpsc::channel(SPOOL_QUEUE_MAX);
+        let waiting = Arc::new(Mutex::new(waiting));
+        let tasks = TaskTracker::new();
+        let writing = spool_writer.clone();
+        let write = move || writing.clone().run(waiting.clone());
+        tasks.spawn(keep_running(tasks.clone(), "spool writer", write));
+        let (stop, metrics) = (stop.clone(), metrics.clone());
+        let salvager = Salvager { spool_writer: spool_writer.clone(), stop: stop.clone() };
+        tasks.spawn(keep_running(tasks.clone(), "spool salvage", move || salvager.clone().run()));
+        let replay = SpoolReplay { spool_writer: spool_writer.clone(), writer, stop, metrics };
+        tasks.spawn(keep_running(tasks.clone(), "spool replay", move || replay.clone().run()));
+        Self { spool_writer, queue: Mutex::new(Some(queue)), tasks }
+    }
+
+    /// Puts an event into the spool, or returns why that failed. Dropping this before it was begun cancels it.
+    pub(crate) async fn put(&self, event: &Arc<Event>) -> Result<(), Arc<str>> {
+        let (answer, done) = oneshot::channel();
+        let queue = self.queue.lock().await.clone();
+        let queue = queue.ok_or("the server is stopping")?;
+        let ticket = SpoolTicket { event: event.clone(), answer };
+        queue.send(ticket).await.map_err(|_| "the spool is closed")?;
+        done.await.map_err(|_| "the spool ended before it was kept")?
+    }
+
+    /// Notes that the spool did not take an event in time. Returns that, added to the `reason` why nothing else took it.
+    pub(crate) fn is_slow(&self, reason: &str) -> Arc<str> {
+        let slow: Arc<str> = "the spool did not take it in time".into();
+        self.spool_writer.note_failing(&slow);
+        format!("{reason}; {slow}").into()
+    }
+
+    pub(crate) async fn close(&self) {
+        self.queue.lock().await.take();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.spool_writer.spool.close().await;
+    }
+}
