@@ -26,7 +26,7 @@ use crate::ingest::outcome::Outcome;
 use crate::ingest::sink::Sink;
 use crate::ingest::spool::handle::SpoolHandle;
 use crate::ingest::spool::writer::SpoolWriter;
-use crate::ingest::supervisor::keep_running;
+use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};
 use crate::ingest::writer_pool::{BatchTrigger, EventQueue, PoolWorker};
 
 /// How long only the spool is tried for an event that the store did not take. Then the store is tried again beside it.
@@ -92,7 +92,7 @@ impl Ingest {
                 writer: writer.clone(),
             };
             writers
-                .spawn(keep_running(writers.clone(), "batch writer", move || worker.clone().run()));
+                .spawn(keep_running("batch writer", RESTART_PAUSE, move || worker.clone().run()));
         }
         let spool = match spool {
             None => None,

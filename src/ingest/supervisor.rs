@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::error;
 
-/// How long to wait before a task that panicked is begun again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait before a task on the way of an event is begun again.
+pub(crate) const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// Runs what `begin` makes until it returns; begun again where it panicked. Whoever waited for it learns that it is gone,
-/// and puts the event elsewhere.
-pub(crate) async fn keep_running<F>(tasks: TaskTracker, what: &'static str, begin: impl Fn() -> F)
+/// Runs what `begin` makes as a task of its own until it returns, and begins it again after this `pause` where it panicked.
+/// The task ends with this future.
+pub(crate) async fn keep_running<F>(what: &'static str, pause: Duration, begin: impl Fn() -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    while let Err(error) = tasks.spawn(begin()).await {
-        error!(%error, what, "a task ended; another takes its place");
-        sleep(PAUSE).await;
+    while let Err(error) = AbortOnDropHandle::new(tokio::spawn(begin())).await {
+        error!(%error, what, "a task panicked; starting it again");
+        sleep(pause).await;
     }
 }

@@ -84,19 +84,18 @@ impl Watch {
         }
     }
 
-    /// Looks after it for as long as it is not cancelled, which may be at any point.
-    pub(crate) async fn run(&self) {
-        let guard = async {
-            if let Some(guard) = &self.guard {
-                guard.run().await;
-            }
-        };
-        let addresses = async {
-            if let Some(addresses) = &self.addresses {
-                addresses.run().await;
-            }
-        };
-        tokio::join!(guard, addresses);
+    /// Checks the registrations now and then, where that is wanted. It may be cancelled at any point.
+    pub(crate) async fn check_registrations(&self) {
+        if let Some(guard) = &self.guard {
+            guard.run().await;
+        }
+    }
+
+    /// Keeps the list of the vendor's addresses fresh, where that is wanted. It may be cancelled at any point.
+    pub(crate) async fn refresh_addresses(&self) {
+        if let Some(addresses) = &self.addresses {
+            addresses.run().await;
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The whole server: wires the parts, runs them, and stops them in order.
 
+mod background;
 mod error;
 mod listeners;
 mod opening;
 mod run;
-mod upkeep;
 mod wiring;
 
 pub use error::StartError;

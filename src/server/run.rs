@@ -13,10 +13,10 @@ use crate::clock::Clock;
 use crate::http::{self, Keeping, Limits, Ops, Setup, Stop};
 use crate::ingest::Ingest;
 use crate::registration::Watch;
+use crate::server::background::Background;
 use crate::server::error::StartError;
 use crate::server::listeners::Listeners;
 use crate::server::opening::open;
-use crate::server::upkeep::Upkeep;
 use crate::server::wiring::{
     addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
 };
@@ -94,7 +94,7 @@ pub async fn run_in_turn(
         let handed_over = until.handed_over.clone();
         ops_begin.cancel();
         let turn = Turn { from: succession.from, heirs, handed_over, ops_stop: ops_stop.clone() };
-        let upkeep = Upkeep {
+        let background = Background {
             store: store.clone(),
             ingest: ingest.clone(),
             clock: clock.clone(),
@@ -106,7 +106,7 @@ pub async fn run_in_turn(
         };
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
-            () = upkeep.for_ever(ready) => {}
+            () = background.run(ready) => {}
             () = turn.take(stop.clone()) => {}
         }
         info!("taking no more callbacks, keeping those that were taken");

@@ -12,7 +12,7 @@ use crate::ingest::batch_writer::BatchWriter;
 use crate::ingest::spool::replay::SpoolReplay;
 use crate::ingest::spool::salvage::Salvager;
 use crate::ingest::spool::writer::{SpoolTicket, SpoolWriter};
-use crate::ingest::supervisor::keep_running;
+use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};
 use crate::store::SpoolError;
 use crate::telemetry::Metrics;
 
@@ -49,12 +49,12 @@ impl SpoolHandle {
         let tasks = TaskTracker::new();
         let writing = spool_writer.clone();
         let write = move || writing.clone().run(waiting.clone());
-        tasks.spawn(keep_running(tasks.clone(), "spool writer", write));
+        tasks.spawn(keep_running("spool writer", RESTART_PAUSE, write));
         let (stop, metrics) = (stop.clone(), metrics.clone());
         let salvager = Salvager { spool_writer: spool_writer.clone(), stop: stop.clone() };
-        tasks.spawn(keep_running(tasks.clone(), "spool salvage", move || salvager.clone().run()));
+        tasks.spawn(keep_running("spool salvage", RESTART_PAUSE, move || salvager.clone().run()));
         let replay = SpoolReplay { spool_writer: spool_writer.clone(), writer, stop, metrics };
-        tasks.spawn(keep_running(tasks.clone(), "spool replay", move || replay.clone().run()));
+        tasks.spawn(keep_running("spool replay", RESTART_PAUSE, move || replay.clone().run()));
         Self { spool_writer, queue: Mutex::new(Some(queue)), tasks }
     }
 

@@ -1,0 +1,187 @@
+//! The background jobs, beside the callbacks: each is a supervised task of its own.
+
+use std::future::pending;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::http::Tls;
+use crate::ingest::Ingest;
+use crate::ingest::supervisor::keep_running;
+use crate::registration::Watch;
+use crate::retention;
+use crate::server::opening::{make_partitions, settle};
+use crate::sessions::Settler;
+use crate::store::Store;
+use crate::telemetry::{Metrics, log_lines_dropped};
+
+/// How often partitions are made ahead and old events are deleted.
+const UPKEEP_EVERY: Duration = Duration::from_hours(1);
+/// How long to wait before a job that panicked is begun again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often metrics that nobody scrapes are folded together, and dropped log lines are counted.
+const METRICS_EVERY: Duration = Duration::from_secs(5);
+
+/// What the background jobs work on.
+pub(crate) struct Background {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tls: Option<Tls>,
+    /// How long events are kept; for ever without it.
+    pub(crate) keep: Option<Duration>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) watch: Arc<Watch>,
+}
+
+/// One background job: its name in the log, and what begins it, at the start and after each panic.
+struct Job {
+    name: &'static str,
+    begin: Box<dyn Fn() -> JobRun + Send>,
+}
+
+type JobRun = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl Job {
+    /// A job on `state`, of which each run has a copy.
+    fn new<S, F>(name: &'static str, state: S, run: impl Fn(S) -> F + Send + 'static) -> Self
+    where
+        S: Clone + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Self { name, begin: Box::new(move || Box::pin(run(state.clone()))) }
+    }
+}
+
+impl Background {
+    /// Runs all jobs, those on the store once it is `ready` for this version. Never returns; dropping it ends them.
+    pub(crate) async fn run(self, ready: bool) {
+        supervise(self.jobs(ready)).await;
+    }
+
+    fn jobs(self, ready: bool) -> Vec<Job> {
+        let Self { store, ingest, clock, metrics, tls, keep, settler, watch } = self;
+        let is_ready = CancellationToken::new();
+        if ready {
+            is_ready.cancel();
+        }
+        let on_store = (is_ready.clone(), store.clone(), clock.clone());
+        let mut jobs = vec![
+            Job::new("metrics", metrics.clone(), fold_metrics),
+            Job::new("registration checks", watch.clone(), |watch| async move {
+                watch.check_registrations().await;
+            }),
+            Job::new("source addresses", watch, |watch| async move {
+                watch.refresh_addresses().await;
+            }),
+            Job::new("sessions", (is_ready.clone(), settler), |(is_ready, settler)| async move {
+                is_ready.cancelled().await;
+                settler.run().await;
+            }),
+            Job::new("partitions", on_store.clone(), |(is_ready, store, clock)| async move {
+                is_ready.cancelled().await;
+                loop {
+                    sleep(UPKEEP_EVERY).await;
+                    make_partitions(&store, &clock).await;
+                }
+            }),
+        ];
+        if let Some(tls) = tls {
+            jobs.push(Job::new("certificate", tls, |tls| async move { tls.keep_up().await }));
+        }
+        if let Some(keep) = keep {
+            let state = (on_store.clone(), metrics);
+            jobs.push(Job::new("retention", state, move |(on_store, metrics)| async move {
+                let (is_ready, store, clock) = on_store;
+                is_ready.cancelled().await;
+                loop {
+                    retention::run(&store, keep, &clock, &metrics).await;
+                    sleep(UPKEEP_EVERY).await;
+                }
+            }));
+        }
+        if !ready {
+            let state = (on_store, ingest);
+            jobs.push(Job::new("store set-up", state, |(on_store, ingest)| async move {
+                let (is_ready, store, clock) = on_store;
+                settle(&store, &ingest, &clock).await;
+                is_ready.cancel();
+            }));
+        }
+        jobs
+    }
+}
+
+async fn fold_metrics(metrics: Arc<Metrics>) {
+    let handle = metrics.handle();
+    loop {
+        sleep(METRICS_EVERY).await;
+        handle.run_upkeep();
+        metrics.log_lines_dropped.absolute(log_lines_dropped());
+    }
+}
+
+/// Runs each job as a task of its own. Never returns.
+async fn supervise(jobs: Vec<Job>) {
+    join_all(jobs.into_iter().map(|job| keep_running(job.name, RESTART_PAUSE, job.begin))).await;
+    pending::<()>().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Notify;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+
+    /// A fake job: how often it was begun, and what makes it panic.
+    #[derive(Default)]
+    struct Fake {
+        begun: AtomicU32,
+        began: Notify,
+        panic: Notify,
+    }
+
+    impl Fake {
+        fn job(self: &Arc<Self>) -> Job {
+            Job::new("fake", self.clone(), |fake| async move {
+                fake.begun.fetch_add(1, Ordering::SeqCst);
+                fake.began.notify_one();
+                fake.panic.notified().await;
+                panic!("a bug in the job");
+            })
+        }
+
+        fn begun(&self) -> u32 {
+            self.begun.load(Ordering::SeqCst)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_restarts_that_job_and_no_other() {
+        let [one, other] = [Arc::new(Fake::default()), Arc::new(Fake::default())];
+        let supervised =
+            AbortOnDropHandle::new(tokio::spawn(supervise(vec![one.job(), other.job()])));
+        one.began.notified().await;
+        other.began.notified().await;
+        for restarts in 1..=3 {
+            one.panic.notify_one();
+            one.began.notified().await;
+            assert_eq!((one.begun(), other.begun()), (1 + restarts, 1));
+        }
+        assert!(!supervised.is_finished());
+        drop(supervised);
+        while Arc::strong_count(&other) > 1 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((one.begun(), other.begun()), (4, 1), "both ended with the supervisor");
+    }
+}
