@@ -11,10 +11,8 @@ use crate::callback::redact::{Erased, Erasure, without_operator};
 use crate::callback::{AppId, Delivery, Query};
 use crate::clock::UnixMillis;
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey};
+use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
-use crate::store::postgres::erase::PostgresAccounts;
-use crate::store::sqlite::erase::SqliteAccounts;
-use crate::store::{Place, StoreError, StoreOptions};
 
 /// A table that may name accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,19 +102,6 @@ pub trait Accounts: Send {
         account: &str,
         after: Option<&RowKey>,
     ) -> Result<ErasedRows, StoreError>;
-}
-
-/// Opens the store that the URL names, over a connection of its own, beside any server.
-///
-/// # Errors
-/// When it is not there, or cannot be opened.
-pub async fn accounts(options: &StoreOptions) -> Result<Box<dyn Accounts>, StoreError> {
-    match Place::parse(&options.url)? {
-        Place::Postgres(address) => Ok(Box::new(PostgresAccounts::open(address).await?)),
-        Place::Sqlite(address) => {
-            Ok(Box::new(SqliteAccounts::open(address, options.timeout).await?))
-        }
-    }
 }
 
 impl Record {

@@ -10,16 +10,17 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 use crate::projections::table::{Column, Kind};
-use crate::store::StoreError;
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
+use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
 use crate::store::postgres;
-use crate::store::postgres::events_store::{DIALECT, classify};
+use crate::store::postgres::error::classify;
 use crate::store::postgres::projections::type_of;
 use crate::store::postgres::session::{SessionSettings, begin, named};
+use crate::store::sql::dialect::POSTGRES;
 
 /// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
 const TRIES_MAX: u32 = 5;
@@ -64,7 +65,7 @@ impl PostgresAccounts {
                     or position(convert_to($1, 'UTF8') in raw) > 0
                     or $1 in (operator, call_id, room_id))
             order by event_time, id",
-            DIALECT.select
+            POSTGRES.select
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(select))
             .bind(account)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
 use crate::store::query::filters::DetailPage;
-use crate::store::read::read_models::{DETAILS_MAX, Details};
+use crate::store::query::limits::DETAILS_MAX;
+use crate::store::query::page::Details;
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::{Reader, Statement};
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::projections::table::{Column, Join, Kind, Table};
 use crate::projections::{TABLES, changes};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
 use crate::store::sql::connection::Arg;
 use crate::store::sql::upsert;

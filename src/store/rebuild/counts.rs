@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::projections::table::Value;
 use crate::projections::{Batch, changes};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage};
 use crate::store::sessions::counts::add;
 use crate::store::sql::connection::Arg;

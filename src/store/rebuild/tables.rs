@@ -15,11 +15,13 @@ use uuid::Uuid;
 use crate::callback::Event;
 use crate::clock::UnixMillis;
 use crate::projections::{Batch, Change, TABLES, changes};
+use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
+use crate::store::options::StoreOptions;
 use crate::store::sessions::queue::{END, Queued, RoomId};
 use crate::store::sql::connection::{Arg, Session};
-use crate::store::{Place, StoreError, StoreOptions};
+use crate::store::url::StoreUrl;
 
 /// The key of the advisory lock that a rebuild holds: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;
@@ -133,17 +135,17 @@ impl Rebuilding {
     /// # Errors
     /// When it is not there, or cannot be opened.
     pub async fn open(options: &StoreOptions) -> Result<Option<Self>, StoreError> {
-        match Place::parse(&options.url)? {
-            Place::Postgres(address) => {
+        match StoreUrl::parse(&options.url)? {
+            StoreUrl::Postgres(address) => {
                 let mut session = Session::postgres(address, "rebuild", &[]).await?;
                 let sql = "select pg_try_advisory_lock($1)";
                 let got: Option<(bool,)> = session.row(sql, &[REBUILD_LOCK.into()]).await?;
                 Ok(got.is_some_and(|got| got.0).then_some(Self { session, _lock: None }))
             }
-            Place::Sqlite(address) => {
+            StoreUrl::Sqlite(address) => {
                 let file = address.get_filename().to_owned();
                 if !file.exists() {
-                    return Err(crate::store::sqlite::events_store::missing(&file));
+                    return Err(crate::store::sqlite::error::missing(&file));
                 }
                 let Some(lock) = lock(&file)? else { return Ok(None) };
                 let session = Session::sqlite(address, options.timeout).await?;

@@ -1,6 +1,6 @@
 //! Adds up counts of events: writers only add rows to `new_event_counts`, so that none waits for another.
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sessions::queue::Settling;
 use crate::store::sql::connection::Session;
 

@@ -7,7 +7,7 @@ use crate::projections::session::presence::Presence;
 use crate::projections::session::statistics::{
     GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum, worth,
 };
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room};
 use crate::store::sessions::queue::{END, RoomId, Settling};
 use crate::store::sessions::windows::Window;

@@ -1,7 +1,9 @@
 //! The connection of who settles, and the queue: which rooms have new facts.
 
+use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
 use crate::store::sql::connection::{Arg, Session};
-use crate::store::{Place, StoreError, StoreOptions};
+use crate::store::url::StoreUrl;
 
 /// The key of the advisory lock that the one who settles holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
@@ -56,8 +58,8 @@ impl Settling {
     /// # Errors
     /// When it is not there, or cannot be opened.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let session = match Place::parse(&options.url)? {
-            Place::Postgres(address) => {
+        let session = match StoreUrl::parse(&options.url)? {
+            StoreUrl::Postgres(address) => {
                 // A plan outlives the moment when a table was small. What is looked up has an index.
                 let settings = [
                     ("enable_seqscan", "off"),
@@ -68,7 +70,7 @@ impl Settling {
                 ];
                 Session::postgres(address, "settler", &settings).await?
             }
-            Place::Sqlite(address) => Session::sqlite(address, options.timeout).await?,
+            StoreUrl::Sqlite(address) => Session::sqlite(address, options.timeout).await?,
         };
         Ok(Self(session))
     }

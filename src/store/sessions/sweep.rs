@@ -2,7 +2,7 @@
 //! rows, found by an index.
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sessions::counts::SUM_KEY;
 use crate::store::sessions::queue::Settling;
 use crate::store::sessions::write::{Finding, put, resolve};

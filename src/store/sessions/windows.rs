@@ -6,7 +6,7 @@
 
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sessions::queue::{END, Queued, RoomId, Settling};
 use crate::store::sql::connection::Arg;
 

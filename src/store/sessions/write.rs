@@ -1,7 +1,7 @@
 //! What the settler writes: lives of rooms, and what is missing in them.
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room};
 use crate::store::sessions::queue::{Queued, RoomId, Settling};
 use crate::store::sessions::windows::Window;

@@ -7,8 +7,9 @@ use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
-use crate::store::read::read_models::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX};
+use crate::store::error::StoreError;
+use crate::store::query::limits::{DETAIL_BYTES_MAX, LIST_BYTES_MAX};
+use crate::store::query::page::Details;
 
 /// Whose connections for readers run a statement.
 pub(crate) trait Reader: Send + Sync {

@@ -4,8 +4,8 @@
 
 use sqlx::AssertSqlSafe;
 
-use crate::store::StoreError;
-use crate::store::postgres::events_store;
+use crate::store::error::StoreError;
+use crate::store::postgres::error::classify;
 use crate::store::sql::connection::{Arg, Session, in_list, json, list_of, translate};
 
 /// How large the parameters of one statement may be, about. In bytes.
@@ -52,7 +52,7 @@ impl Session {
             match (ready, &mut *self) {
                 (Ready::Once(sql, lists), Self::Postgres(connection)) => {
                     let query = sqlx::query(AssertSqlSafe(sql)).bind(lists);
-                    query.execute(connection).await.map_err(events_store::classify)?;
+                    query.execute(connection).await.map_err(classify)?;
                 }
                 (Ready::ForEach(sql, lists), session) => {
                     for args in &lists {

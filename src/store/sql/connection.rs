@@ -17,9 +17,10 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Row as _};
 
 use crate::projections::table::{Row, Table};
+use crate::store::error::StoreError;
 use crate::store::postgres::session::{SessionSettings, begin, named};
-use crate::store::sql::upsert;
-use crate::store::{StoreError, postgres, sqlite};
+use crate::store::sql::{dialect, upsert};
+use crate::store::{postgres, sqlite};
 
 /// How long one statement may take.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
@@ -43,7 +44,7 @@ impl Lease {
         let lease = Self(Arc::new(()));
         let held = Arc::downgrade(&lease.0);
         let mut handle = connection.lock_handle().await?;
-        handle.set_progress_handler(sqlite::events_store::STEPS, move || held.strong_count() > 0);
+        handle.set_progress_handler(sqlite::file::STEPS, move || held.strong_count() > 0);
         Ok(lease)
     }
 }
@@ -141,8 +142,8 @@ impl Session {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(wait_max.max(Duration::from_secs(5)));
-        let mut connection = address.connect().await.map_err(sqlite::events_store::classify)?;
-        let lease = Lease::of(&mut connection).await.map_err(sqlite::events_store::classify)?;
+        let mut connection = address.connect().await.map_err(sqlite::error::classify)?;
+        let lease = Lease::of(&mut connection).await.map_err(sqlite::error::classify)?;
         Ok(Self::Sqlite(connection, lease))
     }
 
@@ -160,11 +161,11 @@ impl Session {
             Self::Postgres(connection) => bind!(sqlx::query_as(sql), args)
                 .fetch_all(connection)
                 .await
-                .map_err(postgres::events_store::classify),
+                .map_err(postgres::error::classify),
             Self::Sqlite(connection, _) => bind!(sqlx::query_as(sql), args)
                 .fetch_all(connection)
                 .await
-                .map_err(sqlite::events_store::classify),
+                .map_err(sqlite::error::classify),
         }
     }
 
@@ -184,12 +185,12 @@ impl Session {
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
-                .map_err(postgres::events_store::classify),
+                .map_err(postgres::error::classify),
             Self::Sqlite(connection, _) => bind!(sqlx::query(sql), args)
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
-                .map_err(sqlite::events_store::classify),
+                .map_err(sqlite::error::classify),
         }
     }
 
@@ -219,12 +220,11 @@ impl Session {
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).fetch_all(connection).await;
         let mut all: Vec<Vec<T>> = lists.iter().map(|_| Vec::new()).collect();
-        for row in &rows.map_err(postgres::events_store::classify)? {
-            let place: i64 =
-                row.try_get("place_of_list").map_err(postgres::events_store::classify)?;
+        for row in &rows.map_err(postgres::error::classify)? {
+            let place: i64 = row.try_get("place_of_list").map_err(postgres::error::classify)?;
             let of = usize::try_from(place).ok().and_then(|place| all.get_mut(place));
             if let Some(of) = of {
-                of.push(T::from_row(row).map_err(postgres::events_store::classify)?);
+                of.push(T::from_row(row).map_err(postgres::error::classify)?);
             }
         }
         Ok(all)
@@ -241,18 +241,14 @@ impl Session {
         match self {
             Self::Postgres(connection) => {
                 let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
-                while let Some(row) =
-                    rows.try_next().await.map_err(postgres::events_store::classify)?
-                {
+                while let Some(row) = rows.try_next().await.map_err(postgres::error::classify)? {
                     take(row);
                     tokio::task::consume_budget().await;
                 }
             }
             Self::Sqlite(connection, _) => {
                 let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
-                while let Some(row) =
-                    rows.try_next().await.map_err(sqlite::events_store::classify)?
-                {
+                while let Some(row) = rows.try_next().await.map_err(sqlite::error::classify)? {
                     take(row);
                     tokio::task::consume_budget().await;
                 }
@@ -272,12 +268,12 @@ impl Session {
             Self::Postgres(connection) => {
                 postgres::projections::insert(connection, prefix, table, rows)
                     .await
-                    .map_err(postgres::events_store::classify)
+                    .map_err(postgres::error::classify)
             }
             Self::Sqlite(connection, _) => {
                 sqlite::projections::insert(connection, prefix, table, rows)
                     .await
-                    .map_err(sqlite::events_store::classify)
+                    .map_err(sqlite::error::classify)
             }
         }
     }
@@ -293,11 +289,7 @@ impl Session {
 
     /// `select … from events`, to be read as [`rows::Row`](crate::store::model::event::Row).
     pub(crate) fn select_events(&self) -> &'static str {
-        if self.is_postgres() {
-            postgres::events_store::DIALECT.select
-        } else {
-            sqlite::events_store::DIALECT.select
-        }
+        if self.is_postgres() { dialect::POSTGRES.select } else { dialect::SQLITE.select }
     }
 
     /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used

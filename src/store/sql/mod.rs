@@ -3,4 +3,5 @@
 pub(crate) mod builder;
 pub(crate) mod bulk_write;
 pub(crate) mod connection;
+pub(crate) mod dialect;
 pub(crate) mod upsert;

@@ -1,17 +1,6 @@
-//! What both stores share in writing read models: an event with its changes, and what becomes of a row that is there.
+//! How rows of the read models are written in both databases: what becomes of a row that is there.
 
-use crate::callback::Event;
-use crate::projections::Change;
 use crate::projections::table::{Column, Join, Kind, Table};
-
-/// An event, and what it changes in the read models where it is new.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The event.
-    pub event: &'a Event,
-    /// What it changes. Empty: it is stored alone.
-    pub changes: &'a [Change],
-}
 
 /// Tables of facts that are kept by their time alone.
 pub(crate) const AGED_BY_AT: [&str; 6] =

@@ -10,14 +10,15 @@ use uuid::Uuid;
 
 use crate::clock::UnixMillis;
 use crate::projections::table::Kind;
-use crate::store::StoreError;
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
+use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
+use crate::store::sql::dialect::SQLITE;
 use crate::store::sqlite;
-use crate::store::sqlite::events_store::{DIALECT, classify, missing, unopened};
+use crate::store::sqlite::error::{classify, missing, unopened};
 
 #[derive(Debug)]
 pub(crate) struct SqliteAccounts(SqliteConnection);
@@ -62,7 +63,7 @@ impl SqliteAccounts {
                 and (instr(payload, $1) > 0 or instr(payload, '\') > 0
                     or instr(raw, cast($1 as blob)) > 0 or $1 in (operator, call_id, room_id))
             order by event_time, id",
-            DIALECT.select
+            SQLITE.select
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(select))
             .bind(account)
