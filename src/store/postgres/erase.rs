@@ -9,16 +9,13 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::projections::table::{Column, Kind};
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
 use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
-use crate::store::postgres;
 use crate::store::postgres::error::classify;
-use crate::store::postgres::projections::type_of;
 use crate::store::postgres::session::{SessionSettings, begin, named};
 use crate::store::sql::dialect::POSTGRES;
 
@@ -65,7 +62,7 @@ impl PostgresAccounts {
                     or position(convert_to($1, 'UTF8') in raw) > 0
                     or $1 in (operator, call_id, room_id))
             order by event_time, id",
-            POSTGRES.select
+            POSTGRES.select_events
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(select))
             .bind(account)
@@ -112,14 +109,14 @@ impl PostgresAccounts {
         account: &str,
         after: Option<&RowKey>,
     ) -> Result<ErasedRows, sqlx::Error> {
-        let candidates = erase::projections::candidates(&MODELS, erasing, account, after);
+        let candidates = erase::projections::candidates(&POSTGRES, erasing, account, after);
         let rows = bound(&candidates).fetch_all(&mut self.0).await?;
         let mut erased = ErasedRows::default();
         let mut transaction = self.0.begin().await?;
         for row in rows {
             let texts = (0..row.len()).map(|place| row.try_get(place));
             let row: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
-            let statements = erase::projections::taking_out(&MODELS, erasing, &row);
+            let statements = erase::projections::taking_out(&POSTGRES, erasing, &row);
             erased.rows += u64::from(!statements.is_empty());
             for statement in statements.iter().filter(|_| !erasing.dry_run) {
                 bound(statement).execute(&mut *transaction).await?;
@@ -163,26 +160,6 @@ impl PostgresAccounts {
         transaction.commit().await
     }
 }
-
-const MODELS: erase::projections::Dialect = erase::projections::Dialect {
-    read: |Column { name, kind, .. }| match kind {
-        Kind::Time => format!("(extract(epoch from {name}) * 1000)::bigint::text"),
-        _ => format!("{name}::text"),
-    },
-    given: |kind, number| match kind {
-        Kind::Time => {
-            format!("timestamptz 'epoch' + ${number}::text::bigint * interval '1 millisecond'")
-        }
-        Kind::Text => format!("${number}::text"),
-        Kind::Json => format!("${number}::text::json"),
-        _ => format!("${number}::text::{}", type_of(kind)),
-    },
-    may_hold: |name| {
-        format!(r"position($1 in {name}::text) > 0 or position(E'\\' in {name}::text) > 0")
-    },
-    lock: " for update",
-    models: &postgres::projections::DIALECT,
-};
 
 fn bound(statement: &Statement) -> Query<'_, sqlx::Postgres, PgArguments> {
     let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));

@@ -32,8 +32,8 @@ use crate::store::postgres::session;
 use crate::store::postgres::session::SessionSettings;
 use crate::store::query::events::EventFilter;
 use crate::store::read;
-use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
-use crate::store::sql::dialect::POSTGRES;
+use crate::store::sql::builder::{ReadRow, Reader, Statement};
+use crate::store::sql::dialect::{Dialect, POSTGRES};
 use crate::store::traits::Entry;
 use crate::store::traits::{Inserted, Store};
 
@@ -225,16 +225,7 @@ impl Store for Postgres {
 }
 
 impl Reader for Postgres {
-    const SPELLING: Spelling = Spelling {
-        events: POSTGRES.select,
-        millis: ["(extract(epoch from ", ") * 1000)::bigint"],
-        text: ["", "::text"],
-        span: ["date_bin(make_interval(secs => ", "), c.at, 'epoch')"],
-        place: ["strpos(", ""],
-        tick: ["interval '1 microsecond'", ""],
-        moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
-        id: ["", "::uuid"],
-    };
+    const DIALECT: &'static Dialect = &POSTGRES;
 
     async fn fetch_until<T: ReadRow>(
         &self,

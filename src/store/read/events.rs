@@ -167,7 +167,7 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
         sql.push(" and decode_error is not null");
     }
     if let Some(text) = &filter.text {
-        sql.push(" and @place()@text(payload), ").text(text).push(") > 0");
+        sql.push(" and @strpos(@text(payload), ").text(text).push(") > 0");
     }
 }
 

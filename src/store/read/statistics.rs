@@ -66,7 +66,7 @@ pub(crate) async fn counts<R: Reader>(
     let (span, width) = match filter.step {
         Step::Minute => ("c.at", " and c.width_s = 60"),
         Step::Hour => ("c.at", " and c.width_s = 3600"),
-        Step::Day => ("@span(86400)", " and c.width_s = 3600"),
+        Step::Day => ("@day(c.at)", " and c.width_s = 3600"),
     };
     let group = match filter.by {
         CountBy::Family => ", c.family",

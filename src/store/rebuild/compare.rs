@@ -169,7 +169,7 @@ impl Rebuilding {
             format!(
                 "select * from (select {} as place, {names} from {name} as r where {} and {FIRST}
                      order by {} limit 1 offset {PAGE_ROWS}) as {PREFIX}page",
-                self.key_of(table, "r"),
+                key_of(table, "r"),
                 chunk.within("r"),
                 keys(table, |column| format!("r.{}", column.name)),
             )
@@ -182,17 +182,6 @@ impl Rebuilding {
         );
         let found: Option<(String,)> = self.session.row(&sql, &chunk.args).await?;
         found.map(|found| key(&found.0)).transpose()
-    }
-
-    /// The key of a row, as a list in JSON.
-    fn key_of(&self, table: &Table, of: &str) -> String {
-        let list = if self.session.is_postgres() { "json_build_array" } else { "json_array" };
-        let values = keys(table, |Column { name, kind, .. }| match kind {
-            Kind::Time => format!("@ms({of}.{name})"),
-            Kind::Id => format!("@text({of}.{name})"),
-            _ => format!("{of}.{name}"),
-        });
-        format!("cast({list}({values}) as text)")
     }
 
     async fn count(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
@@ -224,7 +213,7 @@ impl Rebuilding {
         let sql = format!(
             "select {} from {name} as r left join {PREFIX}{name} as s on {}
              where {} and {} and (s.sdk_app_id is null{not_so})",
-            self.key_of(table, "r"),
+            key_of(table, "r"),
             same_key(table, "r"),
             chunk.within("r"),
             chunk.is_young("r", true),
@@ -248,7 +237,7 @@ impl Rebuilding {
         let is_it = format!("({}) = ({})", names("r"), given(table, 1));
         self.session.begin().await?;
         // Who writes to the row waits now, and is seen by what reads the events if it came before.
-        let lock = if self.session.is_postgres() { " for update of r" } else { "" };
+        let lock = self.session.dialect().for_update;
         let sql = format!("select cast(1 as bigint) from {name} as r where {is_it}{lock}");
         let _: Option<(i64,)> = self.session.row(&sql, &args).await?;
         self.absorb_again(table, key).await?;
@@ -295,7 +284,7 @@ impl Rebuilding {
             let place = table.keys().position(|column| column.name == name);
             place.and_then(|place| key.get(place)).cloned().unwrap_or_default()
         };
-        let select = self.session.select_events();
+        let select = self.session.dialect().select_events;
         if table.holds_facts() {
             let sql = format!("{select} where event_time = @at(1) and id = @id(2)");
             let events = self.decoded(&sql, &args(&[value("at"), value("event_id")])).await?;
@@ -385,6 +374,16 @@ impl Rebuilding {
         );
         self.session.execute(&sql, args).await
     }
+}
+
+/// The key of a row, as a list in JSON.
+fn key_of(table: &Table, of: &str) -> String {
+    let values = keys(table, |Column { name, kind, .. }| match kind {
+        Kind::Time => format!("@ms({of}.{name})"),
+        Kind::Id => format!("@text({of}.{name})"),
+        _ => format!("{of}.{name}"),
+    });
+    format!("cast(@json_array({values}) as text)")
 }
 
 /// Uses the first parameter where a statement has no need of it, so that its type is known.

@@ -166,7 +166,7 @@ impl Rebuilding {
         let sql = format!(
             "{} where event_time >= @at(1) and event_time < @at(3) and (event_time, id) > (@at(1), @id(2))
              order by events.event_time, events.id limit {PAGE_EVENTS}",
-            self.session.select_events()
+            self.session.dialect().select_events
         );
         let mut counts: BTreeMap<Key, Count> = BTreeMap::new();
         let mut after = (hour, Uuid::nil().to_string());
@@ -198,7 +198,7 @@ impl Rebuilding {
         ];
         let of =
             "sdk_app_id = $1 and width_s = $2 and at = @at(3) and command = $4 and result = $5";
-        let lock = if self.session.is_postgres() { " for update" } else { "" };
+        let lock = self.session.dialect().for_update;
         let sql = format!(
             "select family, events, lag_ms, lag_ms_max from summed_event_counts where {of}{lock}"
         );

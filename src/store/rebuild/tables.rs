@@ -241,7 +241,7 @@ impl Rebuilding {
         let sql = format!(
             "{} where event_time >= @at(1) and (event_time, id) > (@at(1), @id(2))
              order by events.event_time, events.id limit {PAGE_EVENTS}",
-            self.session.select_events()
+            self.session.dialect().select_events
         );
         let args = [time.into(), id.to_string().as_str().into()];
         let events = self.decoded(&sql, &args).await?;

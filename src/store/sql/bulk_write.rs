@@ -6,7 +6,9 @@ use sqlx::AssertSqlSafe;
 
 use crate::store::error::StoreError;
 use crate::store::postgres::error::classify;
-use crate::store::sql::connection::{Arg, Session, in_list, json, list_of, translate};
+use crate::store::sql::connection::{Arg, Session, in_list, json, list_of};
+use crate::store::sql::dialect::POSTGRES;
+use crate::store::sql::template::render;
 
 /// How large the parameters of one statement may be, about. In bytes.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -35,7 +37,7 @@ impl Session {
             let sql = sql.replace("@from", "").replace("@using", "");
             return vec![Ready::ForEach(sql, lists)];
         }
-        let sql = in_list(&translate(sql, true));
+        let sql = in_list(&render(&POSTGRES, sql));
         let parts = parts(&lists).into_iter().map(|part| {
             let list = list_of(part);
             let sql = sql

@@ -9,7 +9,6 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _, SqliteConnection
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::projections::table::Kind;
 use crate::store::erase;
 use crate::store::erase::accounts::{Accounts, BEGIN, Change, Key, Record, Scan, Table};
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
@@ -17,7 +16,6 @@ use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
 use crate::store::sql::dialect::SQLITE;
-use crate::store::sqlite;
 use crate::store::sqlite::error::{classify, missing, unopened};
 
 #[derive(Debug)]
@@ -63,7 +61,7 @@ impl SqliteAccounts {
                 and (instr(payload, $1) > 0 or instr(payload, '\') > 0
                     or instr(raw, cast($1 as blob)) > 0 or $1 in (operator, call_id, room_id))
             order by event_time, id",
-            SQLITE.select
+            SQLITE.select_events
         );
         let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(select))
             .bind(account)
@@ -109,14 +107,14 @@ impl SqliteAccounts {
         account: &str,
         after: Option<&RowKey>,
     ) -> Result<ErasedRows, sqlx::Error> {
-        let candidates = erase::projections::candidates(&MODELS, erasing, account, after);
+        let candidates = erase::projections::candidates(&SQLITE, erasing, account, after);
         let rows = bound(&candidates).fetch_all(&mut self.0).await?;
         let mut erased = ErasedRows::default();
         let (mut keys, mut all) = (Vec::new(), Vec::new());
         for row in rows {
             let texts = (0..row.len()).map(|place| row.try_get(place));
             let row: Vec<Option<String>> = texts.collect::<Result<_, _>>()?;
-            let statements = erase::projections::taking_out(&MODELS, erasing, &row);
+            let statements = erase::projections::taking_out(&SQLITE, erasing, &row);
             erased.rows += u64::from(!statements.is_empty());
             all.extend(statements);
             keys.push(erase::projections::key(erasing.table, &row));
@@ -162,18 +160,6 @@ impl SqliteAccounts {
         transaction.commit().await
     }
 }
-
-const MODELS: erase::projections::Dialect = erase::projections::Dialect {
-    read: |column| format!("cast({} as text)", column.name),
-    given: |kind, number| match kind {
-        Kind::Text | Kind::Json | Kind::Id => format!("${number}"),
-        _ => format!("cast(${number} as integer)"),
-    },
-    may_hold: |name| format!(r"instr({name}, $1) > 0 or instr({name}, '\') > 0"),
-    // The transaction has the file for itself.
-    lock: "",
-    models: &sqlite::projections::DIALECT,
-};
 
 fn bound(statement: &Statement) -> Query<'_, sqlx::Sqlite, SqliteArguments> {
     let query = sqlx::query(AssertSqlSafe(statement.sql.clone()));

@@ -24,8 +24,8 @@ use crate::store::model::event::StoredEvent;
 use crate::store::options::StoreOptions;
 use crate::store::query::events::EventFilter;
 use crate::store::read::events;
-use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
-use crate::store::sql::dialect::SQLITE;
+use crate::store::sql::builder::{ReadRow, Reader, Statement};
+use crate::store::sql::dialect::{Dialect, SQLITE};
 use crate::store::sqlite::batch::{SIZES, parts, values};
 use crate::store::sqlite::error::{classify, missing, unopened};
 use crate::store::sqlite::file;
@@ -179,16 +179,7 @@ impl Store for Sqlite {
 }
 
 impl Reader for Sqlite {
-    const SPELLING: Spelling = Spelling {
-        events: SQLITE.select,
-        millis: ["", ""],
-        text: ["", ""],
-        span: ["(c.at - c.at % (1000 * ", "))"],
-        place: ["instr(", ""],
-        tick: ["1", ""],
-        moment: ["", ""],
-        id: ["", ""],
-    };
+    const DIALECT: &'static Dialect = &SQLITE;
 
     async fn fetch_until<T: ReadRow>(
         &self,
