@@ -24,7 +24,7 @@ use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::registration::Book;
 use crate::settings::{GapsSettings, SettleSettings};
-use crate::store::{Settling, StoreError, StoreOptions};
+use crate::store::{SettlerConnection, StoreError, StoreOptions};
 use crate::telemetry::Metrics;
 
 pub(crate) use crate::sessions::gaps::MINUTES_KEPT;
@@ -85,7 +85,7 @@ impl Settler {
 
     /// Settles while the connection lasts that says who does. Returns why it does not.
     async fn lead(&self, said: &mut Said) -> Result<(), String> {
-        let mut lock = step(Settling::open(&self.options)).await?;
+        let mut lock = step(SettlerConnection::open(&self.options)).await?;
         while !step(lock.lead()).await? {
             // Only this server knows of them.
             step(drift::list_repairs(&mut lock, &self.book, &self.metrics)).await?;

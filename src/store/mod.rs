@@ -47,7 +47,9 @@ pub use crate::store::query::list::{Gifts, List, Lives, Part, Visits};
 pub use crate::store::query::page::{Details, EventPage, VisitPage};
 pub use crate::store::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledLife, Span};
-pub use crate::store::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, Settling};
+pub use crate::store::sessions::queue::{
+    QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection,
+};
 pub use crate::store::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
 pub use crate::store::sessions::windows::Window;
 pub use crate::store::sessions::write::{Finding, Known, Settlement};

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::store::error::StoreError;
 use crate::store::postgres::error::classify;
-use crate::store::sql::connection::{Arg, Session, in_list, json, list_of};
+use crate::store::sql::connection::{Arg, DbConnection, in_list, json, list_of};
 use crate::store::sql::dialect::POSTGRES;
 use crate::store::sql::template::render;
 
@@ -26,7 +26,7 @@ pub(crate) enum Ready {
     ForEach(String, Vec<Vec<Arg>>),
 }
 
-impl Session {
+impl DbConnection {
     /// Makes ready what writes for each of some lists of parameters: of PostgreSQL few statements. No row may be meant by two
     /// of the lists.
     pub(crate) fn ready(&self, sql: &str, lists: Vec<Vec<Arg>>) -> Vec<Ready> {
@@ -56,9 +56,9 @@ impl Session {
                     let query = sqlx::query(AssertSqlSafe(sql)).bind(lists);
                     query.execute(connection).await.map_err(classify)?;
                 }
-                (Ready::ForEach(sql, lists), session) => {
+                (Ready::ForEach(sql, lists), connection) => {
                     for args in &lists {
-                        session.execute(&sql, args).await?;
+                        connection.execute(&sql, args).await?;
                     }
                 }
                 (Ready::Once(..), Self::Sqlite(..)) => unreachable!("made for another database"),

@@ -21,11 +21,11 @@ const STATEMENT_MAX: Duration = Duration::from_mins(1);
 /// How long it may stand still within a transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// A connection of its own to a store.
+/// A connection to either database, beside the pools of the store.
 #[derive(Debug)]
-pub(crate) enum Session {
+pub(crate) enum DbConnection {
     Postgres(PgConnection),
-    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the session")] Lease),
+    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the connection")] Lease),
 }
 
 /// While it lasts, what SQLite was asked goes on. Nothing else would end a statement that was given up: PostgreSQL ends its own
@@ -96,7 +96,7 @@ macro_rules! bind {
     }};
 }
 
-impl Session {
+impl DbConnection {
     /// `name` is what the server's statistics call it; `more` is set in it beside what every session of ours has.
     pub(crate) async fn postgres(
         address: PgConnectOptions,
