@@ -7,9 +7,8 @@ use crate::store::erase::accounts::Accounts;
 use crate::store::error::StoreError;
 use crate::store::inspection::Examination;
 use crate::store::options::StoreOptions;
-use crate::store::postgres::erase::PostgresAccounts;
 use crate::store::postgres::events_store::Postgres;
-use crate::store::sqlite::erase::SqliteAccounts;
+use crate::store::sql::connection::DbConnection;
 use crate::store::sqlite::events_store::Sqlite;
 use crate::store::traits::Store;
 use crate::store::url::StoreUrl;
@@ -47,11 +46,15 @@ pub async fn examine(
 ///
 /// # Errors
 /// When it is not there, or cannot be opened.
-pub async fn accounts(options: &StoreOptions) -> Result<Box<dyn Accounts>, StoreError> {
-    match StoreUrl::parse(&options.url)? {
-        StoreUrl::Postgres(address) => Ok(Box::new(PostgresAccounts::open(address).await?)),
-        StoreUrl::Sqlite(address) => {
-            Ok(Box::new(SqliteAccounts::open(address, options.timeout).await?))
+pub async fn accounts(options: &StoreOptions) -> Result<Accounts, StoreError> {
+    let connection = match StoreUrl::parse(&options.url)? {
+        StoreUrl::Postgres(address) => {
+            DbConnection::Postgres(postgres::erase::connect(address).await?)
         }
-    }
+        StoreUrl::Sqlite(address) => {
+            let connection = sqlite::erase::connect(address, options.timeout).await?;
+            DbConnection::of_sqlite(connection).await?
+        }
+    };
+    Ok(Accounts(connection))
 }

@@ -125,7 +125,10 @@ impl DbConnection {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(wait_max.max(Duration::from_secs(5)));
-        let mut connection = address.connect().await.map_err(sqlite::error::classify)?;
+        Self::of_sqlite(address.connect().await.map_err(sqlite::error::classify)?).await
+    }
+
+    pub(crate) async fn of_sqlite(mut connection: SqliteConnection) -> Result<Self, StoreError> {
         let lease = Lease::of(&mut connection).await.map_err(sqlite::error::classify)?;
         Ok(Self::Sqlite(connection, lease))
     }

@@ -43,6 +43,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ("at", "(timestamptz 'epoch' + ${} * interval '1 millisecond')"),
         ("id", "${}::uuid"),
         ("json", "${}::json"),
+        ("unhex", "decode(${}, 'hex')"),
+        ("raw_holds", "position(convert_to(${}, 'UTF8') in raw) > 0"),
         ("hour", "date_bin('1 hour', {}, timestamptz 'epoch')"),
         ("day", "date_bin('1 day', {}, timestamptz 'epoch')"),
         ("sum", "least(sum({}), 9223372036854775807)::bigint"),
@@ -92,6 +94,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("at", "${}"),
         ("id", "${}"),
         ("json", "${}"),
+        ("unhex", "unhex(${})"),
+        ("raw_holds", "instr(raw, cast(${} as blob)) > 0"),
         ("hour", "({} - ({} % 3600000 + 3600000) % 3600000)"),
         ("day", "({} - ({} % 86400000 + 86400000) % 86400000)"),
         // Its own sum fails where it does not fit. Upper and lower halves never do.

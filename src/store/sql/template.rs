@@ -6,6 +6,8 @@
 //! | `@text(x)` | the id or JSON `x`, read as text |
 //! | `@at(n)` | parameter `n`, given in ms, as a time |
 //! | `@id(n)`, `@json(n)` | parameter `n`, given as text, as an id or as JSON |
+//! | `@unhex(n)` | parameter `n`, given as hex, as bytes |
+//! | `@raw_holds(n)` | whether the raw body of an event has parameter `n` in it |
 //! | `@hour(x)`, `@day(x)` | the beginning of the hour or of the day (UTC) of the time `x` |
 //! | `@sum(x)` | the sum of `x`, or the largest number where it does not fit |
 //! | `@greatest(…)`, `@least(…)` | the greatest or the least of some values |
