@@ -8,7 +8,7 @@ use crate::projections::session::boundaries::Life;
 use crate::projections::session::presence::PresenceFigures;
 use crate::projections::session::statistics::RoomSum;
 use crate::store::{
-    Attendance, Finding, Live, LiveFacts, Room, RoomId, Settling, Span, StoreError,
+    Attendance, Finding, Live, LiveFacts, Room, RoomId, SettlerConnection, Span, StoreError,
 };
 
 /// What settling a room depends on beside its facts.
@@ -59,7 +59,7 @@ pub(crate) enum Outcome {
 
 /// Sums up some lives.
 pub(crate) async fn compute(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     touched: &[Touched<'_>],
     round: &Round,
 ) -> Result<Vec<Outcome>, StoreError> {

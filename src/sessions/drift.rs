@@ -2,7 +2,7 @@
 
 use crate::clock::UnixMillis;
 use crate::registration::{Book, Standing};
-use crate::store::{Finding, Settling, StoreError};
+use crate::store::{Finding, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
 
 const KIND: &str = "registration_drift";
@@ -10,7 +10,7 @@ const KIND: &str = "registration_drift";
 /// Lists those that drifted, and takes back what is right again or not watched any more. Of what is not known yet, what
 /// is listed stays.
 pub(crate) async fn sweep(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     book: &Book,
     now: UnixMillis,
     metrics: &Metrics,
@@ -42,7 +42,7 @@ pub(crate) async fn sweep(
 
 /// Lists what this server found and put right: it is over, and nobody else knows of it.
 pub(crate) async fn list_repairs(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     book: &Book,
     metrics: &Metrics,
 ) -> Result<(), StoreError> {
@@ -59,7 +59,7 @@ pub(crate) async fn list_repairs(
 }
 
 async fn put(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     app: i64,
     subject: &str,
     life: i64,

@@ -8,7 +8,7 @@ use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
 use crate::sessions::{drift, silence};
 use crate::settings::seconds;
-use crate::store::{QUEUE_COUNTED_MAX, SLOT_MS, Settling, StoreError};
+use crate::store::{QUEUE_COUNTED_MAX, SLOT_MS, SettlerConnection, StoreError};
 
 /// How often gaps are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ impl Settler {
         sweeps: &mut Sweeps,
         failures: &mut FailureLog,
     ) -> Result<(), String> {
-        let mut store = step(Settling::open(&self.options)).await?;
+        let mut store = step(SettlerConnection::open(&self.options)).await?;
         loop {
             let begun = Instant::now();
             step(store.add_counts()).await?;
@@ -57,7 +57,11 @@ impl Settler {
         }
     }
 
-    async fn sweep(&self, store: &mut Settling, sweeps: &mut Sweeps) -> Result<(), StoreError> {
+    async fn sweep(
+        &self,
+        store: &mut SettlerConnection,
+        sweeps: &mut Sweeps,
+    ) -> Result<(), StoreError> {
         let now = self.clock.now();
         sweeps.calls.sweep(store, &self.gaps, now, &self.metrics).await?;
         if let Some(idle_max) = seconds(self.gaps.room_idle_overdue_s) {
@@ -74,7 +78,7 @@ impl Settler {
     }
 
     /// Shows how long the queue is, and how long its oldest row has been there.
-    async fn show_queue(&self, store: &mut Settling) -> Result<(), StoreError> {
+    async fn show_queue(&self, store: &mut SettlerConnection) -> Result<(), StoreError> {
         let (rooms, oldest) = store.queue_figures().await?;
         let clock_ms = store.clock_ms().await?;
         let age_ms = oldest.map_or(0, |slot| clock_ms.saturating_sub(slot.saturating_mul(SLOT_MS)));

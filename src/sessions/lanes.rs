@@ -10,7 +10,7 @@ use crate::sessions::memory::Memory;
 use crate::sessions::plan::{Settled, settle};
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, STEP_MAX, Settler, step};
 use crate::settings::seconds;
-use crate::store::{Queued, RoomId, SLOT_MS, Settling};
+use crate::store::{Queued, RoomId, SLOT_MS, SettlerConnection};
 
 /// How long a round may go on before the queue is read again.
 const ROUND_MAX: Duration = Duration::from_secs(2);
@@ -30,12 +30,12 @@ fn slot_old(clock_ms: i64) -> i64 {
 
 /// A connection that is made when it is needed, and made anew when something went wrong.
 #[derive(Default)]
-struct Line(Option<Settling>);
+struct Line(Option<SettlerConnection>);
 
 impl Line {
-    async fn store(&mut self, settler: &Settler) -> Result<&mut Settling, String> {
+    async fn store(&mut self, settler: &Settler) -> Result<&mut SettlerConnection, String> {
         if self.0.is_none() {
-            self.0 = Some(step(Settling::open(&settler.options)).await?);
+            self.0 = Some(step(SettlerConnection::open(&settler.options)).await?);
         }
         self.0.as_mut().ok_or_else(|| "there is no connection".to_owned())
     }
@@ -134,7 +134,7 @@ impl Settler {
     /// Settles some rooms together, or one by itself, and remembers how it went.
     async fn settle_some(
         &self,
-        store: &mut Settling,
+        store: &mut SettlerConnection,
         some: &[Queued],
         slot_old: i64,
         most: Duration,

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::sessions::drift;
 use crate::sessions::gaps::Sweeps;
 use crate::sessions::settler::{FailureLog, RETRY_PAUSE, Settler, step};
-use crate::store::Settling;
+use crate::store::SettlerConnection;
 
 /// How often to ask whether to take over from the server that settles, and whether one still is that server.
 const LEAD_EVERY: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ impl Settler {
 
     /// Settles while the connection lasts that says who does. Returns why it does not.
     async fn lead(&self, failures: &mut FailureLog) -> Result<(), String> {
-        let mut lock = step(Settling::open(&self.options)).await?;
+        let mut lock = step(SettlerConnection::open(&self.options)).await?;
         while !step(lock.lead()).await? {
             // Only this server knows of them.
             step(drift::list_repairs(&mut lock, &self.book, &self.metrics)).await?;

@@ -6,7 +6,7 @@ use tracing::info;
 
 use crate::clock::UnixMillis;
 use crate::settings::{GapsSettings, seconds};
-use crate::store::{Finding, OpenCall, Overdue, Settling, StoreError};
+use crate::store::{Finding, OpenCall, Overdue, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
 
 /// How long the start of a call may come after something else of it.
@@ -24,7 +24,7 @@ pub(crate) struct Calls {
 impl Calls {
     pub(crate) async fn sweep(
         &mut self,
-        store: &mut Settling,
+        store: &mut SettlerConnection,
         gaps: &GapsSettings,
         now: UnixMillis,
         metrics: &Metrics,
@@ -54,7 +54,7 @@ impl Calls {
     /// Lists calls without a start, and looks whether that of those listed has come.
     async fn starts(
         &mut self,
-        store: &mut Settling,
+        store: &mut SettlerConnection,
         now: UnixMillis,
         metrics: &Metrics,
     ) -> Result<(), StoreError> {

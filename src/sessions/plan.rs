@@ -5,7 +5,8 @@ use crate::projections::session::boundaries;
 use crate::projections::session::boundaries::{EARLY_MS, Life};
 use crate::sessions::compute::{Computed, Outcome, Round, Touched, compute, findings};
 use crate::store::{
-    Finding, Known, Live, Queued, Room, SettledLife, Settlement, Settling, Span, StoreError, Window,
+    Finding, Known, Live, Queued, Room, SettledLife, Settlement, SettlerConnection, Span,
+    StoreError, Window,
 };
 
 /// How many rooms, or lives of them, are read at once.
@@ -60,7 +61,7 @@ pub(crate) struct Settled {
 
 /// Settles the lives of rooms that facts of a day may have changed: of each room one day.
 pub(crate) async fn settle(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     queued: &[Queued],
     round: &Round,
 ) -> Result<Settled, StoreError> {
@@ -84,7 +85,7 @@ pub(crate) async fn settle(
 /// than a portion what comes first is written, where `writes` says so, and forgotten. `None` for a room of which there is
 /// much, where the round is not a deep one.
 pub(crate) async fn plan(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     queued: &[Queued],
     round: &Round,
     writes: bool,
@@ -297,7 +298,7 @@ impl<'a> Draft<'a> {
 
 /// The lives of each room that are told for certain.
 async fn lives_of(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     rooms: &[&Queued],
     windows: &[Window],
 ) -> Result<Vec<Vec<Life>>, StoreError> {

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::settings::{GapsSettings, seconds};
-use crate::store::{Finding, Settling, StoreError};
+use crate::store::{Finding, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -24,7 +24,7 @@ type Hours = BTreeMap<i64, i64>;
 
 /// Shows how long an app has been silent, and lists it where that is unusual.
 pub(crate) async fn sweep(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     app: AppId,
     gaps: &GapsSettings,
     now: UnixMillis,

@@ -7,11 +7,11 @@ use crate::clock::Clock;
 use crate::sessions::compute::Round;
 use crate::sessions::plan::{Plan, plan};
 use crate::settings::{GapsSettings, SettleSettings, seconds};
-use crate::store::{Queued, RoomId, Settling, StoreError, StoreOptions, Tally};
+use crate::store::{Queued, RoomId, SettlerConnection, StoreError, StoreOptions, Tally};
 
 /// Compares rooms and lives with their facts.
 pub(crate) struct Again {
-    store: Settling,
+    store: SettlerConnection,
     leads: bool,
     clock: Clock,
     idle_max: Option<Duration>,
@@ -44,7 +44,7 @@ impl Again {
         (gaps, bounds): (&GapsSettings, &SettleSettings),
         clock: Clock,
     ) -> Result<Self, StoreError> {
-        let store = Settling::open(options).await?;
+        let store = SettlerConnection::open(options).await?;
         let idle_max = seconds(gaps.room_idle_overdue_s);
         let bounds = bounds.clone();
         Ok(Self { store, leads: false, clock, idle_max, bounds, counted: None })

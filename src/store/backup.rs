@@ -11,9 +11,10 @@ use rustix::fs::OFlags;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use super::{StoreError, StoreOptions};
-use crate::store::sqlite::events_store::{classify, missing, unopened};
-use crate::store::url::{Place, display_url};
+use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
+use crate::store::sqlite::error::{classify, missing, unopened};
+use crate::store::url::{StoreUrl, display_url};
 
 /// What the name of a copy goes on with while it is made.
 const PARTIAL: &str = ".partial";
@@ -73,7 +74,7 @@ impl Backup {
     /// # Errors
     /// When the store is no file or cannot be read, or the copy would overwrite something or cannot be written.
     pub async fn begin(options: &StoreOptions, target: &Path) -> Result<Self, BackupError> {
-        let Place::Sqlite(address) = Place::parse(&options.url)? else {
+        let StoreUrl::Sqlite(address) = StoreUrl::parse(&options.url)? else {
             let (url, file) = (display_url(&options.url), target.display().to_string());
             return Err(BackupError::Server { url, file });
         };

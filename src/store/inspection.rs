@@ -3,7 +3,6 @@
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::clock::UnixMillis;
-use crate::store::{Place, StoreError, StoreOptions, postgres, sqlite};
 
 /// Rows are counted up to so many; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;
@@ -88,23 +87,6 @@ pub struct SqliteState {
     pub journal_mode: String,
     /// What is damaged, where it was asked to look; `None` where it was not, or nothing is.
     pub damage: Option<String>,
-}
-
-/// Looks at the store that the URL names, over a connection of its own. `thorough` reads all of a SQLite file.
-///
-/// It waits as long as the store does: give it a limit.
-///
-/// # Errors
-/// When the store cannot be reached, or does not answer what it is asked.
-pub async fn examine(
-    options: &StoreOptions,
-    now: UnixMillis,
-    thorough: bool,
-) -> Result<Examination, StoreError> {
-    match Place::to_open(&options.url)? {
-        Place::Postgres(address) => postgres::inspect::examine(address, now).await,
-        Place::Sqlite(address) => sqlite::inspect::examine(address, now, thorough).await,
-    }
 }
 
 impl Migrations {

@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 
 /// The parameters of a PostgreSQL's URL that the driver knows, and other spellings of them.
 const PARAMETERS: [&str; 17] = [
@@ -38,13 +38,13 @@ const SQLITE_PARAMETERS: [&str; 4] = ["mode", "cache", "immutable", "vfs"];
 /// How alike a mistyped word must be to the one that was meant.
 const NEAR: f64 = 0.8;
 
-/// What a store's URL names.
-pub(crate) enum Place {
+/// A store's URL, parsed.
+pub(crate) enum StoreUrl {
     Postgres(PgConnectOptions),
     Sqlite(SqliteConnectOptions),
 }
 
-impl Place {
+impl StoreUrl {
     /// Reads a URL, and keeps what it holds out of the errors.
     pub(crate) fn parse(url: &SecretString) -> Result<Self, StoreError> {
         let url = url.expose_secret();
@@ -65,8 +65,8 @@ impl Place {
 
     /// Reads the URL of a store that is to be opened: the files that it names must be there, too.
     pub(crate) fn to_open(url: &SecretString) -> Result<Self, StoreError> {
-        let place = Self::parse(url)?;
-        if let Self::Postgres(_) = place {
+        let parsed = Self::parse(url)?;
+        if let Self::Postgres(_) = parsed {
             for (key, file) in certificates(url.expose_secret()) {
                 // Its own words do not name the file.
                 std::fs::File::open(&file).map_err(|error| {
@@ -75,7 +75,7 @@ impl Place {
                 })?;
             }
         }
-        Ok(place)
+        Ok(parsed)
     }
 }
 
@@ -199,23 +199,23 @@ fn certificates(url: &str) -> Vec<(String, PathBuf)> {
 /// # Errors
 /// What is wrong with it, and what to do.
 pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
-    Place::parse(url).map(|_| ())
+    StoreUrl::parse(url).map(|_| ())
 }
 
 /// The file the store is kept in; `None` where it is a server.
 #[must_use]
 pub fn file(url: &SecretString) -> Option<PathBuf> {
-    match Place::parse(url) {
-        Ok(Place::Sqlite(address)) => Some(address.get_filename().to_owned()),
-        Ok(Place::Postgres(_)) | Err(_) => None,
+    match StoreUrl::parse(url) {
+        Ok(StoreUrl::Sqlite(address)) => Some(address.get_filename().to_owned()),
+        Ok(StoreUrl::Postgres(_)) | Err(_) => None,
     }
 }
 
 /// Where the store is, without user, password and parameters, for people to read.
 #[must_use]
 pub fn display_url(url: &SecretString) -> String {
-    match Place::parse(url) {
-        Ok(Place::Postgres(address)) => {
+    match StoreUrl::parse(url) {
+        Ok(StoreUrl::Postgres(address)) => {
             let (host, database) = (address.get_host(), address.get_database().unwrap_or(""));
             let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
             match address.get_socket() {
@@ -223,7 +223,7 @@ pub fn display_url(url: &SecretString) -> String {
                 None => format!("postgres://{host}:{}/{database}", address.get_port()),
             }
         }
-        Ok(Place::Sqlite(address)) => format!("sqlite://{}", address.get_filename().display()),
+        Ok(StoreUrl::Sqlite(address)) => format!("sqlite://{}", address.get_filename().display()),
         Err(_) => "(no URL of a store)".to_owned(),
     }
 }
@@ -242,8 +242,8 @@ mod tests {
     }
 
     fn address(url: &str) -> PgConnectOptions {
-        match Place::parse(&url.into()) {
-            Ok(Place::Postgres(address)) => address,
+        match StoreUrl::parse(&url.into()) {
+            Ok(StoreUrl::Postgres(address)) => address,
             _ => panic!("{url} names no PostgreSQL"),
         }
     }
@@ -339,7 +339,7 @@ mod tests {
         for key in ["sslrootcert", "sslcert", "ssl-key", "ssl-ca"] {
             let url = format!("postgres://u:s3cret@h/d?sslmode=verify-full&{key}=/nowhere/ca.pem");
             check_url(&url.as_str().into()).unwrap();
-            let Err(error) = Place::to_open(&url.as_str().into()) else { panic!("{key}") };
+            let Err(error) = StoreUrl::to_open(&url.as_str().into()) else { panic!("{key}") };
             let said = error.to_string();
             let named = format!("`{key}`: read /nowhere/ca.pem: No such file");
             assert!(said.contains(&named) && said.contains("\nhint: "), "{said}");

@@ -8,7 +8,7 @@ use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::settings::Settings;
 use trtc_callbacks::simulate::Kind;
-use trtc_callbacks::store::{self, Inserted, Settling, Store};
+use trtc_callbacks::store::{self, Inserted, SettlerConnection, Store};
 
 use crate::models::settled;
 use crate::permutations::{store_all, told};
@@ -97,7 +97,7 @@ on_both_stores! {
         let told = told(5, Kind::ALL);
         store_all(&database, &told, &[(0..told.len()).collect()]).await;
         // As who settles does.
-        Settling::open(&settings(&database, &[]).store_options()).await.unwrap().add_counts().await.unwrap();
+        SettlerConnection::open(&settings(&database, &[]).store_options()).await.unwrap().add_counts().await.unwrap();
         let mut times: Vec<UnixMillis> = told.iter().map(|(event, _)| event.event_time).collect();
         times.sort_unstable();
         let before = times[times.len() / 2];

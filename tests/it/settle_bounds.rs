@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
 use tokio::time::timeout;
-use trtc_callbacks::store::Settling;
+use trtc_callbacks::store::SettlerConnection;
 
 use crate::settle::{comes, create, enter, everything, post};
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
@@ -293,7 +293,8 @@ async fn what_the_settler_gives_up_sqlite_gives_up_too() {
              select 'x' as kind, i, null as resolved_at from n",
         )
         .await;
-    let mut settling = Settling::open(&settings(&database, &[]).store_options()).await.unwrap();
+    let mut settling =
+        SettlerConnection::open(&settings(&database, &[]).store_options()).await.unwrap();
     let listed = timeout(Duration::from_millis(100), settling.listed()).await;
     assert!(listed.is_err(), "it came to an end");
     // What reads keeps the file from being rewritten.

@@ -92,7 +92,7 @@ impl EraseUser {
         let mut accounts = accounts.with_context(|| format!("open the store {url}"))?;
         let mut counts = Counts::default();
         for table in Table::ALL {
-            let done = self.erase(accounts.as_mut(), table, app, &erasure, &mut counts).await;
+            let done = self.erase(&mut accounts, table, app, &erasure, &mut counts).await;
             done.with_context(|| {
                 let again = format!("run it again with `--pseudonym {pseudonym}`");
                 format!("erase in the store {url}, partly done; {again}")
@@ -101,7 +101,7 @@ impl EraseUser {
         for table in store::model_tables() {
             let erasing =
                 Erasing { table, erasure: &erasure, app, dry_run: self.dry_run, limit: MODEL_ROWS };
-            let done = self.erase_models(accounts.as_mut(), &erasing, &mut counts).await;
+            let done = self.erase_models(&mut accounts, &erasing, &mut counts).await;
             done.with_context(|| {
                 let again = format!("run it again with `--pseudonym {pseudonym}`");
                 format!("erase in the store {url}, partly done; {again}")
@@ -130,7 +130,7 @@ impl EraseUser {
 
     async fn erase(
         &self,
-        accounts: &mut dyn Accounts,
+        accounts: &mut Accounts,
         table: Table,
         app: Option<AppId>,
         erasure: &Erasure,
@@ -163,7 +163,7 @@ impl EraseUser {
 
     async fn erase_models(
         &self,
-        accounts: &mut dyn Accounts,
+        accounts: &mut Accounts,
         erasing: &Erasing<'_>,
         counts: &mut Counts,
     ) -> Result<()> {

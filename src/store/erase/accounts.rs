@@ -3,18 +3,21 @@
 //! A further table that names accounts is one variant of [`Table`], of [`Record`] and of [`Change`], and its arms. The
 //! tables of the read models are found by their descriptions; see [`model_tables`](crate::store::model_tables).
 
-use async_trait::async_trait;
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
 use crate::callback::event::Payload;
 use crate::callback::redact::{Erased, Erasure, without_operator};
 use crate::callback::{AppId, Delivery, Query};
 use crate::clock::UnixMillis;
-use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey};
-use crate::store::model::event::StoredEvent;
-use crate::store::postgres::erase::PostgresAccounts;
-use crate::store::sqlite::erase::SqliteAccounts;
-use crate::store::{Place, StoreError, StoreOptions};
+use crate::store::erase::projections;
+use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
+use crate::store::error::StoreError;
+use crate::store::model::event::{Row as EventRow, StoredEvent};
+use crate::store::sql::connection::{Arg, DbConnection};
+
+/// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
+const TRIES_MAX: u32 = 5;
 
 /// A table that may name accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,7 @@ impl Table {
 pub type Key = (UnixMillis, Uuid);
 
 /// Before every row.
-pub(crate) const BEGIN: Key = (UnixMillis(-1), Uuid::nil());
+const BEGIN: Key = (UnixMillis(-1), Uuid::nil());
 
 /// A row that may name the account; whether it does is for [`Record::erased`] to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,44 +82,227 @@ pub struct Scan {
     pub last: Option<Key>,
 }
 
-/// The rows of a store that may name an account.
-#[async_trait]
-pub trait Accounts: Send {
+/// The rows of a store that may name an account, over a connection of its own.
+#[derive(Debug)]
+pub struct Accounts(pub(crate) DbConnection);
+
+/// A row of which every column was read as text.
+struct TextRow(Vec<Option<String>>);
+
+impl<'r, R: Row> FromRow<'r, R> for TextRow
+where
+    usize: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        (0..row.len()).map(|place| row.try_get(place)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl Accounts {
     /// How many rows a table has.
-    async fn rows(&mut self, table: Table) -> Result<u64, StoreError>;
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn rows(&mut self, table: Table) -> Result<u64, StoreError> {
+        let sql = match table {
+            Table::Events => "select count(*) from events",
+            Table::Parked => "select count(*) from parked_events",
+        };
+        let rows: Option<(i64,)> = self.0.row(sql, &[]).await?;
+        Ok(rows.map_or(0, |rows| rows.0.unsigned_abs()))
+    }
 
     /// Passes at most `limit` rows behind `after` and returns those that may name the account.
-    async fn scan(
+    ///
+    /// # Errors
+    /// When the store does not answer, or a row cannot be read.
+    pub async fn scan(
         &mut self,
         table: Table,
         account: &str,
         after: Option<Key>,
         limit: u32,
-    ) -> Result<Scan, StoreError>;
+    ) -> Result<Scan, StoreError> {
+        let after = after.unwrap_or(BEGIN);
+        match table {
+            Table::Events => self.events(account, after, limit).await,
+            Table::Parked => self.parked(account, after, limit).await,
+        }
+    }
+
+    async fn events(&mut self, account: &str, after: Key, limit: u32) -> Result<Scan, StoreError> {
+        let (time, id) = (Arg::from(after.0.0), Arg::from(after.1.to_string().as_str()));
+        // The bound on the time alone lets PostgreSQL leave out partitions.
+        let page = "with page as materialized (
+                 select event_time, id from events
+                 where event_time >= @at(1) and (event_time, id) > (@at(1), @id(2))
+                 order by event_time, id limit $3)
+             select (select count(*) from page), @ms(event_time), @text(id)
+             from page order by event_time desc, id desc limit 1";
+        let last: Option<(i64, i64, String)> =
+            self.0.row(page, &[time.clone(), id.clone(), i64::from(limit).into()]).await?;
+        let Some((passed, last_time, last_id)) = last else {
+            return Ok(Scan { records: Vec::new(), passed: 0, last: None });
+        };
+        let dialect = self.0.dialect();
+        let select = format!(
+            "{} where event_time >= @at(2) and event_time <= @at(4)
+                and (event_time, id) > (@at(2), @id(3)) and (event_time, id) <= (@at(4), @id(5))
+                and ({} or @raw_holds(1) or $1 in (operator, call_id, room_id))
+            order by event_time, id",
+            dialect.select_events,
+            (dialect.may_hold)("payload")
+        );
+        let args = [account.into(), time, id, last_time.into(), last_id.as_str().into()];
+        let rows: Vec<EventRow> = self.0.rows(&select, &args).await?;
+        let events = rows.into_iter().map(StoredEvent::try_from);
+        Ok(Scan {
+            records: events
+                .map(|event| Ok(Record::Event(Box::new(event?))))
+                .collect::<Result<_, StoreError>>()?,
+            passed: passed.unsigned_abs(),
+            last: Some((UnixMillis(last_time), uuid(&last_id)?)),
+        })
+    }
+
+    async fn parked(&mut self, account: &str, after: Key, limit: u32) -> Result<Scan, StoreError> {
+        let sql = format!(
+            "select @text(id), case when {} or @strpos(delivery, 'body_base64') > 0 then delivery end
+             from parked_events where id > @id(2) order by id limit $3",
+            (self.0.dialect().may_hold)("delivery")
+        );
+        let args = [account.into(), after.1.to_string().as_str().into(), i64::from(limit).into()];
+        let rows: Vec<(String, Option<String>)> = self.0.rows(&sql, &args).await?;
+        let mut scan = Scan { records: Vec::new(), passed: rows.len() as u64, last: None };
+        for (id, delivery) in rows {
+            let id = uuid(&id)?;
+            scan.last = Some((UnixMillis(0), id));
+            scan.records.extend(delivery.map(|delivery| Record::Parked { id, delivery }));
+        }
+        Ok(scan)
+    }
 
     /// Makes all of the changes, or none. A row that is gone meanwhile stays gone.
-    async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+    ///
+    /// # Errors
+    /// When the store does not take them.
+    pub async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.write(changes.iter().map(statement).collect()).await
+    }
 
     /// Takes the account out of the next rows of a read model's table behind `after`: of all of them, or of none.
-    async fn erase_rows(
+    ///
+    /// # Errors
+    /// When the store does not answer, or does not take the change.
+    pub async fn erase_rows(
         &mut self,
         erasing: &Erasing<'_>,
         account: &str,
         after: Option<&RowKey>,
-    ) -> Result<ErasedRows, StoreError>;
-}
-
-/// Opens the store that the URL names, over a connection of its own, beside any server.
-///
-/// # Errors
-/// When it is not there, or cannot be opened.
-pub async fn accounts(options: &StoreOptions) -> Result<Box<dyn Accounts>, StoreError> {
-    match Place::parse(&options.url)? {
-        Place::Postgres(address) => Ok(Box::new(PostgresAccounts::open(address).await?)),
-        Place::Sqlite(address) => {
-            Ok(Box::new(SqliteAccounts::open(address, options.timeout).await?))
+    ) -> Result<ErasedRows, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.erase_once(erasing, account, after).await {
+                Err(error) if is_deadlock(&error) && tries < TRIES_MAX => tries += 1,
+                done => return done,
+            }
         }
     }
+
+    async fn erase_once(
+        &mut self,
+        erasing: &Erasing<'_>,
+        account: &str,
+        after: Option<&RowKey>,
+    ) -> Result<ErasedRows, StoreError> {
+        let dialect = self.0.dialect();
+        let Statement { sql, texts } = projections::candidates(dialect, erasing, account, after);
+        let rows: Vec<TextRow> = self.0.rows(&sql, &args(&texts)).await?;
+        let (mut erased, mut all) = (ErasedRows::default(), Vec::new());
+        for TextRow(row) in rows {
+            let statements = projections::taking_out(dialect, erasing, &row);
+            erased.rows += u64::from(!statements.is_empty());
+            all.extend(
+                statements.into_iter().map(|statement| (statement.sql, args(&statement.texts))),
+            );
+            erased.last = Some(projections::key(erasing.table, &row));
+        }
+        if !erasing.dry_run && !all.is_empty() {
+            self.write(all).await?;
+        }
+        Ok(erased)
+    }
+
+    /// Runs all of the statements, or none.
+    async fn write(&mut self, statements: Vec<(String, Vec<Arg>)>) -> Result<(), StoreError> {
+        self.0.begin().await?;
+        for (sql, args) in &statements {
+            if let Err(error) = self.0.execute(sql, args).await {
+                // The database may have ended it already; the first error says why.
+                let _ = self.0.execute("rollback", &[]).await;
+                return Err(error);
+            }
+        }
+        self.0.commit().await
+    }
+}
+
+/// What makes a change, with its parameters.
+fn statement(change: &Change) -> (String, Vec<Arg>) {
+    let id_of = |id: &Uuid| Arg::from(id.to_string().as_str());
+    let (sql, args) = match change {
+        Change::Event(event) => return update(event),
+        Change::DeleteEvent((time, id)) => (
+            "delete from events where event_time = @at(1) and id = @id(2)",
+            vec![time.0.into(), id_of(id)],
+        ),
+        Change::Parked { id, delivery } => (
+            "update parked_events set delivery = $2 where id = @id(1)",
+            vec![id_of(id), delivery.as_str().into()],
+        ),
+        Change::DeleteParked(id) => {
+            ("delete from parked_events where id = @id(1)", vec![id_of(id)])
+        }
+    };
+    (sql.to_owned(), args)
+}
+
+fn update(event: &StoredEvent) -> (String, Vec<Arg>) {
+    let sql = "update events set payload = @json(3), raw = @unhex(4), operator = $5, call_id = $6, room_id = $7,
+             client_ip = $8, platform = $9, query = $10
+         where event_time = @at(1) and id = @id(2)";
+    let (payload, raw) = event.payload.columns();
+    let mut args = vec![
+        event.event_time.0.into(),
+        event.id.to_string().as_str().into(),
+        payload.as_deref().into(),
+        raw.map(hex::encode).as_deref().into(),
+    ];
+    let columns = [
+        &event.operator,
+        &event.call_id,
+        &event.room_id,
+        &event.client_ip,
+        &event.platform,
+        &event.query,
+    ];
+    args.extend(columns.map(|column| Arg::from(column.as_deref())));
+    (sql.to_owned(), args)
+}
+
+fn args(texts: &[String]) -> Vec<Arg> {
+    texts.iter().map(|text| text.as_str().into()).collect()
+}
+
+fn uuid(id: &str) -> Result<Uuid, StoreError> {
+    let broken = |_| StoreError::Refused(sqlx::Error::Decode(format!("`{id}` is no UUID").into()));
+    id.parse().map_err(broken)
+}
+
+fn is_deadlock(error: &StoreError) -> bool {
+    let StoreError::Unavailable(error) = error else { return false };
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref() == Some("40P01")
 }
 
 impl Record {

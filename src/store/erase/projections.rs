@@ -8,6 +8,7 @@ use crate::callback::redact::Erasure;
 use crate::projections::TABLES;
 use crate::projections::table::{Column, Join, Kind, Table};
 
+use crate::store::sql::dialect::Dialect;
 use crate::store::sql::upsert;
 
 /// Where a step ended: the key of its last row.
@@ -80,19 +81,6 @@ static ANOMALIES: Table = Table {
     ],
 };
 
-/// What the two databases write differently.
-pub(crate) struct Dialect {
-    /// A column, read as text.
-    pub(crate) read: fn(&Column) -> String,
-    /// A parameter of text, as the column has it.
-    pub(crate) given: fn(Kind, usize) -> String,
-    /// Whether the text of the JSON in this column may hold the first parameter.
-    pub(crate) may_hold: fn(&str) -> String,
-    /// Keeps others from a row that is read.
-    pub(crate) lock: &'static str,
-    pub(crate) models: &'static upsert::Dialect,
-}
-
 /// A statement, and the texts it is given.
 #[derive(Debug)]
 pub(crate) struct Statement {
@@ -125,17 +113,17 @@ pub(crate) fn candidates(
     let mut conditions = vec![format!("({equal})")];
     if let Some(app) = erasing.app {
         texts.push(app.to_string());
-        conditions.push(format!("sdk_app_id = {}", (dialect.given)(Kind::Number, texts.len())));
+        conditions.push(format!("sdk_app_id = {}", (dialect.from_text)(Kind::Number, texts.len())));
     }
     if let Some(after) = after {
         let given = keys.iter().zip(texts.len() + 1..);
-        let given = given.map(|(key, number)| (dialect.given)(key.kind, number));
+        let given = given.map(|(key, number)| (dialect.from_text)(key.kind, number));
         conditions.push(format!("({names}) > ({})", given.collect::<Vec<_>>().join(", ")));
         texts.extend(after.iter().cloned());
     }
     let sql = format!(
         "select {} from {} where {} order by {names} limit {}",
-        read_columns(table).map(dialect.read).collect::<Vec<_>>().join(", "),
+        read_columns(table).map(dialect.as_text).collect::<Vec<_>>().join(", "),
         table.name,
         conditions.join(" and "),
         erasing.limit
@@ -177,9 +165,9 @@ pub(crate) fn taking_out(
         return vec![delete(dialect, table, &key)];
     }
     let mut statements = Vec::new();
-    if !dialect.lock.is_empty() {
+    if !dialect.for_update.is_empty() {
         let (condition, texts) = has_key(dialect, table, &key, 0);
-        let sql = format!("select 1 from {} where {condition}{}", table.name, dialect.lock);
+        let sql = format!("select 1 from {} where {condition}{}", table.name, dialect.for_update);
         statements.push(Statement { sql, texts });
     }
     statements.push(copy(dialect, table, &key, &erased));
@@ -200,7 +188,7 @@ fn replaced(erasure: &Erasure, column: &Column, value: &str) -> Option<String> {
 fn has_key(dialect: &Dialect, table: &Table, key: &RowKey, before: usize) -> (String, Vec<String>) {
     let parts = table.keys().zip(before + 1..);
     let parts = parts.map(|(column, number)| {
-        format!("{} = {}", column.name, (dialect.given)(column.kind, number))
+        format!("{} = {}", column.name, (dialect.from_text)(column.kind, number))
     });
     (parts.collect::<Vec<_>>().join(" and "), key.clone())
 }
@@ -212,7 +200,7 @@ fn update(
     erased: &[(&Column, String)],
 ) -> Statement {
     let set = erased.iter().zip(1..).map(|((column, _), number)| {
-        format!("{} = {}", column.name, (dialect.given)(column.kind, number))
+        format!("{} = {}", column.name, (dialect.from_text)(column.kind, number))
     });
     let set = set.collect::<Vec<_>>().join(", ");
     let (condition, keys) = has_key(dialect, table, key, erased.len());
@@ -233,13 +221,13 @@ fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, Stri
         let place = erased.iter().position(|(of, _)| of.name == column.name);
         place.map_or_else(
             || format!("old.{}", column.name),
-            |place| (dialect.given)(column.kind, place + 1),
+            |place| (dialect.from_text)(column.kind, place + 1),
         )
     });
     let (condition, keys) = has_key(dialect, table, key, erased.len());
     let mut texts: Vec<String> = erased.iter().map(|(_, text)| text.clone()).collect();
     texts.extend(keys);
-    let taken_up = upsert::on_conflict(dialect.models, table);
+    let taken_up = upsert::on_conflict(dialect, table);
     let name = table.name;
     Statement {
         sql: format!(
@@ -265,8 +253,8 @@ fn to_settle(
     let day = at.parse::<i64>().ok()?.div_euclid(86_400_000).to_string();
     let [app_given, room_given, day_given] =
         [(Kind::Number, 1), (Kind::Text, 2), (Kind::Number, 3)]
-            .map(|(kind, place)| (dialect.given)(kind, place));
-    let slot = dialect.models.slot;
+            .map(|(kind, place)| (dialect.from_text)(kind, place));
+    let slot = dialect.slot;
     Some(Statement {
         sql: format!(
             "insert into settle_queue (sdk_app_id, room_id, day, slot)

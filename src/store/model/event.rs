@@ -14,7 +14,7 @@ use crate::callback::event_query::query;
 use crate::callback::recorded_request::Delivery;
 use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
-use crate::store::{EventFilter, StoreError};
+use crate::store::error::StoreError;
 
 /// One row of `events`, as it was stored. Its fields are those of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,35 +140,6 @@ impl Serialize for StoredEvent {
     }
 }
 
-impl EventFilter {
-    /// Whether it lets `event` through, as the stores would: its order and limit aside.
-    #[must_use]
-    pub fn matches(&self, event: &StoredEvent) -> bool {
-        let same = |wanted: &Option<String>, column: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| column == Some(wanted))
-        };
-        let within = |since: Option<UnixMillis>, time, until: Option<UnixMillis>| {
-            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
-        };
-        let holds = |text: &String| {
-            let (payload, _) = event.payload.columns();
-            payload.is_some_and(|json| json.contains(text.as_str()))
-        };
-        self.app.is_none_or(|app| app == event.app)
-            && same(&self.family, Some(&event.family))
-            && same(&self.command, Some(&event.command))
-            && same(&self.call_id, event.call_id.as_deref())
-            && same(&self.room_id, event.room_id.as_deref())
-            && same(&self.operator, event.operator.as_deref())
-            && same(&self.platform, event.platform.as_deref())
-            && same(&self.request_id, event.request_id.as_deref())
-            && self.text.as_ref().is_none_or(holds)
-            && (!self.undecoded || event.decode_error.is_some())
-            && within(self.since, event.event_time, self.until)
-            && within(self.received_since, event.received_at, self.received_until)
-    }
-}
-
 /// A row as both databases give it: ids as text, times in ms.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Row {
@@ -261,10 +232,4 @@ where
     fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
         i64::decode(value).map(Self)
     }
-}
-
-/// What the two databases write differently of an event.
-pub(crate) struct Dialect {
-    /// `select … from events`, with the columns of [`Row`].
-    pub(crate) select: &'static str,
 }

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use crate::clock::UnixMillis;
 use crate::projections::session::statistics::worth;
 use crate::store::model::recording_file::RecordingFile;
-use crate::store::query::filters::DetailPlace;
 
 /// JSON text of a column.
 pub type JsonText = Box<RawValue>;
@@ -251,20 +250,6 @@ pub struct Visit {
     pub event_id: Uuid,
 }
 
-impl Visit {
-    /// Where it stands in the list: those with a beginning first, the latest first.
-    #[must_use]
-    pub fn place(&self) -> DetailPlace {
-        DetailPlace {
-            // One of the two is there.
-            at: self.entered_at.or(self.left_at).unwrap_or_default(),
-            event_id: self.event_id,
-            account: self.account.clone(),
-            entered: self.entered_at.is_some(),
-        }
-    }
-}
-
 /// Somebody's stay on a seat.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Stay {
@@ -334,13 +319,41 @@ impl GiftRow {
     pub fn worth(&self) -> Option<i64> {
         self.coins.map(|coins| worth(self.count, Some(coins)).1)
     }
+}
 
-    /// Where it stands in the list: the latest first.
-    #[must_use]
-    pub fn place(&self) -> DetailPlace {
-        let (at, event_id) = (self.at, self.event_id);
-        DetailPlace { at, event_id, account: String::new(), entered: true }
-    }
+/// A room an account came into, within one of its lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct UserVisit {
+    /// The app.
+    pub sdk_app_id: i64,
+    /// The room.
+    pub room_id: String,
+    /// Which life, as in `rooms.life`; null until it is known.
+    pub life: Option<i64>,
+    /// room (conference) or live.
+    pub family: String,
+    /// The room's name, where an event said.
+    pub name: Option<String>,
+    /// When the account came in.
+    pub entered_at: UnixMillis,
+    /// When it left; null while it is inside. With `inferred`, the end of the life, or when it came in again.
+    pub left_at: Option<UnixMillis>,
+    /// Why it left, where an event said.
+    pub left_cause: Option<String>,
+    /// Whether no event says that it left, and it follows by rule.
+    pub inferred: bool,
+    /// The event that says it came in.
+    pub event_id: Uuid,
+}
+
+/// A live room, with what only those have.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct LiveRoom {
+    /// The room.
+    #[serde(flatten)]
+    pub room: Room,
+    /// What only live rooms have; null until it is known.
+    pub live: Option<Live>,
 }
 
 /// A battle between live rooms.

@@ -1,10 +1,10 @@
 //! A file of a recording, as readers are given it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use crate::clock::UnixMillis;
-use crate::store::model::read_models::JsonText;
 
 /// A file that a recording task made, as far as the vendor names it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -45,12 +45,12 @@ fn millis<'de, D: Deserializer<'de>>(input: D) -> Result<Option<UnixMillis>, D::
 }
 
 /// Writes files as `recording_marks.files` has them with their times as all others. What is of another form stays as it is.
-pub(crate) fn all<S: Serializer>(files: &[JsonText], output: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn all<S: Serializer>(files: &[Box<RawValue>], output: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(untagged)]
     enum Given<'a> {
         Read(RecordingFile),
-        Kept(&'a JsonText),
+        Kept(&'a RawValue),
     }
     output.collect_seq(files.iter().map(|file| {
         serde_json::from_str(file.get()).map_or_else(|_| Given::Kept(file), Given::Read)
@@ -59,8 +59,6 @@ pub(crate) fn all<S: Serializer>(files: &[JsonText], output: S) -> Result<S::Ok,
 
 #[cfg(test)]
 mod tests {
-    use serde_json::value::RawValue;
-
     use crate::store::model::recording_file::*;
 
     #[test]
@@ -68,7 +66,7 @@ mod tests {
         #[derive(Serialize)]
         struct Files {
             #[serde(serialize_with = "all")]
-            files: Vec<JsonText>,
+            files: Vec<Box<RawValue>>,
         }
         let file = |text: &str| RawValue::from_string(text.to_owned()).unwrap();
         let files = Files {

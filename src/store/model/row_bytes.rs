@@ -1,9 +1,9 @@
 //! About how much memory rows take, in bytes: what bounds a page of them.
 
 use crate::store::model::read_models::{
-    Anomaly, Call, GiftRow, Live, Member, Room, RoomChangeRow, Stay, UserCall, Visit,
+    Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
+    Visit,
 };
-use crate::store::query::list::{LiveRoom, UserVisit};
 
 fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
     texts.into_iter().flatten().map(String::len).sum()

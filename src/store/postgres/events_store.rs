@@ -17,8 +17,11 @@ use crate::callback::recorded_request::Delivery;
 use crate::callback::{Event, event_id};
 use crate::clock::UnixMillis;
 use crate::projections::Batch;
-use crate::store::model::event::Dialect;
+
+use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
+use crate::store::options::StoreOptions;
+use crate::store::postgres::error::classify;
 use crate::store::postgres::events;
 use crate::store::postgres::latest_connections::Latest;
 use crate::store::postgres::partitions;
@@ -27,10 +30,12 @@ use crate::store::postgres::projections;
 use crate::store::postgres::retention;
 use crate::store::postgres::session;
 use crate::store::postgres::session::SessionSettings;
+use crate::store::query::events::EventFilter;
 use crate::store::read;
-use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
-use crate::store::sql::upsert::Entry;
-use crate::store::{EventFilter, Inserted, Store, StoreError, StoreOptions};
+use crate::store::sql::builder::{ReadRow, Reader, Statement};
+use crate::store::sql::dialect::{Dialect, POSTGRES};
+use crate::store::traits::Entry;
+use crate::store::traits::{Inserted, Store};
 
 /// Has bodies of more than 2 KB or so compressed by LZ4, where the server was built with it: its own way takes ms for some.
 const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings
@@ -220,16 +225,7 @@ impl Store for Postgres {
 }
 
 impl Reader for Postgres {
-    const SPELLING: Spelling = Spelling {
-        events: DIALECT.select,
-        millis: ["(extract(epoch from ", ") * 1000)::bigint"],
-        text: ["", "::text"],
-        span: ["date_bin(make_interval(secs => ", "), c.at, 'epoch')"],
-        place: ["strpos(", ""],
-        tick: ["interval '1 microsecond'", ""],
-        moment: ["(timestamptz 'epoch' + ", " * interval '1 millisecond')"],
-        id: ["", "::uuid"],
-    };
+    const DIALECT: &'static Dialect = &POSTGRES;
 
     async fn fetch_until<T: ReadRow>(
         &self,
@@ -245,15 +241,6 @@ impl Reader for Postgres {
         rows.map_err(classify)
     }
 }
-
-pub(crate) const DIALECT: Dialect = Dialect {
-    select: "select id::text as id, sdk_app_id, family, command, command_sent, \
-             (extract(epoch from event_time) * 1000)::bigint as event_time, \
-             (extract(epoch from received_at) * 1000)::bigint as received_at, \
-             call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error, \
-             request_id, query \
-             from events",
-};
 
 /// Stores events, and what the new ones change. Returns the ids of the new ones.
 ///
@@ -366,21 +353,5 @@ impl Drop for Lease {
         if let Some(connection) = &mut self.0 {
             connection.close_on_drop();
         }
-    }
-}
-
-/// Tells a row the database will never take from a database that cannot take any now.
-pub(crate) fn classify(error: sqlx::Error) -> StoreError {
-    let database = error.as_database_error();
-    let code = database.and_then(sqlx::error::DatabaseError::code);
-    // A check that failed and has no name is that of the default partition: the event's own one was attached while the
-    // statement waited, and will take it.
-    let misrouted = code.as_deref() == Some("23514")
-        && database.is_some_and(|error| error.constraint().is_none());
-    match code.as_deref().and_then(|code| code.get(..2)).filter(|_| !misrouted) {
-        // Data exceptions, integrity violations, limits of the program (an index row too large), errors raised by
-        // a trigger. Everything else, a missing table or permission too, is the database's fault and not the row's.
-        Some("22" | "23" | "54" | "P0") => StoreError::Refused(error),
-        _ => StoreError::Unavailable(error),
     }
 }

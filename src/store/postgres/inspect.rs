@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::callback::event_id;
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
 use crate::store::database_error::cause;
+use crate::store::error::StoreError;
 use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
-use crate::store::postgres::events_store::classify;
+use crate::store::postgres::error::classify;
 use crate::store::postgres::partitions::BOUNDS;
 use crate::store::postgres::privileges;
 use crate::store::postgres::session;

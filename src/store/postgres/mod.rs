@@ -2,6 +2,7 @@
 
 pub(crate) mod arrays;
 pub(crate) mod erase;
+pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod events_store;
 pub(crate) mod inspect;

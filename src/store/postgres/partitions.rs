@@ -6,7 +6,7 @@ use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 
 use crate::clock::UnixMillis;
-use crate::store::StoreOptions;
+use crate::store::options::StoreOptions;
 
 /// The key of the advisory lock under which partitions are made and dropped: the letters `trtc`.
 const PARTITIONS_LOCK: i64 = 0x7472_7463;

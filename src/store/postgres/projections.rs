@@ -12,19 +12,8 @@ use crate::projections::table::{Column, Kind, Row, Table, Value};
 use crate::projections::{Batch, TABLES};
 use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
 use crate::store::postgres::events;
+use crate::store::sql::dialect::{POSTGRES, type_of};
 use crate::store::sql::upsert;
-use crate::store::sql::upsert::Dialect;
-
-pub(crate) const DIALECT: Dialect = Dialect {
-    slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
-    least: |old, new| format!("least({old}, {new})"),
-    greatest: |kind, old, new| match kind {
-        Kind::Truth => format!("{old} or {new}"),
-        Kind::Text => format!(r#"greatest({old} collate "C", {new} collate "C")"#),
-        _ => format!("greatest({old}, {new})"),
-    },
-    collate: r#" collate "C""#,
-};
 
 /// Tables that mostly have rows together: one statement writes them, as each statement costs a round trip. In the order of
 /// [`TABLES`], which is that of the lines here too.
@@ -216,12 +205,12 @@ fn insertions(
         first += given.len();
         let mut values = values.into_iter();
         let selected = upsert::list(columns, |column| {
-            let slot = if prefix.is_empty() { DIALECT.slot } else { "0" };
+            let slot = if prefix.is_empty() { POSTGRES.slot } else { "0" };
             let value = upsert::is_bound(column).then(|| values.next()).flatten();
             value.unwrap_or_else(|| slot.to_owned())
         });
         let names = upsert::list(columns, |column| column.name.to_owned());
-        let taken_up = upsert::on_conflict(&DIALECT, table);
+        let taken_up = upsert::on_conflict(&POSTGRES, table);
         let insert = format!(
             "insert into {prefix}{name} as {name} ({names}) select {selected} from {rows}{condition}{taken_up}"
         );
@@ -234,14 +223,4 @@ fn array_of(column: &Column) -> ArrayOf {
     let bound = type_of(column.kind);
     let kept = if column.kind == Kind::Json { "json" } else { bound };
     ArrayOf { name: column.name, bound, kept }
-}
-
-pub(crate) fn type_of(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Number | Kind::Slot => "bigint",
-        Kind::Text | Kind::Json => "text",
-        Kind::Truth => "boolean",
-        Kind::Time => "timestamptz",
-        Kind::Id => "uuid",
-    }
 }

@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::timeout;
 
-use crate::store::StoreError;
 use crate::store::database_error::{SHARED, SHARED_HINT};
-use crate::store::postgres::events_store::classify;
+use crate::store::error::StoreError;
+use crate::store::postgres::error::classify;
 
 /// The oldest server this was built for, as `server_version_num`.
 pub(crate) const VERSION_MIN: i32 = 140_000;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::store::model::read_models::Room;
 
 /// Which calls. Absent conditions let all through.
 #[derive(Debug, Clone, Default)]
@@ -210,4 +211,24 @@ pub enum CountBy {
     Command,
     /// How calls ended; other events are left out.
     Result,
+}
+
+/// Which life of which room.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RoomKey {
+    /// The app.
+    pub app: AppId,
+    /// The room.
+    pub room_id: String,
+    /// The life, as in `rooms.life`. In ms since 1970.
+    pub life: i64,
+}
+
+/// Whose recordings.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// Of a call.
+    Call(AppId, String),
+    /// Of one life of a room.
+    Room(Box<Room>),
 }

@@ -1,19 +1,22 @@
 //! Lists that are read in pages, whoever reads them: an answer, a page for people, an export.
 
 use async_trait::async_trait;
-use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::{Anomaly, Call, GiftRow, Live, Room, UserCall, Visit};
+use crate::store::model::read_models::{
+    Anomaly, Call, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
+};
+use crate::store::query::events::{EventFilter, Order};
+use crate::store::query::filters::RoomKey;
 use crate::store::query::filters::{
     AnomalyFilter, CallFilter, DetailPage, DetailPlace, RoomFilter, UserCallFilter, UserVisitFilter,
 };
-use crate::store::read::read_models::{LIST_BYTES_MAX, RoomKey};
-use crate::store::{EventFilter, Order, Store, StoreError};
+use crate::store::query::limits::LIST_BYTES_MAX;
+use crate::store::traits::Store;
 
 /// Rows, and behind which place to go on; `None` at the end of the list.
 pub type Part<L> = (Vec<<L as List>::Row>, Option<<L as List>::Place>);
@@ -99,47 +102,12 @@ list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
 list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
 list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
 
-/// A room an account came into, within one of its lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct UserVisit {
-    /// The app.
-    pub sdk_app_id: i64,
-    /// The room.
-    pub room_id: String,
-    /// Which life, as in `rooms.life`; null until it is known.
-    pub life: Option<i64>,
-    /// room (conference) or live.
-    pub family: String,
-    /// The room's name, where an event said.
-    pub name: Option<String>,
-    /// When the account came in.
-    pub entered_at: UnixMillis,
-    /// When it left; null while it is inside. With `inferred`, the end of the life, or when it came in again.
-    pub left_at: Option<UnixMillis>,
-    /// Why it left, where an event said.
-    pub left_cause: Option<String>,
-    /// Whether no event says that it left, and it follows by rule.
-    pub inferred: bool,
-    /// The event that says it came in.
-    pub event_id: Uuid,
-}
-
 impl UserVisit {
     /// Where it stands in the list.
     #[must_use]
     pub fn place(&self) -> <UserVisitFilter as List>::Place {
         (self.entered_at, self.event_id, self.room_id.clone())
     }
-}
-
-/// A live room, with what only those have.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct LiveRoom {
-    /// The room.
-    #[serde(flatten)]
-    pub room: Room,
-    /// What only live rooms have; null until it is known.
-    pub live: Option<Live>,
 }
 
 /// Lives of live rooms: the others are left out, whatever the filter says of families.
@@ -281,6 +249,29 @@ impl Room {
     pub fn key(&self) -> Option<RoomKey> {
         let app = AppId::parse(&self.sdk_app_id.to_string())?;
         Some(RoomKey { app, room_id: self.room_id.clone(), life: self.life })
+    }
+}
+
+impl Visit {
+    /// Where it stands in the list: those with a beginning first, the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        DetailPlace {
+            // One of the two is there.
+            at: self.entered_at.or(self.left_at).unwrap_or_default(),
+            event_id: self.event_id,
+            account: self.account.clone(),
+            entered: self.entered_at.is_some(),
+        }
+    }
+}
+
+impl GiftRow {
+    /// Where it stands in the list: the latest first.
+    #[must_use]
+    pub fn place(&self) -> DetailPlace {
+        let (at, event_id) = (self.at, self.event_id);
+        DetailPlace { at, event_id, account: String::new(), entered: true }
     }
 }
 

@@ -1,4 +1,7 @@
 //! What a reader asks for: conditions, order, and the page of a list.
 
+pub(crate) mod events;
 pub(crate) mod filters;
+pub(crate) mod limits;
 pub(crate) mod list;
+pub(crate) mod page;

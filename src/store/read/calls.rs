@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Call, Member, UserCall};
 use crate::store::query::filters::{CallFilter, UserCallFilter};
-use crate::store::read::read_models::{DETAILS_MAX, Details};
+use crate::store::query::limits::DETAILS_MAX;
+use crate::store::query::page::Details;
 use crate::store::sql::builder::Reader;
 
 /// The columns of a [`Call`], of the table `c`.

@@ -4,11 +4,13 @@ use uuid::Uuid;
 
 use crate::callback::event_id;
 use crate::clock::UnixMillis;
+use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
-use crate::store::read::read_models::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
+use crate::store::query::events::{EventFilter, Order};
+use crate::store::query::limits::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
+use crate::store::query::page::EventPage;
 use crate::store::sql::builder::{Reader, Statement};
-use crate::store::{EventFilter, EventPage, Order, StoreError};
 
 /// An event's place in a list.
 type Place = (UnixMillis, Uuid);
@@ -165,7 +167,7 @@ fn unindexed(sql: &mut Statement, filter: &EventFilter) {
         sql.push(" and decode_error is not null");
     }
     if let Some(text) = &filter.text {
-        sql.push(" and @place()@text(payload), ").text(text).push(") > 0");
+        sql.push(" and @strpos(@text(payload), ").text(text).push(") > 0");
     }
 }
 

@@ -3,7 +3,6 @@
 pub(crate) mod calls;
 pub(crate) mod events;
 pub(crate) mod next_marks;
-pub(crate) mod read_models;
 pub(crate) mod readers;
 pub(crate) mod recordings;
 pub(crate) mod room_details;

@@ -4,19 +4,23 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::callback::AppId;
+use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
+use crate::store::model::read_models::UserVisit;
 use crate::store::model::read_models::{
     Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
     Stay, UserCall,
 };
+use crate::store::query::events::EventFilter;
 use crate::store::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
 };
-use crate::store::query::list::UserVisit;
-use crate::store::read::read_models::{Details, ReadModels, RoomKey, Subject};
+use crate::store::query::filters::{RoomKey, Subject};
+use crate::store::query::page::Details;
+use crate::store::query::page::{EventPage, VisitPage};
 use crate::store::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
 use crate::store::sql::builder::Reader;
-use crate::store::{EventFilter, EventPage, StoreError, VisitPage};
+use crate::store::traits::ReadModels;
 
 #[async_trait]
 impl<R: Reader> ReadModels for R {

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{JsonText, Recording};
-use crate::store::read::read_models::{DETAIL_BYTES_MAX, DETAILS_MAX, Details, Subject};
+use crate::store::query::filters::Subject;
+use crate::store::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
+use crate::store::query::page::Details;
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::Reader;
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
 use crate::store::query::filters::DetailPage;
-use crate::store::read::read_models::{DETAILS_MAX, Details};
+use crate::store::query::limits::DETAILS_MAX;
+use crate::store::query::page::Details;
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::{Reader, Statement};
 
@@ -27,7 +28,7 @@ pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<
                     max(case when balance < 0 then at end) over earlier as freed
              from facts
              window earlier as (partition by seat order by at
-                                range between unbounded preceding and @tick() preceding)),
+                                range between unbounded preceding and @tick preceding)),
          steps as (
              select seat, at, account,
                     2 * place + case when (account is not null)
@@ -96,7 +97,7 @@ pub(crate) async fn gifts<R: Reader>(
         // The list is compact and its texts are written as this writes one: each stands behind a comma or the bracket.
         let quoted = format!(",{}", serde_json::Value::from(account.as_str()));
         sql.push(" and (m.sender = ").text(account);
-        sql.push(" or @place()',' || substr(@text(m.receivers), 2), ").text(&quoted).push(") > 0)");
+        sql.push(" or @strpos(',' || substr(@text(m.receivers), 2), ").text(&quoted).push(") > 0)");
     }
     if let Some(after) = &page.after {
         sql.push(" and (m.at, m.event_id) < (").time(after.at).push(", ");

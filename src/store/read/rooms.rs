@@ -2,13 +2,15 @@
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room, Visit};
+use crate::store::query::filters::RoomKey;
 use crate::store::query::filters::{DetailPage, DetailPlace, RoomFilter};
+use crate::store::query::limits::MARKS_SCANNED_MAX;
+use crate::store::query::page::VisitPage;
 use crate::store::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
-use crate::store::read::read_models::{MARKS_SCANNED_MAX, RoomKey};
 use crate::store::sessions::queue::END;
 use crate::store::sql::builder::{Reader, Statement};
-use crate::store::{StoreError, VisitPage};
 
 /// The columns of a [`Room`], of the table `r`.
 const ROOM: &str = "select r.sdk_app_id, r.room_id, r.life, r.family, r.name, r.owner, r.room_type, r.state, \

@@ -3,10 +3,10 @@
 use uuid::Uuid;
 
 use crate::callback::AppId;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Anomaly, Count, Found};
 use crate::store::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
-use crate::store::read::read_models::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
+use crate::store::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
 use crate::store::read::{calls, events, rooms};
 use crate::store::sql::builder::Reader;
 
@@ -66,7 +66,7 @@ pub(crate) async fn counts<R: Reader>(
     let (span, width) = match filter.step {
         Step::Minute => ("c.at", " and c.width_s = 60"),
         Step::Hour => ("c.at", " and c.width_s = 3600"),
-        Step::Day => ("@span(86400)", " and c.width_s = 3600"),
+        Step::Day => ("@day(c.at)", " and c.width_s = 3600"),
     };
     let group = match filter.by {
         CountBy::Family => ", c.family",

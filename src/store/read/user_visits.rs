@@ -1,9 +1,9 @@
 //! Reads the rooms an account came into.
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
+use crate::store::model::read_models::UserVisit;
 use crate::store::query::filters::UserVisitFilter;
-use crate::store::query::list::UserVisit;
 use crate::store::read::next_marks::{next_of_enters, place_enters};
 use crate::store::sql::builder::Reader;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::projections::table::{Column, Join, Kind, Table};
 use crate::projections::{TABLES, changes};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
 use crate::store::sql::connection::Arg;
 use crate::store::sql::upsert;
@@ -136,7 +136,7 @@ impl Rebuilding {
         for key in self.candidates(&chunk).await? {
             self.verify(table, &key, progress.dry_run, &mut found).await?;
         }
-        self.session.begin().await?;
+        self.connection.begin().await?;
         if table.holds_facts() {
             found.wrong += self.mend_facts(&chunk, progress.dry_run).await?;
         }
@@ -154,7 +154,7 @@ impl Rebuilding {
             (progress.table, progress.stage) = (0, Stage::Counts);
         }
         self.save(progress).await?;
-        self.session.commit().await
+        self.connection.commit().await
     }
 
     /// The key of the last row to compare now; `None` where those behind the key are few.
@@ -169,7 +169,7 @@ impl Rebuilding {
             format!(
                 "select * from (select {} as place, {names} from {name} as r where {} and {FIRST}
                      order by {} limit 1 offset {PAGE_ROWS}) as {PREFIX}page",
-                self.key_of(table, "r"),
+                key_of(table, "r"),
                 chunk.within("r"),
                 keys(table, |column| format!("r.{}", column.name)),
             )
@@ -180,23 +180,12 @@ impl Rebuilding {
             one(&format!("{PREFIX}{}", table.name)),
             keys(table, |column| format!("pages.{}", column.name)),
         );
-        let found: Option<(String,)> = self.session.row(&sql, &chunk.args).await?;
+        let found: Option<(String,)> = self.connection.row(&sql, &chunk.args).await?;
         found.map(|found| key(&found.0)).transpose()
     }
 
-    /// The key of a row, as a list in JSON.
-    fn key_of(&self, table: &Table, of: &str) -> String {
-        let list = if self.session.is_postgres() { "json_build_array" } else { "json_array" };
-        let values = keys(table, |Column { name, kind, .. }| match kind {
-            Kind::Time => format!("@ms({of}.{name})"),
-            Kind::Id => format!("@text({of}.{name})"),
-            _ => format!("{of}.{name}"),
-        });
-        format!("cast({list}({values}) as text)")
-    }
-
     async fn count(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
-        let found: Option<(i64,)> = self.session.row(sql, args).await?;
+        let found: Option<(i64,)> = self.connection.row(sql, args).await?;
         Ok(found.map_or(0, |found| found.0.unsigned_abs()))
     }
 
@@ -224,13 +213,13 @@ impl Rebuilding {
         let sql = format!(
             "select {} from {name} as r left join {PREFIX}{name} as s on {}
              where {} and {} and (s.sdk_app_id is null{not_so})",
-            self.key_of(table, "r"),
+            key_of(table, "r"),
             same_key(table, "r"),
             chunk.within("r"),
             chunk.is_young("r", true),
             name = table.name,
         );
-        let rows: Vec<(String,)> = self.session.rows(&sql, args).await?;
+        let rows: Vec<(String,)> = self.connection.rows(&sql, args).await?;
         rows.iter().map(|row| key(&row.0)).collect()
     }
 
@@ -246,11 +235,11 @@ impl Rebuilding {
         let args = args(key);
         let names = |of: &str| keys(table, |column| format!("{of}.{}", column.name));
         let is_it = format!("({}) = ({})", names("r"), given(table, 1));
-        self.session.begin().await?;
+        self.connection.begin().await?;
         // Who writes to the row waits now, and is seen by what reads the events if it came before.
-        let lock = if self.session.is_postgres() { " for update of r" } else { "" };
+        let lock = self.connection.dialect().for_update;
         let sql = format!("select cast(1 as bigint) from {name} as r where {is_it}{lock}");
-        let _: Option<(i64,)> = self.session.row(&sql, &args).await?;
+        let _: Option<(i64,)> = self.connection.row(&sql, &args).await?;
         self.absorb_again(table, key).await?;
         let sql = format!(
             "select case when s.sdk_app_id is null then 'too many' when {} then 'wrong' else 'right' end
@@ -258,7 +247,7 @@ impl Rebuilding {
             differs(table, "r"),
             same_key(table, "r"),
         );
-        let state: Option<(String,)> = self.session.row(&sql, &args).await?;
+        let state: Option<(String,)> = self.connection.row(&sql, &args).await?;
         let mend = match state.as_ref().map(|state| state.0.as_str()) {
             // Such facts are mended together.
             Some("wrong") if table.holds_facts() => None,
@@ -284,9 +273,9 @@ impl Rebuilding {
         };
         if let Some(mend) = mend.filter(|_| !dry_run) {
             self.queue_room_of(table, key).await?;
-            self.session.execute(&mend, &args).await?;
+            self.connection.execute(&mend, &args).await?;
         }
-        self.session.commit().await
+        self.connection.commit().await
     }
 
     /// Reads the events that may have made a row, once more.
@@ -295,7 +284,7 @@ impl Rebuilding {
             let place = table.keys().position(|column| column.name == name);
             place.and_then(|place| key.get(place)).cloned().unwrap_or_default()
         };
-        let select = self.session.select_events();
+        let select = self.connection.dialect().select_events;
         if table.holds_facts() {
             let sql = format!("{select} where event_time = @at(1) and id = @id(2)");
             let events = self.decoded(&sql, &args(&[value("at"), value("event_id")])).await?;
@@ -335,7 +324,7 @@ impl Rebuilding {
              on conflict do nothing"
         );
         let args = args(&[key[0].clone(), key[room].clone(), day.into()]);
-        self.session.execute(&sql, &args).await.map(|_| ())
+        self.connection.execute(&sql, &args).await.map(|_| ())
     }
 
     /// Sets facts right that are other than their events say. An event never changes, so neither do its facts.
@@ -360,7 +349,7 @@ impl Rebuilding {
             chunk.is_young(name, true),
             differs(table, name),
         );
-        self.session.execute(&sql, args).await
+        self.connection.execute(&sql, args).await
     }
 
     /// Adds rows that are missing, as ingest would: one that came meanwhile is merged with.
@@ -381,10 +370,20 @@ impl Rebuilding {
             names(""),
             names("s."),
             chunk.missing(),
-            upsert::on_conflict(self.session.dialect(), table),
+            upsert::on_conflict(self.connection.dialect(), table),
         );
-        self.session.execute(&sql, args).await
+        self.connection.execute(&sql, args).await
     }
+}
+
+/// The key of a row, as a list in JSON.
+fn key_of(table: &Table, of: &str) -> String {
+    let values = keys(table, |Column { name, kind, .. }| match kind {
+        Kind::Time => format!("@ms({of}.{name})"),
+        Kind::Id => format!("@text({of}.{name})"),
+        _ => format!("{of}.{name}"),
+    });
+    format!("cast(@json_array({values}) as text)")
 }
 
 /// Uses the first parameter where a statement has no need of it, so that its type is known.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::projections::table::Value;
 use crate::projections::{Batch, changes};
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage};
 use crate::store::sessions::counts::add;
 use crate::store::sql::connection::Arg;
@@ -74,12 +74,12 @@ impl Rebuilding {
         let from = progress.hour.map_or(scope.hours_from, |hour| hour + HOUR_MS);
         let Some(hour) = self.next_hour(from.max(scope.hours_from)).await? else {
             progress.stage = Stage::Settle;
-            self.session.begin().await?;
+            self.connection.begin().await?;
             self.queue_settled(scope).await?;
             self.save(progress).await?;
-            return self.session.commit().await;
+            return self.connection.commit().await;
         };
-        self.session.add_counts().await?;
+        self.connection.add_counts().await?;
         let span = [hour.into(), (hour + HOUR_MS).into(), scope.minutes_from.into()];
         let (real, beside) = (sums(IS), sums(&said()));
         let sql = format!(
@@ -87,17 +87,17 @@ impl Rebuilding {
              select (select count(*) from one), (select count(*) from other),
                  (select count(*) from (select * from one intersect select * from other) as agreed)"
         );
-        let counts: Option<(i64, i64, i64)> = self.session.row(&sql, &span).await?;
+        let counts: Option<(i64, i64, i64)> = self.connection.row(&sql, &span).await?;
         let (there, said, same) = counts.unwrap_or_default();
         progress.hour = Some(hour);
         if (there, said) == (same, same) {
             progress.tally("event_counts").right += same.unsigned_abs();
-            self.session.begin().await?;
+            self.connection.begin().await?;
         } else {
             self.compare_hour(progress, hour, &span).await?;
         }
         self.save(progress).await?;
-        self.session.commit().await
+        self.connection.commit().await
     }
 
     /// The next hour of which something is counted, or should be.
@@ -110,7 +110,7 @@ impl Rebuilding {
             first(&format!("{PREFIX}new_event_counts where true")),
         ];
         let sql = format!("select min(at) from ({}) as firsts", all.join(" union all "));
-        let found: Option<(Option<i64>,)> = self.session.row(&sql, &[from.into()]).await?;
+        let found: Option<(Option<i64>,)> = self.connection.row(&sql, &[from.into()]).await?;
         Ok(found.and_then(|found| found.0).map(|at| at - at.rem_euclid(HOUR_MS)))
     }
 
@@ -122,18 +122,18 @@ impl Rebuilding {
         hour: i64,
         span: &[Arg; 3],
     ) -> Result<(), StoreError> {
-        let snapshot = if self.session.is_postgres() {
+        let snapshot = if self.connection.is_postgres() {
             "begin isolation level repeatable read read only"
         } else {
             "begin"
         };
-        self.session.execute(snapshot, &[]).await?;
+        self.connection.execute(snapshot, &[]).await?;
         let there = self.counted(span).await?;
         let mut said = self.count_again(hour).await?;
-        self.session.commit().await?;
-        let Arg::Int(Some(minutes_from)) = span[2] else { return self.session.begin().await };
+        self.connection.commit().await?;
+        let Arg::Int(Some(minutes_from)) = span[2] else { return self.connection.begin().await };
         said.retain(|key, _| key.1 == 3600 || key.2 >= minutes_from);
-        self.session.begin().await?;
+        self.connection.begin().await?;
         let nothing = Count::default();
         let all: std::collections::BTreeSet<&Key> = there.keys().chain(said.keys()).collect();
         for key in all {
@@ -154,7 +154,7 @@ impl Rebuilding {
 
     async fn counted(&mut self, span: &[Arg; 3]) -> Result<BTreeMap<Key, Count>, StoreError> {
         let sql = format!("{READ} from ({}) as sums", sums(IS));
-        let rows: Vec<CountRow> = self.session.rows(&sql, span).await?;
+        let rows: Vec<CountRow> = self.connection.rows(&sql, span).await?;
         let count = |(app, width, at, command, result, family, events, lag_ms, lag_ms_max)| {
             ((app, width, at, command, result), Count { family, events, lag_ms, lag_ms_max })
         };
@@ -166,7 +166,7 @@ impl Rebuilding {
         let sql = format!(
             "{} where event_time >= @at(1) and event_time < @at(3) and (event_time, id) > (@at(1), @id(2))
              order by events.event_time, events.id limit {PAGE_EVENTS}",
-            self.session.select_events()
+            self.connection.dialect().select_events
         );
         let mut counts: BTreeMap<Key, Count> = BTreeMap::new();
         let mut after = (hour, Uuid::nil().to_string());
@@ -198,11 +198,11 @@ impl Rebuilding {
         ];
         let of =
             "sdk_app_id = $1 and width_s = $2 and at = @at(3) and command = $4 and result = $5";
-        let lock = if self.session.is_postgres() { " for update" } else { "" };
+        let lock = self.connection.dialect().for_update;
         let sql = format!(
             "select family, events, lag_ms, lag_ms_max from summed_event_counts where {of}{lock}"
         );
-        let found: Option<(String, i64, i64, i64)> = self.session.row(&sql, &args).await?;
+        let found: Option<(String, i64, i64, i64)> = self.connection.row(&sql, &args).await?;
         // One that was not there has no lock, and may have come since: it is added to.
         let is_locked = found.is_some();
         let (family, events, lag_ms, lag_ms_max) = found.unwrap_or_default();
@@ -218,7 +218,7 @@ impl Rebuilding {
         };
         if is_locked {
             let delete = format!("delete from summed_event_counts where {of}");
-            self.session.execute(&delete, &args).await?;
+            self.connection.execute(&delete, &args).await?;
         }
         // Where more was taken than was added up so far, the rest is yet to come.
         if sum.events != 0 {
@@ -229,7 +229,7 @@ impl Rebuilding {
                 sum.lag_ms_max.into(),
             ]);
             let values = "values ($1, $2, @at(3), $4, $5, $6, $7, $8, $9)";
-            self.session.execute(&add(values), &args).await?;
+            self.connection.execute(&add(values), &args).await?;
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Rebuilding {
              select distinct sdk_app_id, room_id, @ms(started_at) / {day}, 0 from rooms where last_at >= @at(1)
              on conflict do nothing"
         );
-        self.session.execute(&rooms, &[scope.from.into()]).await?;
+        self.connection.execute(&rooms, &[scope.from.into()]).await?;
         let lives = format!(
             "insert into {PREFIX}settle_queue (sdk_app_id, room_id, day, slot)
              select distinct sdk_app_id, room_id, life / {day}, 0 from lives
@@ -252,7 +252,7 @@ impl Rebuilding {
                      and rooms.life = lives.life)
              on conflict do nothing"
         );
-        self.session.execute(&lives, &[]).await.map(|_| ())
+        self.connection.execute(&lives, &[]).await.map(|_| ())
     }
 }
 

@@ -15,11 +15,13 @@ use uuid::Uuid;
 use crate::callback::Event;
 use crate::clock::UnixMillis;
 use crate::projections::{Batch, Change, TABLES, changes};
+use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
+use crate::store::options::StoreOptions;
 use crate::store::sessions::queue::{END, Queued, RoomId};
-use crate::store::sql::connection::{Arg, Session};
-use crate::store::{Place, StoreError, StoreOptions};
+use crate::store::sql::connection::{Arg, DbConnection};
+use crate::store::url::StoreUrl;
 
 /// The key of the advisory lock that a rebuild holds: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;
@@ -38,7 +40,7 @@ const RETENTION_MARGIN_MS: i64 = 2 * HOUR_MS;
 /// A rebuild, over a connection of its own. After an error it is not to be used again.
 #[derive(Debug)]
 pub struct Rebuilding {
-    pub(crate) session: Session,
+    pub(crate) connection: DbConnection,
     /// Of a file, what keeps a second rebuild away; of a server, the connection does.
     _lock: Option<File>,
 }
@@ -133,21 +135,21 @@ impl Rebuilding {
     /// # Errors
     /// When it is not there, or cannot be opened.
     pub async fn open(options: &StoreOptions) -> Result<Option<Self>, StoreError> {
-        match Place::parse(&options.url)? {
-            Place::Postgres(address) => {
-                let mut session = Session::postgres(address, "rebuild", &[]).await?;
+        match StoreUrl::parse(&options.url)? {
+            StoreUrl::Postgres(address) => {
+                let mut connection = DbConnection::postgres(address, "rebuild", &[]).await?;
                 let sql = "select pg_try_advisory_lock($1)";
-                let got: Option<(bool,)> = session.row(sql, &[REBUILD_LOCK.into()]).await?;
-                Ok(got.is_some_and(|got| got.0).then_some(Self { session, _lock: None }))
+                let got: Option<(bool,)> = connection.row(sql, &[REBUILD_LOCK.into()]).await?;
+                Ok(got.is_some_and(|got| got.0).then_some(Self { connection, _lock: None }))
             }
-            Place::Sqlite(address) => {
+            StoreUrl::Sqlite(address) => {
                 let file = address.get_filename().to_owned();
                 if !file.exists() {
-                    return Err(crate::store::sqlite::events_store::missing(&file));
+                    return Err(crate::store::sqlite::error::missing(&file));
                 }
                 let Some(lock) = lock(&file)? else { return Ok(None) };
-                let session = Session::sqlite(address, options.timeout).await?;
-                Ok(Some(Self { session, _lock: Some(lock) }))
+                let connection = DbConnection::sqlite(address, options.timeout).await?;
+                Ok(Some(Self { connection, _lock: Some(lock) }))
             }
         }
     }
@@ -158,7 +160,7 @@ impl Rebuilding {
     /// When the store does not answer, or its tables are those of another version.
     pub async fn begin(&mut self, dry_run: bool, now: UnixMillis) -> Result<Progress, StoreError> {
         let kept: Option<(String,)> =
-            self.session.row("select progress from rebuilds where id = 1", &[]).await?;
+            self.connection.row("select progress from rebuilds where id = 1", &[]).await?;
         let kept = kept.and_then(|kept| serde_json::from_str::<Progress>(&kept.0).ok());
         let kept = kept.filter(|kept| {
             kept.version == VERSION && (kept.dry_run == dry_run || kept.stage == Stage::Read)
@@ -167,7 +169,7 @@ impl Rebuilding {
             return Ok(Progress { dry_run, ..kept });
         }
         let progress = Progress { version: VERSION.to_owned(), dry_run, ..Progress::default() };
-        self.session.begin().await?;
+        self.connection.begin().await?;
         self.drop_tables().await?;
         for table in TABLES {
             let name = format!("{PREFIX}{}", table.name);
@@ -175,19 +177,19 @@ impl Rebuilding {
                 crate::store::sql::upsert::list(table.columns, |column| column.name.to_owned());
             let sql =
                 format!("create table {name} as select {columns} from {} limit 0", table.name);
-            self.session.execute(&sql, &[]).await?;
+            self.connection.execute(&sql, &[]).await?;
             let sql = if table.is_log() {
                 format!("create index {name}_at on {name} (at)")
             } else {
                 let keys: Vec<&str> = table.keys().map(|column| column.name).collect();
                 format!("create unique index {name}_key on {name} ({})", keys.join(", "))
             };
-            self.session.execute(&sql, &[]).await?;
+            self.connection.execute(&sql, &[]).await?;
         }
         let sql = "insert into rebuilds (id, begun_at, progress) values (1, @at(1), '{}')";
-        self.session.execute(sql, &[now.0.into()]).await?;
+        self.connection.execute(sql, &[now.0.into()]).await?;
         self.save(&progress).await?;
-        self.session.commit().await?;
+        self.connection.commit().await?;
         Ok(progress)
     }
 
@@ -196,14 +198,14 @@ impl Rebuilding {
     /// # Errors
     /// When the store does not answer.
     pub async fn events(&mut self) -> Result<u64, StoreError> {
-        let sql = if self.session.is_postgres() {
+        let sql = if self.connection.is_postgres() {
             // As the database last counted them: to count them all would take long.
             "select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class
              where oid in (select inhrelid from pg_inherits where inhparent = 'events'::regclass)"
         } else {
             "select count(*) from events"
         };
-        let found: Option<(i64,)> = self.session.row(sql, &[]).await?;
+        let found: Option<(i64,)> = self.connection.row(sql, &[]).await?;
         Ok(found.map_or(0, |found| found.0.unsigned_abs()))
     }
 
@@ -218,7 +220,7 @@ impl Rebuilding {
         now: UnixMillis,
     ) -> Result<Scope, StoreError> {
         let oldest: Option<(Option<i64>,)> =
-            self.session.row("select @ms(min(event_time)) from events", &[]).await?;
+            self.connection.row("select @ms(min(event_time)) from events", &[]).await?;
         // Without any event nothing tells what should be there.
         let oldest = oldest.and_then(|oldest| oldest.0).unwrap_or(END);
         let kept = keep.map_or(0, |keep| now.minus(keep).0.saturating_add(RETENTION_MARGIN_MS));
@@ -239,25 +241,25 @@ impl Rebuilding {
         let sql = format!(
             "{} where event_time >= @at(1) and (event_time, id) > (@at(1), @id(2))
              order by events.event_time, events.id limit {PAGE_EVENTS}",
-            self.session.select_events()
+            self.connection.dialect().select_events
         );
         let args = [time.into(), id.to_string().as_str().into()];
         let events = self.decoded(&sql, &args).await?;
         let Some(last) = events.last() else {
             progress.stage = Stage::Compare;
             self.analyze().await?;
-            self.session.begin().await?;
+            self.connection.begin().await?;
             self.save(progress).await?;
-            self.session.commit().await?;
+            self.connection.commit().await?;
             return Ok(0);
         };
         progress.after = Some((last.event_time.0, last.id));
         progress.events += events.len() as u64;
         let all: Vec<Vec<Change>> = events.iter().map(changes).collect();
-        self.session.begin().await?;
+        self.connection.begin().await?;
         self.absorb(&all, |_| true).await?;
         self.save(progress).await?;
-        self.session.commit().await?;
+        self.connection.commit().await?;
         Ok(events.len() as u64)
     }
 
@@ -277,7 +279,7 @@ impl Rebuilding {
              limit {PAGE_ROOMS}"
         );
         let args = progress.key.as_deref().map_or_else(Vec::new, args);
-        let rows: Vec<(i64, String, i64)> = self.session.rows(&sql, &args).await?;
+        let rows: Vec<(i64, String, i64)> = self.connection.rows(&sql, &args).await?;
         let queued = |(app, room_id, day)| Queued {
             room: RoomId { app, room_id },
             day,
@@ -308,7 +310,7 @@ impl Rebuilding {
     pub async fn is_queued(&mut self, room: &RoomId) -> Result<bool, StoreError> {
         let sql = "select cast(1 as bigint) from settle_queue where sdk_app_id = $1 and room_id = $2 limit 1";
         let args = [room.app.into(), room.room_id.as_str().into()];
-        let found: Option<(i64,)> = self.session.row(sql, &args).await?;
+        let found: Option<(i64,)> = self.connection.row(sql, &args).await?;
         Ok(found.is_some())
     }
 
@@ -320,7 +322,7 @@ impl Rebuilding {
         let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot) values ($1, $2, $3, 0)
                    on conflict do nothing";
         let args = [queued.room.app.into(), queued.room.room_id.as_str().into(), queued.day.into()];
-        self.session.execute(sql, &args).await.map(|_| ())
+        self.connection.execute(sql, &args).await.map(|_| ())
     }
 
     /// Those of [`Rebuilding::queue`] that wait still.
@@ -332,7 +334,7 @@ impl Rebuilding {
             "select sdk_app_id, room_id, cast(day as bigint) from settle_queue where slot = 0
              order by settle_queue.sdk_app_id, settle_queue.room_id limit {PAGE_ROOMS}"
         );
-        let rows: Vec<(i64, String, i64)> = self.session.rows(&sql, &[]).await?;
+        let rows: Vec<(i64, String, i64)> = self.connection.rows(&sql, &[]).await?;
         let queued = |(app, room_id, day)| Queued {
             room: RoomId { app, room_id },
             day,
@@ -347,30 +349,30 @@ impl Rebuilding {
     /// # Errors
     /// When the store does not answer.
     pub async fn finish(mut self) -> Result<(), StoreError> {
-        if !self.session.is_postgres() {
+        if !self.connection.is_postgres() {
             // What they held is not left in the file's free places: it may be of an account that is to be erased.
-            self.session.execute("pragma secure_delete = on", &[]).await?;
+            self.connection.execute("pragma secure_delete = on", &[]).await?;
         }
-        self.session.begin().await?;
+        self.connection.begin().await?;
         self.drop_tables().await?;
-        self.session.commit().await?;
-        self.session.close().await;
+        self.connection.commit().await?;
+        self.connection.close().await;
         Ok(())
     }
 
     async fn drop_tables(&mut self) -> Result<(), StoreError> {
         for table in TABLES {
             let sql = format!("drop table if exists {PREFIX}{}", table.name);
-            self.session.execute(&sql, &[]).await?;
+            self.connection.execute(&sql, &[]).await?;
         }
-        self.session.execute("delete from rebuilds", &[]).await.map(|_| ())
+        self.connection.execute("delete from rebuilds", &[]).await.map(|_| ())
     }
 
     /// Tells the database how many rows the tables have, so that it finds good ways through them.
     async fn analyze(&mut self) -> Result<(), StoreError> {
-        if self.session.is_postgres() {
+        if self.connection.is_postgres() {
             for table in TABLES {
-                self.session.execute(&format!("analyze {PREFIX}{}", table.name), &[]).await?;
+                self.connection.execute(&format!("analyze {PREFIX}{}", table.name), &[]).await?;
             }
         }
         Ok(())
@@ -381,7 +383,7 @@ impl Rebuilding {
         // Numbers and texts always serialize.
         let text = serde_json::to_string(progress).unwrap_or_default();
         let sql = "update rebuilds set progress = $1 where id = 1";
-        self.session.execute(sql, &[text.as_str().into()]).await.map(|_| ())
+        self.connection.execute(sql, &[text.as_str().into()]).await.map(|_| ())
     }
 
     /// The events that a statement gives, as they were when they came.
@@ -390,7 +392,7 @@ impl Rebuilding {
         sql: &str,
         args: &[Arg],
     ) -> Result<Vec<Event>, StoreError> {
-        let rows: Vec<Row> = self.session.rows(sql, args).await?;
+        let rows: Vec<Row> = self.connection.rows(sql, args).await?;
         rows.into_iter().map(|row| Ok(StoredEvent::try_from(row)?.into_event())).collect()
     }
 
@@ -402,7 +404,7 @@ impl Rebuilding {
     ) -> Result<(), StoreError> {
         let batch = Batch::of(all.iter().flatten());
         for (table, rows) in batch.tables().iter().filter(|(table, _)| wanted(table.name)) {
-            self.session.merge(PREFIX, table, rows).await?;
+            self.connection.merge(PREFIX, table, rows).await?;
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Adds up counts of events: writers only add rows to `new_event_counts`, so that none waits for another.
 
-use crate::store::StoreError;
-use crate::store::sessions::queue::Settling;
-use crate::store::sql::connection::Session;
+use crate::store::error::StoreError;
+use crate::store::sessions::queue::SettlerConnection;
+use crate::store::sql::connection::DbConnection;
 
 /// The greatest sum. One that would be more stays there.
 const MAX: i64 = i64::MAX;
@@ -44,7 +44,7 @@ pub(crate) fn add(rows: &str) -> String {
     )
 }
 
-impl Session {
+impl DbConnection {
     /// Adds up what events counted since, or a part of it where it is much.
     pub(crate) async fn add_counts(&mut self) -> Result<(), StoreError> {
         if self.is_postgres() {
@@ -77,7 +77,7 @@ impl Session {
     }
 }
 
-impl Settling {
+impl SettlerConnection {
     /// Adds up what events counted since, or a part of it where it is much.
     ///
     /// # Errors

@@ -7,9 +7,9 @@ use crate::projections::session::presence::Presence;
 use crate::projections::session::statistics::{
     GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum, worth,
 };
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room};
-use crate::store::sessions::queue::{END, RoomId, Settling};
+use crate::store::sessions::queue::{END, RoomId, SettlerConnection};
 use crate::store::sessions::windows::Window;
 use crate::store::sql::connection::Arg;
 
@@ -132,7 +132,7 @@ pub struct Attendance {
     rest: Option<i64>,
 }
 
-impl Settling {
+impl SettlerConnection {
     /// Whether anything but creates and destroys is known within each span.
     ///
     /// # Errors

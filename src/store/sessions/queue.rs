@@ -1,9 +1,11 @@
-//! The connection of who settles, and the queue: which rooms have new facts.
+//! The connection of the settler, and its queue: the rooms with new facts.
 
-use crate::store::sql::connection::{Arg, Session};
-use crate::store::{Place, StoreError, StoreOptions};
+use crate::store::error::StoreError;
+use crate::store::options::StoreOptions;
+use crate::store::sql::connection::{Arg, DbConnection};
+use crate::store::url::StoreUrl;
 
-/// The key of the advisory lock that the one who settles holds: the letters `trts`.
+/// The key of the advisory lock that the settler holds: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
 /// Behind every time: the last moment of the year 9999.
 pub(crate) const END: i64 = 253_402_300_799_999;
@@ -12,9 +14,9 @@ const QUEUE_ROWS: i64 = 10_000;
 /// How many are counted at most.
 pub const QUEUE_COUNTED_MAX: u32 = 100_000;
 
-/// Computes what is settled from the facts, over a connection of its own. After an error it is not to be used again.
+/// The connection of the settler, which computes rooms from their facts. It is not used again after an error.
 #[derive(Debug)]
-pub struct Settling(pub(crate) Session);
+pub struct SettlerConnection(pub(crate) DbConnection);
 
 /// A room id of an app.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,14 +52,14 @@ pub struct Queued {
 /// How long a slot of the queue is, in ms.
 pub const SLOT_MS: i64 = 2000;
 
-impl Settling {
+impl SettlerConnection {
     /// Opens the store that the URL names, over a connection of its own.
     ///
     /// # Errors
     /// When it is not there, or cannot be opened.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let session = match Place::parse(&options.url)? {
-            Place::Postgres(address) => {
+        let connection = match StoreUrl::parse(&options.url)? {
+            StoreUrl::Postgres(address) => {
                 // A plan outlives the moment when a table was small. What is looked up has an index.
                 let settings = [
                     ("enable_seqscan", "off"),
@@ -66,11 +68,11 @@ impl Settling {
                     // works on them, while a disk stalls, and adds no sync.
                     ("synchronous_commit", "off"),
                 ];
-                Session::postgres(address, "settler", &settings).await?
+                DbConnection::postgres(address, "settler", &settings).await?
             }
-            Place::Sqlite(address) => Session::sqlite(address, options.timeout).await?,
+            StoreUrl::Sqlite(address) => DbConnection::sqlite(address, options.timeout).await?,
         };
-        Ok(Self(session))
+        Ok(Self(connection))
     }
 
     /// Becomes the one who settles; `false` where another server is. It stays so while the connection lasts.

@@ -2,9 +2,9 @@
 //! rows, found by an index.
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::sessions::counts::SUM_KEY;
-use crate::store::sessions::queue::Settling;
+use crate::store::sessions::queue::SettlerConnection;
 use crate::store::sessions::write::{Finding, put, resolve};
 use crate::store::sql::connection::Arg;
 
@@ -69,7 +69,7 @@ pub struct Drift {
     pub detail: String,
 }
 
-impl Settling {
+impl SettlerConnection {
     /// Registrations that are listed as drifted, the earliest first.
     ///
     /// # Errors

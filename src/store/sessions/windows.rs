@@ -6,8 +6,8 @@
 
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
-use crate::store::StoreError;
-use crate::store::sessions::queue::{END, Queued, RoomId, Settling};
+use crate::store::error::StoreError;
+use crate::store::sessions::queue::{END, Queued, RoomId, SettlerConnection};
 use crate::store::sql::connection::Arg;
 
 /// How long a day is, in ms.
@@ -161,7 +161,7 @@ impl<'a> Search<'a> {
     }
 }
 
-impl Settling {
+impl SettlerConnection {
     /// What tells the lives of each room that facts of its day may change, where of each of its days `per_day_max` creates and
     /// destroys count; `None` where these are many and `deep` is not asked for.
     ///

@@ -1,12 +1,12 @@
 //! What the settler writes: lives of rooms, and what is missing in them.
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
+use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room};
-use crate::store::sessions::queue::{Queued, RoomId, Settling};
+use crate::store::sessions::queue::{Queued, RoomId, SettlerConnection};
 use crate::store::sessions::windows::Window;
 use crate::store::sql::bulk_write::Ready;
-use crate::store::sql::connection::{Arg, Session};
+use crate::store::sql::connection::{Arg, DbConnection};
 
 /// What a column holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -190,7 +190,7 @@ impl Settlement {
     }
 }
 
-impl Settling {
+impl SettlerConnection {
     /// Writes what was settled of some rooms, each of them once, found at `now`: of all or of none.
     ///
     /// # Errors
@@ -264,16 +264,16 @@ impl Settling {
 
 /// Lists findings, each as new where it was not listed or no longer so.
 pub(crate) async fn put(
-    session: &mut Session,
+    connection: &mut DbConnection,
     findings: impl IntoIterator<Item = &Finding>,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    let ready = listing(session, findings, now);
-    session.run(ready).await
+    let ready = listing(connection, findings, now);
+    connection.run(ready).await
 }
 
 fn listing<'a>(
-    session: &Session,
+    connection: &DbConnection,
     findings: impl IntoIterator<Item = &'a Finding>,
     now: UnixMillis,
 ) -> Vec<Ready> {
@@ -296,20 +296,20 @@ fn listing<'a>(
             detail.as_str().into(),
         ]
     };
-    session.ready(sql, findings.into_iter().map(args).collect())
+    connection.ready(sql, findings.into_iter().map(args).collect())
 }
 
 /// Says of one that it is no longer so.
 pub(crate) async fn resolve(
-    session: &mut Session,
+    connection: &mut DbConnection,
     app: i64,
     kind: &str,
     subject: &str,
     life: i64,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    let ready = session.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, life, now)]);
-    session.run(ready).await
+    let ready = connection.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, life, now)]);
+    connection.run(ready).await
 }
 
 const RESOLVE_EACH: &str = "update anomalies set resolved_at = @at(5) @from

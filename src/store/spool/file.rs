@@ -12,7 +12,7 @@ use sqlx::sqlite::{
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::clock::UnixMillis;
-use crate::store::spool::handle::SpoolError;
+use crate::store::spool::error::{SpoolError, primary_code};
 use crate::store::sqlite::file;
 
 /// What the name of a file goes on with that was moved aside, and once what could be read of it was taken over.
@@ -188,12 +188,6 @@ async fn check_version(path: &Path) -> Result<(), SpoolError> {
             "set `spool.path` to a file that nothing else uses",
         )),
     }
-}
-
-/// What SQLite says is wrong, without its finer distinctions.
-pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
 }
 
 /// `spool.db` becomes `spool.db.damaged-1793534400000`.

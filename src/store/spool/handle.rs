@@ -12,56 +12,13 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::callback::Event;
 use crate::clock::UnixMillis;
+use crate::store::spool::error::SpoolError;
 use crate::store::spool::file;
 use crate::store::spool::file::Pools;
 use crate::store::spool::lock::SpoolLock;
-use crate::store::spool::record::{Columns, Record, spooled};
+use crate::store::spool::record::{Columns, Record, Size, Spooled, spooled};
 use crate::store::sqlite::batch::parts;
 use crate::store::sqlite::file::Writing;
-
-/// Why the spool did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// The file cannot be made or opened, for reasons that do not go away by themselves.
-    #[error("open the spool `{path}`: {reason}\nhint: {hint}")]
-    Open {
-        /// Where it was to be.
-        path: String,
-        /// What the system said.
-        reason: String,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// It has reached its size, or its disk is full.
-    #[error("the spool is full")]
-    Full,
-    /// The file is no spool any more.
-    #[error("the spool is damaged: {0}")]
-    Damaged(String),
-    /// Anything else: the disk's fault, most likely.
-    #[error("the spool failed: {0}")]
-    Failed(String),
-}
-
-impl From<sqlx::Error> for SpoolError {
-    fn from(error: sqlx::Error) -> Self {
-        match file::primary_code(&error) {
-            // SQLITE_FULL; SQLITE_CORRUPT, SQLITE_NOTADB.
-            Some(13) => Self::Full,
-            Some(11 | 26) => Self::Damaged(error.to_string()),
-            _ => Self::Failed(error.to_string()),
-        }
-    }
-}
-
-/// What waits in the spool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
-    /// Events.
-    pub events: u64,
-    /// What they take of the file, in bytes.
-    pub bytes: u64,
-}
 
 /// Some records, as they were read.
 #[derive(Debug)]
@@ -70,15 +27,6 @@ pub struct Batch {
     pub generation: u64,
     /// Oldest first.
     pub records: Vec<Spooled>,
-}
-
-/// One record, as it was read.
-#[derive(Debug)]
-pub struct Spooled {
-    /// Its place: lower is older.
-    pub place: i64,
-    /// The event, or why its record cannot be trusted.
-    pub event: Result<Event, String>,
 }
 
 /// The file. One connection writes, others remove and read beside it.

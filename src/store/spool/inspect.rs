@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+use crate::store::spool::error::SpoolError;
 use crate::store::spool::file;
 use crate::store::spool::file::{DAMAGED, SALVAGED};
-use crate::store::spool::handle::{Size, SpoolError};
+use crate::store::spool::record::Size;
 use crate::store::spool::record::{Columns, spooled};
 
 /// What a spool is like.

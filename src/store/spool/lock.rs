@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::store::spool::error::SpoolError;
 use crate::store::spool::file;
-use crate::store::spool::handle::SpoolError;
 use crate::store::sqlite;
 
 /// How often it is looked whether the other server is done.

@@ -9,7 +9,24 @@ use uuid::Uuid;
 use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
-use crate::store::spool::handle::Spooled;
+
+/// What waits in the spool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Events.
+    pub events: u64,
+    /// What they take of the file, in bytes.
+    pub bytes: u64,
+}
+
+/// One record, as it was read.
+#[derive(Debug)]
+pub struct Spooled {
+    /// Its place: lower is older.
+    pub place: i64,
+    /// The event, or why its record cannot be trusted.
+    pub event: Result<Event, String>,
+}
 
 /// What the file holds of one event.
 pub(crate) struct Record<'a> {

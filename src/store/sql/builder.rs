@@ -7,13 +7,16 @@ use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
-use crate::store::read::read_models::{DETAIL_BYTES_MAX, Details, LIST_BYTES_MAX};
+use crate::store::error::StoreError;
+use crate::store::query::limits::{DETAIL_BYTES_MAX, LIST_BYTES_MAX};
+use crate::store::query::page::Details;
+use crate::store::sql::dialect::Dialect;
+use crate::store::sql::template::render;
 
 /// Whose connections for readers run a statement.
 pub(crate) trait Reader: Send + Sync {
-    /// How its database writes what the two write differently.
-    const SPELLING: Spelling;
+    /// The dialect of its database.
+    const DIALECT: &'static Dialect;
 
     /// All rows the statement gives.
     fn fetch<T: ReadRow>(
@@ -70,17 +73,13 @@ pub(crate) trait Reader: Send + Sync {
 
     /// A statement for this database.
     fn statement(&self, text: &'static str) -> Statement {
-        let mut statement =
-            Statement { spelling: Self::SPELLING, text: String::new(), values: Vec::new() };
-        statement.push(text);
-        statement
+        let text = render(Self::DIALECT, text);
+        Statement { dialect: Self::DIALECT, text, values: Vec::new() }
     }
 
     /// A statement that reads whole events.
     fn select_events(&self) -> Statement {
-        let mut statement = self.statement("");
-        statement.text.push_str(Self::SPELLING.events);
-        statement
+        self.statement(Self::DIALECT.select_events)
     }
 
     /// The row of a statement that gives one at most.
@@ -103,27 +102,6 @@ impl<T> ReadRow for T where
 {
 }
 
-/// What the two databases write differently. A pair is what stands before and behind.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Spelling {
-    /// `select … from events`, with the columns of [`Row`](crate::store::model::event::Row).
-    pub(crate) events: &'static str,
-    /// A moment, to be read in ms: `@ms(column)`.
-    pub(crate) millis: [&'static str; 2],
-    /// An id or JSON, to be read as text: `@text(column)`.
-    pub(crate) text: [&'static str; 2],
-    /// The beginning of the span that holds `c.at`: `@span(seconds)`.
-    pub(crate) span: [&'static str; 2],
-    /// Where in one text another begins, from 1, or 0: `@place()text, other)`.
-    pub(crate) place: [&'static str; 2],
-    /// Less than a ms, as a distance of moments: `@tick()`.
-    pub(crate) tick: [&'static str; 2],
-    /// A bound number of ms, as a moment.
-    pub(crate) moment: [&'static str; 2],
-    /// A bound text, as an id.
-    pub(crate) id: [&'static str; 2],
-}
-
 /// A bound value.
 enum Value {
     Number(i64),
@@ -132,54 +110,36 @@ enum Value {
 
 /// A statement. Its text is made of literals of this program only; whatever a reader gives is bound.
 pub(crate) struct Statement {
-    spelling: Spelling,
+    dialect: &'static Dialect,
     text: String,
     values: Vec<Value>,
 }
 
 impl Statement {
-    /// Adds SQL. `@ms(…)` and its like are spelled as the database wants them; see [`Spelling`].
+    /// Adds a piece of a [template](crate::store::sql::template). A word and its argument stand in one piece.
     pub(crate) fn push(&mut self, sql: &'static str) -> &mut Self {
-        let mut rest = sql;
-        while let Some((before, marked)) = rest.split_once('@') {
-            self.text.push_str(before);
-            let (mark, behind) = marked.split_once('(').unwrap_or((marked, ""));
-            let (inner, behind) = behind.split_once(')').unwrap_or((behind, ""));
-            let [open, close] = match mark {
-                "ms" => self.spelling.millis,
-                "text" => self.spelling.text,
-                "span" => self.spelling.span,
-                "place" => self.spelling.place,
-                "tick" => self.spelling.tick,
-                _ => unreachable!("a literal with an unknown mark: {sql}"),
-            };
-            self.text.push_str(open);
-            self.text.push_str(inner);
-            self.text.push_str(close);
-            rest = behind;
-        }
-        self.text.push_str(rest);
+        self.text.push_str(&render(self.dialect, sql));
         self
     }
 
     /// Adds a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
-        self.bind(["", ""], Value::Number(value))
+        self.bind(Value::Number(value), |place| format!("${place}"))
     }
 
     /// Adds a text.
     pub(crate) fn text(&mut self, value: &str) -> &mut Self {
-        self.bind(["", ""], Value::Text(value.to_owned()))
+        self.bind(Value::Text(value.to_owned()), |place| format!("${place}"))
     }
 
     /// Adds a moment.
     pub(crate) fn time(&mut self, value: UnixMillis) -> &mut Self {
-        self.bind(self.spelling.moment, Value::Number(value.0))
+        self.bind(Value::Number(value.0), |place| format!("@at({place})"))
     }
 
     /// Adds an event's id.
     pub(crate) fn id(&mut self, value: Uuid) -> &mut Self {
-        self.bind(self.spelling.id, Value::Text(value.to_string()))
+        self.bind(Value::Text(value.to_string()), |place| format!("@id({place})"))
     }
 
     /// Adds a list in brackets; an empty one holds nothing.
@@ -220,13 +180,9 @@ impl Statement {
         self
     }
 
-    fn bind(&mut self, [before, behind]: [&'static str; 2], value: Value) -> &mut Self {
+    fn bind(&mut self, value: Value, template: fn(usize) -> String) -> &mut Self {
         self.values.push(value);
-        let place = self.values.len();
-        self.text.push_str(before);
-        self.text.push('$');
-        self.text.push_str(&place.to_string());
-        self.text.push_str(behind);
+        self.text.push_str(&render(self.dialect, &template(self.values.len())));
         self
     }
 

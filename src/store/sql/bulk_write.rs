@@ -4,9 +4,11 @@
 
 use sqlx::AssertSqlSafe;
 
-use crate::store::StoreError;
-use crate::store::postgres::events_store;
-use crate::store::sql::connection::{Arg, Session, in_list, json, list_of, translate};
+use crate::store::error::StoreError;
+use crate::store::postgres::error::classify;
+use crate::store::sql::connection::{Arg, DbConnection, in_list, json, list_of};
+use crate::store::sql::dialect::POSTGRES;
+use crate::store::sql::template::render;
 
 /// How large the parameters of one statement may be, about. In bytes.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -24,7 +26,7 @@ pub(crate) enum Ready {
     ForEach(String, Vec<Vec<Arg>>),
 }
 
-impl Session {
+impl DbConnection {
     /// Makes ready what writes for each of some lists of parameters: of PostgreSQL few statements. No row may be meant by two
     /// of the lists.
     pub(crate) fn ready(&self, sql: &str, lists: Vec<Vec<Arg>>) -> Vec<Ready> {
@@ -35,7 +37,7 @@ impl Session {
             let sql = sql.replace("@from", "").replace("@using", "");
             return vec![Ready::ForEach(sql, lists)];
         }
-        let sql = in_list(&translate(sql, true));
+        let sql = in_list(&render(&POSTGRES, sql));
         let parts = parts(&lists).into_iter().map(|part| {
             let list = list_of(part);
             let sql = sql
@@ -52,11 +54,11 @@ impl Session {
             match (ready, &mut *self) {
                 (Ready::Once(sql, lists), Self::Postgres(connection)) => {
                     let query = sqlx::query(AssertSqlSafe(sql)).bind(lists);
-                    query.execute(connection).await.map_err(events_store::classify)?;
+                    query.execute(connection).await.map_err(classify)?;
                 }
-                (Ready::ForEach(sql, lists), session) => {
+                (Ready::ForEach(sql, lists), connection) => {
                     for args in &lists {
-                        session.execute(&sql, args).await?;
+                        connection.execute(&sql, args).await?;
                     }
                 }
                 (Ready::Once(..), Self::Sqlite(..)) => unreachable!("made for another database"),

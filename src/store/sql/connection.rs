@@ -1,36 +1,31 @@
-//! One connection to either store, for SQL that is the same in both but for times, ids and JSON.
-//!
-//! Where they differ, a statement has a word of ours: `@ms(x)` reads a time as ms, `@at(n)` is parameter n, given in ms,
-//! as a time, `@text(x)` reads an id or JSON as text, `@json(n)` and `@id(n)` are parameters given as text, `@greatest`
-//! and `@least` compare their arguments, `@clock` is the database's clock in ms, `@minute` is a minute between
-//! times, `@hour(x)` is the beginning of a time's hour, `@bytewise` orders a text by its bytes, and `@from` and `@using` stand
-//! where a statement that is run for each of some lists takes them from.
+//! One connection to either store, whose statements are [templates](crate::store::sql::template).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, FromRow, Row as _};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
 use crate::projections::table::{Row, Table};
+use crate::store::error::StoreError;
 use crate::store::postgres::session::{SessionSettings, begin, named};
-use crate::store::sql::upsert;
-use crate::store::{StoreError, postgres, sqlite};
+use crate::store::sql::builder::ReadRow;
+use crate::store::sql::dialect::{Dialect, POSTGRES, SQLITE};
+use crate::store::sql::template::render;
+use crate::store::{postgres, sqlite};
 
 /// How long one statement may take.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
 /// How long it may stand still within a transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// A connection of its own to a store.
+/// A connection to either database, beside the pools of the store.
 #[derive(Debug)]
-pub(crate) enum Session {
+pub(crate) enum DbConnection {
     Postgres(PgConnection),
-    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the session")] Lease),
+    Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the connection")] Lease),
 }
 
 /// While it lasts, what SQLite was asked goes on. Nothing else would end a statement that was given up: PostgreSQL ends its own
@@ -43,7 +38,7 @@ impl Lease {
         let lease = Self(Arc::new(()));
         let held = Arc::downgrade(&lease.0);
         let mut handle = connection.lock_handle().await?;
-        handle.set_progress_handler(sqlite::events_store::STEPS, move || held.strong_count() > 0);
+        handle.set_progress_handler(sqlite::file::STEPS, move || held.strong_count() > 0);
         Ok(lease)
     }
 }
@@ -86,17 +81,6 @@ impl From<bool> for Arg {
     }
 }
 
-/// A row that both databases give.
-pub(crate) trait AnyRow:
-    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
-{
-}
-
-impl<T> AnyRow for T where
-    T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
-{
-}
-
 /// Binds what a statement needs, in either database.
 macro_rules! bind {
     ($query:expr, $args:expr) => {{
@@ -112,7 +96,7 @@ macro_rules! bind {
     }};
 }
 
-impl Session {
+impl DbConnection {
     /// `name` is what the server's statistics call it; `more` is set in it beside what every session of ours has.
     pub(crate) async fn postgres(
         address: PgConnectOptions,
@@ -141,8 +125,11 @@ impl Session {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(wait_max.max(Duration::from_secs(5)));
-        let mut connection = address.connect().await.map_err(sqlite::events_store::classify)?;
-        let lease = Lease::of(&mut connection).await.map_err(sqlite::events_store::classify)?;
+        Self::of_sqlite(address.connect().await.map_err(sqlite::error::classify)?).await
+    }
+
+    pub(crate) async fn of_sqlite(mut connection: SqliteConnection) -> Result<Self, StoreError> {
+        let lease = Lease::of(&mut connection).await.map_err(sqlite::error::classify)?;
         Ok(Self::Sqlite(connection, lease))
     }
 
@@ -150,25 +137,29 @@ impl Session {
         matches!(self, Self::Postgres(_))
     }
 
-    pub(crate) async fn rows<T: AnyRow>(
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        if self.is_postgres() { &POSTGRES } else { &SQLITE }
+    }
+
+    pub(crate) async fn rows<T: ReadRow>(
         &mut self,
         sql: &str,
         args: &[Arg],
     ) -> Result<Vec<T>, StoreError> {
-        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        let sql = AssertSqlSafe(render(self.dialect(), sql));
         match self {
             Self::Postgres(connection) => bind!(sqlx::query_as(sql), args)
                 .fetch_all(connection)
                 .await
-                .map_err(postgres::events_store::classify),
+                .map_err(postgres::error::classify),
             Self::Sqlite(connection, _) => bind!(sqlx::query_as(sql), args)
                 .fetch_all(connection)
                 .await
-                .map_err(sqlite::events_store::classify),
+                .map_err(sqlite::error::classify),
         }
     }
 
-    pub(crate) async fn row<T: AnyRow>(
+    pub(crate) async fn row<T: ReadRow>(
         &mut self,
         sql: &str,
         args: &[Arg],
@@ -178,24 +169,24 @@ impl Session {
 
     /// Returns how many rows were changed.
     pub(crate) async fn execute(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
-        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        let sql = AssertSqlSafe(render(self.dialect(), sql));
         match self {
             Self::Postgres(connection) => bind!(sqlx::query(sql), args)
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
-                .map_err(postgres::events_store::classify),
+                .map_err(postgres::error::classify),
             Self::Sqlite(connection, _) => bind!(sqlx::query(sql), args)
                 .execute(connection)
                 .await
                 .map(|done| done.rows_affected())
-                .map_err(sqlite::events_store::classify),
+                .map_err(sqlite::error::classify),
         }
     }
 
     /// Reads for each of some lists of parameters, and gives the rows of each. PostgreSQL is asked once for all: to send it
     /// a statement costs more than most of these take.
-    pub(crate) async fn each<T: AnyRow>(
+    pub(crate) async fn each<T: ReadRow>(
         &mut self,
         sql: &str,
         lists: &[Vec<Arg>],
@@ -215,44 +206,39 @@ impl Session {
             "select found.*, list.place as place_of_list from {} cross join lateral (
                  select * from ({}) as one offset 0) as found",
             list_of(lists),
-            in_list(&translate(sql, true))
+            in_list(&render(&POSTGRES, sql))
         );
         let rows = sqlx::query(AssertSqlSafe(sql)).bind(json(lists)).fetch_all(connection).await;
         let mut all: Vec<Vec<T>> = lists.iter().map(|_| Vec::new()).collect();
-        for row in &rows.map_err(postgres::events_store::classify)? {
-            let place: i64 =
-                row.try_get("place_of_list").map_err(postgres::events_store::classify)?;
+        for row in &rows.map_err(postgres::error::classify)? {
+            let place: i64 = row.try_get("place_of_list").map_err(postgres::error::classify)?;
             let of = usize::try_from(place).ok().and_then(|place| all.get_mut(place));
             if let Some(of) = of {
-                of.push(T::from_row(row).map_err(postgres::events_store::classify)?);
+                of.push(T::from_row(row).map_err(postgres::error::classify)?);
             }
         }
         Ok(all)
     }
 
     /// Hands over one row after the other, none of which is kept, and lets others have their turn meanwhile.
-    pub(crate) async fn fold<T: AnyRow>(
+    pub(crate) async fn fold<T: ReadRow>(
         &mut self,
         sql: &str,
         args: &[Arg],
         mut take: impl FnMut(T) + Send,
     ) -> Result<(), StoreError> {
-        let sql = AssertSqlSafe(translate(sql, self.is_postgres()));
+        let sql = AssertSqlSafe(render(self.dialect(), sql));
         match self {
             Self::Postgres(connection) => {
                 let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
-                while let Some(row) =
-                    rows.try_next().await.map_err(postgres::events_store::classify)?
-                {
+                while let Some(row) = rows.try_next().await.map_err(postgres::error::classify)? {
                     take(row);
                     tokio::task::consume_budget().await;
                 }
             }
             Self::Sqlite(connection, _) => {
                 let mut rows = bind!(sqlx::query_as(sql), args).fetch(connection);
-                while let Some(row) =
-                    rows.try_next().await.map_err(sqlite::events_store::classify)?
-                {
+                while let Some(row) = rows.try_next().await.map_err(sqlite::error::classify)? {
                     take(row);
                     tokio::task::consume_budget().await;
                 }
@@ -272,39 +258,20 @@ impl Session {
             Self::Postgres(connection) => {
                 postgres::projections::insert(connection, prefix, table, rows)
                     .await
-                    .map_err(postgres::events_store::classify)
+                    .map_err(postgres::error::classify)
             }
             Self::Sqlite(connection, _) => {
                 sqlite::projections::insert(connection, prefix, table, rows)
                     .await
-                    .map_err(sqlite::events_store::classify)
+                    .map_err(sqlite::error::classify)
             }
-        }
-    }
-
-    /// What the database writes in its own way when it merges rows.
-    pub(crate) fn dialect(&self) -> &'static upsert::Dialect {
-        if self.is_postgres() {
-            &postgres::projections::DIALECT
-        } else {
-            &sqlite::projections::DIALECT
-        }
-    }
-
-    /// `select … from events`, to be read as [`rows::Row`](crate::store::model::event::Row).
-    pub(crate) fn select_events(&self) -> &'static str {
-        if self.is_postgres() {
-            postgres::events_store::DIALECT.select
-        } else {
-            sqlite::events_store::DIALECT.select
         }
     }
 
     /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used
     /// after an error.
     pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
-        let begin = if self.is_postgres() { "begin" } else { "begin immediate" };
-        self.execute(begin, &[]).await.map(|_| ())
+        self.execute(self.dialect().begin, &[]).await.map(|_| ())
     }
 
     pub(crate) async fn close(self) {
@@ -355,100 +322,9 @@ pub(crate) fn json(lists: &[Vec<Arg>]) -> String {
     serde_json::Value::Array(lists.iter().enumerate().map(object).collect()).to_string()
 }
 
-/// Puts the database's own words in the place of ours.
-pub(crate) fn translate(sql: &str, postgres: bool) -> String {
-    let mut out = String::with_capacity(sql.len() + 64);
-    let mut rest = sql;
-    while let Some(at) = rest.find('@') {
-        out.push_str(&rest[..at]);
-        let word = &rest[at + 1..];
-        let length = word.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(word.len());
-        let (name, behind) = word.split_at(length);
-        let argument = argument(behind);
-        let (said, behind) = match (name, argument) {
-            ("greatest" | "least", _) => (compare(name, postgres).to_owned(), behind),
-            ("clock", _) => (clock(postgres).to_owned(), behind),
-            ("minute", _) => {
-                ((if postgres { "interval '1 minute'" } else { "60000" }).to_owned(), behind)
-            }
-            ("bytewise", _) => ((if postgres { "collate \"C\"" } else { "" }).to_owned(), behind),
-            (name, Some((inner, behind))) => (value(name, inner, postgres), behind),
-            (name, None) => (format!("@{name}"), behind),
-        };
-        out.push_str(&said);
-        rest = behind;
-    }
-    out.push_str(rest);
-    out
-}
-
-/// What stands in the parentheses a text begins with, and what behind them.
-fn argument(text: &str) -> Option<(&str, &str)> {
-    let inner = text.strip_prefix('(')?;
-    let mut depth = 0;
-    let end = inner.find(|letter: char| {
-        depth += i32::from(letter == '(') - i32::from(letter == ')');
-        depth < 0
-    })?;
-    Some((&inner[..end], &inner[end + 1..]))
-}
-
-fn compare(name: &str, postgres: bool) -> &'static str {
-    match (name, postgres) {
-        ("greatest", true) => "greatest",
-        ("greatest", false) => "max",
-        (_, true) => "least",
-        (_, false) => "min",
-    }
-}
-
-fn clock(postgres: bool) -> &'static str {
-    if postgres {
-        "(extract(epoch from clock_timestamp()) * 1000)::bigint"
-    } else {
-        "cast(unixepoch('subsec') * 1000 as integer)"
-    }
-}
-
-fn value(name: &str, inner: &str, postgres: bool) -> String {
-    match (name, postgres) {
-        ("ms", true) => format!("(extract(epoch from {inner}) * 1000)::bigint"),
-        ("text", true) => format!("{inner}::text"),
-        ("at", true) => format!("(timestamptz 'epoch' + ${inner} * interval '1 millisecond')"),
-        ("hour", true) => format!("date_bin('1 hour', {inner}, timestamptz 'epoch')"),
-        ("hour", false) => format!("({inner} - ({inner} % 3600000 + 3600000) % 3600000)"),
-        ("sum", true) => format!("least(sum({inner}), {})::bigint", i64::MAX),
-        // Its own sum fails where it does not fit. Upper and lower halves never do.
-        ("sum", false) => format!(
-            "case when sum({inner} >> 32) + (sum({inner} & 4294967295) >> 32) > 2147483647 then {}
-                  else (sum({inner} >> 32) << 32) + sum({inner} & 4294967295) end",
-            i64::MAX
-        ),
-        ("json", true) => format!("${inner}::json"),
-        ("id", true) => format!("${inner}::uuid"),
-        ("ms" | "text", false) => inner.to_owned(),
-        (_, _) => format!("${inner}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::store::sql::connection::*;
-
-    #[test]
-    fn a_statement_is_put_into_the_words_of_each_database() {
-        let sql = "select @ms(max(at)), @text(id) from x where at >= @at(1) and @greatest(a, b) > $2 order by a @bytewise";
-        assert_eq!(
-            translate(sql, false),
-            "select max(at), id from x where at >= $1 and max(a, b) > $2 order by a "
-        );
-        assert_eq!(
-            translate(sql, true),
-            "select (extract(epoch from max(at)) * 1000)::bigint, id::text from x \
-             where at >= (timestamptz 'epoch' + $1 * interval '1 millisecond') and greatest(a, b) > $2 \
-             order by a collate \"C\""
-        );
-    }
 
     #[test]
     fn lists_are_one_parameter() {

@@ -1,33 +1,11 @@
-//! What both stores share in writing read models: an event with its changes, and what becomes of a row that is there.
+//! How rows of the read models are written in both databases: what becomes of a row that is there.
 
-use crate::callback::Event;
-use crate::projections::Change;
 use crate::projections::table::{Column, Join, Kind, Table};
-
-/// An event, and what it changes in the read models where it is new.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
-    /// The event.
-    pub event: &'a Event,
-    /// What it changes. Empty: it is stored alone.
-    pub changes: &'a [Change],
-}
+use crate::store::sql::dialect::Dialect;
 
 /// Tables of facts that are kept by their time alone.
 pub(crate) const AGED_BY_AT: [&str; 6] =
     ["room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks", "recording_marks"];
-
-/// What the two databases write differently.
-pub(crate) struct Dialect {
-    /// The database's clock in units of 2 s.
-    pub(crate) slot: &'static str,
-    /// The lesser of two values, and the only one where the other is null.
-    pub(crate) least: fn(&str, &str) -> String,
-    /// The greater of two values, and the only one where the other is null.
-    pub(crate) greatest: fn(Kind, &str, &str) -> String,
-    /// Has texts compared by their bytes.
-    pub(crate) collate: &'static str,
-}
 
 /// Whether a value is given for the column; the store knows the others.
 pub(crate) fn is_bound(column: &Column) -> bool {

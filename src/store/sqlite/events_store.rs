@@ -1,7 +1,6 @@
 //! Events in an embedded SQLite file.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -19,16 +18,21 @@ use crate::callback::recorded_request::Delivery;
 use crate::callback::{Event, event_id};
 use crate::clock::UnixMillis;
 use crate::projections::Batch;
-use crate::store::model::event::Dialect;
+
+use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
+use crate::store::options::StoreOptions;
+use crate::store::query::events::EventFilter;
 use crate::store::read::events;
-use crate::store::sql::builder::{ReadRow, Reader, Spelling, Statement};
-use crate::store::sql::upsert::Entry;
+use crate::store::sql::builder::{ReadRow, Reader, Statement};
+use crate::store::sql::dialect::{Dialect, SQLITE};
 use crate::store::sqlite::batch::{SIZES, parts, values};
+use crate::store::sqlite::error::{classify, missing, unopened};
 use crate::store::sqlite::file;
-use crate::store::sqlite::file::Writing;
+use crate::store::sqlite::file::{STEPS, Writing};
 use crate::store::sqlite::{projections, retention};
-use crate::store::{EventFilter, Inserted, Store, StoreError, StoreOptions};
+use crate::store::traits::Entry;
+use crate::store::traits::{Inserted, Store};
 
 /// A SQLite file: one connection writes, others read beside it.
 #[derive(Debug)]
@@ -82,9 +86,6 @@ impl Sqlite {
     }
 }
 
-/// How often it is looked whether a statement is to go on, in steps of SQLite's machine: about every ms.
-pub(crate) const STEPS: i32 = 10_000;
-
 /// Has SQLite give up what is asked over this connection from now on when it takes longer: nobody else would, also when
 /// the one who asked is gone.
 async fn give_up_after(
@@ -97,23 +98,6 @@ async fn give_up_after(
         handle.set_progress_handler(STEPS, move || begun.elapsed() < most);
     }
     Ok(())
-}
-
-/// There is no file to open.
-pub(crate) fn missing(file: &Path) -> StoreError {
-    StoreError::Address {
-        problem: format!("there is no SQLite file `{}`", file.display()),
-        hint: "`serve` makes it; if it is elsewhere, give `--store sqlite://path/to/file.db`"
-            .into(),
-    }
-}
-
-pub(crate) fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Address {
-        problem: format!("open the SQLite file `{}`: {error}", file.display()),
-        hint: "see that it is a SQLite database and writable, or set `store.url` to another place"
-            .into(),
-    }
 }
 
 #[async_trait]
@@ -195,16 +179,7 @@ impl Store for Sqlite {
 }
 
 impl Reader for Sqlite {
-    const SPELLING: Spelling = Spelling {
-        events: DIALECT.select,
-        millis: ["", ""],
-        text: ["", ""],
-        span: ["(c.at - c.at % (1000 * ", "))"],
-        place: ["instr(", ""],
-        tick: ["1", ""],
-        moment: ["", ""],
-        id: ["", ""],
-    };
+    const DIALECT: &'static Dialect = &SQLITE;
 
     async fn fetch_until<T: ReadRow>(
         &self,
@@ -214,12 +189,6 @@ impl Reader for Sqlite {
         statement.run::<Db, T, _>(&self.readers, is_enough).await.map_err(classify)
     }
 }
-
-pub(crate) const DIALECT: Dialect = Dialect {
-    select: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
-             call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query \
-             from events",
-};
 
 /// Adds the keys of events that only their request tells. Returns the ids of those that another row stands for.
 async fn request_keys(
@@ -300,15 +269,4 @@ fn bind<'q>(query: InsertEvents<'q>, event: &'q Event) -> InsertEvents<'q> {
         .bind(event.decode_error.as_deref())
         .bind(event.request_id.as_deref())
         .bind(event.query.as_deref())
-}
-
-/// Tells a row the database will never take from a database that cannot take any now.
-pub(crate) fn classify(error: sqlx::Error) -> StoreError {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-    let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
-    match primary {
-        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH. Busy, full, read-only and I/O errors are not the row's.
-        Some(18..=20) => StoreError::Refused(error),
-        _ => StoreError::Unavailable(error),
-    }
 }

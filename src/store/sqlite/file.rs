@@ -9,6 +9,9 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Executor, Sqlite};
 
+/// How often it is looked whether a statement is to go on, in steps of SQLite's machine: about every ms.
+pub(crate) const STEPS: i32 = 10_000;
+
 /// Refuses what is there and no file: to open a pipe, for example, waits for its other end for ever.
 pub(crate) fn check_kind(path: &Path) -> io::Result<()> {
     let problem = match path.metadata() {

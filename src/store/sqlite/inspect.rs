@@ -5,10 +5,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
 use crate::callback::event_id;
 use crate::clock::UnixMillis;
-use crate::store::StoreError;
 use crate::store::database_error::cause;
+use crate::store::error::StoreError;
 use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
-use crate::store::sqlite::events_store::{classify, missing, unopened};
+use crate::store::sqlite::error::{classify, missing, unopened};
 
 pub(crate) async fn examine(
     address: SqliteConnectOptions,

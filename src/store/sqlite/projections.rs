@@ -9,18 +9,9 @@ use sqlx::{AssertSqlSafe, Sqlite};
 
 use crate::projections::table::{Kind, Row, Table, Value};
 use crate::projections::{Batch, TABLES};
+use crate::store::sql::dialect::SQLITE;
 use crate::store::sql::upsert;
-use crate::store::sql::upsert::Dialect;
 use crate::store::sqlite::batch::{SIZES, parts, values};
-
-pub(crate) const DIALECT: Dialect = Dialect {
-    slot: "unixepoch() / 2",
-    // `min` and `max` are null where one value is.
-    least: |old, new| format!("coalesce(min({old}, {new}), {old}, {new})"),
-    greatest: |_, old, new| format!("coalesce(max({old}, {new}), {old}, {new})"),
-    // Texts are compared so anyway.
-    collate: "",
-};
 
 /// Writes what many events change.
 pub(crate) async fn write(
@@ -100,11 +91,11 @@ fn statement(prefix: &str, table: &Table, rows: usize) -> String {
     let Table { name, columns } = table;
     let names = upsert::list(columns, |column| column.name.to_owned());
     let row = upsert::list(columns, |column| match column.kind {
-        Kind::Slot if prefix.is_empty() => DIALECT.slot.to_owned(),
+        Kind::Slot if prefix.is_empty() => SQLITE.slot.to_owned(),
         Kind::Slot => "0".to_owned(),
         _ => "?".to_owned(),
     });
     let values = values(&row, rows);
-    let taken_up = upsert::on_conflict(&DIALECT, table);
+    let taken_up = upsert::on_conflict(&SQLITE, table);
     format!("insert into {prefix}{name} as {name} ({names}) values {values}{taken_up}")
 }
