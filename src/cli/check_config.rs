@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use super::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::store;
 
 /// Check the configuration and say what is in force.
@@ -61,6 +62,6 @@ impl CheckConfig {
                 every.as_secs()
             )?;
         }
-        super::print(&text)
+        output::print(&text)
     }
 }

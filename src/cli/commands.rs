@@ -3,6 +3,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::callback::{Command, Family};
+use crate::cli::output;
 
 /// List the commands the vendor sends.
 ///
@@ -29,9 +30,9 @@ impl Commands {
         });
         if self.json {
             let lines = shown.map(|command| describe(command).to_string() + "\n");
-            return super::print_json(&lines.collect::<String>());
+            return output::print_json(&lines.collect::<String>());
         }
-        let mut table = super::table(&["COMMAND", "FAMILY", "KIND", "BODY", "ALIASES"]);
+        let mut table = output::table(&["COMMAND", "FAMILY", "KIND", "BODY", "ALIASES"]);
         for command in shown {
             let body = if command.is_typed() { "typed" } else { "untyped" };
             table.add_row([
@@ -42,7 +43,7 @@ impl Commands {
                 &command.aliases.join(", "),
             ]);
         }
-        super::print(&format!("{}\n", table.trim_fmt()))
+        output::print(&format!("{}\n", table.trim_fmt()))
     }
 }
 

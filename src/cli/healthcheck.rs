@@ -3,7 +3,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{ConfigArgs, own_server};
+use crate::cli::args::ConfigArgs;
+use crate::cli::output;
+use crate::cli::own_server;
 use crate::settings::Settings;
 
 /// Ask a running server whether it is well, for container health checks.
@@ -32,7 +34,7 @@ impl Healthcheck {
         if !well {
             bail!("{base} is not well: {}", text.trim());
         }
-        super::print(&text)
+        output::print(&text)
     }
 }
 

@@ -3,7 +3,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;

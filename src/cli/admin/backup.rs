@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, say};
 use crate::store;
 
 /// Copy a SQLite store, beside the server that writes it.
@@ -35,7 +36,7 @@ impl BackupStore {
         let done = backup.run(|bytes| bar.set_position(bytes)).await;
         bar.finish_and_clear();
         let bytes = done?;
-        crate::cli::print(&format!("copied {url} to {}: {bytes} bytes\n", self.file.display()))?;
+        output::print(&format!("copied {url} to {}: {bytes} bytes\n", self.file.display()))?;
         say_of_spool(&settings.spool.path).await;
         Ok(())
     }

@@ -9,7 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::callback::redact::Erasure;
 use crate::callback::{AppId, event_id};
-use crate::cli::{ConfigArgs, StoreArgs, prompt, say};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::clock::Clock;
 use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
@@ -187,7 +189,7 @@ impl EraseUser {
         } else {
             ("", format!("the pseudonym is {pseudonym}\n"))
         };
-        crate::cli::print(&format!(
+        output::print(&format!(
             "{would}changed {events} events and {parked} parked ones\n\
              {would}deleted {events_deleted} events and {parked_deleted} parked ones\n\
              {would}changed {models} rows of calls, rooms and lives\n{name}"

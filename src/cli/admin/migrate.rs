@@ -1,7 +1,8 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::cli::{ConfigArgs, StoreArgs};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::clock::Clock;
 use crate::store;
 
@@ -28,6 +29,6 @@ impl Migrate {
             Ok::<_, store::StoreError>(())
         };
         migrated.await.with_context(|| format!("migrate the store {url}"))?;
-        crate::cli::print(&format!("the store {url} is up to date\n"))
+        output::print(&format!("the store {url} is up to date\n"))
     }
 }

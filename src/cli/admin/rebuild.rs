@@ -6,7 +6,8 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, say};
 use crate::clock::Clock;
 use crate::rebuild::{Rebuild, Work};
 use crate::store::{self, Progress, Stage, StoreError, Tally};
@@ -70,9 +71,7 @@ impl RebuildModels {
         })?;
         if !is_done {
             let events = rebuild.progress().events;
-            return crate::cli::print(&format!(
-                "read {events} events so far; run it again to go on\n"
-            ));
+            return output::print(&format!("read {events} events so far; run it again to go on\n"));
         }
         let progress =
             rebuild.finish().await.with_context(|| format!("end the rebuild in {url}"))?;
@@ -113,9 +112,9 @@ impl RebuildModels {
                 "faults": progress.faults(),
                 "tables": tables,
             });
-            return crate::cli::print(&format!("{report}\n"));
+            return output::print(&format!("{report}\n"));
         }
-        let mut table = crate::cli::table(&["TABLE", "RIGHT", "MISSING", "WRONG", "TOO MANY"]);
+        let mut table = output::table(&["TABLE", "RIGHT", "MISSING", "WRONG", "TOO MANY"]);
         for name in TABLES {
             let Tally { right, missing, wrong, too_many } = tally(name);
             let counts = [right, missing, wrong, too_many].map(|count| count.to_string());
@@ -128,7 +127,7 @@ impl RebuildModels {
             (faults, false) => format!("mended {faults} rows"),
         };
         let events = progress.events;
-        crate::cli::print(&format!("{}\nread {events} events; {end}\n", table.trim_fmt()))
+        output::print(&format!("{}\nread {events} events; {end}\n", table.trim_fmt()))
     }
 }
 

@@ -5,9 +5,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tokio::time::timeout;
 
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::doctor::report::Findings;
 use crate::cli::doctor::{files, machine, storage, tencent};
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs, healthcheck};
+use crate::cli::healthcheck;
+use crate::cli::output;
 use crate::clock::Clock;
 use crate::server;
 use crate::settings::Settings;
@@ -19,9 +21,6 @@ const STORE_WAIT: Duration = Duration::from_secs(15);
 const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
 /// How long a file system may take to say how full it is.
 const DISK_WAIT: Duration = Duration::from_secs(5);
-/// What to do about a folder that cannot be written.
-pub(crate) const FOLDER_HINT: &str = "run this as the server's user in its working directory; give that user the folder, \
-                                      or name another";
 
 /// Check configuration, store and machine, and say what to do.
 ///
@@ -60,13 +59,13 @@ impl Doctor {
             findings.ok("environment", format!("ignored, as variables of Kubernetes: {foreign}"));
         }
         if self.json {
-            crate::cli::print_json(
+            output::print_json(
                 &(serde_json::to_string(&findings)?
                     + "
 "),
             )?;
         } else {
-            crate::cli::print(&findings.text()?)?;
+            output::print(&findings.text()?)?;
         }
         match findings.failed() {
             0 => Ok(()),
@@ -94,7 +93,7 @@ impl Doctor {
         let file = store::file(&settings.store.url).filter(|file| !file.exists());
         if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
             let text = format!("there is no {url} yet, and `serve` could not make it: {error}");
-            return findings.fail("store", text, FOLDER_HINT);
+            return findings.fail("store", text, machine::FOLDER_HINT);
         }
         if file.is_some() {
             let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";

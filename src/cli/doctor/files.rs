@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::cli::doctor::checks::FOLDER_HINT;
 use crate::cli::doctor::machine;
 use crate::cli::doctor::report::Findings;
 use crate::clock::UnixMillis;
@@ -29,7 +28,7 @@ pub(crate) async fn spool(settings: &Settings, findings: &mut Findings) {
     let shown = path.display().to_string();
     if let Err(error) = machine::may_write(path) {
         let text = format!("`serve` could not write {shown}: {error}");
-        return findings.fail(CHECK, text, FOLDER_HINT);
+        return findings.fail(CHECK, text, machine::FOLDER_HINT);
     }
     match timeout(SPOOL_WAIT, store::examine_spool(path)).await {
         Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` makes it")),

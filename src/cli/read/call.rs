@@ -6,8 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use crate::callback::AppId;
-use crate::cli::read::lists::{Source, app, cell, seconds, time_or_dash, timeline};
-use crate::cli::say;
+use crate::cli::args::app_id;
+use crate::cli::output::{self, cell, say, seconds, time_or_dash};
+use crate::cli::read::lists::{Source, cut, timeline};
 use crate::store::{
     Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
 };
@@ -34,7 +35,7 @@ impl OneCall {
     pub(crate) async fn run(self) -> Result<()> {
         let opened = self.source.open().await?;
         let (store, url) = (&opened.store, &opened.url);
-        let app = app(self.app.as_deref())?;
+        let app = app_id(self.app.as_deref())?;
         let found = opened.read(self.find(store, app)).await?;
         let call = match found.as_slice() {
             [call] => call,
@@ -57,10 +58,7 @@ impl OneCall {
         let subject = Subject::Call(owner, call.call_id.clone());
         let recordings = opened.read(store.recordings(&subject)).await?;
         let (recordings, recordings_cut) = (recordings.rows, recordings.is_cut);
-        for what in crate::cli::read::lists::cut(&[
-            ("members", members_cut),
-            ("recordings", recordings_cut),
-        ]) {
+        for what in cut(&[("members", members_cut), ("recordings", recordings_cut)]) {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
         let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
@@ -73,7 +71,7 @@ impl OneCall {
             let all = json!({
                 "call": call, "members": members, "recordings": recordings, "events": events,
             });
-            return crate::cli::print_json(&format!("{all}\n"));
+            return output::print_json(&format!("{all}\n"));
         }
         let mut text = head(call);
         text.push_str(&table(&members));
@@ -83,7 +81,7 @@ impl OneCall {
             let _ = writeln!(text, "\nrecording {task}: {state}, files: {files}");
         }
         let _ = write!(text, "\n{}", timeline(events));
-        crate::cli::print(&text)
+        output::print(&text)
     }
 
     /// The calls of this id: one in each app that has it.
@@ -144,8 +142,7 @@ fn head(call: &Call) -> String {
 }
 
 fn table(members: &[Member]) -> String {
-    let mut table =
-        crate::cli::table(&["MEMBER", "ROLE", "STATE", "RUNG", "JOINED", "LEFT", "ENDING"]);
+    let mut table = output::table(&["MEMBER", "ROLE", "STATE", "RUNG", "JOINED", "LEFT", "ENDING"]);
     for member in members {
         let left = time_or_dash(member.left_at);
         table.add_row([

@@ -1,7 +1,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::read::lists::{CallArgs, Shown, cell, seconds};
+use crate::cli::output::{self, cell, seconds};
+use crate::cli::read::lists::{CallArgs, Shown};
 use crate::clock::Clock;
 use crate::store::Call;
 
@@ -23,8 +24,7 @@ impl Calls {
 }
 
 fn table(calls: &[Call]) -> String {
-    let mut table =
-        crate::cli::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
+    let mut table = output::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
     for call in calls {
         table.add_row([
             call.started_at.unwrap_or(call.first_at).to_string(),

@@ -8,8 +8,8 @@ use clap::Args;
 use uuid::Uuid;
 
 use crate::callback::{Command, Family};
-use crate::cli::read::lists::{Source, Span, cell, json_lines};
-use crate::cli::say;
+use crate::cli::output::{self, cell, json_lines, say};
+use crate::cli::read::lists::{Source, Span};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{EventFilter, Order, Store, StoredEvent};
 
@@ -129,13 +129,13 @@ impl Events {
 
     fn show(&self, events: &[StoredEvent], header: bool) -> Result<()> {
         if self.json {
-            return crate::cli::print_json(&json_lines(events)?);
+            return output::print_json(&json_lines(events)?);
         }
         if events.is_empty() {
             return Ok(());
         }
         let columns = ["TIME", "FAMILY", "COMMAND", "CALL", "ROOM", "OPERATOR", "NOTE"];
-        let mut table = crate::cli::table(if header { &columns } else { &[] });
+        let mut table = output::table(if header { &columns } else { &[] });
         for event in events {
             table.add_row([
                 event.event_time.to_string(),
@@ -147,7 +147,7 @@ impl Events {
                 note(event),
             ]);
         }
-        crate::cli::print(&format!("{}\n", table.trim_fmt()))
+        output::print(&format!("{}\n", table.trim_fmt()))
     }
 }
 

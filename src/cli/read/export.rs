@@ -3,6 +3,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::cli::output;
 use crate::cli::read::events::FilterArgs;
 use crate::cli::read::lists::{AnomalyArgs, CallArgs, LifeArgs, RoomArgs, Source};
 use crate::clock::Clock;
@@ -105,8 +106,8 @@ impl Out {
         self.begun = true;
         let text = String::from_utf8(bytes).context("write a list")?;
         match self.form {
-            Form::Ndjson => crate::cli::print_json(&text),
-            Form::Csv => crate::cli::print(&text),
+            Form::Ndjson => output::print_json(&text),
+            Form::Csv => output::print(&text),
         }
     }
 }

@@ -7,16 +7,13 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::callback::AppId;
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::output::{self, cell, json_lines, say};
 use crate::clock::{TIME_HINT, UnixMillis};
-use crate::letters::replaced;
 use crate::store::{
     self, ANOMALY_KINDS, AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, CallFilter, List,
     ROOM_FAMILIES, ROOM_STATES, RoomFilter, Store, StoreError, StoredEvent,
 };
-
-/// How wide a cell of a table may be, in characters.
-const CELL_CHARS_MAX: usize = 60;
 
 /// The store that is read.
 #[derive(Debug, Args)]
@@ -67,7 +64,7 @@ pub(crate) struct Span {
 
 impl Span {
     pub(crate) fn app(&self) -> Result<Option<AppId>> {
-        app(self.app.as_deref())
+        app_id(self.app.as_deref())
     }
 
     /// From when, and until when.
@@ -231,11 +228,11 @@ impl Shown {
         let opened = self.source.open().await?;
         let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
         if self.json {
-            crate::cli::print_json(&json_lines(&rows)?)?;
+            output::print_json(&json_lines(&rows)?)?;
         } else if rows.is_empty() {
             say(&format!("no {what} in {} fits", opened.url));
         } else {
-            crate::cli::print(&table(&rows))?;
+            output::print(&table(&rows))?;
         }
         let shown = rows.len();
         if more.is_some() && shown < self.limit as usize {
@@ -252,50 +249,16 @@ pub(crate) fn cut(lists: &[(&'static str, bool)]) -> Vec<&'static str> {
     lists.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| *name).collect()
 }
 
-pub(crate) fn app(text: Option<&str>) -> Result<Option<AppId>> {
-    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
-    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
-    text.map(parse).transpose()
-}
-
 /// A date, a moment, or an age.
 pub(crate) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
     UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
-}
-
-/// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
-pub(crate) fn cell(text: Option<&str>) -> String {
-    let text = text.unwrap_or("-");
-    if text.chars().count() > CELL_CHARS_MAX {
-        return replaced(text).chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
-    }
-    replaced(text)
-}
-
-pub(crate) fn time_or_dash(time: Option<UnixMillis>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
-}
-
-/// A length of time, as people say it.
-pub(crate) fn seconds(seconds: i64) -> String {
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest} s"),
-        (0, _) => format!("{minutes} min {rest:02} s"),
-        (_, _) => format!("{hours} h {minutes:02} min"),
-    }
-}
-
-pub(crate) fn json_lines<T: Serialize>(rows: &[T]) -> Result<String> {
-    let lines: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
-    Ok(lines?.into_iter().map(|line| line + "\n").collect())
 }
 
 /// Every event in the order it happened, with the order in which they arrived beside it, and what each says.
 pub(crate) fn timeline(events: Vec<StoredEvent>) -> String {
     let places = store::arrivals(&events);
     let began = events.first().map_or(UnixMillis(0), |event| event.event_time);
-    let mut table = crate::cli::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
+    let mut table = output::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
     for (event, place) in events.into_iter().zip(places) {
         let after = event.event_time.since(began).as_secs_f64();
         let late = event.received_at.since(event.event_time).as_secs_f64();
@@ -321,22 +284,8 @@ mod tests {
     use crate::cli::read::lists::*;
 
     #[test]
-    fn a_cell_cannot_steer_the_terminal() {
-        assert_eq!(cell(Some("a\u{1b}[31mb\n\u{202e}")), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
-        assert_eq!(cell(Some("a\u{85}\u{200b}\u{feff}")), "a\u{fffd}\u{fffd}\u{fffd}");
-        assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
-        assert_eq!(cell(None), "-");
-    }
-
-    #[test]
     fn what_is_no_time_is_told_what_is() {
         let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
         assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
-    }
-
-    #[test]
-    fn lengths_are_said_as_people_say_them() {
-        let said = [0, 59, 60, 3599, 3600, 90_061].map(seconds);
-        assert_eq!(said, ["0 s", "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
     }
 }

@@ -5,8 +5,9 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::read::lists::{Opened, Source, app, cell, time_or_dash, timeline};
-use crate::cli::say;
+use crate::cli::args::app_id;
+use crate::cli::output::{self, cell, say, time_or_dash};
+use crate::cli::read::lists::{self, Opened, Source, timeline};
 use crate::store::{
     Battle, DetailPage, EventFilter, EventPage, Live, Room, RoomChangeRow, RoomFilter, Stay, Store,
     StoreError, Visit,
@@ -56,7 +57,7 @@ impl OneRoom {
                 "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
                 "changes": told.changes, "battles": told.battles, "events": told.events.events,
             });
-            return crate::cli::print_json(&format!("{all}\n"));
+            return output::print_json(&format!("{all}\n"));
         }
         let mut text = head(&room, others);
         told.live.iter().for_each(|live| tell_live(live, &mut text));
@@ -64,13 +65,13 @@ impl OneRoom {
         tell_seats(&told.seats, &mut text);
         told.battles.iter().for_each(|battle| tell_battle(battle, &mut text));
         let _ = write!(text, "\n{}", timeline(told.events.events));
-        crate::cli::print(&text)
+        output::print(&text)
     }
 
     /// The life that is meant, and how many others the room id had.
     async fn find(&self, opened: &Opened) -> Result<(Room, usize)> {
         let filter = RoomFilter {
-            app: app(self.app.as_deref())?,
+            app: app_id(self.app.as_deref())?,
             room_id: Some(self.id.clone()),
             limit: LIVES_MAX,
             ..RoomFilter::default()
@@ -112,7 +113,7 @@ impl OneRoom {
         let cut =
             [("seats", seats.is_cut), ("changes", changes.is_cut), ("battles", battles.is_cut)];
         Ok(Told {
-            cut: crate::cli::read::lists::cut(&cut),
+            cut: lists::cut(&cut),
             live: store.lives(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
             seats: seats.rows,
@@ -187,7 +188,7 @@ fn tell_live(live: &Live, text: &mut String) {
 }
 
 fn tell_visits(visits: &[Visit], text: &mut String) {
-    let mut table = crate::cli::table(&["VISITOR", "ENTERED", "LEFT", "WHY"]);
+    let mut table = output::table(&["VISITOR", "ENTERED", "LEFT", "WHY"]);
     for visit in visits {
         let left = time_or_dash(visit.left_at);
         table.add_row([
@@ -203,7 +204,7 @@ fn tell_visits(visits: &[Visit], text: &mut String) {
 }
 
 fn tell_seats(seats: &[Stay], text: &mut String) {
-    let mut table = crate::cli::table(&["SEAT", "ACCOUNT", "TAKEN", "LEFT"]);
+    let mut table = output::table(&["SEAT", "ACCOUNT", "TAKEN", "LEFT"]);
     for stay in seats {
         table.add_row([
             stay.seat.to_string(),

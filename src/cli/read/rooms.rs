@@ -1,7 +1,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::read::lists::{RoomArgs, Shown, cell, seconds};
+use crate::cli::output::{self, cell, seconds};
+use crate::cli::read::lists::{RoomArgs, Shown};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::Room;
 
@@ -28,7 +29,7 @@ fn table(rooms: &[Room], now: UnixMillis) -> String {
         "STARTED", "ROOM", "FAMILY", "STATE", "LASTED", "INSIDE", "PEAK", "VISITORS", "OWNER",
         "NAME",
     ];
-    let mut table = crate::cli::table(&columns);
+    let mut table = output::table(&columns);
     for room in rooms {
         let lasted = room.ended_at.unwrap_or(now).since(room.started_at).as_secs();
         table.add_row([

@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::callback::AppId;
-use crate::cli::read::lists;
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::output::say;
 use crate::clock::Clock;
 use crate::registration::client;
 use crate::settings::{AppSettings, Settings};
@@ -61,7 +61,7 @@ pub(crate) enum Products {
 impl KeyArgs {
     /// The app that is named, or the only one that is configured. One that is named need not be configured.
     pub(crate) fn app(&self, store: Option<&StoreArgs>) -> Result<(Settings, AppSettings)> {
-        let named = lists::app(self.app.as_deref())?;
+        let named = app_id(self.app.as_deref())?;
         let mut sources = self.config.sources(store, None)?;
         sources.app = named.map(|app| app.to_string());
         let settings = Settings::load(&sources)?;

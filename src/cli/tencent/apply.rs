@@ -1,10 +1,12 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
+use crate::cli::args::StoreArgs;
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
-use crate::cli::tencent::callback_config::{WantedArgs, difference, left_alone};
 use crate::cli::tencent::verify::Verifier;
-use crate::cli::{StoreArgs, prompt, say};
+use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
 use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, Written};
@@ -98,23 +100,23 @@ impl Apply {
         for _ in 0..CONTENTIONS_MAX {
             let diff = plan.diff();
             if diff.is_empty() {
-                crate::cli::print(&format!("{product}: as wanted, nothing changed\n"))?;
+                output::print(&format!("{product}: as wanted, nothing changed\n"))?;
                 return Ok(false);
             }
-            crate::cli::print(&difference(&plan, &diff))?;
+            output::print(&difference(&plan, &diff))?;
             if self.dry_run {
-                crate::cli::print(&format!("{product}: a dry run, nothing changed\n"))?;
+                output::print(&format!("{product}: a dry run, nothing changed\n"))?;
                 return Ok(false);
             }
             self.confirm(product, &diff)?;
             match client.write(&plan).await? {
                 Written::Done(Change::None) => {
                     let text = "somebody else did just that meanwhile, nothing changed";
-                    crate::cli::print(&format!("{product}: {text}\n"))?;
+                    output::print(&format!("{product}: {text}\n"))?;
                     return Ok(false);
                 }
                 Written::Done(change) => {
-                    crate::cli::print(&format!("{product}: {}\n", told(&change)))?;
+                    output::print(&format!("{product}: {}\n", told(&change)))?;
                     return Ok(true);
                 }
                 Written::Moved(now) => {

@@ -9,8 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::cli::tencent::app::{Vendor, VendorArgs};
-use crate::cli::{prompt, say};
 use crate::clock::Clock;
 use crate::settings::{AppSettings, read_secret};
 use crate::tencent_api::{Deleted, TokenConfig};
@@ -124,10 +125,10 @@ impl Show {
                 "token_characters": characters,
                 "configured": known,
             });
-            return crate::cli::print_json(&format!("{object}\n"));
+            return output::print_json(&format!("{object}\n"));
         }
         if found.is_none() {
-            return crate::cli::print("live: no token was ever set, callbacks are not signed\n");
+            return output::print("live: no token was ever set, callbacks are not signed\n");
         }
         let token = characters.map_or_else(
             || "the vendor does not show the token".to_owned(),
@@ -143,7 +144,7 @@ impl Show {
             Some(false) => "callbacks are not signed",
             None => "the vendor does not say whether callbacks are signed",
         };
-        crate::cli::print(&format!("live: {token}{known}; {used}\n"))
+        output::print(&format!("live: {token}{known}; {used}\n"))
     }
 }
 
@@ -158,7 +159,7 @@ impl Set {
         };
         let same_token = wanted.token.is_none() || text(&wanted.token) == text(&old.token);
         if same_token && (wanted.enabled.is_none() || wanted.enabled == old.enabled) {
-            return crate::cli::print("live: as wanted, nothing changed\n");
+            return output::print("live: as wanted, nothing changed\n");
         }
         let token = wanted.token.as_ref().or(old.token.as_ref());
         if wanted.enabled.or(old.enabled) == Some(true)
@@ -173,7 +174,7 @@ impl Set {
             Some(false) => ", callbacks are not signed",
             None => "",
         };
-        crate::cli::print(&format!("live: {token}{used}\n"))?;
+        output::print(&format!("live: {token}{used}\n"))?;
         say("the vendor may take up to 2 minutes until a change has effect");
         Ok(())
     }
@@ -242,7 +243,7 @@ impl Delete {
     async fn run(self, clock: &Clock) -> Result<()> {
         let Vendor { client, .. } = self.vendor.open(None, clock)?;
         if client.callback_token().await?.is_none() {
-            return crate::cli::print("live: there is no token\n");
+            return output::print("live: there is no token\n");
         }
         if !self.yes {
             say(
@@ -250,7 +251,7 @@ impl Delete {
             );
             prompt::confirm("give `--yes`")?;
         }
-        crate::cli::print(match client.delete_callback_token().await? {
+        output::print(match client.delete_callback_token().await? {
             Deleted::Gone(_) => "live: the token was deleted\n",
             Deleted::WasNotThere => "live: the token was deleted by somebody else meanwhile\n",
         })

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::callback::AppId;
-use crate::cli::say;
+use crate::cli::output::{self, say};
 use crate::cli::tencent::app::KeyArgs;
 use crate::clock::{Clock, UnixMillis};
 use crate::letters::replaced;
@@ -104,7 +104,7 @@ impl Make {
                 replaced(identifier)
             ));
         }
-        crate::cli::print(&format!("{}\n", ticket.encode().expose_secret()))
+        output::print(&format!("{}\n", ticket.encode().expose_secret()))
     }
 }
 
@@ -127,7 +127,7 @@ impl Inspect {
                 "expired": expired,
                 "signature_right": right,
             });
-            return crate::cli::print_json(&format!("{object}\n"));
+            return output::print_json(&format!("{object}\n"));
         }
         let state = if expired { "expired" } else { "valid" };
         let signature = match right {
@@ -137,7 +137,7 @@ impl Inspect {
         };
         let UserSig { version, identifier, sdk_app_id, expire_s, userbuf, .. } = &ticket;
         let userbuf = userbuf.as_ref().map_or("none".to_owned(), |text| replaced(text));
-        crate::cli::print(&format!(
+        output::print(&format!(
             "version     {}\nidentifier  {}\nsdk_app_id  {sdk_app_id}\nmade        {made}\n\
              expire      {expire_s} s\nends        {ends}, {state}\nuserbuf     {userbuf}\nsignature   {signature}\n",
             replaced(version),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::callback::{AppId, Delivery, recorded_request};
-use crate::cli::say;
+use crate::cli::output::{self, say};
 use crate::cli::tencent::app::Vendor;
 use crate::cli::traffic::target::Target;
 use crate::clock::Clock;
@@ -65,7 +65,7 @@ impl<'a> Verifier<'a> {
             let found = self.store.events(&filter).await.context("look into the store")?;
             let took = begun.elapsed().as_secs_f64();
             if let Some(event) = found.first() {
-                return crate::cli::print(&format!(
+                return output::print(&format!(
                     "{product}: verified, the sample was stored {took:.1} s after it was sent, as event {}\n",
                     event.id
                 ));

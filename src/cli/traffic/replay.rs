@@ -11,11 +11,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, say};
 use crate::cli::read::events::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, Sent};
 use crate::cli::traffic::recordings::{Found, Inputs, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::cli::{ConfigArgs, StoreArgs, say};
 use crate::clock::{Clock, UnixMillis};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
@@ -309,7 +310,7 @@ impl Posting {
                 verdict.text
             );
         }
-        crate::cli::print(&verdict.into_result()?)
+        output::print(&verdict.into_result()?)
     }
 }
 

@@ -6,11 +6,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::callback::{AppId, Command, Delivery};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::cli::traffic::confirmation::Confirmation;
 use crate::cli::traffic::json_path;
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::TargetArgs;
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::{Clock, UnixMillis};
 
 /// Post sample events, or files, to a server
@@ -78,7 +79,7 @@ impl Send {
                 confirmation.answered_ok_to(&event);
             }
         }
-        crate::cli::print(&confirmation.verdict().await.into_result()?)
+        output::print(&confirmation.verdict().await.into_result()?)
     }
 }
 

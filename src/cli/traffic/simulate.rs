@@ -10,10 +10,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::callback::AppId;
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output::{self, say};
 use crate::cli::traffic::confirmation::{Confirmation, Sent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs, say};
 use crate::clock::{Clock, UnixMillis};
 use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 
@@ -286,7 +287,7 @@ impl Play {
         if unanswered > 0 {
             say(&format!("{unanswered} events were on their way when it was stopped"));
         }
-        crate::cli::print(&self.summary(seed))?;
+        output::print(&self.summary(seed))?;
         let verdict = self.confirmation.verdict().await;
         if self.failed > 0 {
             let Self { failed, sent, .. } = self;
@@ -295,13 +296,13 @@ impl Play {
                 verdict.text
             );
         }
-        crate::cli::print(&verdict.into_result()?)
+        output::print(&verdict.into_result()?)
     }
 
     fn summary(&self, seed: u64) -> String {
         let Self { sent, ok, failed, app, .. } = self;
         let seconds = self.begun.elapsed().as_secs_f64();
-        let mut table = crate::cli::table(&["KIND", "PLAYED", "EVENTS"]);
+        let mut table = output::table(&["KIND", "PLAYED", "EVENTS"]);
         for (kind, (played, events)) in &self.kinds {
             table.add_row([kind.as_str().to_owned(), played.to_string(), events.to_string()]);
         }
