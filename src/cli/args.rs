@@ -30,7 +30,7 @@ pub(crate) struct StoreArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct AppArgs {
     /// App whose callbacks are taken (its SDKAppID); may be repeated
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "app")]
     sdk_app_id: Vec<String>,
 }
 

@@ -137,4 +137,41 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn every_option_for_an_app_has_both_names() {
+        const NAMES: [&str; 2] = ["app", "sdk-app-id"];
+        let mut root = Cli::command();
+        root.build();
+        let (mut rest, mut with_app) = (vec![&root], Vec::new());
+        while let Some(command) = rest.pop() {
+            rest.extend(command.get_subcommands());
+            for option in command.get_arguments() {
+                let name = option.get_long().into_iter();
+                let names: Vec<_> =
+                    name.chain(option.get_visible_aliases().into_iter().flatten()).collect();
+                if names.iter().any(|name| NAMES.contains(name)) {
+                    let (command, both) =
+                        (command.get_bin_name(), NAMES.map(|name| names.contains(&name)));
+                    assert_eq!(both, [true; 2], "{command:?} takes the app as {names:?} only");
+                    with_app.extend(command);
+                }
+            }
+        }
+        for one in [
+            "serve",
+            "send",
+            "simulate",
+            "doctor",
+            "events",
+            "export rooms",
+            "room",
+            "erase-user",
+            "usersig make",
+            "callback-config apply",
+        ] {
+            let name = format!("trtc-callbacks {one}");
+            assert!(with_app.contains(&name.as_str()), "{name} takes no app: {with_app:?}");
+        }
+    }
 }

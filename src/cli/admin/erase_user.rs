@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::callback::redact::Erasure;
 use crate::callback::{AppId, event_id};
-use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::output::{self, say};
 use crate::cli::prompt;
 use crate::clock::Clock;
@@ -41,7 +41,7 @@ pub(crate) struct EraseUser {
     /// The account (UserID), exactly as the vendor sends it
     account: String,
     /// The app whose user it is; without it, the account goes from the events of all apps
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
     /// Delete the events in which the account acted, instead of changing them
     #[arg(long)]
@@ -78,12 +78,7 @@ impl EraseUser {
         let erasure = Erasure::new(&self.account, &pseudonym).ok_or_else(|| {
             anyhow!("an account, and letters, digits and `-` for its pseudonym are needed\nhint: see `--help`")
         })?;
-        let app = self.app.as_ref().map(|text| {
-            AppId::parse(text).ok_or_else(|| {
-                anyhow!("`--app {text}` is no SDKAppID\nhint: give a number such as 1400000001")
-            })
-        });
-        let app = app.transpose()?;
+        let app = app_id(self.app.as_deref())?;
         let url = store::display_url(&settings.store.url);
         self.confirm(&url, &pseudonym)?;
         let options = settings.store_options().to_read();

@@ -22,7 +22,7 @@ pub(crate) struct OneCall {
     /// The call's id
     id: String,
     /// The app, where several have a call of this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
     /// One JSON object: the call, its members, recordings and events
     #[arg(long)]

@@ -52,7 +52,7 @@ impl Opened {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Span {
     /// Of this app
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
     /// Of this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
     #[arg(long, value_name = "TIME")]

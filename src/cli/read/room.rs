@@ -28,7 +28,7 @@ pub(crate) struct OneRoom {
     #[arg(long, value_name = "LIFE")]
     life: Option<i64>,
     /// The app, where several have a room of this id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
     /// At most so many visits, and so many events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]

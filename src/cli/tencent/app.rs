@@ -17,7 +17,7 @@ use crate::tencent_api::{Client, Product, Region};
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KeyArgs {
     /// The app (its SDKAppID) [default: the one that is configured]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     pub(crate) app: Option<String>,
     /// File with the app's secret key [default: as configured, or TRTC_SECRET_KEY]
     #[arg(long, value_name = "FILE")]
