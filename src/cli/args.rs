@@ -21,7 +21,7 @@ pub(crate) struct ConfigArgs {
 /// The store, for those commands that open it.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct StoreArgs {
-    /// Where events are kept: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
+    /// Database URL: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct StoreArgs {
 /// The apps, for those commands that are about one.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct AppArgs {
-    /// App whose callbacks are taken (its SDKAppID); may be repeated
+    /// SDKAppID of an app; may be repeated
     #[arg(long, value_name = "ID", visible_alias = "app")]
     sdk_app_id: Vec<String>,
 }
@@ -71,7 +71,7 @@ impl ConfigArgs {
 
 /// Reads the value of `--app`.
 pub(crate) fn app_id(text: Option<&str>) -> Result<Option<AppId>> {
-    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
+    let wrong = "is not a valid SDKAppID\nhint: give a number such as 1400000001";
     let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
     text.map(parse).transpose()
 }

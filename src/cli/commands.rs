@@ -5,14 +5,14 @@ use serde_json::json;
 use crate::callback::{Command, Family};
 use crate::cli::output;
 
-/// List the commands the vendor sends.
+/// List the known callback commands.
 ///
-/// A command that is not listed is stored all the same, untyped, in the family of its prefix.
+/// Other commands are stored too, untyped, in the family of their prefix.
 #[derive(Debug, Args)]
 pub(crate) struct Commands {
-    /// A family's name, or a part of a command's name or alias, in any case
+    /// A family, or part of a command's name or alias; case is ignored
     filter: Option<String>,
-    /// One JSON object a line, with the places of subject and time in the body
+    /// Print JSON lines, with the paths of subject and time in the body
     #[arg(long)]
     json: bool,
 }

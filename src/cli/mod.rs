@@ -49,7 +49,7 @@ enum Command {
     Migrate(admin::migrate::Migrate),
     Backup(admin::backup::BackupStore),
     CheckConfig(check_config::CheckConfig),
-    /// Print every setting with its default and what it means
+    /// Print every setting with its default and meaning
     DefaultConfig,
     Events(read::events::Events),
     Export(read::export::Export),

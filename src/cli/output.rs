@@ -1,8 +1,10 @@
 //! Writing to the terminal: data to standard output, all else to standard error.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::clock::UnixMillis;
@@ -49,6 +51,22 @@ pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// A progress bar, or a spinner without a length; on a terminal only.
+///
+/// # Panics
+/// When the template is not valid.
+pub(crate) fn progress_bar(length: Option<u64>, template: &'static str) -> ProgressBar {
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    if !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    bar.set_style(
+        ProgressStyle::with_template(template).expect("templates are constants, and valid"),
+    );
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.

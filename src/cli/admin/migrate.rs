@@ -6,9 +6,9 @@ use crate::cli::output;
 use crate::clock::Clock;
 use crate::store;
 
-/// Bring the store's tables up to this version.
+/// Apply the database migrations of this version.
 ///
-/// `serve` does the same on its start; this is for those who want it done before.
+/// `serve` does so when it starts; use this to run migrations beforehand.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]

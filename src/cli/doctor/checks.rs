@@ -22,17 +22,17 @@ const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
 /// How long a file system may take to say how full it is.
 const DISK_WAIT: Duration = Duration::from_secs(5);
 
-/// Check configuration, store and machine, and say what to do.
+/// Check configuration, store and machine, and suggest fixes.
 ///
-/// Changes nothing: it stores an event and takes it back. Prints one line for each thing it looked at, `ok`, `warn` or
-/// `fail`. Ends with 0 when nothing failed, with 1 otherwise. Run it with the server's configuration, as the server's
-/// user, on its machine; the server may run meanwhile.
+/// Changes nothing: it stores an event in a transaction that it rolls back. Prints one line per check, `ok`, `warn` or
+/// `fail`. Exits with 0 if no check failed, otherwise with 1. Run it with the server's configuration, as the server's
+/// user, on its machine; the server may be running.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Read all of a SQLite file and look for damage, which takes as long as that takes
+    /// Check a whole SQLite file for corruption, which takes long for a large one
     #[arg(long)]
     integrity: bool,
     #[command(flatten)]
@@ -92,11 +92,11 @@ impl Doctor {
         let url = store::display_url(&settings.store.url);
         let file = store::file(&settings.store.url).filter(|file| !file.exists());
         if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
-            let text = format!("there is no {url} yet, and `serve` could not make it: {error}");
+            let text = format!("there is no {url} yet, and `serve` could not create it: {error}");
             return findings.fail("store", text, machine::FOLDER_HINT);
         }
         if file.is_some() {
-            let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";
+            let hint = "`serve` creates it; if it should exist, check `store.url` and the working directory";
             return findings.warn("store", format!("there is no {url} yet"), hint);
         }
         let options = settings.store_options();
@@ -107,8 +107,7 @@ impl Doctor {
             }
             Ok(Err(error @ StoreError::Address { .. })) => findings.error("store", &error, ""),
             Ok(Err(error)) => {
-                let hint =
-                    "see that it runs, that `store.url` names it, and that user and password do";
+                let hint = "check that it is running, and that `store.url` has its address, user and password";
                 findings.error("store", &format_args!("{url}: {error}"), hint);
             }
             Err(_) => {
@@ -116,7 +115,7 @@ impl Doctor {
                 findings.fail(
                     "store",
                     text,
-                    "see what it is waiting for: locks, its disk, the network",
+                    "check what it is waiting for: locks, its disk, the network",
                 );
             }
         }
@@ -179,14 +178,14 @@ pub(crate) async fn disk(findings: &mut Findings, check: &'static str, file: std
             return findings.fail(
                 check,
                 format!("{shown}: {error}"),
-                "see that its folder can be read",
+                "check that its folder can be read",
             );
         }
         Err(_) => {
             return findings.fail(
                 check,
                 format!("{shown}: no answer"),
-                "see that its disk is there",
+                "check that its disk is mounted",
             );
         }
     };
@@ -237,22 +236,22 @@ async fn running(settings: &Settings, findings: &mut Findings) {
             Some(notices) => findings.warn(
                 CHECK,
                 format!("the one at {base} is ready; {}", notices.replace('\n', "; ")),
-                "look into its log",
+                "check its log",
             ),
         },
         Ok((false, said)) => {
             findings.fail(
                 CHECK,
                 format!("the one at {base} is not ready: {}", said.trim()),
-                "look into its log",
+                "check its log",
             );
         }
         // It need not run now.
         Err(error) if is_refused(&error) => findings.ok(CHECK, format!("none answers at {base}")),
         Err(error) => findings.fail(
             CHECK,
-            format!("{base} gives no answer that makes sense: {error:#}"),
-            "see what listens there; if it is the server, look into its log",
+            format!("{base} gave an invalid response: {error:#}"),
+            "check what listens there; if it is the server, check its log",
         ),
     }
 }

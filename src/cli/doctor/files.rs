@@ -31,7 +31,7 @@ pub(crate) async fn spool(settings: &Settings, findings: &mut Findings) {
         return findings.fail(CHECK, text, machine::FOLDER_HINT);
     }
     match timeout(SPOOL_WAIT, store::examine_spool(path)).await {
-        Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` makes it")),
+        Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` creates it")),
         Ok(Ok(Some(found))) => judge(&shown, &found, settings.spool.bytes_max, findings),
         Ok(Err(error)) => {
             let hint =
@@ -39,7 +39,7 @@ pub(crate) async fn spool(settings: &Settings, findings: &mut Findings) {
             findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
         }
         Err(_) => {
-            findings.fail(CHECK, format!("{shown}: no answer"), "see that its disk is there");
+            findings.fail(CHECK, format!("{shown}: no answer"), "check that its disk is mounted");
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn judge(
     match &found.writable {
         Some(Ok(())) => findings.ok("writing", "an event was stored and taken back"),
         Some(Err(reason)) => {
-            let hint = "see that it is not read-only or full, and that the user may write";
+            let hint = "check that it is neither read-only nor full, and that the user may write";
             findings.fail("writing", format!("an event could not be stored: {reason}"), hint);
         }
         None => {}
@@ -41,7 +41,7 @@ pub(crate) fn judge(
 fn migrations(found: &Migrations, findings: &mut Findings) {
     const CHECK: &str = "migrations";
     if let Some(broken) = found.broken {
-        let hint = "look into the database's log, and mend it by hand or restore a backup";
+        let hint = "check the database's log, and repair it by hand or restore a backup";
         return findings.fail(CHECK, format!("number {broken} broke off half-way"), hint);
     }
     if !found.unknown.is_empty() {

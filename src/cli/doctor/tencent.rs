@@ -38,7 +38,7 @@ fn kept(settings: &Settings, clock: &Clock, findings: &mut Findings) {
             let text = format!("{shown} has {} ranges, given {}", kept.len(), kept.fetched_at);
             let age = clock.now().since(kept.fetched_at);
             if age > settings.auth.source_refresh().saturating_mul(STALE_AFTER) {
-                let hint = "look into the server's log: the vendor's API does not answer it";
+                let hint = "check the server's log: its requests to the vendor's API fail";
                 findings.warn(CHECK, format!("{text}, is not fresh"), hint);
             } else {
                 findings.ok(CHECK, text);

@@ -13,18 +13,18 @@ use crate::store::{
     Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
 };
 
-/// Tell one call: who rang, answered and left, and every event behind it.
+/// Show one call: its members, recordings and events.
 ///
-/// Events stand in the order they happened; ARRIVED says in which order they came. What no event said is marked as
+/// Events are listed in the order they happened; ARRIVED is their order of arrival. What no event reported is marked as
 /// inferred.
 #[derive(Debug, Args)]
 pub(crate) struct OneCall {
-    /// The call's id
+    /// ID of the call
     id: String,
-    /// The app, where several have a call of this id
+    /// SDKAppID, if several apps have a call with this ID
     #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// One JSON object: the call, its members, recordings and events
+    /// Print one JSON object: the call, its members, recordings and events
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -40,14 +40,14 @@ impl OneCall {
         let call = match found.as_slice() {
             [call] => call,
             [] => {
-                let hint = "`trtc-callbacks calls` lists those there are";
+                let hint = "`trtc-callbacks calls` lists the stored calls";
                 return Err(anyhow!("there is no call `{}` in {url}\nhint: {hint}", self.id));
             }
             several => {
                 let apps: Vec<_> = several.iter().map(|call| call.sdk_app_id.to_string()).collect();
                 let apps = apps.join(", ");
                 return Err(anyhow!(
-                    "several apps have a call `{}`\nhint: give `--app`: {apps}",
+                    "several apps have a call `{}`\nhint: choose one with `--app`: {apps}",
                     self.id
                 ));
             }
@@ -65,7 +65,9 @@ impl OneCall {
         let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
         if next.is_some() {
             let shown = events.len();
-            say(&format!("these are the first {shown} events; `export events --call` has all"));
+            say(&format!(
+                "only the first {shown} events are shown; `export events --call` has all"
+            ));
         }
         if self.json {
             let all = json!({
@@ -111,7 +113,7 @@ fn app_of_found(found: &Found) -> Option<AppId> {
 
 fn app_of(call: &Call) -> Result<AppId> {
     let app = AppId::parse(&call.sdk_app_id.to_string());
-    app.with_context(|| format!("the call's app {} is no SDKAppID", call.sdk_app_id))
+    app.with_context(|| format!("the call's app {} is not a valid SDKAppID", call.sdk_app_id))
 }
 
 fn head(call: &Call) -> String {

@@ -8,7 +8,7 @@ use crate::store::Call;
 
 /// List calls.
 ///
-/// The latest first. Reads the store itself, so it works beside a running server and without one. `call ID` tells one.
+/// Newest first. Reads the store directly, so no server needs to run. `call ID` shows one call.
 #[derive(Debug, Args)]
 pub(crate) struct Calls {
     #[command(flatten)]

@@ -13,10 +13,10 @@ use crate::store::{self, List};
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 500;
 
-/// Write a whole list to standard output.
+/// Export a complete list to standard output.
 ///
-/// The latest first, page by page, so that a list of any length takes little memory. Cells of CSV that a spreadsheet
-/// would take for a formula begin with a '.
+/// Newest first, read page by page, so that memory stays small for any length. CSV cells that a spreadsheet would take for
+/// a formula are prefixed with a '.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     #[command(subcommand)]
@@ -33,7 +33,7 @@ enum Which {
     Rooms(Of<RoomArgs>),
     /// Each life of each live room, with its viewers, gifts and battles
     Lives(Of<LifeArgs>),
-    /// What should not be
+    /// Detected anomalies, such as calls without an end
     Anomalies(Of<AnomalyArgs>),
 }
 
@@ -42,7 +42,7 @@ enum Which {
 struct Of<F: Args> {
     #[command(flatten)]
     which: F,
-    /// In which form
+    /// Output format
     #[arg(long, value_enum, default_value_t = Form::Csv)]
     format: Form,
     #[command(flatten)]
@@ -52,7 +52,7 @@ struct Of<F: Args> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
 }
 

@@ -1,4 +1,4 @@
-//! What the commands that list and tell calls, rooms and events share: how conditions are read, and how rows are printed.
+//! Filters and output shared by the commands that list and show calls, rooms and events.
 
 use std::sync::Arc;
 
@@ -51,13 +51,13 @@ impl Opened {
 /// Of which app, and from which time.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Span {
-    /// Of this app
+    /// Only this app (SDKAppID)
     #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// Of this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    /// Only from this time on: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Of before this time
+    /// Only before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
@@ -85,19 +85,19 @@ impl Span {
 /// Which calls.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CallArgs {
-    /// In this state: ringing, active, ended, overdue (no end came in time)
+    /// Only in this state: ringing, active, ended, overdue (no end event in time)
     #[arg(long, value_name = "STATE", value_parser = words(CALL_STATES))]
     state: Option<String>,
-    /// With this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
+    /// Only with this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
     #[arg(long, value_name = "RESULT", hide_possible_values = true, value_parser = words(CALL_RESULTS))]
     result: Option<String>,
-    /// audio or video
+    /// Only this medium: audio or video
     #[arg(long, value_name = "MEDIA", value_parser = words(CALL_MEDIA))]
     media: Option<String>,
-    /// In which this account takes part
+    /// Only with this account as caller or callee
     #[arg(long, value_name = "ACCOUNT")]
     user: Option<String>,
-    /// In this RTC room
+    /// Only in this RTC room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
     #[command(flatten)]
@@ -124,13 +124,13 @@ impl CallArgs {
 /// Which lives of rooms.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LifeArgs {
-    /// In this state: open, ended, overdue (no end came, and nothing else for long)
+    /// Only in this state: open, ended, overdue (silent for long, without an end event)
     #[arg(long, value_name = "STATE", value_parser = words(ROOM_STATES))]
     state: Option<String>,
-    /// The lives of this room id
+    /// Only the lives of this room ID
     #[arg(long, value_name = "ID")]
     room: Option<String>,
-    /// Owned by this account
+    /// Only owned by this account
     #[arg(long, value_name = "ACCOUNT")]
     owner: Option<String>,
     #[command(flatten)]
@@ -155,7 +155,7 @@ impl LifeArgs {
 /// Which lives of rooms, of either family.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RoomArgs {
-    /// room (conferences) or live
+    /// Only this family: room (conferences) or live
     #[arg(long, value_name = "FAMILY", value_parser = words(ROOM_FAMILIES))]
     family: Option<String>,
     #[command(flatten)]
@@ -171,13 +171,13 @@ impl RoomArgs {
 /// Which anomalies.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnomalyArgs {
-    /// Of this kind: call_without_end, leaves_missing, silence, …
+    /// Only this kind: call_without_end, leaves_missing, silence, …
     #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = words(ANOMALY_KINDS))]
     kind: Option<String>,
-    /// About this call or room, or this family
+    /// Only about this call, room or family
     #[arg(long, value_name = "ID")]
     subject: Option<String>,
-    /// Only those that are no longer so (true), or only those that still are (false)
+    /// Only resolved (true) or only unresolved ones (false)
     #[arg(long, value_name = "BOOL")]
     resolved: Option<bool>,
     #[command(flatten)]
@@ -207,10 +207,10 @@ fn words(words: &'static [&'static str]) -> clap::builder::PossibleValuesParser 
 /// How much of a list is shown, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Shown {
-    /// At most so many
+    /// Maximum number of rows
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// One JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -230,15 +230,15 @@ impl Shown {
         if self.json {
             output::print_json(&json_lines(&rows)?)?;
         } else if rows.is_empty() {
-            say(&format!("no {what} in {} fits", opened.url));
+            say(&format!("no matching {what} in {}", opened.url));
         } else {
             output::print(&table(&rows))?;
         }
         let shown = rows.len();
         if more.is_some() && shown < self.limit as usize {
-            say(&format!("these are the latest {shown}, which are large; `export` has all"));
+            say(&format!("only the latest {shown} are shown, as they are large; `export` has all"));
         } else if more.is_some() && !self.json {
-            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
+            say(&format!("only the latest {} are shown; raise `--limit` for more", self.limit));
         }
         Ok(())
     }
@@ -251,7 +251,8 @@ pub(crate) fn cut(lists: &[(&'static str, bool)]) -> Vec<&'static str> {
 
 /// A date, a moment, or an age.
 pub(crate) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
-    UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
+    UnixMillis::parse(text, now)
+        .ok_or_else(|| anyhow!("`{text}` is not a valid time\nhint: {TIME_HINT}"))
 }
 
 /// Every event in the order it happened, with the order in which they arrived beside it, and what each says.
@@ -284,8 +285,8 @@ mod tests {
     use crate::cli::read::lists::*;
 
     #[test]
-    fn what_is_no_time_is_told_what_is() {
+    fn an_invalid_time_is_refused_with_a_hint() {
         let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
-        assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
+        assert!(said.contains("`yesterday` is not a valid time\nhint: give 2026-01-31"), "{said}");
     }
 }

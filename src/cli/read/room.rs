@@ -16,24 +16,24 @@ use crate::store::{
 /// How many lives of one room id are looked at.
 const LIVES_MAX: u32 = 500;
 
-/// Tell one conference or live room: who was inside, sat, gave and fought, and every event behind it.
+/// Show one conference or live room: its visits, seats, gifts, battles and events.
 ///
-/// Room ids are used again; without `--life` it is the latest life. Events stand in the order they happened; ARRIVED
-/// says in which order they came.
+/// Room IDs are reused; without `--life` the latest life is shown. Events are listed in the order they happened; ARRIVED is
+/// their order of arrival.
 #[derive(Debug, Args)]
 pub(crate) struct OneRoom {
-    /// The room's id
+    /// ID of the room
     id: String,
     /// Which life, as `rooms --json` has it in `life`; the latest without it
     #[arg(long, value_name = "LIFE")]
     life: Option<i64>,
-    /// The app, where several have a room of this id
+    /// SDKAppID, if several apps have a room with this ID
     #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// At most so many visits, and so many events
+    /// Maximum number of visits, and of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// One JSON object: the room, its visits, seats, changes and events, and what only lives have
+    /// Print one JSON object: the room, its visits, seats, changes and events, and what only lives have
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -47,7 +47,9 @@ impl OneRoom {
         let told = opened.read(self.read(&opened.store, &room)).await?;
         if told.events.next.is_some() {
             let shown = told.events.events.len();
-            say(&format!("these are the first {shown} events; `export events --room` has all"));
+            say(&format!(
+                "only the first {shown} events are shown; `export events --room` has all"
+            ));
         }
         for what in &told.cut {
             say(&format!("there are more {what} than are shown; the events have all of them"));
@@ -83,7 +85,7 @@ impl OneRoom {
         if apps.len() > 1 {
             let apps = apps.join(", ");
             return Err(anyhow!(
-                "several apps have a room `{}`\nhint: give `--app`: {apps}",
+                "several apps have a room `{}`\nhint: choose one with `--app`: {apps}",
                 self.id
             ));
         }
@@ -93,7 +95,7 @@ impl OneRoom {
         match rooms.into_iter().find(meant) {
             Some(room) => Ok((room, others)),
             None if lives.is_empty() => {
-                let hint = "`trtc-callbacks rooms` lists those there are";
+                let hint = "`trtc-callbacks rooms` lists the stored rooms";
                 Err(anyhow!("there is no room `{}` in {}\nhint: {hint}", self.id, opened.url))
             }
             None => {

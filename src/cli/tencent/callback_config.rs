@@ -11,11 +11,11 @@ use crate::clock::Clock;
 use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Deleted, Product};
 
-/// Where the vendor sends callbacks: show, register, compare, delete
+/// Show, register, compare or delete the callback configuration
 ///
-/// Call, Room and Live each have one URL and one list of commands for an app.
-/// They are set through the vendor's REST API, which is called as an admin of the
-/// app, signed with the app's secret key.
+/// For each app, Call, Room and Live each have one callback URL and one list of
+/// commands. They are set through the vendor's REST API, as an admin account of
+/// the app and signed with the app's secret key.
 ///
 /// Examples:
 ///   trtc-callbacks callback-config show
@@ -36,10 +36,10 @@ enum Action {
     Delete(Delete),
 }
 
-/// Show what is registered
+/// Show the registered configuration
 #[derive(Debug, Args)]
 struct Show {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME", default_value = "all")]
     product: Products,
     /// Print one JSON object
@@ -49,13 +49,13 @@ struct Show {
     vendor: VendorArgs,
 }
 
-/// Compare what is registered with what is wanted
+/// Compare the registered configuration with the wanted one
 ///
-/// Prints what differs, `-` before what goes and `+` before what comes. Ends with 0 when nothing differs, with 3 when
-/// something does, and with 1 when it cannot be told.
+/// Prints the difference, with `-` for what `apply` would remove and `+` for what it would add. Exits with 0 without a
+/// difference, with 3 if there is one, and with 1 on an error.
 #[derive(Debug, Args)]
 struct Check {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME", default_value = "all")]
     product: Products,
     #[command(flatten)]
@@ -64,13 +64,13 @@ struct Check {
     vendor: VendorArgs,
 }
 
-/// Delete what is registered: no callbacks are sent any more
+/// Delete the registered configuration, so that no more callbacks are sent
 #[derive(Debug, Args)]
 struct Delete {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME")]
     product: Products,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -80,7 +80,7 @@ struct Delete {
 /// Something is registered otherwise than it is wanted. The program ends with 3 then.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "what is registered is not what is wanted: {0}\nhint: `callback-config apply` registers what is wanted"
+    "the registered configuration differs from the wanted one: {0}\nhint: `callback-config apply` registers the wanted one"
 )]
 pub(crate) struct Drift(String);
 
@@ -178,7 +178,7 @@ impl Delete {
                 return Ok(());
             }
             if !self.yes {
-                say(&format!("without it, no callbacks of {product} are sent any more"));
+                say(&format!("without it, no more callbacks of {product} are sent"));
                 prompt::confirm("give `--yes`")
                     .map_err(|error| error.context(format!("delete {product}")))?;
             }

@@ -16,10 +16,9 @@ use crate::clock::Clock;
 use crate::settings::{AppSettings, read_secret};
 use crate::tencent_api::{Deleted, TokenConfig};
 
-/// The token that the vendor signs callbacks of Live with: show, set, delete
+/// Show, set or delete the token that signs callbacks of Live
 ///
-/// No other product has one that is set through the API. The token itself is never
-/// printed.
+/// Only Live has a token that is set through the API. The token is never printed.
 ///
 /// Examples:
 ///   trtc-callbacks callback-token show
@@ -49,13 +48,13 @@ struct Show {
     vendor: VendorArgs,
 }
 
-/// Set the token, or whether it is used
+/// Set the token, or enable or disable signing
 ///
 /// Sends the app's configured token, the first of `callback_tokens`, unless a flag names another. With `--enable` or
 /// `--disable` alone, the token stays as it is. A new token is used at once, unless `--disable` says otherwise.
 ///
-/// A server without a token takes what is signed, too: give it its first token 2 minutes after the vendor has it. Each
-/// later one it must know first, beside the old one: it rejects what is signed with a token that it does not know.
+/// A server without a token accepts signed requests too: configure its first token 2 minutes after the vendor has it. Each
+/// later token must be configured before it is set here, beside the old one, or the server rejects the callbacks.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Set {
@@ -65,26 +64,26 @@ struct Set {
     /// The app's configured token
     #[arg(long, group = "token")]
     configured: bool,
-    /// A new random token, written to the file of `--out`
+    /// A new random token, written to the file of --out
     #[arg(long, group = "token", requires = "out")]
     generate: bool,
-    /// File to make for the new token, readable for you alone
+    /// File to create for the new token, readable by you only
     #[arg(long, value_name = "FILE", requires = "generate")]
     out: Option<PathBuf>,
-    /// Sign callbacks with it
+    /// Enable signing
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
-    /// Do not sign callbacks
+    /// Disable signing
     #[arg(long)]
     disable: bool,
     #[command(flatten)]
     vendor: VendorArgs,
 }
 
-/// Delete the token: callbacks of Live are not signed any more
+/// Delete the token, so that callbacks of Live are no longer signed
 #[derive(Debug, Args)]
 struct Delete {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -214,7 +213,7 @@ fn warn(is_configured: Option<bool>) {
     match is_configured {
         Some(true) => {}
         Some(false) => say(
-            "warning: callbacks are to be signed with a token that is none of the app's configured ones\n\
+            "warning: callbacks will be signed with a token that is not configured for the app\n\
              hint: a server with this configuration rejects them: give it the token too (`callback_tokens`)",
         ),
         None => say(

@@ -15,7 +15,7 @@ pub(crate) struct WantedArgs {
     /// The callback URL [default: `url` in `[apps.callbacks]`]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Commands, with commas or repeated; all: the usual ones [default: as configured, or all]
+    /// Commands, comma-separated or repeated; all: the usual ones [default: as configured, or all]
     #[arg(long = "command", value_name = "NAME", value_delimiter = ',')]
     commands: Vec<String>,
 }

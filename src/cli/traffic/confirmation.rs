@@ -129,7 +129,7 @@ impl Ops {
             status => bail!("{url} answers {status}"),
         }
         let text = answer.text().await.map_err(|_| anyhow!("{url} does not answer"))?;
-        Counts::read(text).with_context(|| format!("{url} has no figures of a server"))
+        Counts::read(text).with_context(|| format!("{url} has no metrics of a server"))
     }
 }
 
@@ -198,16 +198,16 @@ impl Counts {
 const REJECTIONS: [(&str, &str); 7] = [
     ("rejected_sign_missing", "not signed"),
     ("rejected_sign_wrong", "wrong token"),
-    ("rejected_request_time_stale", "signed at another time than the server's clock has"),
+    ("rejected_request_time_stale", "RequestTime too far from the server's clock"),
     ("rejected_app_foreign", "not an app of the server"),
     ("rejected_app_missing", "no SdkAppid in the query"),
-    ("rejected_app_malformed", "SdkAppid is no number"),
+    ("rejected_app_malformed", "SdkAppid is not a number"),
     ("rejected_address_foreign", "from an address that is not allowed"),
 ];
 const HINT_REJECTED: &str = "run it with the server's configuration, which has its apps and their tokens, or give \
                              `--token` and `--sdk-app-id`";
-const HINT_MISSING: &str = "is that the server's store (`--store` names another), and is the app with its token one \
-                            of the server's? its log and `/metrics` say what it rejected";
+const HINT_MISSING: &str = "check that this is the server's store (`--store` names another), and that the server has the \
+                            app and its token; its log and `/metrics` show what it rejected";
 const HINT_LOST: &str = "the server's error log holds them, and `replay` reads it";
 
 impl Confirmation {
@@ -217,12 +217,12 @@ impl Confirmation {
         let url = store::display_url(&settings.store.url);
         let ops = Ops { url: healthcheck::base(settings), token: settings.ops.token.clone() };
         let before = if distance == Distance::Far {
-            Err("it is not known where the server's operations listener is".to_owned())
+            Err("the operations listener of that server is not known".to_owned())
         } else {
             ops.counts().await.map_err(|error| format!("{error:#}"))
         };
         let store = if distance == Distance::Far && store::file(&settings.store.url).is_some() {
-            Err(format!("{url} is a file of this machine, and not of {}", target.place()))
+            Err(format!("{url} is a file on this machine, not on {}", target.place()))
         } else {
             Ok(settings.store_options().to_read())
         };
@@ -280,10 +280,13 @@ impl Confirmation {
             Ok(found) => self.looked_verdict(&found, counted.as_ref().ok()),
             Err(reason) => {
                 let other = counted.err().unwrap_or_else(|| {
-                    format!("others sent requests to the server of {} meanwhile", self.ops.url)
+                    format!(
+                        "the server of {} received requests from others at the same time",
+                        self.ops.url
+                    )
                 });
                 let text = format!(
-                    "{sent} sent: {sent} answered OK; whether they are stored could not be looked at: {reason}; {other}"
+                    "{sent} sent: {sent} answered OK; whether they are stored could not be checked: {reason}; {other}"
                 );
                 Verdict { text, trouble: None }
             }
@@ -298,7 +301,7 @@ impl Confirmation {
             let now = self.ops.counts().await.map_err(|error| format!("{error:#}"))?;
             let counted = now.since(before);
             if counted.requests < self.answered {
-                return Err(format!("{} is of another server", self.ops.url));
+                return Err(format!("{} belongs to another server", self.ops.url));
             }
             if counted.all_outcomes() >= self.answered || Instant::now() >= deadline {
                 return Ok(counted);
@@ -385,7 +388,7 @@ impl Confirmation {
     fn looked_verdict(&self, found: &Found, counted: Option<&Counts>) -> Verdict {
         let mut parts = vec![format!("{} stored", found.stored)];
         if found.repeats > 0 {
-            parts.push(format!("{} the same again", found.repeats));
+            parts.push(format!("{} repeated", found.repeats));
         }
         let missing = self.looked - found.stored - found.repeats;
         let mut trouble = None;
@@ -394,17 +397,17 @@ impl Confirmation {
             let waiting = counted.map_or(0, |counted| counted.of("spooled") + counted.of("parked"));
             if rejected > 0 {
                 parts.push(format!("{missing} not in {}", self.url));
-                parts.push(format!("{rejected} rejected meanwhile ({why})"));
+                parts.push(format!("{rejected} rejected at the same time ({why})"));
                 trouble = Some(HINT_REJECTED);
             } else if waiting >= missing {
-                parts.push(format!("{missing} kept apart until the store takes them"));
+                parts.push(format!("{missing} in the spool or refused by the store"));
             } else {
                 parts.push(format!("{missing} not in {}", self.url));
                 trouble = Some(HINT_MISSING);
             }
         }
         if self.looked < self.answered {
-            parts.push(format!("{} not looked for", self.answered - self.looked));
+            parts.push(format!("{} not checked", self.answered - self.looked));
         }
         Verdict { text: format!("{} sent: {}", self.answered, parts.join(", ")), trouble }
     }
@@ -426,8 +429,8 @@ fn counted_verdict(sent: u64, counted: &Counts) -> Verdict {
     let lost = ["not_stored", "shed"].map(|outcome| counted.of(outcome)).iter().sum::<u64>();
     for (count, words) in [
         (counted.of("duplicate"), "stored before"),
-        (counted.of("spooled"), "in the spool until the store takes them"),
-        (counted.of("parked"), "kept apart, since the store refuses them"),
+        (counted.of("spooled"), "in the spool until the store is available"),
+        (counted.of("parked"), "refused by the store and kept as dead letters"),
         (lost, "not stored"),
     ] {
         if count > 0 {
@@ -466,7 +469,7 @@ mod tests {
         let (text, trouble) = said(&[("spooled", 81), ("not_stored", 1)]);
         assert_eq!(
             text,
-            "82 sent: 0 stored, 81 in the spool until the store takes them, 1 not stored"
+            "82 sent: 0 stored, 81 in the spool until the store is available, 1 not stored"
         );
         assert!(trouble);
     }

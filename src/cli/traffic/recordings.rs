@@ -36,7 +36,7 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = files.len();
             walk(path, &mut files)?;
             if files.len() == before {
-                bail!("there is no {} file below `{}`", ENDINGS.join(", "), path.display());
+                bail!("no {} file below `{}`", ENDINGS.join(", "), path.display());
             }
         } else if path.as_os_str() == "-" || path.exists() {
             files.push(path.clone());

@@ -1,18 +1,16 @@
 use std::collections::VecDeque;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::args::{ConfigArgs, StoreArgs};
-use crate::cli::output::{self, say};
+use crate::cli::output::{self, progress_bar, say};
 use crate::cli::read::events::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, Sent};
 use crate::cli::traffic::recordings::{Found, Inputs, files};
@@ -26,18 +24,17 @@ const PAGE: u32 = 500;
 
 /// Post recorded events again
 ///
-/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of
-/// which the lines count that the server wrote for events it could not store. A
-/// directory stands for the .json, .jsonl, .ndjson and .log files below it, `-`
-/// for standard input. Or, with `--stored`, reads events from the store, the
-/// earliest first.
+/// Reads files: fixtures, JSON lines as written by `events --json`, and the log
+/// lines of events that a server could not store. For a directory it reads the
+/// .json, .jsonl, .ndjson and .log files below it, for `-` standard input. With
+/// `--stored` it reads events from the store, oldest first.
 ///
-/// Sending an event to the server that has it changes nothing there; events
-/// with neither a time of their own nor a `RequestId`, and those the vendor asks
-/// about beforehand, are new events each time. Of a log's events, those are left
-/// out that the configured store has. The server answers OK to everything, so it
-/// is looked at afterwards what was stored, by its figures or, of files, in the
-/// configured store. Ends with 1 when something was not kept.
+/// Sending an event again to the server that has it changes nothing. Events with
+/// neither a time of their own nor a `RequestId`, and "before" callbacks, are new
+/// events each time. Events of a log that are in the configured store are skipped.
+/// As the server answers OK to every request, the command then checks what was
+/// stored, in the server's metrics or, for files, in the configured store. Exits
+/// with 1 when something was not stored.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log
@@ -48,13 +45,13 @@ pub(crate) struct Replay {
     /// Files, directories, or `-`
     #[arg(required_unless_present = "stored", conflicts_with = "stored", value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Read the store instead, through the filters below
+    /// Read from the store, with the filters below
     #[arg(long)]
     stored: bool,
-    /// Keep the pauses between the events' times, so many times faster; without it, as fast as they are taken
+    /// Replay in real time, this many times faster [default: as fast as possible]
     #[arg(long, value_name = "FACTOR", value_parser = speed)]
     speed: Option<f64>,
-    /// How many to post at once; with more than 1 they may arrive out of order
+    /// Concurrent requests; with more than 1, events may arrive out of order
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     #[command(flatten)]
@@ -90,11 +87,12 @@ impl Replay {
         let target = self.target.open(&settings, clock)?;
         let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
         if self.stored {
-            confirmation = confirmation.without_store("the store is the one they were read from");
+            confirmation =
+                confirmation.without_store("it is the store that the events were read from");
         }
         let mut pace = self.speed.map(Pace::new);
         let at_once = usize::from(self.concurrency);
-        let mut posting = Posting::new((target, confirmation), at_once, progress(bytes), clock);
+        let mut posting = Posting::new((target, confirmation), at_once, bar(bytes), clock);
         let mut known = Known::new(&settings);
         while let Some(found) = source.next().await? {
             if known.has(&found).await {
@@ -108,6 +106,15 @@ impl Replay {
         }
         posting.finish(source.skipped()).await
     }
+}
+
+/// Progress in bytes; a spinner where their number is not known.
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let template = match bytes {
+        Some(_) => "{bar:30} {bytes}/{total_bytes}  {elapsed} elapsed, {eta} left  {msg}",
+        None => "{spinner} {elapsed}  {msg}",
+    };
+    progress_bar(bytes, template)
 }
 
 /// Where deliveries come from.
@@ -192,7 +199,7 @@ impl Known {
 
     fn unknown(error: &store::StoreError) -> Self {
         say(&format!(
-            "cannot ask the store which of these events it has, so all are posted: {error}"
+            "cannot check which of these events are stored already, so all are posted: {error}"
         ));
         Self::Unknown
     }
@@ -293,40 +300,20 @@ impl Posting {
         }
         self.bar.finish_and_clear();
         if skipped > 0 {
-            say(&format!("skipped {skipped} lines that hold no event"));
+            say(&format!("skipped {skipped} lines without an event"));
         }
         if self.known > 0 {
-            say(&format!("skipped {} events that the store has", self.known));
+            say(&format!("skipped {} events that are stored already", self.known));
         }
         let (posted, failed) = (self.posted, self.failed);
         if posted + failed + self.known == 0 {
-            bail!("no event was found\nhint: `--help` says what is read");
+            bail!("no event was found\nhint: `--help` lists the formats that are read");
         }
         let verdict = self.confirmation.verdict().await;
         if failed > 0 {
             let all = posted + failed;
-            bail!(
-                "{failed} of {all} events were not taken, see above; of the others: {}",
-                verdict.text
-            );
+            bail!("{failed} of {all} events failed, see above; of the others: {}", verdict.text);
         }
         output::print(&verdict.into_result()?)
     }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match bytes {
-        Some(bytes) => (
-            ProgressBar::new(bytes),
-            "{bar:30} {bytes}/{total_bytes}  {elapsed} gone, {eta} to go  {msg}",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
-    };
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar.set_style(ProgressStyle::with_template(template).expect("the templates above are valid"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
