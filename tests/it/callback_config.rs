@@ -150,14 +150,19 @@ async fn a_drift_by_hand_is_found_by_check_and_mended_only_when_it_may() {
          - Room.CallbackAfterSomethingElse\n+ Room.CallbackAfterDestroyRoom\n"
     );
     assert!(ran.out.starts_with("call: as wanted\n") && ran.out.contains(&diff), "{ran:?}");
-    assert!(ran.err.starts_with("error: what is registered is not what is wanted: room\nhint: "));
+    assert!(ran.err.starts_with(
+        "error: the registered configuration differs from the wanted one: room\nhint: "
+    ));
 
     // There is no terminal to ask on.
     let ran = place.run("callback-config apply --product room");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains(&diff), "{ran:?}");
     assert!(ran.err.contains("`-` before commands of room: their events"), "{ran:?}");
-    assert!(ran.err.contains("error: room: there is no terminal to ask on"), "{ran:?}");
+    assert!(
+        ran.err.contains("error: room: cannot ask for confirmation without a terminal"),
+        "{ran:?}"
+    );
     assert!(ran.err.contains("\nhint: give `--yes`"), "{ran:?}");
     let out = place.done("callback-config apply --product room --dry-run");
     assert!(out.contains(&diff) && out.ends_with("room: a dry run, nothing changed\n"), "{out}");
@@ -319,7 +324,7 @@ async fn the_app_is_the_one_that_is_named_or_the_only_one_that_is_configured() {
     let said = show("--app 1400000002", &env).err;
     assert!(said.contains("there is no secret key of app 1400000002"), "{said}");
     let said = show("--app x", &[]).err;
-    assert!(said.contains("`--app x` is no SDKAppID\nhint: "), "{said}");
+    assert!(said.contains("`--app x` is not a valid SDKAppID\nhint: "), "{said}");
     let two = "[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 2\n";
     std::fs::write(place.path().join("two.toml"), two).unwrap();
     let said = show("", &[("TRTC_CONFIG", "two.toml")]).err;
@@ -372,7 +377,7 @@ async fn a_sample_that_does_not_arrive_is_an_error_that_says_what_to_do() {
     let text = std::fs::read_to_string(place.path().join("my.toml")).unwrap();
     std::fs::write(place.path().join("my.toml"), text.replace(TOKEN, "another")).unwrap();
     let said = place.failed(&format!("{apply} {}/", serving.url), 1);
-    assert!(said.contains("error: verify call: the sample was answered OK, and is not in sqlite"));
+    assert!(said.contains("error: verify call: the sample was answered OK but is not in sqlite"));
     assert!(said.contains("\nhint: is that the server's store"), "{said}");
     serving.stop();
 }
@@ -411,7 +416,10 @@ async fn deleting_is_asked_about() {
     place.done("callback-config apply --product all");
     let said = place.failed("callback-config delete --product call", 1);
     assert!(said.contains("no callbacks of call are sent any more"), "{said}");
-    assert!(said.contains("there is no terminal to ask on, and nothing was changed"), "{said}");
+    assert!(
+        said.contains("cannot ask for confirmation without a terminal; nothing was changed"),
+        "{said}"
+    );
     assert!(place.registered(Product::Call).is_some());
     let out = place.done("callback-config delete --product all --yes");
     assert!(out.contains(&format!("call: {URL}\n  Call.")), "{out}");

@@ -48,7 +48,7 @@ impl Doctor {
         let mut findings = Findings::default();
         let sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
         match Settings::load(&sources) {
-            Ok(settings) => self.look(&settings, clock, &mut findings).await,
+            Ok(settings) => self.check(&settings, clock, &mut findings).await,
             Err(error) => {
                 let hint = "`trtc-callbacks default-config` explains every key";
                 findings.error("configuration", &error, hint);
@@ -74,7 +74,7 @@ impl Doctor {
         }
     }
 
-    async fn look(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    async fn check(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
         findings.ok("configuration", "every key is known and in its range");
         apps(settings, findings);
         paths(settings, findings);
@@ -145,15 +145,15 @@ fn paths(settings: &Settings, findings: &mut Findings) {
             let hint = "the signature does not cover the body: set `server.callback_paths` to one long random path";
             findings.warn("callback paths", format!("`{path}` is easy to guess"), hint);
         }
-        None => findings.ok("callback paths", "none of those that are easy to guess"),
+        None => findings.ok("callback paths", "none is easy to guess"),
     }
 }
 
 fn proxies(settings: &Settings, findings: &mut Findings) {
     let auth = &settings.auth;
     if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
-        let text = "`auth.trusted_proxies` has no effect on whose callbacks are taken: `auth.source_addresses` is empty";
-        let hint = "set `auth.source_addresses` too, or neither of both";
+        let text = "`auth.trusted_proxies` has no effect on source filtering: `auth.source_addresses` is empty";
+        let hint = "set `auth.source_addresses` too, or remove `auth.trusted_proxies`";
         findings.warn("proxies", text, hint);
     }
 }
@@ -190,12 +190,11 @@ pub(crate) async fn disk(findings: &mut Findings, check: &'static str, file: std
         }
     };
     if let Some(kind) = disk.network {
-        let hint =
-            "put it on a local disk: others do not keep locks and commits as SQLite needs them";
+        let hint = "put it on a local disk: network file systems may break the locks and syncs that SQLite needs";
         findings.warn(check, format!("{shown} is on {kind}"), hint);
     }
     let text = format!("{} MiB of {} MiB are free at {shown}", disk.free >> 20, disk.total >> 20);
-    let hint = "make room, or set `retention.events_days`";
+    let hint = "free some space, or set `retention.events_days`";
     match disk.free {
         free if free < 100 << 20 => findings.fail(check, text, hint),
         free if free < 1 << 30 || free < disk.total / 10 => findings.warn(check, text, hint),

@@ -2,7 +2,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::output::{self, cell, seconds};
-use crate::cli::read::lists::{CallArgs, Shown};
+use crate::cli::read::lists::{CallArgs, ListArgs};
 use crate::clock::Clock;
 use crate::store::Call;
 
@@ -14,12 +14,12 @@ pub(crate) struct Calls {
     #[command(flatten)]
     which: CallArgs,
     #[command(flatten)]
-    shown: Shown,
+    list: ListArgs,
 }
 
 impl Calls {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
-        self.shown.print(&self.which.filter(clock.now())?, "call", table).await
+        self.list.print(&self.which.filter(clock.now())?, "call", table).await
     }
 }
 

@@ -25,20 +25,20 @@ pub(crate) struct Source {
 }
 
 /// An open store, and how it is called.
-pub(crate) struct Opened {
+pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) url: String,
 }
 
 impl Source {
-    pub(crate) async fn open(&self) -> Result<Opened> {
+    pub(crate) async fn open(&self) -> Result<OpenStore> {
         let settings = self.config.load(Some(&self.store), None)?;
         let store = store::open(&settings.store_options().to_read()).await?;
-        Ok(Opened { store, url: store::display_url(&settings.store.url) })
+        Ok(OpenStore { store, url: store::display_url(&settings.store.url) })
     }
 }
 
-impl Opened {
+impl OpenStore {
     /// What the store says, or that it was not read.
     pub(crate) async fn read<T>(
         &self,
@@ -206,7 +206,7 @@ fn words(words: &'static [&'static str]) -> clap::builder::PossibleValuesParser 
 
 /// How much of a list is shown, and how.
 #[derive(Debug, Args)]
-pub(crate) struct Shown {
+pub(crate) struct ListArgs {
     /// Maximum number of rows
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
@@ -217,7 +217,7 @@ pub(crate) struct Shown {
     source: Source,
 }
 
-impl Shown {
+impl ListArgs {
     /// Prints the beginning of a list, whose rows are called `what`, as lines of JSON or as what `table` makes of it.
     pub(crate) async fn print<L: List<Row: Serialize>>(
         &self,

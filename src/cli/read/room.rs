@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::args::app_id;
 use crate::cli::output::{self, cell, say, time_or_dash};
-use crate::cli::read::lists::{self, Opened, Source, timeline};
+use crate::cli::read::lists::{self, OpenStore, Source, timeline};
 use crate::store::{
     Battle, DetailPage, EventFilter, EventPage, Live, Room, RoomChangeRow, RoomFilter, Stay, Store,
     StoreError, Visit,
@@ -44,34 +44,34 @@ impl OneRoom {
     pub(crate) async fn run(self) -> Result<()> {
         let opened = self.source.open().await?;
         let (room, others) = self.find(&opened).await?;
-        let told = opened.read(self.read(&opened.store, &room)).await?;
-        if told.events.next.is_some() {
-            let shown = told.events.events.len();
+        let details = opened.read(self.read(&opened.store, &room)).await?;
+        if details.events.next.is_some() {
+            let shown = details.events.events.len();
             say(&format!(
                 "only the first {shown} events are shown; `export events --room` has all"
             ));
         }
-        for what in &told.cut {
+        for what in &details.cut {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
         if self.json {
             let all = json!({
-                "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
-                "changes": told.changes, "battles": told.battles, "events": told.events.events,
+                "room": room, "live": details.live, "visits": details.visits, "seats": details.seats,
+                "changes": details.changes, "battles": details.battles, "events": details.events.events,
             });
             return output::print_json(&format!("{all}\n"));
         }
         let mut text = head(&room, others);
-        told.live.iter().for_each(|live| tell_live(live, &mut text));
-        tell_visits(&told.visits, &mut text);
-        tell_seats(&told.seats, &mut text);
-        told.battles.iter().for_each(|battle| tell_battle(battle, &mut text));
-        let _ = write!(text, "\n{}", timeline(told.events.events));
+        details.live.iter().for_each(|live| write_live(live, &mut text));
+        write_visits(&details.visits, &mut text);
+        write_seats(&details.seats, &mut text);
+        details.battles.iter().for_each(|battle| write_battle(battle, &mut text));
+        let _ = write!(text, "\n{}", timeline(details.events.events));
         output::print(&text)
     }
 
     /// The life that is meant, and how many others the room id had.
-    async fn find(&self, opened: &Opened) -> Result<(Room, usize)> {
+    async fn find(&self, opened: &OpenStore) -> Result<(Room, usize)> {
         let filter = RoomFilter {
             app: app_id(self.app.as_deref())?,
             room_id: Some(self.id.clone()),
@@ -105,7 +105,7 @@ impl OneRoom {
         }
     }
 
-    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<Told, StoreError> {
+    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<RoomDetails, StoreError> {
         let keys: Vec<_> = room.key().into_iter().collect();
         let page = DetailPage { limit: self.limit, ..DetailPage::default() };
         let filter = EventFilter::of_room(room, self.limit);
@@ -114,7 +114,7 @@ impl OneRoom {
         let battles = store.battles(room).await?;
         let cut =
             [("seats", seats.is_cut), ("changes", changes.is_cut), ("battles", battles.is_cut)];
-        Ok(Told {
+        Ok(RoomDetails {
             cut: lists::cut(&cut),
             live: store.lives(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
@@ -126,8 +126,8 @@ impl OneRoom {
     }
 }
 
-/// What is told of a room beside its row.
-struct Told {
+/// Everything about a room beside its row.
+struct RoomDetails {
     /// The names of the lists that are not whole.
     cut: Vec<&'static str>,
     live: Option<Live>,
@@ -170,7 +170,7 @@ fn head(room: &Room, others: usize) -> String {
     text
 }
 
-fn tell_live(live: &Live, text: &mut String) {
+fn write_live(live: &Live, text: &mut String) {
     let (gifts, coins, senders) = (live.gifts, live.gift_coins, live.gift_senders);
     let _ = writeln!(text, "gifts     {gifts}, {coins} coins, from {senders} accounts");
     let total =
@@ -189,7 +189,7 @@ fn tell_live(live: &Live, text: &mut String) {
     }
 }
 
-fn tell_visits(visits: &[Visit], text: &mut String) {
+fn write_visits(visits: &[Visit], text: &mut String) {
     let mut table = output::table(&["VISITOR", "ENTERED", "LEFT", "WHY"]);
     for visit in visits {
         let left = time_or_dash(visit.left_at);
@@ -205,7 +205,7 @@ fn tell_visits(visits: &[Visit], text: &mut String) {
     }
 }
 
-fn tell_seats(seats: &[Stay], text: &mut String) {
+fn write_seats(seats: &[Stay], text: &mut String) {
     let mut table = output::table(&["SEAT", "ACCOUNT", "TAKEN", "LEFT"]);
     for stay in seats {
         table.add_row([
@@ -220,7 +220,7 @@ fn tell_seats(seats: &[Stay], text: &mut String) {
     }
 }
 
-fn tell_battle(battle: &Battle, text: &mut String) {
+fn write_battle(battle: &Battle, text: &mut String) {
     let score =
         |score: Option<i64>| score.map_or_else(|| "-".to_owned(), |score| score.to_string());
     let rooms: Vec<_> = battle

@@ -2,7 +2,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::output::{self, cell, seconds};
-use crate::cli::read::lists::{RoomArgs, Shown};
+use crate::cli::read::lists::{ListArgs, RoomArgs};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::Room;
 
@@ -14,13 +14,13 @@ pub(crate) struct Rooms {
     #[command(flatten)]
     which: RoomArgs,
     #[command(flatten)]
-    shown: Shown,
+    list: ListArgs,
 }
 
 impl Rooms {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         let now = clock.now();
-        self.shown.print(&self.which.filter(now)?, "room", |rooms| table(rooms, now)).await
+        self.list.print(&self.which.filter(now)?, "room", |rooms| table(rooms, now)).await
     }
 }
 

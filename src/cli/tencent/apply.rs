@@ -116,7 +116,7 @@ impl Apply {
                     return Ok(false);
                 }
                 Written::Done(change) => {
-                    output::print(&format!("{product}: {}\n", told(&change)))?;
+                    output::print(&format!("{product}: {}\n", outcome(&change)))?;
                     return Ok(true);
                 }
                 Written::Moved(now) => {
@@ -173,7 +173,7 @@ impl Apply {
     }
 }
 
-fn told(change: &Change) -> String {
+fn outcome(change: &Change) -> String {
     let (what, receipt) = match change {
         Change::None => return "as wanted, nothing changed".to_owned(),
         Change::Raced => {

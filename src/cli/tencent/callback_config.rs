@@ -95,11 +95,11 @@ impl CallbackConfigs {
     }
 }
 
-/// One product, as `show --json` prints it. Every key is always there.
+/// One product in the output of `show --json`. Every key is always present.
 #[derive(Serialize)]
-struct Shown {
+struct ProductStatus {
     product: Product,
-    /// `null` where it could not be asked.
+    /// `null` if the request failed.
     registered: Option<bool>,
     url: Option<String>,
     commands: Vec<String>,
@@ -115,7 +115,7 @@ impl Show {
             let error = found.as_ref().err().map(ToString::to_string);
             let config = found.as_ref().ok().and_then(Option::as_ref);
             if self.json {
-                shown.push(Shown {
+                shown.push(ProductStatus {
                     product,
                     registered: found.as_ref().ok().map(Option::is_some),
                     url: config.map(|config| config.url.clone()),

@@ -84,14 +84,14 @@ impl<'a> Verifier<'a> {
 
     /// Posts until it is answered OK.
     async fn post(&self, target: &Target, sample: &Delivery, deadline: Instant) -> Result<()> {
-        let mut told = false;
+        let mut reported = false;
         loop {
             let posted = target.post(sample).await;
             match posted {
                 Err(error) if Instant::now() + POST_EVERY < deadline => {
-                    if !told {
+                    if !reported {
                         say(&format!("{error:#}\nretrying for up to {} s", self.wait.as_secs()));
-                        told = true;
+                        reported = true;
                     }
                     sleep(POST_EVERY).await;
                 }

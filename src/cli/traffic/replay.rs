@@ -12,8 +12,8 @@ use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::read::events::FilterArgs;
-use crate::cli::traffic::confirmation::{Confirmation, Sent};
-use crate::cli::traffic::recordings::{Found, Inputs, files};
+use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
+use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::{Clock, UnixMillis};
 use crate::settings::Settings;
@@ -93,7 +93,7 @@ impl Replay {
         let mut pace = self.speed.map(Pace::new);
         let at_once = usize::from(self.concurrency);
         let mut posting = Posting::new((target, confirmation), at_once, bar(bytes), clock);
-        let mut known = Known::new(&settings);
+        let mut known = StoredIds::new(&settings);
         while let Some(found) = source.next().await? {
             if known.has(&found).await {
                 posting.known += 1;
@@ -120,7 +120,12 @@ fn bar(bytes: Option<u64>) -> ProgressBar {
 /// Where deliveries come from.
 enum Source {
     Files(Inputs),
-    Stored { store: Arc<dyn Store>, filter: Box<EventFilter>, page: VecDeque<Found>, done: bool },
+    Stored {
+        store: Arc<dyn Store>,
+        filter: Box<EventFilter>,
+        page: VecDeque<RecordedDelivery>,
+        done: bool,
+    },
 }
 
 impl Source {
@@ -132,7 +137,7 @@ impl Source {
         Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
     }
 
-    async fn next(&mut self) -> Result<Option<Found>> {
+    async fn next(&mut self) -> Result<Option<RecordedDelivery>> {
         let (store, filter, page, done) = match self {
             Self::Files(inputs) => return inputs.next(),
             Self::Stored { store, filter, page, done } => (store, filter, page, done),
@@ -143,7 +148,7 @@ impl Source {
             if let Some(last) = events.last() {
                 filter.order = Order::Oldest { after: Some((last.event_time, last.id)) };
             }
-            page.extend(events.iter().map(|event| Found {
+            page.extend(events.iter().map(|event| RecordedDelivery {
                 place: format!("event {}", event.id),
                 delivery: event.delivery(),
                 not_stored: None,
@@ -162,7 +167,7 @@ impl Source {
 }
 
 /// Knows which events of an error log have come into the store after all: a commit may outlast its deadline.
-enum Known {
+enum StoredIds {
     /// No such event was met yet, so the store need not be there.
     Unasked(store::StoreOptions),
     Asking(Arc<dyn Store>),
@@ -170,12 +175,12 @@ enum Known {
     Unknown,
 }
 
-impl Known {
+impl StoredIds {
     fn new(settings: &Settings) -> Self {
         Self::Unasked(settings.store_options().to_read())
     }
 
-    async fn has(&mut self, found: &Found) -> bool {
+    async fn has(&mut self, found: &RecordedDelivery) -> bool {
         let Some(id) = found.not_stored else {
             return false;
         };
@@ -238,7 +243,7 @@ fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
 struct Posting {
     target: Target,
     at_once: usize,
-    running: JoinSet<Result<Sent, (String, anyhow::Error)>>,
+    running: JoinSet<Result<SentEvent, (String, anyhow::Error)>>,
     bar: ProgressBar,
     confirmation: Confirmation,
     clock: Clock,
@@ -258,7 +263,7 @@ impl Posting {
         Self { target, at_once, running, bar, confirmation, clock, posted: 0, failed: 0, known: 0 }
     }
 
-    async fn post(&mut self, found: Found) {
+    async fn post(&mut self, found: RecordedDelivery) {
         while self.running.len() >= self.at_once {
             self.join_one().await;
         }
@@ -267,7 +272,7 @@ impl Posting {
         self.running.spawn(async move {
             let posted = target.post(&found.delivery).await;
             posted.map_err(|error| (found.place, error))?;
-            Ok(Sent::of(&found.delivery, clock.now()))
+            Ok(SentEvent::of(&found.delivery, clock.now()))
         });
         if self.at_once == 1 {
             // In order: the next one waits for this one's answer.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::callback::AppId;
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
-use crate::cli::traffic::confirmation::{Confirmation, Sent};
+use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::{Clock, UnixMillis};
@@ -147,14 +147,14 @@ impl Simulate {
     }
 }
 
-/// How many requests are on their way at most.
-const AT_ONCE: usize = 64;
-/// How many failures are told one by one.
-const FAILURES_TOLD: u64 = 5;
+/// Maximum number of requests in flight.
+const CONCURRENCY: usize = 64;
+/// How many failures are printed one by one.
+const FAILURES_SHOWN: u64 = 5;
 
 /// Why it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum EndReason {
     /// All was posted.
     Done,
     /// A signal came.
@@ -171,7 +171,7 @@ struct Play {
     start: UnixMillis,
     begun: Instant,
     end: Instant,
-    running: JoinSet<Result<Sent>>,
+    running: JoinSet<Result<SentEvent>>,
     interrupt: Signal,
     terminate: Signal,
     bar: ProgressBar,
@@ -208,21 +208,21 @@ impl Play {
         })
     }
 
-    async fn run(&mut self, traffic: Traffic) -> Result<Ended> {
+    async fn run(&mut self, traffic: Traffic) -> Result<EndReason> {
         for due in traffic {
             let at = self.begun + due.delivery.at.since(self.start);
             loop {
                 tokio::select! {
-                    _ = self.interrupt.recv() => return Ok(Ended::Stopped),
-                    _ = self.terminate.recv() => return Ok(Ended::Stopped),
+                    _ = self.interrupt.recv() => return Ok(EndReason::Stopped),
+                    _ = self.terminate.recv() => return Ok(EndReason::Stopped),
                     Some(done) = self.running.join_next() => self.count(done)?,
-                    () = sleep_until(self.end) => return Ok(Ended::Late),
-                    () = sleep_until(at), if self.running.len() < AT_ONCE => break,
+                    () = sleep_until(self.end) => return Ok(EndReason::Late),
+                    () = sleep_until(at), if self.running.len() < CONCURRENCY => break,
                 }
             }
             self.post(due);
         }
-        Ok(Ended::Done)
+        Ok(EndReason::Done)
     }
 
     fn post(&mut self, due: Due) {
@@ -231,7 +231,7 @@ impl Play {
             let delivery = due.delivery.delivery(app);
             let posted = target.post(&delivery).await;
             posted.with_context(|| format!("send {}", due.delivery.command))?;
-            Ok(Sent::of(&delivery, due.delivery.at))
+            Ok(SentEvent::of(&delivery, due.delivery.at))
         });
         self.sent += 1;
         let (played, events) = self.kinds.entry(due.kind).or_default();
@@ -242,7 +242,7 @@ impl Play {
 
     /// # Errors
     /// The failure, where nothing was ever taken: the rest would fail like it.
-    fn count(&mut self, done: Result<Result<Sent>, JoinError>) -> Result<()> {
+    fn count(&mut self, done: Result<Result<SentEvent>, JoinError>) -> Result<()> {
         match done.context("send an event").and_then(|posted| posted) {
             Ok(sent) => {
                 self.ok += 1;
@@ -254,7 +254,7 @@ impl Play {
             }
             Err(error) => {
                 self.failed += 1;
-                if self.failed <= FAILURES_TOLD {
+                if self.failed <= FAILURES_SHOWN {
                     self.bar.suspend(|| say(&format!("failed: {error:#}")));
                 }
             }
@@ -264,7 +264,7 @@ impl Play {
     }
 
     /// Waits for what is on its way, unless another signal comes, and tells what was done.
-    async fn finish(mut self, ended: Ended, seed: u64) -> Result<()> {
+    async fn finish(mut self, ended: EndReason, seed: u64) -> Result<()> {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => break,
@@ -278,9 +278,11 @@ impl Play {
         self.bar.finish_and_clear();
         let unanswered = self.sent - self.ok - self.failed;
         match ended {
-            Ended::Done => {}
-            Ended::Stopped => say("stopped before its time"),
-            Ended::Late => say("the server did not keep up: the time was over before all was sent"),
+            EndReason::Done => {}
+            EndReason::Stopped => say("stopped before its time"),
+            EndReason::Late => {
+                say("the server did not keep up: the time was over before all was sent")
+            }
         }
         if unanswered > 0 {
             say(&format!("{unanswered} events were in flight when it was stopped"));

@@ -50,7 +50,7 @@ pub(crate) struct Target {
     flag: &'static str,
     url: String,
     /// The URL as errors show it.
-    place: String,
+    origin: String,
     /// Whether it is the server of the configuration, and how near it is.
     distance: Distance,
     tokens: Vec<(AppId, SecretString)>,
@@ -129,7 +129,7 @@ impl Target {
             client,
             flag,
             // Without its path, which may be a secret.
-            place: parsed.origin().ascii_serialization(),
+            origin: parsed.origin().ascii_serialization(),
             distance: if near { Distance::Near } else { Distance::Far },
             url: url.to_owned(),
             tokens: tokens.collect(),
@@ -139,8 +139,8 @@ impl Target {
     }
 
     /// The server without its path, which may be a secret.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(crate) fn distance(&self) -> Distance {
@@ -157,7 +157,7 @@ impl Target {
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
             anyhow!(
                 "post to {}: {text}\nhint: check that the server is running and that `{}` is its callback URL",
-                self.place,
+                self.origin,
                 self.flag
             )
         })?;
@@ -175,7 +175,7 @@ impl Target {
         Ok(())
     }
 
-    /// The query with a fresh signature in place of its own.
+    /// The query with a fresh signature in origin of its own.
     fn signed(&self, query: &str) -> String {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let is_sign = |key: &str| ["sign", "requesttime"].contains(&key.to_lowercase().as_str());
