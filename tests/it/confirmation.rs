@@ -79,7 +79,7 @@ on_both_stores! {
         assert_eq!(twice, (0, "6 sent: 5 stored, 1 repeated\n".to_owned()));
         let (code, text) = said(folder.path(), &send, &none);
         let missing = text.starts_with("error: 3 sent: 0 stored, 3 not in ");
-        assert!(code == 1 && missing && text.contains("hint: is that the server's store"), "{text}");
+        assert!(code == 1 && missing && text.contains("hint: check that this is the server's store"), "{text}");
         let play = ["simulate", "--duration", "1s", "--rate", "100", "--duplicates", "0.2"];
         let play = [&play[..], &["--store", store, "--to", &serving.url]].concat();
         let (code, text) = said(folder.path(), &play, &none);

@@ -247,7 +247,7 @@ on_both_stores! {
 
         ingest(&database, &before).await;
         let said = run(&database, &["--limit", "500"]);
-        assert_eq!(said, "read 500 events so far; run it again to go on\n");
+        assert_eq!(said, "read 500 events so far; run it again to resume\n");
         ingest(&database, &meanwhile).await;
         let report = rebuild(&database, &[]);
         let read = report["events"].as_u64().unwrap();

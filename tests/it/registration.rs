@@ -503,6 +503,6 @@ async fn doctor_and_check_config_know_the_vendors_list() {
             "{doctor}"
         );
         assert!(config.contains("from 127.0.0.1\n"), "{config}");
-        assert!(config.contains("from the vendor's list, asked for every 86400 s"), "{config}");
+        assert!(config.contains("from the vendor's list, refreshed every 86400 s"), "{config}");
     }
 }
