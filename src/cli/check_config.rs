@@ -4,12 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use secrecy::ExposeSecret;
 
-use super::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::store;
 
-/// Check the configuration and say what is in force.
+/// Validate the configuration and print the effective settings.
 ///
-/// Reads the same layers as `serve`: the defaults, `--config`, the environment and the flags. Opens no store and no port.
+/// Reads the same layers as `serve`: defaults, `--config`, environment and flags. Opens neither store nor port.
 #[derive(Debug, Args)]
 pub(crate) struct CheckConfig {
     #[command(flatten)]
@@ -34,7 +35,7 @@ impl CheckConfig {
         }
         if settings.auth.takes_vendors_list() {
             let every = settings.auth.source_refresh_s;
-            writeln!(text, "           from the vendor's list, asked for every {every} s")?;
+            writeln!(text, "           from the vendor's list, refreshed every {every} s")?;
         }
         for path in &settings.server.callback_paths {
             writeln!(text, "           POST {path}")?;
@@ -54,13 +55,9 @@ impl CheckConfig {
             writeln!(text, "app        {}, {signed}", app.sdk_app_id)?;
         }
         if let Some(every) = settings.registration.check_interval() {
-            let repair = if settings.registration.repair { "put right" } else { "shown" };
-            writeln!(
-                text,
-                "registered checked every {} s, what differs is {repair}",
-                every.as_secs()
-            )?;
+            let repair = if settings.registration.repair { "repaired" } else { "reported" };
+            writeln!(text, "registered checked every {} s, drift is {repair}", every.as_secs())?;
         }
-        super::print(&text)
+        output::print(&text)
     }
 }

@@ -3,15 +3,16 @@ use clap::Args;
 use serde_json::json;
 
 use crate::callback::{Command, Family};
+use crate::cli::output;
 
-/// List the commands the vendor sends.
+/// List the known callback commands.
 ///
-/// A command that is not listed is stored all the same, untyped, in the family of its prefix.
+/// Other commands are stored too, untyped, in the family of their prefix.
 #[derive(Debug, Args)]
 pub(crate) struct Commands {
-    /// A family's name, or a part of a command's name or alias, in any case
+    /// A family, or part of a command's name or alias; case is ignored
     filter: Option<String>,
-    /// One JSON object a line, with the places of subject and time in the body
+    /// Print JSON lines, with the paths of subject and time in the body
     #[arg(long)]
     json: bool,
 }
@@ -29,9 +30,9 @@ impl Commands {
         });
         if self.json {
             let lines = shown.map(|command| describe(command).to_string() + "\n");
-            return super::print_json(&lines.collect::<String>());
+            return output::print_json(&lines.collect::<String>());
         }
-        let mut table = super::table(&["COMMAND", "FAMILY", "KIND", "BODY", "ALIASES"]);
+        let mut table = output::table(&["COMMAND", "FAMILY", "KIND", "BODY", "ALIASES"]);
         for command in shown {
             let body = if command.is_typed() { "typed" } else { "untyped" };
             table.add_row([
@@ -42,7 +43,7 @@ impl Commands {
                 &command.aliases.join(", "),
             ]);
         }
-        super::print(&format!("{}\n", table.trim_fmt()))
+        output::print(&format!("{}\n", table.trim_fmt()))
     }
 }
 

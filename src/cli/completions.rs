@@ -1,6 +1,8 @@
 use anyhow::Result;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
+
+use crate::cli::output;
 
 /// Print a completion script for a shell.
 ///
@@ -11,10 +13,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self) -> Result<()> {
+    /// Prints the script that completes `command`.
+    pub(crate) fn run(self, mut command: Command) -> Result<()> {
         let mut script = Vec::new();
-        let mut command = super::Cli::command();
         clap_complete::generate(self.shell, &mut command, "trtc-callbacks", &mut script);
-        super::print(&String::from_utf8(script)?)
+        output::print(&String::from_utf8(script)?)
     }
 }

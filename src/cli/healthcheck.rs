@@ -3,20 +3,22 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::{ConfigArgs, own_server};
+use crate::cli::args::ConfigArgs;
+use crate::cli::output;
+use crate::cli::own_server;
 use crate::settings::Settings;
 
-/// Ask a running server whether it is well, for container health checks.
+/// Check the health of a running server, for container health checks.
 ///
-/// Ends with 0 when it is, with 1 when it is not or cannot be reached.
+/// Exits with 0 if it is healthy, with 1 if it is not or cannot be reached.
 #[derive(Debug, Args)]
 pub(crate) struct Healthcheck {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Ask whether events are kept (/readyz), not only whether the process lives
+    /// Check readiness (/readyz) instead of liveness (/livez)
     #[arg(long)]
     ready: bool,
-    /// The server's operations listener [default: where the configuration puts it]
+    /// URL of the operations listener [default: as configured]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
 }
@@ -30,9 +32,9 @@ impl Healthcheck {
         let path = if self.ready { "readyz" } else { "livez" };
         let (well, text) = ask(&base, path).await?;
         if !well {
-            bail!("{base} is not well: {}", text.trim());
+            bail!("{base} is unhealthy: {}", text.trim());
         }
-        super::print(&text)
+        output::print(&text)
     }
 }
 
@@ -45,9 +47,9 @@ pub(crate) fn base(settings: &Settings) -> String {
 pub(crate) async fn ask(base: &str, path: &str) -> Result<(bool, String)> {
     let url = format!("{}/{path}", base.trim_end_matches('/'));
     let client = client(Duration::from_secs(3))?;
-    let answer = client.get(&url).send().await.with_context(|| format!("ask {url}"))?;
+    let answer = client.get(&url).send().await.with_context(|| format!("request {url}"))?;
     let well = answer.status().is_success();
-    let text = answer.text().await.with_context(|| format!("read the answer of {url}"))?;
+    let text = answer.text().await.with_context(|| format!("read the response of {url}"))?;
     Ok((well, text))
 }
 

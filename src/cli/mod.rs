@@ -2,24 +2,23 @@
 #![expect(clippy::doc_markdown, reason = "the help is shown as it stands, not rendered")]
 #![expect(rustdoc::bare_urls, reason = "the help is shown as it stands, not rendered")]
 
-use std::collections::BTreeMap;
-use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
-use clap::{Args, Parser, Subcommand};
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::letters;
-use crate::settings::{Settings, Sources};
+use crate::settings;
 
 pub(crate) mod admin;
+pub(crate) mod args;
 mod check_config;
 mod commands;
 mod completions;
 pub(crate) mod doctor;
 mod healthcheck;
+pub(crate) mod output;
 mod own_server;
 pub(crate) mod prompt;
 pub(crate) mod read;
@@ -50,7 +49,7 @@ enum Command {
     Migrate(admin::migrate::Migrate),
     Backup(admin::backup::BackupStore),
     CheckConfig(check_config::CheckConfig),
-    /// Print every setting with its default and what it means
+    /// Print every setting with its default and meaning
     DefaultConfig,
     Events(read::events::Events),
     Export(read::export::Export),
@@ -75,57 +74,6 @@ enum Command {
     Completions(completions::Completions),
 }
 
-/// Where settings come from; the same for every command that needs them.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct ConfigArgs {
-    /// Configuration file (TOML)
-    #[arg(long, value_name = "FILE", env = "TRTC_CONFIG", hide_env_values = true)]
-    config: Option<PathBuf>,
-}
-
-/// The store, for those commands that open it.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct StoreArgs {
-    /// Where events are kept: sqlite://FILE or postgres://USER:PASSWORD@HOST/DATABASE
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
-}
-
-/// The apps, for those commands that are about one.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct AppArgs {
-    /// App whose callbacks are taken (its SDKAppID); may be repeated
-    #[arg(long, value_name = "ID")]
-    sdk_app_id: Vec<String>,
-}
-
-impl ConfigArgs {
-    fn sources(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Result<Sources> {
-        let mut env = BTreeMap::new();
-        for (name, value) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("TRTC_") {
-                // Left out, it would leave a default in force where something else was meant.
-                let value =
-                    value.into_string().map_err(|_| anyhow!("the variable {name} is not UTF-8"))?;
-                env.insert(name, value);
-            }
-        }
-        let url = store.and_then(|args| args.store.clone());
-        Ok(Sources {
-            file: self.config.clone(),
-            env,
-            flags: url.map(|url| ("store.url", url)).into_iter().collect(),
-            sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
-            app: None,
-        })
-    }
-
-    fn load(&self, store: Option<&StoreArgs>, apps: Option<&AppArgs>) -> Result<Settings> {
-        Ok(Settings::load(&self.sources(store, apps)?)?)
-    }
-}
-
 /// Runs what the command line says.
 ///
 /// # Errors
@@ -137,7 +85,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Migrate(migrate) => wait_for(migrate.run(&clock)),
         Command::Backup(backup) => wait_for(backup.run()),
         Command::CheckConfig(check) => check.run(),
-        Command::DefaultConfig => print(crate::settings::DEFAULTS),
+        Command::DefaultConfig => output::print(settings::DEFAULTS),
         Command::Events(events) => wait_for(events.run(&clock)),
         Command::Export(export) => wait_for(export.run(&clock)),
         Command::Calls(calls) => wait_for(calls.run(&clock)),
@@ -155,7 +103,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::EraseUser(erase) => wait_for(erase.run(&clock)),
         Command::Rebuild(rebuild) => wait_for(rebuild.run(&clock)),
         Command::Healthcheck(check) => wait_for(check.run()),
-        Command::Completions(completions) => completions.run(),
+        Command::Completions(completions) => completions.run(Cli::command()),
     }
 }
 
@@ -181,54 +129,49 @@ fn wait_for(command: impl Future<Output = Result<()>>) -> Result<()> {
     done
 }
 
-/// Prints data. On a terminal, letters that would steer it are spelled out.
-fn print(text: &str) -> Result<()> {
-    if io::stdout().is_terminal() {
-        return write(letters::spelled_in_lines(text).as_bytes());
-    }
-    write(text.as_bytes())
-}
-
-/// Prints JSON texts. On a terminal, letters that would steer it are escaped; elsewhere each is as it came.
-fn print_json(text: &str) -> Result<()> {
-    if io::stdout().is_terminal() {
-        return write(letters::escaped_json(text).as_bytes());
-    }
-    write(text.as_bytes())
-}
-
-/// A reader that has had enough, such as `head`, ends the program quietly.
-fn write(bytes: &[u8]) -> Result<()> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        done => done.context("write to stdout"),
-    }
-}
-
-/// Says something beside the data, on stderr. Where stderr does not take it, the command goes on all the same.
-fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", letters::spelled_in_lines(text));
-}
-
-/// A table without borders: columns a reader can cut.
-fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header.to_vec());
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_for_an_app_has_both_names() {
+        const NAMES: [&str; 2] = ["app", "sdk-app-id"];
+        let mut root = Cli::command();
+        root.build();
+        let (mut rest, mut with_app) = (vec![&root], Vec::new());
+        while let Some(command) = rest.pop() {
+            rest.extend(command.get_subcommands());
+            for option in command.get_arguments() {
+                let name = option.get_long().into_iter();
+                let names: Vec<_> =
+                    name.chain(option.get_visible_aliases().into_iter().flatten()).collect();
+                if names.iter().any(|name| NAMES.contains(name)) {
+                    let (command, both) =
+                        (command.get_bin_name(), NAMES.map(|name| names.contains(&name)));
+                    assert_eq!(both, [true; 2], "{command:?} takes the app as {names:?} only");
+                    with_app.extend(command);
+                }
+            }
+        }
+        for one in [
+            "serve",
+            "send",
+            "simulate",
+            "doctor",
+            "events",
+            "export rooms",
+            "room",
+            "erase-user",
+            "usersig make",
+            "callback-config apply",
+        ] {
+            let name = format!("trtc-callbacks {one}");
+            assert!(with_app.contains(&name.as_str()), "{name} takes no app: {with_app:?}");
+        }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn tls(settings: &Settings) -> Result<Option<ClientConfig>> {
 
 fn certificate(file: &Path) -> Result<CertificateDer<'static>> {
     let pem = std::fs::read(file)?;
-    CertificateDer::from_pem_slice(&pem).map_err(|_| anyhow!("it holds no certificate in PEM"))
+    CertificateDer::from_pem_slice(&pem).map_err(|_| anyhow!("it contains no PEM certificate"))
 }
 
 /// Trusts this certificate and no other. The server is named by its address, and its certificate by another name.
@@ -81,7 +81,9 @@ impl ServerCertVerifier for OwnCertificate {
         if *shown == self.certificate {
             return Ok(ServerCertVerified::assertion());
         }
-        Err(Error::General("it shows another certificate than `server.tls_certificate`".to_owned()))
+        Err(Error::General(
+            "the server presented another certificate than `server.tls_certificate`".to_owned(),
+        ))
     }
 
     fn verify_tls12_signature(

@@ -1,4 +1,4 @@
-//! Asking whoever sits at the terminal.
+//! Confirmation at the terminal.
 
 use std::io::{BufRead, IsTerminal, Write};
 
@@ -7,9 +7,9 @@ use anyhow::{Context, Result, bail};
 /// Waits for a `yes`. Where there is no terminal to ask on, `hint` says what to give instead.
 pub(crate) fn confirm(hint: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        bail!("there is no terminal to ask on, and nothing was changed\nhint: {hint}");
+        bail!("cannot ask for confirmation without a terminal; nothing was changed\nhint: {hint}");
     }
-    write!(std::io::stderr(), "type yes to go on: ").context("write to stderr")?;
+    write!(std::io::stderr(), "type yes to continue: ").context("write to stderr")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("read from stdin")?;
     if answer.trim() != "yes" {

@@ -3,17 +3,17 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Succession};
 use crate::telemetry;
 
-/// Take callbacks and store their events.
+/// Receive callbacks and store their events.
 ///
-/// SIGTERM or SIGINT stops it: callbacks on their way are taken, stored and answered, then it ends. With --take-over the
-/// server that runs in the same place ends once this one takes callbacks, and no callback is lost between the two.
+/// On SIGTERM or SIGINT it stores and answers the requests in flight, then exits. With --take-over it takes the listening
+/// sockets over from a running server, which exits once this one accepts callbacks; no callback is lost in between.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -22,15 +22,15 @@ pub(crate) struct Serve {
     config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
-    /// Where callbacks arrive [default: 0.0.0.0:8080]
+    /// Address to listen on for callbacks [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Where health and metrics are served [default: 127.0.0.1:9090]
+    /// Address to listen on for health, metrics, API and dashboard [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     ops_listen: Option<String>,
-    /// Take the listening sockets over from the server that runs here, if one does
+    /// Take over the listening sockets of the server running here, if there is one
     ///
-    /// It is found by its `server.hand_over`. It takes callbacks until this one does, answers what it has taken, and ends.
+    /// It is found through `server.hand_over`. It accepts callbacks until this one does, finishes its requests and exits.
     #[arg(long)]
     take_over: bool,
 }

@@ -150,14 +150,19 @@ async fn a_drift_by_hand_is_found_by_check_and_mended_only_when_it_may() {
          - Room.CallbackAfterSomethingElse\n+ Room.CallbackAfterDestroyRoom\n"
     );
     assert!(ran.out.starts_with("call: as wanted\n") && ran.out.contains(&diff), "{ran:?}");
-    assert!(ran.err.starts_with("error: what is registered is not what is wanted: room\nhint: "));
+    assert!(ran.err.starts_with(
+        "error: the registered configuration differs from the wanted one: room\nhint: "
+    ));
 
     // There is no terminal to ask on.
     let ran = place.run("callback-config apply --product room");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains(&diff), "{ran:?}");
-    assert!(ran.err.contains("`-` before commands of room: their events"), "{ran:?}");
-    assert!(ran.err.contains("error: room: there is no terminal to ask on"), "{ran:?}");
+    assert!(ran.err.contains("events of the room commands marked `-`"), "{ran:?}");
+    assert!(
+        ran.err.contains("error: room: cannot ask for confirmation without a terminal"),
+        "{ran:?}"
+    );
     assert!(ran.err.contains("\nhint: give `--yes`"), "{ran:?}");
     let out = place.done("callback-config apply --product room --dry-run");
     assert!(out.contains(&diff) && out.ends_with("room: a dry run, nothing changed\n"), "{out}");
@@ -319,7 +324,7 @@ async fn the_app_is_the_one_that_is_named_or_the_only_one_that_is_configured() {
     let said = show("--app 1400000002", &env).err;
     assert!(said.contains("there is no secret key of app 1400000002"), "{said}");
     let said = show("--app x", &[]).err;
-    assert!(said.contains("`--app x` is no SDKAppID\nhint: "), "{said}");
+    assert!(said.contains("`--app x` is not a valid SDKAppID\nhint: "), "{said}");
     let two = "[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 2\n";
     std::fs::write(place.path().join("two.toml"), two).unwrap();
     let said = show("", &[("TRTC_CONFIG", "two.toml")]).err;
@@ -367,13 +372,13 @@ async fn a_sample_that_does_not_arrive_is_an_error_that_says_what_to_do() {
     // Nobody listens there.
     let said = place.failed(&format!("{apply} http://127.0.0.1:1/"), 1);
     assert!(said.contains("error: verify call: post to http://127.0.0.1:1: "), "{said}");
-    assert!(said.contains("hint: is the server running?"), "{said}");
+    assert!(said.contains("hint: check that the server is running"), "{said}");
     // The server answers OK, and rejects what is signed with another token.
     let text = std::fs::read_to_string(place.path().join("my.toml")).unwrap();
     std::fs::write(place.path().join("my.toml"), text.replace(TOKEN, "another")).unwrap();
     let said = place.failed(&format!("{apply} {}/", serving.url), 1);
-    assert!(said.contains("error: verify call: the sample was answered OK, and is not in sqlite"));
-    assert!(said.contains("\nhint: is that the server's store"), "{said}");
+    assert!(said.contains("error: verify call: the sample was answered OK but is not in sqlite"));
+    assert!(said.contains("\nhint: check that this is the server's store"), "{said}");
     serving.stop();
 }
 
@@ -410,8 +415,11 @@ async fn deleting_is_asked_about() {
     let place = Place::new().await;
     place.done("callback-config apply --product all");
     let said = place.failed("callback-config delete --product call", 1);
-    assert!(said.contains("no callbacks of call are sent any more"), "{said}");
-    assert!(said.contains("there is no terminal to ask on, and nothing was changed"), "{said}");
+    assert!(said.contains("no more callbacks of call are sent"), "{said}");
+    assert!(
+        said.contains("cannot ask for confirmation without a terminal; nothing was changed"),
+        "{said}"
+    );
     assert!(place.registered(Product::Call).is_some());
     let out = place.done("callback-config delete --product all --yes");
     assert!(out.contains(&format!("call: {URL}\n  Call.")), "{out}");
@@ -445,7 +453,7 @@ async fn on_a_terminal_one_is_asked_before_commands_go() {
     place.stub.put(ID, "room_config", Some(other()));
     let apply = "callback-config apply --product room";
     let (done, said) = answered(&place, apply, "no\n");
-    assert!(!done && said.contains("type yes to go on: "), "{said}");
+    assert!(!done && said.contains("type yes to continue: "), "{said}");
     assert!(said.contains("error: room: nothing was changed"), "{said}");
     assert_eq!(place.registered(Product::Room), Some(other()));
     // Somebody else writes while one reads: what they wrote is shown, and one is asked once more.
@@ -454,7 +462,7 @@ async fn on_a_terminal_one_is_asked_before_commands_go() {
     place.stub.fail("room_config/set_callback", 1, Fault::OthersSet(more));
     let (done, said) = answered(&place, apply, "yes\n");
     assert!(done && said.contains("looking again"), "{said}");
-    assert_eq!(said.matches("type yes to go on: ").count(), 1);
+    assert_eq!(said.matches("type yes to continue: ").count(), 1);
     assert_eq!(place.registered(Product::Room), Some(wanted(Product::Room)));
     let (done, said) = answered(&place, "callback-config delete --product room", "yes\n");
     assert!(done, "{said}");
@@ -553,7 +561,7 @@ async fn a_usersig_is_made_and_read() {
     let said = place.failed("usersig inspect missing.txt", 1);
     assert!(said.contains("there is no file `missing.txt`"), "{said}");
     let said = place.failed("usersig inspect -", 1);
-    assert!(said.contains("there is no UserSig\nhint: "), "{said}");
+    assert!(said.contains("no UserSig was given\nhint: "), "{said}");
     assert_eq!(place.run("usersig make --expire never").code, 2);
     let said = place.failed("usersig make --app 1400000002", 1);
     assert!(said.contains("there is no secret key of app 1400000002"), "{said}");

@@ -76,16 +76,16 @@ on_both_stores! {
         // Also what has the same bodies: those that are there came before.
         let as_is = ["--as-is", "--count", "2"];
         let twice = said(folder.path(), &[&send[..], &token, &as_is].concat(), &none);
-        assert_eq!(twice, (0, "6 sent: 5 stored, 1 the same again\n".to_owned()));
+        assert_eq!(twice, (0, "6 sent: 5 stored, 1 repeated\n".to_owned()));
         let (code, text) = said(folder.path(), &send, &none);
         let missing = text.starts_with("error: 3 sent: 0 stored, 3 not in ");
-        assert!(code == 1 && missing && text.contains("hint: is that the server's store"), "{text}");
+        assert!(code == 1 && missing && text.contains("hint: check that this is the server's store"), "{text}");
         let play = ["simulate", "--duration", "1s", "--rate", "100", "--duplicates", "0.2"];
         let play = [&play[..], &["--store", store, "--to", &serving.url]].concat();
         let (code, text) = said(folder.path(), &play, &none);
         assert!(code == 1 && text.contains(" sent: 0 stored, "), "{code}: {text}");
         let (code, text) = said(folder.path(), &[&play[..], &token].concat(), &none);
-        assert!(code == 0 && text.contains(" stored, ") && text.contains(" the same again"), "{text}");
+        assert!(code == 0 && text.contains(" stored, ") && text.contains(" repeated"), "{text}");
         serving.stop();
     }
 }
@@ -97,8 +97,7 @@ fn where_nobody_can_be_asked_that_is_said() {
     let none = [("TRTC_OPS__LISTEN", "127.0.0.1:1")];
     let send = ["send", START, "--to", &serving.url];
     let (code, text) = said(elsewhere.path(), &send, &none);
-    let unknown =
-        "1 sent: 1 answered OK; whether they are stored could not be looked at: sqlite://";
+    let unknown = "1 sent: 1 answered OK; whether they are stored could not be checked: sqlite://";
     assert!(code == 0 && text.starts_with(unknown), "{code}: {text}");
     assert!(text.contains("http://127.0.0.1:1 does not answer"), "{text}");
     // A replay says the same of what a log holds.
@@ -156,6 +155,9 @@ fn without_a_target_https_is_spoken_where_the_server_does() {
     std::fs::write(folder.path().join("other.pem"), issue().0).unwrap();
     let other = [&places[..], &[("TRTC_SERVER__TLS_CERTIFICATE", "other.pem")]].concat();
     let (code, text) = said(folder.path(), &["send", START], &other);
-    assert!(code == 1 && text.contains("it shows another certificate"), "{code}: {text}");
+    assert!(
+        code == 1 && text.contains("the server presented another certificate"),
+        "{code}: {text}"
+    );
     serving.stop();
 }

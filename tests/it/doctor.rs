@@ -48,14 +48,14 @@ on_both_stores! {
         assert_check(&checks, "apps", "warn", "unsigned requests are taken");
         assert_check(&checks, "callback paths", "warn", "`/` is easy to guess");
         assert_check(&checks, "migrations", "ok", "all applied");
-        assert_check(&checks, "writing", "ok", "taken back");
+        assert_check(&checks, "writing", "ok", "rolled back");
         assert_check(&checks, "parked events", "ok", "none");
         assert_check(&checks, "server", "ok", "none answers at http://127.0.0.1:1");
         find(&checks, "open files");
         find(&checks, "spool's disk");
         if database.is_postgres() {
             assert_check(&checks, "store", "ok", "PostgreSQL ");
-            assert_check(&checks, "making partitions", "ok", "taken back");
+            assert_check(&checks, "making partitions", "ok", "rolled back");
             assert_check(&checks, "partitions", "ok", "this month and the next");
             assert_check(&checks, "default partition", "ok", "empty");
             assert_check(&checks, "clock", "ok", " ms from the database's");
@@ -132,7 +132,7 @@ fn a_store_that_is_away_fails_with_what_to_do() {
         said.contains("\nfail  store: postgres://127.0.0.1:1/x: the store is not available"),
         "{said}"
     );
-    assert!(said.contains("\n      hint: see that it runs"), "{said}");
+    assert!(said.contains("\n      hint: check that it is running"), "{said}");
     assert!(
         said.contains(&format!("\nok    apps: {APP}, its requests must be signed\n")),
         "{said}"
@@ -184,7 +184,7 @@ async fn what_is_odd_about_a_database_is_said() {
         .await;
     let (_, checks) = examined(folder.path(), &store);
     assert_check(&checks, "durability", "warn", "off: synchronous_commit");
-    assert_check(&checks, "partitions", "warn", "none for 2");
+    assert_check(&checks, "partitions", "warn", "missing for 2");
     assert_check(&checks, "default partition", "warn", "1");
 }
 
@@ -275,7 +275,7 @@ fn who_takes_the_connection_and_does_not_answer_is_no_server_that_is_well() {
         .unwrap();
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     let checks = found["checks"].as_array().unwrap();
-    assert_check(checks, "server", "fail", &format!("http://{listen} gives no answer"));
+    assert_check(checks, "server", "fail", &format!("http://{listen} gave an invalid response"));
     assert_check(checks, "proxies", "warn", "`auth.trusted_proxies` has no effect");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -131,7 +131,7 @@ async fn a_pooler_as_it_comes_is_passed_with_every_setting() {
         assert_eq!(database.texts("select what from seen").await, [EXPECTED]);
         let folder = tempfile::tempdir().unwrap();
         let (_, checks) = examined(folder.path(), &["--store", &url]);
-        assert_check(&checks, "writing", "ok", "taken back");
+        assert_check(&checks, "writing", "ok", "rolled back");
         server.stop().await;
     }
 }

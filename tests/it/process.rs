@@ -218,7 +218,7 @@ fn stored_events_and_files_are_replayed() {
     let to = ["--to", &target.url, "--concurrency", "4"];
     let said = done(one.path(), &[&["replay", "--stored"][..], &to].concat());
     assert!(said.starts_with(&format!("{count} sent: {count} answered OK; whether")), "{said}");
-    assert!(said.contains("the store is the one they were read from"), "{said}");
+    assert!(said.contains("it is the store that the events were read from"), "{said}");
     // Through a file, and again: what can be recognised is.
     let dump = done(one.path(), &["events", "--json", "--limit", "1000"]);
     std::fs::write(one.path().join("dump.jsonl"), dump).unwrap();

@@ -233,7 +233,7 @@ on_both_stores! {
         expect(&database, &right).await;
         assert_eq!(rebuild(&database, &[])["faults"], 0);
         let text = run(&database, &[]);
-        assert!(text.ends_with("nothing to mend\n") && text.contains("call_members"), "{text}");
+        assert!(text.ends_with("nothing to repair\n") && text.contains("call_members"), "{text}");
     }
 
     async fn broken_off_it_goes_on_and_what_came_meanwhile_counts_once(database: Database) {
@@ -247,7 +247,7 @@ on_both_stores! {
 
         ingest(&database, &before).await;
         let said = run(&database, &["--limit", "500"]);
-        assert_eq!(said, "read 500 events so far; run it again to go on\n");
+        assert_eq!(said, "read 500 events so far; run it again to resume\n");
         ingest(&database, &meanwhile).await;
         let report = rebuild(&database, &[]);
         let read = report["events"].as_u64().unwrap();
@@ -310,7 +310,7 @@ on_both_stores! {
         let folder = tempfile::tempdir().unwrap();
         let refused = |arguments: &[&str]| {
             let said = failed(folder.path(), arguments, 1);
-            assert!(said.contains("a rebuild of the store") && said.contains("is under way"), "{said}");
+            assert!(said.contains("a rebuild of the store") && said.contains("is running"), "{said}");
         };
         let erase = ["erase-user", "somebody", "--yes", "--store", &database.url];
         let rebuild = ["rebuild", "--store", &database.url];

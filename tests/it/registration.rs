@@ -494,12 +494,15 @@ async fn doctor_and_check_config_know_the_vendors_list() {
     let expected = [
         "warn  vendor's addresses: there is no data/vendor-addresses.json yet",
         "fail  vendor's addresses: data/vendor-addresses.json: ",
-        "warn  vendor's addresses: data/vendor-addresses.json has 1 ranges, given 2020-01-01",
+        "warn  vendor's addresses: data/vendor-addresses.json has 1 ranges, fetched 2020-01-01",
     ];
     for ((doctor, config), expected) in examined.iter().zip(expected) {
         assert!(doctor.contains(expected), "{doctor}");
-        assert!(doctor.contains("ok    vendor's addresses: the vendor gives 4 ranges"), "{doctor}");
+        assert!(
+            doctor.contains("ok    vendor's addresses: the vendor returned 4 ranges"),
+            "{doctor}"
+        );
         assert!(config.contains("from 127.0.0.1\n"), "{config}");
-        assert!(config.contains("from the vendor's list, asked for every 86400 s"), "{config}");
+        assert!(config.contains("from the vendor's list, refreshed every 86400 s"), "{config}");
     }
 }

@@ -73,8 +73,8 @@ async fn the_defaults_of_a_role_do_not_change_the_servers_sessions() {
     server.stop().await;
 
     let (_, checks) = examined(folder.path(), &["--store", &role.url]);
-    assert_check(&checks, "writing", "ok", "taken back");
-    assert_check(&checks, "making partitions", "ok", "taken back");
+    assert_check(&checks, "writing", "ok", "rolled back");
+    assert_check(&checks, "making partitions", "ok", "rolled back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -120,7 +120,7 @@ async fn doctor_names_the_right_that_a_role_lacks() {
 
     let role = Role::new(&database, &format!("{write}; {create};")).await;
     let (code, checks) = examined(folder.path(), &["--store", &role.url]);
-    assert_check(&checks, "writing", "ok", "taken back");
+    assert_check(&checks, "writing", "ok", "rolled back");
     let problem = format!("`{}` does not own the table `events`, `postgres` does", role.name);
     assert_check(&checks, "rights", "fail", &problem);
     assert_check(&checks, "making partitions", "fail", "must be owner of table events");

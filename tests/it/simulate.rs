@@ -475,13 +475,17 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let said = failed(folder.path(), &["simulate", "--to", "http://127.0.0.1:1/"], 1);
     assert!(said.contains("post to http://127.0.0.1:1"), "{said}");
-    assert!(said.contains("hint: is the server running?"), "{said}");
+    assert!(said.contains("hint: check that the server is running"), "{said}");
 
     std::fs::write(folder.path().join("my.toml"), "[answer]\nrejected = \"forbidden\"\n").unwrap();
     let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
     let foreign = ["simulate", "--sdk-app-id", "1400000009", "--to", &serving.url];
     let said = failed(folder.path(), &foreign, 1);
-    assert!(said.contains("answered 403") && said.contains("hint: is the app one of"), "{said}");
+    assert!(
+        said.contains("answered 403")
+            && said.contains("hint: check that the server is configured with"),
+        "{said}"
+    );
     serving.stop();
 
     let said = failed(folder.path(), &["simulate", "--viewers", "5000", "--duration", "10s"], 1);

@@ -125,7 +125,7 @@ fn doctor_fails_where_serve_could_not_make_its_files() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("plain"), "").unwrap();
     let (code, checks) = examined(folder.path(), &["--store", "sqlite://plain/x.db"]);
-    assert_check(&checks, "store", "fail", "`serve` could not make it: ");
+    assert_check(&checks, "store", "fail", "`serve` could not create it: ");
     assert_check(&checks, "spool", "ok", "there is no data/spool.db yet");
     assert_eq!(code, 1);
     // Nobody may write there but root, whom nothing keeps from it.

@@ -1,15 +1,15 @@
-use std::io::IsTerminal;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{Instant, sleep};
 
 use crate::callback::redact::Erasure;
 use crate::callback::{AppId, event_id};
-use crate::cli::{ConfigArgs, StoreArgs, prompt, say};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::output::{self, progress_bar, say};
+use crate::cli::prompt;
 use crate::clock::Clock;
 use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
@@ -21,36 +21,35 @@ const MODEL_ROWS: u32 = 20;
 /// The shortest pause behind a change. It is as long as the change took, where that is longer: events go first.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// What else may hold the account.
-const NOT_COVERED: &str = "not covered: events that wait in a server's spool or were put aside from it, backups, logs \
-     and error logs, whatever was exported, and what the database keeps of old rows until it is vacuumed";
+const NOT_COVERED: &str = "not covered: events in a server's spool, damaged spool records and files, backups, logs and \
+     error logs, exports, and old row versions that the database keeps until it is vacuumed";
 
-/// Take an account out of everything that is stored.
+/// Erase an account from all stored data.
 ///
-/// A pseudonym takes the account's place in every event: in the columns, and wherever a JSON string or name in the
-/// body equals the account, or an integer under the name of an account does. The address and the platform go from
-/// events in which the account acted. In calls, rooms and lives the pseudonym stands wherever the account stood, with
-/// `--delete` too. Text that only mentions the account stays as it is. The events' ids stay, so
-/// that a repeat of such an event is still known.
+/// A pseudonym replaces the account in every event: in the columns, and wherever a JSON string or key in the body equals
+/// the account, or an integer in a field for accounts does. IP address and platform are removed from events in which the
+/// account acted. In calls, rooms and lives the pseudonym replaces the account too, also with `--delete`. Text that only
+/// mentions the account is left unchanged. Events keep their ids, so a duplicate is still recognised.
 ///
-/// The server may go on meanwhile. Broken off, or when events have come meanwhile, run it again, with the same
+/// The server may keep running. If the command was interrupted, or events arrived while it ran, run it again with the same
 /// `--pseudonym`.
 #[derive(Debug, Args)]
 pub(crate) struct EraseUser {
     /// The account (UserID), exactly as the vendor sends it
     account: String,
-    /// The app whose user it is; without it, the account goes from the events of all apps
-    #[arg(long, value_name = "ID")]
+    /// The user's app; without it, the account is erased from the events of all apps
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// Delete the events in which the account acted, instead of changing them
+    /// Delete the events in which the account acted instead of rewriting them
     #[arg(long)]
     delete: bool,
-    /// Count what would be done, and change nothing
+    /// Only count the affected rows
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// What to put in the account's place [default: erased- and random digits]
+    /// Pseudonym that replaces the account [default: erased- and random digits]
     #[arg(long, value_name = "NAME")]
     pseudonym: Option<String>,
     #[command(flatten)]
@@ -74,14 +73,9 @@ impl EraseUser {
         let settings = self.config.load(Some(&self.store), None)?;
         let pseudonym = self.pseudonym.clone().unwrap_or_else(|| random_pseudonym(clock));
         let erasure = Erasure::new(&self.account, &pseudonym).ok_or_else(|| {
-            anyhow!("an account, and letters, digits and `-` for its pseudonym are needed\nhint: see `--help`")
+            anyhow!("the account is empty, or the pseudonym has other characters than letters, digits and `-`\nhint: see `--help`")
         })?;
-        let app = self.app.as_ref().map(|text| {
-            AppId::parse(text).ok_or_else(|| {
-                anyhow!("`--app {text}` is no SDKAppID\nhint: give a number such as 1400000001")
-            })
-        });
-        let app = app.transpose()?;
+        let app = app_id(self.app.as_deref())?;
         let url = store::display_url(&settings.store.url);
         self.confirm(&url, &pseudonym)?;
         let options = settings.store_options().to_read();
@@ -116,11 +110,9 @@ impl EraseUser {
         if self.dry_run {
             return Ok(());
         }
-        say(&format!(
-            "in {url}, {pseudonym} takes the place of this account; this cannot be undone"
-        ));
+        say(&format!("in {url}, {pseudonym} will replace this account; this cannot be undone"));
         if self.delete {
-            say("every event in which the account acted is deleted");
+            say("every event in which the account acted will be deleted");
         }
         if self.yes {
             return Ok(());
@@ -136,7 +128,10 @@ impl EraseUser {
         erasure: &Erasure,
         counts: &mut Counts,
     ) -> Result<()> {
-        let bar = progress(accounts.rows(table).await?);
+        let bar = progress_bar(
+            Some(accounts.rows(table).await?),
+            "{bar:30} {pos}/{len} rows  {elapsed} elapsed, {eta} left",
+        );
         let mut after = None;
         loop {
             let scan = accounts.scan(table, &self.account, after, BATCH_ROWS).await?;
@@ -187,14 +182,14 @@ impl EraseUser {
         } else {
             ("", format!("the pseudonym is {pseudonym}\n"))
         };
-        crate::cli::print(&format!(
+        output::print(&format!(
             "{would}changed {events} events and {parked} parked ones\n\
              {would}deleted {events_deleted} events and {parked_deleted} parked ones\n\
              {would}changed {models} rows of calls, rooms and lives\n{name}"
         ))?;
         if counts.is_empty() {
             say(
-                "no such account was found: it must be given exactly as the vendor sends it, capital letters too",
+                "no such account was found: it is case-sensitive and must be given exactly as the vendor sends it",
             );
         }
         say(NOT_COVERED);
@@ -207,7 +202,7 @@ async fn forget_rebuild(options: &store::StoreOptions, url: &str) -> Result<()> 
     let forgotten = rebuild::forget(options).await;
     if !forgotten.with_context(|| format!("open the store {url}"))? {
         bail!(
-            "a rebuild of the store {url} is under way, and nothing was changed\nhint: wait for its end"
+            "a rebuild of the store {url} is running; nothing was changed\nhint: wait until it has finished"
         );
     }
     Ok(())
@@ -225,7 +220,7 @@ async fn warn_of_spool(path: &Path, pseudonym: &str) {
             found.size.events
         )),
         Ok(_) => {}
-        Err(error) => say(&format!("cannot look into the spool {shown}: {error}")),
+        Err(error) => say(&format!("cannot inspect the spool {shown}: {error}")),
     }
 }
 
@@ -250,16 +245,4 @@ impl Counts {
 fn random_pseudonym(clock: &Clock) -> String {
     // These bytes of such an id are random.
     format!("erased-{}", hex::encode(&event_id::unique(clock.now()).as_bytes()[10..]))
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(rows: u64) -> ProgressBar {
-    let bar = ProgressBar::new(rows);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "{bar:30} {pos}/{len} rows  {elapsed} gone, {eta} to go";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template above is valid"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

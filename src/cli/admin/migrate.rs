@@ -1,13 +1,14 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::cli::{ConfigArgs, StoreArgs};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::clock::Clock;
 use crate::store;
 
-/// Bring the store's tables up to this version.
+/// Apply the database migrations of this version.
 ///
-/// `serve` does the same on its start; this is for those who want it done before.
+/// `serve` does so when it starts; use this to run migrations beforehand.
 #[derive(Debug, Args)]
 pub(crate) struct Migrate {
     #[command(flatten)]
@@ -28,6 +29,6 @@ impl Migrate {
             Ok::<_, store::StoreError>(())
         };
         migrated.await.with_context(|| format!("migrate the store {url}"))?;
-        crate::cli::print(&format!("the store {url} is up to date\n"))
+        output::print(&format!("the store {url} is up to date\n"))
     }
 }

@@ -1,12 +1,9 @@
-use std::io::IsTerminal;
-use std::time::Duration;
-
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, progress_bar, say};
 use crate::clock::Clock;
 use crate::rebuild::{Rebuild, Work};
 use crate::store::{self, Progress, Stage, StoreError, Tally};
@@ -28,22 +25,22 @@ const TABLES: [&str; 13] = [
     "anomalies",
 ];
 
-/// Make calls, rooms and lives anew from the events.
+/// Rebuild calls, rooms and lives from the events.
 ///
-/// It reads every event, compares what the events say with what the tables hold, mends the difference and reports it:
-/// for each table how many rows were right, missing, wrong, and too many. Rows that tell of a time before the oldest
-/// event are left as they are.
+/// Reads every event, compares the rows that follow from the events with those in the tables, repairs the differences and
+/// reports for each table how many rows were right, missing, wrong and too many. Rows from before the oldest event are left
+/// unchanged.
 ///
-/// Servers may go on meanwhile. Broken off, it goes on where it was when it is run again.
+/// Servers may keep running. An interrupted rebuild resumes where it stopped when it is run again.
 #[derive(Debug, Args)]
 pub(crate) struct RebuildModels {
-    /// Report only, and change nothing
+    /// Only report the differences
     #[arg(long)]
     dry_run: bool,
-    /// Stop when so many events more have been read; run it again to go on
+    /// Stop after this many more events; run it again to resume
     #[arg(long, value_name = "EVENTS")]
     limit: Option<u64>,
-    /// The report as one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -59,29 +56,34 @@ impl RebuildModels {
         let work = Work { settings: &settings, dry_run: self.dry_run };
         let rebuild = Rebuild::open(&work, clock).await;
         let Some(mut rebuild) = rebuild.with_context(|| format!("open the store {url}"))? else {
-            bail!("a rebuild of the store {url} is under way\nhint: wait for its end, or stop it");
+            bail!(
+                "a rebuild of the store {url} is running\nhint: wait until it has finished, or stop it"
+            );
         };
         if rebuild.is_resumed() {
-            say(&format!("going on behind {} events", rebuild.progress().events));
+            say(&format!("resuming after {} events", rebuild.progress().events));
         }
         let done = self.work(&mut rebuild, &work).await;
         let is_done = done.with_context(|| {
-            format!("rebuild in the store {url}, partly done; run it again to go on")
+            format!("rebuild in the store {url}, partly done; run it again to resume")
         })?;
         if !is_done {
             let events = rebuild.progress().events;
-            return crate::cli::print(&format!(
-                "read {events} events so far; run it again to go on\n"
+            return output::print(&format!(
+                "read {events} events so far; run it again to resume\n"
             ));
         }
         let progress =
-            rebuild.finish().await.with_context(|| format!("end the rebuild in {url}"))?;
+            rebuild.finish().await.with_context(|| format!("finish the rebuild in {url}"))?;
         self.report(&progress)
     }
 
     /// Returns whether all is done.
     async fn work(&self, rebuild: &mut Rebuild, work: &Work<'_>) -> Result<bool, StoreError> {
-        let bar = progress(rebuild.events().await?);
+        let bar = progress_bar(
+            Some(rebuild.events().await?),
+            "{bar:30} {pos}/{len} events  {elapsed} elapsed  {msg}",
+        );
         let end = self.limit.map(|limit| rebuild.progress().events.saturating_add(limit));
         loop {
             let Progress { stage, events, .. } = rebuild.progress();
@@ -113,9 +115,9 @@ impl RebuildModels {
                 "faults": progress.faults(),
                 "tables": tables,
             });
-            return crate::cli::print(&format!("{report}\n"));
+            return output::print(&format!("{report}\n"));
         }
-        let mut table = crate::cli::table(&["TABLE", "RIGHT", "MISSING", "WRONG", "TOO MANY"]);
+        let mut table = output::table(&["TABLE", "RIGHT", "MISSING", "WRONG", "TOO MANY"]);
         for name in TABLES {
             let Tally { right, missing, wrong, too_many } = tally(name);
             let counts = [right, missing, wrong, too_many].map(|count| count.to_string());
@@ -123,23 +125,11 @@ impl RebuildModels {
             table.add_row([name.to_owned(), right, missing, wrong, too_many]);
         }
         let end = match (progress.faults(), progress.dry_run) {
-            (0, _) => "nothing to mend".to_owned(),
-            (faults, true) => format!("would mend {faults} rows"),
-            (faults, false) => format!("mended {faults} rows"),
+            (0, _) => "nothing to repair".to_owned(),
+            (faults, true) => format!("would repair {faults} rows"),
+            (faults, false) => format!("repaired {faults} rows"),
         };
         let events = progress.events;
-        crate::cli::print(&format!("{}\nread {events} events; {end}\n", table.trim_fmt()))
+        output::print(&format!("{}\nread {events} events; {end}\n", table.trim_fmt()))
     }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(events: u64) -> ProgressBar {
-    let bar = ProgressBar::new(events);
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "{bar:30} {pos}/{len} events  {elapsed} gone  {msg}";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template above is valid"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -5,9 +5,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 use tokio::time::timeout;
 
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::doctor::report::Findings;
 use crate::cli::doctor::{files, machine, storage, tencent};
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs, healthcheck};
+use crate::cli::healthcheck;
+use crate::cli::output;
 use crate::clock::Clock;
 use crate::server;
 use crate::settings::Settings;
@@ -19,21 +21,18 @@ const STORE_WAIT: Duration = Duration::from_secs(15);
 const INTEGRITY_WAIT: Duration = Duration::from_hours(6);
 /// How long a file system may take to say how full it is.
 const DISK_WAIT: Duration = Duration::from_secs(5);
-/// What to do about a folder that cannot be written.
-pub(crate) const FOLDER_HINT: &str = "run this as the server's user in its working directory; give that user the folder, \
-                                      or name another";
 
-/// Check configuration, store and machine, and say what to do.
+/// Check configuration, store and machine, and suggest fixes.
 ///
-/// Changes nothing: it stores an event and takes it back. Prints one line for each thing it looked at, `ok`, `warn` or
-/// `fail`. Ends with 0 when nothing failed, with 1 otherwise. Run it with the server's configuration, as the server's
-/// user, on its machine; the server may run meanwhile.
+/// Changes nothing: it stores an event in a transaction that it rolls back. Prints one line per check, `ok`, `warn` or
+/// `fail`. Exits with 0 if no check failed, otherwise with 1. Run it with the server's configuration, as the server's
+/// user, on its machine; the server may be running.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Read all of a SQLite file and look for damage, which takes as long as that takes
+    /// Check a whole SQLite file for corruption, which takes long for a large one
     #[arg(long)]
     integrity: bool,
     #[command(flatten)]
@@ -49,7 +48,7 @@ impl Doctor {
         let mut findings = Findings::default();
         let sources = self.config.sources(Some(&self.store), Some(&self.apps))?;
         match Settings::load(&sources) {
-            Ok(settings) => self.look(&settings, clock, &mut findings).await,
+            Ok(settings) => self.check(&settings, clock, &mut findings).await,
             Err(error) => {
                 let hint = "`trtc-callbacks default-config` explains every key";
                 findings.error("configuration", &error, hint);
@@ -60,13 +59,13 @@ impl Doctor {
             findings.ok("environment", format!("ignored, as variables of Kubernetes: {foreign}"));
         }
         if self.json {
-            crate::cli::print_json(
+            output::print_json(
                 &(serde_json::to_string(&findings)?
                     + "
 "),
             )?;
         } else {
-            crate::cli::print(&findings.text()?)?;
+            output::print(&findings.text()?)?;
         }
         match findings.failed() {
             0 => Ok(()),
@@ -75,7 +74,7 @@ impl Doctor {
         }
     }
 
-    async fn look(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    async fn check(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
         findings.ok("configuration", "every key is known and in its range");
         apps(settings, findings);
         paths(settings, findings);
@@ -93,11 +92,11 @@ impl Doctor {
         let url = store::display_url(&settings.store.url);
         let file = store::file(&settings.store.url).filter(|file| !file.exists());
         if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
-            let text = format!("there is no {url} yet, and `serve` could not make it: {error}");
-            return findings.fail("store", text, FOLDER_HINT);
+            let text = format!("there is no {url} yet, and `serve` could not create it: {error}");
+            return findings.fail("store", text, machine::FOLDER_HINT);
         }
         if file.is_some() {
-            let hint = "`serve` makes it; if there should be one, check `store.url` and the working directory";
+            let hint = "`serve` creates it; if it should exist, check `store.url` and the working directory";
             return findings.warn("store", format!("there is no {url} yet"), hint);
         }
         let options = settings.store_options();
@@ -108,8 +107,7 @@ impl Doctor {
             }
             Ok(Err(error @ StoreError::Address { .. })) => findings.error("store", &error, ""),
             Ok(Err(error)) => {
-                let hint =
-                    "see that it runs, that `store.url` names it, and that user and password do";
+                let hint = "check that it is running, and that `store.url` has its address, user and password";
                 findings.error("store", &format_args!("{url}: {error}"), hint);
             }
             Err(_) => {
@@ -117,7 +115,7 @@ impl Doctor {
                 findings.fail(
                     "store",
                     text,
-                    "see what it is waiting for: locks, its disk, the network",
+                    "check what it is waiting for: locks, its disk, the network",
                 );
             }
         }
@@ -147,15 +145,15 @@ fn paths(settings: &Settings, findings: &mut Findings) {
             let hint = "the signature does not cover the body: set `server.callback_paths` to one long random path";
             findings.warn("callback paths", format!("`{path}` is easy to guess"), hint);
         }
-        None => findings.ok("callback paths", "none of those that are easy to guess"),
+        None => findings.ok("callback paths", "none is easy to guess"),
     }
 }
 
 fn proxies(settings: &Settings, findings: &mut Findings) {
     let auth = &settings.auth;
     if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
-        let text = "`auth.trusted_proxies` has no effect on whose callbacks are taken: `auth.source_addresses` is empty";
-        let hint = "set `auth.source_addresses` too, or neither of both";
+        let text = "`auth.trusted_proxies` has no effect on source filtering: `auth.source_addresses` is empty";
+        let hint = "set `auth.source_addresses` too, or remove `auth.trusted_proxies`";
         findings.warn("proxies", text, hint);
     }
 }
@@ -180,24 +178,23 @@ pub(crate) async fn disk(findings: &mut Findings, check: &'static str, file: std
             return findings.fail(
                 check,
                 format!("{shown}: {error}"),
-                "see that its folder can be read",
+                "check that its folder can be read",
             );
         }
         Err(_) => {
             return findings.fail(
                 check,
                 format!("{shown}: no answer"),
-                "see that its disk is there",
+                "check that its disk is mounted",
             );
         }
     };
     if let Some(kind) = disk.network {
-        let hint =
-            "put it on a local disk: others do not keep locks and commits as SQLite needs them";
+        let hint = "put it on a local disk: network file systems may break the locks and syncs that SQLite needs";
         findings.warn(check, format!("{shown} is on {kind}"), hint);
     }
     let text = format!("{} MiB of {} MiB are free at {shown}", disk.free >> 20, disk.total >> 20);
-    let hint = "make room, or set `retention.events_days`";
+    let hint = "free some space, or set `retention.events_days`";
     match disk.free {
         free if free < 100 << 20 => findings.fail(check, text, hint),
         free if free < 1 << 30 || free < disk.total / 10 => findings.warn(check, text, hint),
@@ -238,22 +235,22 @@ async fn running(settings: &Settings, findings: &mut Findings) {
             Some(notices) => findings.warn(
                 CHECK,
                 format!("the one at {base} is ready; {}", notices.replace('\n', "; ")),
-                "look into its log",
+                "check its log",
             ),
         },
         Ok((false, said)) => {
             findings.fail(
                 CHECK,
                 format!("the one at {base} is not ready: {}", said.trim()),
-                "look into its log",
+                "check its log",
             );
         }
         // It need not run now.
         Err(error) if is_refused(&error) => findings.ok(CHECK, format!("none answers at {base}")),
         Err(error) => findings.fail(
             CHECK,
-            format!("{base} gives no answer that makes sense: {error:#}"),
-            "see what listens there; if it is the server, look into its log",
+            format!("{base} gave an invalid response: {error:#}"),
+            "check what listens there; if it is the server, check its log",
         ),
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::cli::doctor::checks::FOLDER_HINT;
 use crate::cli::doctor::machine;
 use crate::cli::doctor::report::Findings;
 use crate::clock::UnixMillis;
@@ -22,25 +21,25 @@ pub(crate) async fn spool(settings: &Settings, findings: &mut Findings) {
     const CHECK: &str = "spool";
     let path = &settings.spool.path;
     if path.as_os_str().is_empty() {
-        let hint = "set `spool.path` to a file on a local disk that outlives the server";
-        let text = "there is none: while the store is away events go to the error log only";
+        let hint = "set `spool.path` to a file on a persistent local disk";
+        let text =
+            "none is configured: while the store is unavailable, events go to the error log only";
         return findings.warn(CHECK, text, hint);
     }
     let shown = path.display().to_string();
     if let Err(error) = machine::may_write(path) {
         let text = format!("`serve` could not write {shown}: {error}");
-        return findings.fail(CHECK, text, FOLDER_HINT);
+        return findings.fail(CHECK, text, machine::FOLDER_HINT);
     }
     match timeout(SPOOL_WAIT, store::examine_spool(path)).await {
-        Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` makes it")),
+        Ok(Ok(None)) => findings.ok(CHECK, format!("there is no {shown} yet; `serve` creates it")),
         Ok(Ok(Some(found))) => judge(&shown, &found, settings.spool.bytes_max, findings),
         Ok(Err(error)) => {
-            let hint =
-                "run this as the server's user; a server that starts moves a damaged spool aside";
+            let hint = "run this as the server's user; the server quarantines a damaged spool when it starts";
             findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
         }
         Err(_) => {
-            findings.fail(CHECK, format!("{shown}: no answer"), "see that its disk is there");
+            findings.fail(CHECK, format!("{shown}: no answer"), "check that its disk is mounted");
         }
     }
 }
@@ -50,33 +49,28 @@ fn judge(path: &str, found: &SpoolExamination, bytes_max: u64, findings: &mut Fi
     let size = found.size;
     let (used, most) = (size.bytes >> 20, bytes_max >> 20);
     if let Some(reason) = &found.unreadable {
-        let hint = "a running server puts such a record aside, and goes on with the next";
+        let hint = "a running server quarantines such a record and continues with the next";
         findings.fail(CHECK, format!("{path}: its oldest event cannot be read: {reason}"), hint);
     }
     if found.damaged > 0 {
         let hint = "look at its table `damaged`; `replay` does not read it";
-        let text = format!(
-            "records of {path} that cannot be trusted and are put aside: {}",
-            found.damaged
-        );
+        let text = format!("quarantined records in {path}: {}", found.damaged);
         findings.warn(CHECK, text, hint);
     }
     for aside in &found.aside {
-        let hint = "a server takes over what can be read of it as soon as it runs; keep it";
-        findings.warn(CHECK, format!("{} was damaged and is moved aside", aside.display()), hint);
+        let hint = "keep it: a running server salvages what can be read of it";
+        findings.warn(CHECK, format!("{} was damaged and is quarantined", aside.display()), hint);
     }
     for salvaged in &found.salvaged {
-        let hint =
-            "what could be read of it was taken over; remove it when you know what else it held";
+        let hint = "what could be read was salvaged; remove it once you no longer need the rest";
         findings.warn(CHECK, format!("{} was damaged", salvaged.display()), hint);
     }
     if size.bytes > bytes_max / 5 * 4 {
-        let hint =
-            "bring the store back, or raise `spool.bytes_max`; past it events go to the error log";
+        let hint = "restore the store, or raise `spool.bytes_max`; when it is full, events go to the error log";
         let text = format!("{path} is nearly full: {used} of {most} MiB");
         findings.fail(CHECK, text, hint);
     } else if size.events > 0 {
-        let hint = "a running server stores them as soon as the store takes them";
+        let hint = "a running server stores them as soon as the store is available";
         let text = format!("events that wait in {path}: {} ({used} of {most} MiB)", size.events);
         findings.warn(CHECK, text, hint);
     } else {
@@ -91,7 +85,7 @@ pub(crate) fn certificate(settings: &Settings, now: UnixMillis, findings: &mut F
         Ok(ends) => {
             let days = ends.0.saturating_sub(now.0).div_euclid(DAY);
             let text = format!("{} ends {ends}", certificate.display());
-            let hint = "renew it and write it to the same files: the server takes it up by itself";
+            let hint = "renew it in the same files: the server reloads them automatically";
             match days {
                 ..0 => findings.fail(CHECK, text, hint),
                 0..CERTIFICATE_DAYS => findings.warn(CHECK, text, hint),

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+/// What to do about a folder that cannot be written.
+pub(crate) const FOLDER_HINT: &str = "run this as the server's user in its working directory; give that user the folder, \
+                                      or name another";
+
 /// A file system.
 pub(crate) struct Disk {
     /// What this user may still write, in bytes.

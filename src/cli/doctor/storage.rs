@@ -21,9 +21,9 @@ pub(crate) fn judge(
     }
     migrations(&found.migrations, findings);
     match &found.writable {
-        Some(Ok(())) => findings.ok("writing", "an event was stored and taken back"),
+        Some(Ok(())) => findings.ok("writing", "an event was stored and rolled back"),
         Some(Err(reason)) => {
-            let hint = "see that it is not read-only or full, and that the user may write";
+            let hint = "check that it is neither read-only nor full, and that the user may write";
             findings.fail("writing", format!("an event could not be stored: {reason}"), hint);
         }
         None => {}
@@ -41,8 +41,8 @@ pub(crate) fn judge(
 fn migrations(found: &Migrations, findings: &mut Findings) {
     const CHECK: &str = "migrations";
     if let Some(broken) = found.broken {
-        let hint = "look into the database's log, and mend it by hand or restore a backup";
-        return findings.fail(CHECK, format!("number {broken} broke off half-way"), hint);
+        let hint = "check the database's log, and repair it by hand or restore a backup";
+        return findings.fail(CHECK, format!("number {broken} was interrupted"), hint);
     }
     if !found.unknown.is_empty() {
         let hint = "run the newer version, or restore the backup from before it";
@@ -68,20 +68,20 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
         findings.fail("version", "too old", "use PostgreSQL 14 or newer");
     }
     if state.encoding != "UTF8" {
-        let text = format!("{}, which cannot hold every text", state.encoding);
+        let text = format!("{}, which cannot store all text", state.encoding);
         let hint = "create the database with `encoding 'UTF8' template template0`";
         findings.fail("encoding", text, hint);
     }
     if state.standby {
         let hint =
             "name the primary in `store.url`, or give `target_session_attrs` a proxy that knows it";
-        findings.fail("primary", "this is a standby, which takes no events", hint);
+        findings.fail("primary", "this is a standby, which is read-only", hint);
     }
     if state.unsafe_settings.is_empty() {
         findings.ok("durability", "fsync, full_page_writes and synchronous_commit are on");
     } else {
         let off = state.unsafe_settings.join(", ");
-        let hint = "switch on: an event that was answered OK could be lost with the power";
+        let hint = "switch them on, or a power failure can lose events that were answered OK";
         findings.warn("durability", format!("off: {off}"), hint);
     }
     rights(state, findings);
@@ -95,11 +95,11 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
         findings.ok("clock", format!("{difference} ms from the database's"));
     }
     if state.months_without_partition.is_empty() {
-        findings.ok("partitions", "this month and the next have theirs");
+        findings.ok("partitions", "present for this month and the next");
     } else {
         let months = state.months_without_partition.join(", ");
         let hint = "the server makes them every hour: its log says why it could not";
-        findings.warn("partitions", format!("none for {months}"), hint);
+        findings.warn("partitions", format!("missing for {months}"), hint);
     }
     match state.default_rows {
         0 => findings.ok("default partition", "empty"),
@@ -116,10 +116,10 @@ fn rights(state: &PostgresState, findings: &mut Findings) {
         findings.fail("rights", &missing.problem, &missing.hint);
     }
     match &state.makes_partitions {
-        Some(Ok(())) => findings.ok("making partitions", "one was made and taken back"),
+        Some(Ok(())) => findings.ok("making partitions", "one was created and rolled back"),
         Some(Err(reason)) => {
             let hint = "without one for its month an event is kept in `events_default`; grant what is missing";
-            let text = format!("none could be made: {reason}");
+            let text = format!("none could be created: {reason}");
             findings.fail("making partitions", text, hint);
         }
         None => {}

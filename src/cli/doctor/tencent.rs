@@ -29,28 +29,27 @@ pub(crate) async fn addresses(settings: &Settings, clock: &Clock, findings: &mut
 
 fn kept(settings: &Settings, clock: &Clock, findings: &mut Findings) {
     let Some(file) = address_file(settings) else {
-        let text = "there is no place to keep the list: after a start all are let in until the vendor gives it";
+        let text = "there is no file to cache the list: after a restart all addresses are accepted until the vendor provides it";
         return findings.warn(CHECK, text, "set `spool.path` to a file on a local disk");
     };
     let shown = file.display().to_string();
     match Kept::read(&file) {
         Ok(Some(kept)) => {
-            let text = format!("{shown} has {} ranges, given {}", kept.len(), kept.fetched_at);
+            let text = format!("{shown} has {} ranges, fetched {}", kept.len(), kept.fetched_at);
             let age = clock.now().since(kept.fetched_at);
             if age > settings.auth.source_refresh().saturating_mul(STALE_AFTER) {
-                let hint = "look into the server's log: the vendor's API does not answer it";
-                findings.warn(CHECK, format!("{text}, is not fresh"), hint);
+                let hint = "check the server's log: its requests to the vendor's API fail";
+                findings.warn(CHECK, format!("{text}, out of date"), hint);
             } else {
                 findings.ok(CHECK, text);
             }
         }
         Ok(None) => {
-            let hint =
-                "the server writes it when the vendor gives the list; until then all are let in";
+            let hint = "the server writes it with the vendor's first list; until then all addresses are accepted";
             findings.warn(CHECK, format!("there is no {shown} yet"), hint);
         }
         Err(error) => {
-            let hint = "run this as the server's user; a server replaces the file when the vendor gives the list";
+            let hint = "run this as the server's user; the server replaces the file with the vendor's next list";
             findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
         }
     }
@@ -60,7 +59,7 @@ async fn given(settings: &Settings, clock: &Clock, findings: &mut Findings) {
     let app = settings.apps.iter().find(|app| app.has_key() && app.has_place());
     let Some(app) = app else {
         let hint = "give an app its secret key (TRTC_SECRET_KEY_FILE) and region (TRTC_REGION)";
-        return findings.fail(CHECK, "no app to ask the vendor's API for", hint);
+        return findings.fail(CHECK, "no app has both a secret key and a region", hint);
     };
     let client = match client::client(app, clock) {
         Ok(client) => client,
@@ -77,24 +76,19 @@ async fn given(settings: &Settings, clock: &Clock, findings: &mut Findings) {
     };
     match timeout(ASK_MAX, ask).await {
         Ok(Ok((0, 0))) => {
-            let hint = "the list before stays in force; without one all are let in";
-            findings.warn(CHECK, "the vendor gives an empty list", hint);
+            let hint = "the previous list stays in force; without one all addresses are accepted";
+            findings.warn(CHECK, "the vendor returned an empty list", hint);
         }
-        Ok(Ok((ranges, 0))) => findings.ok(CHECK, format!("the vendor gives {ranges} ranges")),
+        Ok(Ok((ranges, 0))) => findings.ok(CHECK, format!("the vendor returned {ranges} ranges")),
         Ok(Ok((ranges, unreadable))) => {
-            let text = format!(
-                "the vendor gives {ranges} ranges, and entries that are none: {unreadable}"
-            );
-            findings.warn(
-                CHECK,
-                text,
-                "such a list adds to the one before, and takes nothing away",
-            );
+            let text =
+                format!("the vendor returned {ranges} ranges and {unreadable} invalid entries");
+            findings.warn(CHECK, text, "such a list only adds to the previous one");
         }
         Ok(Err(error)) => findings.error(CHECK, &error, ""),
         Err(_) => {
-            let text = format!("{} gave no answer within {} s", client.host(), ASK_MAX.as_secs());
-            findings.fail(CHECK, text, "is the network slow, or a firewall on the way?");
+            let text = format!("{} did not answer within {} s", client.host(), ASK_MAX.as_secs());
+            findings.fail(CHECK, text, "check the network and firewalls");
         }
     }
 }

@@ -6,24 +6,25 @@ use clap::Args;
 use serde_json::json;
 
 use crate::callback::AppId;
-use crate::cli::read::lists::{Source, app, cell, seconds, time_or_dash, timeline};
-use crate::cli::say;
+use crate::cli::args::app_id;
+use crate::cli::output::{self, cell, say, seconds, time_or_dash};
+use crate::cli::read::lists::{Source, cut, timeline};
 use crate::store::{
     Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
 };
 
-/// Tell one call: who rang, answered and left, and every event behind it.
+/// Show one call: its members, recordings and events.
 ///
-/// Events stand in the order they happened; ARRIVED says in which order they came. What no event said is marked as
+/// Events are listed in the order they happened; ARRIVED is their order of arrival. What no event reported is marked as
 /// inferred.
 #[derive(Debug, Args)]
 pub(crate) struct OneCall {
-    /// The call's id
+    /// ID of the call
     id: String,
-    /// The app, where several have a call of this id
-    #[arg(long, value_name = "ID")]
+    /// SDKAppID, if several apps have a call with this ID
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// One JSON object: the call, its members, recordings and events
+    /// Print one JSON object: the call, its members, recordings and events
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -34,19 +35,19 @@ impl OneCall {
     pub(crate) async fn run(self) -> Result<()> {
         let opened = self.source.open().await?;
         let (store, url) = (&opened.store, &opened.url);
-        let app = app(self.app.as_deref())?;
+        let app = app_id(self.app.as_deref())?;
         let found = opened.read(self.find(store, app)).await?;
         let call = match found.as_slice() {
             [call] => call,
             [] => {
-                let hint = "`trtc-callbacks calls` lists those there are";
+                let hint = "`trtc-callbacks calls` lists the stored calls";
                 return Err(anyhow!("there is no call `{}` in {url}\nhint: {hint}", self.id));
             }
             several => {
                 let apps: Vec<_> = several.iter().map(|call| call.sdk_app_id.to_string()).collect();
                 let apps = apps.join(", ");
                 return Err(anyhow!(
-                    "several apps have a call `{}`\nhint: give `--app`: {apps}",
+                    "several apps have a call `{}`\nhint: choose one with `--app`: {apps}",
                     self.id
                 ));
             }
@@ -57,23 +58,22 @@ impl OneCall {
         let subject = Subject::Call(owner, call.call_id.clone());
         let recordings = opened.read(store.recordings(&subject)).await?;
         let (recordings, recordings_cut) = (recordings.rows, recordings.is_cut);
-        for what in crate::cli::read::lists::cut(&[
-            ("members", members_cut),
-            ("recordings", recordings_cut),
-        ]) {
+        for what in cut(&[("members", members_cut), ("recordings", recordings_cut)]) {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
         let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
         let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
         if next.is_some() {
             let shown = events.len();
-            say(&format!("these are the first {shown} events; `export events --call` has all"));
+            say(&format!(
+                "only the first {shown} events are shown; `export events --call` has all"
+            ));
         }
         if self.json {
             let all = json!({
                 "call": call, "members": members, "recordings": recordings, "events": events,
             });
-            return crate::cli::print_json(&format!("{all}\n"));
+            return output::print_json(&format!("{all}\n"));
         }
         let mut text = head(call);
         text.push_str(&table(&members));
@@ -83,7 +83,7 @@ impl OneCall {
             let _ = writeln!(text, "\nrecording {task}: {state}, files: {files}");
         }
         let _ = write!(text, "\n{}", timeline(events));
-        crate::cli::print(&text)
+        output::print(&text)
     }
 
     /// The calls of this id: one in each app that has it.
@@ -113,7 +113,7 @@ fn app_of_found(found: &Found) -> Option<AppId> {
 
 fn app_of(call: &Call) -> Result<AppId> {
     let app = AppId::parse(&call.sdk_app_id.to_string());
-    app.with_context(|| format!("the call's app {} is no SDKAppID", call.sdk_app_id))
+    app.with_context(|| format!("the call's app {} is not a valid SDKAppID", call.sdk_app_id))
 }
 
 fn head(call: &Call) -> String {
@@ -144,8 +144,7 @@ fn head(call: &Call) -> String {
 }
 
 fn table(members: &[Member]) -> String {
-    let mut table =
-        crate::cli::table(&["MEMBER", "ROLE", "STATE", "RUNG", "JOINED", "LEFT", "ENDING"]);
+    let mut table = output::table(&["MEMBER", "ROLE", "STATE", "RUNG", "JOINED", "LEFT", "ENDING"]);
     for member in members {
         let left = time_or_dash(member.left_at);
         table.add_row([

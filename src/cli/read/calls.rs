@@ -1,30 +1,30 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::read::lists::{CallArgs, Shown, cell, seconds};
+use crate::cli::output::{self, cell, seconds};
+use crate::cli::read::lists::{CallArgs, ListArgs};
 use crate::clock::Clock;
 use crate::store::Call;
 
 /// List calls.
 ///
-/// The latest first. Reads the store itself, so it works beside a running server and without one. `call ID` tells one.
+/// Newest first. Reads the store directly, so no server needs to run. `call ID` shows one call.
 #[derive(Debug, Args)]
 pub(crate) struct Calls {
     #[command(flatten)]
     which: CallArgs,
     #[command(flatten)]
-    shown: Shown,
+    list: ListArgs,
 }
 
 impl Calls {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
-        self.shown.print(&self.which.filter(clock.now())?, "call", table).await
+        self.list.print(&self.which.filter(clock.now())?, "call", table).await
     }
 }
 
 fn table(calls: &[Call]) -> String {
-    let mut table =
-        crate::cli::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
+    let mut table = output::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
     for call in calls {
         table.add_row([
             call.started_at.unwrap_or(call.first_at).to_string(),

@@ -8,26 +8,25 @@ use clap::Args;
 use uuid::Uuid;
 
 use crate::callback::{Command, Family};
-use crate::cli::read::lists::{Source, Span, cell, json_lines};
-use crate::cli::say;
+use crate::cli::output::{self, cell, json_lines, say};
+use crate::cli::read::lists::{Source, Span};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{EventFilter, Order, Store, StoredEvent};
 
 /// List stored events.
 ///
-/// The latest first; with `--follow`, new ones as they arrive. Reads the store itself, so it works beside a running
-/// server and without one.
+/// Newest first; with `--follow`, new ones as they arrive. Reads the store directly, so no server needs to run.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     #[command(flatten)]
     filter: FilterArgs,
-    /// At most so many
+    /// Maximum number of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     limit: u32,
-    /// One JSON object a line, with the whole body; `replay` reads it
+    /// Print JSON lines with the whole body, which `replay` reads
     #[arg(long)]
     json: bool,
-    /// Go on and show events as they arrive, those that happened within the last ten minutes
+    /// Keep running and print events as they arrive, unless they happened over ten minutes ago
     #[arg(long, short, conflicts_with = "until")]
     follow: bool,
     #[command(flatten)]
@@ -37,19 +36,19 @@ pub(crate) struct Events {
 /// Which stored events.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct FilterArgs {
-    /// Of this family: call, room, mic, live, group, follow, …
+    /// Only this family: call, room, mic, live, group, follow, …
     #[arg(long, value_name = "NAME")]
     family: Option<String>,
-    /// Of this command, by its name or an alias
+    /// Only this command, by name or alias
     #[arg(long, value_name = "NAME")]
     command: Option<String>,
-    /// About this call
+    /// Only this call
     #[arg(long, value_name = "ID")]
     call: Option<String>,
-    /// About this room
+    /// Only this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
-    /// Of the request that the vendor calls so
+    /// Only the request with this RequestId
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     #[command(flatten)]
@@ -60,12 +59,11 @@ impl FilterArgs {
     pub(crate) fn filter(&self, now: UnixMillis) -> Result<EventFilter> {
         let names: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
         if let Some(name) = self.family.as_deref().filter(|name| !names.contains(name)) {
-            return Err(anyhow!("there is no family `{name}`\nhint: one of {}", names.join(", ")));
+            return Err(anyhow!("unknown family `{name}`\nhint: use one of {}", names.join(", ")));
         }
         let [since, until] = self.span.times(now)?;
         let command = self.command.as_deref().map(Command::meant).transpose();
-        let command =
-            command.map_err(|hint| anyhow!("`--command` names no command\nhint: {hint}"))?;
+        let command = command.map_err(|hint| anyhow!("unknown `--command`\nhint: {hint}"))?;
         Ok(EventFilter {
             app: self.span.app()?,
             family: self.family.clone(),
@@ -100,9 +98,9 @@ impl Events {
             return self.follow(store, &filter, seen, clock).await;
         }
         if found.is_empty() {
-            say(&format!("no event in {url} fits"));
+            say(&format!("no matching event in {url}"));
         } else if found.len() >= self.limit as usize {
-            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
+            say(&format!("only the latest {} are shown; raise `--limit` for more", self.limit));
         }
         Ok(())
     }
@@ -129,13 +127,13 @@ impl Events {
 
     fn show(&self, events: &[StoredEvent], header: bool) -> Result<()> {
         if self.json {
-            return crate::cli::print_json(&json_lines(events)?);
+            return output::print_json(&json_lines(events)?);
         }
         if events.is_empty() {
             return Ok(());
         }
         let columns = ["TIME", "FAMILY", "COMMAND", "CALL", "ROOM", "OPERATOR", "NOTE"];
-        let mut table = crate::cli::table(if header { &columns } else { &[] });
+        let mut table = output::table(if header { &columns } else { &[] });
         for event in events {
             table.add_row([
                 event.event_time.to_string(),
@@ -147,7 +145,7 @@ impl Events {
                 note(event),
             ]);
         }
-        crate::cli::print(&format!("{}\n", table.trim_fmt()))
+        output::print(&format!("{}\n", table.trim_fmt()))
     }
 }
 

@@ -3,6 +3,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::cli::output;
 use crate::cli::read::events::FilterArgs;
 use crate::cli::read::lists::{AnomalyArgs, CallArgs, LifeArgs, RoomArgs, Source};
 use crate::clock::Clock;
@@ -12,46 +13,46 @@ use crate::store::{self, List};
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 500;
 
-/// Write a whole list to standard output.
+/// Export a complete list to standard output.
 ///
-/// The latest first, page by page, so that a list of any length takes little memory. Cells of CSV that a spreadsheet
-/// would take for a formula begin with a '.
+/// Newest first, read page by page, so that memory stays small for any length. CSV cells that a spreadsheet would take for
+/// a formula are prefixed with a '.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     #[command(subcommand)]
-    list: Which,
+    list: ExportList,
 }
 
 #[derive(Debug, Subcommand)]
-enum Which {
+enum ExportList {
     /// Events; in NDJSON with their bodies, so that `replay` reads them
-    Events(Of<FilterArgs>),
+    Events(ListExport<FilterArgs>),
     /// Calls
-    Calls(Of<CallArgs>),
+    Calls(ListExport<CallArgs>),
     /// Each life of each conference and live room
-    Rooms(Of<RoomArgs>),
+    Rooms(ListExport<RoomArgs>),
     /// Each life of each live room, with its viewers, gifts and battles
-    Lives(Of<LifeArgs>),
-    /// What should not be
-    Anomalies(Of<AnomalyArgs>),
+    Lives(ListExport<LifeArgs>),
+    /// Detected anomalies, such as calls without an end
+    Anomalies(ListExport<AnomalyArgs>),
 }
 
-/// Which rows, in which form, and of which store.
+/// ExportList rows, in which form, and of which store.
 #[derive(Debug, Args)]
-struct Of<F: Args> {
+struct ListExport<F: Args> {
     #[command(flatten)]
     which: F,
-    /// In which form
-    #[arg(long, value_enum, default_value_t = Form::Csv)]
-    format: Form,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = Format::Csv)]
+    format: Format,
     #[command(flatten)]
     source: Source,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Form {
+enum Format {
     Csv,
-    /// One JSON object a line
+    /// One JSON object per line
     Ndjson,
 }
 
@@ -59,22 +60,22 @@ impl Export {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         let now = clock.now();
         match self.list {
-            Which::Events(of) => of.write(|which| which.filter(now)).await,
-            Which::Calls(of) => of.write(|which| which.filter(now)).await,
-            Which::Rooms(of) => of.write(|which| which.filter(now)).await,
-            Which::Lives(of) => of.write(|which| Ok(store::Lives(which.filter(now)?))).await,
-            Which::Anomalies(of) => of.write(|which| which.filter(now)).await,
+            ExportList::Events(of) => of.write(|which| which.filter(now)).await,
+            ExportList::Calls(of) => of.write(|which| which.filter(now)).await,
+            ExportList::Rooms(of) => of.write(|which| which.filter(now)).await,
+            ExportList::Lives(of) => of.write(|which| Ok(store::Lives(which.filter(now)?))).await,
+            ExportList::Anomalies(of) => of.write(|which| which.filter(now)).await,
         }
     }
 }
 
-impl<F: Args> Of<F> {
+impl<F: Args> ListExport<F> {
     async fn write<L>(self, list: impl FnOnce(F) -> Result<L>) -> Result<()>
     where
         L: List<Row: Serialize>,
     {
         let (list, opened) = (list(self.which)?, self.source.open().await?);
-        let mut out = Out { form: self.format, begun: false };
+        let mut out = ListWriter { format: self.format, begun: false };
         let mut after = None;
         loop {
             let (rows, end) = opened.read(list.part(&*opened.store, after, PAGE_ROWS)).await?;
@@ -88,25 +89,25 @@ impl<F: Args> Of<F> {
 }
 
 /// Where the list goes.
-struct Out {
-    form: Form,
+struct ListWriter {
+    format: Format,
     begun: bool,
 }
 
-impl Out {
+impl ListWriter {
     fn write<T: Serialize>(&mut self, rows: &[T]) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        let bytes = match self.form {
-            Form::Ndjson => export::ndjson(rows)?,
-            Form::Csv => export::csv(&columns(rows)?, rows, !self.begun)?,
+        let bytes = match self.format {
+            Format::Ndjson => export::ndjson(rows)?,
+            Format::Csv => export::csv(&columns(rows)?, rows, !self.begun)?,
         };
         self.begun = true;
         let text = String::from_utf8(bytes).context("write a list")?;
-        match self.form {
-            Form::Ndjson => crate::cli::print_json(&text),
-            Form::Csv => crate::cli::print(&text),
+        match self.format {
+            Format::Ndjson => output::print_json(&text),
+            Format::Csv => output::print(&text),
         }
     }
 }

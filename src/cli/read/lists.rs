@@ -1,4 +1,4 @@
-//! What the commands that list and tell calls, rooms and events share: how conditions are read, and how rows are printed.
+//! Filters and output shared by the commands that list and show calls, rooms and events.
 
 use std::sync::Arc;
 
@@ -7,16 +7,13 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::callback::AppId;
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::output::{self, cell, json_lines, say};
 use crate::clock::{TIME_HINT, UnixMillis};
-use crate::letters::replaced;
 use crate::store::{
     self, ANOMALY_KINDS, AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, CallFilter, List,
     ROOM_FAMILIES, ROOM_STATES, RoomFilter, Store, StoreError, StoredEvent,
 };
-
-/// How wide a cell of a table may be, in characters.
-const CELL_CHARS_MAX: usize = 60;
 
 /// The store that is read.
 #[derive(Debug, Args)]
@@ -28,20 +25,20 @@ pub(crate) struct Source {
 }
 
 /// An open store, and how it is called.
-pub(crate) struct Opened {
+pub(crate) struct OpenStore {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) url: String,
 }
 
 impl Source {
-    pub(crate) async fn open(&self) -> Result<Opened> {
+    pub(crate) async fn open(&self) -> Result<OpenStore> {
         let settings = self.config.load(Some(&self.store), None)?;
         let store = store::open(&settings.store_options().to_read()).await?;
-        Ok(Opened { store, url: store::display_url(&settings.store.url) })
+        Ok(OpenStore { store, url: store::display_url(&settings.store.url) })
     }
 }
 
-impl Opened {
+impl OpenStore {
     /// What the store says, or that it was not read.
     pub(crate) async fn read<T>(
         &self,
@@ -54,20 +51,20 @@ impl Opened {
 /// Of which app, and from which time.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Span {
-    /// Of this app
-    #[arg(long, value_name = "ID")]
+    /// Only this app (SDKAppID)
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// Of this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    /// Only from this time on: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Of before this time
+    /// Only before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
 }
 
 impl Span {
     pub(crate) fn app(&self) -> Result<Option<AppId>> {
-        app(self.app.as_deref())
+        app_id(self.app.as_deref())
     }
 
     /// From when, and until when.
@@ -88,19 +85,19 @@ impl Span {
 /// Which calls.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CallArgs {
-    /// In this state: ringing, active, ended, overdue (no end came in time)
+    /// Only in this state: ringing, active, ended, overdue (no end event in time)
     #[arg(long, value_name = "STATE", value_parser = words(CALL_STATES))]
     state: Option<String>,
-    /// With this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
+    /// Only with this result: normal_end, not_answer, reject, cancel, call_busy, interrupt, offline
     #[arg(long, value_name = "RESULT", hide_possible_values = true, value_parser = words(CALL_RESULTS))]
     result: Option<String>,
-    /// audio or video
+    /// Only this medium: audio or video
     #[arg(long, value_name = "MEDIA", value_parser = words(CALL_MEDIA))]
     media: Option<String>,
-    /// In which this account takes part
+    /// Only with this account as caller or callee
     #[arg(long, value_name = "ACCOUNT")]
     user: Option<String>,
-    /// In this RTC room
+    /// Only in this RTC room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
     #[command(flatten)]
@@ -127,13 +124,13 @@ impl CallArgs {
 /// Which lives of rooms.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct LifeArgs {
-    /// In this state: open, ended, overdue (no end came, and nothing else for long)
+    /// Only in this state: open, ended, overdue (silent for long, without an end event)
     #[arg(long, value_name = "STATE", value_parser = words(ROOM_STATES))]
     state: Option<String>,
-    /// The lives of this room id
+    /// Only the lives of this room ID
     #[arg(long, value_name = "ID")]
     room: Option<String>,
-    /// Owned by this account
+    /// Only owned by this account
     #[arg(long, value_name = "ACCOUNT")]
     owner: Option<String>,
     #[command(flatten)]
@@ -158,7 +155,7 @@ impl LifeArgs {
 /// Which lives of rooms, of either family.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RoomArgs {
-    /// room (conferences) or live
+    /// Only this family: room (conferences) or live
     #[arg(long, value_name = "FAMILY", value_parser = words(ROOM_FAMILIES))]
     family: Option<String>,
     #[command(flatten)]
@@ -174,13 +171,13 @@ impl RoomArgs {
 /// Which anomalies.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AnomalyArgs {
-    /// Of this kind: call_without_end, leaves_missing, silence, …
+    /// Only this kind: call_without_end, leaves_missing, silence, …
     #[arg(long, value_name = "KIND", hide_possible_values = true, value_parser = words(ANOMALY_KINDS))]
     kind: Option<String>,
-    /// About this call or room, or this family
+    /// Only about this call, room or family
     #[arg(long, value_name = "ID")]
     subject: Option<String>,
-    /// Only those that are no longer so (true), or only those that still are (false)
+    /// Only resolved (true) or only unresolved ones (false)
     #[arg(long, value_name = "BOOL")]
     resolved: Option<bool>,
     #[command(flatten)]
@@ -209,18 +206,18 @@ fn words(words: &'static [&'static str]) -> clap::builder::PossibleValuesParser 
 
 /// How much of a list is shown, and how.
 #[derive(Debug, Args)]
-pub(crate) struct Shown {
-    /// At most so many
+pub(crate) struct ListArgs {
+    /// Maximum number of rows
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// One JSON object a line
+    /// Print JSON lines
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     source: Source,
 }
 
-impl Shown {
+impl ListArgs {
     /// Prints the beginning of a list, whose rows are called `what`, as lines of JSON or as what `table` makes of it.
     pub(crate) async fn print<L: List<Row: Serialize>>(
         &self,
@@ -231,17 +228,17 @@ impl Shown {
         let opened = self.source.open().await?;
         let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
         if self.json {
-            crate::cli::print_json(&json_lines(&rows)?)?;
+            output::print_json(&json_lines(&rows)?)?;
         } else if rows.is_empty() {
-            say(&format!("no {what} in {} fits", opened.url));
+            say(&format!("no matching {what} in {}", opened.url));
         } else {
-            crate::cli::print(&table(&rows))?;
+            output::print(&table(&rows))?;
         }
         let shown = rows.len();
         if more.is_some() && shown < self.limit as usize {
-            say(&format!("these are the latest {shown}, which are large; `export` has all"));
+            say(&format!("only the latest {shown} are shown, as they are large; `export` has all"));
         } else if more.is_some() && !self.json {
-            say(&format!("these are the latest {}; `--limit` shows more", self.limit));
+            say(&format!("only the latest {} are shown; raise `--limit` for more", self.limit));
         }
         Ok(())
     }
@@ -252,50 +249,17 @@ pub(crate) fn cut(lists: &[(&'static str, bool)]) -> Vec<&'static str> {
     lists.iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| *name).collect()
 }
 
-pub(crate) fn app(text: Option<&str>) -> Result<Option<AppId>> {
-    let wrong = "is no SDKAppID\nhint: give a number such as 1400000001";
-    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
-    text.map(parse).transpose()
-}
-
 /// A date, a moment, or an age.
 pub(crate) fn time(text: &str, now: UnixMillis) -> Result<UnixMillis> {
-    UnixMillis::parse(text, now).ok_or_else(|| anyhow!("`{text}` is no time\nhint: {TIME_HINT}"))
-}
-
-/// A cell's text, on one line and not too wide. Users choose ids: what could steer a terminal is shown, not sent to it.
-pub(crate) fn cell(text: Option<&str>) -> String {
-    let text = text.unwrap_or("-");
-    if text.chars().count() > CELL_CHARS_MAX {
-        return replaced(text).chars().take(CELL_CHARS_MAX - 1).chain(['…']).collect();
-    }
-    replaced(text)
-}
-
-pub(crate) fn time_or_dash(time: Option<UnixMillis>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| time.to_string())
-}
-
-/// A length of time, as people say it.
-pub(crate) fn seconds(seconds: i64) -> String {
-    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{rest} s"),
-        (0, _) => format!("{minutes} min {rest:02} s"),
-        (_, _) => format!("{hours} h {minutes:02} min"),
-    }
-}
-
-pub(crate) fn json_lines<T: Serialize>(rows: &[T]) -> Result<String> {
-    let lines: Result<Vec<_>, _> = rows.iter().map(serde_json::to_string).collect();
-    Ok(lines?.into_iter().map(|line| line + "\n").collect())
+    UnixMillis::parse(text, now)
+        .ok_or_else(|| anyhow!("`{text}` is not a valid time\nhint: {TIME_HINT}"))
 }
 
 /// Every event in the order it happened, with the order in which they arrived beside it, and what each says.
 pub(crate) fn timeline(events: Vec<StoredEvent>) -> String {
     let places = store::arrivals(&events);
     let began = events.first().map_or(UnixMillis(0), |event| event.event_time);
-    let mut table = crate::cli::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
+    let mut table = output::table(&["HAPPENED", "AFTER", "ARRIVED", "LATE BY", "WHAT"]);
     for (event, place) in events.into_iter().zip(places) {
         let after = event.event_time.since(began).as_secs_f64();
         let late = event.received_at.since(event.event_time).as_secs_f64();
@@ -321,22 +285,8 @@ mod tests {
     use crate::cli::read::lists::*;
 
     #[test]
-    fn a_cell_cannot_steer_the_terminal() {
-        assert_eq!(cell(Some("a\u{1b}[31mb\n\u{202e}")), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
-        assert_eq!(cell(Some("a\u{85}\u{200b}\u{feff}")), "a\u{fffd}\u{fffd}\u{fffd}");
-        assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
-        assert_eq!(cell(None), "-");
-    }
-
-    #[test]
-    fn what_is_no_time_is_told_what_is() {
+    fn an_invalid_time_is_refused_with_a_hint() {
         let said = time("yesterday", UnixMillis(0)).unwrap_err().to_string();
-        assert!(said.contains("`yesterday` is no time\nhint: give 2026-01-31"), "{said}");
-    }
-
-    #[test]
-    fn lengths_are_said_as_people_say_them() {
-        let said = [0, 59, 60, 3599, 3600, 90_061].map(seconds);
-        assert_eq!(said, ["0 s", "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
+        assert!(said.contains("`yesterday` is not a valid time\nhint: give 2026-01-31"), "{said}");
     }
 }

@@ -5,8 +5,9 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::read::lists::{Opened, Source, app, cell, time_or_dash, timeline};
-use crate::cli::say;
+use crate::cli::args::app_id;
+use crate::cli::output::{self, cell, say, time_or_dash};
+use crate::cli::read::lists::{self, OpenStore, Source, timeline};
 use crate::store::{
     Battle, DetailPage, EventFilter, EventPage, Live, Room, RoomChangeRow, RoomFilter, Stay, Store,
     StoreError, Visit,
@@ -15,24 +16,24 @@ use crate::store::{
 /// How many lives of one room id are looked at.
 const LIVES_MAX: u32 = 500;
 
-/// Tell one conference or live room: who was inside, sat, gave and fought, and every event behind it.
+/// Show one conference or live room: its visits, seats, gifts, battles and events.
 ///
-/// Room ids are used again; without `--life` it is the latest life. Events stand in the order they happened; ARRIVED
-/// says in which order they came.
+/// Room IDs are reused; without `--life` the latest life is shown. Events are listed in the order they happened; ARRIVED is
+/// their order of arrival.
 #[derive(Debug, Args)]
 pub(crate) struct OneRoom {
-    /// The room's id
+    /// ID of the room
     id: String,
     /// Which life, as `rooms --json` has it in `life`; the latest without it
     #[arg(long, value_name = "LIFE")]
     life: Option<i64>,
-    /// The app, where several have a room of this id
-    #[arg(long, value_name = "ID")]
+    /// SDKAppID, if several apps have a room with this ID
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
-    /// At most so many visits, and so many events
+    /// Maximum number of visits, and of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// One JSON object: the room, its visits, seats, changes and events, and what only lives have
+    /// Print one JSON object: the room, its visits, seats, changes and events, and what only lives have
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -43,34 +44,36 @@ impl OneRoom {
     pub(crate) async fn run(self) -> Result<()> {
         let opened = self.source.open().await?;
         let (room, others) = self.find(&opened).await?;
-        let told = opened.read(self.read(&opened.store, &room)).await?;
-        if told.events.next.is_some() {
-            let shown = told.events.events.len();
-            say(&format!("these are the first {shown} events; `export events --room` has all"));
+        let details = opened.read(self.read(&opened.store, &room)).await?;
+        if details.events.next.is_some() {
+            let shown = details.events.events.len();
+            say(&format!(
+                "only the first {shown} events are shown; `export events --room` has all"
+            ));
         }
-        for what in &told.cut {
+        for what in &details.cut {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
         if self.json {
             let all = json!({
-                "room": room, "live": told.live, "visits": told.visits, "seats": told.seats,
-                "changes": told.changes, "battles": told.battles, "events": told.events.events,
+                "room": room, "live": details.live, "visits": details.visits, "seats": details.seats,
+                "changes": details.changes, "battles": details.battles, "events": details.events.events,
             });
-            return crate::cli::print_json(&format!("{all}\n"));
+            return output::print_json(&format!("{all}\n"));
         }
         let mut text = head(&room, others);
-        told.live.iter().for_each(|live| tell_live(live, &mut text));
-        tell_visits(&told.visits, &mut text);
-        tell_seats(&told.seats, &mut text);
-        told.battles.iter().for_each(|battle| tell_battle(battle, &mut text));
-        let _ = write!(text, "\n{}", timeline(told.events.events));
-        crate::cli::print(&text)
+        details.live.iter().for_each(|live| write_live(live, &mut text));
+        write_visits(&details.visits, &mut text);
+        write_seats(&details.seats, &mut text);
+        details.battles.iter().for_each(|battle| write_battle(battle, &mut text));
+        let _ = write!(text, "\n{}", timeline(details.events.events));
+        output::print(&text)
     }
 
     /// The life that is meant, and how many others the room id had.
-    async fn find(&self, opened: &Opened) -> Result<(Room, usize)> {
+    async fn find(&self, opened: &OpenStore) -> Result<(Room, usize)> {
         let filter = RoomFilter {
-            app: app(self.app.as_deref())?,
+            app: app_id(self.app.as_deref())?,
             room_id: Some(self.id.clone()),
             limit: LIVES_MAX,
             ..RoomFilter::default()
@@ -82,7 +85,7 @@ impl OneRoom {
         if apps.len() > 1 {
             let apps = apps.join(", ");
             return Err(anyhow!(
-                "several apps have a room `{}`\nhint: give `--app`: {apps}",
+                "several apps have a room `{}`\nhint: choose one with `--app`: {apps}",
                 self.id
             ));
         }
@@ -92,7 +95,7 @@ impl OneRoom {
         match rooms.into_iter().find(meant) {
             Some(room) => Ok((room, others)),
             None if lives.is_empty() => {
-                let hint = "`trtc-callbacks rooms` lists those there are";
+                let hint = "`trtc-callbacks rooms` lists the stored rooms";
                 Err(anyhow!("there is no room `{}` in {}\nhint: {hint}", self.id, opened.url))
             }
             None => {
@@ -102,7 +105,7 @@ impl OneRoom {
         }
     }
 
-    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<Told, StoreError> {
+    async fn read(&self, store: &Arc<dyn Store>, room: &Room) -> Result<RoomDetails, StoreError> {
         let keys: Vec<_> = room.key().into_iter().collect();
         let page = DetailPage { limit: self.limit, ..DetailPage::default() };
         let filter = EventFilter::of_room(room, self.limit);
@@ -111,8 +114,8 @@ impl OneRoom {
         let battles = store.battles(room).await?;
         let cut =
             [("seats", seats.is_cut), ("changes", changes.is_cut), ("battles", battles.is_cut)];
-        Ok(Told {
-            cut: crate::cli::read::lists::cut(&cut),
+        Ok(RoomDetails {
+            cut: lists::cut(&cut),
             live: store.lives(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
             seats: seats.rows,
@@ -123,8 +126,8 @@ impl OneRoom {
     }
 }
 
-/// What is told of a room beside its row.
-struct Told {
+/// Everything about a room beside its row.
+struct RoomDetails {
     /// The names of the lists that are not whole.
     cut: Vec<&'static str>,
     live: Option<Live>,
@@ -167,7 +170,7 @@ fn head(room: &Room, others: usize) -> String {
     text
 }
 
-fn tell_live(live: &Live, text: &mut String) {
+fn write_live(live: &Live, text: &mut String) {
     let (gifts, coins, senders) = (live.gifts, live.gift_coins, live.gift_senders);
     let _ = writeln!(text, "gifts     {gifts}, {coins} coins, from {senders} accounts");
     let total =
@@ -186,8 +189,8 @@ fn tell_live(live: &Live, text: &mut String) {
     }
 }
 
-fn tell_visits(visits: &[Visit], text: &mut String) {
-    let mut table = crate::cli::table(&["VISITOR", "ENTERED", "LEFT", "WHY"]);
+fn write_visits(visits: &[Visit], text: &mut String) {
+    let mut table = output::table(&["VISITOR", "ENTERED", "LEFT", "WHY"]);
     for visit in visits {
         let left = time_or_dash(visit.left_at);
         table.add_row([
@@ -202,8 +205,8 @@ fn tell_visits(visits: &[Visit], text: &mut String) {
     }
 }
 
-fn tell_seats(seats: &[Stay], text: &mut String) {
-    let mut table = crate::cli::table(&["SEAT", "ACCOUNT", "TAKEN", "LEFT"]);
+fn write_seats(seats: &[Stay], text: &mut String) {
+    let mut table = output::table(&["SEAT", "ACCOUNT", "TAKEN", "LEFT"]);
     for stay in seats {
         table.add_row([
             stay.seat.to_string(),
@@ -217,7 +220,7 @@ fn tell_seats(seats: &[Stay], text: &mut String) {
     }
 }
 
-fn tell_battle(battle: &Battle, text: &mut String) {
+fn write_battle(battle: &Battle, text: &mut String) {
     let score =
         |score: Option<i64>| score.map_or_else(|| "-".to_owned(), |score| score.to_string());
     let rooms: Vec<_> = battle

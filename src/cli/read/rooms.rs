@@ -1,25 +1,26 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::cli::read::lists::{RoomArgs, Shown, cell, seconds};
+use crate::cli::output::{self, cell, seconds};
+use crate::cli::read::lists::{ListArgs, RoomArgs};
 use crate::clock::{Clock, UnixMillis};
 use crate::store::Room;
 
 /// List conferences and live rooms.
 ///
-/// One row for each life of a room, since room ids are used again; the latest first. `room ID` tells one.
+/// One row per life of a room, since room IDs are reused; newest first. `room ID` shows one room.
 #[derive(Debug, Args)]
 pub(crate) struct Rooms {
     #[command(flatten)]
     which: RoomArgs,
     #[command(flatten)]
-    shown: Shown,
+    list: ListArgs,
 }
 
 impl Rooms {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         let now = clock.now();
-        self.shown.print(&self.which.filter(now)?, "room", |rooms| table(rooms, now)).await
+        self.list.print(&self.which.filter(now)?, "room", |rooms| table(rooms, now)).await
     }
 }
 
@@ -28,7 +29,7 @@ fn table(rooms: &[Room], now: UnixMillis) -> String {
         "STARTED", "ROOM", "FAMILY", "STATE", "LASTED", "INSIDE", "PEAK", "VISITORS", "OWNER",
         "NAME",
     ];
-    let mut table = crate::cli::table(&columns);
+    let mut table = output::table(&columns);
     for room in rooms {
         let lasted = room.ended_at.unwrap_or(now).since(room.started_at).as_secs();
         table.add_row([

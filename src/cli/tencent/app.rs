@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::callback::AppId;
-use crate::cli::read::lists;
-use crate::cli::{ConfigArgs, StoreArgs, say};
+use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::output::say;
 use crate::clock::Clock;
 use crate::registration::client;
 use crate::settings::{AppSettings, Settings};
@@ -16,8 +16,8 @@ use crate::tencent_api::{Client, Product, Region};
 /// Whose key, and which.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct KeyArgs {
-    /// The app (its SDKAppID) [default: the one that is configured]
-    #[arg(long, value_name = "ID")]
+    /// SDKAppID of the app [default: the only one configured]
+    #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     pub(crate) app: Option<String>,
     /// File with the app's secret key [default: as configured, or TRTC_SECRET_KEY]
     #[arg(long, value_name = "FILE")]
@@ -31,13 +31,13 @@ pub(crate) struct KeyArgs {
 pub(crate) struct VendorArgs {
     #[command(flatten)]
     key: KeyArgs,
-    /// Admin of the app as whom to call [default: as configured, or administrator]
+    /// Admin account that calls the API [default: as configured, or administrator]
     #[arg(long, value_name = "NAME")]
     identifier: Option<String>,
-    /// Where the app was made: singapore, china, seoul, usa, … [default: as configured]
+    /// Region where the app was created: singapore, china, seoul, usa, … [default: as configured]
     #[arg(long, value_name = "NAME")]
     region: Option<Region>,
-    /// Host of the vendor's API, where it is no region's
+    /// Host of the vendor's API, instead of a region's
     #[arg(long, value_name = "HOST", conflicts_with = "region")]
     host: Option<String>,
 }
@@ -61,7 +61,7 @@ pub(crate) enum Products {
 impl KeyArgs {
     /// The app that is named, or the only one that is configured. One that is named need not be configured.
     pub(crate) fn app(&self, store: Option<&StoreArgs>) -> Result<(Settings, AppSettings)> {
-        let named = lists::app(self.app.as_deref())?;
+        let named = app_id(self.app.as_deref())?;
         let mut sources = self.config.sources(store, None)?;
         sources.app = named.map(|app| app.to_string());
         let settings = Settings::load(&sources)?;
@@ -132,7 +132,7 @@ impl Products {
         match failed {
             0 => Ok(done),
             failed => bail!(
-                "{failed} of {} products failed\nhint: see above, and run it again for those",
+                "{failed} of {} products failed\nhint: see the errors above, and run it again for those products",
                 products.len()
             ),
         }

@@ -1,10 +1,12 @@
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
+use crate::cli::args::StoreArgs;
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
-use crate::cli::tencent::callback_config::{WantedArgs, difference, left_alone};
 use crate::cli::tencent::verify::Verifier;
-use crate::cli::{StoreArgs, prompt, say};
+use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
 use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, Written};
@@ -12,37 +14,37 @@ use crate::tencent_api::{CallbackConfig, Change, Diff, Finding, Product, Rule, S
 /// How often it begins again because somebody else wrote meanwhile.
 const CONTENTIONS_MAX: u32 = 4;
 
-/// Register what is wanted
+/// Register the wanted configuration
 ///
-/// Looks at what is registered, prints what differs, `-` before what goes and `+` before what comes, and writes it. Asks
-/// before commands go that are registered and not wanted. Where nothing differs it changes nothing.
+/// Compares it with the registered one, prints the difference with `-` for what is removed and `+` for what is added, and
+/// registers it. Asks for confirmation before it removes commands. Without a difference it changes nothing.
 ///
 /// The URL and the commands come from the flags, or else from `[apps.callbacks]` in the configuration. A change takes
 /// effect within 2 minutes.
 ///
 /// With `--verify` it then posts a sample to the URL, signed with the app's token, and waits until the sample is in the
-/// store. The sample is no event of a call or a room: its command is `Call.CallbackAfterVerify`, for example.
+/// store. The sample belongs to no call or room: its command is, for example, `Call.CallbackAfterVerify`.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(crate) struct Apply {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME")]
     product: Products,
     #[command(flatten)]
     wanted: WantedArgs,
-    /// Let command names pass that are not known
+    /// Allow unknown command names
     #[arg(long)]
     allow_unknown: bool,
-    /// Print what differs, and change nothing
+    /// Only print the difference
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
-    /// Post a sample to the URL, and look for it in the store
+    /// Post a sample to the URL and wait until it is stored
     #[arg(long, conflicts_with = "dry_run")]
     verify: bool,
-    /// How long the sample may take, in seconds
+    /// How long to wait for the sample, in seconds
     #[arg(long, value_name = "SECONDS", requires = "verify", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
     wait: u64,
@@ -71,7 +73,7 @@ impl Apply {
         });
         let done = done.await;
         if changed {
-            say("the vendor may take up to 2 minutes until a change has effect");
+            say("a change takes effect at the vendor within 2 minutes");
         }
         done.map(|_| ())
     }
@@ -98,23 +100,23 @@ impl Apply {
         for _ in 0..CONTENTIONS_MAX {
             let diff = plan.diff();
             if diff.is_empty() {
-                crate::cli::print(&format!("{product}: as wanted, nothing changed\n"))?;
+                output::print(&format!("{product}: as wanted, nothing changed\n"))?;
                 return Ok(false);
             }
-            crate::cli::print(&difference(&plan, &diff))?;
+            output::print(&difference(&plan, &diff))?;
             if self.dry_run {
-                crate::cli::print(&format!("{product}: a dry run, nothing changed\n"))?;
+                output::print(&format!("{product}: a dry run, nothing changed\n"))?;
                 return Ok(false);
             }
             self.confirm(product, &diff)?;
             match client.write(&plan).await? {
                 Written::Done(Change::None) => {
                     let text = "somebody else did just that meanwhile, nothing changed";
-                    crate::cli::print(&format!("{product}: {text}\n"))?;
+                    output::print(&format!("{product}: {text}\n"))?;
                     return Ok(false);
                 }
                 Written::Done(change) => {
-                    crate::cli::print(&format!("{product}: {}\n", told(&change)))?;
+                    output::print(&format!("{product}: {}\n", outcome(&change)))?;
                     return Ok(true);
                 }
                 Written::Moved(now) => {
@@ -166,12 +168,12 @@ impl Apply {
         if self.yes || diff.removed.is_empty() {
             return Ok(());
         }
-        say(&format!("`-` before commands of {product}: their events would not be sent any more"));
+        say(&format!("events of the {product} commands marked `-` will no longer be sent"));
         prompt::confirm("give `--yes`, or name these commands too").context(product)
     }
 }
 
-fn told(change: &Change) -> String {
+fn outcome(change: &Change) -> String {
     let (what, receipt) = match change {
         Change::None => return "as wanted, nothing changed".to_owned(),
         Change::Raced => {

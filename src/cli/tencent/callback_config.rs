@@ -1,20 +1,21 @@
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
 use crate::cli::tencent::apply::Apply;
-use crate::cli::{prompt, say};
+use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
 use crate::letters::replaced;
-use crate::settings::{AppSettings, commands};
-use crate::tencent_api::{CallbackConfig, Deleted, Diff, Plan, Product};
+use crate::tencent_api::{CallbackConfig, Deleted, Product};
 
-/// Where the vendor sends callbacks: show, register, compare, delete
+/// Show, register, compare or delete the callback configuration
 ///
-/// Call, Room and Live each have one URL and one list of commands for an app.
-/// They are set through the vendor's REST API, which is called as an admin of the
-/// app, signed with the app's secret key.
+/// For each app, Call, Room and Live each have one callback URL and one list of
+/// commands. They are set through the vendor's REST API, as an admin account of
+/// the app and signed with the app's secret key.
 ///
 /// Examples:
 ///   trtc-callbacks callback-config show
@@ -35,10 +36,10 @@ enum Action {
     Delete(Delete),
 }
 
-/// Show what is registered
+/// Show the registered configuration
 #[derive(Debug, Args)]
 struct Show {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME", default_value = "all")]
     product: Products,
     /// Print one JSON object
@@ -48,13 +49,13 @@ struct Show {
     vendor: VendorArgs,
 }
 
-/// Compare what is registered with what is wanted
+/// Compare the registered configuration with the wanted one
 ///
-/// Prints what differs, `-` before what goes and `+` before what comes. Ends with 0 when nothing differs, with 3 when
-/// something does, and with 1 when it cannot be told.
+/// Prints the difference, with `-` for what `apply` would remove and `+` for what it would add. Exits with 0 without a
+/// difference, with 3 if there is one, and with 1 on an error.
 #[derive(Debug, Args)]
 struct Check {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME", default_value = "all")]
     product: Products,
     #[command(flatten)]
@@ -63,34 +64,23 @@ struct Check {
     vendor: VendorArgs,
 }
 
-/// Delete what is registered: no callbacks are sent any more
+/// Delete the registered configuration, so that no more callbacks are sent
 #[derive(Debug, Args)]
 struct Delete {
-    /// Whose configuration
+    /// Product whose configuration is meant
     #[arg(long, value_name = "NAME")]
     product: Products,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     vendor: VendorArgs,
 }
 
-/// What is wanted.
-#[derive(Debug, Args)]
-pub(crate) struct WantedArgs {
-    /// The callback URL [default: `url` in `[apps.callbacks]`]
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// Commands, with commas or repeated; all: the usual ones [default: as configured, or all]
-    #[arg(long = "command", value_name = "NAME", value_delimiter = ',')]
-    commands: Vec<String>,
-}
-
 /// Something is registered otherwise than it is wanted. The program ends with 3 then.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "what is registered is not what is wanted: {0}\nhint: `callback-config apply` registers what is wanted"
+    "the registered configuration differs from the wanted one: {0}\nhint: `callback-config apply` registers the wanted one"
 )]
 pub(crate) struct Drift(String);
 
@@ -105,48 +95,11 @@ impl CallbackConfigs {
     }
 }
 
-impl WantedArgs {
-    /// What is wanted for one of `products`; absent where the settings say that it is to be left as it is.
-    pub(crate) fn of(
-        &self,
-        app: &AppSettings,
-        products: Products,
-        product: Product,
-    ) -> Result<Option<CallbackConfig>> {
-        let callbacks = &app.callbacks;
-        let Some(url) = self.url.as_ref().or(callbacks.url.as_ref()) else {
-            bail!(
-                "no callback URL is wanted for {product} of app {}\n\
-                 hint: give `--url https://…`, or set `url` in `[apps.callbacks]` (TRTC_CALLBACK_URL)",
-                app.sdk_app_id
-            );
-        };
-        if self.commands.is_empty() {
-            let wanted = callbacks.wanted_at(url, product);
-            if wanted.is_none() && products != Products::All {
-                bail!(
-                    "`apps.callbacks.{product}` of app {} is empty, so {product} is to be left as it is\n\
-                     hint: name commands there, or with `--command`",
-                    app.sdk_app_id
-                );
-            }
-            return Ok(wanted);
-        }
-        if products == Products::All && self.commands.iter().any(|name| name != "all") {
-            bail!(
-                "`--command` names commands of one product, and `--product` is all\n\
-                 hint: name the product, or put the lists into `[apps.callbacks]`"
-            );
-        }
-        Ok(Some(CallbackConfig::new(url, commands(product, &self.commands))))
-    }
-}
-
-/// One product, as `show --json` prints it. Every key is always there.
+/// One product in the output of `show --json`. Every key is always present.
 #[derive(Serialize)]
-struct Shown {
+struct ProductStatus {
     product: Product,
-    /// `null` where it could not be asked.
+    /// `null` if the request failed.
     registered: Option<bool>,
     url: Option<String>,
     commands: Vec<String>,
@@ -162,7 +115,7 @@ impl Show {
             let error = found.as_ref().err().map(ToString::to_string);
             let config = found.as_ref().ok().and_then(Option::as_ref);
             if self.json {
-                shown.push(Shown {
+                shown.push(ProductStatus {
                     product,
                     registered: found.as_ref().ok().map(Option::is_some),
                     url: config.map(|config| config.url.clone()),
@@ -170,7 +123,7 @@ impl Show {
                     error,
                 });
             } else if error.is_none() {
-                crate::cli::print(&text(product, config))?;
+                output::print(&text(product, config))?;
             }
             Ok(found.map(|_| ())?)
         });
@@ -179,7 +132,7 @@ impl Show {
             let all = serde_json::json!({
                 "app": client.app(), "host": client.host(), "products": shown,
             });
-            crate::cli::print_json(&format!("{all}\n"))?;
+            output::print_json(&format!("{all}\n"))?;
         }
         asked.map(|_| ())
     }
@@ -194,24 +147,6 @@ fn text(product: Product, config: Option<&CallbackConfig>) -> String {
     text
 }
 
-/// What differs, below a line that says of which product; nothing of what the vendor sent can steer a terminal.
-pub(crate) fn difference(plan: &Plan, diff: &Diff) -> String {
-    let was = match plan.before() {
-        None => "nothing is registered",
-        Some(_) => "is registered otherwise",
-    };
-    let lines = diff.to_string();
-    let lines = lines.lines().flat_map(|line| [replaced(line), "\n".to_owned()]);
-    format!("{}: {was}\n{}", plan.product(), lines.collect::<String>())
-}
-
-/// Says that nothing is done about a product.
-pub(crate) fn left_alone(product: Product) -> Result<()> {
-    crate::cli::print(&format!(
-        "{product}: left as it is, since its list in `[apps.callbacks]` is empty\n"
-    ))
-}
-
 impl Check {
     async fn run(self, clock: &Clock) -> Result<()> {
         let Vendor { app, client, .. } = self.vendor.open(None, clock)?;
@@ -222,10 +157,10 @@ impl Check {
             let plan = client.plan(product, &wanted).await?;
             let diff = plan.diff();
             if diff.is_empty() {
-                crate::cli::print(&format!("{product}: as wanted\n"))?;
+                output::print(&format!("{product}: as wanted\n"))?;
                 return Ok(None);
             }
-            crate::cli::print(&difference(&plan, &diff))?;
+            output::print(&difference(&plan, &diff))?;
             Ok(Some(product.as_str()))
         });
         let drifted: Vec<&str> = compared.await?.into_iter().flatten().collect();
@@ -238,12 +173,12 @@ impl Delete {
         let Vendor { client, .. } = self.vendor.open(None, clock)?;
         let done = self.product.each(async |product| {
             let before = client.callback(product).await?;
-            crate::cli::print(&text(product, before.as_ref()))?;
+            output::print(&text(product, before.as_ref()))?;
             if before.is_none() {
                 return Ok(());
             }
             if !self.yes {
-                say(&format!("without it, no callbacks of {product} are sent any more"));
+                say(&format!("without it, no more callbacks of {product} are sent"));
                 prompt::confirm("give `--yes`")
                     .map_err(|error| error.context(format!("delete {product}")))?;
             }
@@ -251,7 +186,7 @@ impl Delete {
                 Deleted::Gone(_) => "deleted",
                 Deleted::WasNotThere => "was deleted by somebody else meanwhile",
             };
-            crate::cli::print(&format!("{product}: {text}\n"))
+            output::print(&format!("{product}: {text}\n"))
         });
         done.await.map(|_| ())
     }

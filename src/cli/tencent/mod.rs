@@ -6,3 +6,4 @@ pub(crate) mod callback_config;
 pub(crate) mod token;
 pub(crate) mod usersig;
 pub(crate) mod verify;
+pub(crate) mod wanted;

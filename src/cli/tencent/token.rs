@@ -9,16 +9,16 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::cli::output::{self, say};
+use crate::cli::prompt;
 use crate::cli::tencent::app::{Vendor, VendorArgs};
-use crate::cli::{prompt, say};
 use crate::clock::Clock;
 use crate::settings::{AppSettings, read_secret};
 use crate::tencent_api::{Deleted, TokenConfig};
 
-/// The token that the vendor signs callbacks of Live with: show, set, delete
+/// Show, set or delete the token that signs callbacks of Live
 ///
-/// No other product has one that is set through the API. The token itself is never
-/// printed.
+/// Only Live has a token that is set through the API. The token is never printed.
 ///
 /// Examples:
 ///   trtc-callbacks callback-token show
@@ -48,13 +48,13 @@ struct Show {
     vendor: VendorArgs,
 }
 
-/// Set the token, or whether it is used
+/// Set the token, or enable or disable signing
 ///
 /// Sends the app's configured token, the first of `callback_tokens`, unless a flag names another. With `--enable` or
 /// `--disable` alone, the token stays as it is. A new token is used at once, unless `--disable` says otherwise.
 ///
-/// A server without a token takes what is signed, too: give it its first token 2 minutes after the vendor has it. Each
-/// later one it must know first, beside the old one: it rejects what is signed with a token that it does not know.
+/// A server without a token accepts signed requests too: configure its first token 2 minutes after the vendor has it. Each
+/// later token must be configured before it is set here, beside the old one, or the server rejects the callbacks.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct Set {
@@ -64,26 +64,26 @@ struct Set {
     /// The app's configured token
     #[arg(long, group = "token")]
     configured: bool,
-    /// A new random token, written to the file of `--out`
+    /// A new random token, written to the file of --out
     #[arg(long, group = "token", requires = "out")]
     generate: bool,
-    /// File to make for the new token, readable for you alone
+    /// File to create for the new token, readable by you only
     #[arg(long, value_name = "FILE", requires = "generate")]
     out: Option<PathBuf>,
-    /// Sign callbacks with it
+    /// Enable signing
     #[arg(long, conflicts_with = "disable")]
     enable: bool,
-    /// Do not sign callbacks
+    /// Disable signing
     #[arg(long)]
     disable: bool,
     #[command(flatten)]
     vendor: VendorArgs,
 }
 
-/// Delete the token: callbacks of Live are not signed any more
+/// Delete the token, so that callbacks of Live are no longer signed
 #[derive(Debug, Args)]
 struct Delete {
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -124,10 +124,10 @@ impl Show {
                 "token_characters": characters,
                 "configured": known,
             });
-            return crate::cli::print_json(&format!("{object}\n"));
+            return output::print_json(&format!("{object}\n"));
         }
         if found.is_none() {
-            return crate::cli::print("live: no token was ever set, callbacks are not signed\n");
+            return output::print("live: no token was ever set, callbacks are not signed\n");
         }
         let token = characters.map_or_else(
             || "the vendor does not show the token".to_owned(),
@@ -143,7 +143,7 @@ impl Show {
             Some(false) => "callbacks are not signed",
             None => "the vendor does not say whether callbacks are signed",
         };
-        crate::cli::print(&format!("live: {token}{known}; {used}\n"))
+        output::print(&format!("live: {token}{known}; {used}\n"))
     }
 }
 
@@ -158,7 +158,7 @@ impl Set {
         };
         let same_token = wanted.token.is_none() || text(&wanted.token) == text(&old.token);
         if same_token && (wanted.enabled.is_none() || wanted.enabled == old.enabled) {
-            return crate::cli::print("live: as wanted, nothing changed\n");
+            return output::print("live: as wanted, nothing changed\n");
         }
         let token = wanted.token.as_ref().or(old.token.as_ref());
         if wanted.enabled.or(old.enabled) == Some(true)
@@ -173,7 +173,7 @@ impl Set {
             Some(false) => ", callbacks are not signed",
             None => "",
         };
-        crate::cli::print(&format!("live: {token}{used}\n"))?;
+        output::print(&format!("live: {token}{used}\n"))?;
         say("the vendor may take up to 2 minutes until a change has effect");
         Ok(())
     }
@@ -213,7 +213,7 @@ fn warn(is_configured: Option<bool>) {
     match is_configured {
         Some(true) => {}
         Some(false) => say(
-            "warning: callbacks are to be signed with a token that is none of the app's configured ones\n\
+            "warning: callbacks will be signed with a token that is not configured for the app\n\
              hint: a server with this configuration rejects them: give it the token too (`callback_tokens`)",
         ),
         None => say(
@@ -242,7 +242,7 @@ impl Delete {
     async fn run(self, clock: &Clock) -> Result<()> {
         let Vendor { client, .. } = self.vendor.open(None, clock)?;
         if client.callback_token().await?.is_none() {
-            return crate::cli::print("live: there is no token\n");
+            return output::print("live: there is no token\n");
         }
         if !self.yes {
             say(
@@ -250,7 +250,7 @@ impl Delete {
             );
             prompt::confirm("give `--yes`")?;
         }
-        crate::cli::print(match client.delete_callback_token().await? {
+        output::print(match client.delete_callback_token().await? {
             Deleted::Gone(_) => "live: the token was deleted\n",
             Deleted::WasNotThere => "live: the token was deleted by somebody else meanwhile\n",
         })

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::callback::AppId;
-use crate::cli::say;
+use crate::cli::output::{self, say};
 use crate::cli::tencent::app::KeyArgs;
 use crate::clock::{Clock, UnixMillis};
 use crate::letters::replaced;
@@ -22,9 +22,9 @@ const EXPIRE_MAX: Duration = Duration::from_hours(50 * 365 * 24);
 /// More holds no `UserSig`. In bytes.
 const INPUT_BYTES_MAX: u64 = 64 << 10;
 
-/// Make and read UserSigs, the vendor's tickets for its API and its users
+/// Create and inspect UserSigs, which authenticate users and API calls
 ///
-/// For those who look for what is wrong with a signature.
+/// For debugging rejected signatures.
 ///
 /// Examples:
 ///   trtc-callbacks usersig make --identifier alice --expire 1h
@@ -42,23 +42,23 @@ enum Action {
     Inspect(Inspect),
 }
 
-/// Print a UserSig; whoever has it can act as that account
+/// Print a new UserSig; anyone who has it can act as that account
 #[derive(Debug, Args)]
 struct Make {
-    /// How long it is valid: seconds, or a time such as 30m, 24h, 7d
+    /// Validity: seconds, or a time such as 30m, 24h, 7d
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = expire)]
     expire: Duration,
-    /// The account it is for [default: as configured, or administrator]
+    /// Account it is for [default: as configured, or administrator]
     #[arg(long, value_name = "NAME")]
     identifier: Option<String>,
     #[command(flatten)]
     key: KeyArgs,
 }
 
-/// Print what a UserSig says, whether it is valid still, and with a key whether it was signed with that
+/// Print the fields and validity of a UserSig and, with a key, check its signature
 #[derive(Debug, Args)]
 struct Inspect {
-    /// The UserSig, or a file that holds it; without, or for -, standard input
+    /// UserSig, or a file with one [default: standard input, as for -]
     #[arg(value_name = "USERSIG")]
     from: Option<String>,
     /// Print one JSON object
@@ -99,12 +99,12 @@ impl Make {
         let ticket = UserSig::new(id, identifier, &key, clock.now(), self.expire)?;
         if std::io::stdout().is_terminal() {
             say(&format!(
-                "until {}, whoever has this is {} of app {id}",
+                "until {}, anyone with this UserSig can act as {} in app {id}",
                 ticket.expires_at(),
                 replaced(identifier)
             ));
         }
-        crate::cli::print(&format!("{}\n", ticket.encode().expose_secret()))
+        output::print(&format!("{}\n", ticket.encode().expose_secret()))
     }
 }
 
@@ -127,7 +127,7 @@ impl Inspect {
                 "expired": expired,
                 "signature_right": right,
             });
-            return crate::cli::print_json(&format!("{object}\n"));
+            return output::print_json(&format!("{object}\n"));
         }
         let state = if expired { "expired" } else { "valid" };
         let signature = match right {
@@ -137,7 +137,7 @@ impl Inspect {
         };
         let UserSig { version, identifier, sdk_app_id, expire_s, userbuf, .. } = &ticket;
         let userbuf = userbuf.as_ref().map_or("none".to_owned(), |text| replaced(text));
-        crate::cli::print(&format!(
+        output::print(&format!(
             "version     {}\nidentifier  {}\nsdk_app_id  {sdk_app_id}\nmade        {made}\n\
              expire      {expire_s} s\nends        {ends}, {state}\nuserbuf     {userbuf}\nsignature   {signature}\n",
             replaced(version),
@@ -181,7 +181,7 @@ fn read(from: Option<&str>) -> Result<String> {
     }
     if text.trim().is_empty() {
         bail!(
-            "there is no UserSig\nhint: give it, a file that holds it, or pipe it to standard input"
+            "no UserSig was given\nhint: give one, or a file with one, or pipe it to standard input"
         );
     }
     Ok(text)

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::callback::{AppId, Delivery, event_query};
-use crate::cli::say;
+use crate::cli::output::{self, say};
 use crate::cli::tencent::app::Vendor;
 use crate::cli::traffic::target::Target;
 use crate::clock::Clock;
@@ -39,8 +39,7 @@ impl<'a> Verifier<'a> {
         let settings = &vendor.settings;
         let url = store::display_url(&settings.store.url);
         let store = store::open(&settings.store_options().to_read()).await;
-        let store =
-            store.with_context(|| format!("`--verify` looks into the server's store, {url}"))?;
+        let store = store.with_context(|| format!("`--verify` reads the server's store, {url}"))?;
         let (app, wait) = (vendor.client.app(), Duration::from_secs(wait_s));
         Ok(Self { settings, app, store, wait, clock })
     }
@@ -62,10 +61,10 @@ impl<'a> Verifier<'a> {
             ..EventFilter::default()
         };
         loop {
-            let found = self.store.events(&filter).await.context("look into the store")?;
+            let found = self.store.events(&filter).await.context("read the store")?;
             let took = begun.elapsed().as_secs_f64();
             if let Some(event) = found.first() {
-                return crate::cli::print(&format!(
+                return output::print(&format!(
                     "{product}: verified, the sample was stored {took:.1} s after it was sent, as event {}\n",
                     event.id
                 ));
@@ -73,9 +72,9 @@ impl<'a> Verifier<'a> {
             if Instant::now() >= deadline {
                 let store = store::display_url(&self.settings.store.url);
                 bail!(
-                    "verify {product}: the sample was answered OK, and is not in {store} after {took:.0} s\n\
-                     hint: is that the server's store, and app {} with its token one of the server's? its log and \
-                     `/metrics` say what it rejected",
+                    "verify {product}: the sample was answered OK but is not in {store} after {took:.0} s\n\
+                     hint: check that this is the server's store, and that the server has app {} and its token; its log \
+                     and `/metrics` show what it rejected",
                     self.app
                 );
             }
@@ -85,17 +84,14 @@ impl<'a> Verifier<'a> {
 
     /// Posts until it is answered OK.
     async fn post(&self, target: &Target, sample: &Delivery, deadline: Instant) -> Result<()> {
-        let mut told = false;
+        let mut reported = false;
         loop {
             let posted = target.post(sample).await;
             match posted {
                 Err(error) if Instant::now() + POST_EVERY < deadline => {
-                    if !told {
-                        say(&format!(
-                            "{error:#}\nposting again until {} s are over",
-                            self.wait.as_secs()
-                        ));
-                        told = true;
+                    if !reported {
+                        say(&format!("{error:#}\nretrying for up to {} s", self.wait.as_secs()));
+                        reported = true;
                     }
                     sleep(POST_EVERY).await;
                 }

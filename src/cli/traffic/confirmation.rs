@@ -42,7 +42,7 @@ pub(crate) struct Confirmation {
     clock: Clock,
     answered: u64,
     looked: u64,
-    sent: HashMap<Sent, u64>,
+    sent: HashMap<SentEvent, u64>,
 }
 
 /// What became of all that was answered OK.
@@ -51,14 +51,14 @@ pub(crate) struct Verdict {
     /// In one line.
     pub(crate) text: String,
     /// Of something that was not kept: what to do.
-    pub(crate) trouble: Option<&'static str>,
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Verdict {
     /// # Errors
     /// The text, where something was not kept.
     pub(crate) fn into_result(self) -> Result<String> {
-        match self.trouble {
+        match self.hint {
             None => Ok(self.text + "\n"),
             Some(hint) => bail!("{}\nhint: {hint}", self.text),
         }
@@ -67,8 +67,8 @@ impl Verdict {
 
 /// How one event that was sent is found again.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Sent {
-    /// Sent again it is the same event, with this id.
+pub(crate) enum SentEvent {
+    /// SentEvent again it is the same event, with this id.
     Repeatable(Uuid),
     /// The server gives it an id of its own.
     Unique(Group, [u8; 32]),
@@ -85,7 +85,7 @@ pub(crate) struct Group {
     at: Option<UnixMillis>,
 }
 
-impl Sent {
+impl SentEvent {
     pub(crate) fn of(delivery: &Delivery, now: UnixMillis) -> Self {
         let query = Query::parse(&delivery.query);
         let app = query.sdk_app_id.as_deref().and_then(AppId::parse);
@@ -129,7 +129,7 @@ impl Ops {
             status => bail!("{url} answers {status}"),
         }
         let text = answer.text().await.map_err(|_| anyhow!("{url} does not answer"))?;
-        Counts::read(text).with_context(|| format!("{url} has no figures of a server"))
+        Counts::read(text).with_context(|| format!("{url} has no metrics of a server"))
     }
 }
 
@@ -198,16 +198,16 @@ impl Counts {
 const REJECTIONS: [(&str, &str); 7] = [
     ("rejected_sign_missing", "not signed"),
     ("rejected_sign_wrong", "wrong token"),
-    ("rejected_request_time_stale", "signed at another time than the server's clock has"),
+    ("rejected_request_time_stale", "RequestTime too far from the server's clock"),
     ("rejected_app_foreign", "not an app of the server"),
     ("rejected_app_missing", "no SdkAppid in the query"),
-    ("rejected_app_malformed", "SdkAppid is no number"),
+    ("rejected_app_malformed", "SdkAppid is not a number"),
     ("rejected_address_foreign", "from an address that is not allowed"),
 ];
 const HINT_REJECTED: &str = "run it with the server's configuration, which has its apps and their tokens, or give \
                              `--token` and `--sdk-app-id`";
-const HINT_MISSING: &str = "is that the server's store (`--store` names another), and is the app with its token one \
-                            of the server's? its log and `/metrics` say what it rejected";
+const HINT_MISSING: &str = "check that this is the server's store (`--store` names another), and that the server has the \
+                            app and its token; its log and `/metrics` show what it rejected";
 const HINT_LOST: &str = "the server's error log holds them, and `replay` reads it";
 
 impl Confirmation {
@@ -217,12 +217,12 @@ impl Confirmation {
         let url = store::display_url(&settings.store.url);
         let ops = Ops { url: healthcheck::base(settings), token: settings.ops.token.clone() };
         let before = if distance == Distance::Far {
-            Err("it is not known where the server's operations listener is".to_owned())
+            Err("the operations listener of that server is not known".to_owned())
         } else {
             ops.counts().await.map_err(|error| format!("{error:#}"))
         };
         let store = if distance == Distance::Far && store::file(&settings.store.url).is_some() {
-            Err(format!("{url} is a file of this machine, and not of {}", target.place()))
+            Err(format!("{url} is a file on this machine, not on {}", target.origin()))
         } else {
             Ok(settings.store_options().to_read())
         };
@@ -246,7 +246,7 @@ impl Confirmation {
     }
 
     /// One more was answered OK.
-    pub(crate) fn answered_ok(&mut self, sent: Sent) {
+    pub(crate) fn answered_ok(&mut self, sent: SentEvent) {
         self.answered += 1;
         if self.sent.len() < LOOKED_MAX || self.sent.contains_key(&sent) {
             self.looked += 1;
@@ -256,36 +256,39 @@ impl Confirmation {
 
     /// The same, of a delivery that was sent as it is.
     pub(crate) fn answered_ok_to(&mut self, delivery: &Delivery) {
-        self.answered_ok(Sent::of(delivery, self.clock.now()));
+        self.answered_ok(SentEvent::of(delivery, self.clock.now()));
     }
 
     /// What became of all of them.
     pub(crate) async fn verdict(&self) -> Verdict {
         let sent = self.answered;
         if sent == 0 {
-            return Verdict { text: "0 sent".to_owned(), trouble: None };
+            return Verdict { text: "0 sent".to_owned(), hint: None };
         }
         let counted = self.counted().await;
         if let Ok(counted) = &counted
             && counted.requests == sent
             && counted.accounted_for() == sent
         {
-            return counted_verdict(sent, counted);
+            return metrics_verdict(sent, counted);
         }
         let looked = match &self.store {
             Ok(options) => self.look(options, counted.as_ref().ok()).await,
             Err(reason) => Err(reason.clone()),
         };
         match looked {
-            Ok(found) => self.looked_verdict(&found, counted.as_ref().ok()),
+            Ok(found) => self.store_verdict(&found, counted.as_ref().ok()),
             Err(reason) => {
                 let other = counted.err().unwrap_or_else(|| {
-                    format!("others sent requests to the server of {} meanwhile", self.ops.url)
+                    format!(
+                        "the server of {} received requests from others at the same time",
+                        self.ops.url
+                    )
                 });
                 let text = format!(
-                    "{sent} sent: {sent} answered OK; whether they are stored could not be looked at: {reason}; {other}"
+                    "{sent} sent: {sent} answered OK; whether they are stored could not be checked: {reason}; {other}"
                 );
-                Verdict { text, trouble: None }
+                Verdict { text, hint: None }
             }
         }
     }
@@ -298,7 +301,7 @@ impl Confirmation {
             let now = self.ops.counts().await.map_err(|error| format!("{error:#}"))?;
             let counted = now.since(before);
             if counted.requests < self.answered {
-                return Err(format!("{} is of another server", self.ops.url));
+                return Err(format!("{} belongs to another server", self.ops.url));
             }
             if counted.all_outcomes() >= self.answered || Instant::now() >= deadline {
                 return Ok(counted);
@@ -312,7 +315,7 @@ impl Confirmation {
         &self,
         options: &StoreOptions,
         counted: Option<&Counts>,
-    ) -> Result<Found, String> {
+    ) -> Result<StoredCounts, String> {
         let failed = |error: StoreError| format!("{}: {error}", self.url).replace('\n', "; ");
         let store = store::open(options).await.map_err(failed)?;
         let deadline = Instant::now() + WAIT;
@@ -327,17 +330,17 @@ impl Confirmation {
         }
     }
 
-    async fn find(&self, store: &dyn Store) -> Result<Found, StoreError> {
-        let mut found = Found::default();
+    async fn find(&self, store: &dyn Store) -> Result<StoredCounts, StoreError> {
+        let mut found = StoredCounts::default();
         let mut groups: HashMap<&Group, HashMap<[u8; 32], u64>> = HashMap::new();
         for (sent, times) in &self.sent {
             match sent {
-                Sent::Repeatable(id) if store.contains(*id).await? => {
+                SentEvent::Repeatable(id) if store.contains(*id).await? => {
                     found.stored += 1;
                     found.repeats += times - 1;
                 }
-                Sent::Repeatable(_) | Sent::Nameless => {}
-                Sent::Unique(group, body) => {
+                SentEvent::Repeatable(_) | SentEvent::Nameless => {}
+                SentEvent::Unique(group, body) => {
                     groups.entry(group).or_default().insert(*body, *times);
                 }
             }
@@ -382,37 +385,37 @@ impl Confirmation {
         }
     }
 
-    fn looked_verdict(&self, found: &Found, counted: Option<&Counts>) -> Verdict {
+    fn store_verdict(&self, found: &StoredCounts, counted: Option<&Counts>) -> Verdict {
         let mut parts = vec![format!("{} stored", found.stored)];
         if found.repeats > 0 {
-            parts.push(format!("{} the same again", found.repeats));
+            parts.push(format!("{} repeated", found.repeats));
         }
         let missing = self.looked - found.stored - found.repeats;
-        let mut trouble = None;
+        let mut hint = None;
         if missing > 0 {
             let (rejected, why) = counted.map(Counts::rejected).unwrap_or_default();
             let waiting = counted.map_or(0, |counted| counted.of("spooled") + counted.of("parked"));
             if rejected > 0 {
                 parts.push(format!("{missing} not in {}", self.url));
-                parts.push(format!("{rejected} rejected meanwhile ({why})"));
-                trouble = Some(HINT_REJECTED);
+                parts.push(format!("{rejected} rejected at the same time ({why})"));
+                hint = Some(HINT_REJECTED);
             } else if waiting >= missing {
-                parts.push(format!("{missing} kept apart until the store takes them"));
+                parts.push(format!("{missing} in the spool or refused by the store"));
             } else {
                 parts.push(format!("{missing} not in {}", self.url));
-                trouble = Some(HINT_MISSING);
+                hint = Some(HINT_MISSING);
             }
         }
         if self.looked < self.answered {
-            parts.push(format!("{} not looked for", self.answered - self.looked));
+            parts.push(format!("{} not checked", self.answered - self.looked));
         }
-        Verdict { text: format!("{} sent: {}", self.answered, parts.join(", ")), trouble }
+        Verdict { text: format!("{} sent: {}", self.answered, parts.join(", ")), hint }
     }
 }
 
 /// What a look into the store found.
 #[derive(Default)]
-struct Found {
+struct StoredCounts {
     /// How many rows.
     stored: u64,
     /// How many were the same event as one of those.
@@ -420,14 +423,14 @@ struct Found {
 }
 
 /// What the server says that it did with what nobody but we sent.
-fn counted_verdict(sent: u64, counted: &Counts) -> Verdict {
+fn metrics_verdict(sent: u64, counted: &Counts) -> Verdict {
     let (rejected, why) = counted.rejected();
     let mut parts = vec![format!("{} stored", counted.of("stored"))];
     let lost = ["not_stored", "shed"].map(|outcome| counted.of(outcome)).iter().sum::<u64>();
     for (count, words) in [
         (counted.of("duplicate"), "stored before"),
-        (counted.of("spooled"), "in the spool until the store takes them"),
-        (counted.of("parked"), "kept apart, since the store refuses them"),
+        (counted.of("spooled"), "in the spool until the store is available"),
+        (counted.of("parked"), "refused by the store and kept as dead letters"),
         (lost, "not stored"),
     ] {
         if count > 0 {
@@ -437,8 +440,8 @@ fn counted_verdict(sent: u64, counted: &Counts) -> Verdict {
     if rejected > 0 {
         parts.push(format!("{rejected} rejected ({why})"));
     }
-    let trouble = if rejected > 0 { Some(HINT_REJECTED) } else { (lost > 0).then_some(HINT_LOST) };
-    Verdict { text: format!("{sent} sent: {}", parts.join(", ")), trouble }
+    let hint = if rejected > 0 { Some(HINT_REJECTED) } else { (lost > 0).then_some(HINT_LOST) };
+    Verdict { text: format!("{sent} sent: {}", parts.join(", ")), hint }
 }
 
 #[cfg(test)]
@@ -453,8 +456,8 @@ mod tests {
     #[test]
     fn what_the_server_counted_is_said_with_its_reasons() {
         let said = |outcomes: &[(&str, u64)]| {
-            let verdict = counted_verdict(82, &counts(82, outcomes));
-            (verdict.text, verdict.trouble.is_some())
+            let verdict = metrics_verdict(82, &counts(82, outcomes));
+            (verdict.text, verdict.hint.is_some())
         };
         let all = said(&[("stored", 80), ("duplicate", 2), ("rejected_sign_wrong", 0)]);
         assert_eq!(all, ("82 sent: 80 stored, 2 stored before".into(), false));
@@ -463,12 +466,12 @@ mod tests {
         let several = said(&[("rejected_app_foreign", 2), ("rejected_sign_missing", 80)]);
         let text = "82 sent: 0 stored, 82 rejected (80 not signed, 2 not an app of the server)";
         assert_eq!(several, (text.into(), true));
-        let (text, trouble) = said(&[("spooled", 81), ("not_stored", 1)]);
+        let (text, hint) = said(&[("spooled", 81), ("not_stored", 1)]);
         assert_eq!(
             text,
-            "82 sent: 0 stored, 81 in the spool until the store takes them, 1 not stored"
+            "82 sent: 0 stored, 81 in the spool until the store is available, 1 not stored"
         );
-        assert!(trouble);
+        assert!(hint);
     }
 
     #[test]

@@ -31,14 +31,15 @@ impl Step<'_> {
                     *place = Value::Object(Map::new());
                 }
                 let members =
-                    place.as_object_mut().ok_or("there is a value on the way, no object")?;
+                    place.as_object_mut().ok_or("a value on the path is not an object")?;
                 Ok(members.entry(*name).or_insert(Value::Null))
             }
             Self::Element(index) => {
                 if place.is_null() {
                     *place = Value::Array(Vec::new());
                 }
-                let elements = place.as_array_mut().ok_or("there is no array before `[`")?;
+                let elements =
+                    place.as_array_mut().ok_or("the value before `[` is not an array")?;
                 if *index == elements.len() {
                     elements.push(Value::Null);
                 }
@@ -62,7 +63,8 @@ fn steps(path: &str) -> Result<Vec<Step<'_>>, String> {
                 .strip_prefix('[')
                 .and_then(|open| open.split_once(']'))
                 .ok_or_else(|| format!("`{path}`: expected an index, as in `UserList[0]`"))?;
-            let index = choice.parse().map_err(|_| format!("`{path}`: `{choice}` is no index"))?;
+            let index =
+                choice.parse().map_err(|_| format!("`{path}`: `{choice}` is not an index"))?;
             steps.push(Step::Element(index));
             choices = rest;
         }
@@ -92,10 +94,10 @@ mod tests {
     fn a_path_that_leads_nowhere_says_so() {
         let mut body = json!({"A": 1, "L": []});
         for (path, reason) in [
-            ("A.B", "no object"),
-            ("A[0]", "no array"),
+            ("A.B", "not an object"),
+            ("A[0]", "not an array"),
             ("L[2]", "has 0 elements"),
-            ("L[x]", "no index"),
+            ("L[x]", "not an index"),
             ("L[0", "expected an index"),
             ("", "expected a name"),
         ] {

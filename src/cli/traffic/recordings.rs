@@ -19,7 +19,7 @@ const OBJECT_BYTES_MAX: u64 = 100 << 20;
 
 /// One delivery, and where it was found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct RecordedDelivery {
     pub(crate) place: String,
     pub(crate) delivery: Delivery,
     /// The id of an event that a server wrote to its error log.
@@ -36,7 +36,7 @@ pub(crate) fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             let before = files.len();
             walk(path, &mut files)?;
             if files.len() == before {
-                bail!("there is no {} file below `{}`", ENDINGS.join(", "), path.display());
+                bail!("no {} file below `{}`", ENDINGS.join(", "), path.display());
             }
         } else if path.as_os_str() == "-" || path.exists() {
             files.push(path.clone());
@@ -87,7 +87,7 @@ impl Inputs {
     }
 
     /// The next delivery; `None` after the last.
-    pub(crate) fn next(&mut self) -> Result<Option<Found>> {
+    pub(crate) fn next(&mut self) -> Result<Option<RecordedDelivery>> {
         loop {
             if self.open.is_none() {
                 let Some(path) = self.files.next() else {
@@ -104,7 +104,7 @@ impl Inputs {
     }
 
     /// Opens a file. A file that as a whole is one delivery, as fixtures are, is read at once.
-    fn enter(&mut self, path: &Path) -> Result<Option<Found>> {
+    fn enter(&mut self, path: &Path) -> Result<Option<RecordedDelivery>> {
         let name = path.display().to_string();
         if name == "-" {
             let reader = Box::new(BufReader::new(std::io::stdin()));
@@ -118,7 +118,12 @@ impl Inputs {
             if let Some((delivery, not_stored)) = recorded(&text) {
                 self.bytes_read += size;
                 let bytes_read = self.bytes_read;
-                return Ok(Some(Found { place: name, delivery, not_stored, bytes_read }));
+                return Ok(Some(RecordedDelivery {
+                    place: name,
+                    delivery,
+                    not_stored,
+                    bytes_read,
+                }));
             }
         }
         self.open = Some(Lines { name, reader: Box::new(BufReader::new(file)), number: 0 });
@@ -126,7 +131,7 @@ impl Inputs {
     }
 
     /// The next delivery of the open file; closes the file at its end.
-    fn next_line(&mut self) -> Result<Option<Found>> {
+    fn next_line(&mut self) -> Result<Option<RecordedDelivery>> {
         while let Some(lines) = &mut self.open {
             let mut line = Vec::new();
             let read = lines
@@ -146,7 +151,7 @@ impl Inputs {
                 Some((delivery, not_stored)) => {
                     let place = format!("{}:{}", lines.name, lines.number);
                     let bytes_read = self.bytes_read;
-                    return Ok(Some(Found { place, delivery, not_stored, bytes_read }));
+                    return Ok(Some(RecordedDelivery { place, delivery, not_stored, bytes_read }));
                 }
                 None if text.trim().is_empty() => {}
                 None => self.skipped += 1,

@@ -1,21 +1,20 @@
 use std::collections::VecDeque;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
+use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::output::{self, progress_bar, say};
 use crate::cli::read::events::FilterArgs;
-use crate::cli::traffic::confirmation::{Confirmation, Sent};
-use crate::cli::traffic::recordings::{Found, Inputs, files};
+use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
+use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::cli::{ConfigArgs, StoreArgs, say};
 use crate::clock::{Clock, UnixMillis};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
@@ -25,18 +24,17 @@ const PAGE: u32 = 500;
 
 /// Post recorded events again
 ///
-/// Reads files: fixtures, JSON lines (`events --json` writes them), and logs, of
-/// which the lines count that the server wrote for events it could not store. A
-/// directory stands for the .json, .jsonl, .ndjson and .log files below it, `-`
-/// for standard input. Or, with `--stored`, reads events from the store, the
-/// earliest first.
+/// Reads files: fixtures, JSON lines as written by `events --json`, and the log
+/// lines of events that a server could not store. For a directory it reads the
+/// .json, .jsonl, .ndjson and .log files below it, for `-` standard input. With
+/// `--stored` it reads events from the store, oldest first.
 ///
-/// Sending an event to the server that has it changes nothing there; events
-/// with neither a time of their own nor a `RequestId`, and those the vendor asks
-/// about beforehand, are new events each time. Of a log's events, those are left
-/// out that the configured store has. The server answers OK to everything, so it
-/// is looked at afterwards what was stored, by its figures or, of files, in the
-/// configured store. Ends with 1 when something was not kept.
+/// Sending an event again to the server that has it changes nothing. Events with
+/// neither a time of their own nor a `RequestId`, and "before" callbacks, are new
+/// events each time. Events of a log that are in the configured store are skipped.
+/// As the server answers OK to every request, the command then checks what was
+/// stored, in the server's metrics or, for files, in the configured store. Exits
+/// with 1 when something was not stored.
 ///
 /// Examples:
 ///   trtc-callbacks replay errors.log
@@ -47,13 +45,13 @@ pub(crate) struct Replay {
     /// Files, directories, or `-`
     #[arg(required_unless_present = "stored", conflicts_with = "stored", value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Read the store instead, through the filters below
+    /// Read from the store, with the filters below
     #[arg(long)]
     stored: bool,
-    /// Keep the pauses between the events' times, so many times faster; without it, as fast as they are taken
+    /// Replay in real time, this many times faster [default: as fast as possible]
     #[arg(long, value_name = "FACTOR", value_parser = speed)]
     speed: Option<f64>,
-    /// How many to post at once; with more than 1 they may arrive out of order
+    /// Concurrent requests; with more than 1, events may arrive out of order
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     #[command(flatten)]
@@ -89,12 +87,13 @@ impl Replay {
         let target = self.target.open(&settings, clock)?;
         let mut confirmation = Confirmation::begin(&settings, &target, clock).await;
         if self.stored {
-            confirmation = confirmation.without_store("the store is the one they were read from");
+            confirmation =
+                confirmation.without_store("it is the store that the events were read from");
         }
         let mut pace = self.speed.map(Pace::new);
         let at_once = usize::from(self.concurrency);
-        let mut posting = Posting::new((target, confirmation), at_once, progress(bytes), clock);
-        let mut known = Known::new(&settings);
+        let mut posting = Posting::new((target, confirmation), at_once, bar(bytes), clock);
+        let mut known = StoredIds::new(&settings);
         while let Some(found) = source.next().await? {
             if known.has(&found).await {
                 posting.known += 1;
@@ -109,10 +108,24 @@ impl Replay {
     }
 }
 
+/// Progress in bytes; a spinner where their number is not known.
+fn bar(bytes: Option<u64>) -> ProgressBar {
+    let template = match bytes {
+        Some(_) => "{bar:30} {bytes}/{total_bytes}  {elapsed} elapsed, {eta} left  {msg}",
+        None => "{spinner} {elapsed}  {msg}",
+    };
+    progress_bar(bytes, template)
+}
+
 /// Where deliveries come from.
 enum Source {
     Files(Inputs),
-    Stored { store: Arc<dyn Store>, filter: Box<EventFilter>, page: VecDeque<Found>, done: bool },
+    Stored {
+        store: Arc<dyn Store>,
+        filter: Box<EventFilter>,
+        page: VecDeque<RecordedDelivery>,
+        done: bool,
+    },
 }
 
 impl Source {
@@ -124,7 +137,7 @@ impl Source {
         Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
     }
 
-    async fn next(&mut self) -> Result<Option<Found>> {
+    async fn next(&mut self) -> Result<Option<RecordedDelivery>> {
         let (store, filter, page, done) = match self {
             Self::Files(inputs) => return inputs.next(),
             Self::Stored { store, filter, page, done } => (store, filter, page, done),
@@ -135,7 +148,7 @@ impl Source {
             if let Some(last) = events.last() {
                 filter.order = Order::Oldest { after: Some((last.event_time, last.id)) };
             }
-            page.extend(events.iter().map(|event| Found {
+            page.extend(events.iter().map(|event| RecordedDelivery {
                 place: format!("event {}", event.id),
                 delivery: event.delivery(),
                 not_stored: None,
@@ -154,7 +167,7 @@ impl Source {
 }
 
 /// Knows which events of an error log have come into the store after all: a commit may outlast its deadline.
-enum Known {
+enum StoredIds {
     /// No such event was met yet, so the store need not be there.
     Unasked(store::StoreOptions),
     Asking(Arc<dyn Store>),
@@ -162,12 +175,12 @@ enum Known {
     Unknown,
 }
 
-impl Known {
+impl StoredIds {
     fn new(settings: &Settings) -> Self {
         Self::Unasked(settings.store_options().to_read())
     }
 
-    async fn has(&mut self, found: &Found) -> bool {
+    async fn has(&mut self, found: &RecordedDelivery) -> bool {
         let Some(id) = found.not_stored else {
             return false;
         };
@@ -191,7 +204,7 @@ impl Known {
 
     fn unknown(error: &store::StoreError) -> Self {
         say(&format!(
-            "cannot ask the store which of these events it has, so all are posted: {error}"
+            "cannot check which of these events are stored already, so all are posted: {error}"
         ));
         Self::Unknown
     }
@@ -230,7 +243,7 @@ fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
 struct Posting {
     target: Target,
     at_once: usize,
-    running: JoinSet<Result<Sent, (String, anyhow::Error)>>,
+    running: JoinSet<Result<SentEvent, (String, anyhow::Error)>>,
     bar: ProgressBar,
     confirmation: Confirmation,
     clock: Clock,
@@ -250,7 +263,7 @@ impl Posting {
         Self { target, at_once, running, bar, confirmation, clock, posted: 0, failed: 0, known: 0 }
     }
 
-    async fn post(&mut self, found: Found) {
+    async fn post(&mut self, found: RecordedDelivery) {
         while self.running.len() >= self.at_once {
             self.join_one().await;
         }
@@ -259,7 +272,7 @@ impl Posting {
         self.running.spawn(async move {
             let posted = target.post(&found.delivery).await;
             posted.map_err(|error| (found.place, error))?;
-            Ok(Sent::of(&found.delivery, clock.now()))
+            Ok(SentEvent::of(&found.delivery, clock.now()))
         });
         if self.at_once == 1 {
             // In order: the next one waits for this one's answer.
@@ -292,40 +305,20 @@ impl Posting {
         }
         self.bar.finish_and_clear();
         if skipped > 0 {
-            say(&format!("skipped {skipped} lines that hold no event"));
+            say(&format!("skipped {skipped} lines without an event"));
         }
         if self.known > 0 {
-            say(&format!("skipped {} events that the store has", self.known));
+            say(&format!("skipped {} events that are stored already", self.known));
         }
         let (posted, failed) = (self.posted, self.failed);
         if posted + failed + self.known == 0 {
-            bail!("no event was found\nhint: `--help` says what is read");
+            bail!("no event was found\nhint: `--help` lists the formats that are read");
         }
         let verdict = self.confirmation.verdict().await;
         if failed > 0 {
             let all = posted + failed;
-            bail!(
-                "{failed} of {all} events were not taken, see above; of the others: {}",
-                verdict.text
-            );
+            bail!("{failed} of {all} events failed, see above; of the others: {}", verdict.text);
         }
-        crate::cli::print(&verdict.into_result()?)
+        output::print(&verdict.into_result()?)
     }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(bytes: Option<u64>) -> ProgressBar {
-    let (bar, template) = match bytes {
-        Some(bytes) => (
-            ProgressBar::new(bytes),
-            "{bar:30} {bytes}/{total_bytes}  {elapsed} gone, {eta} to go  {msg}",
-        ),
-        None => (ProgressBar::new_spinner(), "{spinner} {elapsed}  {msg}"),
-    };
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    bar.set_style(ProgressStyle::with_template(template).expect("the templates above are valid"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -6,20 +6,21 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::callback::{AppId, Command, Delivery};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output;
 use crate::cli::traffic::confirmation::Confirmation;
 use crate::cli::traffic::json_path;
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::TargetArgs;
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::{Clock, UnixMillis};
 
 /// Post sample events, or files, to a server
 ///
 /// Samples have made-up values in the documented shapes. Their time is set to now,
-/// so each is a new event; `--as-is` leaves them, so that sending one again is a
-/// repeat. The server answers OK to everything, so it is looked at afterwards what
-/// was stored, by the server's figures or in its store, as the configuration has
-/// them. Ends with 1 when something was not kept.
+/// so each is a new event; with `--as-is` it is kept, so that sending one again is
+/// a duplicate. As the server answers OK to every request, the command then checks
+/// what was stored, in the configured server's metrics or store. Exits with 1 when
+/// something was not stored.
 ///
 /// Examples:
 ///   trtc-callbacks send --all
@@ -34,13 +35,13 @@ pub(crate) struct Send {
     /// One sample of every command
     #[arg(long, conflicts_with = "what")]
     all: bool,
-    /// Change the body: a path and a value, which is JSON or else a text
+    /// Set a value in the body: its path, and JSON or else plain text
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
-    /// Leave the event's time as the sample has it
+    /// Keep the sample's own time
     #[arg(long)]
     as_is: bool,
-    /// How often
+    /// How many times to send each
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u32,
     #[command(flatten)]
@@ -78,7 +79,7 @@ impl Send {
                 confirmation.answered_ok_to(&event);
             }
         }
-        crate::cli::print(&confirmation.verdict().await.into_result()?)
+        output::print(&confirmation.verdict().await.into_result()?)
     }
 }
 
@@ -105,13 +106,13 @@ fn choose(what: &str, app: AppId) -> Result<(String, Delivery)> {
         let nearest = Command::all().max_by(|a, b| score(a).total_cmp(&score(b)));
         let nearest = nearest.map_or("", |command| command.name);
         bail!(
-            "`{what}` is no command and no file\nhint: did you mean {nearest}? `trtc-callbacks commands` lists all"
+            "`{what}` is neither a known command nor a file\nhint: did you mean {nearest}? `trtc-callbacks commands` lists all"
         );
     }
     let text = std::fs::read_to_string(what).with_context(|| format!("read {what}"))?;
     let delivery = Delivery::parse(&text).map_err(|error| {
         anyhow!(
-            "{what}: {error}\nhint: a file holds {{\"query\": \"SdkAppid=…\", \"body\": {{…}}}}"
+            "{what}: {error}\nhint: a file has the form {{\"query\": \"SdkAppid=…\", \"body\": {{…}}}}"
         )
     })?;
     Ok((what.to_owned(), delivery))
@@ -128,7 +129,7 @@ fn edited(
         if changes.is_empty() {
             return Ok(edited);
         }
-        bail!("its body is no JSON, so nothing can be set in it");
+        bail!("its body is not JSON, so nothing can be set in it");
     };
     if time.is_none() && changes.is_empty() {
         return Ok(edited);

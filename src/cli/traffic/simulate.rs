@@ -1,32 +1,31 @@
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::callback::AppId;
-use crate::cli::traffic::confirmation::{Confirmation, Sent};
+use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::output::{self, progress_bar, say};
+use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::cli::{AppArgs, ConfigArgs, StoreArgs, say};
 use crate::clock::{Clock, UnixMillis};
 use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 
-/// Play believable traffic against a server
+/// Send simulated traffic to a server
 ///
-/// Calls, conferences and live shows with viewers, gifts and battles, told as the
-/// vendor tells them and made up from a seed. They happen faster than in real life,
-/// so that many begin and end within `--duration`, and each event is posted when it
-/// happens. The server answers OK to everything, so it is looked at afterwards what
-/// was stored, by the server's figures or in its store, as the configuration has
-/// them. Ends with 1 when something was not kept.
+/// Generates calls, conferences and live shows with viewers, gifts and battles
+/// from a seed. They run faster than in real life, so that many begin and end
+/// within `--duration`; each event is posted when it happens. As the server answers
+/// OK to every request, the command then checks what was stored, in the configured
+/// server's metrics or store. Exits with 1 when something was not stored.
 ///
-/// The same seed plays the same again, under other ids of calls.
+/// The same seed generates the same traffic again, with other call IDs.
 ///
 /// Examples:
 ///   trtc-callbacks simulate
@@ -35,25 +34,25 @@ use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Simulate {
-    /// How many events per second on average: 0.1 to 1000
+    /// Events per second on average: 0.1 to 1000
     #[arg(long, value_name = "N", default_value = "20", value_parser = rate)]
     rate: f64,
-    /// How long, as in 90s or 10m: 1 s to 24 h
+    /// How long to send, such as 90s or 10m: 1 s to 24 h
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     duration: Duration,
-    /// What decides on everything that happens; without it, another each time
+    /// Seed of the random generator [default: a new one each time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many come to a live show at most; without it, as many as rate and duration bear
+    /// Maximum viewers of a live show [default: what rate and duration allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
     viewers: Option<u32>,
-    /// Which share of the events comes late, behind later ones: 0 to 1
+    /// Share of events that arrive out of order: 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     disorder: f64,
-    /// Which share comes twice
+    /// Share of events that are sent twice: 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     duplicates: f64,
-    /// Which share never comes
+    /// Share of events that are never sent: 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     losses: f64,
     #[command(flatten)]
@@ -148,14 +147,14 @@ impl Simulate {
     }
 }
 
-/// How many requests are on their way at most.
-const AT_ONCE: usize = 64;
-/// How many failures are told one by one.
-const FAILURES_TOLD: u64 = 5;
+/// Maximum number of requests in flight.
+const CONCURRENCY: usize = 64;
+/// How many failures are printed one by one.
+const FAILURES_SHOWN: u64 = 5;
 
 /// Why it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum EndReason {
     /// All was posted.
     Done,
     /// A signal came.
@@ -172,7 +171,7 @@ struct Play {
     start: UnixMillis,
     begun: Instant,
     end: Instant,
-    running: JoinSet<Result<Sent>>,
+    running: JoinSet<Result<SentEvent>>,
     interrupt: Signal,
     terminate: Signal,
     bar: ProgressBar,
@@ -201,7 +200,7 @@ impl Play {
             running: JoinSet::new(),
             interrupt: signal(SignalKind::interrupt()).context("listen for SIGINT")?,
             terminate: signal(SignalKind::terminate()).context("listen for SIGTERM")?,
-            bar: progress(duration),
+            bar: progress_bar(Some(duration.as_secs()), "{bar:30} {pos} of {len} s  {msg}"),
             sent: 0,
             ok: 0,
             failed: 0,
@@ -209,21 +208,21 @@ impl Play {
         })
     }
 
-    async fn run(&mut self, traffic: Traffic) -> Result<Ended> {
+    async fn run(&mut self, traffic: Traffic) -> Result<EndReason> {
         for due in traffic {
             let at = self.begun + due.delivery.at.since(self.start);
             loop {
                 tokio::select! {
-                    _ = self.interrupt.recv() => return Ok(Ended::Stopped),
-                    _ = self.terminate.recv() => return Ok(Ended::Stopped),
+                    _ = self.interrupt.recv() => return Ok(EndReason::Stopped),
+                    _ = self.terminate.recv() => return Ok(EndReason::Stopped),
                     Some(done) = self.running.join_next() => self.count(done)?,
-                    () = sleep_until(self.end) => return Ok(Ended::Late),
-                    () = sleep_until(at), if self.running.len() < AT_ONCE => break,
+                    () = sleep_until(self.end) => return Ok(EndReason::Late),
+                    () = sleep_until(at), if self.running.len() < CONCURRENCY => break,
                 }
             }
             self.post(due);
         }
-        Ok(Ended::Done)
+        Ok(EndReason::Done)
     }
 
     fn post(&mut self, due: Due) {
@@ -232,7 +231,7 @@ impl Play {
             let delivery = due.delivery.delivery(app);
             let posted = target.post(&delivery).await;
             posted.with_context(|| format!("send {}", due.delivery.command))?;
-            Ok(Sent::of(&delivery, due.delivery.at))
+            Ok(SentEvent::of(&delivery, due.delivery.at))
         });
         self.sent += 1;
         let (played, events) = self.kinds.entry(due.kind).or_default();
@@ -243,7 +242,7 @@ impl Play {
 
     /// # Errors
     /// The failure, where nothing was ever taken: the rest would fail like it.
-    fn count(&mut self, done: Result<Result<Sent>, JoinError>) -> Result<()> {
+    fn count(&mut self, done: Result<Result<SentEvent>, JoinError>) -> Result<()> {
         match done.context("send an event").and_then(|posted| posted) {
             Ok(sent) => {
                 self.ok += 1;
@@ -255,7 +254,7 @@ impl Play {
             }
             Err(error) => {
                 self.failed += 1;
-                if self.failed <= FAILURES_TOLD {
+                if self.failed <= FAILURES_SHOWN {
                     self.bar.suspend(|| say(&format!("failed: {error:#}")));
                 }
             }
@@ -265,7 +264,7 @@ impl Play {
     }
 
     /// Waits for what is on its way, unless another signal comes, and tells what was done.
-    async fn finish(mut self, ended: Ended, seed: u64) -> Result<()> {
+    async fn finish(mut self, ended: EndReason, seed: u64) -> Result<()> {
         loop {
             tokio::select! {
                 _ = self.interrupt.recv() => break,
@@ -279,29 +278,28 @@ impl Play {
         self.bar.finish_and_clear();
         let unanswered = self.sent - self.ok - self.failed;
         match ended {
-            Ended::Done => {}
-            Ended::Stopped => say("stopped before its time"),
-            Ended::Late => say("the server did not keep up: the time ended before all was sent"),
+            EndReason::Done => {}
+            EndReason::Stopped => say("stopped before its time"),
+            EndReason::Late => {
+                say("the server did not keep up: the time was over before all was sent")
+            }
         }
         if unanswered > 0 {
-            say(&format!("{unanswered} events were on their way when it was stopped"));
+            say(&format!("{unanswered} events were in flight when it was stopped"));
         }
-        crate::cli::print(&self.summary(seed))?;
+        output::print(&self.summary(seed))?;
         let verdict = self.confirmation.verdict().await;
         if self.failed > 0 {
             let Self { failed, sent, .. } = self;
-            bail!(
-                "{failed} of {sent} events were not taken, see above; of the others: {}",
-                verdict.text
-            );
+            bail!("{failed} of {sent} events failed, see above; of the others: {}", verdict.text);
         }
-        crate::cli::print(&verdict.into_result()?)
+        output::print(&verdict.into_result()?)
     }
 
     fn summary(&self, seed: u64) -> String {
         let Self { sent, ok, failed, app, .. } = self;
         let seconds = self.begun.elapsed().as_secs_f64();
-        let mut table = crate::cli::table(&["KIND", "PLAYED", "EVENTS"]);
+        let mut table = output::table(&["KIND", "PLAYED", "EVENTS"]);
         for (kind, (played, events)) in &self.kinds {
             table.add_row([kind.as_str().to_owned(), played.to_string(), events.to_string()]);
         }
@@ -309,16 +307,4 @@ impl Play {
             "sent {sent} in {seconds:.1} s for app {app}, seed {seed}: {ok} answered OK, {failed} failed\n{table}\n"
         )
     }
-}
-
-/// A bar on a terminal, nothing elsewhere.
-fn progress(duration: Duration) -> ProgressBar {
-    let bar = ProgressBar::new(duration.as_secs());
-    if !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    let template = "{bar:30} {pos} of {len} s  {msg}";
-    bar.set_style(ProgressStyle::with_template(template).expect("the template above is valid"));
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

@@ -17,16 +17,16 @@ const SAMPLE_APP: &str = "1400000001";
 /// The app that events are made up for: the first that is configured.
 pub(crate) fn app(settings: &Settings) -> Result<AppId> {
     let app = settings.apps.first().map_or(SAMPLE_APP, |app| app.sdk_app_id.as_str());
-    AppId::parse(app).ok_or_else(|| anyhow!("`{app}` is no SDKAppID"))
+    AppId::parse(app).ok_or_else(|| anyhow!("`{app}` is not a valid SDKAppID"))
 }
 
 /// Where to, and as whom.
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// The callback URL [default: where the configuration puts the server]
+    /// Callback URL [default: of the configured server]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
-    /// Sign with this token, which others on this machine may see; better configure the app's, as for `serve`
+    /// Sign with this token; other users of this machine may see it, unlike a configured one
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Target {
     flag: &'static str,
     url: String,
     /// The URL as errors show it.
-    place: String,
+    origin: String,
     /// Whether it is the server of the configuration, and how near it is.
     distance: Distance,
     tokens: Vec<(AppId, SecretString)>,
@@ -65,7 +65,7 @@ impl TargetArgs {
             .into_iter()
             .find(|name| std::env::var_os(name).is_some());
         if let (Some(name), None, true) = (unused, &self.token, settings.apps.is_empty()) {
-            bail!("{name} is set, and no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
+            bail!("{name} is set, but no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
         }
         let target = match &self.to {
             Some(url) => Target::open("--to", url, settings, clock)?,
@@ -105,7 +105,9 @@ impl Target {
         client: reqwest::ClientBuilder,
     ) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            bail!("`{flag} {url}` is no URL\nhint: give one such as http://127.0.0.1:8080/");
+            bail!(
+                "`{flag} {url}` is not an HTTP URL\nhint: give one such as http://127.0.0.1:8080/"
+            );
         }
         let parsed = reqwest::Url::parse(url).with_context(|| format!("`{flag} {url}`"))?;
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
@@ -127,7 +129,7 @@ impl Target {
             client,
             flag,
             // Without its path, which may be a secret.
-            place: parsed.origin().ascii_serialization(),
+            origin: parsed.origin().ascii_serialization(),
             distance: if near { Distance::Near } else { Distance::Far },
             url: url.to_owned(),
             tokens: tokens.collect(),
@@ -137,8 +139,8 @@ impl Target {
     }
 
     /// The server without its path, which may be a secret.
-    pub(crate) fn place(&self) -> &str {
-        &self.place
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(crate) fn distance(&self) -> Distance {
@@ -154,8 +156,8 @@ impl Target {
             // The whole URL holds the signature and, maybe, a secret path.
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
             anyhow!(
-                "post to {}: {text}\nhint: is the server running? `{}` names its callback URL",
-                self.place,
+                "post to {}: {text}\nhint: check that the server is running and that `{}` is its callback URL",
+                self.origin,
                 self.flag
             )
         })?;
@@ -164,7 +166,7 @@ impl Target {
         if status != reqwest::StatusCode::OK || text != response::OK {
             let start: String = text.chars().take(200).collect();
             let hint = if status == reqwest::StatusCode::FORBIDDEN {
-                "\nhint: is the app one of the server's, and the token the app's?"
+                "\nhint: check that the server is configured with this app and this token"
             } else {
                 ""
             };
@@ -173,7 +175,7 @@ impl Target {
         Ok(())
     }
 
-    /// The query with a fresh signature in place of its own.
+    /// The query with a fresh signature in origin of its own.
     fn signed(&self, query: &str) -> String {
         let pairs = form_urlencoded::parse(query.as_bytes());
         let is_sign = |key: &str| ["sign", "requesttime"].contains(&key.to_lowercase().as_str());
