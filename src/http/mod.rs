@@ -16,8 +16,9 @@ use axum::routing::{get, post};
 
 use crate::http::receiver::paths::Elsewhere;
 
-pub use crate::http::listener::accept::{Limits, Stop, serve};
+pub use crate::http::listener::accept::{Limits, serve};
 pub(crate) use crate::http::listener::fd_limit::{connections_allowed, descriptors_needed};
+pub use crate::http::listener::stop::Stop;
 pub use crate::http::listener::tls::{Tls, TlsError, certificate_expiry};
 pub(crate) use crate::http::ops::read_limiter::Reading;
 pub(crate) use crate::http::ops::state::{Keeping, Ops};

@@ -17,7 +17,8 @@ use utoipa::IntoParams;
 use crate::http::api::events::{Event, EventQuery};
 use crate::http::api::params::Asked;
 use crate::http::api::problem::Problem;
-use crate::http::live_tail::tail::{Arrival, Listener};
+use crate::http::live_tail::arrival::Arrival;
+use crate::http::live_tail::tail::Listener;
 use crate::http::ops::state::Ops;
 
 /// How long nothing is said at most: a proxy may close what is silent, and a client that is gone is noticed.

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::export;
-use crate::http::api::openapi;
+use crate::http::api::columns::columns;
 use crate::http::api::params::{Form, LIMIT_MAX, Page, cursor};
 use crate::http::api::problem::Problem;
 use crate::http::ops::read_limiter::Reading;
@@ -68,7 +68,7 @@ pub(crate) async fn answer_as<L: Answered>(
         reading: reading.clone(),
         left: page.rows_in_all(),
         after,
-        columns: openapi::columns(&L::Row::name()),
+        columns: columns::<L::Row>(),
         form: page.form,
         begun: false,
         done: false,

@@ -158,22 +158,3 @@ pub(crate) async fn document(uri: Uri) -> Result<Response, Problem> {
     Asked::parse(uri.query())?.only::<NoQuery>()?;
     list::json(&*DOCUMENT)
 }
-
-/// The members of a schema, in its order: the columns of a table of such rows.
-pub(crate) fn columns(schema: &str) -> Vec<String> {
-    let mut columns = Vec::new();
-    add_columns(&DOCUMENT["components"]["schemas"][schema], &mut columns);
-    columns
-}
-
-fn add_columns(schema: &Value, columns: &mut Vec<String>) {
-    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        return add_columns(&DOCUMENT["components"]["schemas"][name], columns);
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        add_columns(part, columns);
-    }
-    columns.extend(
-        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()),
-    );
-}

@@ -14,6 +14,10 @@ use uuid::Uuid;
 use crate::callback::event::Payload;
 use crate::clock::{Clock, UnixMillis};
 use crate::http::api::problem::Problem;
+use crate::http::live_tail::arrival::Arrival;
+use crate::http::live_tail::bounds::{
+    BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
+};
 use crate::http::live_tail::missed::Missed;
 use crate::http::ops::read_limiter::Reading;
 use crate::store::{EventFilter, Order, StoredEvent};
@@ -23,19 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
 /// this far, and now and then further, for a writer that was held up.
 const BACK: Duration = Duration::from_secs(3);
-pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);
 const FAR_EVERY: u64 = 20;
-/// After a longer time without listeners nobody goes on where it was.
-pub(crate) const PAUSE_MAX: Duration = Duration::from_mins(10);
-/// How many rows are read at once, and how often in one look.
-pub(crate) const PAGE: u32 = 500;
-pub(crate) const PAGES_MAX: u32 = 40;
 /// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
 const RECENT_MAX: usize = 5000;
-pub(crate) const RECENT_BYTES_MAX: usize = 16 << 20;
-/// How many may listen at once.
-pub(crate) const LISTENERS_MAX: usize = 32;
-
 /// Looks for events that arrive.
 pub(crate) struct Tail {
     reading: Arc<Reading>,
@@ -88,15 +82,6 @@ impl Kept {
     fn first(&self) -> u64 {
         self.recent.front().map_or(self.next, |(number, _)| *number)
     }
-}
-
-/// What a listener meets.
-#[derive(Debug, Clone)]
-pub(crate) enum Arrival {
-    /// An event.
-    Event(Arc<StoredEvent>),
-    /// Some were missed: the listener was too slow, or away for too long.
-    Missed,
 }
 
 impl Tail {
@@ -253,10 +238,6 @@ impl Tail {
         drop(kept);
         self.next.send_replace(next);
     }
-}
-
-pub(crate) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
-    UnixMillis(time.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
 }
 
 /// Does something when it is dropped.
