@@ -7,14 +7,14 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::export;
 use crate::http::api::columns::columns;
-use crate::http::api::params::{Form, LIMIT_MAX, Page, cursor};
+use crate::http::api::params::{Form, LIMIT_MAX, Page};
 use crate::http::api::problem::Problem;
+use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::Reading;
 use crate::store::List;
 
@@ -31,11 +31,6 @@ pub(crate) struct Items<T: ToSchema> {
 pub(crate) trait Answered: List<Row: Serialize + ToSchema, Place: Cursor> + 'static {}
 
 impl<L> Answered for L where L: List<Row: Serialize + ToSchema, Place: Cursor> + 'static {}
-
-/// The place of a row, as a cursor holds it.
-pub(crate) trait Cursor: Serialize + DeserializeOwned {}
-
-impl<T: Serialize + DeserializeOwned> Cursor for T {}
 
 /// Answers with a part of `list` in the form that was asked for.
 pub(crate) async fn answer<L: Answered>(
@@ -57,7 +52,7 @@ pub(crate) async fn answer_as<L: Answered>(
     if page.form == Form::Json {
         let store = reading.store()?;
         let (items, end) = reading.ask(list.part(&*store, after, page.rows())).await?;
-        let items = Items { items, next: end.and_then(|end| cursor(name, &end)) };
+        let items = Items { items, next: end.and_then(|end| cursor::format(name, &end)) };
         let body = serde_json::to_vec(&items).map_err(|error| unwritten(&error))?;
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let length = [(header::CONTENT_LENGTH, HeaderValue::from(body.len()))];

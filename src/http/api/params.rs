@@ -3,8 +3,6 @@
 use std::fmt::Write;
 
 use axum::http::{HeaderMap, header};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +11,7 @@ use utoipa::IntoParams;
 use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::api::problem::Problem;
+use crate::http::cursor;
 use crate::http::ops::path_segment::storable;
 
 /// How many rows a page has where nothing is asked for, and how many at most.
@@ -207,38 +206,12 @@ impl Page {
     /// Where the list `name` goes on; `None` for its begin.
     pub(crate) fn after<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let after = place(name, cursor).ok_or_else(|| {
+        let after = cursor::parse(name, cursor).ok_or_else(|| {
             let hint = "give `next` of the page before, unchanged, or leave it out";
             Problem::parameter("cursor", "`cursor` is not one of this list", hint)
         })?;
         Ok(Some(after))
     }
-}
-
-/// The place a cursor of the list `name` goes on behind.
-pub(crate) fn place<T: DeserializeOwned>(name: &str, cursor: &str) -> Option<T> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let parsed: Value = serde_json::from_slice(&bytes).ok()?;
-    if !is_storable(&parsed) {
-        return None;
-    }
-    let (list, after): (String, T) = serde_json::from_value(parsed).ok()?;
-    (list == name).then_some(after)
-}
-
-/// Whether no text in it is one that a store refuses, since none of ours is.
-fn is_storable(value: &Value) -> bool {
-    match value {
-        Value::String(text) => !text.contains('\0'),
-        Value::Array(values) => values.iter().all(is_storable),
-        Value::Object(fields) => fields.values().all(is_storable),
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-    }
-}
-
-/// The cursor that goes on behind `after` in the list `name`.
-pub(crate) fn cursor<T: Serialize>(name: &str, after: &T) -> Option<String> {
-    Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(name, after)).ok()?))
 }
 
 /// The form `Accept` asks for by name first.
@@ -333,7 +306,7 @@ mod tests {
     fn a_cursor_is_of_its_own_list() {
         let page = |cursor| Page { form: Form::Json, limit: None, cursor };
         let after = (1_i64, "x".to_owned());
-        let written = cursor("calls", &after);
+        let written = cursor::format("calls", &after);
         assert_eq!(page(written.clone()).after("calls").unwrap(), Some(after));
         assert!(page(written.clone()).after::<(i64, String)>("rooms").is_err());
         assert!(page(written).after::<i64>("calls").is_err());

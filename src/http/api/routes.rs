@@ -10,7 +10,7 @@ use axum::routing::{any, get};
 
 use crate::http::api::problem::Problem;
 use crate::http::api::{calls, event_stream, events, openapi, rooms, statistics};
-use crate::http::ops::state;
+use crate::http::ops::auth;
 use crate::http::ops::state::Ops;
 
 /// Everything below `/api`, also what is not there.
@@ -52,7 +52,7 @@ async fn admitted(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> 
     if ops.admits(request.method(), request.headers()) {
         return next.run(request).await;
     }
-    match ops.guessed(request.headers(), state::peer(&request)) {
+    match ops.guessed(request.headers(), auth::peer(&request)) {
         Some(_) => Problem::too_many_guesses().into_response(),
         None => Problem::unauthorized().into_response(),
     }

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::http::api::problem::Problem;
-use crate::http::ops::state::Keeping;
+use crate::http::ops::store_handle::Keeping;
 use crate::store::{Store, StoreError};
 
 /// How long one waits for its turn, and one of an export, which is in no hurry.

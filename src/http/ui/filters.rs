@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::ops::path_segment::{encoded, storable};
+use crate::http::ui::error::PageError;
 use crate::http::ui::html::visible;
-use crate::http::ui::shell::Fault;
 
 /// The query of a page.
 pub(crate) struct Query {
@@ -62,8 +62,8 @@ impl Query {
     }
 
     /// Refuses a query with other names than these.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Fault> {
-        self.trouble(known).map_or(Ok(()), |trouble| Err(Fault::Parameter(trouble)))
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), PageError> {
+        self.trouble(known).map_or(Ok(()), |trouble| Err(PageError::Parameter(trouble)))
     }
 }
 
