@@ -46,7 +46,7 @@ pub(crate) struct CallQuery {
 }
 
 /// Calls, by when they are first named, the latest first.
-#[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallQuery, ListQuery),
+#[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery, ListQuery),
     responses((status = 200, body = list::Items<Call>)))]
 pub(crate) async fn calls(
     State(ops): State<Arc<Ops>>,
@@ -112,7 +112,7 @@ pub(crate) struct CallPath {
 }
 
 /// One call, with all that happened in it.
-#[utoipa::path(get, path = "/api/v1/calls/{app}/{call_id}", tag = "calls",
+#[utoipa::path(get, path = "/calls/{app}/{call_id}", tag = "calls",
     params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(crate) async fn call(
     State(ops): State<Arc<Ops>>,
@@ -170,7 +170,7 @@ pub(crate) struct UserPath {
 }
 
 /// The rooms a user came into, the latest visit first.
-#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/visits", tag = "rooms",
+#[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "rooms",
     params(UserPath, ListQuery), responses((status = 200, body = list::Items<UserVisit>)))]
 pub(crate) async fn user_visits(
     State(ops): State<Arc<Ops>>,
@@ -197,7 +197,7 @@ pub(crate) struct UserCallQuery {
 }
 
 /// The calls a user took part in, the latest first.
-#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/calls", tag = "calls",
+#[utoipa::path(get, path = "/users/{app}/{account}/calls", tag = "calls",
     params(UserPath, UserCallQuery, ListQuery), responses((status = 200, body = list::Items<UserCall>)))]
 pub(crate) async fn user_calls(
     State(ops): State<Arc<Ops>>,

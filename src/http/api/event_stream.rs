@@ -37,7 +37,7 @@ pub(crate) struct BehindQuery {
 /// Events as they arrive, as server-sent events: `data` is an event as in the list. An event of the type `lagged` says that
 /// some were missed, because the client was slow or away for long. With `Last-Event-ID` it goes on where one was cut off;
 /// after a restart of the server, the events of some seconds may come again. It ends with the session it was opened in.
-#[utoipa::path(get, path = "/api/v1/events/stream", tag = "events",
+#[utoipa::path(get, path = "/events/stream", tag = "events",
     params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event one has")),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(crate) async fn stream(

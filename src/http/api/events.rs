@@ -187,7 +187,7 @@ impl List for Events {
 }
 
 /// Events, by their own time, the latest first.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery, ListQuery),
+#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery, ListQuery),
     responses((status = 200, body = list::Items<Event>)))]
 pub(crate) async fn events(
     State(ops): State<Arc<Ops>>,
@@ -200,7 +200,7 @@ pub(crate) async fn events(
 }
 
 /// One event, with its body and what that says.
-#[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events",
+#[utoipa::path(get, path = "/events/{id}", tag = "events",
     params(("id" = Uuid, Path, description = "The event's id")),
     responses((status = 200, body = EventDetail)))]
 pub(crate) async fn event(

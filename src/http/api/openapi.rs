@@ -1,17 +1,12 @@
 //! The API's own description (`OpenAPI`), made from the code.
 
-use std::sync::LazyLock;
-
-use axum::http::Uri;
-use axum::response::Response;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::callback::Family;
-use crate::http::api::list;
-use crate::http::api::params::{Asked, NoQuery};
+use crate::http::api::params;
 use crate::http::api::problem::Problem;
-use crate::http::api::{calls, event_stream, events, params, rooms, statistics};
 use crate::store;
 
 #[derive(OpenApi)]
@@ -25,35 +20,16 @@ use crate::store;
                        `cursor` that no page of the same list gave.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    paths(
-        document,
-        events::events,
-        events::event,
-        event_stream::stream,
-        calls::calls,
-        calls::call,
-        calls::user_calls,
-        calls::user_visits,
-        rooms::rooms,
-        rooms::room,
-        rooms::visits,
-        rooms::lives,
-        rooms::live,
-        rooms::live_visits,
-        rooms::gifts,
-        statistics::anomalies,
-        statistics::statistics,
-        statistics::search,
-    ),
     components(schemas(Problem, params::Form, store::Step, store::CountBy, store::TopAccount)),
     security(("token" = []), ("session" = [])),
 )]
 struct Description;
 
-/// The document, as it is served.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+/// The document of the API whose endpoints below `/api/v1` these are.
+pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRouter<S>) -> Value {
+    let api = OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", endpoints);
     // Strings, numbers and lists: writing them cannot fail.
-    let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let mut document = serde_json::to_value(api.into_openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
         "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
         "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "As /sign-in gives it"},
@@ -84,7 +60,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         }
     }
     document
-});
+}
 
 /// What a parameter takes: as narrow as the server reads it.
 fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
@@ -150,11 +126,4 @@ fn without_null(schema: &Value) -> Value {
         }
     }
     schema
-}
-
-/// This document.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "document", responses((status = 200, body = Object)))]
-pub(crate) async fn document(uri: Uri) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
-    list::json(&*DOCUMENT)
 }

@@ -59,7 +59,7 @@ impl RoomQuery {
 }
 
 /// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
-#[utoipa::path(get, path = "/api/v1/rooms", tag = "rooms", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/rooms", tag = "rooms", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<Room>)))]
 pub(crate) async fn rooms(
     State(ops): State<Arc<Ops>>,
@@ -72,7 +72,7 @@ pub(crate) async fn rooms(
 }
 
 /// Lives of live rooms, by their start, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives", tag = "lives", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/lives", tag = "lives", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<LiveRoom>)))]
 pub(crate) async fn lives(
     State(ops): State<Arc<Ops>>,
@@ -180,7 +180,7 @@ async fn detail(
 }
 
 /// One life of a room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
+#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn room(
     State(ops): State<Arc<Ops>>,
@@ -191,7 +191,7 @@ pub(crate) async fn room(
 }
 
 /// One life of a live room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn live(
     State(ops): State<Arc<Ops>>,
@@ -225,7 +225,7 @@ async fn within<L: list::Answered>(
 }
 
 /// Who was in a room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
+#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn visits(
     State(ops): State<Arc<Ops>>,
@@ -237,7 +237,7 @@ pub(crate) async fn visits(
 }
 
 /// Who was in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/visits", tag = "lives",
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/visits", tag = "lives",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn live_visits(
     State(ops): State<Arc<Ops>>,
@@ -249,7 +249,7 @@ pub(crate) async fn live_visits(
 }
 
 /// Gifts in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
 pub(crate) async fn gifts(
     State(ops): State<Arc<Ops>>,

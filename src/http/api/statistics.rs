@@ -43,7 +43,7 @@ pub(crate) struct AnomalyQuery {
 }
 
 /// What should not be: gaps in what the vendor sent, the latest first.
-#[utoipa::path(get, path = "/api/v1/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
+#[utoipa::path(get, path = "/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
     responses((status = 200, body = list::Items<Anomaly>)))]
 pub(crate) async fn anomalies(
     State(ops): State<Arc<Ops>>,
@@ -140,7 +140,7 @@ impl List for Counts {
 }
 
 /// How many events there were over time, the earliest first. Spans without events are left out.
-#[utoipa::path(get, path = "/api/v1/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
+#[utoipa::path(get, path = "/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
     responses((status = 200, body = Items<Count>)))]
 pub(crate) async fn statistics(
     State(ops): State<Arc<Ops>>,
@@ -167,7 +167,7 @@ pub(crate) struct SearchQuery {
 }
 
 /// What an id names: calls, rooms, accounts and events, at most 20.
-#[utoipa::path(get, path = "/api/v1/search", tag = "figures", params(SearchQuery),
+#[utoipa::path(get, path = "/search", tag = "figures", params(SearchQuery),
     responses((status = 200, body = Items<Found>)))]
 pub(crate) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
     let query = Asked::parse(uri.query())?.only::<SearchQuery>()?;
