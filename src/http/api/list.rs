@@ -21,9 +21,9 @@ use crate::store::List;
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Items<T: ToSchema> {
-    /// The rows. May be fewer than asked for, or none, although there are more.
+    /// The rows. A page may have fewer than `limit`, or none, although more follow.
     pub(crate) items: Vec<T>,
-    /// The `cursor` that gives the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     pub(crate) next: Option<String>,
 }
 

@@ -13,11 +13,11 @@ use crate::store;
 #[openapi(
     info(
         title = "trtc-callbacks",
-        description = "Calls, rooms, lives and events, as the callbacks of Tencent RTC tell of them. Times are RFC 3339 \
-                       in UTC. Lists are read in pages: give `next` of one as `cursor` of the next. With `format=csv` \
-                       or `format=ndjson`, or such an `Accept`, the whole list comes at once. In a path, an id \
-                       that is `.` or `..` has a `~` before it: `~.`. A `since` later than `until` is refused, and so is a \
-                       `cursor` that no page of the same list gave.",
+        description = "Calls, rooms, lives and events, built from the callbacks of Tencent RTC. Times are RFC 3339 in \
+                       UTC. Lists are paginated: pass the `next` of a page as `cursor` to get the following page. With \
+                       `format=csv` or `format=ndjson`, or an equivalent `Accept` header, the response is the whole \
+                       list. In a path, an id that is `.` or `..` is written with a leading `~`: `~.`. A `since` later \
+                       than `until` is rejected, and so is a `cursor` of another list.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(Problem, params::Form, store::Step, store::CountBy, store::TopAccount)),
@@ -32,10 +32,10 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
     let mut document = serde_json::to_value(api.into_openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
         "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
-        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "As /sign-in gives it"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "The session cookie set by /sign-in"},
     });
     let problem = json!({
-        "description": "There is no such answer, and why",
+        "description": "Error",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
@@ -62,7 +62,7 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
     document
 }
 
-/// What a parameter takes: as narrow as the server reads it.
+/// The schema of a parameter, exactly as strict as the server.
 fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
     let of_rooms = ["/api/v1/rooms", "/api/v1/lives"].iter().any(|list| path.starts_with(list));
     let words: &[&str] = match name {
@@ -110,7 +110,7 @@ fn is_text(schema: &Value) -> bool {
     *types == "string" || types.as_array().is_some_and(|types| types.contains(&json!("string")))
 }
 
-/// A parameter that is not given is not there: none is null.
+/// Parameters are optional, but never null.
 fn without_null(schema: &Value) -> Value {
     if let Some(one) = schema["oneOf"].as_array() {
         let others: Vec<_> = one.iter().filter(|part| part["type"] != "null").collect();

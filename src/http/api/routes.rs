@@ -44,7 +44,7 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
 /// The document, as it is served.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(endpoints()));
 
-/// This document.
+/// The OpenAPI document of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "document", responses((status = 200, body = Object)))]
 async fn document(uri: Uri) -> Result<Response, Problem> {
     Asked::parse(uri.query())?.only::<NoQuery>()?;
@@ -55,7 +55,7 @@ async fn document(uri: Uri) -> Result<Response, Problem> {
 pub(crate) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
     let endpoints = Router::from(endpoints())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    let nothing = async || Problem::not_found("there is nothing here: see /api/v1/openapi.json");
+    let nothing = async || Problem::not_found("not found: see /api/v1/openapi.json");
     let below = Router::new()
         .nest("/v1", endpoints)
         .fallback(nothing)
@@ -67,7 +67,7 @@ pub(crate) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
         .nest("/api", below)
 }
 
-/// Lets those through who may see what is here.
+/// Rejects requests without the token or a session.
 async fn admitted(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
     if ops.admits(request.method(), request.headers()) {
         return next.run(request).await;

@@ -117,7 +117,7 @@ impl Tail {
         {
             let mut kept = self.kept();
             if kept.listeners >= LISTENERS_MAX {
-                return Err(Problem::busy("as many as may listen do"));
+                return Err(Problem::busy("too many subscribers"));
             }
             kept.listeners += 1;
         }
@@ -275,8 +275,12 @@ impl Place {
             parts.next().is_none().then(|| Self { name: name.to_owned(), next, received_at })
         };
         read().ok_or_else(|| {
-            let hint = "give the `id` of the last event, unchanged, or leave it out";
-            Problem::parameter("Last-Event-ID", "`Last-Event-ID` is not one of this stream", hint)
+            let hint = "pass the `id` of the last event unchanged, or omit it";
+            Problem::parameter(
+                "Last-Event-ID",
+                "invalid `Last-Event-ID`: it is not from this stream",
+                hint,
+            )
         })
     }
 }

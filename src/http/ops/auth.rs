@@ -58,12 +58,12 @@ impl Ops {
     /// Why a request is answered nothing else, if so.
     fn refuses(&self, request: &Request) -> Option<&'static str> {
         if !self.knows_host(request) {
-            return Some("ask by IP address or as localhost, or set `ops.token`\n");
+            return Some("host not allowed: use an IP address or localhost, or set `ops.token`\n");
         }
         let is_health = HEALTH.contains(&request.uri().path());
         let refuses = !self.asks_token() && !is_health && is_from_elsewhere(request.headers());
         refuses.then_some(
-            "a page from elsewhere asks for this: type the address yourself, or set `ops.token`\n",
+            "cross-origin request rejected: open the address directly, or set `ops.token`\n",
         )
     }
 }
@@ -98,7 +98,7 @@ fn is_from_elsewhere(headers: &HeaderMap) -> bool {
 /// Of so many wrong tokens none is answered as such any more.
 pub(crate) fn too_many_guesses(wait: Duration) -> Response {
     let wait = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
-    let text = "too many wrong tokens were given: wait a minute, then try again\n";
+    let text = "too many attempts with a wrong token: wait a minute, then try again\n";
     (StatusCode::TOO_MANY_REQUESTS, wait, text).into_response()
 }
 

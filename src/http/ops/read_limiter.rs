@@ -87,7 +87,7 @@ impl Reading {
     ) -> Result<T, Problem> {
         let turn = timeout(turn, self.questions.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(Problem::busy("too many ask at once"));
+            return Err(Problem::busy("too many concurrent requests"));
         };
         Ok(timeout(self.answer, question).await.map_err(|_| Problem::too_slow())??)
     }
@@ -105,8 +105,8 @@ impl Reading {
     pub(crate) fn body(&self, mut text: Bytes) -> Result<Body, Problem> {
         let kib = u32::try_from(text.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let waiting = self.waiting.clone().try_acquire_many_owned(kib);
-        let waiting =
-            waiting.map_err(|_| Problem::busy("too many clients do not take their answers"))?;
+        let waiting = waiting
+            .map_err(|_| Problem::busy("too many responses are waiting for slow clients"))?;
         // In slices: what is given to the connection whole is out of our hands at once.
         let slices = std::iter::from_fn(move || {
             let _held = &waiting;
@@ -119,7 +119,7 @@ impl Reading {
     /// A place for one more export.
     pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let seat = self.exports.clone().try_acquire_owned();
-        seat.map_err(|_| Problem::busy("as many exports as may be are under way"))
+        seat.map_err(|_| Problem::busy("too many exports in progress"))
     }
 }
 

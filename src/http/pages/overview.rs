@@ -105,7 +105,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let is_day = match query.get("span") {
         "day" => true,
         "" | "hour" => false,
-        _ => return Err(PageError::Parameter("“span” is none of hour, day.".to_owned())),
+        _ => return Err(PageError::Parameter("“span” is not one of hour, day.".to_owned())),
     };
     let now = ops.clock.now();
     let mut asked = Asked::new("/", &query, now);

@@ -106,7 +106,7 @@ pub(crate) async fn latest(
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     query.only(&["at", "app"])?;
-    let wrong = || PageError::Parameter(format!("“at” is no time: {TIME_HINT}."));
+    let wrong = || PageError::Parameter(format!("“at” is not a valid time: {TIME_HINT}."));
     let at = query.text("at");
     let at = at.map(|at| UnixMillis::parse(&at, reading.now).ok_or_else(wrong)).transpose()?;
     let room_id = path_segment::id(&room_id);

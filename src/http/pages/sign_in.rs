@@ -65,7 +65,7 @@ pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
         return form(
             StatusCode::BAD_REQUEST,
             HOME,
-            Some("The form did not arrive whole: try again."),
+            Some("The form was not received completely: try again."),
         );
     };
     let to = local(wanted(&body, "to").as_deref());
@@ -81,12 +81,12 @@ pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
 /// Counts a wrong token. Beyond so many it is not even said that it was wrong.
 fn wrong(ops: &Ops, to: &str, peer: Option<IpAddr>, now: UnixMillis) -> Response {
     if let Some(wait) = ops.guesses.wrong(peer, now) {
-        let said = "Too many wrong tokens were given: wait a minute, then try again.";
+        let said = "Too many attempts with a wrong token: wait a minute, then try again.";
         let mut response = form(StatusCode::TOO_MANY_REQUESTS, to, Some(said));
         response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         return response;
     }
-    let said = "This is not the token: it is the one set as `ops.token`.";
+    let said = "Wrong token: enter the one set as `ops.token`.";
     form(StatusCode::FORBIDDEN, to, Some(said))
 }
 
@@ -103,7 +103,7 @@ fn is_foreign(headers: &HeaderMap) -> bool {
 }
 
 fn foreign() -> Response {
-    let said = "The form came from a page of another site: sign in here.";
+    let said = "The form was sent from another site: sign in here.";
     form(StatusCode::FORBIDDEN, HOME, Some(said))
 }
 

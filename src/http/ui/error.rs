@@ -12,9 +12,9 @@ use crate::store::StoreError;
 /// Why a page is not there.
 #[derive(Debug)]
 pub(crate) enum PageError {
-    /// Nothing has this name.
+    /// There is no such page or record.
     NotFound(String),
-    /// The query is not one of the page's.
+    /// The query is invalid.
     Parameter(String),
     /// The server does not take callbacks yet, and has no store.
     Starting,
@@ -24,7 +24,7 @@ pub(crate) enum PageError {
     Store(StoreError),
     /// The store did not answer in time.
     TimedOut,
-    /// It could not be drawn.
+    /// It could not be rendered.
     Broken(askama::Error),
 }
 
@@ -47,47 +47,53 @@ impl IntoResponse for PageError {
         let (status, title, text, hint) = match self {
             Self::NotFound(text) => (
                 StatusCode::NOT_FOUND,
-                "Not here",
+                "Not found",
                 text,
-                "It may have been deleted because of its age, or its event has not come yet. The search above takes any \
+                "It may have been deleted by retention, or its event has not arrived yet. The search above takes any \
                  call id, room id, account or event id.",
             ),
             Self::Parameter(text) => (
                 StatusCode::BAD_REQUEST,
-                "Not understood",
+                "Bad request",
                 text,
-                "Names and values are those of the API, which describes each at /api/v1/openapi.json.",
+                "Names and values are those of the API: see /api/v1/openapi.json.",
             ),
             Self::Starting => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Starting",
-                "The server has just begun to start and has not opened its store yet.".to_owned(),
+                "The server is starting and has not opened its store yet.".to_owned(),
                 "Try again in a moment.",
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The readers are busy",
-                "As many pages and requests read the store as may at once.".to_owned(),
-                "Try again in a moment. Callbacks are taken all the same.",
+                "Too many pages and requests are reading the store.".to_owned(),
+                "Try again in a moment. Callbacks are still accepted.",
             ),
             Self::TimedOut => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The store is slow",
                 "The store did not answer in time.".to_owned(),
-                "Ask for a shorter span of time or a narrower filter. Callbacks are taken all the same.",
+                "Use a shorter time range or a narrower filter. Callbacks are still accepted.",
             ),
             Self::Broken(error) => {
-                tracing::error!(%error, "a page could not be drawn");
+                tracing::error!(%error, "a page could not be rendered");
                 let text =
-                    "This page could not be drawn, which is a mistake of this program.".to_owned();
-                (StatusCode::INTERNAL_SERVER_ERROR, "Broken", text, "The log says more.")
+                    "This page could not be rendered, which is a bug of this program.".to_owned();
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal error",
+                    text,
+                    "The log has the details.",
+                )
             }
             Self::Store(error) => {
                 tracing::warn!(%error, "the dashboard could not read the store");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "The store was not read",
-                    "This page is read from the store, which cannot be read just now; the log says why.".to_owned(),
+                    "The store is not available",
+                    "This page is read from the store, which is not available; the log says why."
+                        .to_owned(),
                     "Try again in a moment. The overview shows whether the store takes events.",
                 )
             }

@@ -87,5 +87,5 @@ pub(crate) async fn shown<L: List<Place: Cursor>>(
 
 /// The app in a path.
 pub(crate) fn app(text: &str) -> Result<AppId, PageError> {
-    AppId::parse(text).ok_or_else(|| PageError::NotFound(format!("“{text}” is no app id.")))
+    AppId::parse(text).ok_or_else(|| PageError::NotFound(format!("“{text}” is not an app id.")))
 }
