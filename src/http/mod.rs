@@ -21,10 +21,10 @@ pub use crate::http::listener::accept::{Limits, serve};
 pub(crate) use crate::http::listener::fd_limit::{connections_allowed, descriptors_needed};
 pub use crate::http::listener::stop::Stop;
 pub use crate::http::listener::tls::{Tls, TlsError, certificate_expiry};
-pub(crate) use crate::http::ops::read_limiter::Reading;
+pub(crate) use crate::http::ops::read_limiter::ReadLimiter;
 pub(crate) use crate::http::ops::setup::{Addresses, AppSetup, Setup, Sources};
 pub(crate) use crate::http::ops::state::Ops;
-pub(crate) use crate::http::ops::store_handle::Keeping;
+pub(crate) use crate::http::ops::store_handle::StoreHandle;
 pub use crate::http::receiver::endpoint::Receiver;
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own: also with a slash at their end, or with two in

@@ -15,7 +15,7 @@ use crate::http::api::columns::columns;
 use crate::http::api::params::{Form, LIMIT_MAX, Page};
 use crate::http::api::problem::Problem;
 use crate::http::cursor::{self, Cursor};
-use crate::http::ops::read_limiter::Reading;
+use crate::http::ops::read_limiter::ReadLimiter;
 use crate::store::List;
 
 /// A page of a list.
@@ -34,7 +34,7 @@ impl<L> Answered for L where L: List<Row: Serialize + ToSchema, Place: Cursor> +
 
 /// Answers with a part of `list` in the form that was asked for.
 pub(crate) async fn answer<L: Answered>(
-    reading: &Arc<Reading>,
+    reading: &Arc<ReadLimiter>,
     page: &Page,
     list: L,
 ) -> Result<Response, Problem> {
@@ -43,7 +43,7 @@ pub(crate) async fn answer<L: Answered>(
 
 /// The same of a list that has a `name` of its own in its cursors, which are of no use in another.
 pub(crate) async fn answer_as<L: Answered>(
-    reading: &Arc<Reading>,
+    reading: &Arc<ReadLimiter>,
     page: &Page,
     list: L,
     name: &str,
@@ -130,7 +130,7 @@ fn unwritten(error: &dyn std::fmt::Display) -> Problem {
 struct Export<L: List> {
     /// Its place among those that may be under way at once.
     seat: OwnedSemaphorePermit,
-    reading: Arc<Reading>,
+    reading: Arc<ReadLimiter>,
     list: L,
     after: Option<L::Place>,
     left: Option<u32>,

@@ -19,7 +19,7 @@ use crate::http::live_tail::bounds::{
     BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
 };
 use crate::http::live_tail::missed::Missed;
-use crate::http::ops::read_limiter::Reading;
+use crate::http::ops::read_limiter::ReadLimiter;
 use crate::store::{EventFilter, Order, StoredEvent};
 
 /// How long between two looks.
@@ -32,7 +32,7 @@ const FAR_EVERY: u64 = 20;
 const RECENT_MAX: usize = 5000;
 /// Looks for events that arrive.
 pub(crate) struct Tail {
-    reading: Arc<Reading>,
+    reading: Arc<ReadLimiter>,
     clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -85,7 +85,7 @@ impl Kept {
 }
 
 impl Tail {
-    pub(crate) fn new(reading: Arc<Reading>, clock: Clock, stop: CancellationToken) -> Self {
+    pub(crate) fn new(reading: Arc<ReadLimiter>, clock: Clock, stop: CancellationToken) -> Self {
         let name = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let (next, _) = watch::channel(0);
         Self {

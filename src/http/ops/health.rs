@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use crate::http::listener::slot::Place;
 use crate::http::ops::auth::{peer, too_many_guesses};
 use crate::http::ops::state::Ops;
-use crate::http::ops::store_handle::Keeping;
+use crate::http::ops::store_handle::StoreHandle;
 use crate::ingest::Health;
 
 /// The process runs and answers. Open to all who reach the listener: it says nothing else.
@@ -25,7 +25,7 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
     if ops.stop.is_cancelled() {
         return not_ready("stopping\n");
     }
-    let Some(Keeping { store, ingest }) = ops.keeping.get() else {
+    let Some(StoreHandle { store, ingest }) = ops.store_handle.get() else {
         return not_ready("starting\n");
     };
     let health = ingest.health();

@@ -10,17 +10,17 @@ use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::http::live_tail::tail::Tail;
 use crate::http::ops::guess_limit::Guesses;
-use crate::http::ops::read_limiter::Reading;
+use crate::http::ops::read_limiter::ReadLimiter;
 use crate::http::ops::session::Sessions;
 use crate::http::ops::setup::Setup;
-use crate::http::ops::store_handle::Keeping;
+use crate::http::ops::store_handle::StoreHandle;
 use crate::http::ops::store_ping::Ping;
 use crate::telemetry::Metrics;
 
 /// What the operations listener works with.
 pub(crate) struct Ops {
     /// Empty until the server takes callbacks.
-    pub(crate) keeping: Arc<OnceLock<Keeping>>,
+    pub(crate) store_handle: Arc<OnceLock<StoreHandle>>,
     pub(crate) metrics: PrometheusHandle,
     /// Empty where the listener is on loopback and asks for none.
     pub(super) token: SecretString,
@@ -32,7 +32,7 @@ pub(crate) struct Ops {
     pub(super) ping: Ping,
     pub(crate) clock: Clock,
     /// The way to the store.
-    pub(crate) reading: Arc<Reading>,
+    pub(crate) reading: Arc<ReadLimiter>,
     /// Events as they arrive.
     pub(crate) tail: Arc<Tail>,
     /// Cancelled when the server is to stop.
@@ -45,18 +45,18 @@ pub(crate) struct Ops {
 
 impl Ops {
     pub(crate) fn new(
-        keeping: Arc<OnceLock<Keeping>>,
+        store_handle: Arc<OnceLock<StoreHandle>>,
         metrics: &Metrics,
         token: SecretString,
         clock: Clock,
         stop: CancellationToken,
-        reading: Reading,
+        reading: ReadLimiter,
         setup: Setup,
     ) -> Self {
         let reading = Arc::new(reading);
         let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
         Self {
-            keeping,
+            store_handle,
             metrics: metrics.handle(),
             token,
             sessions: Sessions::default(),

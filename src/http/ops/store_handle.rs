@@ -6,7 +6,7 @@ use crate::ingest::Ingest;
 use crate::store::Store;
 
 /// The opened store with its ingest.
-pub(crate) struct Keeping {
+pub(crate) struct StoreHandle {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) ingest: Arc<Ingest>,
 }

@@ -111,8 +111,8 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let mut asked = Asked::new("/", &query, now);
     let app = asked.app(&ops.apps);
     let form = asked.done(&["span"]);
-    let keeping = ops.keeping.get().ok_or(PageError::Starting)?;
-    let health = keeping.ingest.health();
+    let store_handle = ops.store_handle.get().ok_or(PageError::Starting)?;
+    let health = store_handle.ingest.health();
     let server = server(&Figures::read(ops.metrics.render()), &health);
     // Where the store is away or slow, what the server itself knows is worth the more.
     let read = async { stored(&Reading::of(&ops).await?, is_day, app).await };

@@ -34,7 +34,7 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(crate) async fn of(ops: &'a Ops) -> Result<Self, PageError> {
-        let store = &*ops.keeping.get().ok_or(PageError::Starting)?.store;
+        let store = &*ops.store_handle.get().ok_or(PageError::Starting)?.store;
         let turn = ops.reading.page().await.ok_or(PageError::Busy)?;
         Ok(Self { store, now: ops.clock.now(), _turn: turn })
     }
