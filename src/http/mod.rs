@@ -1,6 +1,7 @@
 //! The only place that knows axum. All routes stand here.
 
 mod api;
+mod cursor;
 mod listener;
 mod live_tail;
 mod ops;
@@ -16,12 +17,14 @@ use axum::routing::{get, post};
 
 use crate::http::receiver::paths::Elsewhere;
 
-pub use crate::http::listener::accept::{Limits, Stop, serve};
+pub use crate::http::listener::accept::{Limits, serve};
 pub(crate) use crate::http::listener::fd_limit::{connections_allowed, descriptors_needed};
+pub use crate::http::listener::stop::Stop;
 pub use crate::http::listener::tls::{Tls, TlsError, certificate_expiry};
-pub(crate) use crate::http::ops::read_limiter::Reading;
-pub(crate) use crate::http::ops::state::{Keeping, Ops};
-pub(crate) use crate::http::pages::settings::{Addresses, AppSetup, Setup, Sources};
+pub(crate) use crate::http::ops::read_limiter::ReadLimiter;
+pub(crate) use crate::http::ops::setup::{Addresses, AppSetup, Setup, Sources};
+pub(crate) use crate::http::ops::state::Ops;
+pub(crate) use crate::http::ops::store_handle::StoreHandle;
 pub use crate::http::receiver::endpoint::Receiver;
 
 /// The vendor's callbacks on these paths, to be mounted in an app of your own: also with a slash at their end, or with two in
@@ -56,19 +59,19 @@ pub(crate) fn ops_router(ops: Ops) -> Router {
     let ops = Arc::new(ops);
     // What a page needs before one is signed in, such as its stylesheet, goes beside `/sign-in` below.
     let pages = Router::new()
-        .merge(ui::shell::routes())
-        .route_layer(from_fn_with_state(ops.clone(), ops::session::or_sign_in));
+        .merge(pages::routes())
+        .route_layer(from_fn_with_state(ops.clone(), pages::sign_in::or_sign_in));
     Router::new()
         .merge(pages)
-        .merge(ui::shell::assets())
+        .merge(ui::assets::routes())
         .merge(api::routes::routes(&ops))
-        .route("/sign-in", get(ops::session::page).post(ops::session::sign_in))
-        .route("/sign-out", post(ops::session::sign_out))
-        .route("/livez", get(ops::state::livez))
-        .route("/readyz", get(ops::state::readyz))
-        .route("/metrics", get(ops::state::metrics))
-        .fallback(ui::shell::not_found)
+        .route("/sign-in", get(pages::sign_in::page).post(pages::sign_in::sign_in))
+        .route("/sign-out", post(pages::sign_in::sign_out))
+        .route("/livez", get(ops::health::livez))
+        .route("/readyz", get(ops::health::readyz))
+        .route("/metrics", get(ops::health::metrics))
+        .fallback(ui::error::not_found)
         .layer(from_fn(ops::compression::compressed))
-        .layer(from_fn_with_state(ops.clone(), ops::state::guard))
+        .layer(from_fn_with_state(ops.clone(), ops::auth::guard))
         .with_state(ops)
 }

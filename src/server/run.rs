@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::http::{self, Keeping, Limits, Ops, Setup, Stop};
+use crate::http::{self, StoreHandle, Limits, Ops, Setup, Stop};
 use crate::ingest::Ingest;
 use crate::registration::Watch;
 use crate::server::background::Background;
@@ -56,11 +56,11 @@ pub async fn run_in_turn(
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
-    let keeping = Arc::new(OnceLock::new());
+    let store_handle = Arc::new(OnceLock::new());
     let watch = Arc::new(Watch::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
-    let ops = operations(&settings, &keeping, &metrics, &clock, &stop, setup);
+    let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
     let limits = limits(&settings)?;
     let ops_stop = CancellationToken::new();
@@ -84,7 +84,7 @@ pub async fn run_in_turn(
             .with_clock(clock.clone())
             .with_metrics(metrics.clone());
         // It was empty: nothing else fills it.
-        let _ = keeping.set(Keeping { store: store.clone(), ingest: ingest.clone() });
+        let _ = store_handle.set(StoreHandle { store: store.clone(), ingest: ingest.clone() });
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
         warn_if_open(&settings);
         let submitted = receiver.tasks();
@@ -109,7 +109,7 @@ pub async fn run_in_turn(
             () = background.run(ready) => {}
             () = turn.take(stop.clone()) => {}
         }
-        info!("taking no more callbacks, keeping those that were taken");
+        info!("taking no more callbacks, store_handle those that were taken");
         submitted.close();
         submitted.wait().await;
         close(&ingest, &store).await;

@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
 use crate::http::{
-    self, Addresses, AppSetup, Keeping, Limits, Ops, Reading, Receiver, Setup, Sources, Tls,
-    TlsError,
+    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, Receiver, Setup, Sources, StoreHandle,
+    Tls, TlsError,
 };
 use crate::ingest::Ingest;
 use crate::registration::{Book, Watch};
@@ -28,7 +28,7 @@ const OPS_RESERVED_MAX: usize = 16;
 /// What the operators ask, as the settings want it.
 pub(crate) fn operations(
     settings: &Settings,
-    keeping: &Arc<OnceLock<Keeping>>,
+    store_handle: &Arc<OnceLock<StoreHandle>>,
     metrics: &Metrics,
     clock: &Clock,
     stop: &CancellationToken,
@@ -36,8 +36,8 @@ pub(crate) fn operations(
 ) -> Ops {
     let (store, token) = (&settings.store, settings.ops.token.clone());
     let read_timeout = Duration::from_millis(store.read_timeout_ms);
-    let reading = Reading::new(keeping.clone(), store.readers_max, read_timeout);
-    Ops::new(keeping.clone(), metrics, token, clock.clone(), stop.clone(), reading, setup)
+    let reading = ReadLimiter::new(store_handle.clone(), store.readers_max, read_timeout);
+    Ops::new(store_handle.clone(), metrics, token, clock.clone(), stop.clone(), reading, setup)
 }
 
 /// What the settings page shows.

@@ -91,7 +91,7 @@ async fn without_data_every_page_says_what_to_do_next() {
         page.assert_good().await;
     }
     page.goto_status("/calls/1400000001/none", 404).await;
-    assert_eq!(page.text("h1").await, "Not here");
+    assert_eq!(page.text("h1").await, "Not found");
     page.assert_good().await;
     page.close().await;
     server.stop().await;
@@ -625,7 +625,7 @@ async fn one_signs_in_with_the_token_and_out_again() {
 
     page.fill("#token", "a-wrong-token").await;
     page.click("main button").await;
-    page.wait_for_text("[role=alert]", "This is not the token").await;
+    page.wait_for_text("[role=alert]", "Wrong token").await;
     page.assert_good().await;
     let faults = page.take_faults().await;
     assert!(faults.len() == 1 && faults[0].contains("403 (Forbidden)"), "{faults:?}");

@@ -445,8 +445,8 @@ on_both_stores! {
         let server = server(&database).await;
         let description = Description::of(&server).await;
         for (path, parameter, words) in [
-            ("/events?familly=call", "familly", "`family` is near"),
-            ("/events?family=calls", "family", "give one of call, room"),
+            ("/events?familly=call", "familly", "did you mean `family`?"),
+            ("/events?family=calls", "family", "expected one of call, room"),
             ("/events?app=x", "app", "digits"),
             ("/events?since=yesterday", "since", "2026-01-31"),
             ("/events?undecoded=maybe", "undecoded", "true or false"),
@@ -457,10 +457,10 @@ on_both_stores! {
             ("/events?format=xml", "format", "csv"),
             ("/events?call=a&call=b", "call", "once"),
             ("/events/x", "id", "`id` of an event"),
-            ("/events/stream?limit=1", "limit", "there are app, family"),
+            ("/events/stream?limit=1", "limit", "known parameters: app, family"),
             ("/calls?state=over", "state", "ringing"),
             ("/calls/x/y", "app", "digits"),
-            ("/openapi.json?x=1", "x", "there are none"),
+            ("/openapi.json?x=1", "x", "takes no parameters"),
             ("/statistics?step=year", "step", "hour"),
             ("/statistics?since=2020-01-01", "since", "`step`"),
             ("/search", "id", "account"),

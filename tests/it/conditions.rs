@@ -9,28 +9,28 @@ const LISTS: [&str; 5] = ["/events", "/calls", "/rooms", "/lives", "/anomalies"]
 
 /// Queries that do not do: of which list, and what is said of each, by the API and on the page.
 const WRONG: [(&str, &str, &str, &str); 12] = [
-    ("/calls", "account=x", "there is no parameter `account`", "no parameter “account”"),
-    ("/calls", "user=x&user=y", "`user` stands twice", "“user” stands twice"),
-    ("/calls", "result=foo", "normal_end, not_answer, reject", "none of normal_end, not_answer"),
-    ("/calls", "state=over", "ringing, active, ended", "none of ringing, active"),
-    ("/calls", "media=smell", "audio, video", "none of audio, video"),
+    ("/calls", "account=x", "unknown parameter `account`", "Unknown parameter “account”"),
+    ("/calls", "user=x&user=y", "duplicate parameter `user`", "Duplicate parameter “user”"),
+    ("/calls", "result=foo", "normal_end, not_answer, reject", "not one of normal_end, not_answer"),
+    ("/calls", "state=over", "ringing, active, ended", "not one of ringing, active"),
+    ("/calls", "media=smell", "audio, video", "not one of audio, video"),
     (
         "/events",
         "command=EndCall",
         "did you mean Call.CallbackAfterEndCall",
         "did you mean Call.CallbackAfterEndCall",
     ),
-    ("/events", "family=cal", "call, room", "none of call, room"),
-    ("/events", "undecoded=maybe", "true or false", "none of true, false"),
-    ("/rooms", "state=ringing", "open, ended, overdue", "none of open, ended"),
-    ("/lives", "span=day", "there is no parameter `span`", "no parameter “span”"),
+    ("/events", "family=cal", "call, room", "not one of call, room"),
+    ("/events", "undecoded=maybe", "true or false", "not one of true, false"),
+    ("/rooms", "state=ringing", "open, ended, overdue", "not one of open, ended"),
+    ("/lives", "span=day", "unknown parameter `span`", "Unknown parameter “span”"),
     (
         "/anomalies",
         "kind=noise",
         "call_without_end, call_without_start",
-        "none of call_without_end",
+        "not one of call_without_end",
     ),
-    ("/anomalies", "state=open", "there is no parameter `state`", "no parameter “state”"),
+    ("/anomalies", "state=open", "unknown parameter `state`", "Unknown parameter “state”"),
 ];
 
 on_both_stores! {

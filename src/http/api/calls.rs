@@ -22,31 +22,31 @@ use crate::store::{
     UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
 };
 
-/// Which calls.
+/// Filters for calls.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CallQuery {
-    /// Of this app.
+    /// Filter by app (SDKAppID).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// ringing, active, ended or overdue.
+    /// Filter by state: ringing, active, ended or overdue.
     state: Option<String>,
-    /// With this result: `normal_end`, cancel, reject, `not_answer`, `call_busy`, interrupt, offline.
+    /// Filter by result: `normal_end`, cancel, reject, `not_answer`, `call_busy`, interrupt, offline.
     result: Option<String>,
-    /// audio or video.
+    /// Filter by media: audio or video.
     media: Option<String>,
-    /// In which this account takes part.
+    /// Filter by account of a member.
     user: Option<String>,
-    /// In this RTC room.
+    /// Filter by RTC room id.
     room: Option<String>,
-    /// First named at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    /// Start of the time range of the first event, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
     since: Option<String>,
-    /// First named before this time.
+    /// End of the time range, exclusive.
     until: Option<String>,
 }
 
-/// Calls, by when they are first named, the latest first.
-#[utoipa::path(get, path = "/api/v1/calls", tag = "calls", params(CallQuery, ListQuery),
+/// Calls by time of their first event, newest first.
+#[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery, ListQuery),
     responses((status = 200, body = list::Items<Call>)))]
 pub(crate) async fn calls(
     State(ops): State<Arc<Ops>>,
@@ -70,49 +70,49 @@ pub(crate) async fn calls(
     list::answer(&ops.reading, &page, filter).await
 }
 
-/// A call with its members, its recordings, and all that happened in it.
+/// A call with its members, recordings and timeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CallDetail {
     #[serde(flatten)]
     call: Call,
-    /// Who was called or took part, by when each is first named.
+    /// Callees and participants, by time of their first event.
     members: Vec<Member>,
     /// Recording tasks of the call.
     recordings: Vec<Recording>,
-    /// Which of those two lists are not whole, since they are long.
+    /// The names of those two lists that are truncated.
     lists_cut: Vec<String>,
-    /// What happened, step by step.
+    /// The steps of the call.
     steps: Vec<CallStep>,
-    /// Every event that names the call, by its own time: the first 1000, or as many as have bodies of 8 MiB in all.
+    /// The events of the call by event time: the first 1000, or the first 8 MiB of bodies.
     timeline: Vec<CallEvent>,
-    /// Whether there are more events than those: `/api/v1/events?call=` lists them all.
+    /// Whether the timeline is truncated: `/api/v1/events?call=` lists all events.
     timeline_cut: bool,
 }
 
-/// An event of a call, and how it came.
+/// An event of a call with its order and delay of arrival.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CallEvent {
     #[serde(flatten)]
     event: Event,
-    /// Its place in the order in which the call's events arrived, from 1.
+    /// Position in the order of arrival, from 1.
     arrival: usize,
-    /// How long after its own time it arrived, in ms; less than 0 where the clocks differ.
+    /// Delay between event time and arrival in ms; negative if the clocks differ.
     lag_ms: i64,
 }
 
-/// Which call.
+/// A call.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct CallPath {
-    /// The app.
+    /// SDKAppID.
     #[param(value_type = i64)]
     app: String,
-    /// The call.
+    /// Call id.
     call_id: String,
 }
 
-/// One call, with all that happened in it.
-#[utoipa::path(get, path = "/api/v1/calls/{app}/{call_id}", tag = "calls",
+/// One call with its members, recordings and timeline.
+#[utoipa::path(get, path = "/calls/{app}/{call_id}", tag = "calls",
     params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(crate) async fn call(
     State(ops): State<Arc<Ops>>,
@@ -134,7 +134,7 @@ pub(crate) async fn call(
     };
     let found = ops.reading.ask(question).await?;
     let (call, members, recordings, events) =
-        found.ok_or_else(|| Problem::not_found("no event names this call"))?;
+        found.ok_or_else(|| Problem::not_found("call not found"))?;
     let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
     let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
     list::json(&CallDetail {
@@ -158,19 +158,19 @@ fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
     given.collect()
 }
 
-/// Which user.
+/// A user.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct UserPath {
-    /// The app.
+    /// SDKAppID.
     #[param(value_type = i64)]
     app: String,
-    /// The account.
+    /// Account.
     account: String,
 }
 
-/// The rooms a user came into, the latest visit first.
-#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/visits", tag = "rooms",
+/// The room visits of a user, newest first.
+#[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "rooms",
     params(UserPath, ListQuery), responses((status = 200, body = list::Items<UserVisit>)))]
 pub(crate) async fn user_visits(
     State(ops): State<Arc<Ops>>,
@@ -186,18 +186,18 @@ pub(crate) async fn user_visits(
     list::answer_as(&ops.reading, &page, filter, &name).await
 }
 
-/// Which calls of a user.
+/// Filters for the calls of a user.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct UserCallQuery {
-    /// incoming or outgoing.
+    /// Filter by direction: incoming or outgoing.
     direction: Option<String>,
-    /// How it ended for the account: answered, missed, rejected, cancelled, busy, dropped or `hung_up`.
+    /// Filter by outcome for the account: answered, missed, rejected, cancelled, busy, dropped or `hung_up`.
     outcome: Option<String>,
 }
 
-/// The calls a user took part in, the latest first.
-#[utoipa::path(get, path = "/api/v1/users/{app}/{account}/calls", tag = "calls",
+/// The calls of a user, newest first.
+#[utoipa::path(get, path = "/users/{app}/{account}/calls", tag = "calls",
     params(UserPath, UserCallQuery, ListQuery), responses((status = 200, body = list::Items<UserCall>)))]
 pub(crate) async fn user_calls(
     State(ops): State<Arc<Ops>>,

@@ -17,27 +17,28 @@ use utoipa::IntoParams;
 use crate::http::api::events::{Event, EventQuery};
 use crate::http::api::params::Asked;
 use crate::http::api::problem::Problem;
-use crate::http::live_tail::tail::{Arrival, Listener};
+use crate::http::live_tail::arrival::Arrival;
+use crate::http::live_tail::tail::Listener;
 use crate::http::ops::state::Ops;
 
-/// How long nothing is said at most: a proxy may close what is silent, and a client that is gone is noticed.
+/// Interval of keep-alive comments: proxies close idle streams, and a failed write reveals a client that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// How much is said in one breath, in bytes.
+/// Size of a chunk of the response, in bytes.
 const BREATH: usize = 64 << 10;
 
-/// Where a stream goes on.
+/// Where a stream resumes.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct BehindQuery {
-    /// The `id` of the last event one has, where `Last-Event-ID` is not given.
+    /// The `id` of the last received event, if `Last-Event-ID` is not sent.
     last_event_id: Option<String>,
 }
 
-/// Events as they arrive, as server-sent events: `data` is an event as in the list. An event of the type `lagged` says that
-/// some were missed, because the client was slow or away for long. With `Last-Event-ID` it goes on where one was cut off;
-/// after a restart of the server, the events of some seconds may come again. It ends with the session it was opened in.
-#[utoipa::path(get, path = "/api/v1/events/stream", tag = "events",
-    params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event one has")),
+/// New events as server-sent events: `data` is an event as in the list. An event of type `lagged` means that some were
+/// skipped, because the client was too slow or away for too long. With `Last-Event-ID` the stream resumes; after a restart of
+/// the server, events of a few seconds may be repeated. The stream ends with the session that opened it.
+#[utoipa::path(get, path = "/events/stream", tag = "events",
+    params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last received event")),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
 pub(crate) async fn stream(
     State(ops): State<Arc<Ops>>,

@@ -23,37 +23,37 @@ use crate::http::api::problem::Problem;
 use crate::http::ops::state::Ops;
 use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
 
-/// Which events.
+/// Filters for events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
-    /// Of this app.
+    /// Filter by app (SDKAppID).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// Of this family: call, room, mic, live, group, follow, …
+    /// Filter by family: call, room, mic, live, group, follow, …
     family: Option<String>,
-    /// Of this command, by its name or an alias.
+    /// Filter by command, by its name or an alias.
     command: Option<String>,
-    /// About this call.
+    /// Filter by call id.
     call: Option<String>,
-    /// About this room.
+    /// Filter by room id.
     room: Option<String>,
-    /// That this account caused.
+    /// Filter by acting account.
     user: Option<String>,
-    /// From this platform, as sent.
+    /// Filter by platform, as sent.
     platform: Option<String>,
-    /// Of the request that the vendor calls so.
+    /// Filter by the vendor's request id.
     request: Option<String>,
-    /// Whose body holds this text, as received.
+    /// Filter by a text in the body, as received.
     text: Option<String>,
-    /// Only those whose body did not fit its type.
+    /// Only events whose body could not be decoded.
     #[param(value_type = Option<bool>)]
     undecoded: Option<String>,
-    /// That happened at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    /// Start of the time range, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
     since: Option<String>,
-    /// That happened before this time.
+    /// End of the time range, exclusive.
     until: Option<String>,
-    /// Whether each event has its body.
+    /// Include the body of each event.
     #[param(value_type = Option<bool>)]
     payload: Option<String>,
 }
@@ -82,47 +82,47 @@ impl EventQuery {
     }
 }
 
-/// An event of the vendor, as it was stored.
+/// A stored event.
 #[derive(Debug, Serialize, ToSchema)]
 #[expect(clippy::struct_field_names, reason = "the names of the table's columns")]
 pub(crate) struct Event {
-    /// Its id.
+    /// Event id.
     id: Uuid,
-    /// The app.
+    /// SDKAppID.
     #[schema(value_type = i64)]
     sdk_app_id: AppId,
-    /// The family of its command.
+    /// Family of the command.
     family: String,
-    /// Its command, by the canonical name.
+    /// Canonical name of the command.
     command: String,
-    /// The command as sent, where that differs.
+    /// The command as sent, if different.
     command_sent: Option<String>,
-    /// When it happened.
+    /// Time of the event.
     event_time: UnixMillis,
-    /// When it arrived.
+    /// Time of arrival.
     received_at: UnixMillis,
-    /// The call it is about.
+    /// Call id.
     call_id: Option<String>,
-    /// The room it is about.
+    /// Room id.
     room_id: Option<String>,
-    /// The account that caused it.
+    /// Acting account.
     operator: Option<String>,
-    /// The address the vendor names.
+    /// Client IP address, as sent.
     client_ip: Option<String>,
-    /// The platform the vendor names.
+    /// Platform, as sent.
     platform: Option<String>,
-    /// The vendor's name for the request, which its support can look for; null on most.
+    /// Request id of the vendor, for its support; null on most events.
     request_id: Option<String>,
-    /// Why its body did not fit its type; null where it did.
+    /// Why the body could not be decoded; null if it was.
     decode_error: Option<String>,
-    /// The body, where it is JSON and was asked for.
+    /// The body, if it is JSON and was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     payload: Option<Box<RawValue>>,
-    /// The body, where it is text but no JSON, and was asked for.
+    /// The body, if it is text other than JSON and was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_text: Option<String>,
-    /// Any other body in base64, where it was asked for.
+    /// Any other body, in base64, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
@@ -153,14 +153,14 @@ impl Event {
     }
 }
 
-/// An event with its body, and what the body says.
+/// An event with its raw and decoded body.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct EventDetail {
     #[serde(flatten)]
     event: Event,
-    /// The request's query, as `replay` sends it again.
+    /// Query string of the request, as `replay` sends it.
     query: String,
-    /// What the body says, by this program's type for the command; null where there is none, or the body does not fit.
+    /// The body decoded into the type of its command; null if there is no type or the body does not match it.
     #[schema(value_type = Option<Object>)]
     decoded: Option<Body>,
 }
@@ -186,8 +186,8 @@ impl List for Events {
     }
 }
 
-/// Events, by their own time, the latest first.
-#[utoipa::path(get, path = "/api/v1/events", tag = "events", params(EventQuery, ListQuery),
+/// Events by event time, newest first.
+#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery, ListQuery),
     responses((status = 200, body = list::Items<Event>)))]
 pub(crate) async fn events(
     State(ops): State<Arc<Ops>>,
@@ -199,9 +199,9 @@ pub(crate) async fn events(
     list::answer(&ops.reading, &page, Events { filter, with_payload }).await
 }
 
-/// One event, with its body and what that says.
-#[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events",
-    params(("id" = Uuid, Path, description = "The event's id")),
+/// One event with its raw and decoded body.
+#[utoipa::path(get, path = "/events/{id}", tag = "events",
+    params(("id" = Uuid, Path, description = "Event id")),
     responses((status = 200, body = EventDetail)))]
 pub(crate) async fn event(
     State(ops): State<Arc<Ops>>,
@@ -210,14 +210,14 @@ pub(crate) async fn event(
 ) -> Result<Response, Problem> {
     let Path(id) = path.map_err(|rejection| Problem::path(&rejection))?;
     Asked::parse(uri.query())?.only::<NoQuery>()?;
-    let wrong = |_| Problem::parameter("id", "`id` is no UUID", "give the `id` of an event");
+    let wrong = |_| Problem::parameter("id", "`id` is not a UUID", "give the `id` of an event");
     let id: Uuid = id.parse().map_err(wrong)?;
     let store = ops.reading.store()?;
     let event = ops
         .reading
         .ask(store.event(id))
         .await?
-        .ok_or_else(|| Problem::not_found("there is no such event"))?;
+        .ok_or_else(|| Problem::not_found("event not found"))?;
     let decoded = match &event.payload {
         Payload::Json(json) => {
             let command = Command::find(&event.command);

@@ -7,23 +7,23 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::export;
-use crate::http::api::openapi;
-use crate::http::api::params::{Form, LIMIT_MAX, Page, cursor};
+use crate::http::api::columns::columns;
+use crate::http::api::params::{Form, LIMIT_MAX, Page};
 use crate::http::api::problem::Problem;
-use crate::http::ops::read_limiter::Reading;
+use crate::http::cursor::{self, Cursor};
+use crate::http::ops::read_limiter::ReadLimiter;
 use crate::store::List;
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Items<T: ToSchema> {
-    /// The rows. May be fewer than asked for, or none, although there are more.
+    /// The rows. A page may have fewer than `limit`, or none, although more follow.
     pub(crate) items: Vec<T>,
-    /// The `cursor` that gives the next page; null on the last.
+    /// The `cursor` of the next page; null on the last page.
     pub(crate) next: Option<String>,
 }
 
@@ -32,14 +32,9 @@ pub(crate) trait Answered: List<Row: Serialize + ToSchema, Place: Cursor> + 'sta
 
 impl<L> Answered for L where L: List<Row: Serialize + ToSchema, Place: Cursor> + 'static {}
 
-/// The place of a row, as a cursor holds it.
-pub(crate) trait Cursor: Serialize + DeserializeOwned {}
-
-impl<T: Serialize + DeserializeOwned> Cursor for T {}
-
 /// Answers with a part of `list` in the form that was asked for.
 pub(crate) async fn answer<L: Answered>(
-    reading: &Arc<Reading>,
+    reading: &Arc<ReadLimiter>,
     page: &Page,
     list: L,
 ) -> Result<Response, Problem> {
@@ -48,7 +43,7 @@ pub(crate) async fn answer<L: Answered>(
 
 /// The same of a list that has a `name` of its own in its cursors, which are of no use in another.
 pub(crate) async fn answer_as<L: Answered>(
-    reading: &Arc<Reading>,
+    reading: &Arc<ReadLimiter>,
     page: &Page,
     list: L,
     name: &str,
@@ -57,7 +52,7 @@ pub(crate) async fn answer_as<L: Answered>(
     if page.form == Form::Json {
         let store = reading.store()?;
         let (items, end) = reading.ask(list.part(&*store, after, page.rows())).await?;
-        let items = Items { items, next: end.and_then(|end| cursor(name, &end)) };
+        let items = Items { items, next: end.and_then(|end| cursor::format(name, &end)) };
         let body = serde_json::to_vec(&items).map_err(|error| unwritten(&error))?;
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let length = [(header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
@@ -68,7 +63,7 @@ pub(crate) async fn answer_as<L: Answered>(
         reading: reading.clone(),
         left: page.rows_in_all(),
         after,
-        columns: openapi::columns(&L::Row::name()),
+        columns: columns::<L::Row>(),
         form: page.form,
         begun: false,
         done: false,
@@ -135,7 +130,7 @@ fn unwritten(error: &dyn std::fmt::Display) -> Problem {
 struct Export<L: List> {
     /// Its place among those that may be under way at once.
     seat: OwnedSemaphorePermit,
-    reading: Arc<Reading>,
+    reading: Arc<ReadLimiter>,
     list: L,
     after: Option<L::Place>,
     left: Option<u32>,

@@ -1,6 +1,7 @@
 //! The JSON API under `/api/v1`.
 
 pub(crate) mod calls;
+pub(crate) mod columns;
 pub(crate) mod event_stream;
 pub(crate) mod events;
 pub(crate) mod list;

@@ -1,65 +1,41 @@
 //! The API's own description (`OpenAPI`), made from the code.
 
-use std::sync::LazyLock;
-
-use axum::http::Uri;
-use axum::response::Response;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::callback::Family;
-use crate::http::api::list;
-use crate::http::api::params::{Asked, NoQuery};
+use crate::http::api::params;
 use crate::http::api::problem::Problem;
-use crate::http::api::{calls, event_stream, events, params, rooms, statistics};
 use crate::store;
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "trtc-callbacks",
-        description = "Calls, rooms, lives and events, as the callbacks of Tencent RTC tell of them. Times are RFC 3339 \
-                       in UTC. Lists are read in pages: give `next` of one as `cursor` of the next. With `format=csv` \
-                       or `format=ndjson`, or such an `Accept`, the whole list comes at once. In a path, an id \
-                       that is `.` or `..` has a `~` before it: `~.`. A `since` later than `until` is refused, and so is a \
-                       `cursor` that no page of the same list gave.",
+        description = "Calls, rooms, lives and events, built from the callbacks of Tencent RTC. Times are RFC 3339 in \
+                       UTC. Lists are paginated: pass the `next` of a page as `cursor` to get the following page. With \
+                       `format=csv` or `format=ndjson`, or an equivalent `Accept` header, the response is the whole \
+                       list. In a path, an id that is `.` or `..` is written with a leading `~`: `~.`. A `since` later \
+                       than `until` is rejected, and so is a `cursor` of another list.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    paths(
-        document,
-        events::events,
-        events::event,
-        event_stream::stream,
-        calls::calls,
-        calls::call,
-        calls::user_calls,
-        calls::user_visits,
-        rooms::rooms,
-        rooms::room,
-        rooms::visits,
-        rooms::lives,
-        rooms::live,
-        rooms::live_visits,
-        rooms::gifts,
-        statistics::anomalies,
-        statistics::statistics,
-        statistics::search,
     ),
     components(schemas(Problem, params::Form, store::Step, store::CountBy, store::TopAccount)),
     security(("token" = []), ("session" = [])),
 )]
 struct Description;
 
-/// The document, as it is served.
-static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+/// The document of the API whose endpoints below `/api/v1` these are.
+pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRouter<S>) -> Value {
+    let api = OpenApiRouter::with_openapi(Description::openapi()).nest("/api/v1", endpoints);
     // Strings, numbers and lists: writing them cannot fail.
-    let mut document = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let mut document = serde_json::to_value(api.into_openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
         "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
-        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "As /sign-in gives it"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "The session cookie set by /sign-in"},
     });
     let problem = json!({
-        "description": "There is no such answer, and why",
+        "description": "Error",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
@@ -84,9 +60,9 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         }
     }
     document
-});
+}
 
-/// What a parameter takes: as narrow as the server reads it.
+/// The schema of a parameter, exactly as strict as the server.
 fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
     let of_rooms = ["/api/v1/rooms", "/api/v1/lives"].iter().any(|list| path.starts_with(list));
     let words: &[&str] = match name {
@@ -134,7 +110,7 @@ fn is_text(schema: &Value) -> bool {
     *types == "string" || types.as_array().is_some_and(|types| types.contains(&json!("string")))
 }
 
-/// A parameter that is not given is not there: none is null.
+/// Parameters are optional, but never null.
 fn without_null(schema: &Value) -> Value {
     if let Some(one) = schema["oneOf"].as_array() {
         let others: Vec<_> = one.iter().filter(|part| part["type"] != "null").collect();
@@ -150,30 +126,4 @@ fn without_null(schema: &Value) -> Value {
         }
     }
     schema
-}
-
-/// This document.
-#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "document", responses((status = 200, body = Object)))]
-pub(crate) async fn document(uri: Uri) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
-    list::json(&*DOCUMENT)
-}
-
-/// The members of a schema, in its order: the columns of a table of such rows.
-pub(crate) fn columns(schema: &str) -> Vec<String> {
-    let mut columns = Vec::new();
-    add_columns(&DOCUMENT["components"]["schemas"][schema], &mut columns);
-    columns
-}
-
-fn add_columns(schema: &Value, columns: &mut Vec<String>) {
-    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
-        return add_columns(&DOCUMENT["components"]["schemas"][name], columns);
-    }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        add_columns(part, columns);
-    }
-    columns.extend(
-        schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()),
-    );
 }

@@ -1,10 +1,8 @@
-//! Reading what a request of the API asks for: its parameters, where a list goes on, and the form of the answer.
+//! Parsing of query parameters: filters, pagination and response format.
 
 use std::fmt::Write;
 
 use axum::http::{HeaderMap, header};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,19 +11,20 @@ use utoipa::IntoParams;
 use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::api::problem::Problem;
+use crate::http::cursor;
 use crate::http::ops::path_segment::storable;
 
-/// How many rows a page has where nothing is asked for, and how many at most.
+/// Rows of a page, by default and at most.
 const LIMIT: u32 = 50;
 pub(crate) const LIMIT_MAX: u32 = 500;
-/// A longer one of these is no text anybody searches for. In characters.
+/// Maximum length of a parameter, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 1000;
 
-/// The parameters of a request, each at most once, as text.
+/// The query parameters of a request, as text.
 pub(crate) struct Asked(Map<String, Value>);
 
 impl Asked {
-    /// Reads a query. Parameters that are given empty count as absent, as a form sends them.
+    /// Parses a query string. Empty values count as absent, as forms send them.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut asked = Map::new();
         for (name, value) in form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
@@ -36,7 +35,7 @@ impl Asked {
             }
             let name = name.into_owned();
             if asked.contains_key(&name) {
-                let detail = format!("`{}` stands twice", shown(&name));
+                let detail = format!("duplicate parameter `{}`", shown(&name));
                 return Err(Problem::parameter(shown(&name), detail, "give it once"));
             }
             if !value.is_empty() {
@@ -46,13 +45,13 @@ impl Asked {
         Ok(Self(asked))
     }
 
-    /// The parameters `P` names, and none else.
+    /// The parameters of `P`, and no others.
     pub(crate) fn only<P: DeserializeOwned + IntoParams>(self) -> Result<P, Problem> {
         self.check(&names::<P>())?;
         self.take()
     }
 
-    /// The parameters `P` and `Q` name, and none else.
+    /// The parameters of `P` and `Q`, and no others.
     pub(crate) fn both<P, Q>(self) -> Result<(P, Q), Problem>
     where
         P: DeserializeOwned + IntoParams,
@@ -62,7 +61,7 @@ impl Asked {
         Ok((Self(self.0.clone()).take()?, self.take()?))
     }
 
-    /// The parameters `P` names, and those of every list.
+    /// The parameters of `P`, and those of every list.
     pub(crate) fn list<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
     where
         P: DeserializeOwned + IntoParams,
@@ -73,7 +72,7 @@ impl Asked {
         Ok((self.take()?, page))
     }
 
-    /// The parameters `P` names, and that of a list without pages.
+    /// The parameters of `P`, and that of a list without pages.
     pub(crate) fn whole<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
     where
         P: DeserializeOwned + IntoParams,
@@ -85,7 +84,7 @@ impl Asked {
         Ok((self.take()?, page))
     }
 
-    /// A name that is none is a mistake, and not to be passed over: the answer would be to another question.
+    /// Rejects unknown parameters: ignoring one would answer another question.
     fn check(&self, known: &[String]) -> Result<(), Problem> {
         let Some(name) = self.0.keys().find(|name| !known.contains(name)) else {
             return Ok(());
@@ -94,13 +93,13 @@ impl Asked {
         let mut hint = String::new();
         let near = known.iter().map(|known| (strsim::osa_distance(known, name), known));
         if let Some((_, near)) = near.filter(|(far, _)| *far <= 2).min() {
-            let _ = write!(hint, "`{near}` is near; ");
+            let _ = write!(hint, "did you mean `{near}`? ");
         }
         let _ = match known {
-            [] => write!(hint, "there are none"),
-            known => write!(hint, "there are {}", known.join(", ")),
+            [] => write!(hint, "this endpoint takes no parameters"),
+            known => write!(hint, "known parameters: {}", known.join(", ")),
         };
-        Err(Problem::parameter(name, format!("there is no parameter `{name}`"), &hint))
+        Err(Problem::parameter(name, format!("unknown parameter `{name}`"), &hint))
     }
 
     fn take<P: DeserializeOwned>(self) -> Result<P, Problem> {
@@ -111,7 +110,7 @@ impl Asked {
     }
 }
 
-/// As much of a strange name as is told again.
+/// The part of a foreign name that an error repeats.
 fn shown(name: &str) -> &str {
     name.char_indices().nth(40).map_or(name, |(end, _)| &name[..end])
 }
@@ -120,48 +119,48 @@ fn names<P: IntoParams>() -> Vec<String> {
     P::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
 }
 
-/// The parameters of an answer that takes none.
+/// No parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct NoQuery {}
 
-/// What every list takes.
+/// Parameters of every list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// How many at most. Of a page: 1 to 500, and 50 without it. Of an export (`csv`, `ndjson`): how many in all, which may
-    /// be more, and everything without it.
+    /// Maximum number of rows. Of a page: 1 to 500, by default 50. Of an export (`csv`, `ndjson`): of the whole list, by
+    /// default unlimited.
     #[param(value_type = Option<i64>)]
     limit: Option<String>,
-    /// Where to go on: `next` of the page before.
+    /// The `next` of the previous page.
     cursor: Option<String>,
-    /// The form of the answer. `csv` and `ndjson` give the whole list, not a page. Without it, as `Accept` says.
+    /// Format of the response. `csv` and `ndjson` return the whole list, not a page. Default: the `Accept` header.
     #[param(value_type = Option<Form>)]
     format: Option<String>,
 }
 
-/// What a list without pages takes.
+/// Parameters of a list without pages.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct FormQuery {
-    /// The form of the answer. Without it, as `Accept` says.
+    /// Format of the response. Default: the `Accept` header.
     #[param(value_type = Option<Form>)]
     format: Option<String>,
 }
 
-/// The form of a list.
+/// Format of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Form {
     /// One page of JSON.
     Json,
-    /// The whole list, a row each.
+    /// The whole list, one row per line.
     Csv,
-    /// The whole list, a JSON object a line.
+    /// The whole list, one JSON object per line.
     Ndjson,
 }
 
-/// Which part of a list, and in which form.
+/// The requested part of a list, and its format.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) form: Form,
@@ -177,8 +176,8 @@ impl Page {
             Some("csv") => Form::Csv,
             Some("ndjson") => Form::Ndjson,
             Some(_) => {
-                let detail = "`format` is none of those there are";
-                return Err(Problem::parameter("format", detail, "give json, csv or ndjson"));
+                let detail = "unknown value of `format`";
+                return Err(Problem::parameter("format", detail, "expected json, csv or ndjson"));
             }
             None => accepted(headers),
         };
@@ -187,7 +186,7 @@ impl Page {
             let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
             limit.ok_or_else(|| {
                 let hint = format!("give 1 to {most}");
-                Problem::parameter("limit", "`limit` is no number in its range", &hint)
+                Problem::parameter("limit", "`limit` is not a number in its range", &hint)
             })
         };
         let limit = query.limit.as_ref().map(limit).transpose()?;
@@ -207,38 +206,12 @@ impl Page {
     /// Where the list `name` goes on; `None` for its begin.
     pub(crate) fn after<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Problem> {
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let after = place(name, cursor).ok_or_else(|| {
-            let hint = "give `next` of the page before, unchanged, or leave it out";
-            Problem::parameter("cursor", "`cursor` is not one of this list", hint)
+        let after = cursor::parse(name, cursor).ok_or_else(|| {
+            let hint = "pass the `next` of the previous page unchanged, or omit it";
+            Problem::parameter("cursor", "invalid `cursor`: it is not from this list", hint)
         })?;
         Ok(Some(after))
     }
-}
-
-/// The place a cursor of the list `name` goes on behind.
-pub(crate) fn place<T: DeserializeOwned>(name: &str, cursor: &str) -> Option<T> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    let parsed: Value = serde_json::from_slice(&bytes).ok()?;
-    if !is_storable(&parsed) {
-        return None;
-    }
-    let (list, after): (String, T) = serde_json::from_value(parsed).ok()?;
-    (list == name).then_some(after)
-}
-
-/// Whether no text in it is one that a store refuses, since none of ours is.
-fn is_storable(value: &Value) -> bool {
-    match value {
-        Value::String(text) => !text.contains('\0'),
-        Value::Array(values) => values.iter().all(is_storable),
-        Value::Object(fields) => fields.values().all(is_storable),
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
-    }
-}
-
-/// The cursor that goes on behind `after` in the list `name`.
-pub(crate) fn cursor<T: Serialize>(name: &str, after: &T) -> Option<String> {
-    Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(name, after)).ok()?))
 }
 
 /// The form `Accept` asks for by name first.
@@ -258,7 +231,7 @@ fn accepted(headers: &HeaderMap) -> Form {
 
 /// A time, a moment or an age.
 fn time(name: &str, text: Option<&String>, now: UnixMillis) -> Result<Option<UnixMillis>, Problem> {
-    let wrong = || Problem::parameter(name, format!("`{name}` is no time"), TIME_HINT);
+    let wrong = || Problem::parameter(name, format!("`{name}` is not a valid time"), TIME_HINT);
     text.map(|text| UnixMillis::parse(text, now).ok_or_else(wrong)).transpose()
 }
 
@@ -282,7 +255,7 @@ pub(crate) fn span(
 pub(crate) fn command(name: Option<&String>) -> Result<Option<String>, Problem> {
     let meant = |name: &String| match Command::meant(name) {
         Ok(name) => Ok(name.into_owned()),
-        Err(hint) => Err(Problem::parameter("command", "`command` is no command", &hint)),
+        Err(hint) => Err(Problem::parameter("command", "unknown command", &hint)),
     };
     name.map(meant).transpose()
 }
@@ -295,7 +268,11 @@ pub(crate) fn app(text: Option<&String>) -> Result<Option<AppId>, Problem> {
 /// An app's id in a path.
 pub(crate) fn app_of_path(text: &str) -> Result<AppId, Problem> {
     AppId::parse(text).ok_or_else(|| {
-        Problem::parameter("app", "`app` is no SDKAppID", "give its digits, such as 1400000001")
+        Problem::parameter(
+            "app",
+            "`app` is not a valid SDKAppID",
+            "give its digits, such as 1400000001",
+        )
     })
 }
 
@@ -306,8 +283,12 @@ pub(crate) fn one_of(
     words: &[&str],
 ) -> Result<Option<String>, Problem> {
     if text.as_deref().is_some_and(|text| !words.contains(&text)) {
-        let detail = format!("`{name}` is none of those there are");
-        return Err(Problem::parameter(name, detail, &format!("give one of {}", words.join(", "))));
+        let detail = format!("unknown value of `{name}`");
+        return Err(Problem::parameter(
+            name,
+            detail,
+            &format!("expected one of {}", words.join(", ")),
+        ));
     }
     Ok(text)
 }
@@ -319,7 +300,7 @@ pub(crate) fn flag(name: &str, text: Option<&String>) -> Result<Option<bool>, Pr
         "false" | "0" | "no" => Ok(false),
         _ => {
             let detail = format!("`{name}` is neither true nor false");
-            Err(Problem::parameter(name, detail, "give true or false"))
+            Err(Problem::parameter(name, detail, "expected true or false"))
         }
     };
     text.map(read).transpose()
@@ -333,7 +314,7 @@ mod tests {
     fn a_cursor_is_of_its_own_list() {
         let page = |cursor| Page { form: Form::Json, limit: None, cursor };
         let after = (1_i64, "x".to_owned());
-        let written = cursor("calls", &after);
+        let written = cursor::format("calls", &after);
         assert_eq!(page(written.clone()).after("calls").unwrap(), Some(after));
         assert!(page(written.clone()).after::<(i64, String)>("rooms").is_err());
         assert!(page(written).after::<i64>("calls").is_err());

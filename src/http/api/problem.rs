@@ -1,4 +1,4 @@
-//! What the API answers where it has nothing to give: problem details, as RFC 9457 has them.
+//! Errors of the API: problem details (RFC 9457).
 
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,24 +8,24 @@ use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
-/// Why a request has no other answer (RFC 9457).
+/// Problem details (RFC 9457).
 #[derive(Debug, thiserror::Error, Serialize, ToSchema)]
 #[error("{detail}")]
 pub(crate) struct Problem {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`: the status identifies the kind of problem.
     #[serde(rename = "type")]
     kind: &'static str,
-    /// The status in words.
+    /// The reason phrase of the status.
     title: &'static str,
-    /// The answer's status.
+    /// The HTTP status code.
     status: u16,
-    /// What is wrong.
+    /// What went wrong.
     detail: String,
-    /// What to do.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     hint: Option<String>,
-    /// Which parameter it is about.
+    /// The invalid parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     parameter: Option<String>,
@@ -43,13 +43,13 @@ impl Problem {
         }
     }
 
-    /// A parameter does not do. `detail` and `hint` hold nothing that was sent, or what was sent and no more.
+    /// An invalid parameter. `detail` and `hint` may quote what was sent, and nothing else.
     pub(crate) fn parameter(name: &str, detail: impl Into<String>, hint: &str) -> Self {
         let problem = Self::new(StatusCode::BAD_REQUEST, detail, Some(hint));
         Self { parameter: Some(name.to_owned()), ..problem }
     }
 
-    /// The path's segments are no text.
+    /// The path is not text.
     pub(crate) fn path(rejection: &PathRejection) -> Self {
         tracing::debug!(%rejection, "a path was not read");
         Self::new(StatusCode::BAD_REQUEST, "the path is not UTF-8", Some("percent-encode it"))
@@ -60,45 +60,47 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "a token is required", Some(hint))
     }
 
-    /// Of so many wrong tokens none is answered as such any more.
+    /// Beyond the limit, an answer no longer says whether the token was wrong.
     pub(crate) fn too_many_guesses() -> Self {
-        let detail = "too many wrong tokens were given";
+        let detail = "too many attempts with a wrong token";
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail, Some("wait a minute, then try again"))
     }
 
-    /// There is no such thing.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, what, None)
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "this only gives", Some("use GET"))
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method not allowed: this endpoint is read-only",
+            Some("use GET"),
+        )
     }
 
-    /// Others ask just now; the same request may be answered soon.
+    /// Temporarily overloaded: the client should retry.
     pub(crate) fn busy(what: &str) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, what, Some("try again in a second"))
     }
 
-    /// The store is not there yet.
     pub(crate) fn starting() -> Self {
         Self::busy("the server is starting")
     }
 
-    /// The store took longer than it may.
     pub(crate) fn too_slow() -> Self {
-        let hint = "ask for less: name a shorter time with `since` and `until`, an app, or an id";
+        let hint =
+            "narrow the query: a shorter time range with `since` and `until`, an app, or an id";
         Self::new(StatusCode::GATEWAY_TIMEOUT, "the store did not answer in time", Some(hint))
     }
 
-    /// A mistake of ours.
+    /// A bug of this server.
     pub(crate) fn internal() -> Self {
         let hint = "the server's log has the reason";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "this went wrong here", Some(hint))
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", Some(hint))
     }
 }
 
-/// What the store said goes to the log: it may name what nobody else should know.
+/// The store's own error goes to the log only: it may hold internals.
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         if error.is_timeout() {
@@ -108,7 +110,7 @@ impl From<StoreError> for Problem {
             tracing::debug!(%error, "the store did not answer a reader");
             return Self::busy("the store is not available");
         }
-        tracing::error!(%error, "the store did not do what a reader asked of it");
+        tracing::error!(%error, "a query of the API failed");
         match error {
             StoreError::Refused(_) => Self::internal(),
             // A missing database or right, for example.

@@ -21,24 +21,24 @@ use crate::store::{
     Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
 
-/// Which lives of rooms.
+/// Filters for room sessions.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RoomQuery {
-    /// Of this app.
+    /// Filter by app (SDKAppID).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// room (conference) or live.
+    /// Filter by family: room (conference) or live.
     family: Option<String>,
-    /// open, ended or overdue.
+    /// Filter by state: open, ended or overdue.
     state: Option<String>,
-    /// Of this room id.
+    /// Filter by room id.
     room: Option<String>,
-    /// Owned by this account.
+    /// Filter by owner.
     owner: Option<String>,
-    /// Started at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    /// Start of the time range of the start, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
     since: Option<String>,
-    /// Started before this time.
+    /// End of the time range, exclusive.
     until: Option<String>,
 }
 
@@ -59,7 +59,7 @@ impl RoomQuery {
 }
 
 /// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
-#[utoipa::path(get, path = "/api/v1/rooms", tag = "rooms", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/rooms", tag = "rooms", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<Room>)))]
 pub(crate) async fn rooms(
     State(ops): State<Arc<Ops>>,
@@ -72,7 +72,7 @@ pub(crate) async fn rooms(
 }
 
 /// Lives of live rooms, by their start, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives", tag = "lives", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/lives", tag = "lives", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<LiveRoom>)))]
 pub(crate) async fn lives(
     State(ops): State<Arc<Ops>>,
@@ -88,10 +88,10 @@ pub(crate) async fn lives(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct LifePath {
-    /// The app.
+    /// SDKAppID.
     #[param(value_type = i64)]
     app: String,
-    /// The room.
+    /// Room id.
     room_id: String,
     /// Which life, or `latest`.
     life: String,
@@ -119,7 +119,7 @@ async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Probl
         ops.reading.ask(store.room(&key)).await?
     };
     let found = found.filter(|room| family.is_none_or(|family| room.family == family));
-    found.ok_or_else(|| Problem::not_found("there is no such life of a room"))
+    found.ok_or_else(|| Problem::not_found("room not found"))
 }
 
 /// One life of a room, with what happened within it. Who was inside is in its visits.
@@ -127,17 +127,17 @@ async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Probl
 pub(crate) struct RoomDetail {
     #[serde(flatten)]
     room: Room,
-    /// What was done to it, by time; the first 1000.
+    /// Changes of the room by time; the first 1000.
     changes: Vec<RoomChangeRow>,
-    /// Who sat where, by time; the first 1000.
+    /// Occupied seats by time; the first 1000.
     seats: Vec<Stay>,
     /// Recording tasks, by time.
     recordings: Vec<Recording>,
-    /// What only live rooms have; null for conferences, and until it is known.
+    /// Statistics of a live room; null for conferences, and until they are computed.
     live: Option<Live>,
-    /// Battles between it and others, by time; none for conferences.
+    /// Battles with other rooms by time; empty for conferences.
     battles: Vec<Battle>,
-    /// Which of these lists are not whole, since they are long: `/api/v1/events?room=` lists all that they are made of.
+    /// The names of the lists above that are truncated: `/api/v1/events?room=` lists all events.
     lists_cut: Vec<String>,
 }
 
@@ -180,7 +180,7 @@ async fn detail(
 }
 
 /// One life of a room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
+#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn room(
     State(ops): State<Arc<Ops>>,
@@ -191,7 +191,7 @@ pub(crate) async fn room(
 }
 
 /// One life of a live room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn live(
     State(ops): State<Arc<Ops>>,
@@ -201,11 +201,11 @@ pub(crate) async fn live(
     detail(&ops, path, &uri, Some("live")).await
 }
 
-/// Which visits or gifts.
+/// Filters for visits and gifts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct DetailQuery {
-    /// Of this account; of gifts, from or to it.
+    /// Filter by account; for gifts, sender or receiver.
     user: Option<String>,
 }
 
@@ -225,7 +225,7 @@ async fn within<L: list::Answered>(
 }
 
 /// Who was in a room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
+#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn visits(
     State(ops): State<Arc<Ops>>,
@@ -237,7 +237,7 @@ pub(crate) async fn visits(
 }
 
 /// Who was in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/visits", tag = "lives",
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/visits", tag = "lives",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn live_visits(
     State(ops): State<Arc<Ops>>,
@@ -249,7 +249,7 @@ pub(crate) async fn live_visits(
 }
 
 /// Gifts in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/api/v1/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
+#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
     params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
 pub(crate) async fn gifts(
     State(ops): State<Arc<Ops>>,

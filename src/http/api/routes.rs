@@ -1,43 +1,63 @@
 //! The API under `/api/v1`: its routes, and what stands before each of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::Uri;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
+use serde_json::Value;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::http::api::params::{Asked, NoQuery};
 use crate::http::api::problem::Problem;
-use crate::http::api::{calls, event_stream, events, openapi, rooms, statistics};
-use crate::http::ops::state;
+use crate::http::api::{calls, event_stream, events, list, openapi, rooms, statistics};
+use crate::http::ops::auth;
 use crate::http::ops::state::Ops;
+
+/// The endpoints below `/api/v1`, each declared once for the router and for the document.
+fn endpoints() -> OpenApiRouter<Arc<Ops>> {
+    OpenApiRouter::new()
+        .routes(routes!(document))
+        .routes(routes!(events::events))
+        .routes(routes!(events::event))
+        .routes(routes!(event_stream::stream))
+        .routes(routes!(calls::calls))
+        .routes(routes!(calls::call))
+        .routes(routes!(calls::user_calls))
+        .routes(routes!(calls::user_visits))
+        .routes(routes!(rooms::rooms))
+        .routes(routes!(rooms::room))
+        .routes(routes!(rooms::visits))
+        .routes(routes!(rooms::lives))
+        .routes(routes!(rooms::live))
+        .routes(routes!(rooms::live_visits))
+        .routes(routes!(rooms::gifts))
+        .routes(routes!(statistics::anomalies))
+        .routes(routes!(statistics::statistics))
+        .routes(routes!(statistics::search))
+}
+
+/// The document, as it is served.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(endpoints()));
+
+/// The OpenAPI document of this API.
+#[utoipa::path(get, path = "/openapi.json", tag = "document", responses((status = 200, body = Object)))]
+async fn document(uri: Uri) -> Result<Response, Problem> {
+    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    list::json(&*DOCUMENT)
+}
 
 /// Everything below `/api`, also what is not there.
 pub(crate) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
-    let routes = Router::new()
-        .route("/openapi.json", get(openapi::document))
-        .route("/events", get(events::events))
-        .route("/events/stream", get(event_stream::stream))
-        .route("/events/{id}", get(events::event))
-        .route("/calls", get(calls::calls))
-        .route("/calls/{app}/{call_id}", get(calls::call))
-        .route("/users/{app}/{account}/calls", get(calls::user_calls))
-        .route("/users/{app}/{account}/visits", get(calls::user_visits))
-        .route("/rooms", get(rooms::rooms))
-        .route("/rooms/{app}/{room_id}/{life}", get(rooms::room))
-        .route("/rooms/{app}/{room_id}/{life}/visits", get(rooms::visits))
-        .route("/lives", get(rooms::lives))
-        .route("/lives/{app}/{room_id}/{life}", get(rooms::live))
-        .route("/lives/{app}/{room_id}/{life}/visits", get(rooms::live_visits))
-        .route("/lives/{app}/{room_id}/{life}/gifts", get(rooms::gifts))
-        .route("/anomalies", get(statistics::anomalies))
-        .route("/statistics", get(statistics::statistics))
-        .route("/search", get(statistics::search))
+    let endpoints = Router::from(endpoints())
         .method_not_allowed_fallback(async || Problem::method_not_allowed());
-    let nothing = async || Problem::not_found("there is nothing here: see /api/v1/openapi.json");
+    let nothing = async || Problem::not_found("not found: see /api/v1/openapi.json");
     let below = Router::new()
-        .nest("/v1", routes)
+        .nest("/v1", endpoints)
         .fallback(nothing)
         .layer(from_fn_with_state(ops.clone(), admitted));
     Router::new()
@@ -47,12 +67,12 @@ pub(crate) fn routes(ops: &Arc<Ops>) -> Router<Arc<Ops>> {
         .nest("/api", below)
 }
 
-/// Lets those through who may see what is here.
+/// Rejects requests without the token or a session.
 async fn admitted(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
     if ops.admits(request.method(), request.headers()) {
         return next.run(request).await;
     }
-    match ops.guessed(request.headers(), state::peer(&request)) {
+    match ops.guessed(request.headers(), auth::peer(&request)) {
         Some(_) => Problem::too_many_guesses().into_response(),
         None => Problem::unauthorized().into_response(),
     }

@@ -22,28 +22,28 @@ use crate::store::{
     Store, StoreError,
 };
 
-/// Which anomalies.
+/// Filters for anomalies.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AnomalyQuery {
-    /// Of this app.
+    /// Filter by app (SDKAppID).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// Of this kind, such as `call_without_end` or silence.
+    /// Filter by kind, such as `call_without_end` or silence.
     kind: Option<String>,
-    /// About this call id or room id, or this family.
+    /// Filter by subject: a call id, a room id or a family.
     subject: Option<String>,
-    /// Only those that are no longer so, or only those that still are.
+    /// Filter by state: true for resolved, false for open anomalies.
     #[param(value_type = Option<bool>)]
     resolved: Option<String>,
-    /// That happened at this time or later: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
+    /// Start of the time range, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
     since: Option<String>,
-    /// That happened before this time.
+    /// End of the time range, exclusive.
     until: Option<String>,
 }
 
-/// What should not be: gaps in what the vendor sent, the latest first.
-#[utoipa::path(get, path = "/api/v1/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
+/// Anomalies: gaps in what the vendor sent, newest first.
+#[utoipa::path(get, path = "/anomalies", tag = "figures", params(AnomalyQuery, ListQuery),
     responses((status = 200, body = list::Items<Anomaly>)))]
 pub(crate) async fn anomalies(
     State(ops): State<Arc<Ops>>,
@@ -65,22 +65,22 @@ pub(crate) async fn anomalies(
     list::answer(&ops.reading, &page, filter).await
 }
 
-/// Which counts.
+/// Parameters of event counts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatisticsQuery {
-    /// Of this app.
+    /// Filter by app (SDKAppID).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
-    /// From the span on that holds this time; without it, for the latest 60 minutes, 48 hours or 30 days. At most 1440
-    /// minutes, 744 hours or 92 days before `until`.
+    /// Start of the time range, rounded down to a step. Default: 60 minutes, 48 hours or 30 days ago. At most 1440 minutes,
+    /// 744 hours or 92 days before `until`.
     since: Option<String>,
-    /// Spans that begin before this time; without it, until now.
+    /// End of the time range, exclusive. Default: now.
     until: Option<String>,
-    /// How long each span is. Minutes are kept for two days.
+    /// Length of a step. Minutes are kept for two days.
     #[param(value_type = Option<Step>)]
     step: Option<String>,
-    /// What is counted apart.
+    /// Group by.
     #[param(value_type = Option<CountBy>)]
     by: Option<String>,
 }
@@ -92,8 +92,8 @@ impl StatisticsQuery {
             Some("hour") => (Step::Hour, 48),
             Some("day") => (Step::Day, 30),
             Some(_) => {
-                let detail = "`step` is none of those there are";
-                return Err(Problem::parameter("step", detail, "give minute, hour or day"));
+                let detail = "unknown value of `step`";
+                return Err(Problem::parameter("step", detail, "expected minute, hour or day"));
             }
         };
         let by = match self.by.as_deref() {
@@ -101,8 +101,8 @@ impl StatisticsQuery {
             Some("command") => CountBy::Command,
             Some("result") => CountBy::Result,
             Some(_) => {
-                let detail = "`by` is none of those there are";
-                return Err(Problem::parameter("by", detail, "give family, command or result"));
+                let detail = "unknown value of `by`";
+                return Err(Problem::parameter("by", detail, "expected family, command or result"));
             }
         };
         let [since, until] = params::span(self.since.as_ref(), self.until.as_ref(), now)?;
@@ -111,11 +111,11 @@ impl StatisticsQuery {
         let filter = CountFilter { app: params::app(self.app.as_ref())?, since, until, step, by };
         if filter.is_too_long() {
             let most = step.spans_max();
-            let detail = format!("`since` is more than {most} of these steps before `until`");
+            let detail = format!("`since` is more than {most} steps before `until`");
             return Err(Problem::parameter(
                 "since",
                 detail,
-                "name a shorter time or a longer `step`",
+                "use a shorter time range or a longer `step`",
             ));
         }
         Ok(filter)
@@ -139,8 +139,8 @@ impl List for Counts {
     }
 }
 
-/// How many events there were over time, the earliest first. Spans without events are left out.
-#[utoipa::path(get, path = "/api/v1/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
+/// Event counts over time, oldest first. Steps without events are omitted.
+#[utoipa::path(get, path = "/statistics", tag = "figures", params(StatisticsQuery, FormQuery),
     responses((status = 200, body = Items<Count>)))]
 pub(crate) async fn statistics(
     State(ops): State<Arc<Ops>>,
@@ -157,17 +157,17 @@ pub(crate) async fn statistics(
     list::answer(&ops.reading, &page, counts).await
 }
 
-/// What to look for.
+/// Parameters of a search.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
-    /// A call id, a room id, an account or the id of an event, whole.
+    /// A complete call id, room id, account or event id.
     #[param(required = true)]
     id: Option<String>,
 }
 
-/// What an id names: calls, rooms, accounts and events, at most 20.
-#[utoipa::path(get, path = "/api/v1/search", tag = "figures", params(SearchQuery),
+/// Calls, rooms, accounts and events with an id, at most 20.
+#[utoipa::path(get, path = "/search", tag = "figures", params(SearchQuery),
     responses((status = 200, body = Items<Found>)))]
 pub(crate) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
     let query = Asked::parse(uri.query())?.only::<SearchQuery>()?;

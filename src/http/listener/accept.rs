@@ -13,7 +13,6 @@ use metrics::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::either::Either;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -24,6 +23,7 @@ use crate::http::listener::fd_limit;
 use crate::http::listener::preamble::{Look, Looked, Preambles};
 use crate::http::listener::slot::{Order, Patience};
 use crate::http::listener::slots::{Places, Seat};
+use crate::http::listener::stop::Stop;
 use crate::http::listener::tls::Tls;
 use crate::telemetry::Metrics;
 
@@ -57,28 +57,6 @@ pub struct Limits {
     pub drain: Duration,
     /// How long requests under way may take after that.
     pub shutdown_timeout: Duration,
-}
-
-/// When a listener is to stop, and how.
-#[derive(Debug, Clone, Default)]
-pub struct Stop {
-    /// Cancelled when the server is to stop.
-    pub asked: CancellationToken,
-    /// Cancelled when another process accepts from the same socket: then no more are accepted here at once, and those that
-    /// are connected have time to send what they are about to.
-    pub handed_over: CancellationToken,
-}
-
-impl Stop {
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.asked.is_cancelled() || self.handed_over.is_cancelled()
-    }
-}
-
-impl From<CancellationToken> for Stop {
-    fn from(asked: CancellationToken) -> Self {
-        Self { asked, handed_over: CancellationToken::new() }
-    }
 }
 
 /// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under

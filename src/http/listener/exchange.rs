@@ -17,8 +17,8 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::task::yield_now;
 
-use crate::http::listener::accept::Stop;
 use crate::http::listener::slot::Place;
+use crate::http::listener::stop::Stop;
 use crate::telemetry::{Metrics, Outcome};
 
 /// What the requests of one connection meet.

@@ -7,4 +7,5 @@ pub(crate) mod fd_limit;
 pub(crate) mod preamble;
 pub(crate) mod slot;
 pub(crate) mod slots;
+pub(crate) mod stop;
 pub(crate) mod tls;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::clock::UnixMillis;
-use crate::http::live_tail::tail::{
-    Arrival, BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
+use crate::http::live_tail::arrival::Arrival;
+use crate::http::live_tail::bounds::{
+    BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
 };
 use crate::store::{EventPage, StoredEvent};
 

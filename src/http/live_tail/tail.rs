@@ -14,8 +14,12 @@ use uuid::Uuid;
 use crate::callback::event::Payload;
 use crate::clock::{Clock, UnixMillis};
 use crate::http::api::problem::Problem;
+use crate::http::live_tail::arrival::Arrival;
+use crate::http::live_tail::bounds::{
+    BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
+};
 use crate::http::live_tail::missed::Missed;
-use crate::http::ops::read_limiter::Reading;
+use crate::http::ops::read_limiter::ReadLimiter;
 use crate::store::{EventFilter, Order, StoredEvent};
 
 /// How long between two looks.
@@ -23,22 +27,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
 /// this far, and now and then further, for a writer that was held up.
 const BACK: Duration = Duration::from_secs(3);
-pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);
 const FAR_EVERY: u64 = 20;
-/// After a longer time without listeners nobody goes on where it was.
-pub(crate) const PAUSE_MAX: Duration = Duration::from_mins(10);
-/// How many rows are read at once, and how often in one look.
-pub(crate) const PAGE: u32 = 500;
-pub(crate) const PAGES_MAX: u32 = 40;
 /// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
 const RECENT_MAX: usize = 5000;
-pub(crate) const RECENT_BYTES_MAX: usize = 16 << 20;
-/// How many may listen at once.
-pub(crate) const LISTENERS_MAX: usize = 32;
-
 /// Looks for events that arrive.
 pub(crate) struct Tail {
-    reading: Arc<Reading>,
+    reading: Arc<ReadLimiter>,
     clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -90,17 +84,8 @@ impl Kept {
     }
 }
 
-/// What a listener meets.
-#[derive(Debug, Clone)]
-pub(crate) enum Arrival {
-    /// An event.
-    Event(Arc<StoredEvent>),
-    /// Some were missed: the listener was too slow, or away for too long.
-    Missed,
-}
-
 impl Tail {
-    pub(crate) fn new(reading: Arc<Reading>, clock: Clock, stop: CancellationToken) -> Self {
+    pub(crate) fn new(reading: Arc<ReadLimiter>, clock: Clock, stop: CancellationToken) -> Self {
         let name = Uuid::new_v4().simple().to_string()[..8].to_owned();
         let (next, _) = watch::channel(0);
         Self {
@@ -132,7 +117,7 @@ impl Tail {
         {
             let mut kept = self.kept();
             if kept.listeners >= LISTENERS_MAX {
-                return Err(Problem::busy("as many as may listen do"));
+                return Err(Problem::busy("too many subscribers"));
             }
             kept.listeners += 1;
         }
@@ -255,10 +240,6 @@ impl Tail {
     }
 }
 
-pub(crate) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
-    UnixMillis(time.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
-}
-
 /// Does something when it is dropped.
 fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
     struct Guard<F: FnMut()>(F);
@@ -294,8 +275,12 @@ impl Place {
             parts.next().is_none().then(|| Self { name: name.to_owned(), next, received_at })
         };
         read().ok_or_else(|| {
-            let hint = "give the `id` of the last event, unchanged, or leave it out";
-            Problem::parameter("Last-Event-ID", "`Last-Event-ID` is not one of this stream", hint)
+            let hint = "pass the `id` of the last event unchanged, or omit it";
+            Problem::parameter(
+                "Last-Event-ID",
+                "invalid `Last-Event-ID`: it is not from this stream",
+                hint,
+            )
         })
     }
 }

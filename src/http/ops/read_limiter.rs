@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::http::api::problem::Problem;
-use crate::http::ops::state::Keeping;
+use crate::http::ops::store_handle::StoreHandle;
 use crate::store::{Store, StoreError};
 
 /// How long one waits for its turn, and one of an export, which is in no hurry.
@@ -33,9 +33,9 @@ pub(crate) struct PageTurn<'a> {
 }
 
 /// The way to the store for readers.
-pub(crate) struct Reading {
+pub(crate) struct ReadLimiter {
     /// Empty until the server takes callbacks.
-    keeping: Arc<OnceLock<Keeping>>,
+    store_handle: Arc<OnceLock<StoreHandle>>,
     questions: Semaphore,
     /// Pages that read at once: half the readers, so that the API has the others.
     pages: Semaphore,
@@ -44,10 +44,10 @@ pub(crate) struct Reading {
     waiting: Arc<Semaphore>,
 }
 
-impl Reading {
+impl ReadLimiter {
     /// For a store with so many readers, each of which may take so long.
     pub(crate) fn new(
-        keeping: Arc<OnceLock<Keeping>>,
+        store_handle: Arc<OnceLock<StoreHandle>>,
         readers: u32,
         read_timeout: Duration,
     ) -> Self {
@@ -55,13 +55,20 @@ impl Reading {
         let (questions, pages) = (Semaphore::new(readers), Semaphore::new((readers / 2).max(1)));
         let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
         let waiting = Arc::new(Semaphore::new(WAITING_KIB_MAX));
-        Self { keeping, questions, pages, exports, waiting, answer: read_timeout + ANSWER_LATE }
+        Self {
+            store_handle,
+            questions,
+            pages,
+            exports,
+            waiting,
+            answer: read_timeout + ANSWER_LATE,
+        }
     }
 
     /// The store, once there is one.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Problem> {
-        let keeping = self.keeping.get().ok_or_else(Problem::starting)?;
-        Ok(keeping.store.clone())
+        let store_handle = self.store_handle.get().ok_or_else(Problem::starting)?;
+        Ok(store_handle.store.clone())
     }
 
     /// Asks the store, or says that too many do.
@@ -87,7 +94,7 @@ impl Reading {
     ) -> Result<T, Problem> {
         let turn = timeout(turn, self.questions.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(Problem::busy("too many ask at once"));
+            return Err(Problem::busy("too many concurrent requests"));
         };
         Ok(timeout(self.answer, question).await.map_err(|_| Problem::too_slow())??)
     }
@@ -105,8 +112,8 @@ impl Reading {
     pub(crate) fn body(&self, mut text: Bytes) -> Result<Body, Problem> {
         let kib = u32::try_from(text.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let waiting = self.waiting.clone().try_acquire_many_owned(kib);
-        let waiting =
-            waiting.map_err(|_| Problem::busy("too many clients do not take their answers"))?;
+        let waiting = waiting
+            .map_err(|_| Problem::busy("too many responses are waiting for slow clients"))?;
         // In slices: what is given to the connection whole is out of our hands at once.
         let slices = std::iter::from_fn(move || {
             let _held = &waiting;
@@ -119,7 +126,7 @@ impl Reading {
     /// A place for one more export.
     pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let seat = self.exports.clone().try_acquire_owned();
-        seat.map_err(|_| Problem::busy("as many exports as may be are under way"))
+        seat.map_err(|_| Problem::busy("too many exports in progress"))
     }
 }
 
@@ -131,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_clients_do_not_take_is_bounded() {
-        let reading = Reading::new(Arc::default(), 1, Duration::from_secs(1));
+        let reading = ReadLimiter::new(Arc::default(), 1, Duration::from_secs(1));
         let text = Bytes::from(vec![b'x'; WAITING_KIB_MAX * 1024 / 4]);
         let mut bodies: Vec<_> = (0..4).map(|_| reading.body(text.clone()).unwrap()).collect();
         assert!(reading.body(Bytes::from_static(b"x")).is_err());

@@ -9,7 +9,9 @@ use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
-use crate::http::ui::shell::{Paged, Reading, Shell, Shown, answered, shown};
+use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::{ANOMALY_KINDS, Anomaly, AnomalyFilter};
 
 /// Kinds, and what they mean.
@@ -95,8 +97,8 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     [filter.since, filter.until] = asked.span();
     let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
-        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
-    let shell = Shell::new("Anomalies", "/anomalies", reading.now).within(&ops, filter.app);
+    let shell = Shell::new("Anomalies", Section::Anomalies, reading.now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, kinds: kinds().collect(), older, is_later })
 }

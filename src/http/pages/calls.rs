@@ -13,14 +13,17 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::Arrivals;
-use crate::http::pages::recordings::{RecordingRow, recording};
 use crate::http::ui::charts::{Bar, Span, time_of_day};
+use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
     moment_behind, nothing, span, time, time_of_day_or, time_or,
 };
-use crate::http::ui::shell::{Fault, Paged, Reading, Shell, Shown, answered, app, done, shown};
+use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
+use crate::http::ui::recordings::{RecordingRow, recording};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::{
     AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, Call, CallFilter, CallStep, DETAILS_MAX,
     EventFilter, EventPage, Member, StoredEvent, Subject, steps,
@@ -90,9 +93,9 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     [filter.since, filter.until] = asked.span();
     let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
-        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|call| row(call, reading.now)).collect();
-    let shell = Shell::new("Calls", "/calls", reading.now).within(&ops, filter.app);
+    let shell = Shell::new("Calls", Section::Calls, reading.now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
@@ -141,7 +144,7 @@ pub(crate) async fn page(
 ) -> Paged {
     Query::read(query.as_deref()).only(&["app"])?;
     let reading = Reading::of(&ops).await?;
-    let (store, now) = (&reading.keeping.store, reading.now);
+    let (store, now) = (reading.store, reading.now);
     let (app, call_id) = (app(&app_id)?, path_segment::id(&call_id));
     let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
@@ -160,7 +163,7 @@ pub(crate) async fn page(
     let all_events = format!("/events?app={app_id}&call={}", path_segment::encoded(&call_id));
     let Some(call) = call else {
         if events.is_empty() {
-            return Err(Fault::NotFound(format!(
+            return Err(PageError::NotFound(format!(
                 "No event names a call “{call_id}” of app {app_id}."
             )));
         }
@@ -174,7 +177,7 @@ pub(crate) async fn page(
     let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
-        shell: Shell::new(format!("Call {call_id}"), "/calls", now).within(&ops, Some(app)),
+        shell: Shell::new(format!("Call {call_id}"), Section::Calls, now).within(&ops, Some(app)),
         id: copyable(&call_id),
         state: badge(&call.state),
         result: call.result.as_deref().map_or_else(Html::default, badge),

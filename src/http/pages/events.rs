@@ -11,12 +11,15 @@ use crate::callback::explain::{self, Field};
 use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
+use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
 };
-use crate::http::ui::shell::{Fault, Paged, Reading, Shell, Shown, answered, done, shown};
+use crate::http::ui::page::{Paged, Reading, Shown, answered, done, shown};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::{EventFilter, StoredEvent, arrivals};
 
 /// An event that took longer than this to arrive is marked as late.
@@ -118,9 +121,9 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     [filter.since, filter.until] = asked.span();
     let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
-        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|event| row(event, reading.now)).collect();
-    let shell = Shell::new("Events", "/events", reading.now).within(&ops, filter.app);
+    let shell = Shell::new("Events", Section::Events, reading.now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
@@ -160,9 +163,9 @@ pub(crate) async fn page(
 ) -> Paged {
     Query::read(query.as_deref()).only(&["app"])?;
     let reading = Reading::of(&ops).await?;
-    let missing = || Fault::NotFound(format!("No stored event has the id “{id}”."));
+    let missing = || PageError::NotFound(format!("No stored event has the id “{id}”."));
     let id: Uuid = id.parse().map_err(|_| missing())?;
-    let found = reading.keeping.store.event(id).await?.ok_or_else(missing)?;
+    let found = reading.store.event(id).await?.ok_or_else(missing)?;
     let (json, is_json) = match &found.payload {
         Payload::Json(json) => (json.as_str(), true),
         Payload::Raw(_) => ("", false),
@@ -185,7 +188,7 @@ pub(crate) async fn page(
     let fields: Vec<Field> =
         explain::fields(&found.command, json, FIELDS_MAX).into_iter().map(readable).collect();
     done(&One {
-        shell: Shell::new(found.command.clone(), "/events", reading.now)
+        shell: Shell::new(found.command.clone(), Section::Events, reading.now)
             .within(&ops, Some(found.app)),
         id: copyable(&id.to_string()),
         command: visible(&found.command).into_owned(),

@@ -1,13 +1,48 @@
-//! The pages of the dashboard, one file each.
+//! The pages of the dashboard, one file each, and their routes.
 
-pub(crate) mod anomalies;
-pub(crate) mod calls;
-pub(crate) mod events;
-pub(crate) mod lives;
-pub(crate) mod overview;
-pub(crate) mod recordings;
-pub(crate) mod room;
-pub(crate) mod rooms;
-pub(crate) mod search;
-pub(crate) mod settings;
-pub(crate) mod tail;
+mod anomalies;
+mod calls;
+mod events;
+mod lives;
+mod overview;
+mod room;
+mod rooms;
+mod search;
+mod settings;
+pub(crate) mod sign_in;
+mod tail;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn;
+use axum::routing::get;
+
+use crate::http::ops::state::Ops;
+use crate::http::ui::page::in_time;
+use crate::http::ui::section::Section;
+
+/// All pages, but those to sign in. They read only.
+pub(crate) fn routes() -> Router<Arc<Ops>> {
+    let sections = Section::ALL.into_iter().fold(Router::new(), |router, section| {
+        let handler = match section {
+            Section::Overview => get(overview::page),
+            Section::Tail => get(tail::page),
+            Section::Calls => get(calls::list),
+            Section::Rooms => get(rooms::list),
+            Section::Lives => get(lives::list),
+            Section::Events => get(events::list),
+            Section::Anomalies => get(anomalies::list),
+            Section::Settings => get(settings::page),
+        };
+        router.route(section.path(), handler)
+    });
+    sections
+        .route("/calls/{app}/{call_id}", get(calls::page))
+        .route("/rooms/{app}/{room_id}", get(rooms::latest))
+        .route("/rooms/{app}/{room_id}/{life}", get(room::page))
+        .route("/events/{id}", get(events::page))
+        .route("/search", get(search::search))
+        .route("/users/{app}/{account}", get(search::user))
+        .layer(from_fn(in_time))
+}

@@ -11,11 +11,14 @@ use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
 use crate::http::ui::charts::{Counted, Stacked};
+use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{
     Html, account_or, age, badge, call_href, link, moment_value, nothing, number, room_href, span,
 };
-use crate::http::ui::shell::{Fault, Paged, Reading, Shell, answered};
+use crate::http::ui::page::{Paged, Reading, answered};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::ingest::Health;
 use crate::store::{
     AnomalyFilter, Call, CallFilter, Count, CountBy, CountFilter, EventFilter, OPEN_COUNTED_MAX,
@@ -102,20 +105,20 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let is_day = match query.get("span") {
         "day" => true,
         "" | "hour" => false,
-        _ => return Err(Fault::Parameter("“span” is none of hour, day.".to_owned())),
+        _ => return Err(PageError::Parameter("“span” is not one of hour, day.".to_owned())),
     };
     let now = ops.clock.now();
     let mut asked = Asked::new("/", &query, now);
     let app = asked.app(&ops.apps);
     let form = asked.done(&["span"]);
-    let keeping = ops.keeping.get().ok_or(Fault::Starting)?;
-    let health = keeping.ingest.health();
+    let store_handle = ops.store_handle.get().ok_or(PageError::Starting)?;
+    let health = store_handle.ingest.health();
     let server = server(&Figures::read(ops.metrics.render()), &health);
     // Where the store is away or slow, what the server itself knows is worth the more.
     let read = async { stored(&Reading::of(&ops).await?, is_day, app).await };
     let (stored, trouble) = match tokio::time::timeout(STORE_TIMEOUT, read).await {
         Ok(Ok(stored)) => (Some(stored), None),
-        Ok(Err(Fault::Store(error))) => {
+        Ok(Err(PageError::Store(error))) => {
             tracing::warn!(%error, "the dashboard could not read the store");
             (None, Some(Trouble::Unread))
         }
@@ -123,12 +126,16 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     };
     let trouble = trouble.map(|trouble| if health.store_away { Trouble::Away } else { trouble });
     let is_new = app.is_none() && stored.as_ref().is_some_and(|stored| stored.last.is_none());
-    let shell = Shell::new("Overview", "/", now).within(&ops, app);
+    let shell = Shell::new("Overview", Section::Overview, now).within(&ops, app);
     answered(form.is_good(), &Overview { shell, form, is_day, stored, trouble, server, is_new })
 }
 
-async fn stored(reading: &Reading<'_>, is_day: bool, app: Option<AppId>) -> Result<Stored, Fault> {
-    let (store, now) = (&reading.keeping.store, reading.now);
+async fn stored(
+    reading: &Reading<'_>,
+    is_day: bool,
+    app: Option<AppId>,
+) -> Result<Stored, PageError> {
+    let (store, now) = (reading.store, reading.now);
     // Minutes are kept for two days; a bar of the day is ten of them.
     let (step_ms, spans) = if is_day { (10 * MINUTE, 144) } else { (MINUTE, 60) };
     let until = UnixMillis((now.0.div_euclid(step_ms) + 1) * step_ms);

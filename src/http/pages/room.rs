@@ -9,16 +9,19 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::AnomalyRow;
-use crate::http::pages::lives::{LivePart, cut_names};
-use crate::http::pages::recordings::{RecordingRow, recording};
 use crate::http::pages::rooms::{RoomRow, row};
 use crate::http::ui::charts::Steps;
+use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{
     Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, moment_value,
     nothing, number, number_or, room_href, stayed, time, time_or, visible, words,
 };
-use crate::http::ui::shell::{Fault, Paged, Reading, Shell, Shown, app, done, shown};
+use crate::http::ui::live_part::{LivePart, PARAMETERS, cut_names};
+use crate::http::ui::page::{Paged, Reading, Shown, app, done, shown};
+use crate::http::ui::recordings::{RecordingRow, recording};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::{
     self, Anomaly, AnomalyFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Store,
     StoreError, Subject, Visit,
@@ -26,9 +29,6 @@ use crate::store::{
 
 /// How much of a room's other properties is shown, in bytes.
 const PROPERTIES_BYTES_MAX: usize = 20_000;
-
-/// What may stand in the query of a room's page: the conditions and places of its two lists.
-pub(crate) const OF_A_ROOM: [&str; 5] = ["user", "after", "giver", "gifts_after", "app"];
 
 #[derive(Template)]
 #[template(path = "room.html")]
@@ -87,10 +87,10 @@ pub(crate) async fn page(
     RawQuery(query): RawQuery,
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
-    let (store, now) = (reading.keeping.store.as_ref(), reading.now);
+    let (store, now) = (reading.store, reading.now);
     let room_id = path_segment::id(&room_id);
     let missing = || {
-        Fault::NotFound(format!(
+        PageError::NotFound(format!(
             "No event names such a life of a room “{room_id}” of app {app_id}."
         ))
     };
@@ -98,7 +98,7 @@ pub(crate) async fn page(
     let key = RoomKey { app, room_id: room_id.clone(), life: life.parse().map_err(|_| missing())? };
     let room = store.room(&key).await?.ok_or_else(missing)?;
     let query = Query::read(query.as_deref());
-    query.only(&OF_A_ROOM)?;
+    query.only(&PARAMETERS)?;
     let others = RoomFilter {
         app: Some(app),
         room_id: Some(room_id.clone()),
@@ -125,7 +125,7 @@ pub(crate) async fn page(
     let anomalies = store.anomalies(&about).await?;
     let about =
         |anomaly: &&Anomaly| anomaly.life == room.life && !anomaly.kind.starts_with("call_");
-    let here = if room.family == "live" { "/lives" } else { "/rooms" };
+    let here = if room.family == "live" { Section::Lives } else { Section::Rooms };
     let laid_out = |json: &str| crate::callback::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
         shell: Shell::new(format!("Room {room_id}"), here, now).within(&ops, Some(app)),
@@ -172,7 +172,7 @@ impl Visits {
         let href = room_href(room.sdk_app_id, &room.room_id, room.life);
         let mut asked = Asked::new(href, query, now);
         let account = asked.text("user", "Account");
-        let form = asked.done(&OF_A_ROOM);
+        let form = asked.done(&PARAMETERS);
         let visits = store::Visits { room: room.clone(), account };
         let Shown { rows, older, is_later } =
             shown(store, &visits, (&form, query, "after")).await?;

@@ -10,11 +10,14 @@ use crate::callback::AppId;
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
+use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Asked, Form, Query};
 use crate::http::ui::html::{
     Html, account_or, badge, inferred, link, moment_value, number, room_href, span, time,
 };
-use crate::http::ui::shell::{Fault, Paged, Reading, Shell, Shown, answered, app, shown};
+use crate::http::ui::page::{Paged, Reading, Shown, answered, app, shown};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::{LIFE_EARLY_MS, ROOM_FAMILIES, ROOM_STATES, Room, RoomFilter};
 
 #[derive(Template)]
@@ -88,9 +91,9 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let query = Query::read(query.as_deref());
     let (filter, form) = asked(&ops.apps, &query, "/rooms", None, reading.now);
     let Shown { rows, older, is_later } =
-        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|room| row(room, reading.now)).collect();
-    let shell = Shell::new("Rooms", "/rooms", reading.now).within(&ops, filter.app);
+    let shell = Shell::new("Rooms", Section::Rooms, reading.now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
@@ -103,7 +106,7 @@ pub(crate) async fn latest(
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     query.only(&["at", "app"])?;
-    let wrong = || Fault::Parameter(format!("“at” is no time: {TIME_HINT}."));
+    let wrong = || PageError::Parameter(format!("“at” is not a valid time: {TIME_HINT}."));
     let at = query.text("at");
     let at = at.map(|at| UnixMillis::parse(&at, reading.now).ok_or_else(wrong)).transpose()?;
     let room_id = path_segment::id(&room_id);
@@ -115,11 +118,12 @@ pub(crate) async fn latest(
         limit: if at.is_some() { 20 } else { 1 },
         ..RoomFilter::default()
     };
-    let lives = reading.keeping.store.rooms(&lives).await?;
+    let lives = reading.store.rooms(&lives).await?;
     let holds = |room: &&Room| {
         at.is_none_or(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
     };
-    let missing = || Fault::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
+    let missing =
+        || PageError::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
     let Some(room) = lives.iter().find(holds) else {
         // An event names it, and no life has been made of that: it is so new, or not a room's.
         let at = at.ok_or_else(missing)?;

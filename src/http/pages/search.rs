@@ -16,7 +16,8 @@ use crate::http::ui::html::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
     room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
 };
-use crate::http::ui::shell::{Paged, Reading, Shell, Shown, answered, app, done, shown};
+use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
+use crate::http::ui::shell::Shell;
 use crate::store::{
     CALL_DIRECTIONS, CALL_OUTCOMES, Found, UserCallFilter, UserVisit, UserVisitFilter,
 };
@@ -40,7 +41,7 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
     let sent = query.exact("id").filter(|sent| *sent != text);
     for text in sent.iter().chain([&text]).filter(|text| !text.is_empty()) {
         if found.is_empty() {
-            found = reading.keeping.store.find(text).await?;
+            found = reading.store.find(text).await?;
         }
     }
     if let [one] = found.as_slice() {
@@ -63,7 +64,7 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
     });
     let rows = rows.collect();
     let app = query.text("app").as_deref().and_then(AppId::parse);
-    let shell = Shell::new("Search", "", reading.now).within(&ops, app);
+    let shell = Shell::new("Search", None, reading.now).within(&ops, app);
     let shell = Shell { query: text.clone(), ..shell };
     let text = visible(&text).into_owned();
     done(&Search { shell, text, rows })
@@ -136,10 +137,10 @@ pub(crate) async fn user(
     };
     let form = asked.done(&["after", "visits_after"]);
     let Shown { rows: calls, older, is_later } =
-        shown(&*reading.keeping.store, &filter, (&form, &query, "after")).await?;
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
     let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
     let place = (&form, &query, "visits_after");
-    let visits = shown(&*reading.keeping.store, &visits, place).await?;
+    let visits = shown(reading.store, &visits, place).await?;
     let rows = calls.iter().map(|call| UserRow {
         direction: call.direction.clone(),
         outcome: call.outcome.as_deref().map_or_else(nothing, badge),
@@ -150,7 +151,7 @@ pub(crate) async fn user(
     answered(
         form.is_good(),
         &User {
-            shell: Shell::new(format!("Account {name}"), "", reading.now)
+            shell: Shell::new(format!("Account {name}"), None, reading.now)
                 .within(&ops, Some(app_id)),
             id: copyable(&name),
             app: app.to_string(),

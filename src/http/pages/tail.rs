@@ -9,7 +9,9 @@ use crate::callback::Family;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::{EventRow, row};
 use crate::http::ui::filters::{Asked, Form, Query};
-use crate::http::ui::shell::{PAGE_ROWS, Paged, Reading, Shell, answered};
+use crate::http::ui::page::{PAGE_ROWS, Paged, Reading, answered};
+use crate::http::ui::section::Section;
+use crate::http::ui::shell::Shell;
 use crate::store::EventFilter;
 
 #[derive(Template)]
@@ -42,14 +44,14 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let mut events = Vec::new();
     if form.is_good() {
         // It looks through so many events and no more, however rare what fits is.
-        events = reading.keeping.store.event_page(&filter).await?.events;
+        events = reading.store.event_page(&filter).await?.events;
     }
     let rows = events.iter().map(|event| row(event, reading.now)).collect();
     let stream = form.href().replacen("/tail", "/api/v1/events/stream", 1);
     answered(
         form.is_good(),
         &Tail {
-            shell: Shell::new("Tail", "/tail", reading.now).within(&ops, filter.app),
+            shell: Shell::new("Tail", Section::Tail, reading.now).within(&ops, filter.app),
             form,
             rows,
             stream,

@@ -3,10 +3,17 @@
 
 use std::sync::LazyLock;
 
+use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use sha2::{Digest, Sha256};
+
+/// The assets. They are the same for everybody, and need no sign-in.
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/assets/{version}/{name}", get(asset))
+}
 
 struct Asset {
     name: &'static str,
@@ -50,10 +57,7 @@ pub(crate) fn icon() -> &'static str {
 
 /// One of them. Under the hash of another version, as replicas have it while one takes the place of the other, it is
 /// given too, but not to be kept.
-pub(crate) async fn asset(
-    Path((version, name)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Response {
+async fn asset(Path((version, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return (StatusCode::NOT_FOUND, "no such file\n").into_response();
     };

@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::ops::path_segment::{encoded, storable};
+use crate::http::ui::error::PageError;
 use crate::http::ui::html::visible;
-use crate::http::ui::shell::Fault;
 
 /// The query of a page.
 pub(crate) struct Query {
     values: HashMap<String, String>,
-    /// A name that stands twice.
+    /// A name that occurs twice.
     twice: Option<String>,
 }
 
@@ -47,23 +47,23 @@ impl Query {
     pub(crate) fn trouble(&self, known: &[&str]) -> Option<String> {
         let shown = |name: &str| visible(&name.chars().take(40).collect::<String>()).into_owned();
         if let Some(name) = &self.twice {
-            return Some(format!("“{}” stands twice in the address: give it once.", shown(name)));
+            return Some(format!("Duplicate parameter “{}”: give it once.", shown(name)));
         }
         let mut unknown: Vec<_> =
             self.values.keys().filter(|name| !known.contains(&name.as_str())).collect();
         unknown.sort_unstable();
         let name = shown(unknown.first()?);
         Some(match known {
-            [] => format!("This page takes no parameter “{name}”: it takes none."),
+            [] => format!("Unknown parameter “{name}”: this page takes none."),
             known => {
-                format!("This page takes no parameter “{name}”; it takes {}.", known.join(", "))
+                format!("Unknown parameter “{name}”; this page takes {}.", known.join(", "))
             }
         })
     }
 
     /// Refuses a query with other names than these.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), Fault> {
-        self.trouble(known).map_or(Ok(()), |trouble| Err(Fault::Parameter(trouble)))
+    pub(crate) fn only(&self, known: &[&str]) -> Result<(), PageError> {
+        self.trouble(known).map_or(Ok(()), |trouble| Err(PageError::Parameter(trouble)))
     }
 }
 
@@ -132,7 +132,7 @@ impl<'a> Asked<'a> {
         let is_known = |value: &String| words.iter().any(|(word, _)| word == value);
         let wrong = value.as_ref().filter(|value| !is_known(value)).map(|value| {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            format!("“{}” is none of {}", visible(value), known.join(", "))
+            format!("“{}” is not one of {}", visible(value), known.join(", "))
         });
         let all = words.iter().map(|(word, shown)| ((*word).to_owned(), shown.clone()));
         let other = value.clone().filter(|_| wrong.is_some()).map(|value| {
@@ -317,8 +317,8 @@ mod tests {
         };
         assert_eq!(trouble("user=x&after=y&app=1&odd="), None);
         let said = trouble("account=x").unwrap();
-        assert_eq!(said, "This page takes no parameter “account”; it takes user, after, app.");
-        assert!(trouble("user=x&user=y").unwrap().contains("“user” stands twice"));
+        assert_eq!(said, "Unknown parameter “account”; this page takes user, after, app.");
+        assert!(trouble("user=x&user=y").unwrap().contains("Duplicate parameter “user”"));
         assert!(Query::read(Some("%E2%80%AE=1")).only(&[]).is_err());
     }
 

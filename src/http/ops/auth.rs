@@ -1,0 +1,192 @@
+//! Access to the operations listener: the token, the `Host` and origin checks, and the headers of every response.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::http::listener::slot::Place;
+use crate::http::ops::state::Ops;
+
+impl Ops {
+    /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.
+    pub(crate) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let reads = method == Method::GET || method == Method::HEAD;
+        self.has_token(headers) || reads && self.sessions.admit(headers, self.clock.now())
+    }
+
+    /// Whether the request sends the token, or none is asked for.
+    pub(super) fn has_token(&self, headers: &HeaderMap) -> bool {
+        self.is_token(bearer(headers))
+    }
+
+    /// Notes that a request that may not see what is here sends a wrong token, if so. What it is answered where there were
+    /// many of them, and it is not said whether this one was wrong.
+    pub(crate) fn guessed(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Duration> {
+        if bearer(headers).is_empty() {
+            return None;
+        }
+        self.guesses.wrong(peer, self.clock.now())
+    }
+
+    /// Whether a token is asked for.
+    pub(crate) fn asks_token(&self) -> bool {
+        !self.token.expose_secret().is_empty()
+    }
+
+    /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
+    pub(crate) fn is_token(&self, sent: &[u8]) -> bool {
+        let token = self.token.expose_secret().as_bytes();
+        token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
+    }
+
+    /// Whether the request asks for this machine by a name that no stranger can give it. Without a token any web page
+    /// that an operator looks at could otherwise read what is here: its own name may lead to 127.0.0.1 all of a sudden.
+    fn knows_host(&self, request: &Request) -> bool {
+        let names = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
+        let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+        self.asks_token() || names.chain(target).all(is_local)
+    }
+
+    /// Why a request is answered nothing else, if so.
+    fn refuses(&self, request: &Request) -> Option<&'static str> {
+        if !self.knows_host(request) {
+            return Some("host not allowed: use an IP address or localhost, or set `ops.token`\n");
+        }
+        let is_health = HEALTH.contains(&request.uri().path());
+        let refuses = !self.asks_token() && !is_health && is_from_elsewhere(request.headers());
+        refuses.then_some(
+            "cross-origin request rejected: open the address directly, or set `ops.token`\n",
+        )
+    }
+}
+
+/// What orchestrators ask for, open to all who reach the listener.
+const HEALTH: [&str; 2] = ["/livez", "/readyz"];
+/// What is answered at once, and so also while all ordinary connections are busy.
+const AT_ONCE: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+
+/// The bearer token that is sent; empty where none is.
+fn bearer(headers: &HeaderMap) -> &[u8] {
+    let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
+    match sent.split_at_checked(b"Bearer ".len()) {
+        Some((scheme, sent)) if scheme.eq_ignore_ascii_case(b"Bearer ") => sent,
+        _ => b"",
+    }
+}
+
+/// Who opened the connection.
+pub(crate) fn peer(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+}
+
+/// Whether a browser says that a page of another origin asks. It could not read the answer, but what it asks for would be
+/// done, again and again. Another port of this machine is elsewhere too: whatever is developed there may show anybody's
+/// script. What is typed, or a bookmark, is from nowhere; programs say nothing.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let site = headers.get(HeaderName::from_static("sec-fetch-site"));
+    site.is_some_and(|site| site != "same-origin" && site != "none")
+}
+
+/// Of so many wrong tokens none is answered as such any more.
+pub(crate) fn too_many_guesses(wait: Duration) -> Response {
+    let wait = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
+    let text = "too many attempts with a wrong token: wait a minute, then try again\n";
+    (StatusCode::TOO_MANY_REQUESTS, wait, text).into_response()
+}
+
+/// Whether a `Host` is an IP address or `localhost`, with or without a port.
+fn is_local(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let address = match inner {
+        Some(inner) => inner.parse().is_ok_and(|address: IpAddr| address.is_ipv6()),
+        None => name.parse().is_ok_and(|address: IpAddr| address.is_ipv4()),
+    };
+    address || name.eq_ignore_ascii_case("localhost")
+}
+
+/// What every answer of this listener says to a browser: keep nothing, run and load nothing from elsewhere, and let no
+/// other page show it.
+const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    // With `no-referrer` a browser would not say either that a form is from here.
+    (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+    ),
+];
+
+/// Stands before every route of the listener.
+pub(crate) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
+    let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+    let mut response = if let Some(text) = ops.refuses(&request) {
+        (StatusCode::FORBIDDEN, text).into_response()
+    } else if is_reserved && !AT_ONCE.contains(&request.uri().path()) {
+        let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+        (StatusCode::SERVICE_UNAVAILABLE, later, "all connections are busy\n").into_response()
+    } else {
+        next.run(request).await
+    };
+    let is_refused = matches!(
+        response.status(),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
+    );
+    // A reserved place is for one answer, and whoever may not ask needs a connection each time.
+    if is_reserved || is_refused {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    for (name, value) in BROWSER_HEADERS {
+        // What is the same for everybody says itself how long it may be kept.
+        response.headers_mut().entry(name).or_insert(value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::ops::auth::*;
+
+    #[test]
+    fn a_local_host_is_an_address_or_localhost() {
+        for host in
+            ["127.0.0.1", "127.0.0.1:9090", "[::1]", "[::1]:9090", "localhost", "LOCALHOST:1"]
+        {
+            assert!(is_local(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "",
+            ":9090",
+            "evil.example",
+            "evil.example:9090",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:127.0.0.1",
+            "[evil.example]",
+            "[127.0.0.1]",
+            "::1",
+            "\u{e9}",
+        ] {
+            assert!(!is_local(host.as_bytes()), "{host}");
+        }
+    }
+}

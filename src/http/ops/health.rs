@@ -1,0 +1,86 @@
+//! Liveness, readiness and metrics of the server.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::http::listener::slot::Place;
+use crate::http::ops::auth::{peer, too_many_guesses};
+use crate::http::ops::state::Ops;
+use crate::http::ops::store_handle::StoreHandle;
+use crate::ingest::Health;
+
+/// The process runs and answers. Open to all who reach the listener: it says nothing else.
+pub(crate) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether events that come here are kept: by the store or, while it is away, by the spool. Open to all who reach the
+/// listener: it says nothing of the events.
+pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (StatusCode, String) {
+    let not_ready = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+    if ops.stop.is_cancelled() {
+        return not_ready("stopping\n");
+    }
+    let Some(StoreHandle { store, ingest }) = ops.store_handle.get() else {
+        return not_ready("starting\n");
+    };
+    let health = ingest.health();
+    let trouble = if health.store_away {
+        Some("not available")
+    } else {
+        let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+        match ops.ping.known() {
+            // On a reserved place nobody waits.
+            Some(trouble) if is_reserved => trouble,
+            _ => ops.ping.ask(store.ping()).await,
+        }
+    };
+    let (ready, mut text) = readiness(trouble, &health);
+    if ops.setup.lets_all_in() {
+        text.push_str("addresses: the vendor's list is not known yet, all are let in\n");
+    }
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, text)
+}
+
+/// Whether events are kept, and what an operator should know.
+fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
+    let spool_takes = health.spool.is_some() && health.spool_trouble.is_none();
+    let ready = store.is_none() || spool_takes;
+    let mut text = String::from(if ready { "ok\n" } else { "events are not kept\n" });
+    if let Some(trouble) = store {
+        let _ = writeln!(text, "store: {trouble}");
+    }
+    match (&health.spool, &health.spool_trouble) {
+        (None, _) if store.is_some() => text.push_str("spool: none\n"),
+        (_, Some(trouble)) => {
+            let _ = writeln!(text, "spool: {trouble}");
+        }
+        (Some(size), _) if size.events > 0 => {
+            let _ = writeln!(text, "spool: {} events wait for the store", size.events);
+        }
+        _ => {}
+    }
+    if health.spool_aside.is_some() {
+        text.push_str("spool: a damaged file was moved aside, see the log\n");
+    }
+    (ready, text)
+}
+
+/// Every figure, for Prometheus.
+pub(crate) async fn metrics(State(ops): State<Arc<Ops>>, request: Request) -> Response {
+    if !ops.has_token(request.headers()) {
+        if let Some(wait) = ops.guessed(request.headers(), peer(&request)) {
+            return too_many_guesses(wait);
+        }
+        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+        return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n")
+            .into_response();
+    }
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], ops.metrics.render()).into_response()
+}

@@ -1,0 +1,113 @@
+//! Why a page cannot be shown, and the page that says so.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::clock::UnixMillis;
+use crate::http::ui::html::visible;
+use crate::http::ui::shell::Shell;
+use crate::store::StoreError;
+
+/// Why a page is not there.
+#[derive(Debug)]
+pub(crate) enum PageError {
+    /// There is no such page or record.
+    NotFound(String),
+    /// The query is invalid.
+    Parameter(String),
+    /// The server does not take callbacks yet, and has no store.
+    Starting,
+    /// Too many read at once.
+    Busy,
+    /// The store did not answer.
+    Store(StoreError),
+    /// The store did not answer in time.
+    TimedOut,
+    /// It could not be rendered.
+    Broken(askama::Error),
+}
+
+impl From<StoreError> for PageError {
+    fn from(error: StoreError) -> Self {
+        if error.is_timeout() { Self::TimedOut } else { Self::Store(error) }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "fault.html")]
+struct ErrorPage {
+    shell: Shell,
+    text: String,
+    hint: &'static str,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let (status, title, text, hint) = match self {
+            Self::NotFound(text) => (
+                StatusCode::NOT_FOUND,
+                "Not found",
+                text,
+                "It may have been deleted by retention, or its event has not arrived yet. The search above takes any \
+                 call id, room id, account or event id.",
+            ),
+            Self::Parameter(text) => (
+                StatusCode::BAD_REQUEST,
+                "Bad request",
+                text,
+                "Names and values are those of the API: see /api/v1/openapi.json.",
+            ),
+            Self::Starting => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Starting",
+                "The server is starting and has not opened its store yet.".to_owned(),
+                "Try again in a moment.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The readers are busy",
+                "Too many pages and requests are reading the store.".to_owned(),
+                "Try again in a moment. Callbacks are still accepted.",
+            ),
+            Self::TimedOut => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "The store is slow",
+                "The store did not answer in time.".to_owned(),
+                "Use a shorter time range or a narrower filter. Callbacks are still accepted.",
+            ),
+            Self::Broken(error) => {
+                tracing::error!(%error, "a page could not be rendered");
+                let text =
+                    "This page could not be rendered, which is a bug of this program.".to_owned();
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Internal error",
+                    text,
+                    "The log has the details.",
+                )
+            }
+            Self::Store(error) => {
+                tracing::warn!(%error, "the dashboard could not read the store");
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The store is not available",
+                    "This page is read from the store, which is not available; the log says why."
+                        .to_owned(),
+                    "Try again in a moment. The overview shows whether the store takes events.",
+                )
+            }
+        };
+        let text = visible(&text).into_owned();
+        let shell = Shell { now: None, ..Shell::new(title, None, UnixMillis(0)) };
+        match (ErrorPage { shell, text, hint }).render() {
+            Ok(html) => (status, Html(html)).into_response(),
+            Err(_) => (status, format!("{title}\n")).into_response(),
+        }
+    }
+}
+
+/// A path that leads nowhere.
+pub(crate) async fn not_found() -> Response {
+    PageError::NotFound("There is no page at this address.".to_owned()).into_response()
+}

@@ -1,0 +1,91 @@
+//! Reading what a page shows, and answering with it.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{Html, IntoResponse, Response};
+
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::http::cursor::{self, Cursor};
+use crate::http::ops::read_limiter::PageTurn;
+use crate::http::ops::state::Ops;
+use crate::http::ui::error::PageError;
+use crate::http::ui::filters::{Form, Query};
+use crate::store::{List, Store, StoreError};
+
+/// How long a page waits for the store.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many rows a page of a list has.
+pub(crate) const PAGE_ROWS: u32 = 50;
+
+/// A page, or why it is not there.
+pub(crate) type Paged = Result<Response, PageError>;
+
+/// What a page reads from. It has one of the readers' turns, so it asks one thing after the other.
+pub(crate) struct Reading<'a> {
+    pub(crate) store: &'a dyn Store,
+    pub(crate) now: UnixMillis,
+    _turn: PageTurn<'a>,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) async fn of(ops: &'a Ops) -> Result<Self, PageError> {
+        let store = &*ops.store_handle.get().ok_or(PageError::Starting)?.store;
+        let turn = ops.reading.page().await.ok_or(PageError::Busy)?;
+        Ok(Self { store, now: ops.clock.now(), _turn: turn })
+    }
+}
+
+/// Gives up a page that the store takes too long for.
+pub(crate) async fn in_time(request: Request, next: Next) -> Response {
+    let made = tokio::time::timeout(READ_TIMEOUT, next.run(request)).await;
+    made.unwrap_or_else(|_| PageError::TimedOut.into_response())
+}
+
+/// A page with a form, which may have been asked for what it does not take.
+pub(crate) fn answered(is_good: bool, page: &impl Template) -> Paged {
+    let mut response = done(page)?;
+    if !is_good {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    Ok(response)
+}
+
+/// A page that is there. What a browser may do with it, the listener's guard says.
+pub(crate) fn done(page: &impl Template) -> Paged {
+    Ok(Html(page.render().map_err(PageError::Broken)?).into_response())
+}
+
+/// A page of a list, and what leads to its others.
+pub(crate) struct Shown<T> {
+    pub(crate) rows: Vec<T>,
+    /// The next page.
+    pub(crate) older: Option<String>,
+    /// Whether it is not the first page.
+    pub(crate) is_later: bool,
+}
+
+/// Reads the page of `list` that the query asks for with `after`; an empty one where the form cannot be understood.
+pub(crate) async fn shown<L: List<Place: Cursor>>(
+    store: &dyn Store,
+    list: &L,
+    (form, query, after): (&Form, &Query, &str),
+) -> Result<Shown<L::Row>, StoreError> {
+    if !form.is_good() {
+        return Ok(Shown { rows: Vec::new(), older: None, is_later: false });
+    }
+    let behind: Option<L::Place> = cursor::parse(&form.action, query.get(after));
+    let is_later = behind.is_some();
+    let (rows, end) = list.part(store, behind, PAGE_ROWS).await?;
+    let older = end.and_then(|end| cursor::format(&form.action, &end));
+    Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
+}
+
+/// The app in a path.
+pub(crate) fn app(text: &str) -> Result<AppId, PageError> {
+    AppId::parse(text).ok_or_else(|| PageError::NotFound(format!("“{text}” is not an app id.")))
+}

@@ -1,0 +1,54 @@
+//! The sections of the dashboard.
+
+/// A page of the navigation. `pages::routes` has the handler of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    Overview,
+    Tail,
+    Calls,
+    Rooms,
+    Lives,
+    Events,
+    Anomalies,
+    Settings,
+}
+
+impl Section {
+    /// All of them, in the order of the navigation.
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Overview,
+        Self::Tail,
+        Self::Calls,
+        Self::Rooms,
+        Self::Lives,
+        Self::Events,
+        Self::Anomalies,
+        Self::Settings,
+    ];
+
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Overview => "/",
+            Self::Tail => "/tail",
+            Self::Calls => "/calls",
+            Self::Rooms => "/rooms",
+            Self::Lives => "/lives",
+            Self::Events => "/events",
+            Self::Anomalies => "/anomalies",
+            Self::Settings => "/settings",
+        }
+    }
+
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Overview => "Overview",
+            Self::Tail => "Tail",
+            Self::Calls => "Calls",
+            Self::Rooms => "Rooms",
+            Self::Lives => "Lives",
+            Self::Events => "Events",
+            Self::Anomalies => "Anomalies",
+            Self::Settings => "Settings",
+        }
+    }
+}
