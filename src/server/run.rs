@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::callback::Apps;
 use crate::clock::Clock;
-use crate::http::{self, StoreHandle, Limits, Ops, Setup, Stop};
+use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::registration::Watch;
 use crate::server::background::Background;

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::store::error::StoreError;
-use crate::store::postgres::session::{SessionSettings, begin, named};
+use crate::store::postgres::connection::session::{SessionSettings, begin, named};
 
 /// How long a transaction may stand still.
 const IDLE_MAX: Duration = Duration::from_secs(2);

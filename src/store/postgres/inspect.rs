@@ -10,11 +10,11 @@ use crate::clock::UnixMillis;
 use crate::store::database_error::cause;
 use crate::store::error::StoreError;
 use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
+use crate::store::postgres::connection::privileges;
+use crate::store::postgres::connection::session;
+use crate::store::postgres::connection::session::{SessionSettings, VERSION_MIN};
 use crate::store::postgres::error::classify;
 use crate::store::postgres::partitions::BOUNDS;
-use crate::store::postgres::privileges;
-use crate::store::postgres::session;
-use crate::store::postgres::session::{SessionSettings, VERSION_MIN};
 
 /// How long a statement may take, and wait for a lock, in ms.
 const STATEMENT_MAX: Duration = Duration::from_secs(5);

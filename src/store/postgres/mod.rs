@@ -1,14 +1,12 @@
 //! The store in PostgreSQL.
 
 pub(crate) mod arrays;
+pub(crate) mod connection;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod events_store;
 pub(crate) mod inspect;
-pub(crate) mod latest_connections;
 pub(crate) mod partitions;
-pub(crate) mod privileges;
 pub(crate) mod projections;
 pub(crate) mod retention;
-pub(crate) mod session;

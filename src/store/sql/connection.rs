@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
 use crate::projections::table::{Row, Table};
 use crate::store::error::StoreError;
-use crate::store::postgres::session::{SessionSettings, begin, named};
+use crate::store::postgres::connection::session::{SessionSettings, begin, named};
 use crate::store::sql::builder::ReadRow;
 use crate::store::sql::dialect::{Dialect, POSTGRES, SQLITE};
 use crate::store::sql::template::render;
