@@ -630,7 +630,7 @@ async fn few_file_descriptors_mean_fewer_connections_and_lock_nobody_out() {
     send();
     let warned = serving.next_error(|line| line["message"] == "accept a connection");
     assert_eq!(warned["level"], "WARN");
-    assert_eq!(warned["hushed"], 0);
+    assert_eq!(warned["suppressed"], 0);
     drop(more);
     assert_eq!(lines(&done(folder.path(), &["events", "--json"])).len(), 2);
     serving.stop();

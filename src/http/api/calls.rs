@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::http::api::events::Event;
 use crate::http::api::list;
 use crate::http::api::params;
-use crate::http::api::params::{Asked, ListQuery, NoQuery, app_of_path};
+use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
 use crate::http::api::problem::Problem;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
@@ -26,7 +26,7 @@ use crate::store::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CallQuery {
-    /// Filter by app (SDKAppID).
+    /// Filter by app (`SDKAppID`).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
     /// Filter by state: ringing, active, ended or overdue.
@@ -53,7 +53,7 @@ pub(crate) async fn calls(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<CallQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<CallQuery>(&headers)?;
     let now = ops.clock.now();
     let [since, until] = params::span(query.since.as_ref(), query.until.as_ref(), now)?;
     let filter = CallFilter {
@@ -104,7 +104,7 @@ pub(crate) struct CallEvent {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct CallPath {
-    /// SDKAppID.
+    /// `SDKAppID`.
     #[param(value_type = i64)]
     app: String,
     /// Call id.
@@ -121,7 +121,7 @@ pub(crate) async fn call(
 ) -> Result<Response, Problem> {
     let Path(CallPath { app, call_id }) = path.map_err(|rejection| Problem::path(&rejection))?;
     let call_id = path_segment::id(&call_id);
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
     let app = app_of_path(&app)?;
     let store = ops.reading.store()?;
     let question = async {
@@ -162,7 +162,7 @@ fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct UserPath {
-    /// SDKAppID.
+    /// `SDKAppID`.
     #[param(value_type = i64)]
     app: String,
     /// Account.
@@ -179,7 +179,7 @@ pub(crate) async fn user_visits(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let (NoQuery {}, page) = Asked::parse(uri.query())?.list::<NoQuery>(&headers)?;
+    let (NoQuery {}, page) = QueryParams::parse(uri.query())?.list::<NoQuery>(&headers)?;
     let (app, account) = (app_of_path(&app)?, path_segment::id(&account));
     let name = format!("UserVisit {} {account}", app.as_i64());
     let filter = UserVisitFilter { app, account, after: None, limit: 0 };
@@ -207,7 +207,7 @@ pub(crate) async fn user_calls(
 ) -> Result<Response, Problem> {
     let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
     let account = path_segment::id(&account);
-    let (query, page) = Asked::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
     let filter = UserCallFilter {
         app: app_of_path(&app)?,
         account,

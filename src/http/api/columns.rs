@@ -15,8 +15,9 @@ fn add(schema: &RefOr<Schema>, parts: &[(String, RefOr<Schema>)], columns: &mut 
     match schema {
         RefOr::Ref(reference) => {
             let name = reference.ref_location.rsplit('/').next();
-            let part = parts.iter().find(|(part, _)| Some(part.as_str()) == name);
-            part.into_iter().for_each(|(_, part)| add(part, parts, columns));
+            if let Some((_, part)) = parts.iter().find(|(part, _)| Some(part.as_str()) == name) {
+                add(part, parts, columns);
+            }
         }
         RefOr::T(Schema::AllOf(all)) => {
             all.items.iter().for_each(|part| add(part, parts, columns));

@@ -15,16 +15,16 @@ use tokio::time::sleep;
 use utoipa::IntoParams;
 
 use crate::http::api::events::{Event, EventQuery};
-use crate::http::api::params::Asked;
+use crate::http::api::params::QueryParams;
 use crate::http::api::problem::Problem;
 use crate::http::live_tail::arrival::Arrival;
-use crate::http::live_tail::tail::Listener;
+use crate::http::live_tail::tail::Subscription;
 use crate::http::ops::state::Ops;
 
 /// Interval of keep-alive comments: proxies close idle streams, and a failed write reveals a client that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Size of a chunk of the response, in bytes.
-const BREATH: usize = 64 << 10;
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// Where a stream resumes.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -46,24 +46,24 @@ pub(crate) async fn stream(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let (query, BehindQuery { last_event_id }) =
-        Asked::parse(uri.query())?.both::<EventQuery, BehindQuery>()?;
+        QueryParams::parse(uri.query())?.both::<EventQuery, BehindQuery>()?;
     let (filter, with_payload) = query.filter(ops.clock.now())?;
     let behind = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // A browser that comes again by itself sends the header, and the query that it began with.
     let behind = behind.filter(|behind| !behind.is_empty()).or(last_event_id.as_deref());
     let listener = ops.tail.listen(behind, filter, with_payload).await?;
-    let speaker = Speaker { listener, with_payload, ops, headers, begun: false };
-    let said = stream::unfold(speaker, |mut speaker| async move {
-        let bytes = speaker.next().await?;
-        Some((Ok::<_, Infallible>(bytes), speaker))
+    let writer = EventWriter { listener, with_payload, ops, headers, begun: false };
+    let said = stream::unfold(writer, |mut writer| async move {
+        let bytes = writer.next().await?;
+        Some((Ok::<_, Infallible>(bytes), writer))
     });
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
     Ok((kind, Body::from_stream(said)).into_response())
 }
 
 /// Says to one listener what it listens for. Nothing is made before the client takes it.
-struct Speaker {
-    listener: Listener,
+struct EventWriter {
+    listener: Subscription,
     with_payload: bool,
     ops: Arc<Ops>,
     /// What it was admitted by.
@@ -71,7 +71,7 @@ struct Speaker {
     begun: bool,
 }
 
-impl Speaker {
+impl EventWriter {
     /// What to say next; `None` when the server stops, or the client may see no more.
     async fn next(&mut self) -> Option<Bytes> {
         if !self.begun {
@@ -108,7 +108,7 @@ impl Speaker {
     /// What is there to say now; empty where there is nothing.
     fn ready(&mut self) -> String {
         let mut text = String::new();
-        while text.len() < BREATH
+        while text.len() < CHUNK_BYTES
             && let Some(arrival) = self.listener.ready()
         {
             match arrival {

@@ -18,7 +18,7 @@ use crate::callback::{AppId, Body, Command, Family};
 use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::params;
-use crate::http::api::params::{Asked, ListQuery, NoQuery};
+use crate::http::api::params::{ListQuery, NoQuery, QueryParams};
 use crate::http::api::problem::Problem;
 use crate::http::ops::state::Ops;
 use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
@@ -27,7 +27,7 @@ use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventQuery {
-    /// Filter by app (SDKAppID).
+    /// Filter by app (`SDKAppID`).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
     /// Filter by family: call, room, mic, live, group, follow, …
@@ -88,7 +88,7 @@ impl EventQuery {
 pub(crate) struct Event {
     /// Event id.
     id: Uuid,
-    /// SDKAppID.
+    /// `SDKAppID`.
     #[schema(value_type = i64)]
     sdk_app_id: AppId,
     /// Family of the command.
@@ -194,7 +194,7 @@ pub(crate) async fn events(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<EventQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<EventQuery>(&headers)?;
     let (filter, with_payload) = query.filter(ops.clock.now())?;
     list::answer(&ops.reading, &page, Events { filter, with_payload }).await
 }
@@ -209,7 +209,7 @@ pub(crate) async fn event(
     uri: Uri,
 ) -> Result<Response, Problem> {
     let Path(id) = path.map_err(|rejection| Problem::path(&rejection))?;
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
     let wrong = |_| Problem::parameter("id", "`id` is not a UUID", "give the `id` of an event");
     let id: Uuid = id.parse().map_err(wrong)?;
     let store = ops.reading.store()?;

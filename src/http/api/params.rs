@@ -21,9 +21,9 @@ pub(crate) const LIMIT_MAX: u32 = 500;
 pub(crate) const TEXT_CHARS_MAX: usize = 1000;
 
 /// The query parameters of a request, as text.
-pub(crate) struct Asked(Map<String, Value>);
+pub(crate) struct QueryParams(Map<String, Value>);
 
-impl Asked {
+impl QueryParams {
     /// Parses a query string. Empty values count as absent, as forms send them.
     pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
         let mut asked = Map::new();

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::params;
-use crate::http::api::params::{Asked, ListQuery, NoQuery, app_of_path};
+use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
 use crate::http::api::problem::Problem;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
@@ -25,7 +25,7 @@ use crate::store::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RoomQuery {
-    /// Filter by app (SDKAppID).
+    /// Filter by app (`SDKAppID`).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
     /// Filter by family: room (conference) or live.
@@ -66,7 +66,7 @@ pub(crate) async fn rooms(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<RoomQuery>(&headers)?;
     let filter = query.filter(ops.clock.now())?;
     list::answer(&ops.reading, &page, filter).await
 }
@@ -79,7 +79,7 @@ pub(crate) async fn lives(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<RoomQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<RoomQuery>(&headers)?;
     let filter = query.filter(ops.clock.now())?;
     list::answer(&ops.reading, &page, Lives(filter)).await
 }
@@ -88,7 +88,7 @@ pub(crate) async fn lives(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(crate) struct LifePath {
-    /// SDKAppID.
+    /// `SDKAppID`.
     #[param(value_type = i64)]
     app: String,
     /// Room id.
@@ -147,7 +147,7 @@ async fn detail(
     uri: &Uri,
     family: Option<&str>,
 ) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
     let room = find(ops, path, family).await?;
     let store = ops.reading.store()?;
     let question = async {
@@ -217,7 +217,7 @@ async fn within<L: list::Answered>(
     family: Option<&str>,
     list: fn(Room, Option<String>) -> L,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<DetailQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<DetailQuery>(&headers)?;
     let room = find(ops, path, family).await?;
     // `latest` may be another one by the time of the next page.
     let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.life);

@@ -12,7 +12,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::api::params::{Asked, NoQuery};
+use crate::http::api::params::{NoQuery, QueryParams};
 use crate::http::api::problem::Problem;
 use crate::http::api::{calls, event_stream, events, list, openapi, rooms, statistics};
 use crate::http::ops::auth;
@@ -44,10 +44,10 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
 /// The document, as it is served.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(endpoints()));
 
-/// The OpenAPI document of this API.
+/// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "document", responses((status = 200, body = Object)))]
 async fn document(uri: Uri) -> Result<Response, Problem> {
-    Asked::parse(uri.query())?.only::<NoQuery>()?;
+    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
     list::json(&*DOCUMENT)
 }
 

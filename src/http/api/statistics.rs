@@ -14,7 +14,7 @@ use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::list::Items;
 use crate::http::api::params;
-use crate::http::api::params::{Asked, Form, FormQuery, ListQuery};
+use crate::http::api::params::{Form, FormQuery, ListQuery, QueryParams};
 use crate::http::api::problem::Problem;
 use crate::http::ops::state::Ops;
 use crate::store::{
@@ -26,7 +26,7 @@ use crate::store::{
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct AnomalyQuery {
-    /// Filter by app (SDKAppID).
+    /// Filter by app (`SDKAppID`).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
     /// Filter by kind, such as `call_without_end` or silence.
@@ -50,7 +50,7 @@ pub(crate) async fn anomalies(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.list::<AnomalyQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.list::<AnomalyQuery>(&headers)?;
     let now = ops.clock.now();
     let [since, until] = params::span(query.since.as_ref(), query.until.as_ref(), now)?;
     let filter = AnomalyFilter {
@@ -69,7 +69,7 @@ pub(crate) async fn anomalies(
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatisticsQuery {
-    /// Filter by app (SDKAppID).
+    /// Filter by app (`SDKAppID`).
     #[param(value_type = Option<i64>)]
     app: Option<String>,
     /// Start of the time range, rounded down to a step. Default: 60 minutes, 48 hours or 30 days ago. At most 1440 minutes,
@@ -147,7 +147,7 @@ pub(crate) async fn statistics(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let (query, page) = Asked::parse(uri.query())?.whole::<StatisticsQuery>(&headers)?;
+    let (query, page) = QueryParams::parse(uri.query())?.whole::<StatisticsQuery>(&headers)?;
     let counts = Counts(query.filter(ops.clock.now())?);
     if page.form == Form::Json {
         let store = ops.reading.store()?;
@@ -170,7 +170,7 @@ pub(crate) struct SearchQuery {
 #[utoipa::path(get, path = "/search", tag = "figures", params(SearchQuery),
     responses((status = 200, body = Items<Found>)))]
 pub(crate) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
-    let query = Asked::parse(uri.query())?.only::<SearchQuery>()?;
+    let query = QueryParams::parse(uri.query())?.only::<SearchQuery>()?;
     let id = query.id.ok_or_else(|| {
         Problem::parameter("id", "`id` is missing", "give a call id, room id, account or event id")
     })?;

@@ -21,8 +21,8 @@ use crate::http::listener::connection;
 use crate::http::listener::exchange::Exchange;
 use crate::http::listener::fd_limit;
 use crate::http::listener::preamble::{Look, Looked, Preambles};
-use crate::http::listener::slot::{Order, Patience};
-use crate::http::listener::slots::{Places, Seat};
+use crate::http::listener::slot::{Command, Timeouts};
+use crate::http::listener::slots::{ConnectionSlots, SlotGuard};
 use crate::http::listener::stop::Stop;
 use crate::http::listener::tls::Tls;
 use crate::telemetry::Metrics;
@@ -30,7 +30,7 @@ use crate::telemetry::Metrics;
 /// How long the loop rests after it could not accept.
 const REST: Duration = Duration::from_millis(100);
 /// How long connections may last once another process accepts in our place.
-const LINGER: Duration = Duration::from_secs(5);
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is warned about that, at most.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
@@ -74,8 +74,11 @@ pub async fn serve(
     stop: impl Into<Stop>,
 ) {
     let stop = stop.into();
-    let places =
-        Places::new(limits.connections_max, limits.reserved_max, limits.trusted_proxies.clone());
+    let slots = ConnectionSlots::new(
+        limits.connections_max,
+        limits.reserved_max,
+        limits.trusted_proxies.clone(),
+    );
     let connections = TaskTracker::new();
     let shared = Arc::new(Shared::new(router, tls, &limits, metrics, stop.clone()));
     // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
@@ -87,24 +90,24 @@ pub async fn serve(
         }
     };
     let mut drained = std::pin::pin!(drained);
-    let mut door = Door { listener, places: places.clone(), warned: None, hushed: 0 };
+    let mut acceptor = Acceptor { listener, slots: slots.clone(), warned: None, suppressed: 0 };
     loop {
-        let (stream, peer, seat) = tokio::select! {
-            accepted = door.next() => accepted,
+        let (stream, peer, guard) = tokio::select! {
+            accepted = acceptor.next() => accepted,
             () = &mut drained => break,
         };
-        connections.spawn(shared.clone().attend(stream, peer, seat));
+        connections.spawn(shared.clone().attend(stream, peer, guard));
     }
-    drop(door);
+    drop(acceptor);
     connections.close();
     if stop.handed_over.is_cancelled() {
         // Those that stay idle for so long are closed then.
-        let _ = timeout(LINGER, connections.wait()).await;
+        let _ = timeout(HANDOVER_TIMEOUT, connections.wait()).await;
     }
-    places.call_all(Order::Finish);
+    slots.call_all(Command::Finish);
     if timeout(limits.shutdown_timeout, connections.wait()).await.is_err() {
         warn!(connections = connections.len(), "requests did not finish in time, cutting them off");
-        places.call_all(Order::Cut);
+        slots.call_all(Command::Cut);
         connections.wait().await;
     }
 }
@@ -114,7 +117,7 @@ struct Shared {
     http: http1::Builder,
     router: TowerToHyperService<Router>,
     tls: Option<Tls>,
-    patience: Patience,
+    patience: Timeouts,
     metrics: Option<Arc<Metrics>>,
     preambles: Arc<Preambles>,
     stop: Stop,
@@ -137,7 +140,7 @@ impl Shared {
             .max_header_size(limits.header_bytes_max)
             // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
             .max_buf_size(limits.header_bytes_max);
-        let patience = Patience {
+        let patience = Timeouts {
             header: limits.header_timeout,
             idle: limits.idle_timeout,
             write: limits.write_timeout,
@@ -153,14 +156,14 @@ impl Shared {
         }
     }
 
-    /// Serves one connection to its end, and keeps its place until the stream is closed.
-    async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, seat: Seat) {
+    /// Serves one connection to its end, and keeps its slot until the stream is closed.
+    async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guard: SlotGuard) {
         let metrics = self.metrics.as_ref();
         let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
-        let place = seat.place().clone();
+        let slot = guard.slot().clone();
         let (router, metrics) = (self.router.clone(), metrics.cloned());
-        let (kept, counts, stop) = (place.clone(), metrics.clone(), self.stop.clone());
-        let exchange = Exchange { router, place: kept, peer, metrics: counts, stop };
+        let (kept, counts, stop) = (slot.clone(), metrics.clone(), self.stop.clone());
+        let exchange = Exchange { router, slot: kept, peer, metrics: counts, stop };
         let service = service_fn(move |request| exchange.clone().answer(request));
         // Operators find out themselves what they speak to their own listener.
         let look = metrics.is_some().then(|| Look {
@@ -171,7 +174,7 @@ impl Shared {
         let stream = Looked::new(stream, look);
         let stream = match &self.tls {
             None => Either::Left(stream),
-            Some(tls) => match tls.accept(stream, &place, self.patience.header).await {
+            Some(tls) => match tls.accept(stream, &slot, self.patience.header).await {
                 Ok(stream) => Either::Right(stream),
                 Err(closed) => {
                     if let (Some(metrics), Some(closed)) = (&metrics, closed) {
@@ -181,7 +184,7 @@ impl Shared {
                 }
             },
         };
-        connection::run(stream, &place, &self.patience, &self.http, service, metrics).await;
+        connection::run(stream, &slot, &self.patience, &self.http, service, metrics).await;
     }
 }
 
@@ -202,24 +205,24 @@ impl Drop for Counted {
 }
 
 /// Where connections come in.
-struct Door {
+struct Acceptor {
     listener: TcpListener,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     /// When it was last warned about a failure.
     warned: Option<Instant>,
     /// Failures since then that were not.
-    hushed: u64,
+    suppressed: u64,
 }
 
-impl Door {
-    /// The next connection and its place. It is accepted before it has one: only then somebody else need go for it.
-    async fn next(&mut self) -> (TcpStream, SocketAddr, Seat) {
+impl Acceptor {
+    /// The next connection and its slot. It is accepted before it has one: only then somebody else need go for it.
+    async fn next(&mut self) -> (TcpStream, SocketAddr, SlotGuard) {
         let (stream, peer) = self.accept().await;
         // An answer is one small packet: do not hold it back to fill a larger one.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
-        (stream, peer, self.places.take(peer.ip()).await)
+        (stream, peer, self.slots.take(peer.ip()).await)
     }
 
     async fn accept(&mut self) -> (TcpStream, SocketAddr) {
@@ -234,8 +237,8 @@ impl Door {
             }
             self.warn(&error);
             if fd_limit::are_out(&error) {
-                self.places.make_room();
-                self.places.freed(REST).await;
+                self.slots.evict();
+                self.slots.freed(REST).await;
             } else {
                 sleep(REST).await;
             }
@@ -245,10 +248,10 @@ impl Door {
     /// Warns, but not for each of those that follow.
     fn warn(&mut self, error: &io::Error) {
         if self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
-            self.hushed += 1;
+            self.suppressed += 1;
             return;
         }
-        warn!(%error, hushed = self.hushed, "accept a connection");
-        (self.warned, self.hushed) = (Some(Instant::now()), 0);
+        warn!(%error, suppressed = self.suppressed, "accept a connection");
+        (self.warned, self.suppressed) = (Some(Instant::now()), 0);
     }
 }

@@ -16,15 +16,15 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
 
-use crate::http::listener::slot::{Order, Patience, Place};
+use crate::http::listener::slot::{Command, ConnectionSlot, Timeouts};
 use crate::telemetry::{Closed, Metrics, Outcome};
 
 /// How long a client may take to receive that its head was too slow.
-const LAST_WORD: Duration = Duration::from_secs(1);
+const TOO_SLOW_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client may go on sending after it was answered, before its connection is closed.
-const FAREWELL: Duration = Duration::from_secs(5);
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How much of what it still sends is read and dropped meanwhile, in bytes.
-const FAREWELL_BYTES: usize = 1 << 20;
+const LINGER_BYTES_MAX: usize = 1 << 20;
 /// What a slow head is answered: hyper has no answer for it.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -44,8 +44,8 @@ enum Ended {
 /// `stream` is whatever reads and writes: a socket, or what wraps one.
 pub(crate) async fn run<I, S>(
     stream: I,
-    place: &Arc<Place>,
-    patience: &Patience,
+    slot: &Arc<ConnectionSlot>,
+    patience: &Timeouts,
     http: &http1::Builder,
     service: S,
     metrics: Option<Arc<Metrics>>,
@@ -58,52 +58,52 @@ pub(crate) async fn run<I, S>(
 {
     let watched = Watched {
         stream,
-        place: place.clone(),
+        slot: slot.clone(),
         metrics: metrics.clone(),
         unflushed: false,
         stuck: false,
-        farewell: None,
+        linger: None,
         discarded: 0,
     };
     let mut connection = http.serve_connection(TokioIo::new(watched), service);
     let mut alarm = pin!(sleep(patience.header));
     let ended = loop {
         let step = poll_fn(|context| {
-            place.turn_begins();
+            slot.turn_begins();
             if let Poll::Ready(ended) = Pin::new(&mut connection).poll(context) {
                 return Poll::Ready(Ended::ByHttp(ended));
             }
-            overdue(place, patience, alarm.as_mut(), context).map(Ended::ByUs)
+            overdue(slot, patience, alarm.as_mut(), context).map(Ended::ByUs)
         });
-        // What has come is read before an order is obeyed, so that a request that is there is not cut off.
-        let order = tokio::select! {
+        // What has come is read before a command is obeyed, so that a request that is there is not cut off.
+        let command = tokio::select! {
             biased;
             ended = step => break ended,
-            order = place.called() => order,
+            command = slot.called() => command,
         };
-        match order {
-            Order::MakeRoom if place.may_go() => break Ended::ByUs(Closed::Evicted),
-            Order::MakeRoom => {}
-            Order::Finish => Pin::new(&mut connection).graceful_shutdown(),
-            Order::Cut => break Ended::Cut,
+        match command {
+            Command::Evict if slot.is_evictable() => break Ended::ByUs(Closed::Evicted),
+            Command::Evict => {}
+            Command::Finish => Pin::new(&mut connection).graceful_shutdown(),
+            Command::Cut => break Ended::Cut,
         }
     };
     if let Some(metrics) = metrics {
-        account(&ended, place, &metrics);
+        account(&ended, slot, &metrics);
     }
     if matches!(ended, Ended::ByUs(Closed::HeadTooSlow)) {
-        connection.into_parts().io.into_inner().say_too_slow().await;
+        connection.into_parts().io.into_inner().write_408().await;
     }
 }
 
 /// Whether the connection has outstayed the time its state grants, and as what it is to be closed.
 fn overdue(
-    place: &Place,
-    patience: &Patience,
+    slot: &ConnectionSlot,
+    patience: &Timeouts,
     mut alarm: Pin<&mut Sleep>,
     context: &mut Context<'_>,
 ) -> Poll<Closed> {
-    let Some((due, closed)) = place.due(patience) else { return Poll::Pending };
+    let Some((due, closed)) = slot.due(patience) else { return Poll::Pending };
     // A request moves what is due into the future: the alarm is left as it is then, and set anew when it rings. So
     // requests that follow each other do not each cost a timer.
     if due < alarm.deadline() {
@@ -120,7 +120,7 @@ fn overdue(
 
 /// Counts what no handler saw: connections that we closed, and heads that came to nothing. Those that hyper answered are
 /// counted when it does, so that who has the answer finds it counted.
-fn account(ended: &Ended, place: &Place, metrics: &Metrics) {
+fn account(ended: &Ended, slot: &ConnectionSlot, metrics: &Metrics) {
     let outcome = match ended {
         Ended::ByUs(closed) => {
             metrics.closed(*closed);
@@ -131,7 +131,7 @@ fn account(ended: &Ended, place: &Place, metrics: &Metrics) {
         Ended::ByHttp(Err(error)) => {
             debug!(%error, "connection ended");
             // HTTP/2, which hyper has no answer for, or a head that broke off.
-            let broken = !place.refused() && (error.is_parse() || place.is_in_head());
+            let broken = !slot.refused() && (error.is_parse() || slot.is_in_head());
             broken.then_some(Outcome::HeadBroken)
         }
     };
@@ -149,17 +149,17 @@ fn refusal(answer: &[u8]) -> Outcome {
     }
 }
 
-/// A stream that tells its place what its client does.
+/// A stream that tells its slot what its client does.
 struct Watched<I> {
     stream: I,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     metrics: Option<Arc<Metrics>>,
     /// Something was written since all was last flushed.
     unflushed: bool,
     /// The client does not take what is written.
     stuck: bool,
     /// Runs once all is said.
-    farewell: Option<Pin<Box<Sleep>>>,
+    linger: Option<Pin<Box<Sleep>>>,
     /// Bytes that were dropped since.
     discarded: usize,
 }
@@ -167,13 +167,13 @@ struct Watched<I> {
 impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
     /// Reads what the client is still sending. A system that closes a socket with unread bytes resets the connection, and a
     /// client that is reset may never see the answer that is on its way.
-    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let farewell = self.farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
-        if farewell.as_mut().poll(context).is_ready() {
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER_TIMEOUT)));
+        if linger.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
         let mut bytes = [0; 4096];
-        while self.discarded < FAREWELL_BYTES {
+        while self.discarded < LINGER_BYTES_MAX {
             let mut into = ReadBuf::new(&mut bytes);
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut into));
             if read.is_err() || into.filled().is_empty() {
@@ -184,7 +184,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
         Poll::Ready(())
     }
 
-    async fn say_too_slow(mut self) {
+    async fn write_408(mut self) {
         // Never into the middle of an answer.
         if self.unflushed {
             return;
@@ -194,7 +194,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
             self.stream.shutdown().await
         };
         // Whoever does not want to hear it need not.
-        if let Ok(Err(error)) = timeout(LAST_WORD, say).await {
+        if let Ok(Err(error)) = timeout(TOO_SLOW_TIMEOUT, say).await {
             debug!(%error, "answer a slow head");
         }
     }
@@ -204,7 +204,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
             return;
         }
         self.unflushed = true;
-        if self.place.write_begins()
+        if self.slot.write_begins()
             && let Some(metrics) = &self.metrics
         {
             metrics.request();
@@ -216,7 +216,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
     fn write_moves<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() || self.stuck {
             self.stuck = polled.is_pending();
-            self.place.write_moves(!self.stuck);
+            self.slot.write_moves(!self.stuck);
         }
         polled
     }
@@ -233,7 +233,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         // Empty lines before a request belong to no head: some clients send one after each body.
         let read = into.filled().get(before..).unwrap_or_default();
         if read.iter().any(|byte| !b"\r\n".contains(byte)) {
-            self.place.head_begins();
+            self.slot.head_begins();
         }
         Poll::Ready(Ok(()))
     }
@@ -270,18 +270,18 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         // hyper asks for it again and again, also when it wrote nothing.
         if self.unflushed {
             self.unflushed = false;
-            self.place.flushed();
+            self.slot.flushed();
         }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.farewell.is_none() {
+        if self.linger.is_none() {
             let polled = Pin::new(&mut self.stream).poll_shutdown(context);
             ready!(self.write_moves(polled))?;
         }
-        if self.place.is_cut_short() {
-            ready!(self.poll_farewell(context));
+        if self.slot.is_cut_short() {
+            ready!(self.poll_linger(context));
         }
         Poll::Ready(Ok(()))
     }

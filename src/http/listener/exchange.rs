@@ -1,4 +1,4 @@
-//! One request and its answer: passed on to the router, while the connection's place learns how far they are.
+//! One request and its answer: passed on to the router, while the connection's slot learns how far they are.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::task::yield_now;
 
-use crate::http::listener::slot::Place;
+use crate::http::listener::slot::ConnectionSlot;
 use crate::http::listener::stop::Stop;
 use crate::telemetry::{Metrics, Outcome};
 
@@ -25,7 +25,7 @@ use crate::telemetry::{Metrics, Outcome};
 #[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) router: TowerToHyperService<Router>,
-    pub(crate) place: Arc<Place>,
+    pub(crate) slot: Arc<ConnectionSlot>,
     pub(crate) peer: SocketAddr,
     /// Absent on the listener whose requests are not counted.
     pub(crate) metrics: Option<Arc<Metrics>>,
@@ -38,10 +38,10 @@ impl Exchange {
         self,
         mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
-        self.place.request_begins(!request.body().is_end_stream());
+        self.slot.request_begins(!request.body().is_end_stream());
         // Of requests that come at once, each waits for its turn among those of all connections: else hyper would answer
         // sixteen in one go, and a thousand such connections keep everybody else waiting for seconds.
-        while !self.place.takes_turn() {
+        while !self.slot.takes_turn() {
             yield_now().await;
         }
         let mut response = if has_odd_coding(request.headers()) {
@@ -54,15 +54,15 @@ impl Exchange {
                 .into_response()
         } else {
             request.extensions_mut().insert(ConnectInfo(self.peer));
-            request.extensions_mut().insert(self.place.clone());
-            let place = self.place.clone();
-            self.router.call(request.map(|body| Arriving { body, place })).await?
+            request.extensions_mut().insert(self.slot.clone());
+            let slot = self.slot.clone();
+            self.router.call(request.map(|body| Arriving { body, slot })).await?
         };
         if self.stop.is_under_way() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let place = self.place;
-        Ok(response.map(|body| Answer { body, place }))
+        let slot = self.slot;
+        Ok(response.map(|body| Answer { body, slot }))
     }
 }
 
@@ -74,10 +74,10 @@ fn has_odd_coding(headers: &HeaderMap) -> bool {
     codings.next().is_some_and(|coding| !plain(coding) || codings.next().is_some())
 }
 
-/// A request's body, which tells the place when it is complete.
+/// A request's body, which tells the slot when it is complete.
 struct Arriving {
     body: Incoming,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
 }
 
 impl Body for Arriving {
@@ -90,7 +90,7 @@ impl Body for Arriving {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         if frame.is_none() || self.body.is_end_stream() {
-            self.place.body_ends();
+            self.slot.body_ends();
         }
         Poll::Ready(frame)
     }
@@ -104,10 +104,10 @@ impl Body for Arriving {
     }
 }
 
-/// An answer's body, which tells the place when hyper has all of it.
+/// An answer's body, which tells the slot when hyper has all of it.
 pub(crate) struct Answer {
     body: axum::body::Body,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
 }
 
 impl Body for Answer {
@@ -132,6 +132,6 @@ impl Body for Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.place.answered();
+        self.slot.answered();
     }
 }

@@ -1,4 +1,4 @@
-//! The place of one connection: what it waits for, as its own task, its requests and the listener see it.
+//! The state of one connection, shared by its task, its requests and the listener.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use tokio::time::Instant;
 
 use crate::telemetry::Closed;
 
-/// How long a verified body may be under way before its connection may be closed to make room. Honest ones take far less.
-pub(crate) const BODY_IN_PEACE: Duration = Duration::from_secs(1);
+/// How long a verified body may take before its connection may be evicted. Legitimate ones take far less.
+pub(crate) const BODY_GRACE: Duration = Duration::from_secs(1);
 /// How long a new connection may take until its first request, its TLS handshake included, before it is one of the first to
 /// go. The vendor waits as long for its answer.
-pub(crate) const NEWCOMER_IN_PEACE: Duration = Duration::from_secs(2);
+pub(crate) const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
 /// How long a connection may stay in each state.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// For a head, and for the first byte of a new connection.
     pub(crate) header: Duration,
     /// For the next request.
@@ -45,26 +45,26 @@ enum State {
     Idle,
 }
 
-/// What a connection is told by the listener. A later one overrides an earlier one.
+/// A command of the listener to a connection. A later variant overrides an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Order {
-    /// Go, unless a request came in the meantime.
-    MakeRoom,
+pub(crate) enum Command {
+    /// Close, unless a request came in the meantime.
+    Evict,
     /// Finish the request under way, and take no other.
     Finish,
     /// End at once.
     Cut,
 }
 
-/// One open connection, as its own task, its requests and the listener see it.
+/// One open connection.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionSlot {
     now: Mutex<Now>,
     called: Notify,
-    /// Whose share of the places it counts to: an address, or the network of an IPv6 one. Absent where one address stands
+    /// Whose share of the slots it counts to: an address, or the network of an IPv6 one. Absent where one address stands
     /// for many clients, as a proxy's does.
     origin: Option<IpAddr>,
-    /// Beside the ordinary places, for what is answered at once.
+    /// Beside the ordinary slots, for what is answered at once.
     is_reserved: bool,
     /// A request was begun since the connection's task was last woken.
     turn_taken: AtomicBool,
@@ -79,15 +79,15 @@ struct Now {
     /// Since when the client has taken nothing of what is written to it; absent while it does.
     stuck: Option<Instant>,
     /// It brought a verified request.
-    known: bool,
+    verified: bool,
     /// hyper refused a head.
     refused: bool,
     /// It was answered before all of its request had come.
     cut_short: bool,
-    order: Option<Order>,
+    command: Option<Command>,
 }
 
-impl Place {
+impl ConnectionSlot {
     pub(crate) fn new(origin: Option<IpAddr>, is_reserved: bool) -> Self {
         let born = Instant::now();
         let now = Now {
@@ -95,10 +95,10 @@ impl Place {
             since: born,
             new_since: Some(born),
             stuck: None,
-            known: false,
+            verified: false,
             refused: false,
             cut_short: false,
-            order: None,
+            command: None,
         };
         let (now, called) = (Mutex::new(now), Notify::new());
         Self { now, called, origin, is_reserved, turn_taken: AtomicBool::new(false) }
@@ -203,7 +203,7 @@ impl Place {
 
     /// Until when it may stay as it is, and as what it is closed then. `None` while it waits for us, or for a body, which
     /// whoever reads it bounds.
-    pub(crate) fn due(&self, patience: &Patience) -> Option<(Instant, Closed)> {
+    pub(crate) fn due(&self, patience: &Timeouts) -> Option<(Instant, Closed)> {
         let now = self.now();
         if let Some(stuck) = now.stuck {
             return Some((stuck + patience.write, Closed::WriteTooSlow));
@@ -216,49 +216,49 @@ impl Place {
         }
     }
 
-    /// Waits for an order.
-    pub(crate) async fn called(&self) -> Order {
+    /// Waits for a command.
+    pub(crate) async fn called(&self) -> Command {
         loop {
-            if let Some(order) = self.now().order.take() {
-                return order;
+            if let Some(command) = self.now().command.take() {
+                return command;
             }
             self.called.notified().await;
         }
     }
 
-    pub(crate) fn call(&self, order: Order) {
+    pub(crate) fn call(&self, command: Command) {
         let mut now = self.now();
-        now.order = now.order.max(Some(order));
+        now.command = now.command.max(Some(command));
         drop(now);
         self.called.notify_one();
     }
 
-    /// Whether it may still be closed to make room: its own task asks, after it has read what came.
-    pub(crate) fn may_go(&self) -> bool {
+    /// Whether it may still be evicted: its own task asks, after it has read what came.
+    pub(crate) fn is_evictable(&self) -> bool {
         self.now().rank(Instant::now(), false).is_some()
     }
 
     #[cfg(test)]
     pub(crate) fn is_told_to_go(&self) -> bool {
-        self.now().order == Some(Order::MakeRoom)
+        self.now().command == Some(Command::Evict)
     }
 
-    /// Its rank among those that may go, and since when it waits; see [`Now::rank`].
+    /// Its eviction rank, and since when it waits; see [`Now::rank`].
     pub(crate) fn rank(&self, at: Instant, over_share: bool) -> Option<(u8, Instant)> {
         let now = self.now();
         Some((now.rank(at, over_share)?, now.since))
     }
 
-    /// The place of the connection that the request with these extensions came on; absent where it is not ours.
+    /// The slot of the connection that the request with these extensions came on; absent where it is not ours.
     pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get::<Arc<Self>>().map(Arc::as_ref)
     }
 
-    /// Notes that the request with these extensions was verified, so that its connection is one of the last to go. No more
+    /// Notes that the request with these extensions was verified, so that its connection is one of the last to be evicted. No more
     /// than a look-up where the connection is not ours to close.
-    pub(crate) fn know(extensions: &Extensions) {
-        if let Some(place) = Self::of(extensions) {
-            place.now().known = true;
+    pub(crate) fn mark_verified(extensions: &Extensions) {
+        if let Some(slot) = Self::of(extensions) {
+            slot.now().verified = true;
         }
     }
 }
@@ -269,16 +269,15 @@ impl Now {
         self.since = Instant::now();
     }
 
-    /// Who goes first when room is needed, the lowest first; `None` for a request that is being served. A stranger's idle
+    /// The eviction rank, lowest first; `None` while a request is being served. A stranger's idle
     /// connection costs nobody anything. A newcomer may be about to bring an event, so those that brought one before and
     /// say nothing now go before it: they cost their client a new connection. Of both, those first whose address has more
-    /// than its share of the places. A verified body costs an event.
+    /// than its share of the slots. A verified body costs an event.
     fn rank(&self, at: Instant, over_share: bool) -> Option<u8> {
-        let is_newcomer = self
-            .new_since
-            .is_some_and(|born| at.saturating_duration_since(born) < NEWCOMER_IN_PEACE);
-        let in_peace = at.saturating_duration_since(self.since) < BODY_IN_PEACE;
-        match (self.state, self.known) {
+        let is_newcomer =
+            self.new_since.is_some_and(|born| at.saturating_duration_since(born) < NEWCOMER_GRACE);
+        let in_peace = at.saturating_duration_since(self.since) < BODY_GRACE;
+        match (self.state, self.verified) {
             // The event behind it is stored: only the answer is lost, and the client does not read it.
             _ if self.stuck.is_some() => Some(1),
             (State::Fresh | State::Head | State::Idle, false) if !is_newcomer => Some(0),
@@ -295,7 +294,7 @@ impl Now {
     }
 }
 
-/// Whose share of the places a connection of this peer counts to. Whoever has one IPv6 address has a whole network of them.
+/// Whose share of the slots a connection of this peer counts to. Whoever has one IPv6 address has a whole network of them.
 pub(crate) fn origin(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),

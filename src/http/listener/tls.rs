@@ -21,11 +21,11 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::clock::{Clock, UnixMillis};
-use crate::http::listener::slot::{Order, Place};
+use crate::http::listener::slot::{Command, ConnectionSlot};
 use crate::telemetry::{Closed, Metrics};
 
-/// How often the files are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the files are checked for a change.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// How often it is warned of a certificate that ends soon or has ended.
 const WARN_EVERY: Duration = Duration::from_hours(24);
 /// How long before its end that begins.
@@ -83,15 +83,15 @@ impl Tls {
         Ok(Self { files: Arc::new(files), current, config: Arc::new(config), clock, metrics })
     }
 
-    /// Agrees on TLS with the client that has this place.
+    /// Agrees on TLS with the client that has this slot.
     ///
     /// # Errors
-    /// Why we closed the connection, where that does not come about within this time or the place is needed; nothing
+    /// Why we closed the connection, where that does not come about within this time or the slot is needed; nothing
     /// where the client did, or the server stops.
     pub(crate) async fn accept<S>(
         &self,
         stream: S,
-        place: &Place,
+        slot: &ConnectionSlot,
         within: Duration,
     ) -> Result<TlsStream<S>, Option<Closed>>
     where
@@ -107,7 +107,7 @@ impl Tls {
                 Err(_) => ("it did not come in time".to_owned(), Some(Closed::Idle)),
             },
             // There is no request yet that could be finished.
-            order = place.called() => return Err((order == Order::MakeRoom).then_some(Closed::Evicted)),
+            command = slot.called() => return Err((command == Command::Evict).then_some(Closed::Evicted)),
         };
         self.metrics.tls_handshake_errors.increment(1);
         debug!(reason, "no TLS agreed on");
@@ -120,7 +120,7 @@ impl Tls {
         let mut failure = None;
         let mut shown = self.clock.now();
         loop {
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
             let now = self.clock.now();
             if is_due(shown, now) {
                 show(&self.current.get(), &self.clock, &self.metrics);
@@ -182,27 +182,27 @@ pub fn certificate_expiry(certificate: &Path, key: &Path) -> Result<UnixMillis, 
 fn show(pair: &Pair, clock: &Clock, metrics: &Metrics) {
     metrics.certificate_ends(pair.ends.since(UnixMillis(0)));
     let advice = "renew it: the vendor does not take an expired certificate";
-    match Good::judge(pair.ends, clock.now()) {
-        Good::Long => {}
-        Good::NotLong => warn!(ends = %pair.ends, advice, "the certificate ends soon"),
-        Good::NoMore => warn!(ended = %pair.ends, advice, "the certificate has ended"),
+    match Validity::judge(pair.ends, clock.now()) {
+        Validity::Valid => {}
+        Validity::ExpiresSoon => warn!(ends = %pair.ends, advice, "the certificate ends soon"),
+        Validity::Expired => warn!(ended = %pair.ends, advice, "the certificate has ended"),
     }
 }
 
-/// For how long a certificate is good.
+/// Whether a certificate is valid.
 #[derive(Debug, PartialEq, Eq)]
-enum Good {
-    Long,
-    NotLong,
-    NoMore,
+enum Validity {
+    Valid,
+    ExpiresSoon,
+    Expired,
 }
 
-impl Good {
+impl Validity {
     fn judge(ends: UnixMillis, now: UnixMillis) -> Self {
         match ends {
-            ends if ends <= now => Self::NoMore,
-            ends if ends <= now.plus(ENDS_SOON) => Self::NotLong,
-            _ => Self::Long,
+            ends if ends <= now => Self::Expired,
+            ends if ends <= now.plus(ENDS_SOON) => Self::ExpiresSoon,
+            _ => Self::Valid,
         }
     }
 }
@@ -344,14 +344,14 @@ mod tests {
     fn it_is_warned_from_two_weeks_before_the_end_once_a_day() {
         let hours = |hours: u64| UnixMillis(0).plus(Duration::from_hours(hours));
         for (now, good) in [
-            (0, Good::Long),
-            (999, Good::Long),
-            (1000, Good::NotLong),
-            (1335, Good::NotLong),
-            (1336, Good::NoMore),
-            (9999, Good::NoMore),
+            (0, Validity::Valid),
+            (999, Validity::Valid),
+            (1000, Validity::ExpiresSoon),
+            (1335, Validity::ExpiresSoon),
+            (1336, Validity::Expired),
+            (9999, Validity::Expired),
         ] {
-            assert_eq!(Good::judge(hours(1000 + 14 * 24), hours(now)), good, "{now}");
+            assert_eq!(Validity::judge(hours(1000 + 14 * 24), hours(now)), good, "{now}");
         }
         assert!(!is_due(hours(5), hours(28)));
         assert!(is_due(hours(5), hours(29)));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::store::StoredEvent;
 
-/// What a listener meets.
+/// An item of the live tail.
 #[derive(Debug, Clone)]
 pub(crate) enum Arrival {
     /// An event.
     Event(Arc<StoredEvent>),
-    /// Some were missed: the listener was too slow, or away for too long.
+    /// Some events were skipped: the subscriber was too slow, or away for too long.
     Missed,
 }

@@ -6,14 +6,14 @@ use crate::clock::UnixMillis;
 
 /// The longest time after its `received_at` that a row may become visible.
 pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);
-/// After a longer time without listeners nobody goes on where it was.
+/// The longest pause after which a subscriber can resume.
 pub(crate) const PAUSE_MAX: Duration = Duration::from_mins(10);
-/// How many rows are read at once, and how often in one look.
+/// Rows of a query, and queries of a poll.
 pub(crate) const PAGE: u32 = 500;
 pub(crate) const PAGES_MAX: u32 = 40;
 /// How many bytes of bodies are kept for slow or reconnecting subscribers.
 pub(crate) const RECENT_BYTES_MAX: usize = 16 << 20;
-/// How many may listen at once.
+/// Concurrent subscribers.
 pub(crate) const LISTENERS_MAX: usize = 32;
 
 pub(crate) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {

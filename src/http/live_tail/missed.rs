@@ -1,4 +1,4 @@
-//! What a listener missed that goes on where it was cut off.
+//! The events that a resuming subscriber missed.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Events as they arrive, for any number of listeners: one looks into the store for all of them, and only while there is
-//! one. What was seen lately is kept, so that who was cut off goes on where it was.
+//! The live tail: one poller reads new events from the store for all subscribers, and only while there is one. The latest
+//! events are buffered, so that a subscriber that reconnects resumes where it was.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,33 +22,33 @@ use crate::http::live_tail::missed::Missed;
 use crate::http::ops::read_limiter::ReadLimiter;
 use crate::store::{EventFilter, Order, StoredEvent};
 
-/// How long between two looks.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
 /// this far, and now and then further, for a writer that was held up.
 const BACK: Duration = Duration::from_secs(3);
 const FAR_EVERY: u64 = 20;
 /// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
 const RECENT_MAX: usize = 5000;
-/// Looks for events that arrive.
+/// Polls the store for new events.
 pub(crate) struct Tail {
     reading: Arc<ReadLimiter>,
     clock: Clock,
     stop: CancellationToken,
     tasks: TaskTracker,
-    /// Tells numbers of this server from another's.
+    /// Distinguishes the numbers of this server from those of another.
     name: String,
-    kept: Mutex<Kept>,
-    /// Held by who looks.
+    kept: Mutex<Buffer>,
+    /// Held while polling.
     looking: tokio::sync::Mutex<()>,
-    /// The number the next event will have.
+    /// The number of the next event.
     next: watch::Sender<u64>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Buffer {
     listeners: usize,
-    /// Whether somebody looks from time to time.
+    /// Whether the poller runs.
     at_it: bool,
     looks: u64,
     looked_at: Option<UnixMillis>,
@@ -60,7 +60,7 @@ struct Kept {
     seen: HashMap<Uuid, UnixMillis>,
 }
 
-impl Kept {
+impl Buffer {
     fn add(&mut self, event: StoredEvent) {
         self.bytes += event.payload.as_bytes().len();
         self.recent.push_back((self.next, Arc::new(event)));
@@ -71,14 +71,14 @@ impl Kept {
         }
     }
 
-    /// Has every listener, also one who comes again, learn that some were missed: it waits for a number that is not there.
+    /// Makes every subscriber, also one that reconnects, report missed events: its next number no longer exists.
     fn skip(&mut self) {
         self.recent.clear();
         self.bytes = 0;
         self.next += 1;
     }
 
-    /// The number of the first event that is still there.
+    /// The number of the oldest buffered event.
     fn first(&self) -> u64 {
         self.recent.front().map_or(self.next, |(number, _)| *number)
     }
@@ -101,19 +101,19 @@ impl Tail {
     }
 
     /// A poisoned lock only means that another listener panicked between two changes that are each whole.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Buffer> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens from now on, or behind the place where one was cut off: see [`Listener::place`]. What is in the store by now
+    /// Listens from now on, or behind the place where one was cut off: see [`Subscription::place`]. What is in the store by now
     /// and was not seen before is no news, unless one goes on.
     pub(crate) async fn listen(
         self: &Arc<Self>,
         behind: Option<&str>,
         filter: EventFilter,
         with_payload: bool,
-    ) -> Result<Listener, Problem> {
-        let place = behind.map(Place::parse).transpose()?;
+    ) -> Result<Subscription, Problem> {
+        let place = behind.map(Position::parse).transpose()?;
         {
             let mut kept = self.kept();
             if kept.listeners >= LISTENERS_MAX {
@@ -121,7 +121,7 @@ impl Tail {
             }
             kept.listeners += 1;
         }
-        let mut listener = Listener {
+        let mut listener = Subscription {
             tail: self.clone(),
             filter,
             next: 0,
@@ -146,7 +146,7 @@ impl Tail {
         Ok(listener)
     }
 
-    /// Looks once where nobody does, and goes on doing so as long as one listens.
+    /// Starts the poller unless it runs. It stops when the last subscriber is gone.
     async fn begin(self: &Arc<Self>) -> Result<(), Problem> {
         let looking = self.looking.lock().await;
         if self.kept().at_it {
@@ -170,7 +170,7 @@ impl Tail {
         // Also where this panics, the next listener begins it again.
         let _end = scopeguard(|| self.kept().at_it = false);
         loop {
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
             let _looking = self.looking.lock().await;
             {
                 let mut kept = self.kept();
@@ -251,8 +251,8 @@ fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
     Guard(end)
 }
 
-/// Where somebody was: the server, the number of the next event there, and when the last one arrived.
-struct Place {
+/// A position to resume from: the server, the number of the next event there, and when the last one arrived.
+struct Position {
     name: String,
     /// `None` where one was cut off while it was told what it had missed: that one goes on by the time.
     next: Option<u64>,
@@ -262,7 +262,7 @@ struct Place {
 /// In a place, instead of the number of the next event.
 const BY_TIME: &str = "t";
 
-impl Place {
+impl Position {
     fn parse(text: &str) -> Result<Self, Problem> {
         let read = || {
             let mut parts = text.split('-');
@@ -285,10 +285,10 @@ impl Place {
     }
 }
 
-/// One who listens.
-pub(crate) struct Listener {
+/// A subscription to the live tail.
+pub(crate) struct Subscription {
     tail: Arc<Tail>,
-    /// What it listens for.
+    /// Which events it receives.
     filter: EventFilter,
     /// The number of the event that is next.
     next: u64,
@@ -303,13 +303,13 @@ pub(crate) struct Listener {
     behind: String,
 }
 
-impl Drop for Listener {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.tail.kept().listeners -= 1;
     }
 }
 
-impl Listener {
+impl Subscription {
     /// Reads on in what was missed, where all that was read is told.
     pub(crate) async fn read_on(&mut self) -> Result<(), Problem> {
         while let Some(missed) = &mut self.missed
@@ -344,7 +344,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Gives up what could not be read of what was missed.
+    /// Skips the missed events that could not be read.
     pub(crate) fn skip_missed(&mut self) {
         if let Some(missed) = &mut self.missed {
             missed.ready = vec![Arrival::Missed];
@@ -352,7 +352,7 @@ impl Listener {
         }
     }
 
-    /// Behind which one may go on, after what was told so far.
+    /// The position to resume from, after the last delivered item.
     pub(crate) fn place(&self) -> String {
         let name = &self.tail.name;
         if self.missed.is_some() {
@@ -369,7 +369,7 @@ impl Listener {
         format!("{name}-{}-{}", self.next, told.0)
     }
 
-    /// What is there now; `None` when there is nothing more yet.
+    /// The next item; `None` if there is none yet.
     pub(crate) fn ready(&mut self) -> Option<Arrival> {
         if let Some(missed) = &mut self.missed {
             let arrival = missed.ready.pop()?;
@@ -405,7 +405,7 @@ impl Listener {
         }
     }
 
-    /// Waits until there may be more.
+    /// Waits until there may be new events.
     pub(crate) async fn more(&self) {
         let mut next = self.tail.next.subscribe();
         // The sender lives as long as the tail, which this one holds.
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_in_rows_and_bytes() {
-        let mut kept = Kept::default();
+        let mut kept = Buffer::default();
         (0..RECENT_MAX + 3).for_each(|_| kept.add(event(1)));
         assert_eq!((kept.recent.len(), kept.first()), (RECENT_MAX, 3));
         (0..5).for_each(|_| kept.add(event(RECENT_BYTES_MAX / 4)));
@@ -453,12 +453,12 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_is_written() {
-        let place = Place::parse("0a1b2c3d-7-1793534400000").unwrap();
+        let place = Position::parse("0a1b2c3d-7-1793534400000").unwrap();
         assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", Some(7)));
         assert_eq!(place.received_at, UnixMillis(1_793_534_400_000));
-        assert_eq!(Place::parse("0a1b2c3d-t-1").unwrap().next, None);
+        assert_eq!(Position::parse("0a1b2c3d-t-1").unwrap().next, None);
         for text in ["", "a", "a-1", "a-b-1", "a-1-b", "a-1-2-3", "a--1", "a\n-1-2"] {
-            assert!(Place::parse(text).is_err(), "{text}");
+            assert!(Position::parse(text).is_err(), "{text}");
         }
     }
 }

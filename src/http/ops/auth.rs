@@ -12,11 +12,11 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::http::listener::slot::Place;
+use crate::http::listener::slot::ConnectionSlot;
 use crate::http::ops::state::Ops;
 
 impl Ops {
-    /// Whether one may see what is here: who sends the token, or has signed in and changes nothing.
+    /// Whether the request is authorized: by the token, or by a session if it only reads.
     pub(crate) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
         let reads = method == Method::GET || method == Method::HEAD;
         self.has_token(headers) || reads && self.sessions.admit(headers, self.clock.now())
@@ -55,7 +55,7 @@ impl Ops {
         self.asks_token() || names.chain(target).all(is_local)
     }
 
-    /// Why a request is answered nothing else, if so.
+    /// Why a request is rejected before any route, if so.
     fn refuses(&self, request: &Request) -> Option<&'static str> {
         if !self.knows_host(request) {
             return Some("host not allowed: use an IP address or localhost, or set `ops.token`\n");
@@ -68,9 +68,9 @@ impl Ops {
     }
 }
 
-/// What orchestrators ask for, open to all who reach the listener.
+/// Health checks, which need no token.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
-/// What is answered at once, and so also while all ordinary connections are busy.
+/// Paths served on reserved connections too, as their answers take no time.
 const AT_ONCE: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// The bearer token that is sent; empty where none is.
@@ -82,7 +82,7 @@ fn bearer(headers: &HeaderMap) -> &[u8] {
     }
 }
 
-/// Who opened the connection.
+/// The peer of the connection.
 pub(crate) fn peer(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
@@ -95,7 +95,7 @@ fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| site != "same-origin" && site != "none")
 }
 
-/// Of so many wrong tokens none is answered as such any more.
+/// The answer beyond the limit of wrong tokens, whether this one is wrong or not.
 pub(crate) fn too_many_guesses(wait: Duration) -> Response {
     let wait = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
     let text = "too many attempts with a wrong token: wait a minute, then try again\n";
@@ -136,9 +136,10 @@ const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
     ),
 ];
 
-/// Stands before every route of the listener.
+/// The middleware of every route of the listener.
 pub(crate) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: Next) -> Response {
-    let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+    let is_reserved =
+        ConnectionSlot::of(request.extensions()).is_some_and(ConnectionSlot::is_reserved);
     let mut response = if let Some(text) = ops.refuses(&request) {
         (StatusCode::FORBIDDEN, text).into_response()
     } else if is_reserved && !AT_ONCE.contains(&request.uri().path()) {

@@ -1,4 +1,4 @@
-//! Answers of the API and pages as gzip, where the client takes that.
+//! Gzip compression of responses, if the client accepts it.
 
 use std::io::{self, Write};
 

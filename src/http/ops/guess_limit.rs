@@ -1,4 +1,5 @@
-//! Wrong tokens: each is counted, the log says once a minute that they come, and of many it is not said that they were wrong.
+//! Rate limit of wrong tokens: each is counted, the log warns once a minute, and beyond the limit answers no longer say that the
+//! token was wrong.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -9,7 +10,7 @@ use metrics::Counter;
 use tracing::warn;
 
 use crate::clock::UnixMillis;
-use crate::http::receiver::rejection_log::Silence;
+use crate::http::receiver::rejection_log::LogThrottle;
 
 /// How many wrong tokens are answered as such within [`WITHIN`], whoever gives them.
 const MAX: usize = 10;
@@ -26,7 +27,7 @@ pub(crate) struct Guesses {
 struct Lately {
     /// When those were given that were answered as such.
     answered: VecDeque<UnixMillis>,
-    warning: Silence,
+    warning: LogThrottle,
 }
 
 impl Guesses {

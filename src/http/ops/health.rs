@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::http::listener::slot::Place;
+use crate::http::listener::slot::ConnectionSlot;
 use crate::http::ops::auth::{peer, too_many_guesses};
 use crate::http::ops::state::Ops;
 use crate::http::ops::store_handle::StoreHandle;
@@ -32,7 +32,8 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
     let trouble = if health.store_away {
         Some("not available")
     } else {
-        let is_reserved = Place::of(request.extensions()).is_some_and(Place::is_reserved);
+        let is_reserved =
+            ConnectionSlot::of(request.extensions()).is_some_and(ConnectionSlot::is_reserved);
         match ops.ping.known() {
             // On a reserved place nobody waits.
             Some(trouble) if is_reserved => trouble,

@@ -1,4 +1,4 @@
-//! What asks the store for readers: so many at once, so that they never use up the machine that answers the vendor.
+//! Limits concurrent reads of the store by API and pages, so that they never starve the callback endpoint.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};
@@ -12,27 +12,27 @@ use crate::http::api::problem::Problem;
 use crate::http::ops::store_handle::StoreHandle;
 use crate::store::{Store, StoreError};
 
-/// How long one waits for its turn, and one of an export, which is in no hurry.
+/// How long a read waits for a permit, and how long one of an export.
 const TURN: Duration = Duration::from_secs(2);
 const TURN_PATIENT: Duration = Duration::from_secs(30);
-/// How long a page waits for its turn: people wait longer than programs.
+/// How long a page waits for a permit: people wait longer than programs.
 const TURN_PAGE: Duration = Duration::from_secs(4);
 /// How long one may take beyond the time after which the store gives up itself: for one that does not answer at all.
 const ANSWER_LATE: Duration = Duration::from_secs(5);
 /// How many exports are under way at once. Each keeps one part, of [`crate::store::PAGE_BYTES_MAX`] and what its form adds.
 const EXPORTS_MAX: usize = 4;
-/// How much of all other lists may wait in memory for clients to take it, in KiB.
+/// Memory of all pending list responses, in KiB.
 const WAITING_KIB_MAX: usize = 64 << 10;
-/// What a client is given of it at once, in bytes.
+/// Size of one slice of such a response, in bytes.
 const SLICE: usize = 64 << 10;
 
-/// What a page holds while it reads: it counts as one question.
+/// The permits of a page, held while it reads.
 pub(crate) struct PageTurn<'a> {
     _question: SemaphorePermit<'a>,
     _page: SemaphorePermit<'a>,
 }
 
-/// The way to the store for readers.
+/// Access to the store for API and pages, limited by semaphores.
 pub(crate) struct ReadLimiter {
     /// Empty until the server takes callbacks.
     store_handle: Arc<OnceLock<StoreHandle>>,
@@ -45,7 +45,7 @@ pub(crate) struct ReadLimiter {
 }
 
 impl ReadLimiter {
-    /// For a store with so many readers, each of which may take so long.
+    /// For a store with this number of readers and this timeout per read.
     pub(crate) fn new(
         store_handle: Arc<OnceLock<StoreHandle>>,
         readers: u32,
@@ -71,7 +71,7 @@ impl ReadLimiter {
         Ok(store_handle.store.clone())
     }
 
-    /// Asks the store, or says that too many do.
+    /// Runs a query, or fails with 503 when no permit is free in time.
     pub(crate) async fn ask<T>(
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
@@ -79,7 +79,7 @@ impl ReadLimiter {
         self.ask_within(TURN, question).await
     }
 
-    /// Waits longer for its turn, for what nobody looks at.
+    /// The same with a longer wait, for exports.
     pub(crate) async fn ask_patiently<T>(
         &self,
         question: impl Future<Output = Result<T, StoreError>>,
@@ -99,7 +99,7 @@ impl ReadLimiter {
         Ok(timeout(self.answer, question).await.map_err(|_| Problem::too_slow())??)
     }
 
-    /// A turn for a page, which asks one thing after the other; `None` where none came free in time.
+    /// Permits for a page, which queries one thing after the other; `None` if none is free in time.
     pub(crate) async fn page(&self) -> Option<PageTurn<'_>> {
         let turn = async {
             let page = self.pages.acquire().await.ok()?;
@@ -108,7 +108,7 @@ impl ReadLimiter {
         timeout(TURN_PAGE, turn).await.ok()?
     }
 
-    /// A body that counts against what may wait for clients until its own has taken it.
+    /// A response body that counts against the memory of pending responses until its client has read it.
     pub(crate) fn body(&self, mut text: Bytes) -> Result<Body, Problem> {
         let kib = u32::try_from(text.len().div_ceil(1024)).unwrap_or(u32::MAX);
         let waiting = self.waiting.clone().try_acquire_many_owned(kib);
@@ -123,7 +123,7 @@ impl ReadLimiter {
         Ok(Body::from_stream(futures_util::stream::iter(slices)))
     }
 
-    /// A place for one more export.
+    /// A permit for an export.
     pub(crate) fn export(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let seat = self.exports.clone().try_acquire_owned();
         seat.map_err(|_| Problem::busy("too many exports in progress"))

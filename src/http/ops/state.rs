@@ -17,29 +17,29 @@ use crate::http::ops::store_handle::StoreHandle;
 use crate::http::ops::store_ping::Ping;
 use crate::telemetry::Metrics;
 
-/// What the operations listener works with.
+/// Shared state of the operations listener.
 pub(crate) struct Ops {
-    /// Empty until the server takes callbacks.
+    /// Empty until the store is open.
     pub(crate) store_handle: Arc<OnceLock<StoreHandle>>,
     pub(crate) metrics: PrometheusHandle,
-    /// Empty where the listener is on loopback and asks for none.
+    /// Empty if none is required, on loopback.
     pub(super) token: SecretString,
-    /// Who signed in with a browser.
+    /// Sessions of browsers.
     pub(crate) sessions: Sessions,
-    /// Wrong tokens that were given.
+    /// The rate limit of wrong tokens.
     pub(crate) guesses: Guesses,
-    /// Whether the store answers.
+    /// Pings the store.
     pub(super) ping: Ping,
     pub(crate) clock: Clock,
-    /// The way to the store.
+    /// Limited access to the store.
     pub(crate) reading: Arc<ReadLimiter>,
-    /// Events as they arrive.
+    /// The live tail.
     pub(crate) tail: Arc<Tail>,
     /// Cancelled when the server is to stop.
     pub(crate) stop: CancellationToken,
     /// The apps whose callbacks are taken, in order: pages offer them to choose from.
     pub(crate) apps: Vec<AppId>,
-    /// What it is set to.
+    /// The settings that pages show.
     pub(crate) setup: Setup,
 }
 

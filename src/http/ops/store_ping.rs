@@ -1,4 +1,4 @@
-//! Whether the store answers: asked once for all who want to know at the same time.
+//! Pings the store, once for all concurrent callers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

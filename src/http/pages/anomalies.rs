@@ -7,7 +7,7 @@ use axum::extract::{RawQuery, State};
 
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
 use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
 use crate::http::ui::section::Section;
@@ -86,7 +86,7 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let mut asked = Asked::new("/anomalies", &query, reading.now);
+    let mut asked = FormBuilder::new("/anomalies", &query, reading.now);
     let mut filter = AnomalyFilter {
         kind: asked.choice("kind", "Kind", ANOMALY_KINDS),
         subject: asked.text("subject", "Call, room or product"),

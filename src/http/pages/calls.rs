@@ -15,7 +15,7 @@ use crate::http::ops::state::Ops;
 use crate::http::pages::events::Arrivals;
 use crate::http::ui::charts::{Bar, Span, time_of_day};
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
     moment_behind, nothing, span, time, time_of_day_or, time_or,
@@ -80,7 +80,7 @@ fn talk(call: &Call) -> String {
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let mut asked = Asked::new("/calls", &query, reading.now);
+    let mut asked = FormBuilder::new("/calls", &query, reading.now);
     let mut filter = CallFilter {
         state: asked.choice("state", "State", CALL_STATES),
         result: asked.choice("result", "Result", CALL_RESULTS),

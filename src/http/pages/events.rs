@@ -12,7 +12,7 @@ use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
@@ -105,7 +105,7 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
-    let mut asked = Asked::new("/events", &query, reading.now);
+    let mut asked = FormBuilder::new("/events", &query, reading.now);
     let mut filter = EventFilter {
         family: asked.choice("family", "Family", &families),
         command: asked.command("command", "Command"),

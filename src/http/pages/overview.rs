@@ -12,7 +12,7 @@ use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
 use crate::http::ui::charts::{Counted, Stacked};
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account_or, age, badge, call_href, link, moment_value, nothing, number, room_href, span,
 };
@@ -108,7 +108,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         _ => return Err(PageError::Parameter("“span” is not one of hour, day.".to_owned())),
     };
     let now = ops.clock.now();
-    let mut asked = Asked::new("/", &query, now);
+    let mut asked = FormBuilder::new("/", &query, now);
     let app = asked.app(&ops.apps);
     let form = asked.done(&["span"]);
     let store_handle = ops.store_handle.get().ok_or(PageError::Starting)?;

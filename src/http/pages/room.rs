@@ -12,7 +12,7 @@ use crate::http::pages::anomalies::AnomalyRow;
 use crate::http::pages::rooms::{RoomRow, row};
 use crate::http::ui::charts::Steps;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, moment_value,
     nothing, number, number_or, room_href, stayed, time, time_or, visible, words,
@@ -170,7 +170,7 @@ impl Visits {
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
         let href = room_href(room.sdk_app_id, &room.room_id, room.life);
-        let mut asked = Asked::new(href, query, now);
+        let mut asked = FormBuilder::new(href, query, now);
         let account = asked.text("user", "Account");
         let form = asked.done(&PARAMETERS);
         let visits = store::Visits { room: room.clone(), account };

@@ -11,7 +11,7 @@ use crate::clock::{TIME_HINT, UnixMillis};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account_or, badge, inferred, link, moment_value, number, room_href, span, time,
 };
@@ -69,7 +69,7 @@ pub(crate) fn asked(
     family: Option<&str>,
     now: UnixMillis,
 ) -> (RoomFilter, Form) {
-    let mut asked = Asked::new(action, query, now);
+    let mut asked = FormBuilder::new(action, query, now);
     let mut filter = RoomFilter {
         family: match family {
             Some(family) => Some(family.to_owned()),

@@ -11,7 +11,7 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::calls::{CallRow, row};
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
     room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
@@ -126,7 +126,7 @@ pub(crate) async fn user(
     let (app_id, name) = (app(&app_id)?, path_segment::id(&name));
     let query = Query::read(query.as_deref());
     let app = app_id.as_i64();
-    let mut asked = Asked::new(user_href(app, &name), &query, reading.now);
+    let mut asked = FormBuilder::new(user_href(app, &name), &query, reading.now);
     let filter = UserCallFilter {
         app: app_id,
         account: name.clone(),

@@ -22,7 +22,7 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where one goes who is signed in and named no page.
 const HOME: &str = "/";
 
-/// Stands before the pages: who may not see them is sent to the page to sign in at, and from there back again.
+/// The middleware of the pages: redirects to the sign-in page if there is no session, and from there back.
 pub(crate) async fn or_sign_in(
     State(ops): State<Arc<Ops>>,
     request: Request,
@@ -53,7 +53,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Respo
     form(StatusCode::OK, &to, None)
 }
 
-/// Takes the token, and gives the cookie.
+/// Checks the token, and sets the session cookie.
 pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     let peer = auth::peer(&request);
     let (head, body) = request.into_parts();
@@ -78,7 +78,7 @@ pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
     session::set_cookie(see_other(&to), &head.headers, &value, session::LASTS)
 }
 
-/// Counts a wrong token. Beyond so many it is not even said that it was wrong.
+/// Counts a wrong token. Beyond the limit the answer does not even say that it was wrong.
 fn wrong(ops: &Ops, to: &str, peer: Option<IpAddr>, now: UnixMillis) -> Response {
     if let Some(wait) = ops.guesses.wrong(peer, now) {
         let said = "Too many attempts with a wrong token: wait a minute, then try again.";
@@ -107,7 +107,7 @@ fn foreign() -> Response {
     form(StatusCode::FORBIDDEN, HOME, Some(said))
 }
 
-/// Forgets the cookie, here and in the browser.
+/// Ends the session, and removes the cookie.
 pub(crate) async fn sign_out(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
     if is_foreign(&headers) {
         return foreign();

@@ -8,7 +8,7 @@ use axum::extract::{RawQuery, State};
 use crate::callback::Family;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::{EventRow, row};
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::page::{PAGE_ROWS, Paged, Reading, answered};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
@@ -29,7 +29,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
-    let mut asked = Asked::new("/tail", &query, reading.now);
+    let mut asked = FormBuilder::new("/tail", &query, reading.now);
     let filter = EventFilter {
         family: asked.choice("family", "Family", &families),
         command: asked.command("command", "Command"),

@@ -1,4 +1,5 @@
-//! Memory for bodies: taken as they come, and given back when their event is kept.
+//! The memory budget of request bodies: backpressure first, load shedding after that. Bytes are acquired as a body arrives, and
+//! released when its event is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,33 +10,33 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// What a request takes beside its body, in bytes, roughly.
+/// Approximate memory of a request beside its body, in bytes.
 const REQUEST_BYTES: usize = 1024;
-/// At most this part of all room is asked for what a body becomes, so that there always may be enough.
+/// Largest fraction of the budget that a decoded body may ask for, so that it can always be granted.
 const BESIDE_PART: usize = 4;
-/// How long a request waits for room, in all. The store, the spool and the error log have their time after it, and the
+/// How long one request may wait for the budget, in all. The store, the spool and the error log need time after it, and the
 /// vendor waits 2 s for everything.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
-/// How long a body may be coming before it gives up for others. Honest ones take far less.
-const IN_PEACE: Duration = Duration::from_secs(1);
+pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long a body may take before it is dropped in favour of others. Legitimate ones take far less.
+const SLOW_BODY_GRACE: Duration = Duration::from_secs(1);
 
-/// What there is, and who waits for some.
-pub(crate) struct Room {
+/// A semaphore of bytes.
+pub(crate) struct BodyBudget {
     free: Arc<Semaphore>,
     /// How many bytes there are in all.
     bytes: usize,
     waiting: watch::Sender<usize>,
 }
 
-impl Room {
-    /// So many bytes: one body of that size fits.
+impl BodyBudget {
+    /// A budget in which one body of this size fits.
     pub(crate) fn new(bytes: usize) -> Self {
         let bytes = bytes.saturating_add(REQUEST_BYTES).min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(bytes)), bytes, waiting: watch::Sender::new(0) }
     }
 
-    /// Reads a body, and takes room for it as it comes, waiting for it as long as there is `patience`. `None` when there is no room for all of it, or when others need it
-    /// and the body has been coming for too long: otherwise whoever sends slowly keeps everybody out.
+    /// Reads a body and acquires its bytes as they arrive, within `patience`. `None` when the budget does not suffice, or when
+    /// others wait for it and the body takes too long: otherwise slow senders would lock everybody out.
     ///
     /// # Errors
     /// What reading the body gives.
@@ -47,8 +48,8 @@ impl Room {
     where
         B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        let in_peace = Instant::now() + IN_PEACE;
-        let Some(mut room) = self.take(REQUEST_BYTES, in_peace, patience).await else {
+        let grace_end = Instant::now() + SLOW_BODY_GRACE;
+        let Some(mut permit) = self.take(REQUEST_BYTES, grace_end, patience).await else {
             return Ok(None);
         };
         let (mut first, mut rest) = (Bytes::new(), Vec::new());
@@ -56,12 +57,12 @@ impl Room {
             let frame = tokio::select! {
                 biased;
                 frame = body.frame() => frame,
-                () = self.is_wanted(in_peace) => return Ok(None),
+                () = self.has_waiters(grace_end) => return Ok(None),
             };
             let Some(frame) = frame else { break };
             let Ok(data) = frame?.into_data() else { continue };
-            match self.take(data.len(), in_peace, patience).await {
-                Some(more) => room.merge(more),
+            match self.take(data.len(), grace_end, patience).await {
+                Some(more) => permit.merge(more),
                 None => return Ok(None),
             }
             // Nearly all bodies come as one piece, which needs no copy.
@@ -72,59 +73,58 @@ impl Room {
             }
         }
         if rest.is_empty() {
-            return Ok(Some((first, room)));
+            return Ok(Some((first, permit)));
         }
         rest.splice(..0, first);
-        Ok(Some((rest.into(), room)))
+        Ok(Some((rest.into(), permit)))
     }
 
-    /// Room for what a body becomes, beside its own. `None` when there is none.
+    /// Acquires bytes for the decoded body. `None` when there are none.
     pub(crate) async fn beside(
         &self,
         bytes: usize,
         patience: &mut Duration,
     ) -> Option<OwnedSemaphorePermit> {
         let bytes = bytes.min(self.bytes / BESIDE_PART);
-        self.take(bytes, Instant::now() + IN_PEACE, patience).await
+        self.take(bytes, Instant::now() + SLOW_BODY_GRACE, patience).await
     }
 
-    /// Gives back what a request with a body of so many bytes does not take.
-    pub(crate) fn keep(room: &mut OwnedSemaphorePermit, body_bytes: usize) {
+    /// Releases all but what a request with a body of this size needs.
+    pub(crate) fn keep(permit: &mut OwnedSemaphorePermit, body_bytes: usize) {
         let wanted = body_bytes.saturating_add(REQUEST_BYTES);
-        drop(room.split(room.num_permits().saturating_sub(wanted)));
+        drop(permit.split(permit.num_permits().saturating_sub(wanted)));
     }
 
-    /// So much room, waited for as long as there is `patience`, which is used up by that. Whoever is no longer in peace does
-    /// not wait.
+    /// Acquires bytes within `patience`, from which the wait is subtracted. Past its grace period a request does not wait.
     async fn take(
         &self,
         bytes: usize,
-        in_peace: Instant,
+        grace_end: Instant,
         patience: &mut Duration,
     ) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).ok()?;
-        if let Ok(room) = self.free.clone().try_acquire_many_owned(bytes) {
-            return Some(room);
+        if let Ok(permit) = self.free.clone().try_acquire_many_owned(bytes) {
+            return Some(permit);
         }
         let begun = Instant::now();
-        if begun >= in_peace {
+        if begun >= grace_end {
             return None;
         }
         let _waiting = Waiting::new(&self.waiting);
-        let room = timeout(*patience, self.free.clone().acquire_many_owned(bytes)).await;
+        let permit = timeout(*patience, self.free.clone().acquire_many_owned(bytes)).await;
         *patience = patience.saturating_sub(begun.elapsed());
-        room.ok()?.ok()
+        permit.ok()?.ok()
     }
 
-    /// Ends when somebody waits for room and the time in peace is over.
-    async fn is_wanted(&self, in_peace: Instant) {
-        sleep_until(in_peace).await;
+    /// Resolves when the grace period is over and others wait for the budget.
+    async fn has_waiters(&self, grace_end: Instant) {
+        sleep_until(grace_end).await;
         // It cannot fail: the sender is ours.
         let _ = self.waiting.subscribe().wait_for(|waiting| *waiting > 0).await;
     }
 }
 
-/// One who waits, counted until this is dropped, however that comes about.
+/// A waiter, counted until it is dropped.
 struct Waiting<'a>(&'a watch::Sender<usize>);
 
 impl<'a> Waiting<'a> {
@@ -176,53 +176,54 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_body_gives_up_when_others_need_its_room_and_not_before() {
-        let room = Room::new(10_000);
-        let [mut slow_patience, mut early_patience, mut late_patience] = [PATIENCE; 3];
-        let mut slow = Box::pin(room.read(Endless(Some(bytes(9000))), &mut slow_patience));
-        // It is left in peace for a second, and as long as nobody needs its room.
+        let budget = BodyBudget::new(10_000);
+        let [mut slow_patience, mut early_patience, mut late_patience] = [ACQUIRE_TIMEOUT; 3];
+        let mut slow = Box::pin(budget.read(Endless(Some(bytes(9000))), &mut slow_patience));
+        // It is left in peace for a second, and as long as nobody needs its budget.
         assert!(timeout(Duration::from_millis(500), &mut slow).await.is_err());
         let (early, slow_in_peace) = tokio::join!(
-            room.read(whole(5000), &mut early_patience),
+            budget.read(whole(5000), &mut early_patience),
             timeout(Duration::from_millis(300), &mut slow)
         );
         assert!(early.unwrap().is_none() && slow_in_peace.is_err());
         assert!(timeout(Duration::from_mins(5), &mut slow).await.is_err());
-        let (late, gave_up) = tokio::join!(room.read(whole(5000), &mut late_patience), slow);
+        let (late, gave_up) = tokio::join!(budget.read(whole(5000), &mut late_patience), slow);
         assert_eq!(late.unwrap().unwrap().0.len(), 5000);
         assert!(gave_up.unwrap().is_none());
-        assert_eq!(*room.waiting.borrow(), 0);
-        assert_eq!(room.free.available_permits(), 10_000 + REQUEST_BYTES);
+        assert_eq!(*budget.waiting.borrow(), 0);
+        assert_eq!(budget.free.available_permits(), 10_000 + REQUEST_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_a_body_becomes_has_room_of_its_own() {
-        let room = Room::new(10_000);
-        let all = room.free.available_permits();
-        let (_, mut held) = room.read(whole(1000), &mut PATIENCE.clone()).await.unwrap().unwrap();
-        held.merge(room.beside(500, &mut PATIENCE.clone()).await.unwrap());
-        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1500);
-        Room::keep(&mut held, 1200);
-        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1200);
-        Room::keep(&mut held, 9000);
-        assert_eq!(room.free.available_permits(), all - REQUEST_BYTES - 1200);
-        let most = room.beside(usize::MAX, &mut PATIENCE.clone()).await.unwrap();
+        let budget = BodyBudget::new(10_000);
+        let all = budget.free.available_permits();
+        let (_, mut held) =
+            budget.read(whole(1000), &mut ACQUIRE_TIMEOUT.clone()).await.unwrap().unwrap();
+        held.merge(budget.beside(500, &mut ACQUIRE_TIMEOUT.clone()).await.unwrap());
+        assert_eq!(budget.free.available_permits(), all - REQUEST_BYTES - 1500);
+        BodyBudget::keep(&mut held, 1200);
+        assert_eq!(budget.free.available_permits(), all - REQUEST_BYTES - 1200);
+        BodyBudget::keep(&mut held, 9000);
+        assert_eq!(budget.free.available_permits(), all - REQUEST_BYTES - 1200);
+        let most = budget.beside(usize::MAX, &mut ACQUIRE_TIMEOUT.clone()).await.unwrap();
         assert_eq!(most.num_permits(), all / BESIDE_PART);
     }
 
     #[tokio::test(start_paused = true)]
     async fn all_waits_of_one_request_have_one_time() {
-        let room = Room::new(10_000);
+        let budget = BodyBudget::new(10_000);
         let begun = Instant::now();
-        let mut patience = PATIENCE;
-        let held = room.take(10_000, begun + IN_PEACE, &mut patience).await.unwrap();
+        let mut patience = ACQUIRE_TIMEOUT;
+        let held = budget.take(10_000, begun + SLOW_BODY_GRACE, &mut patience).await.unwrap();
         let give_back = async {
             tokio::time::sleep(Duration::from_millis(200)).await;
             drop(held);
         };
         let (first, ()) =
-            tokio::join!(room.take(10_000, begun + IN_PEACE, &mut patience), give_back);
+            tokio::join!(budget.take(10_000, begun + SLOW_BODY_GRACE, &mut patience), give_back);
         assert!(first.is_some());
-        assert!(room.take(10_000, begun + IN_PEACE, &mut patience).await.is_none());
-        assert_eq!(begun.elapsed(), PATIENCE);
+        assert!(budget.take(10_000, begun + SLOW_BODY_GRACE, &mut patience).await.is_none());
+        assert_eq!(begun.elapsed(), ACQUIRE_TIMEOUT);
     }
 }

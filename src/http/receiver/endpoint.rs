@@ -20,8 +20,8 @@ use crate::callback::response;
 use crate::callback::response::{NotStored, Rejected};
 use crate::callback::{Admission, AppId, Apps, Event, Query, Rejection, Verified};
 use crate::clock::{Clock, UnixMillis};
-use crate::http::listener::slot::Place;
-use crate::http::receiver::body_budget::{PATIENCE, Room};
+use crate::http::listener::slot::ConnectionSlot;
+use crate::http::receiver::body_budget::{ACQUIRE_TIMEOUT, BodyBudget};
 use crate::http::receiver::content_encoding::{Encoding, Failure};
 use crate::http::receiver::detach::Outliving;
 use crate::http::receiver::rejection_log::{Rejections, Stray};
@@ -42,12 +42,12 @@ pub struct Receiver {
     when_not_stored: NotStored,
     body_bytes_max: usize,
     body_timeout: Duration,
-    room: Room,
+    budget: BodyBudget,
     tasks: TaskTracker,
 }
 
 /// How many bytes of bodies are kept in memory at once, where nothing else is set.
-const ROOM_BYTES: usize = 64 << 20;
+const BUDGET_BYTES: usize = 64 << 20;
 /// When one whose event was not kept may try again, in s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
@@ -67,7 +67,7 @@ impl Receiver {
             when_not_stored: NotStored::Ok,
             body_bytes_max: 256 << 10,
             body_timeout: Duration::from_secs(10),
-            room: Room::new(ROOM_BYTES),
+            budget: BodyBudget::new(BUDGET_BYTES),
             tasks: TaskTracker::new(),
         }
     }
@@ -104,7 +104,7 @@ impl Receiver {
     /// long give up, and those that still find no room, answered as what is not stored. Strangers' bodies are never kept.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
-        self.room = Room::new(bytes);
+        self.budget = BodyBudget::new(bytes);
         self
     }
 
@@ -140,7 +140,7 @@ impl Receiver {
         let now = self.clock.now();
         let verified = match self.verify(&request, now) {
             Ok(verified) => {
-                Place::know(request.extensions());
+                ConnectionSlot::mark_verified(request.extensions());
                 verified
             }
             Err(rejection) => {
@@ -153,16 +153,16 @@ impl Receiver {
             }
         };
         let encoding = Encoding::of(request.headers());
-        let mut patience = PATIENCE;
+        let mut patience = ACQUIRE_TIMEOUT;
         let body = Limited::new(request.into_body(), self.body_bytes_max);
-        let (body, room) = match self.within_limits(self.room.read(body, &mut patience)).await {
+        let (body, permit) = match self.within_limits(self.budget.read(body, &mut patience)).await {
             Ok(Some(kept)) => kept,
             Ok(None) => return Outcome::Shed,
             Err(outcome) => return outcome,
         };
         let late = self.replays.is_late(&verified, now);
-        let decoded = self.decode(&verified, encoding, body, (room, patience), now);
-        let (event, room) = match decoded.await {
+        let decoded = self.decode(&verified, encoding, body, (permit, patience), now);
+        let (event, permit) = match decoded.await {
             Ok(decoded) => decoded,
             Err(outcome) => return outcome,
         };
@@ -175,7 +175,7 @@ impl Receiver {
                 "reading an event panicked, which is a mistake of this program; it is kept undecoded"
             );
         }
-        let outcome = self.submit(event, arrived, room).await;
+        let outcome = self.submit(event, arrived, permit).await;
         // The spool does not know what is stored, so the vendor's own retry may be among these.
         if late && matches!(outcome, Outcome::Stored | Outcome::Spooled) {
             self.metrics.sign_reused.increment(1);
@@ -190,22 +190,22 @@ impl Receiver {
         verified: &Verified,
         encoding: Encoding,
         body: Bytes,
-        (mut room, mut patience): (OwnedSemaphorePermit, Duration),
+        (mut permit, mut patience): (OwnedSemaphorePermit, Duration),
         now: UnixMillis,
     ) -> Result<(Event, OwnedSemaphorePermit), Outcome> {
         // Also where whoever took the encoding off has left its name in the header.
         let is_plain = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
         let compression = match encoding {
-            Encoding::Plain => return Ok((Event::decode(verified, &body, now), room)),
-            _ if is_plain(&body) => return Ok((Event::decode(verified, &body, now), room)),
+            Encoding::Plain => return Ok((Event::decode(verified, &body, now), permit)),
+            _ if is_plain(&body) => return Ok((Event::decode(verified, &body, now), permit)),
             Encoding::Unknown(names) => {
                 let reason = format!("content encoding `{names}`: not known here");
-                return Ok((Event::unreadable(verified, &body, &reason, now), room));
+                return Ok((Event::unreadable(verified, &body, &reason, now), permit));
             }
             Encoding::Compressed(compression) => compression,
         };
         let memory = compression.memory(&body, self.body_bytes_max);
-        room.merge(self.room.beside(memory, &mut patience).await.ok_or(Outcome::Shed)?);
+        permit.merge(self.budget.beside(memory, &mut patience).await.ok_or(Outcome::Shed)?);
         let (event, kept) = match compression.inflate(&body, self.body_bytes_max) {
             Ok(inflated) => (Event::decode(verified, &inflated, now), inflated.len()),
             Err(Failure::TooLarge) => return Err(Outcome::BodyTooLarge),
@@ -214,17 +214,22 @@ impl Receiver {
                 (Event::unreadable(verified, &body, &reason, now), body.len())
             }
         };
-        Room::keep(&mut room, kept);
-        Ok((event, room))
+        BodyBudget::keep(&mut permit, kept);
+        Ok((event, permit))
     }
 
     /// Hands an event over, with the room it takes. A request ends when its client goes away, and the event must not.
-    async fn submit(&self, event: Event, arrived: Instant, room: OwnedSemaphorePermit) -> Outcome {
+    async fn submit(
+        &self,
+        event: Event,
+        arrived: Instant,
+        permit: OwnedSemaphorePermit,
+    ) -> Outcome {
         let (id, app) = (event.id, event.app);
         let sink = self.sink.clone();
         let submitted = Outliving::new(&self.tasks, async move {
             let outcome = sink.submit(event, arrived).await;
-            drop(room);
+            drop(permit);
             outcome
         });
         match submitted.await {

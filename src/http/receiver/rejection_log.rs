@@ -1,4 +1,4 @@
-//! Says in the log that requests are rejected, without letting a stranger fill it.
+//! Logs rejected requests, throttled so that strangers cannot fill the log.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::callback::{AppId, Rejection};
 use crate::clock::UnixMillis;
 
-/// How long a reason is silent after it was named.
+/// Interval between two warnings of the same reason.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// How a request missed the callback paths that names an app of ours.
@@ -24,25 +24,25 @@ pub(crate) enum Stray {
 /// Each reason for each app. Strangers choose the app of
 /// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
 #[derive(Debug, Default)]
-pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), Silence>>);
+pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), LogThrottle>>);
 
-/// When something was last named, and how often it was met since.
+/// Throttles a warning to one per [`PAUSE`], and counts the suppressed ones.
 #[derive(Debug, Default)]
-pub(crate) struct Silence {
-    named_at: Option<UnixMillis>,
-    unnamed: u64,
+pub(crate) struct LogThrottle {
+    logged_at: Option<UnixMillis>,
+    suppressed: u64,
 }
 
-impl Silence {
-    /// How many were met since it was named, when it is time to name it again.
+impl LogThrottle {
+    /// The number of suppressed warnings if another one is due.
     pub(crate) fn due(&mut self, now: UnixMillis) -> Option<u64> {
-        let silent = self.named_at.is_some_and(|named| now < named.plus(PAUSE) && now >= named);
+        let silent = self.logged_at.is_some_and(|logged| now < logged.plus(PAUSE) && now >= logged);
         if silent {
-            self.unnamed += 1;
+            self.suppressed += 1;
             return None;
         }
-        let more = self.unnamed;
-        *self = Self { named_at: Some(now), unnamed: 0 };
+        let more = self.suppressed;
+        *self = Self { logged_at: Some(now), suppressed: 0 };
         Some(more)
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::callback::{AppId, Verified};
 use crate::clock::UnixMillis;
-use crate::http::receiver::rejection_log::Silence;
+use crate::http::receiver::rejection_log::LogThrottle;
 
 /// How long after its first use a signature is that of a request under way, or of two events of one second.
 const REPLAY_AFTER: Duration = Duration::from_secs(5);
@@ -25,7 +25,7 @@ pub(crate) struct Replays {
 #[derive(Debug, Default)]
 struct State {
     first_seen: BTreeMap<(i64, AppId), UnixMillis>,
-    silence: Silence,
+    throttle: LogThrottle,
 }
 
 impl Replays {
@@ -56,7 +56,7 @@ impl Replays {
 
     /// Says in the log that a late one brought a new event, at most once a minute.
     pub(crate) fn warn(&self, app: AppId, now: UnixMillis) {
-        let Some(more) = self.lock().silence.due(now) else {
+        let Some(more) = self.lock().throttle.due(now) else {
             return;
         };
         warn!(

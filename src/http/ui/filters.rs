@@ -92,13 +92,13 @@ pub(crate) struct Form {
 }
 
 /// Builds a form and reads its values at the same time.
-pub(crate) struct Asked<'a> {
+pub(crate) struct FormBuilder<'a> {
     query: &'a Query,
     now: UnixMillis,
     form: Form,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> FormBuilder<'a> {
     pub(crate) fn new(action: impl Into<String>, query: &'a Query, now: UnixMillis) -> Self {
         Self { query, now, form: Form { action: action.into(), ..Form::default() } }
     }
@@ -281,7 +281,7 @@ mod tests {
         let query = Query::read(Some(
             "user=a%26b&since=2026-11-01T12:00&until=soon&state=odd&app=x&media=&command=EndCall&over=true",
         ));
-        let mut asked = Asked::new("/calls", &query, NOW);
+        let mut asked = FormBuilder::new("/calls", &query, NOW);
         assert_eq!(asked.text("user", "Account").as_deref(), Some("a&b"));
         assert_eq!(asked.span(), [Some(NOW), None]);
         assert_eq!(asked.choice("state", "State", &["ended"]), None);
@@ -303,7 +303,7 @@ mod tests {
         let href = form.behind("after", "1.2");
         assert!(href.starts_with("/calls?user=a%26b&since="), "{href}");
         let empty = Query::read(None);
-        let empty = Asked::new("/x", &empty, NOW).done(&["after"]);
+        let empty = FormBuilder::new("/x", &empty, NOW).done(&["after"]);
         assert_eq!(empty.behind("after", "1.2"), "/x?after=1.2");
     }
 
@@ -311,7 +311,7 @@ mod tests {
     fn a_name_that_is_none_or_stands_twice_is_refused() {
         let trouble = |query| {
             let query = Query::read(Some(query));
-            let mut asked = Asked::new("/calls", &query, NOW);
+            let mut asked = FormBuilder::new("/calls", &query, NOW);
             asked.text("user", "Account");
             asked.done(&["after"]).trouble
         };
@@ -326,7 +326,7 @@ mod tests {
     fn a_span_is_of_moments_or_ages_and_in_order() {
         let read = |query| {
             let query = Query::read(Some(query));
-            let mut asked = Asked::new("/calls", &query, NOW);
+            let mut asked = FormBuilder::new("/calls", &query, NOW);
             let span = asked.span();
             (span, asked.done(&[]))
         };
@@ -345,7 +345,7 @@ mod tests {
         let app = |id: &str| AppId::parse(id).unwrap();
         let choices = |query: &str, apps: &[AppId]| {
             let query = Query::read(Some(query));
-            let mut asked = Asked::new("/calls", &query, NOW);
+            let mut asked = FormBuilder::new("/calls", &query, NOW);
             let chosen = asked.app(apps);
             let fields = asked.done(&[]).fields;
             let shown = fields.into_iter().next().map(|field| (field.value, field.choices.len()));
@@ -363,11 +363,11 @@ mod tests {
     #[test]
     fn a_link_keeps_the_milliseconds_of_a_time() {
         let query = Query::read(Some("since=1793534400123&until=1793534401000"));
-        let mut asked = Asked::new("/events", &query, NOW);
+        let mut asked = FormBuilder::new("/events", &query, NOW);
         let span = asked.span();
         let href = asked.done(&[]).href();
         let again = Query::read(href.split_once('?').map(|(_, query)| query));
-        assert_eq!(Asked::new("/events", &again, NOW).span(), span, "{href}");
+        assert_eq!(FormBuilder::new("/events", &again, NOW).span(), span, "{href}");
         assert!(href.ends_with("until=2026-11-01T12%3A00%3A01"), "{href}");
     }
 }

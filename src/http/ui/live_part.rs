@@ -4,7 +4,7 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::clock::UnixMillis;
-use crate::http::ui::filters::{Asked, Form, Query};
+use crate::http::ui::filters::{Form, FormBuilder, Query};
 use crate::http::ui::html::{
     Html, account, account_or, badge, id, link, list as listed, moment, moment_or, nothing, number,
     number_or, room_at_href, span, visible, words,
@@ -89,7 +89,7 @@ impl LivePart {
         if room.family != "live" {
             return Ok(None);
         }
-        let mut asked = Asked::new(
+        let mut asked = FormBuilder::new(
             crate::http::ui::html::room_href(room.sdk_app_id, &room.room_id, room.life),
             query,
             now,
