@@ -121,7 +121,7 @@ async fn apply_registers_all_three_on_a_new_app_and_a_second_run_changes_nothing
         assert!(ran.out.contains(&format!("{product}: nothing is registered\n+ {URL}\n+ ")));
         assert!(ran.out.contains(&format!("\n{product}: registered (RequestId Id-")), "{ran:?}");
     }
-    assert!(ran.err.ends_with("up to 2 minutes until a change has effect\n"), "{ran:?}");
+    assert!(ran.err.ends_with("a change takes effect at the vendor within 2 minutes\n"), "{ran:?}");
 
     let before = place.stub.seen().len();
     let ran = place.run("callback-config apply --product all");
@@ -366,7 +366,7 @@ async fn a_sample_that_does_not_arrive_is_an_error_that_says_what_to_do() {
     let place = Place::new().await;
     let apply = "callback-config apply --product call --verify --wait 1 --url";
     let said = place.failed(&format!("{apply} {URL}"), 1);
-    assert!(said.contains("`--verify` looks into the server's store, sqlite://"), "{said}");
+    assert!(said.contains("`--verify` reads the server's store, sqlite://"), "{said}");
     assert!(place.stub.seen().is_empty(), "it was changed before that was known");
     let serving = Serving::start(place.path(), &["--config", "my.toml"]);
     // Nobody listens there.

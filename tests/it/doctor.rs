@@ -132,7 +132,7 @@ fn a_store_that_is_away_fails_with_what_to_do() {
         said.contains("\nfail  store: postgres://127.0.0.1:1/x: the store is not available"),
         "{said}"
     );
-    assert!(said.contains("\n      hint: check that it is running"), "{said}");
+    assert!(said.contains("\n      hint: see that it runs"), "{said}");
     assert!(
         said.contains(&format!("\nok    apps: {APP}, its requests must be signed\n")),
         "{said}"

@@ -519,7 +519,7 @@ fn a_wrong_start_says_what_is_wrong_and_what_to_do() {
             command.args(send).args(more).env("TRTC_CALLBACK_TOKEN", "t").output().unwrap();
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(with_token(&[]).contains("TRTC_CALLBACK_TOKEN is set, and no app"));
+    assert!(with_token(&[]).contains("TRTC_CALLBACK_TOKEN is set, but no app"));
     assert!(with_token(&["--token", "t"]).contains("post to http://127.0.0.1:1:"));
     let said = failed(folder.path(), &["replay", "nothing.json"], 1);
     assert!(said.contains("there is no file `nothing.json`"), "{said}");

@@ -43,7 +43,7 @@ pub(crate) struct EraseUser {
     /// Delete the events in which the account acted instead of rewriting them
     #[arg(long)]
     delete: bool,
-    /// Only count the affected rows
+    /// Only count the affected rows; change nothing
     #[arg(long)]
     dry_run: bool,
     /// Do not ask for confirmation

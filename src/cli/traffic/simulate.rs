@@ -280,9 +280,7 @@ impl Play {
         match ended {
             EndReason::Done => {}
             EndReason::Stopped => say("stopped before its time"),
-            EndReason::Late => {
-                say("the server did not keep up: the time was over before all was sent")
-            }
+            EndReason::Late => say("the server did not keep up: not all was sent in time"),
         }
         if unanswered > 0 {
             say(&format!("{unanswered} events were in flight when it was stopped"));
