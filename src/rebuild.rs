@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
-use crate::sessions::{Again, MINUTES_KEPT};
+use crate::sessions::{MINUTES_KEPT, SessionVerifier};
 use crate::settings::Settings;
 use crate::store::{Progress, Rebuilding, Scope, Stage, StoreError, StoreOptions};
 
@@ -23,7 +23,7 @@ pub(crate) struct Rebuild {
     /// How far it was when it was begun.
     resumed: bool,
     options: StoreOptions,
-    again: Option<Again>,
+    again: Option<SessionVerifier>,
     clock: Clock,
 }
 
@@ -92,7 +92,7 @@ impl Rebuild {
             again
         } else {
             let bounds = (&work.settings.gaps, &work.settings.settle);
-            Again::open(&self.options, bounds, self.clock.clone()).await?
+            SessionVerifier::open(&self.options, bounds, self.clock.clone()).await?
         };
         let page = self.store.rooms(&self.progress).await?;
         if page.is_empty() {
@@ -130,7 +130,7 @@ impl Rebuild {
     }
 
     /// Waits until the server has settled what it was given; settles it itself when there is none any more.
-    async fn wait_for_server(&mut self, again: &mut Again) -> Result<(), StoreError> {
+    async fn wait_for_server(&mut self, again: &mut SessionVerifier) -> Result<(), StoreError> {
         let begun = Instant::now();
         while begun.elapsed() < SETTLE_MAX {
             let waiting = self.store.waiting().await?;

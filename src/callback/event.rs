@@ -101,7 +101,7 @@ impl Payload {
     pub(crate) fn of_columns(payload: Option<String>, raw: Option<Vec<u8>>) -> Option<Self> {
         match (payload, raw) {
             (Some(json), None) => Some(Self::Json(json)),
-            // What came, with its escapes. Whoever wrote something else there has it shown as what it is.
+            // What came, with its escapes, so that anything else is shown as what it is.
             (Some(_), Some(bytes)) => Some(
                 String::from_utf8(bytes).map_or_else(|no| Self::Raw(no.into_bytes()), Self::Json),
             ),

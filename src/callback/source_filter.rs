@@ -121,7 +121,7 @@ impl Admission {
         self.vendor.as_ref()
     }
 
-    /// Whether a request is taken. `peer` is whoever opened the connection, absent where nobody knows; `forwarded` are
+    /// Whether a request is taken. `peer` is the address that opened the connection, absent where it is unknown; `forwarded` are
     /// the lines of the header `X-Forwarded-For` in their order.
     ///
     /// # Errors

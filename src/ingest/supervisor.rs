@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::error;
 
 /// How long to wait before a task on the way of an event is begun again.
@@ -15,7 +15,8 @@ pub(crate) async fn keep_running<F>(what: &'static str, pause: Duration, begin: 
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    while let Err(error) = AbortOnDropHandle::new(tokio::spawn(begin())).await {
+    let tasks = TaskTracker::new();
+    while let Err(error) = AbortOnDropHandle::new(tasks.spawn(begin())).await {
         error!(%error, what, "a task panicked; starting it again");
         sleep(pause).await;
     }

@@ -16,7 +16,7 @@ const BYTES_MAX: u64 = 1 << 20;
 
 /// A list that was in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
+pub(crate) struct CachedLists {
     /// The ranges of each kind.
     pub(crate) lists: Lists,
     /// When the vendor gave it.
@@ -32,7 +32,7 @@ struct Page {
     overseas: Vec<String>,
 }
 
-impl Kept {
+impl CachedLists {
     /// How many ranges it has.
     pub(crate) fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
@@ -46,7 +46,7 @@ impl Kept {
     /// Reads it; `None` where there is no such file.
     ///
     /// # Errors
-    /// It cannot be read, or is none of ours.
+    /// It cannot be read, or is not a file of this program.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -100,13 +100,13 @@ mod tests {
     fn what_is_written_is_read_and_belongs_to_this_user() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vendor-addresses.json");
-        assert_eq!(Kept::read(&path).unwrap(), None);
+        assert_eq!(CachedLists::read(&path).unwrap(), None);
         let lists =
             [vec!["203.0.113.0/24".parse().unwrap()], vec!["2001:db8::/32".parse().unwrap()]];
-        let kept = Kept { lists, fetched_at: UnixMillis(1_793_534_400_000) };
+        let kept = CachedLists { lists, fetched_at: UnixMillis(1_793_534_400_000) };
         for _ in 0..2 {
             kept.write(&path).unwrap();
-            assert_eq!(Kept::read(&path).unwrap(), Some(kept.clone()));
+            assert_eq!(CachedLists::read(&path).unwrap(), Some(kept.clone()));
         }
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -126,9 +126,9 @@ mod tests {
         for text in ["", "{", "[]", &page(""), &page("\"x\""), &page("\"10.0.0.0/8\"")[1..], &long]
         {
             fs::write(&path, text).unwrap();
-            assert!(Kept::read(&path).is_err(), "{text:.80}");
+            assert!(CachedLists::read(&path).is_err(), "{text:.80}");
         }
         fs::write(&path, page("\"10.0.0.0/8\"")).unwrap();
-        assert_eq!(Kept::read(&path).unwrap().unwrap().len(), 1);
+        assert_eq!(CachedLists::read(&path).unwrap().unwrap().len(), 1);
     }
 }

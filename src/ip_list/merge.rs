@@ -55,7 +55,7 @@ pub(crate) fn merge(before: &Lists, answers: &[IpList]) -> Result<(Lists, Option
             doubt = Some(Doubt::new("empty", "the vendor's list has become empty".to_owned()));
         }
     }
-    // Half of the first list would turn away whoever is on the other half.
+    // Half of the first list would reject callbacks from the other half.
     let first = before.iter().all(Vec::is_empty);
     match doubt {
         Some(doubt) if first => Err(doubt),

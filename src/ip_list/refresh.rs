@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::callback::source_filter::{Networks, VendorNetworks};
 use crate::clock::{Clock, UnixMillis};
-use crate::ip_list::cache_file::Kept;
+use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
 use crate::telemetry::Metrics;
 use crate::tencent_api::failure::Trouble;
@@ -34,7 +34,7 @@ pub(crate) struct Addresses {
 
 /// What is known of the list. The task writes it; the operations listener reads it.
 #[derive(Debug, Default)]
-pub(crate) struct AddressBook(Mutex<(Kept, AddressState)>);
+pub(crate) struct AddressBook(Mutex<(CachedLists, AddressState)>);
 
 /// How the list stands.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +48,7 @@ pub(crate) struct AddressState {
 }
 
 impl AddressBook {
-    fn lock(&self) -> MutexGuard<'_, (Kept, AddressState)> {
+    fn lock(&self) -> MutexGuard<'_, (CachedLists, AddressState)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,7 +83,7 @@ impl Addresses {
         self.metrics.vendor_list(0, None);
         let read = match self.file.clone() {
             None => Ok(None),
-            Some(file) => in_background(move || Kept::read(&file)).await,
+            Some(file) => in_background(move || CachedLists::read(&file)).await,
         };
         match read {
             Ok(Some(kept)) => {
@@ -177,7 +177,7 @@ impl Addresses {
             Ok(merged) => merged,
             Err(doubt) => return Some(Trouble::list(doubt.kind, doubt.text, now)),
         };
-        let kept = Kept { lists, fetched_at: now };
+        let kept = CachedLists { lists, fetched_at: now };
         if kept.lists != before.lists {
             info!(
                 networks = kept.len(),
@@ -190,7 +190,7 @@ impl Addresses {
         doubt.map(|doubt| Trouble::list(doubt.kind, doubt.text, now)).or(unwritten)
     }
 
-    fn put_in_force(&self, kept: Kept) {
+    fn put_in_force(&self, kept: CachedLists) {
         let words = kept.words();
         // They were parsed before: none is left out.
         let Ok(networks) = Networks::parse(words.iter().map(String::as_str)) else { return };
@@ -203,7 +203,7 @@ impl Addresses {
     }
 
     /// Writes the list to the file. Returns why it could not.
-    async fn keep(&self, kept: Kept) -> Option<Trouble> {
+    async fn keep(&self, kept: CachedLists) -> Option<Trouble> {
         let file = self.file.clone()?;
         let shown = file.display().to_string();
         let written = in_background(move || kept.write(&file)).await;

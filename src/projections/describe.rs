@@ -13,7 +13,7 @@ use crate::projections::{changes, word};
 const NAMED_MAX: usize = 5;
 
 /// What `event` says, one short sentence for each thing. Empty where its body was not read, or says nothing of a call or
-/// a room. Ids stand in it as they were sent: whoever shows it makes them harmless first.
+/// a room. Ids stand in it as they were sent: escape them before they are shown.
 #[must_use]
 pub fn tell(event: &Event) -> Vec<String> {
     match &event.body {

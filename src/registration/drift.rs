@@ -10,7 +10,7 @@ use crate::callback::AppId;
 use crate::clock::{Clock, UnixMillis};
 use crate::registration::diff_text::difference;
 use crate::registration::status::{Book, Entry, Repair, Standing};
-use crate::telemetry::{Checked, Metrics};
+use crate::telemetry::{CheckResult, Metrics};
 use crate::tencent_api::failure::Trouble;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
@@ -21,7 +21,7 @@ const STEP_MAX: Duration = Duration::from_mins(1);
 const FIRST_WITHIN: Duration = Duration::from_secs(20);
 
 /// An app, and what is to be registered for its products.
-pub(crate) struct Watched {
+pub(crate) struct WatchedApp {
     /// The app.
     pub(crate) app: AppId,
     /// Calls the vendor for the app; or why nobody can, with what to do behind `hint: `.
@@ -31,8 +31,8 @@ pub(crate) struct Watched {
 }
 
 /// The background task.
-pub(crate) struct Guard {
-    watched: Vec<Watched>,
+pub(crate) struct DriftMonitor {
+    watched: Vec<WatchedApp>,
     interval: Duration,
     repair: bool,
     book: Arc<Book>,
@@ -40,16 +40,16 @@ pub(crate) struct Guard {
     metrics: Arc<Metrics>,
 }
 
-impl Guard {
+impl DriftMonitor {
     /// Watches these, asks every `interval`, and puts right what differs where `repair` says so.
     pub(crate) fn new(
-        watched: Vec<Watched>,
+        watched: Vec<WatchedApp>,
         interval: Duration,
         repair: bool,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let entry = |app: &Watched, (product, wanted): &(Product, CallbackConfig)| Entry {
+        let entry = |app: &WatchedApp, (product, wanted): &(Product, CallbackConfig)| Entry {
             app: app.app,
             product: *product,
             host: app.client.as_ref().map_or_else(|_| String::new(), |client| client.host().into()),
@@ -88,7 +88,7 @@ impl Guard {
         }
     }
 
-    async fn check(&self, watched: &Watched, product: Product, wanted: &CallbackConfig) {
+    async fn check(&self, watched: &WatchedApp, product: Product, wanted: &CallbackConfig) {
         let app = watched.app;
         let looked = match &watched.client {
             Ok(client) => self.look(client, product, wanted).await,
@@ -104,7 +104,7 @@ impl Guard {
             }
             Err(trouble) => {
                 self.failed(app, product, trouble);
-                Checked::Failed
+                CheckResult::Failed
             }
         };
         self.metrics.registration_checked(checked);
@@ -116,18 +116,18 @@ impl Guard {
         client: &Client,
         product: Product,
         wanted: &CallbackConfig,
-    ) -> Result<Checked, Trouble> {
+    ) -> Result<CheckResult, Trouble> {
         let app = client.app();
         let plan = self.step(client, client.plan(product, wanted)).await?;
         let detail = difference(plan.before(), wanted);
         if plan.diff().is_empty() {
             self.is_right(app, product, wanted);
-            return Ok(Checked::Right);
+            return Ok(CheckResult::Right);
         }
         let registered = plan.before().map(|before| before.url.clone());
         let found_at = self.differs(app, product, registered, &detail);
         if !self.repair {
-            return Ok(Checked::Differs);
+            return Ok(CheckResult::Differs);
         }
         let before = plan.before().map(|before| before.url.as_str());
         let wrong = |finding: &Finding| finding.severity == Severity::Error;
@@ -145,7 +145,7 @@ impl Guard {
         let repaired_at = self.clock.now();
         self.book.change(app, product, |entry| entry.repaired_at = Some(repaired_at));
         self.book.repaired(Repair { app, product, found_at, repaired_at, detail });
-        Ok(Checked::Repaired)
+        Ok(CheckResult::Repaired)
     }
 
     /// Waits for a call, and no longer than it may take.

@@ -9,7 +9,7 @@ use crate::callback::{Admission, AppId};
 use crate::clock::Clock;
 use crate::ip_list::refresh::{AddressBook, Addresses};
 use crate::registration::client;
-use crate::registration::drift::{Guard, Watched};
+use crate::registration::drift::{DriftMonitor, WatchedApp};
 use crate::registration::status::Book;
 use crate::settings::{AppSettings, Settings};
 use crate::store;
@@ -21,7 +21,7 @@ const ADDRESS_FILE: &str = "vendor-addresses.json";
 
 /// All that is looked after, as the settings want it; nothing where they want nothing.
 pub(crate) struct Watch {
-    guard: Option<Guard>,
+    guard: Option<DriftMonitor>,
     addresses: Option<Addresses>,
 }
 
@@ -52,7 +52,7 @@ impl Watch {
                 let (reason, hint) = text.split_once("\nhint: ").unwrap_or((text, ""));
                 error!(app = %id, reason, hint, "the vendor's API cannot be called for an app");
             }
-            watched.push(Watched { app: id, client, wanted });
+            watched.push(WatchedApp { app: id, client, wanted });
         }
         watch.addresses = list.map(|in_force| {
             let clients = watched.iter().filter_map(|app| app.client.as_ref().ok().cloned());
@@ -62,14 +62,14 @@ impl Watch {
         });
         watch.guard = interval.map(|interval| {
             let repair = settings.registration.repair;
-            Guard::new(watched, interval, repair, clock.clone(), metrics.clone())
+            DriftMonitor::new(watched, interval, repair, clock.clone(), metrics.clone())
         });
         watch
     }
 
     /// What the guard finds; empty where there is none.
     pub(crate) fn book(&self) -> Arc<Book> {
-        self.guard.as_ref().map(Guard::book).unwrap_or_default()
+        self.guard.as_ref().map(DriftMonitor::book).unwrap_or_default()
     }
 
     /// How the list of the vendor's addresses stands; absent where it is not wanted.

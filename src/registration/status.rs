@@ -18,12 +18,12 @@ const REPAIRS_MAX: usize = 500;
 pub(crate) struct Book {
     interval: Option<Duration>,
     repairs: bool,
-    pages: Mutex<Pages>,
+    pages: Mutex<State>,
     version: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Pages {
+struct State {
     entries: Vec<Entry>,
     repaired: VecDeque<Repair>,
 }
@@ -80,7 +80,7 @@ pub(crate) struct Repair {
 impl Book {
     /// Nothing is known yet. Checks come every `interval`; never without one.
     pub(crate) fn new(interval: Duration, repairs: bool, entries: Vec<Entry>) -> Self {
-        let pages = Mutex::new(Pages { entries, repaired: VecDeque::new() });
+        let pages = Mutex::new(State { entries, repaired: VecDeque::new() });
         Self { interval: Some(interval), repairs, pages, version: AtomicU64::new(0) }
     }
 
@@ -94,7 +94,7 @@ impl Book {
         self.repairs
     }
 
-    fn pages(&self) -> MutexGuard<'_, Pages> {
+    fn pages(&self) -> MutexGuard<'_, State> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

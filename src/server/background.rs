@@ -138,7 +138,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use tokio::sync::Notify;
-    use tokio_util::task::AbortOnDropHandle;
+    use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
     use super::*;
 
@@ -168,8 +168,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_panic_restarts_that_job_and_no_other() {
         let [one, other] = [Arc::new(Fake::default()), Arc::new(Fake::default())];
-        let supervised =
-            AbortOnDropHandle::new(tokio::spawn(supervise(vec![one.job(), other.job()])));
+        let supervised = AbortOnDropHandle::new(
+            TaskTracker::new().spawn(supervise(vec![one.job(), other.job()])),
+        );
         one.began.notified().await;
         other.began.notified().await;
         for restarts in 1..=3 {

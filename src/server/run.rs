@@ -21,7 +21,7 @@ use crate::server::wiring::{
     addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
 };
 use crate::settings::Settings;
-use crate::sockets::{Heirs, Succession, TakenOver};
+use crate::sockets::{Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
 
@@ -69,7 +69,7 @@ pub async fn run_in_turn(
     if succession.from.is_none() {
         ops_begin.cancel();
     }
-    let heirs = Heirs::of(&listeners.public, &listeners.ops, succession.hand_over);
+    let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops =
         serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
     let work = async {
@@ -93,7 +93,8 @@ pub async fn run_in_turn(
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();
         ops_begin.cancel();
-        let turn = Turn { from: succession.from, heirs, handed_over, ops_stop: ops_stop.clone() };
+        let handover =
+            Handover { from: succession.from, successors, handed_over, ops_stop: ops_stop.clone() };
         let background = Background {
             store: store.clone(),
             ingest: ingest.clone(),
@@ -107,7 +108,7 @@ pub async fn run_in_turn(
         tokio::select! {
             () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
             () = background.run(ready) => {}
-            () = turn.take(stop.clone()) => {}
+            () = handover.run(stop.clone()) => {}
         }
         info!("taking no more callbacks, store_handle those that were taken");
         submitted.close();
@@ -139,23 +140,23 @@ async fn serve_operators(
     http::serve(listener, http::ops_router(ops), None, limits, None, stop).await;
 }
 
-/// The server's time between the one before it and the next on the same sockets.
-struct Turn {
+/// The handovers of the sockets: from the server before this one, and to the next.
+struct Handover {
     from: Option<TakenOver>,
-    heirs: Heirs,
+    successors: Successors,
     handed_over: CancellationToken,
     ops_stop: CancellationToken,
 }
 
-impl Turn {
+impl Handover {
     /// Tells the one before that this one takes callbacks, and stops when the next one does. Never returns.
-    async fn take(self, stop: CancellationToken) {
+    async fn run(self, stop: CancellationToken) {
         if let Some(before) = self.from {
             before.ready().await;
         }
         // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
         tokio::select! {
-            () = self.heirs.wait_for() => {
+            () = self.successors.wait_for() => {
                 self.handed_over.cancel();
                 // Those who ask for health or figures are answered by the other one.
                 self.ops_stop.cancel();
@@ -186,7 +187,7 @@ fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
     );
 }
 
-/// Says so where whoever reaches the listener can have events stored.
+/// Warns where anybody who reaches the listener can have events stored.
 fn warn_if_open(settings: &Settings) {
     let (server, auth) = (&settings.server, &settings.auth);
     let Some(path) = server.guessable_path().filter(|_| !server.listen.ip().is_loopback()) else {

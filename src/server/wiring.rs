@@ -25,7 +25,7 @@ const OPS_CONNECTIONS_MAX: usize = 100;
 /// How many more while all of those are busy, for `/livez` and the like.
 const OPS_RESERVED_MAX: usize = 16;
 
-/// What the operators ask, as the settings want it.
+/// The state of the operations listener.
 pub(crate) fn operations(
     settings: &Settings,
     store_handle: &Arc<OnceLock<StoreHandle>>,
@@ -65,7 +65,7 @@ pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
     }
 }
 
-/// Where the server listens, as pages tell people. A path that may be a secret is none of it.
+/// The addresses of the server as pages show them, without a path that may be a secret.
 pub(crate) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses {
     let reached = |listener: &TcpListener| {
         let address = listener.local_addr().unwrap_or(settings.server.listen);
@@ -94,7 +94,7 @@ pub(crate) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses
     }
 }
 
-/// What computes rooms and lives, and finds gaps.
+/// Computes rooms and lives, and finds gaps.
 pub(crate) fn settler(
     settings: &Settings,
     apps: &Apps,
@@ -108,7 +108,7 @@ pub(crate) fn settler(
     Settler::new(options, apps, bounds, book, clock.clone(), metrics.clone())
 }
 
-/// What takes callbacks, as the settings want it.
+/// The receiver of callbacks.
 pub(crate) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
     let server = &settings.server;
     Receiver::new(apps, ingest)
@@ -118,7 +118,7 @@ pub(crate) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> 
         .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms))
 }
 
-/// The public listener's.
+/// The limits of the public listener.
 pub(crate) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
     let server = &settings.server;
     Ok(Limits {
@@ -134,7 +134,7 @@ pub(crate) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
     })
 }
 
-/// The operations listener's.
+/// The limits of the operations listener.
 pub(crate) fn ops_limits(public: &Limits) -> Limits {
     Limits {
         connections_max: OPS_CONNECTIONS_MAX,

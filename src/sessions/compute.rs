@@ -30,7 +30,7 @@ pub(crate) struct Round {
 }
 
 /// A life that facts may have changed.
-pub(crate) struct Touched<'a> {
+pub(crate) struct SessionInput<'a> {
     /// The place of its room among those that are queued.
     pub(crate) place: usize,
     pub(crate) room: &'a RoomId,
@@ -41,26 +41,26 @@ pub(crate) struct Touched<'a> {
     pub(crate) has_left_out: bool,
 }
 
-/// What a life comes to.
-pub(crate) struct Computed {
+/// The rows of one life.
+pub(crate) struct SessionRows {
     pub(crate) row: Room,
     pub(crate) live: Option<Live>,
 }
 
-/// What became of computing a life.
+/// The outcome of computing a life.
 pub(crate) enum Outcome {
     /// Its facts have all gone meanwhile.
     Gone,
     /// There is much of it, and only what takes little was asked for.
     TooMuch,
     /// It is this.
-    Done(Box<Computed>),
+    Done(Box<SessionRows>),
 }
 
 /// Sums up some lives.
 pub(crate) async fn compute(
-    store: &mut SettlerConnection,
-    touched: &[Touched<'_>],
+    store: &mut Settling,
+    touched: &[SessionInput<'_>],
     round: &Round,
 ) -> Result<Vec<Outcome>, StoreError> {
     let spans: Vec<Span<'_>> = touched.iter().map(|it| Span::of(it.room, &it.life)).collect();
@@ -119,7 +119,7 @@ struct Sum {
 
 impl Sum {
     fn of(
-        touched: &Touched<'_>,
+        touched: &SessionInput<'_>,
         (first_at, last_at): (UnixMillis, UnixMillis),
         round: &Round,
         changes: RoomSum,
@@ -145,7 +145,7 @@ impl Sum {
         self.family.as_deref() != Some("room")
     }
 
-    fn with(self, facts: Option<LiveFacts>, touched: &Touched<'_>) -> Computed {
+    fn with(self, facts: Option<LiveFacts>, touched: &SessionInput<'_>) -> SessionRows {
         let room = touched.room;
         let Self { life, ended_at, changes, figures, .. } = self;
         let facts = facts.filter(|facts| self.family.is_some() || !facts.is_empty());
@@ -189,7 +189,7 @@ impl Sum {
             occupancy: figures.occupancy,
             cut,
         };
-        Computed { row, live }
+        SessionRows { row, live }
     }
 }
 

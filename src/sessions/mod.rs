@@ -8,15 +8,15 @@
 pub(crate) mod compute;
 pub(crate) mod drift;
 pub(crate) mod gaps;
-pub(crate) mod lanes;
 mod leader;
 pub(crate) mod memory;
 pub(crate) mod overdue_calls;
 pub(crate) mod plan;
+mod rooms;
 mod settler;
 pub(crate) mod silence;
 pub(crate) mod verify;
 
 pub(crate) use gaps::MINUTES_KEPT;
 pub(crate) use settler::Settler;
-pub(crate) use verify::Again;
+pub(crate) use verify::SessionVerifier;

@@ -3,7 +3,7 @@
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries;
 use crate::projections::session::boundaries::{EARLY_MS, Life};
-use crate::sessions::compute::{Computed, Outcome, Round, Touched, compute, findings};
+use crate::sessions::compute::{Outcome, Round, SessionInput, SessionRows, compute, findings};
 use crate::store::{
     Finding, Known, Live, Queued, Room, SettledLife, Settlement, SettlerConnection, Span,
     StoreError, Window,
@@ -50,9 +50,9 @@ impl Plan {
 const KINDS: [&str; 4] =
     ["room_without_create", "room_without_destroy", "leaves_missing", "enters_missing"];
 
-/// What was settled.
+/// The result of settling some rooms.
 #[derive(Default)]
-pub(crate) struct Settled {
+pub(crate) struct SettleReport {
     /// The kinds of the gaps that are new.
     pub(crate) found: Vec<&'static str>,
     /// The places of the rooms that were not settled, since there is much of them.
@@ -64,12 +64,12 @@ pub(crate) async fn settle(
     store: &mut SettlerConnection,
     queued: &[Queued],
     round: &Round,
-) -> Result<Settled, StoreError> {
+) -> Result<SettleReport, StoreError> {
     let plans = plan(store, queued, round, true).await?;
     let done = queued.iter().zip(&plans);
     let done = done.filter_map(|(queued, plan)| Some((queued, &plan.as_ref()?.settlement)));
     store.write(done, round.now).await?;
-    let mut settled = Settled::default();
+    let mut settled = SettleReport::default();
     for (place, plan) in plans.iter().enumerate() {
         let Some(plan) = plan else {
             settled.too_much.push(place);
@@ -179,7 +179,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The lives that facts of the day may have changed.
-    fn touched(&self, place: usize, lives: &[Life], window: &Window) -> Vec<Touched<'a>> {
+    fn touched(&self, place: usize, lives: &[Life], window: &Window) -> Vec<SessionInput<'a>> {
         let (day_begin, day_end) = Window::day(self.queued.day);
         let mut touched = Vec::new();
         for (index, life) in lives.iter().enumerate() {
@@ -192,7 +192,7 @@ impl<'a> Draft<'a> {
                 let next = lives.get(index + 1).map(|next| next.from_at);
                 let is_of_it =
                     |at: &UnixMillis| *at >= life.from_at && next.is_none_or(|next| *at < next);
-                touched.push(Touched {
+                touched.push(SessionInput {
                     place,
                     room: &self.queued.room,
                     life: *life,
@@ -206,13 +206,13 @@ impl<'a> Draft<'a> {
 
     fn take(
         &mut self,
-        touched: &Touched<'_>,
+        touched: &SessionInput<'_>,
         (room_before, live_before): (Option<Room>, Option<Live>),
         outcome: Outcome,
     ) {
         let life = touched.life.life;
         self.looked_at.push(life);
-        let Computed { row, live } = match outcome {
+        let SessionRows { row, live } = match outcome {
             Outcome::Done(computed) => *computed,
             Outcome::Gone => return,
             Outcome::TooMuch => {

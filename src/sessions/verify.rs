@@ -10,8 +10,8 @@ use crate::settings::{GapsSettings, SettleSettings, seconds};
 use crate::store::{Queued, RoomId, SettlerConnection, StoreError, StoreOptions, Tally};
 
 /// Compares rooms and lives with their facts.
-pub(crate) struct Again {
-    store: SettlerConnection,
+pub(crate) struct SessionVerifier {
+    store: Settling,
     leads: bool,
     clock: Clock,
     idle_max: Option<Duration>,
@@ -20,9 +20,9 @@ pub(crate) struct Again {
     counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
 }
 
-/// What was found of one room and day.
+/// The comparison of one room and day.
 #[derive(Debug, Default)]
-pub(crate) struct Compared {
+pub(crate) struct Comparison {
     /// Of `rooms`.
     pub(crate) rooms: Tally,
     /// Of `lives`.
@@ -31,14 +31,14 @@ pub(crate) struct Compared {
     pub(crate) anomalies: Tally,
 }
 
-impl Compared {
+impl Comparison {
     /// Whether all was right.
     pub(crate) fn is_right(&self) -> bool {
         [self.rooms, self.lives, self.anomalies].iter().all(|tally| tally.faults() == 0)
     }
 }
 
-impl Again {
+impl SessionVerifier {
     pub(crate) async fn open(
         options: &StoreOptions,
         (gaps, bounds): (&GapsSettings, &SettleSettings),
@@ -61,7 +61,7 @@ impl Again {
         &mut self,
         queued: &Queued,
         writes: bool,
-    ) -> Result<Compared, StoreError> {
+    ) -> Result<Comparison, StoreError> {
         let now = self.clock.now();
         let round = Round {
             now,
@@ -75,25 +75,25 @@ impl Again {
         let writes = writes && self.leads;
         let plans = plan(&mut self.store, std::slice::from_ref(queued), &round, writes).await?;
         let Some(mut plan) = plans.into_iter().next().flatten() else {
-            return Ok(Compared::default());
+            return Ok(Comparison::default());
         };
         let compared = self.counted(queued, &plan);
         if writes {
-            // Whoever queued it otherwise has it settled once more, which does no harm.
+            // If something else queued it, it is settled once more, which does no harm.
             plan.settlement.done = Some(0);
             self.store.write(std::iter::once((queued, &plan.settlement)), now).await?;
         }
         Ok(compared)
     }
 
-    fn counted(&mut self, queued: &Queued, plan: &Plan) -> Compared {
+    fn counted(&mut self, queued: &Queued, plan: &Plan) -> Comparison {
         if self.counted.as_ref().is_none_or(|(room, _)| *room != queued.room) {
             self.counted = Some((queued.room.clone(), HashSet::new()));
         }
         let mut seen = HashSet::new();
         let counted = self.counted.as_mut().map_or(&mut seen, |(_, counted)| counted);
         let settlement = &plan.settlement;
-        let mut compared = Compared {
+        let mut compared = Comparison {
             rooms: tally(
                 "rooms",
                 plan,

@@ -87,7 +87,7 @@ impl AppSettings {
         }
         for product in Product::ALL {
             let Some(wanted) = callbacks.wanted(product) else { continue };
-            // A command that we do not know may be a new one: whoever registers it decides.
+            // An unknown command may be a new one: let it be registered.
             let is_wrong = |finding: &Finding| {
                 finding.severity == Severity::Error && finding.rule != Rule::CommandUnknown
             };

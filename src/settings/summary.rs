@@ -21,7 +21,7 @@ impl Settings {
     fn listeners(&self) -> Vec<(&'static str, String)> {
         let server = &self.server;
         let scheme = if server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
-        // Whoever reads this may not thereby learn where to post to.
+        // Readers of this page must not learn where to post to.
         let mut paths: Vec<String> = server.plain_paths().cloned().collect();
         match server.callback_paths.len() - paths.len() {
             0 => {}

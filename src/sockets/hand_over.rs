@@ -56,7 +56,7 @@ impl HandOver {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path)?;
-        // Whoever reads from it takes callbacks in our place. Who connects before this is asked for its user all the same.
+        // Its reader takes callbacks in our place. A peer that connects before this is still checked for its user.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path: path.to_owned(), sockets: [public, ops] })
     }

@@ -13,6 +13,6 @@ mod take_over;
 
 pub use error::SocketError;
 pub use open::Sockets;
-pub(crate) use succession::Heirs;
 pub use succession::Succession;
+pub(crate) use succession::Successors;
 pub use take_over::TakenOver;

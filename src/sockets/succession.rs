@@ -21,9 +21,9 @@ pub struct Succession {
 
 /// Those who may take over from this server.
 #[derive(Debug)]
-pub(crate) struct Heirs(Option<(PathBuf, io::Result<[StdListener; 2]>)>);
+pub(crate) struct Successors(Option<(PathBuf, io::Result<[StdListener; 2]>)>);
 
-impl Heirs {
+impl Successors {
     /// Those who ask for these sockets at this path; nobody where there is none.
     pub(crate) fn of(public: &TcpListener, ops: &TcpListener, path: Option<PathBuf>) -> Self {
         let sockets = || Ok([again(public)?, again(ops)?]);

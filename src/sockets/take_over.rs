@@ -30,7 +30,7 @@ pub(crate) async fn ask(path: &Path) -> Result<Option<(TakenOver, Vec<TcpListene
     let failed = |source| SocketError::TakeOver { path: path.display().to_string(), source };
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
-        // Nobody was here, or whoever was did not end well.
+        // No server was here, or it did not end cleanly.
         Err(error)
             if matches!(
                 error.kind(),

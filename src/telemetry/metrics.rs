@@ -1,4 +1,4 @@
-//! Figures, for Prometheus.
+//! The metrics, for Prometheus.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use metrics_exporter_prometheus::{
 };
 
 use crate::callback::{AppId, Body, Event, Family};
-use crate::telemetry::outcome::{Checked, Closed, Outcome};
+use crate::telemetry::outcome::{CheckResult, Closed, Outcome};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, SettleMetrics};
 
-/// Every figure the server keeps, with handles made once, so that counting costs an addition.
+/// Every metric of the server, with handles made once, so that counting costs an addition.
 ///
 /// Each server has its own: two in one process do not mix.
 pub struct Metrics {
@@ -64,7 +64,7 @@ pub struct Metrics {
     pub spool_damaged: Counter,
     /// New events under a signature that was first seen a while ago.
     pub sign_reused: Counter,
-    registration_checks: [Counter; Checked::ALL.len()],
+    registration_checks: [Counter; CheckResult::ALL.len()],
     /// The vendor's list of addresses was taken.
     pub vendor_list_done: Counter,
     /// It was not, or not all of it.
@@ -157,7 +157,7 @@ impl Metrics {
         };
         let reload =
             |result: &str| counter(&recorder, TLS_RELOADS, &[("result", result.to_owned())]);
-        let checks = |checked: Checked| {
+        let checks = |checked: CheckResult| {
             counter(&recorder, REGISTRATION_CHECKS, &[("result", checked.as_str().to_owned())])
         };
         let list = |result: &str| counter(&recorder, VENDOR_LIST, &[("result", result.to_owned())]);
@@ -192,7 +192,7 @@ impl Metrics {
             spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
             spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
             sign_reused: counter(&recorder, SIGN_REUSED, &[]),
-            registration_checks: Checked::ALL.map(checks),
+            registration_checks: CheckResult::ALL.map(checks),
             vendor_list_done: list("done"),
             vendor_list_failed: list("failed"),
             tls_handshake_errors: counter(&recorder, TLS_HANDSHAKE_ERRORS, &[]),
@@ -265,7 +265,7 @@ impl Metrics {
     }
 
     /// Counts a look at what is registered at the vendor.
-    pub fn registration_checked(&self, checked: Checked) {
+    pub fn registration_checked(&self, checked: CheckResult) {
         self.registration_checks[checked.index()].increment(1);
     }
 
@@ -350,7 +350,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
         (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),
         (TLS_RELOADS, "Changed certificate files, and whether they could be used"),
-        (REGISTRATION_CHECKS, "Looks at what is registered at the vendor, and what came of them"),
+        (REGISTRATION_CHECKS, "Checks of what is registered at the vendor, by their result"),
         (VENDOR_LIST, "How often the vendor's list of addresses was taken, or was not"),
     ];
     for (name, text) in counters {

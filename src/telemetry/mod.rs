@@ -12,7 +12,7 @@ mod stderr;
 pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
-pub use outcome::{Checked, Closed, Outcome};
+pub use outcome::{CheckResult, Closed, Outcome};
 pub use panics::log_panics;
 pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;

@@ -1,8 +1,8 @@
-//! What became of a request.
+//! The outcomes that metrics count.
 
 use crate::callback::Rejection;
 
-/// What became of one HTTP request to the public listener. The outcomes add up to the requests.
+/// The outcome of one HTTP request to the public listener. The outcomes add up to the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Its event is a new row.
@@ -126,9 +126,9 @@ impl Closed {
     }
 }
 
-/// What came of a look at what is registered at the vendor.
+/// The result of a check of what is registered at the vendor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Checked {
+pub enum CheckResult {
     /// It is what is wanted.
     Right,
     /// It is not.
@@ -139,7 +139,7 @@ pub enum Checked {
     Failed,
 }
 
-impl Checked {
+impl CheckResult {
     pub(crate) const ALL: [Self; 4] = [Self::Right, Self::Differs, Self::Repaired, Self::Failed];
 
     /// Its name in figures.
@@ -153,7 +153,7 @@ impl Checked {
         }
     }
 
-    /// Its place in [`Checked::ALL`].
+    /// Its place in [`CheckResult::ALL`].
     pub(crate) fn index(self) -> usize {
         match self {
             Self::Right => 0,

@@ -23,7 +23,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 /// Lines of the log and events wait apart, each within their own bounds, and events go first: no log line costs an event
 /// its place. One thread writes both, so that neither breaks into a line of the other.
 pub(crate) struct Stderr {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<LineQueue>,
     /// Something is to be written.
     more: Condvar,
     /// Something was written, or given up.
@@ -39,7 +39,7 @@ struct Line {
     done: Option<Done>,
 }
 
-struct Waiting {
+struct LineQueue {
     /// Nobody writes: there is no such thread.
     closed: bool,
     log: Queue,
@@ -104,7 +104,7 @@ pub(crate) fn stderr() -> &'static Stderr {
 impl Stderr {
     fn start(to: impl Write + Send + 'static, log: Bound, events: Bound) -> Arc<Self> {
         let (log, events) = (Queue::new(log), Queue::new(events));
-        let waiting = Waiting { closed: false, log, events, dropped: 0, dropped_said: 0 };
+        let waiting = LineQueue { closed: false, log, events, dropped: 0, dropped_said: 0 };
         let (more, fewer) = (Condvar::new(), Condvar::new());
         let stderr = Arc::new(Self { waiting: Mutex::new(waiting), more, fewer });
         let served = stderr.clone();
@@ -144,7 +144,7 @@ impl Stderr {
 
     /// Waits until all is written that waits, or given up; whether it was, within `limit`.
     fn flush(&self, limit: Duration) -> bool {
-        let unwritten = |waiting: &mut Waiting| waiting.log.lines + waiting.events.lines > 0;
+        let unwritten = |waiting: &mut LineQueue| waiting.log.lines + waiting.events.lines > 0;
         let waited = self.fewer.wait_timeout_while(self.lock(), limit, unwritten);
         let (_waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         !waited.timed_out()
@@ -213,7 +213,7 @@ impl Stderr {
         self.fewer.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, LineQueue> {
         // Nothing that is done under it panics.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -59,7 +59,7 @@ impl Answer {
     }
 }
 
-/// What must not be shown, whoever says it.
+/// Secrets that must not be shown, in whatever text they stand.
 pub(crate) struct Secrets<'a>(pub(crate) Vec<&'a SecretString>);
 
 impl Secrets<'_> {

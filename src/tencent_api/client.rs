@@ -102,8 +102,8 @@ impl Client {
             tries += 1;
             // The HTTP client has the time of one try, which begins when it is its turn.
             let outcome = timeout_at(deadline, self.try_once(call, tries)).await;
-            let Tried { result, request_id } =
-                outcome.unwrap_or_else(|_| Tried::failed(Failure::TimedOut(limits.all_tries)));
+            let Attempt { result, request_id } =
+                outcome.unwrap_or_else(|_| Attempt::failed(Failure::TimedOut(limits.all_tries)));
             let failure = match result {
                 Ok(answer) => return Ok((answer, Receipt { request_id, tries })),
                 Err(failure) => failure,
@@ -128,13 +128,13 @@ impl Client {
         VendorError { action, host, tries: 0, request_id: None, failure }
     }
 
-    async fn try_once(&self, call: &Call<'_>, nth: u32) -> Tried {
+    async fn try_once(&self, call: &Call<'_>, nth: u32) -> Attempt {
         let inner = &self.0;
         inner.pace.turn().await;
         let signed = if nth == 1 { inner.signer.sign() } else { inner.signer.sign_anew() };
         let usersig = match signed {
             Ok(usersig) => usersig,
-            Err(error) => return Tried::failed(Failure::Unsigned(error)),
+            Err(error) => return Attempt::failed(Failure::Unsigned(error)),
         };
         let secrets = [&usersig, inner.signer.key()].into_iter().chain(call.secret);
         let secrets = Secrets(secrets.collect());
@@ -145,16 +145,16 @@ impl Client {
             .body(call.body.to_string());
         let response = match request.send().await {
             Ok(response) => response,
-            Err(error) => return Tried::failed(self.broken(error, &secrets)),
+            Err(error) => return Attempt::failed(self.broken(error, &secrets)),
         };
         let status = response.status();
         match self.body(response, &secrets).await {
             Ok(body) => judge(status, &body, &secrets),
-            Err(failure) => Tried::failed(failure),
+            Err(failure) => Attempt::failed(failure),
         }
     }
 
-    /// The whole URL of one try. Whoever reads it can call as the admin: it is never shown.
+    /// The whole URL of one try. It holds what lets its reader call as the admin: it is never shown.
     fn url(&self, call: &Call<'_>, usersig: &SecretString) -> String {
         let signer = &self.0.signer;
         let query = form_urlencoded::Serializer::new(String::new())
@@ -221,22 +221,22 @@ impl fmt::Debug for Client {
 )]
 pub struct ClientError(String);
 
-/// What came of one try.
-struct Tried {
+/// One attempt of a call, and its result.
+struct Attempt {
     result: Result<Answer, Failure>,
     request_id: Option<String>,
 }
 
-impl Tried {
+impl Attempt {
     fn failed(failure: Failure) -> Self {
         Self { result: Err(failure), request_id: None }
     }
 }
 
 /// What a whole answer says.
-fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Tried {
+fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Attempt {
     let Some(answer) = Answer::read(body) else {
-        return Tried::failed(match status {
+        return Attempt::failed(match status {
             StatusCode::OK => Failure::NotUnderstood("it is no JSON of the documented form".into()),
             _ => Failure::Status(status.as_u16()),
         });
@@ -249,7 +249,7 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Tried {
         }
         verdict => verdict.map(|()| answer),
     };
-    Tried { result, request_id }
+    Attempt { result, request_id }
 }
 
 /// An error and its causes on one line.

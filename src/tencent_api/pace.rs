@@ -20,7 +20,7 @@ impl Pace {
         Self { next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits for this call's turn; whoever came first has it first.
+    /// Waits for this call's turn, in order of arrival.
     pub(crate) async fn turn(&self) {
         // The pause counts from when a call went, not from when it was to go: after a standstill all would go at once.
         let mut next = self.next.lock().await;

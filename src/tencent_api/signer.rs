@@ -10,7 +10,7 @@ use crate::callback::AppId;
 use crate::clock::{Clock, UnixMillis};
 use crate::tencent_api::usersig::{UserSig, UserSigError};
 
-/// How long a signature is valid. Enough for a clock that is some minutes off, and little for whoever finds one.
+/// How long a signature is valid. Enough for a clock that is some minutes off, and short for a leaked one.
 const VALID_FOR: Duration = Duration::from_mins(30);
 /// A signature is not used any more this long before it ends: it has to arrive, where the clock may be ahead of ours.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -21,10 +21,10 @@ pub struct Signer {
     identifier: String,
     key: SecretString,
     clock: Clock,
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<CachedSig>>,
 }
 
-struct Kept {
+struct CachedSig {
     made_at: UnixMillis,
     text: SecretString,
 }
@@ -83,7 +83,7 @@ impl Signer {
         let made_at = self.clock.now();
         let ticket = UserSig::new(self.app, &self.identifier, &self.key, made_at, VALID_FOR)?;
         let text = ticket.encode();
-        let kept = Kept { made_at, text: text.clone() };
+        let kept = CachedSig { made_at, text: text.clone() };
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
         Ok(text)
     }

@@ -155,7 +155,7 @@ impl UserSig {
     }
 }
 
-/// Without the signature: with it, whoever reads a log could be that user.
+/// Without the signature: with it, a reader of a log could act as that user.
 impl fmt::Debug for UserSig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UserSig")

@@ -90,17 +90,17 @@ fn reason(error: &Error) -> String {
 #[derive(Default)]
 struct Reading {
     misfits: RefCell<Misfits>,
-    kept: Kept,
+    kept: TextArena,
 }
 
 /// Texts that are kept until the reading is over: objects that came as JSON in a string.
 #[derive(Default)]
-struct Kept {
+struct TextArena {
     text: OnceCell<Box<str>>,
     more: OnceCell<Box<Self>>,
 }
 
-impl Kept {
+impl TextArena {
     fn keep(&self, text: &str) -> &str {
         let mut free = self;
         while free.text.get().is_some() {

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::report::Findings;
 use crate::clock::Clock;
-use crate::ip_list::cache_file::Kept;
+use crate::ip_list::cache_file::CachedLists;
 use crate::registration::address_file;
 use crate::registration::client;
 use crate::settings::Settings;
@@ -33,7 +33,7 @@ fn kept(settings: &Settings, clock: &Clock, findings: &mut Findings) {
         return findings.warn(CHECK, text, "set `spool.path` to a file on a local disk");
     };
     let shown = file.display().to_string();
-    match Kept::read(&file) {
+    match CachedLists::read(&file) {
         Ok(Some(kept)) => {
             let text = format!("{shown} has {} ranges, fetched {}", kept.len(), kept.fetched_at);
             let age = clock.now().since(kept.fetched_at);

@@ -47,8 +47,8 @@ impl SpoolHandle {
         let (queue, waiting) = mpsc::channel(SPOOL_QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
         let tasks = TaskTracker::new();
-        let writing = spool_writer.clone();
-        let write = move || writing.clone().run(waiting.clone());
+        let this = spool_writer.clone();
+        let write = move || this.clone().run(waiting.clone());
         tasks.spawn(keep_running("spool writer", RESTART_PAUSE, write));
         let (stop, metrics) = (stop.clone(), metrics.clone());
         let salvager = Salvager { spool_writer: spool_writer.clone(), stop: stop.clone() };

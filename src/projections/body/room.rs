@@ -92,7 +92,7 @@ pub(crate) fn member_leave(event: &Event, body: &MemberLeave, changes: &mut Vec<
     }
 }
 
-/// Those listed, each once; whoever acted, where there is no list.
+/// The accounts in the list, each once; the one that acted, where there is no list.
 fn accounts<'a>(
     list: Option<&'a [AccountId]>,
     operator: Option<&'a AccountId>,

@@ -21,13 +21,13 @@ pub struct MetadataSum {
     is_cut: bool,
     at: Option<UnixMillis>,
     /// What was said of each key at that moment.
-    said: BTreeMap<String, Said>,
+    said: BTreeMap<String, KeySum>,
     said_bytes: usize,
 }
 
-/// What marks of one moment say of one key.
+/// What the marks of one moment add up to for one key.
 #[derive(Debug, Default)]
-struct Said {
+struct KeySum {
     /// How many times more it was set than deleted.
     balance: i64,
     /// What it was set to last, and whether that is cut.

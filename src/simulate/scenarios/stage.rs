@@ -147,7 +147,7 @@ impl Stage {
         script.send("Group.CallbackAfterSendMsg", from, after);
     }
 
-    /// Dissolves the room. Whoever is still there is not told of any more.
+    /// Dissolves the room, without an event for those still in it.
     pub(crate) fn close(&self, script: &mut Script<'_>, by_system: bool) {
         let (by, kind) = if by_system {
             (Person::vendor(), "DestroyBySystem")

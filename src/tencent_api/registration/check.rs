@@ -59,7 +59,7 @@ pub enum Rule {
     CommandsNone,
     /// A command stands twice, maybe under two names.
     CommandTwice,
-    /// A command that nobody knows. Whoever knows better may let it pass.
+    /// An unknown command, which the caller may allow.
     CommandUnknown,
     /// Another product's command.
     CommandForeign,

@@ -1,5 +1,4 @@
-//! The two ways in which rooms are settled: many that take little together, and one after the other those of which there is
-//! much.
+//! The two tasks that settle rooms: small rooms many at a time, large ones one after the other.
 
 use std::time::Duration;
 
@@ -7,7 +6,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::sessions::compute::Round;
 use crate::sessions::memory::Memory;
-use crate::sessions::plan::{Settled, settle};
+use crate::sessions::plan::{SettleReport, settle};
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, STEP_MAX, Settler, step};
 use crate::settings::seconds;
 use crate::store::{Queued, RoomId, SLOT_MS, SettlerConnection};
@@ -16,7 +15,7 @@ use crate::store::{Queued, RoomId, SLOT_MS, SettlerConnection};
 const ROUND_MAX: Duration = Duration::from_secs(2);
 /// How long rooms may take that are settled together, or one that was thought to take little.
 const QUICK_MAX: Duration = Duration::from_secs(5);
-/// How old what stands in the queue must be to leave it, in ms: whoever wrote it has committed, or given up.
+/// How old what stands in the queue must be to leave it, in ms: its writer has committed, or given up.
 const QUEUE_AGE_MS: i64 = 5000;
 /// How long to wait where a slow room has nothing that is due.
 const TURN_PAUSE: Duration = Duration::from_millis(100);
@@ -28,12 +27,12 @@ fn slot_old(clock_ms: i64) -> i64 {
     (clock_ms - QUEUE_AGE_MS).div_euclid(SLOT_MS) - 1
 }
 
-/// A connection that is made when it is needed, and made anew when something went wrong.
+/// A connection that is opened when it is needed, and again after a failure.
 #[derive(Default)]
-struct Line(Option<SettlerConnection>);
+struct LazyConnection(Option<Settling>);
 
-impl Line {
-    async fn store(&mut self, settler: &Settler) -> Result<&mut SettlerConnection, String> {
+impl LazyConnection {
+    async fn store(&mut self, settler: &Settler) -> Result<&mut Settling, String> {
         if self.0.is_none() {
             self.0 = Some(step(SettlerConnection::open(&settler.options)).await?);
         }
@@ -44,15 +43,16 @@ impl Line {
 impl Settler {
     /// Settles rooms that take little, for ever.
     pub(crate) async fn quick(&self) {
-        let (mut line, mut failures, mut after) = (Line::default(), FailureLog::default(), None);
+        let (mut connection, mut failures, mut after) =
+            (LazyConnection::default(), FailureLog::default(), None);
         loop {
             let begun = Instant::now();
-            match self.round(&mut line, &mut after).await {
+            match self.round(&mut connection, &mut after).await {
                 Ok(None) => failures.succeeded(),
                 Ok(Some(reason)) => failures.failed(&reason),
                 Err(reason) => {
                     failures.failed(&reason);
-                    line = Line::default();
+                    connection = LazyConnection::default();
                     sleep(RETRY_PAUSE).await;
                 }
             }
@@ -63,11 +63,11 @@ impl Settler {
     /// Settles a part of the queue, from `after` on. Returns what went wrong with some of it, if anything did.
     async fn round(
         &self,
-        line: &mut Line,
+        connection: &mut LazyConnection,
         after: &mut Option<RoomId>,
     ) -> Result<Option<String>, String> {
         let begun = Instant::now();
-        let store = line.store(self).await?;
+        let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
         let (queued, next) = step(store.queued(after.as_ref())).await?;
         *after = next;
@@ -78,9 +78,9 @@ impl Settler {
             if some.is_empty() {
                 break;
             }
-            let store = line.store(self).await?;
+            let store = connection.store(self).await?;
             if let Err(reason) = self.settle_some(store, &some, slot_old, QUICK_MAX).await {
-                *line = Line::default();
+                *connection = LazyConnection::default();
                 wrong = Some(reason);
             }
         }
@@ -89,23 +89,23 @@ impl Settler {
 
     /// Settles rooms of which there is much, for ever.
     pub(crate) async fn slow(&self) {
-        let (mut line, mut failures) = (Line::default(), FailureLog::default());
+        let (mut connection, mut failures) = (LazyConnection::default(), FailureLog::default());
         loop {
             let begun = Instant::now();
             let room = self.memory().next_slow();
             let Some(room) = room else {
                 // It would be idle for long.
-                line = Line::default();
+                connection = LazyConnection::default();
                 sleep(POLL).await;
                 continue;
             };
-            match self.slow_room(&mut line, &room).await {
+            match self.slow_room(&mut connection, &room).await {
                 Ok(true) => failures.succeeded(),
                 // They rest, or are done.
                 Ok(false) => sleep(TURN_PAUSE).await,
                 Err(reason) => {
                     failures.failed(&reason);
-                    line = Line::default();
+                    connection = LazyConnection::default();
                     sleep(RETRY_PAUSE).await;
                 }
             }
@@ -114,8 +114,12 @@ impl Settler {
     }
 
     /// Settles a day of a slow room; `false` where none is due.
-    async fn slow_room(&self, line: &mut Line, room: &RoomId) -> Result<bool, String> {
-        let store = line.store(self).await?;
+    async fn slow_room(
+        &self,
+        connection: &mut LazyConnection,
+        room: &RoomId,
+    ) -> Result<bool, String> {
+        let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
         let days = step(store.queued_of(room, DAYS_MAX)).await?;
         if days.is_empty() {
@@ -179,7 +183,7 @@ impl Settler {
     }
 }
 
-fn remember(memory: &mut Memory, some: &[Queued], settled: &Settled, took: Duration) {
+fn remember(memory: &mut Memory, some: &[Queued], settled: &SettleReport, took: Duration) {
     settled.too_much.iter().for_each(|place| memory.too_much(some, *place));
     let is_settled = |(place, _): &(usize, &Queued)| !settled.too_much.contains(place);
     let rest: Vec<Queued> =
