@@ -59,7 +59,7 @@ pub(crate) enum Outcome {
 
 /// Sums up some lives.
 pub(crate) async fn compute(
-    store: &mut Settling,
+    store: &mut SettlerConnection,
     touched: &[SessionInput<'_>],
     round: &Round,
 ) -> Result<Vec<Outcome>, StoreError> {

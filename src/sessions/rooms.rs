@@ -29,10 +29,10 @@ fn slot_old(clock_ms: i64) -> i64 {
 
 /// A connection that is opened when it is needed, and again after a failure.
 #[derive(Default)]
-struct LazyConnection(Option<Settling>);
+struct LazyConnection(Option<SettlerConnection>);
 
 impl LazyConnection {
-    async fn store(&mut self, settler: &Settler) -> Result<&mut Settling, String> {
+    async fn store(&mut self, settler: &Settler) -> Result<&mut SettlerConnection, String> {
         if self.0.is_none() {
             self.0 = Some(step(SettlerConnection::open(&settler.options)).await?);
         }

@@ -11,7 +11,7 @@ use crate::store::{Queued, RoomId, SettlerConnection, StoreError, StoreOptions, 
 
 /// Compares rooms and lives with their facts.
 pub(crate) struct SessionVerifier {
-    store: Settling,
+    store: SettlerConnection,
     leads: bool,
     clock: Clock,
     idle_max: Option<Duration>,
