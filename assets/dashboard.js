@@ -193,7 +193,7 @@ function eventRow(event) {
   const about = !subject ? "–"
     : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${value}`)
     : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${segment(subject)}` : `/calls?app=${app}&room=${value}`)
-    : anId(subject, event.call_id ? `/search?q=${value}` : `/rooms/${app}/${segment(subject)}?at=${at}`);
+    : anId(subject, event.call_id ? `/search?q=${value}` : `/room-sessions/${app}/${segment(subject)}?at=${at}`);
   cell(row, about).className = "clip";
   const user = event.operator;
   cell(row, user ? anId(user, `/users/${app}/${segment(user)}`) : "–").className = "clip";

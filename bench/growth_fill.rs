@@ -32,7 +32,7 @@ const STATEMENTS: &str = r"
             string_agg(
                 case
                     when atttypid = 'timestamptz'::regtype then format('event.%I - shift', attname)
-                    when attname = 'life' then 'life - (extract(epoch from shift) * 1000)::bigint'
+                    when attname = 'session' then 'session - (extract(epoch from shift) * 1000)::bigint'
                     when relname = 'events' and attname = 'id' then
                         '(lpad(to_hex((extract(epoch from event_time - shift) * 1000)::bigint), 12, ''0'')
                           || substr(md5(id::text || k), 1, 20))::uuid'

@@ -204,9 +204,10 @@ async fn rooms(store: &Arc<dyn Store>) {
         time(what, async || store.rooms(&filter).await).await;
     }
     let page = store.rooms(&all).await.unwrap();
-    let key = |room: &Room| RoomKey { app: app(), room_id: room.room_id.clone(), life: room.life };
+    let key =
+        |room: &Room| RoomKey { app: app(), room_id: room.room_id.clone(), session: room.session };
     let keys: Vec<RoomKey> = page.iter().map(key).collect();
-    time("lives of a page", async || store.lives(&keys).await).await;
+    time("sessions of a page", async || store.live_sessions(&keys).await).await;
 }
 
 async fn statistics(store: &Arc<dyn Store>) {
@@ -241,7 +242,7 @@ async fn statistics(store: &Arc<dyn Store>) {
 }
 
 async fn details(store: &Arc<dyn Store>) {
-    let hot = RoomKey { app: app(), room_id: "hot".into(), life: 1_790_000_000_000 };
+    let hot = RoomKey { app: app(), room_id: "hot".into(), session: 1_790_000_000_000 };
     let hot = store.room(&hot).await.unwrap().unwrap();
     let page = DetailPage { limit: LIMIT, ..DetailPage::default() };
     let place = |seconds: i64, entered| {

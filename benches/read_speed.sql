@@ -61,8 +61,8 @@ union all
 select sdk_app_id, call_id, case when right(call_id, 1) = '7' then 'agent' else 'v' || substr(call_id, 6)::int % 30000 end,
        false, accept_event_at, accept_event_at, first_at, last_at, end_event_at, result from calls;
 
--- 50,000 lives of 2000 rooms, and one life with 100,000 members.
-insert into rooms (sdk_app_id, room_id, life, family, name, owner, room_type, started_at, created_at, destroyed_at,
+-- 50,000 sessions of 2000 rooms, and one session with 100,000 members.
+insert into room_sessions (sdk_app_id, room_id, session, family, name, owner, room_type, started_at, created_at, destroyed_at,
                    ended_at, from_at, until_at, last_at, state, inferred, members, members_peak, visitors, entries,
                    leaves_missing, enters_missing, properties, occupancy)
 select 1400000001 + (n % 50 = 0)::int, 'room-' || n % 2000, (extract(epoch from moment) * 1000)::bigint,
@@ -73,7 +73,7 @@ select 1400000001 + (n % 50 = 0)::int, 'room-' || n % 2000, (extract(epoch from 
 from (select n, timestamptz '2026-11-01 12:00Z' - (50000 - n) * interval '155 s' as moment,
              case when n > 49900 then 'open' when n % 40 = 3 then 'overdue' else 'ended' end as state
       from generate_series(1, 50000) n) as numbers;
-insert into rooms (sdk_app_id, room_id, life, family, owner, started_at, created_at, destroyed_at, ended_at, from_at,
+insert into room_sessions (sdk_app_id, room_id, session, family, owner, started_at, created_at, destroyed_at, ended_at, from_at,
                    until_at, last_at, state, inferred, members, members_peak, visitors, entries, leaves_missing,
                    enters_missing, occupancy)
 values (1400000001, 'hot', 1790000000000, 'live', 'star', timestamptz 'epoch' + interval '1790000000 s',
@@ -81,14 +81,14 @@ values (1400000001, 'hot', 1790000000000, 'live', 'star', timestamptz 'epoch' + 
         timestamptz 'epoch' + interval '1790010000 s', timestamptz 'epoch' + interval '1790000000 s',
         timestamptz 'epoch' + interval '1790010060 s', timestamptz 'epoch' + interval '1790010000 s', 'ended', false, 0,
         100000, 100000, 100000, 0, 100, '[]');
-insert into lives (sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, admins,
+insert into live_sessions (sdk_app_id, room_id, session, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, admins,
                    metadata)
-select sdk_app_id, room_id, life, 5, 50, 3, '[]', '[]', 0, '[]', '{}' from rooms where family = 'live';
+select sdk_app_id, room_id, session, 5, 50, 3, '[]', '[]', 0, '[]', '{}' from room_sessions where family = 'live';
 
--- Twenty marks in each life. Of the hot room all leave within its last minute, and of 100 the enter is not known.
+-- Twenty marks in each session. Of the hot room all leave within its last minute, and of 100 the enter is not known.
 insert into room_marks (sdk_app_id, room_id, account, at, event_id, family, enters, cause)
 select sdk_app_id, room_id, 'u' || i / 2, from_at + i * interval '1 min', gen_random_uuid(), family, i % 2 = 0, 'enter'
-from rooms, generate_series(1, 20) i where room_id <> 'hot';
+from room_sessions, generate_series(1, 20) i where room_id <> 'hot';
 insert into room_marks (sdk_app_id, room_id, account, at, event_id, family, enters, cause)
 select 1400000001, 'hot', 'h' || n, timestamptz 'epoch' + interval '1790000000 s' + n * interval '50 ms',
        gen_random_uuid(), 'live', true, 'enter'
@@ -99,20 +99,20 @@ select 1400000001, 'hot', 'h' || n, timestamptz 'epoch' + interval '1790009950 s
 from generate_series(1, 100000) n;
 insert into gifts (sdk_app_id, room_id, at, event_id, sender, receivers, gift_id, count, coins)
 select sdk_app_id, room_id, from_at + i * interval '5 min', gen_random_uuid(), 'u' || i, '["u1"]'::json, 'g', 1, 10
-from rooms, generate_series(1, 10) i where family = 'live' and room_id <> 'hot'
+from room_sessions, generate_series(1, 10) i where family = 'live' and room_id <> 'hot'
 union all
 select 1400000001, 'hot', timestamptz 'epoch' + interval '1790000000 s' + n * interval '90 ms', gen_random_uuid(),
        'h' || n % 5000, '["star"]'::json, 'g', 1, 10
 from generate_series(1, 100000) n;
 insert into seat_marks (sdk_app_id, room_id, seat, at, event_id, account)
 select sdk_app_id, room_id, i % 8, from_at + i * interval '1 min', gen_random_uuid(), case when i % 3 > 0 then 'u' || i end
-from rooms, generate_series(1, 16) i where room_id <> 'hot'
+from room_sessions, generate_series(1, 16) i where room_id <> 'hot'
 union all
 select 1400000001, 'hot', n % 8, timestamptz 'epoch' + interval '1790000000 s' + n * interval '1 s', gen_random_uuid(),
        case when n % 3 > 0 then 'h' || n end
 from generate_series(1, 9000) n;
 insert into room_changes (sdk_app_id, room_id, at, event_id, ordinal, family, kind)
-select sdk_app_id, room_id, from_at, gen_random_uuid(), 0, family, 'create' from rooms;
+select sdk_app_id, room_id, from_at, gen_random_uuid(), 0, family, 'create' from room_sessions;
 insert into battle_marks (sdk_app_id, battle_id, at, event_id, room_id, stage, is_proposer, score)
 select 1400000001, 'b' || n, timestamptz 'epoch' + (1790000000 + n % 10000) * interval '1 s', gen_random_uuid(),
        case when n % 100 = 0 and i < 2 then 'hot' else 'room-' || n % 2000 end,
@@ -122,7 +122,7 @@ insert into recording_marks (sdk_app_id, task_id, at, event_id, call_id, room_id
 select 1400000001, 't' || n, timestamptz '2026-11-01 12:00Z' - (20000 - n) * interval '388 s' + i * interval '1 min',
        gen_random_uuid(), case when n % 2 = 0 then 'call-' || n * 25 end, 'room-' || n % 2000, 'recording', '[{"name":"a"}]'
 from generate_series(1, 20000) n, generate_series(0, 4) i;
-insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail)
+insert into anomalies (sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail)
 select 1400000001, (array['call_without_end', 'leaves_missing'])[1 + n % 2], 'call-' || n, 0,
        timestamptz '2026-11-01 12:00Z' - (50000 - n) * interval '155 s',
        timestamptz '2026-11-01 12:00Z' - (50000 - n) * interval '155 s',

@@ -4,14 +4,14 @@
 //! in an axum app of your own (`examples/own_app.rs`). The modules, in reading order:
 //!
 //! - [`callback`]: the protocol, pure. A query is verified, a body becomes a typed [`callback::Event`] with an id.
-//! - [`projections`]: what each event means, pure: what it changes in the tables of calls, rooms and lives.
+//! - [`projections`]: what each event means, pure: what it changes in the tables of calls, room sessions and live sessions.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `letters`: which letters steer what shows a text, and how they are shown instead.
 //! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
-//! - `rebuild`: makes the tables of calls, rooms and lives anew from the events.
+//! - `rebuild`: makes the tables of calls, room sessions and live sessions anew from the events.
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
 //! - [`tencent_api`]: the vendor's REST API: where callbacks go, registered and compared.
 //! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.

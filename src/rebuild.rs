@@ -111,8 +111,8 @@ impl Rebuild {
                 if !leads && !work.dry_run && !compared.is_right() {
                     self.store.queue(queued).await?;
                 }
-                self.count("rooms", compared.rooms);
-                self.count("lives", compared.lives);
+                self.count("room_sessions", compared.rooms);
+                self.count("live_sessions", compared.sessions);
                 self.count("anomalies", compared.anomalies);
             }
             self.store.passed(&mut self.progress, queued).await?;

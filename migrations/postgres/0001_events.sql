@@ -30,7 +30,7 @@ create index events_call on events (call_id, event_time) where call_id is not nu
 create index events_room on events (room_id, event_time) where room_id is not null;
 
 -- Rows that the table above refused, whole: `delivery` is what `replay` reads.
-create table parked_events (
+create table dead_letter_events (
     id uuid primary key,
     parked_at timestamptz not null,
     reason text not null,

@@ -1,11 +1,11 @@
--- What the events mean: calls, rooms and lives.
+-- What the events mean: calls, room sessions and live sessions.
 --
 -- Three kinds of tables, none of which depends on the order in which events arrive:
 --   facts    one row for each thing an event says, written with the event (room_changes, room_marks, seat_marks, gifts,
 --            battle_marks, metadata_marks, recording_marks, event_counts);
 --   merged   one row for each call and each member, into which every event's facts are merged with the earliest, the
 --            latest or the greatest value, also written with the event (calls, call_members);
---   settled  computed from the facts soon afterwards, and again whenever they change (rooms, lives, anomalies).
+--   settled  computed from the facts soon afterwards, and again whenever they change (rooms, live rooms, anomalies).
 -- Times of a fact are the event's own.
 
 -- For those who look at events as they arrive: the time of an event may be long before.
@@ -343,10 +343,10 @@ comment on column event_counts.lag_ms_max is 'The longest of those, in ms';
 
 -- Rooms: settled ----------------------------------------------------------------------------------------------------------
 
-create table rooms (
+create table room_sessions (
     sdk_app_id bigint not null,
     room_id text not null,
-    life bigint not null,
+    session bigint not null,
     family text not null,
     name text,
     owner text,
@@ -373,37 +373,37 @@ create table rooms (
     max_seats bigint,
     properties json,
     occupancy json not null,
-    primary key (sdk_app_id, room_id, life)
+    primary key (sdk_app_id, room_id, session)
 );
 create index rooms_started on rooms (started_at, sdk_app_id, room_id);
 create index rooms_open on rooms (last_at) where state = 'open';
 create index rooms_old on rooms (last_at);
 
-comment on table rooms is 'One row for each life of a room: room ids are used again';
-comment on column rooms.life is 'Which life: the time of its create event, in ms since 1970; where none is known, from_at, in ms';
-comment on column rooms.family is 'room (conference) or live';
-comment on column rooms.started_at is 'When it was created; where that is not known, its first event';
-comment on column rooms.created_at is 'When it was created; null where no create event came';
-comment on column rooms.destroyed_at is 'When it was destroyed; null where no destroy event came';
-comment on column rooms.destroy_cause is 'user or system, or as sent; live rooms only';
-comment on column rooms.ended_at is 'When it ended; where no destroy event came, its latest event, by rule';
-comment on column rooms.from_at is 'Facts of this room id belong to this life from this time on';
-comment on column rooms.until_at is 'Facts of this room id belong to this life before this time; null while no destroy event came and no other life begins';
-comment on column rooms.last_at is 'Its latest event';
-comment on column rooms.state is 'open, ended, or overdue: no destroy came, and nothing else for long';
-comment on column rooms.inferred is 'Its end is a guess: no destroy event came';
-comment on column rooms.members is 'How many are inside now; 0 once it has ended';
-comment on column rooms.members_peak is 'The most that were inside at once';
-comment on column rooms.visitors is 'How many accounts were inside, each counted once';
-comment on column rooms.entries is 'How often somebody came in';
-comment on column rooms.leaves_missing is 'How many were inside at its end without a leave event';
-comment on column rooms.enters_missing is 'How many leave events have no enter before them';
-comment on column rooms.occupancy is 'How many were inside over time: a list of [ms since 1970, members], at most 240';
+comment on table room_sessions is 'One row for each session of a room: room ids are used again';
+comment on column room_sessions.session is 'Which session: the time of its create event, in ms since 1970; where none is known, from_at, in ms';
+comment on column room_sessions.family is 'room (conference) or live';
+comment on column room_sessions.started_at is 'When it was created; where that is not known, its first event';
+comment on column room_sessions.created_at is 'When it was created; null where no create event came';
+comment on column room_sessions.destroyed_at is 'When it was destroyed; null where no destroy event came';
+comment on column room_sessions.destroy_cause is 'user or system, or as sent; live rooms only';
+comment on column room_sessions.ended_at is 'When it ended; where no destroy event came, its latest event, by rule';
+comment on column room_sessions.from_at is 'Facts of this room id belong to this session from this time on';
+comment on column room_sessions.until_at is 'Facts of this room id belong to this session before this time; null while no destroy event came and no other session begins';
+comment on column room_sessions.last_at is 'Its latest event';
+comment on column room_sessions.state is 'open, ended, or overdue: no destroy came, and nothing else for long';
+comment on column room_sessions.inferred is 'Its end is a guess: no destroy event came';
+comment on column room_sessions.members is 'How many are inside now; 0 once it has ended';
+comment on column room_sessions.members_peak is 'The most that were inside at once';
+comment on column room_sessions.visitors is 'How many accounts were inside, each counted once';
+comment on column room_sessions.entries is 'How often somebody came in';
+comment on column room_sessions.leaves_missing is 'How many were inside at its end without a leave event';
+comment on column room_sessions.enters_missing is 'How many leave events have no enter before them';
+comment on column room_sessions.occupancy is 'How many were inside over time: a list of [ms since 1970, members], at most 240';
 
-create table lives (
+create table live_sessions (
     sdk_app_id bigint not null,
     room_id text not null,
-    life bigint not null,
+    session bigint not null,
     total_viewers bigint,
     total_gifts_sent bigint,
     total_gift_coins bigint,
@@ -417,16 +417,16 @@ create table lives (
     battles bigint not null,
     admins json not null,
     metadata json not null,
-    primary key (sdk_app_id, room_id, life)
+    primary key (sdk_app_id, room_id, session)
 );
 
-comment on table lives is 'What only live rooms have, one row for each life; the rest stands in rooms';
-comment on column lives.total_viewers is 'Of the destroy event''s statistic, as are the other totals; who came twice counts twice';
-comment on column lives.gifts is 'Gifts in the events, by their count';
-comment on column lives.gift_coins is 'Their coins';
-comment on column lives.top_senders is 'At most 10 of {account, gifts, coins}, the most coins first';
-comment on column lives.admins is 'Accounts that are administrators at its end';
-comment on column lives.metadata is 'Keys and values at its end';
+comment on table live_sessions is 'What only live rooms have, one row for each session; the rest stands in rooms';
+comment on column live_sessions.total_viewers is 'Of the destroy event''s statistic, as are the other totals; who came twice counts twice';
+comment on column live_sessions.gifts is 'Gifts in the events, by their count';
+comment on column live_sessions.gift_coins is 'Their coins';
+comment on column live_sessions.top_senders is 'At most 10 of {account, gifts, coins}, the most coins first';
+comment on column live_sessions.admins is 'Accounts that are administrators at its end';
+comment on column live_sessions.metadata is 'Keys and values at its end';
 
 create table settle_queue (
     sdk_app_id bigint not null,
@@ -444,12 +444,12 @@ create table anomalies (
     sdk_app_id bigint not null,
     kind text not null,
     subject text not null,
-    life bigint not null,
+    session bigint not null,
     happened_at timestamptz not null,
     found_at timestamptz not null,
     resolved_at timestamptz,
     detail text not null,
-    primary key (sdk_app_id, kind, subject, life)
+    primary key (sdk_app_id, kind, subject, session)
 );
 create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
 create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
@@ -457,7 +457,7 @@ create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resol
 comment on table anomalies is 'What should not be: gaps in what the vendor sent';
 comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing or silence';
 comment on column anomalies.subject is 'Call id, room id, or `all` where nothing at all came';
-comment on column anomalies.life is 'Of a room, which life; of a silence, when it began, in ms since 1970; else 0';
+comment on column anomalies.session is 'Of a room, which session; of a silence, when it began, in ms since 1970; else 0';
 comment on column anomalies.resolved_at is 'When it was found that it is no longer so; null while it is';
 comment on column anomalies.detail is 'In words';
 

@@ -128,6 +128,6 @@ comment on column merged_call_members.last_action_rank is 'Of one time: 2 for wh
 comment on column merged_call_members.last_action_id is 'Its id, which decides between two of one time and rank';
 comment on column call_members.last_action_id is 'Its id, which decides between two of one time and rank';
 comment on column gifts.coins is 'What one of them is worth, in coins';
-comment on column lives.gift_coins is 'Their coins: of each event its count, times what one is worth';
+comment on column live_sessions.gift_coins is 'Their coins: of each event its count, times what one is worth';
 comment on column event_counts.command is 'The events'' command; those that are not known are counted together by their family, as group.* or unknown';
 comment on column event_counts.result is 'How a call ended, for those commands that say, other where the word is not known; else empty';

@@ -1,4 +1,4 @@
--- What the events mean: calls, rooms and lives.
+-- What the events mean: calls, room sessions and live sessions.
 --
 -- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truths 0 or 1, and
 -- lists text in JSON.
@@ -249,10 +249,10 @@ create index event_counts_at on event_counts (width_s, at);
 
 -- Rooms: settled ----------------------------------------------------------------------------------------------------------
 
-create table rooms (
+create table room_sessions (
     sdk_app_id integer not null,
     room_id text not null,
-    life integer not null,
+    session integer not null,
     family text not null,
     name text,
     owner text,
@@ -279,16 +279,16 @@ create table rooms (
     max_seats integer,
     properties text,
     occupancy text not null,
-    primary key (sdk_app_id, room_id, life)
+    primary key (sdk_app_id, room_id, session)
 ) strict, without rowid;
 create index rooms_started on rooms (started_at, sdk_app_id, room_id);
 create index rooms_open on rooms (last_at) where state = 'open';
 create index rooms_old on rooms (last_at);
 
-create table lives (
+create table live_sessions (
     sdk_app_id integer not null,
     room_id text not null,
-    life integer not null,
+    session integer not null,
     total_viewers integer,
     total_gifts_sent integer,
     total_gift_coins integer,
@@ -302,7 +302,7 @@ create table lives (
     battles integer not null,
     admins text not null,
     metadata text not null,
-    primary key (sdk_app_id, room_id, life)
+    primary key (sdk_app_id, room_id, session)
 ) strict, without rowid;
 
 create table settle_queue (
@@ -317,12 +317,12 @@ create table anomalies (
     sdk_app_id integer not null,
     kind text not null,
     subject text not null,
-    life integer not null,
+    session integer not null,
     happened_at integer not null,
     found_at integer not null,
     resolved_at integer,
     detail text not null,
-    primary key (sdk_app_id, kind, subject, life)
+    primary key (sdk_app_id, kind, subject, session)
 ) strict, without rowid;
 create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
 create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;

@@ -3,9 +3,9 @@
 alter table metadata_marks add column cut integer;
 alter table recording_marks add column cut integer;
 -- Lists of names.
-alter table rooms add column cut text;
-alter table lives add column cut text;
+alter table room_sessions add column cut text;
+alter table live_sessions add column cut text;
 
--- Creates and destroys tell where lives begin and end: they are found without the room's other changes.
-create index room_changes_lives on room_changes (sdk_app_id, room_id, at, event_id, ordinal)
+-- Creates and destroys tell where sessions begin and end: they are found without the room's other changes.
+create index room_changes_sessions on room_changes (sdk_app_id, room_id, at, event_id, ordinal)
     where kind in ('create', 'destroy');

@@ -103,7 +103,7 @@ impl Erasure {
         found.then_some(erased)
     }
 
-    /// A delivery on one line, as parked events are kept, without the account. Where the account acted, its address
+    /// A delivery on one line, as dead letters are kept, without the account. Where the account acted, its address
     /// and platform go from the query too.
     #[must_use]
     pub fn delivery(&self, line: &str) -> Erased {

@@ -83,7 +83,7 @@ impl BatchWriter {
         self.work(batch, true).await;
     }
 
-    /// As [`Writer::write`], but an unavailable store is asked once.
+    /// As [`Self::write`], but an unavailable store is asked once.
     pub(crate) async fn write_once(&self, batch: Vec<Ticket>) {
         self.work(batch, false).await;
     }
@@ -229,7 +229,7 @@ impl BatchWriter {
         let result = match timeout(self.limits.answer, parked).await {
             Ok(Ok(())) => {
                 error!(event.id = %event.id, event.command = %event.command, reason,
-                    "the store refuses this event; it is in parked_events");
+                    "the store refuses this event; it is in dead_letter_events");
                 Ok(Outcome::Parked)
             }
             Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),

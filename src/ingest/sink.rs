@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use crate::callback::Event;
 use crate::ingest::outcome::Outcome;
 
-/// What takes verified, decoded events: the server's own [`Ingest`], or yours where you mount the callback router in
+/// What takes verified, decoded events: the server's own [`Ingest`](super::Ingest), or yours where you mount the callback router in
 /// another app.
 #[async_trait]
 pub trait Sink: Send + Sync {

@@ -1,6 +1,6 @@
 //! Projections: pure functions from an event to what it changes in the read models.
 //!
-//! [`body`] has one function for each command, in its family's file. What they return goes into the store with the event
+//! `body` has one function for each command, in its family's file. What they return goes into the store with the event
 //! itself, as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts.
 
 pub(crate) mod batch;

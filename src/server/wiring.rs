@@ -94,7 +94,7 @@ pub(crate) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses
     }
 }
 
-/// Computes rooms and lives, and finds gaps.
+/// Computes room sessions and live sessions, and finds gaps.
 pub(crate) fn settler(
     settings: &Settings,
     apps: &Apps,

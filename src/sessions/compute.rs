@@ -1,10 +1,10 @@
-//! One life of a room: what is known of it, summed up.
+//! One session of a room: what is known of it, summed up.
 
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
 use crate::projections::change::RoomFamily;
-use crate::projections::session::boundaries::Life;
+use crate::projections::session::boundaries::SessionBounds;
 use crate::projections::session::presence::PresenceFigures;
 use crate::projections::session::statistics::RoomSum;
 use crate::store::{
@@ -25,29 +25,29 @@ pub(crate) struct Round {
     pub(crate) deep: bool,
     /// How many creates and destroys count of each day of a room.
     pub(crate) boundaries_per_day_max: u32,
-    /// The most that the metadata of one life takes. In bytes.
+    /// The most that the metadata of one session takes. In bytes.
     pub(crate) session_bytes_max: usize,
 }
 
-/// A life that facts may have changed.
+/// A session that facts may have changed.
 pub(crate) struct SessionInput<'a> {
     /// The place of its room among those that are queued.
     pub(crate) place: usize,
     pub(crate) room: &'a RoomId,
-    pub(crate) life: Life,
+    pub(crate) session: SessionBounds,
     /// Whether it is there, and open.
     pub(crate) was_open: bool,
     /// Whether creates or destroys behind its beginning were left out.
     pub(crate) has_left_out: bool,
 }
 
-/// The rows of one life.
+/// The rows of one session.
 pub(crate) struct SessionRows {
     pub(crate) row: Room,
     pub(crate) live: Option<Live>,
 }
 
-/// The outcome of computing a life.
+/// The outcome of computing a session.
 pub(crate) enum Outcome {
     /// Its facts have all gone meanwhile.
     Gone,
@@ -57,15 +57,15 @@ pub(crate) enum Outcome {
     Done(Box<SessionRows>),
 }
 
-/// Sums up some lives.
+/// Sums up some sessions.
 pub(crate) async fn compute(
     store: &mut SettlerConnection,
     touched: &[SessionInput<'_>],
     round: &Round,
 ) -> Result<Vec<Outcome>, StoreError> {
-    let spans: Vec<Span<'_>> = touched.iter().map(|it| Span::of(it.room, &it.life)).collect();
+    let spans: Vec<Span<'_>> = touched.iter().map(|it| Span::of(it.room, &it.session)).collect();
     let times = store.times(&spans).await?;
-    let destroyed_at: Vec<_> = touched.iter().map(|it| it.life.destroyed_at).collect();
+    let destroyed_at: Vec<_> = touched.iter().map(|it| it.session.destroyed_at).collect();
     let changes = store.changes(&spans, &destroyed_at, round.deep).await?;
     let attendances = store.attendances(&spans).await?;
     let mut sums = Vec::with_capacity(touched.len());
@@ -90,7 +90,8 @@ pub(crate) async fn compute(
     let may_be_live = |sum: &Result<Sum, Outcome>| sum.as_ref().is_ok_and(Sum::may_be_live);
     let live = spans.iter().zip(&sums).filter(|(_, sum)| may_be_live(sum));
     let live: Vec<Span<'_>> = live.map(|(span, _)| *span).collect();
-    let mut facts = store.lives(&live, round.session_bytes_max, round.deep).await?.into_iter();
+    let mut facts =
+        store.live_sessions(&live, round.session_bytes_max, round.deep).await?.into_iter();
     let computed = touched.iter().zip(sums).map(|(touched, sum)| {
         let facts = if may_be_live(&sum) { facts.next() } else { Some(None) };
         match (sum, facts) {
@@ -105,9 +106,9 @@ pub(crate) async fn compute(
     Ok(computed.collect())
 }
 
-/// A life, summed up but for what only live rooms have.
+/// A session, summed up but for what only live rooms have.
 struct Sum {
-    life: Life,
+    session: SessionBounds,
     first_at: UnixMillis,
     last_at: UnixMillis,
     state: &'static str,
@@ -125,20 +126,20 @@ impl Sum {
         changes: RoomSum,
         attendance: Attendance,
     ) -> Self {
-        let life = touched.life;
+        let session = touched.session;
         let stays = round.keeps_open && touched.was_open;
         let idle = !stays && round.idle_max.is_some_and(|max| last_at.plus(max) < round.now);
-        let state = match life.is_open() {
+        let state = match session.is_open() {
             true if idle => "overdue",
             true => "open",
             false => "ended",
         };
         // One that was not destroyed ended between the last that is known of it and the next that begins.
-        let ended_at = life.destroyed_at.or_else(|| (state != "open").then_some(last_at));
+        let ended_at = session.destroyed_at.or_else(|| (state != "open").then_some(last_at));
         let presence = attendance.presence;
         let family = changes.family.clone().or_else(|| presence.family.clone());
         let figures = presence.figures(ended_at);
-        Self { life, first_at, last_at, state, ended_at, changes, family, figures }
+        Self { session, first_at, last_at, state, ended_at, changes, family, figures }
     }
 
     fn may_be_live(&self) -> bool {
@@ -147,10 +148,10 @@ impl Sum {
 
     fn with(self, facts: Option<LiveFacts>, touched: &SessionInput<'_>) -> SessionRows {
         let room = touched.room;
-        let Self { life, ended_at, changes, figures, .. } = self;
+        let Self { session, ended_at, changes, figures, .. } = self;
         let facts = facts.filter(|facts| self.family.is_some() || !facts.is_empty());
         let family = if facts.is_some() { RoomFamily::Live } else { RoomFamily::Room };
-        let live = facts.map(|facts| live_row(room, &life, &changes, facts));
+        let live = facts.map(|facts| live_row(room, &session, &changes, facts));
         let properties = changes.properties();
         let cut = cut(&[
             ("properties", changes.has_cut_properties()),
@@ -160,23 +161,23 @@ impl Sum {
         let row = Room {
             sdk_app_id: room.app,
             room_id: room.room_id.clone(),
-            life: life.life,
+            session: session.session,
             family: self.family.unwrap_or_else(|| family.as_str().to_owned()),
             name: changes.name,
             owner: changes.owner,
             room_type: changes.room_type,
             state: self.state.to_owned(),
-            started_at: life.created_at.unwrap_or(self.first_at),
-            created_at: life.created_at,
+            started_at: session.created_at.unwrap_or(self.first_at),
+            created_at: session.created_at,
             created_by: changes.created_by,
-            destroyed_at: life.destroyed_at,
+            destroyed_at: session.destroyed_at,
             destroyed_by: changes.destroyed_by,
             destroy_cause: changes.destroy_cause,
             ended_at,
-            from_at: life.from_at,
-            until_at: life.until_at,
+            from_at: session.from_at,
+            until_at: session.until_at,
             last_at: self.last_at,
-            inferred: ended_at.is_some() && life.destroyed_at.is_none(),
+            inferred: ended_at.is_some() && session.destroyed_at.is_none(),
             members: figures.members,
             members_peak: figures.members_peak,
             visitors: figures.visitors,
@@ -193,12 +194,12 @@ impl Sum {
     }
 }
 
-fn live_row(room: &RoomId, life: &Life, sum: &RoomSum, facts: LiveFacts) -> Live {
+fn live_row(room: &RoomId, session: &SessionBounds, sum: &RoomSum, facts: LiveFacts) -> Live {
     let gifts = facts.gifts;
     Live {
         sdk_app_id: room.app,
         room_id: room.room_id.clone(),
-        life: life.life,
+        session: session.session,
         total_viewers: sum.total("total_viewers"),
         total_gifts_sent: sum.total("total_gifts_sent"),
         total_gift_coins: sum.total("total_gift_coins"),
@@ -228,12 +229,12 @@ fn cut(of: &[(&str, bool)]) -> Option<String> {
     (!names.is_empty()).then(|| serde_json::json!(names).to_string())
 }
 
-/// What is missing in a life.
+/// What is missing in a session.
 pub(crate) fn findings(row: &Room) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |kind, happened_at, detail| {
-        let (app, subject, life) = (row.sdk_app_id, row.room_id.clone(), row.life);
-        found.push(Finding { app, kind, subject, life, happened_at, detail });
+        let (app, subject, session) = (row.sdk_app_id, row.room_id.clone(), row.session);
+        found.push(Finding { app, kind, subject, session, happened_at, detail });
     };
     if row.created_at.is_none() {
         let detail = "no create event came; it began with the first event there is".to_owned();

@@ -22,16 +22,16 @@ pub(crate) async fn sweep(
             entry.app.as_i64() == drift.sdk_app_id && entry.product.as_str() == drift.subject
         });
         if watched.is_none_or(|entry| matches!(entry.standing, Standing::Right(_))) {
-            store.resolve(drift.sdk_app_id, KIND, &drift.subject, drift.life, now).await?;
+            store.resolve(drift.sdk_app_id, KIND, &drift.subject, drift.session, now).await?;
         }
     }
     for entry in &entries {
         let Standing::Differs(since, detail) = &entry.standing else { continue };
         let (app, subject) = (entry.app.as_i64(), entry.product.as_str());
         let known = listed.iter().find(|drift| drift.sdk_app_id == app && drift.subject == subject);
-        let (life, is_new) = known.map_or((since.0, true), |known| (known.life, false));
+        let (session, is_new) = known.map_or((since.0, true), |known| (known.session, false));
         if known.is_none_or(|known| known.detail != *detail) {
-            put(store, app, subject, life, detail, now).await?;
+            put(store, app, subject, session, detail, now).await?;
         }
         if is_new {
             metrics.anomaly_found(KIND);
@@ -48,10 +48,10 @@ pub(crate) async fn list_repairs(
 ) -> Result<(), StoreError> {
     for repair in book.unlisted() {
         let (app, subject) = (repair.app.as_i64(), repair.product.as_str());
-        let (life, at) = (repair.found_at.0, repair.repaired_at);
+        let (session, at) = (repair.found_at.0, repair.repaired_at);
         let detail = format!("{}; put right by this server", repair.detail);
-        put(store, app, subject, life, &detail, repair.found_at).await?;
-        store.resolve(app, KIND, subject, life, at).await?;
+        put(store, app, subject, session, &detail, repair.found_at).await?;
+        store.resolve(app, KIND, subject, session, at).await?;
         metrics.anomaly_found(KIND);
         book.listed(1);
     }
@@ -62,12 +62,12 @@ async fn put(
     store: &mut SettlerConnection,
     app: i64,
     subject: &str,
-    life: i64,
+    session: i64,
     detail: &str,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     let (subject, detail) = (subject.to_owned(), detail.to_owned());
-    let happened_at = UnixMillis(life);
-    let found = Finding { app, kind: KIND, subject, life, happened_at, detail };
+    let happened_at = UnixMillis(session);
+    let found = Finding { app, kind: KIND, subject, session, happened_at, detail };
     store.put(&found, now).await
 }

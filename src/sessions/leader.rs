@@ -37,7 +37,7 @@ impl Settler {
             sleep(LEAD_EVERY).await;
         }
         failures.succeeded();
-        tracing::debug!("this server settles rooms and lives");
+        tracing::debug!("this server settles room sessions and live sessions");
         let mut sweeps = Sweeps::default();
         let held = async {
             loop {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::sessions::plan::AT_ONCE;
 use crate::store::{Queued, RoomId};
 
-/// The shortest time between two settlings of one room: each computes its lives anew, whatever is new.
+/// The shortest time between two settlings of one room: each computes its sessions anew, whatever is new.
 const AGAIN_MIN: Duration = Duration::from_secs(2);
 /// How many times as long as settling a room took it is left alone.
 const AGAIN_SHARE: u32 = 20;

@@ -1,4 +1,4 @@
-//! Computes rooms and lives from the stored facts soon after new ones arrive, and looks for gaps in what the vendor sent
+//! Computes room sessions and live sessions from the stored facts soon after new ones arrive, and looks for gaps in what the vendor sent
 //! every few seconds.
 //!
 //! One server at a time does so for each database, with a few connections of its own and short transactions, which lock no

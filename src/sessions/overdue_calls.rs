@@ -80,7 +80,7 @@ fn without_end(call: &OpenCall, now: UnixMillis) -> Finding {
         app: call.sdk_app_id,
         kind: "call_without_end",
         subject: call.call_id.clone(),
-        life: 0,
+        session: 0,
         happened_at: call.last_at,
         detail: format!("it was {what}, and no event came for {quiet} s; no end event came"),
     }
@@ -91,7 +91,7 @@ fn without_start(call: &OpenCall) -> Finding {
         app: call.sdk_app_id,
         kind: "call_without_start",
         subject: call.call_id.clone(),
-        life: 0,
+        session: 0,
         happened_at: call.first_at,
         detail: "no start event came; the first that is known of it is another".to_owned(),
     }

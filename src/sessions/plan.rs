@@ -1,17 +1,17 @@
-//! Plans what is settled of rooms, some at once: their lives around the day of which new facts are known.
+//! Plans what is settled of rooms, some at once: their sessions around the day of which new facts are known.
 
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries;
-use crate::projections::session::boundaries::{EARLY_MS, Life};
+use crate::projections::session::boundaries::{EARLY_MS, SessionBounds};
 use crate::sessions::compute::{Outcome, Round, SessionInput, SessionRows, compute, findings};
 use crate::store::{
-    Finding, Known, Live, Queued, Room, SettledLife, Settlement, SettlerConnection, Span,
+    Finding, Known, Live, Queued, Room, SettledSession, Settlement, SettlerConnection, Span,
     StoreError, Window,
 };
 
-/// How many rooms, or lives of them, are read at once.
+/// How many rooms, or sessions of them, are read at once.
 pub(crate) const AT_ONCE: usize = 32;
-/// How many lives of a room are computed at most where it is settled beside others.
+/// How many sessions of a room are computed at most where it is settled beside others.
 const QUICK_LIVES: usize = 32;
 /// How much is computed before it is written. In bytes.
 const PORTION_BYTES: usize = 1 << 20;
@@ -20,19 +20,19 @@ const PORTION_BYTES: usize = 1 << 20;
 pub(crate) struct Plan {
     /// What is to be written, of more than a portion the rest.
     pub(crate) settlement: Settlement,
-    /// Lives that were looked at.
+    /// Sessions that were looked at.
     pub(crate) looked_at: Vec<i64>,
-    /// Lives that are there.
+    /// Sessions that are there.
     pub(crate) rooms_before: Vec<i64>,
-    /// Those that are there as lives of a live room.
-    pub(crate) lives_before: Vec<i64>,
-    /// Lives that are new or changed.
+    /// Those that are there as sessions of a live room.
+    pub(crate) live_sessions_before: Vec<i64>,
+    /// Sessions that are new or changed.
     pub(crate) rooms_changed: Vec<i64>,
     /// Those of a live room that are.
-    pub(crate) lives_changed: Vec<i64>,
+    pub(crate) live_sessions_changed: Vec<i64>,
     /// Those that are none of a live room any more.
-    pub(crate) lives_gone: Vec<i64>,
-    /// What is missing and new or changed: kind and life.
+    pub(crate) live_sessions_gone: Vec<i64>,
+    /// What is missing and new or changed: kind and session.
     pub(crate) found: Vec<(&'static str, i64)>,
     /// How much is missing no more.
     pub(crate) resolved: usize,
@@ -40,13 +40,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Whether such a gap of a life is listed already.
-    pub(crate) fn knows(&self, kind: &str, life: i64) -> bool {
-        self.known.iter().any(|known| known.kind == kind && known.life == life)
+    /// Whether such a gap of a session is listed already.
+    pub(crate) fn knows(&self, kind: &str, session: i64) -> bool {
+        self.known.iter().any(|known| known.kind == kind && known.session == session)
     }
 }
 
-/// What may be missing in a life.
+/// What may be missing in a session.
 const KINDS: [&str; 4] =
     ["room_without_create", "room_without_destroy", "leaves_missing", "enters_missing"];
 
@@ -59,7 +59,7 @@ pub(crate) struct SettleReport {
     pub(crate) too_much: Vec<usize>,
 }
 
-/// Settles the lives of rooms that facts of a day may have changed: of each room one day.
+/// Settles the sessions of rooms that facts of a day may have changed: of each room one day.
 pub(crate) async fn settle(
     store: &mut SettlerConnection,
     queued: &[Queued],
@@ -75,13 +75,13 @@ pub(crate) async fn settle(
             settled.too_much.push(place);
             continue;
         };
-        let is_new = |(kind, life): &&(&'static str, i64)| !plan.knows(kind, *life);
+        let is_new = |(kind, session): &&(&'static str, i64)| !plan.knows(kind, *session);
         settled.found.extend(plan.found.iter().filter(is_new).map(|(kind, _)| *kind));
     }
     Ok(settled)
 }
 
-/// Computes the lives of rooms that facts of a day may have changed, and compares them with those that are there. Of more
+/// Computes the sessions of rooms that facts of a day may have changed, and compares them with those that are there. Of more
 /// than a portion what comes first is written, where `writes` says so, and forgotten. `None` for a room of which there is
 /// much, where the round is not a deep one.
 pub(crate) async fn plan(
@@ -94,7 +94,7 @@ pub(crate) async fn plan(
     let (places, windows): (Vec<usize>, Vec<Window>) =
         found.into_iter().enumerate().filter_map(|(place, of)| Some((place, of?))).unzip();
     let rooms: Vec<&Queued> = places.iter().map(|place| &queued[*place]).collect();
-    let all_lives = lives_of(store, &rooms, &windows).await?;
+    let all_sessions = sessions_of(store, &rooms, &windows).await?;
     let keyed = || rooms.iter().map(|queued| &queued.room).zip(&windows);
     let settled = store.settled(keyed()).await?;
     let known = store.known(&KINDS, keyed()).await?;
@@ -105,8 +105,8 @@ pub(crate) async fn plan(
         .map(|((queued, settled), known)| Draft::new(queued, round, settled, known))
         .collect();
     let mut touched = Vec::new();
-    for (place, (lives, window)) in all_lives.iter().zip(&windows).enumerate() {
-        let of_room = drafts[place].touched(place, lives, window);
+    for (place, (sessions, window)) in all_sessions.iter().zip(&windows).enumerate() {
+        let of_room = drafts[place].touched(place, sessions, window);
         if of_room.len() > QUICK_LIVES && !round.deep {
             drafts[place].is_too_much = true;
         } else {
@@ -115,7 +115,7 @@ pub(crate) async fn plan(
     }
     for touched in touched.chunks(AT_ONCE) {
         let computed = compute(store, touched, round).await?;
-        let before = store.rows(touched.iter().map(|of| (of.room, of.life.life))).await?;
+        let before = store.rows(touched.iter().map(|of| (of.room, of.session.session))).await?;
         for ((touched, computed), before) in touched.iter().zip(computed).zip(before) {
             drafts[touched.place].take(touched, before, computed);
         }
@@ -127,8 +127,8 @@ pub(crate) async fn plan(
         }
     }
     let mut plans: Vec<Option<Plan>> = queued.iter().map(|_| None).collect();
-    for ((place, draft), lives) in places.into_iter().zip(drafts).zip(&all_lives) {
-        plans[place] = draft.finish(lives);
+    for ((place, draft), sessions) in places.into_iter().zip(drafts).zip(&all_sessions) {
+        plans[place] = draft.finish(sessions);
     }
     Ok(plans)
 }
@@ -139,12 +139,12 @@ struct Draft<'a> {
     settlement: Settlement,
     looked_at: Vec<i64>,
     rooms_changed: Vec<i64>,
-    lives_changed: Vec<i64>,
-    lives_gone: Vec<i64>,
+    live_sessions_changed: Vec<i64>,
+    live_sessions_gone: Vec<i64>,
     found: Vec<(&'static str, i64)>,
     resolved: usize,
-    rooms_before: Vec<SettledLife>,
-    lives_before: Vec<i64>,
+    rooms_before: Vec<SettledSession>,
+    live_sessions_before: Vec<i64>,
     known: Vec<Known>,
     /// Up to which slot the day may leave the queue when all is written.
     done: Option<i64>,
@@ -157,7 +157,7 @@ impl<'a> Draft<'a> {
     fn new(
         queued: &'a Queued,
         round: &Round,
-        (rooms_before, lives_before): (Vec<SettledLife>, Vec<i64>),
+        (rooms_before, live_sessions_before): (Vec<SettledSession>, Vec<i64>),
         known: Vec<Known>,
     ) -> Self {
         Self {
@@ -165,12 +165,12 @@ impl<'a> Draft<'a> {
             settlement: Settlement::default(),
             looked_at: Vec::new(),
             rooms_changed: Vec::new(),
-            lives_changed: Vec::new(),
-            lives_gone: Vec::new(),
+            live_sessions_changed: Vec::new(),
+            live_sessions_gone: Vec::new(),
             found: Vec::new(),
             resolved: 0,
             rooms_before,
-            lives_before,
+            live_sessions_before,
             known,
             done: (queued.slot_first <= round.slot_old).then_some(round.slot_old),
             quiet: queued.slot_last <= round.slot_old,
@@ -178,24 +178,30 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// The lives that facts of the day may have changed.
-    fn touched(&self, place: usize, lives: &[Life], window: &Window) -> Vec<SessionInput<'a>> {
+    /// The sessions that facts of the day may have changed.
+    fn touched(
+        &self,
+        place: usize,
+        sessions: &[SessionBounds],
+        window: &Window,
+    ) -> Vec<SessionInput<'a>> {
         let (day_begin, day_end) = Window::day(self.queued.day);
         let mut touched = Vec::new();
-        for (index, life) in lives.iter().enumerate() {
-            let place_before = self.rooms_before.binary_search_by_key(&life.life, |row| row.life);
+        for (index, session) in sessions.iter().enumerate() {
+            let place_before =
+                self.rooms_before.binary_search_by_key(&session.session, |row| row.session);
             let before = place_before.ok().map(|place| &self.rooms_before[place]);
             let is_touched =
-                life.from_at < day_end && life.until_at.is_none_or(|until| until > day_begin);
-            if is_touched || before.is_none_or(|row| !is_cut_so(row, life)) {
-                // What does not count falls into a life, or behind it.
-                let next = lives.get(index + 1).map(|next| next.from_at);
+                session.from_at < day_end && session.until_at.is_none_or(|until| until > day_begin);
+            if is_touched || before.is_none_or(|row| !is_cut_so(row, session)) {
+                // What does not count falls into a session, or behind it.
+                let next = sessions.get(index + 1).map(|next| next.from_at);
                 let is_of_it =
-                    |at: &UnixMillis| *at >= life.from_at && next.is_none_or(|next| *at < next);
+                    |at: &UnixMillis| *at >= session.from_at && next.is_none_or(|next| *at < next);
                 touched.push(SessionInput {
                     place,
                     room: &self.queued.room,
-                    life: *life,
+                    session: *session,
                     was_open: before.is_some_and(|row| row.state == "open"),
                     has_left_out: window.left_out.iter().any(is_of_it),
                 });
@@ -210,8 +216,8 @@ impl<'a> Draft<'a> {
         (room_before, live_before): (Option<Room>, Option<Live>),
         outcome: Outcome,
     ) {
-        let life = touched.life.life;
-        self.looked_at.push(life);
+        let session = touched.session.session;
+        self.looked_at.push(session);
         let SessionRows { row, live } = match outcome {
             Outcome::Done(computed) => *computed,
             Outcome::Gone => return,
@@ -222,30 +228,30 @@ impl<'a> Draft<'a> {
         };
         match live {
             Some(row) if live_before.as_ref() != Some(&row) => {
-                self.lives_changed.push(life);
-                self.settlement.lives.push(row);
+                self.live_sessions_changed.push(session);
+                self.settlement.sessions.push(row);
             }
             None if live_before.is_some() => {
-                self.lives_gone.push(life);
-                self.settlement.lives_gone.push(life);
+                self.live_sessions_gone.push(session);
+                self.settlement.live_sessions_gone.push(session);
             }
             _ => {}
         }
-        self.compare(&findings(&row), life);
+        self.compare(&findings(&row), session);
         if room_before.as_ref() != Some(&row) {
-            self.rooms_changed.push(life);
+            self.rooms_changed.push(session);
             self.settlement.rooms.push(row);
         }
     }
 
-    /// Adds what of a life's findings is new, changed, or no longer so.
-    fn compare(&mut self, found: &[Finding], life: i64) {
-        let of_life = || self.known.iter().filter(|known| known.life == life);
+    /// Adds what of a session's findings is new, changed, or no longer so.
+    fn compare(&mut self, found: &[Finding], session: i64) {
+        let of_session = || self.known.iter().filter(|known| known.session == session);
         let resolved =
-            of_life().filter(|known| !found.iter().any(|found| found.kind == known.kind));
-        let resolved: Vec<_> = resolved.map(|known| (known.kind.clone(), life)).collect();
+            of_session().filter(|known| !found.iter().any(|found| found.kind == known.kind));
+        let resolved: Vec<_> = resolved.map(|known| (known.kind.clone(), session)).collect();
         let is_known = |found: &Finding| {
-            of_life().any(|known| {
+            of_session().any(|known| {
                 known.kind == found.kind
                     && known.happened_at == found.happened_at
                     && known.detail == found.detail
@@ -255,7 +261,7 @@ impl<'a> Draft<'a> {
             found.iter().filter(|found| self.quiet && !is_known(found)).cloned().collect();
         self.resolved += resolved.len();
         self.settlement.resolved.extend(resolved);
-        self.found.extend(new.iter().map(|found| (found.kind, life)));
+        self.found.extend(new.iter().map(|found| (found.kind, session)));
         self.settlement.found.extend(new);
     }
 
@@ -265,30 +271,38 @@ impl<'a> Draft<'a> {
     }
 
     /// With what is there and no longer should be; `None` where there is too much of it.
-    fn finish(self, lives: &[Life]) -> Option<Plan> {
+    fn finish(self, sessions: &[SessionBounds]) -> Option<Plan> {
         if self.is_too_much {
             return None;
         }
-        let Self { mut settlement, looked_at, known, lives_before, mut lives_gone, .. } = self;
-        let is_gone = |life: &i64| lives.binary_search_by_key(life, |is| is.life).is_err();
-        let rooms_before: Vec<i64> = self.rooms_before.iter().map(|row| row.life).collect();
+        let Self {
+            mut settlement,
+            looked_at,
+            known,
+            live_sessions_before,
+            mut live_sessions_gone,
+            ..
+        } = self;
+        let is_gone =
+            |session: &i64| sessions.binary_search_by_key(session, |is| is.session).is_err();
+        let rooms_before: Vec<i64> = self.rooms_before.iter().map(|row| row.session).collect();
         settlement.rooms_gone.extend(rooms_before.iter().copied().filter(is_gone));
-        let gone: Vec<i64> = lives_before.iter().copied().filter(is_gone).collect();
-        lives_gone.extend(&gone);
-        settlement.lives_gone.extend(gone);
-        let resolved = known.iter().filter(|known| is_gone(&known.life));
+        let gone: Vec<i64> = live_sessions_before.iter().copied().filter(is_gone).collect();
+        live_sessions_gone.extend(&gone);
+        settlement.live_sessions_gone.extend(gone);
+        let resolved = known.iter().filter(|known| is_gone(&known.session));
         let before = settlement.resolved.len();
-        settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.life)));
+        settlement.resolved.extend(resolved.map(|known| (known.kind.clone(), known.session)));
         let resolved = self.resolved + settlement.resolved.len() - before;
         settlement.done = self.done;
         Some(Plan {
             settlement,
             looked_at,
             rooms_before,
-            lives_before,
+            live_sessions_before,
             rooms_changed: self.rooms_changed,
-            lives_changed: self.lives_changed,
-            lives_gone,
+            live_sessions_changed: self.live_sessions_changed,
+            live_sessions_gone,
             found: self.found,
             resolved,
             known,
@@ -296,15 +310,15 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// The lives of each room that are told for certain.
-async fn lives_of(
+/// The sessions of each room that are told for certain.
+async fn sessions_of(
     store: &mut SettlerConnection,
     rooms: &[&Queued],
     windows: &[Window],
-) -> Result<Vec<Vec<Life>>, StoreError> {
+) -> Result<Vec<Vec<SessionBounds>>, StoreError> {
     let matters = |window: &Window, (from, until): (UnixMillis, Option<UnixMillis>)| {
-        until.is_none_or(|until| until.0 + EARLY_MS >= window.life_first)
-            && from.0 <= window.life_last
+        until.is_none_or(|until| until.0 + EARLY_MS >= window.session_first)
+            && from.0 <= window.session_last
     };
     let mut asked = Vec::new();
     for (queued, window) in rooms.iter().zip(windows) {
@@ -317,18 +331,20 @@ async fn lives_of(
         answers.extend(store.have_facts(asked).await?);
     }
     let mut answers = answers.into_iter();
-    let lives = windows.iter().map(|window| {
+    let sessions = windows.iter().map(|window| {
         let has_fact = |from, until| matters(window, (from, until)) && answers.next() == Some(true);
         let mut all = boundaries::cut(&window.boundaries, has_fact);
-        all.retain(|life| (window.life_first..=window.life_last).contains(&life.life));
+        all.retain(|session| {
+            (window.session_first..=window.session_last).contains(&session.session)
+        });
         all
     });
-    Ok(lives.collect())
+    Ok(sessions.collect())
 }
 
-fn is_cut_so(row: &SettledLife, life: &Life) -> bool {
-    row.from_at == life.from_at
-        && row.until_at == life.until_at
-        && row.created_at == life.created_at
-        && row.destroyed_at == life.destroyed_at
+fn is_cut_so(row: &SettledSession, session: &SessionBounds) -> bool {
+    row.from_at == session.from_at
+        && row.until_at == session.until_at
+        && row.created_at == session.created_at
+        && row.destroyed_at == session.destroyed_at
 }

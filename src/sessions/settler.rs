@@ -61,14 +61,14 @@ pub(super) struct FailureLog(Option<String>);
 impl FailureLog {
     pub(super) fn failed(&mut self, reason: &str) {
         if self.0.as_deref() != Some(reason) {
-            warn!(reason, "rooms and lives are not up to date; trying again");
+            warn!(reason, "room sessions and live sessions are not up to date; trying again");
             self.0 = Some(reason.to_owned());
         }
     }
 
     pub(super) fn succeeded(&mut self) {
         if self.0.take().is_some() {
-            info!("rooms and lives are settled again");
+            info!("room sessions and live sessions are settled again");
         }
     }
 }

@@ -59,8 +59,8 @@ pub(crate) async fn sweep(
              by the median of the last {DAYS} days"
     );
     let subject = ALL.to_owned();
-    let (app, life) = (app.as_i64(), last.0);
-    let found = Finding { app, kind: "silence", subject, life, happened_at: last, detail };
+    let (app, session) = (app.as_i64(), last.0);
+    let found = Finding { app, kind: "silence", subject, session, happened_at: last, detail };
     store.put(&found, now).await?;
     metrics.anomaly_found("silence");
     Ok(())

@@ -9,24 +9,24 @@ use crate::sessions::plan::{Plan, plan};
 use crate::settings::{GapsSettings, SettleSettings, seconds};
 use crate::store::{Queued, RoomId, SettlerConnection, StoreError, StoreOptions, Tally};
 
-/// Compares rooms and lives with their facts.
+/// Compares room sessions and live sessions with their facts.
 pub(crate) struct SessionVerifier {
     store: SettlerConnection,
     leads: bool,
     clock: Clock,
     idle_max: Option<Duration>,
     bounds: SettleSettings,
-    /// Lives of the present room that were counted: one may last for days, each of which names it.
+    /// Sessions of the present room that were counted: one may last for days, each of which names it.
     counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
 }
 
 /// The comparison of one room and day.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// Of `rooms`.
+    /// Of `room_sessions`.
     pub(crate) rooms: Tally,
-    /// Of `lives`.
-    pub(crate) lives: Tally,
+    /// Of `live_sessions`.
+    pub(crate) sessions: Tally,
     /// Of `anomalies`.
     pub(crate) anomalies: Tally,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Comparison {
 impl Comparison {
     /// Whether all was right.
     pub(crate) fn is_right(&self) -> bool {
-        [self.rooms, self.lives, self.anomalies].iter().all(|tally| tally.faults() == 0)
+        [self.rooms, self.sessions, self.anomalies].iter().all(|tally| tally.faults() == 0)
     }
 }
 
@@ -95,25 +95,25 @@ impl SessionVerifier {
         let settlement = &plan.settlement;
         let mut compared = Comparison {
             rooms: tally(
-                "rooms",
+                "room_sessions",
                 plan,
                 &plan.rooms_before,
                 &plan.rooms_changed,
                 &settlement.rooms_gone,
                 counted,
             ),
-            lives: tally(
-                "lives",
+            sessions: tally(
+                "live_sessions",
                 plan,
-                &plan.lives_before,
-                &plan.lives_changed,
-                &plan.lives_gone,
+                &plan.live_sessions_before,
+                &plan.live_sessions_changed,
+                &plan.live_sessions_gone,
                 counted,
             ),
             anomalies: Tally::default(),
         };
-        for (kind, life) in plan.found.iter().filter(|found| counted.insert(**found)) {
-            if plan.knows(kind, *life) {
+        for (kind, session) in plan.found.iter().filter(|found| counted.insert(**found)) {
+            if plan.knows(kind, *session) {
                 compared.anomalies.wrong += 1;
             } else {
                 compared.anomalies.missing += 1;
@@ -128,7 +128,7 @@ impl SessionVerifier {
     }
 }
 
-/// Counts the lives that were not counted yet.
+/// Counts the sessions that were not counted yet.
 fn tally(
     table: &'static str,
     plan: &Plan,
@@ -138,18 +138,19 @@ fn tally(
     counted: &mut HashSet<(&'static str, i64)>,
 ) -> Tally {
     let mut tally = Tally::default();
-    for life in gone.iter().filter(|life| counted.insert((table, **life))) {
-        debug_assert!(before.contains(life), "what is not there cannot be too much");
+    for session in gone.iter().filter(|session| counted.insert((table, **session))) {
+        debug_assert!(before.contains(session), "what is not there cannot be too much");
         tally.too_many += 1;
     }
-    for life in changed.iter().filter(|life| counted.insert((table, **life))) {
-        if before.contains(life) {
+    for session in changed.iter().filter(|session| counted.insert((table, **session))) {
+        if before.contains(session) {
             tally.wrong += 1;
         } else {
             tally.missing += 1;
         }
     }
-    let is_right = |life: &&i64| plan.looked_at.contains(life) && counted.insert((table, **life));
+    let is_right =
+        |session: &&i64| plan.looked_at.contains(session) && counted.insert((table, **session));
     tally.right += before.iter().filter(is_right).count() as u64;
     tally
 }

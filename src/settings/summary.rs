@@ -46,7 +46,7 @@ impl Settings {
         vec![
             ("Store", store::display_url(&self.store.url)),
             ("Spool", spool),
-            ("Calls, rooms and lives", models.to_owned()),
+            ("Calls, room sessions and live sessions", models.to_owned()),
             ("An event may take", format!("{} ms to be kept", self.ingest.answer_deadline_ms)),
         ]
     }

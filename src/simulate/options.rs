@@ -21,8 +21,8 @@ pub struct Options {
     pub conference_members_max: usize,
     /// How many come to a show at most; half of them at least.
     pub viewers: usize,
-    /// How many lives a room has at most within one scenario.
-    pub lives_max: usize,
+    /// How many sessions a room has at most within one scenario.
+    pub sessions_max: usize,
     /// How long people talk on average.
     pub talk_median: Duration,
     /// How long they talk at most.
@@ -57,7 +57,7 @@ impl Default for Options {
             group_members_max: 7,
             conference_members_max: 12,
             viewers: 40,
-            lives_max: 2,
+            sessions_max: 2,
             talk_median: Duration::from_secs(90),
             talk_max: Duration::from_mins(30),
             conference_length: Duration::from_mins(20),
@@ -76,7 +76,7 @@ impl Options {
             group_members_max: 4,
             conference_members_max: 4,
             viewers: 4,
-            lives_max: 3,
+            sessions_max: 3,
             ..Self::default()
         }
     }

@@ -1,4 +1,4 @@
-//! The rooms there are. An id is used again for one life after the other, as apps do, and never for two at once.
+//! The rooms there are. An id is used again for one session after the other, as apps do, and never for two at once.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const SHOWS: [(&str, &str); 6] = [
     ("live-gaming", "One more round"),
 ];
 
-/// How long an id rests between two lives: their times of creation are told in whole seconds.
+/// How long an id rests between two sessions: their times of creation are told in whole seconds.
 const REST: Duration = Duration::from_millis(1100);
 
 /// Whose room it is.
@@ -70,10 +70,10 @@ impl Rooms {
         Room { family, number, id, name }
     }
 
-    /// Its life ended at `end`.
+    /// Its session ended at `end`.
     pub(crate) fn give_back(&mut self, room: &Room, end: UnixMillis) {
         if let Some(free) = self.of(room.family).get_mut(room.number) {
-            *free = next_life(end);
+            *free = next_session(end);
         }
     }
 
@@ -85,7 +85,7 @@ impl Rooms {
     }
 }
 
-/// When a room whose life ended at `end` can be created again.
-pub(super) fn next_life(end: UnixMillis) -> UnixMillis {
+/// When a room whose session ended at `end` can be created again.
+pub(super) fn next_session(end: UnixMillis) -> UnixMillis {
     end.plus(REST)
 }

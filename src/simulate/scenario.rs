@@ -29,9 +29,9 @@ pub enum Kind {
     DroppedCall,
     /// A call among several: some late, some asked in, some coming back.
     GroupCall,
-    /// A conference: one room, one or several lives.
+    /// A conference: one room, one or several sessions.
     Conference,
-    /// A live show: one room, one or several lives, often with a battle against rivals, whose rooms are in it too.
+    /// A live show: one room, one or several sessions, often with a battle against rivals, whose rooms are in it too.
     Show,
     /// The app's rooms come near to their quota.
     Quota,

@@ -12,7 +12,7 @@ pub const CALL_DIRECTIONS: &[&str] = &["incoming", "outgoing"];
 /// How a call ended for an account.
 pub const CALL_OUTCOMES: &[&str] =
     &["answered", "missed", "rejected", "cancelled", "busy", "dropped", "hung_up"];
-/// States of one life of a room.
+/// States of one session of a room.
 pub const ROOM_STATES: &[&str] = &["open", "ended", "overdue"];
 /// What a room is: a conference or a live room.
 pub const ROOM_FAMILIES: &[&str] = &["room", "live"];

@@ -43,10 +43,10 @@ pub use crate::store::query::filters::{
     Step, Subject, UserCallFilter, UserVisitFilter,
 };
 pub use crate::store::query::limits::*;
-pub use crate::store::query::list::{Gifts, List, Lives, Part, Visits};
+pub use crate::store::query::list::{Gifts, List, LiveSessions, Part, Visits};
 pub use crate::store::query::page::{Details, EventPage, VisitPage};
 pub use crate::store::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
-pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledLife, Span};
+pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
 pub use crate::store::sessions::queue::{
     QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection,
 };

@@ -111,33 +111,33 @@ pub trait ReadModels {
     /// the leave is known stands among those of its room alone.
     async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError>;
 
-    /// Lives of rooms, the latest first.
+    /// Sessions of rooms, the latest first.
     async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError>;
 
-    /// One life of a room.
+    /// One session of a room.
     async fn room(&self, key: &RoomKey) -> Result<Option<Room>, StoreError>;
 
-    /// What only live rooms have, of these lives.
-    async fn lives(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
+    /// What only live rooms have, of these sessions.
+    async fn live_sessions(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
 
-    /// Visits within one life, the latest first, and behind them those whose beginning no event tells. An end by rule is
-    /// given where the life has ended. Answers soon: of marks that may end a visit without a beginning it looks through at
+    /// Visits within one session, the latest first, and behind them those whose beginning no event tells. An end by rule is
+    /// given where the session has ended. Answers soon: of marks that may end a visit without a beginning it looks through at
     /// most [`MARKS_SCANNED_MAX`](crate::store::MARKS_SCANNED_MAX), and says where to go on.
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
 
-    /// Who sat where within one life, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX). An end by rule is given as for visits.
+    /// Who sat where within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX). An end by rule is given as for visits.
     async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError>;
 
-    /// What was done to the room within one life, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// What was done to the room within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError>;
 
-    /// Gifts within one life, the latest first.
+    /// Gifts within one session, the latest first.
     async fn gifts(&self, room: &Room, page: &DetailPage) -> Result<Vec<GiftRow>, StoreError>;
 
-    /// Battles within one life, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Battles within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError>;
 
-    /// Recording tasks of a call, or of one life of a room, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Recording tasks of a call, or of one session of a room, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
 
     /// Anomalies, the latest first.
@@ -157,7 +157,7 @@ pub trait ReadModels {
     /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), and it says where to go on.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
-    /// What an id names, in whichever table: a call, a room's latest life, an account that took part in a call or owned a
+    /// What an id names, in whichever table: a call, a room's latest session, an account that took part in a call or owned a
     /// room, or an event. At most [`FOUND_MAX`](crate::store::FOUND_MAX).
     async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError>;
 }

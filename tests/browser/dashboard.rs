@@ -17,7 +17,8 @@ use crate::support::{
 };
 
 /// The main pages, in the order of the navigation.
-const MAIN: [&str; 7] = ["/", "/tail", "/calls", "/rooms", "/lives", "/events", "/anomalies"];
+const MAIN: [&str; 7] =
+    ["/", "/tail", "/calls", "/room-sessions", "/live-sessions", "/events", "/anomalies"];
 /// An id as somebody might choose it who means harm, or nothing by it: markup, quotes, letters that turn the others round.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\u{202e}\u{7}ü";
 
@@ -284,7 +285,7 @@ async fn search_leads_to_calls_rooms_accounts_and_events() {
     let server = Server::start(&database).await;
     let scenario = play(&server, Kind::Conference, Options::tiny()).await;
     let room = field_of(&scenario.deliveries[0], "RoomId").unwrap();
-    settled(&server, &format!("/rooms/{APP}/{room}"), "id=\"room-state\"").await;
+    settled(&server, &format!("/room-sessions/{APP}/{room}"), "id=\"room-state\"").await;
     post_call(&server, "the-call", "only-alice").await;
     let page = Page::open(&server.ops_url, "/").await;
     let search = async |text: &str| {
@@ -378,11 +379,12 @@ async fn a_room_is_who_was_inside_over_time_and_every_visit() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let scenario = play(&server, Kind::Conference, Options::tiny()).await;
-    let path = format!("/rooms/{APP}/{}", field_of(&scenario.deliveries[0], "RoomId").unwrap());
+    let path =
+        format!("/room-sessions/{APP}/{}", field_of(&scenario.deliveries[0], "RoomId").unwrap());
     let last = end(&scenario).to_string();
     settled(&server, &path, ">ended<").await;
-    let page = Page::open(&server.ops_url, "/rooms").await;
-    page.follow(".rooms a[href^='/rooms/']").await;
+    let page = Page::open(&server.ops_url, "/room-sessions").await;
+    page.follow(".rooms a[href^='/room-sessions/']").await;
     assert!(page.text("#room-state").await.contains("ended"), "at {last}");
     assert!(!page.texts("#visits tbody tr").await.is_empty());
     let size: (f64, f64) = page
@@ -406,10 +408,10 @@ async fn a_room_is_who_was_inside_over_time_and_every_visit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_is_its_gifts_and_its_battles() {
     let played = small_hour(Database::sqlite()).await;
-    let page = Page::open(&played.server.ops_url, "/lives").await;
-    let lives = page.texts("#lives tbody tr").await;
-    assert!(!lives.is_empty());
-    let links = "[...document.querySelectorAll('#lives td:first-child a')].map(link => link.getAttribute('href'))";
+    let page = Page::open(&played.server.ops_url, "/live-sessions").await;
+    let sessions = page.texts("#live-sessions tbody tr").await;
+    assert!(!sessions.is_empty());
+    let links = "[...document.querySelectorAll('#live-sessions td:first-child a')].map(link => link.getAttribute('href'))";
     let mut seen = BTreeSet::new();
     for path in page.eval::<Vec<String>>(links).await {
         page.goto(&path).await;
@@ -432,7 +434,7 @@ async fn a_gap_is_an_anomaly_that_leads_to_what_it_is_about() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     server.post_body(DESTROY_ROOM, destroy_room(7)).await;
-    settled(&server, "/rooms", "room-7").await;
+    settled(&server, "/room-sessions", "room-7").await;
     // What is missing is waited for a little.
     server.clock.set(NOW.plus(Duration::from_mins(1)));
     settled(&server, "/anomalies", "room-7").await;
@@ -569,7 +571,7 @@ async fn what_users_chose_does_nothing_in_a_browser() {
         "CallbackCommand": DESTROY_ROOM, "Operator_Account": HOSTILE, "RoomId": HOSTILE, "EventTime": NOW.0 - 1000,
     });
     server.post_body(DESTROY_ROOM, room.to_string()).await;
-    settled(&server, "/rooms", "room").await;
+    settled(&server, "/room-sessions", "room").await;
     let harmless = async |what: &str| {
         let made = "document.querySelectorAll('main script, main img, main [onerror]').length";
         assert_eq!(page.eval::<u64>(made).await, 0, "{what}");
@@ -585,7 +587,7 @@ async fn what_users_chose_does_nothing_in_a_browser() {
     page.wait_for("document.querySelectorAll('#tail-rows tr').length === 2").await;
     harmless("the row that arrived").await;
     let live = page.eval::<String>("document.querySelector('#tail-rows').innerText").await;
-    for path in ["/tail", "/calls", "/rooms", "/events", "/"] {
+    for path in ["/tail", "/calls", "/room-sessions", "/events", "/"] {
         page.goto(path).await;
         harmless(path).await;
         if path == "/tail" {
@@ -597,9 +599,9 @@ async fn what_users_chose_does_nothing_in_a_browser() {
     for (list, link) in [
         ("/calls", "#calls a[href^='/calls/']"),
         ("/calls", "#calls a[href^='/users/']"),
-        ("/rooms", ".rooms a[href^='/rooms/']"),
+        ("/room-sessions", ".rooms a[href^='/room-sessions/']"),
         ("/events?family=call", "#events a[href^='/events/']"),
-        ("/events?family=room", "#events a[href^='/rooms/']"),
+        ("/events?family=room", "#events a[href^='/room-sessions/']"),
     ] {
         page.goto(list).await;
         page.follow(link).await;

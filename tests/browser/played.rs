@@ -63,10 +63,10 @@ impl Played {
         field_of(&self.largest(kind).deliveries[0], field).unwrap()
     }
 
-    /// The path of the first life of the room of the largest such scenario.
+    /// The path of the first session of the room of the largest such scenario.
     pub(crate) fn room(&self, kind: Kind) -> String {
         let first = &self.largest(kind).deliveries[0];
-        format!("/rooms/{APP}/{}?at={}", self.id(kind, "RoomId"), first.at.0)
+        format!("/room-sessions/{APP}/{}?at={}", self.id(kind, "RoomId"), first.at.0)
     }
 
     /// The path of the largest such call.
@@ -77,7 +77,7 @@ impl Played {
     async fn settled(&self, sent: &[TimedDelivery]) {
         let created = sent.iter().filter(|sent| sent.command.ends_with("CallbackAfterCreateRoom"));
         for room in created.filter_map(|sent| field_of(sent, "RoomId")) {
-            let path = format!("/rooms/{APP}/{room}");
+            let path = format!("/room-sessions/{APP}/{room}");
             let is_there = async || self.server.get_ops(&path).await.0 == 200;
             eventually(&format!("{path} is settled"), is_there).await;
         }

@@ -31,12 +31,12 @@ fn now() -> i64 {
     Clock::system().now().0
 }
 
-/// Sixty-three times 16 keys of 4-byte letters in each of some lives of one room on one day.
+/// Sixty-three times 16 keys of 4-byte letters in each of some sessions of one room on one day.
 fn metadata(number: usize) -> (&'static str, String) {
     const SETS: usize = 63;
-    let life = i64::try_from(number / (SETS + 2)).unwrap();
+    let session = i64::try_from(number / (SETS + 2)).unwrap();
     let step = i64::try_from(number % (SETS + 2)).unwrap();
-    let at = now() / 86_400_000 * 86_400_000 + 1000 + life * 60_000 + step * 500;
+    let at = now() / 86_400_000 * 86_400_000 + 1000 + session * 60_000 + step * 500;
     let head = |command: &str| {
         format!(r#"{{"CallbackCommand":"{command}","Operator_Account":"eve","EventTime":{at}"#)
     };
@@ -137,9 +137,9 @@ async fn attack(place: &Arc<Place>, events: usize, make: Make) -> usize {
     answered.load(Ordering::Relaxed)
 }
 
-/// How many lives of this room are settled.
-async fn lives(url: &str, room: &str) -> i64 {
-    let sql = "select count(*) from rooms where room_id = $1";
+/// How many sessions of this room are settled.
+async fn sessions(url: &str, room: &str) -> i64 {
+    let sql = "select count(*) from room_sessions where room_id = $1";
     if url.starts_with("postgres") {
         let mut session = sqlx::PgConnection::connect(url).await.unwrap();
         sqlx::query_scalar(sql).bind(room).fetch_one(&mut session).await.unwrap()
@@ -179,7 +179,7 @@ async fn others_are_settled_beside(
         let room = format!("probe-{probe}");
         let begun = Instant::now();
         assert!(post(&client, &place, create(&room, now())).await, "{room} was not answered OK");
-        while lives(url, &room).await == 0 {
+        while sessions(url, &room).await == 0 {
             let waited = begun.elapsed();
             assert!(waited < SETTLED_WITHIN, "{room} was not settled within {waited:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -189,7 +189,7 @@ async fn others_are_settled_beside(
     let held = memory(&serving);
     let begun = Instant::now();
     let most = Duration::from_secs(in_full(240, 60));
-    while lives(url, "hostile").await == 0 {
+    while sessions(url, "hostile").await == 0 {
         assert!(begun.elapsed() < most, "the hostile room itself is not settled");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }

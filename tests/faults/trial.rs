@@ -224,7 +224,7 @@ impl Kept {
     pub(crate) async fn in_store(url: &str) -> Self {
         const ROWS: &str =
             "select coalesce(room_id, cast(id as text)), count(*) from events group by 1";
-        const PARKED: &str = "select count(*) from parked_events";
+        const PARKED: &str = "select count(*) from dead_letter_events";
         let (rooms, parked): (Vec<(String, i64)>, i64) = if url.starts_with("postgres") {
             let mut session = sqlx::PgConnection::connect(url).await.unwrap();
             let rooms = sqlx::query_as(ROWS).fetch_all(&mut session).await;

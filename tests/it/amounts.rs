@@ -63,7 +63,7 @@ fn enlarged() -> Vec<Event> {
         for which in (0..numbers(&body)).map(Some).chain([None]) {
             let mut body = body.clone();
             enlarge(&mut body, which, &mut 0);
-            // Of its own time, so that lives of its room that end do not hide it.
+            // Of its own time, so that sessions of its room that end do not hide it.
             if body.get("EventTime").is_some() && which.is_some() {
                 let later = i64::try_from(events.len()).unwrap() * 10;
                 body["EventTime"] = json!(T + later);
@@ -89,7 +89,7 @@ on_both_stores! {
             server.post_body("Live.CallbackBeforeSendGift", gift("rose", rest)).await;
         }
         settled(&database).await;
-        let path = format!("/lives/{APP}/show/latest");
+        let path = format!("/live-sessions/{APP}/show/latest");
         let live = ask(&server, &path).await["live"].take();
         assert_eq!((&live["gifts"], &live["gift_coins"]), (&json!(24), &json!(107)));
         assert_eq!(live["gift_coins_difference"], Value::Null);
@@ -103,9 +103,9 @@ on_both_stores! {
         let live = ask(&server, &path).await["live"].take();
         assert_eq!((&live["total_gift_coins"], &live["gift_coins"]), (&json!(100), &json!(107)));
         assert_eq!(live["gift_coins_difference"], json!(-7));
-        let listed = ask(&server, "/lives").await;
+        let listed = ask(&server, "/live-sessions").await;
         assert_eq!(listed["items"][0]["live"]["gift_coins_difference"], json!(-7), "{listed}");
-        let (_, page) = server.get_ops(&format!("/rooms/{APP}/show/{T}")).await;
+        let (_, page) = server.get_ops(&format!("/room-sessions/{APP}/show/{T}")).await;
         for row in [
             r#"<th scope="row">Coins</th><td class="num">100</td><td class="num">107</td><td class="num">−7</td>"#,
             r#"<th scope="row">Gifts</th><td class="num">24</td><td class="num">24</td><td class="num">none</td>"#,
@@ -160,9 +160,9 @@ on_both_stores! {
         );
         server.post_body("Room.CallbackAfterCreateRoom", room).await;
         settled(&database).await;
-        assert_eq!(database.count("select count(*) from rooms where room_id = 'another'").await, 1);
-        assert_eq!(database.count("select count(*) from parked_events").await, 0);
-        for path in ["/statistics", "/statistics?by=command&step=day", "/rooms", "/lives", "/calls"] {
+        assert_eq!(database.count("select count(*) from room_sessions where room_id = 'another'").await, 1);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 0);
+        for path in ["/statistics", "/statistics?by=command&step=day", "/room-sessions", "/live-sessions", "/calls"] {
             ask(&server, path).await;
         }
         for column in ["max_members", "max_seats"] {
@@ -171,7 +171,7 @@ on_both_stores! {
         }
         assert!(database.count("select count(*) from gifts where coins = 9007199254740991").await > 0);
         // All of one gift's coins, so often as its count says, are as many as there can be.
-        assert!(database.count(&format!("select count(*) from lives where gift_coins = {most}")).await > 0);
+        assert!(database.count(&format!("select count(*) from live_sessions where gift_coins = {most}")).await > 0);
         server.stop().await;
     }
 

@@ -56,8 +56,8 @@ async fn server(database: &Database) -> Server {
     rows.member("missed", "ann", 2, over, "false, @3, null, null, @9000, 'not_answer'");
     rows.room("studio", 10, ", enters_missing", ", 0");
     rows.add(
-        "rooms",
-        "sdk_app_id, room_id, life, family, owner, name, started_at, from_at, last_at, state, inferred, members, \
+        "room_sessions",
+        "sdk_app_id, room_id, session, family, owner, name, started_at, from_at, last_at, state, inferred, members, \
          members_peak, visitors, entries, leaves_missing, enters_missing, properties, occupancy",
         &format!(
             "{APP}, 'show/1', 20, 'live', 'ann', 'Late show', @20, @20, @99, 'open', false, 1, 1, 1, 1, 0, 0, \
@@ -65,8 +65,8 @@ async fn server(database: &Database) -> Server {
         ),
     );
     rows.add(
-        "lives",
-        "sdk_app_id, room_id, life, total_viewers, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, \
+        "live_sessions",
+        "sdk_app_id, room_id, session, total_viewers, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, \
          admins, metadata",
         &format!(
             "{APP}, 'show/1', 20, 5, 2, 7, 1, '[{{\"account\":\"bob\",\"gifts\":2,\"coins\":7}}]', '[]', 1, '[\"eve\"]', \
@@ -82,7 +82,7 @@ async fn server(database: &Database) -> Server {
         columns,
         &format!("{APP}, 't', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
     );
-    let columns = "sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail";
+    let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";
     rows.add(
         "anomalies",
         columns,
@@ -165,13 +165,13 @@ on_both_stores! {
             ("/calls/{app}/{call_id}", format!("/calls/{APP}/talked")),
             ("/users/{app}/{account}/calls", format!("/users/{APP}/ann/calls")),
             ("/users/{app}/{account}/visits", format!("/users/{APP}/bob/visits")),
-            ("/rooms", "/rooms".to_owned()),
-            ("/rooms/{app}/{room_id}/{life}", format!("/rooms/{APP}/studio/10")),
-            ("/rooms/{app}/{room_id}/{life}/visits", format!("/rooms/{APP}/show%2F1/latest/visits")),
-            ("/lives", "/lives".to_owned()),
-            ("/lives/{app}/{room_id}/{life}", format!("/lives/{APP}/show%2F1/latest")),
-            ("/lives/{app}/{room_id}/{life}/visits", format!("/lives/{APP}/show%2F1/latest/visits")),
-            ("/lives/{app}/{room_id}/{life}/gifts", format!("/lives/{APP}/show%2F1/20/gifts")),
+            ("/room-sessions", "/room-sessions".to_owned()),
+            ("/room-sessions/{app}/{room_id}/{session}", format!("/room-sessions/{APP}/studio/10")),
+            ("/room-sessions/{app}/{room_id}/{session}/visits", format!("/room-sessions/{APP}/show%2F1/latest/visits")),
+            ("/live-sessions", "/live-sessions".to_owned()),
+            ("/live-sessions/{app}/{room_id}/{session}", format!("/live-sessions/{APP}/show%2F1/latest")),
+            ("/live-sessions/{app}/{room_id}/{session}/visits", format!("/live-sessions/{APP}/show%2F1/latest/visits")),
+            ("/live-sessions/{app}/{room_id}/{session}/gifts", format!("/live-sessions/{APP}/show%2F1/20/gifts")),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
             ("/search", "/search?id=talked".to_owned()),
@@ -215,9 +215,9 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn one_life_of_a_room_is_told_with_what_happened_in_it(database: Database) {
+    async fn one_session_of_a_room_is_told_with_what_happened_in_it(database: Database) {
         let server = server(&database).await;
-        for family in ["rooms", "lives"] {
+        for family in ["room-sessions", "live-sessions"] {
             let room = ask(&server, &format!("/{family}/{APP}/show%2F1/20")).await;
             assert_eq!(room["occupancy"], json!([[1_793_534_400_020_i64, 1]]));
             assert_eq!(room["properties"], json!({"a": [1]}));
@@ -231,14 +231,14 @@ on_both_stores! {
             let visits = ask(&server, &format!("/{family}/{APP}/show%2F1/latest/visits")).await;
             assert_eq!(texts(&visits, "account"), ["bob"]);
         }
-        let gifts = ask(&server, &format!("/lives/{APP}/show%2F1/latest/gifts?user=ann")).await;
+        let gifts = ask(&server, &format!("/live-sessions/{APP}/show%2F1/latest/gifts?user=ann")).await;
         assert_eq!(gifts["items"][0]["receivers"], json!(["ann"]));
         assert_eq!(gifts["items"][0]["coins"], 4);
         // A conference is no live room.
-        problem(&server, &format!("/lives/{APP}/studio/10"), 404).await;
-        problem(&server, &format!("/rooms/{APP}/studio/11"), 404).await;
-        let said = problem(&server, &format!("/rooms/{APP}/studio/first"), 400).await;
-        assert_eq!(said["parameter"], "life");
+        problem(&server, &format!("/live-sessions/{APP}/studio/10"), 404).await;
+        problem(&server, &format!("/room-sessions/{APP}/studio/11"), 404).await;
+        let said = problem(&server, &format!("/room-sessions/{APP}/studio/first"), 400).await;
+        assert_eq!(said["parameter"], "session");
         server.stop().await;
     }
 
@@ -277,10 +277,10 @@ on_both_stores! {
             (&format!("/users/{APP}/ann/calls?direction=outgoing"), "outcome", &["answered"]),
             (&format!("/users/{APP}/bob/visits"), "room_id", &["show/1"]),
             (&format!("/users/{APP}/eve/visits"), "room_id", &[]),
-            ("/rooms", "room_id", &["show/1", "studio"]),
-            ("/rooms?family=room", "room_id", &["studio"]),
-            ("/rooms?owner=ann&state=open", "room_id", &["show/1"]),
-            ("/lives", "room_id", &["show/1"]),
+            ("/room-sessions", "room_id", &["show/1", "studio"]),
+            ("/room-sessions?family=room", "room_id", &["studio"]),
+            ("/room-sessions?owner=ann&state=open", "room_id", &["show/1"]),
+            ("/live-sessions", "room_id", &["show/1"]),
             ("/anomalies", "kind", &["silence", "call_without_end"]),
             ("/anomalies?resolved=false", "kind", &["silence"]),
             ("/anomalies?kind=call_without_end&subject=talked", "detail", &["it has one now"]),
@@ -299,9 +299,9 @@ on_both_stores! {
     async fn pages_follow_each_other_without_gap_or_repeat(database: Database) {
         let server = server(&database).await;
         post_some(&server).await;
-        let gifts = format!("/lives/{APP}/show%2F1/20/gifts");
+        let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
-        for list in ["/events", "/calls", "/rooms", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/anomalies", &gifts, &user] {
             let whole = ask(&server, list).await;
             assert_eq!(whole["next"], Value::Null, "{list}");
             let mut pages = Vec::new();
@@ -320,10 +320,10 @@ on_both_stores! {
     async fn a_made_up_cursor_is_no_fault_of_the_server(database: Database) {
         let server = server(&database).await;
         post_some(&server).await;
-        let gifts = format!("/lives/{APP}/show%2F1/20/gifts");
+        let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
         let mut refused = 0;
-        for list in ["/events", "/calls", "/rooms", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/anomalies", &gifts, &user] {
             let page = ask(&server, &format!("{list}?limit=1")).await;
             for cursor in made_up(page["next"].as_str().unwrap()) {
                 let path = format!("/api/v1{list}?limit=1&cursor={cursor}");
@@ -349,7 +349,7 @@ on_both_stores! {
             // More than a part of an export has.
             server.post_body(DESTROY_ROOM, destroy_room(number + 10)).await;
         }
-        for list in ["/events", "/calls", "/rooms", "/lives", "/anomalies", "/statistics"] {
+        for list in ["/events", "/calls", "/room-sessions", "/live-sessions", "/anomalies", "/statistics"] {
             let mut items = Vec::new();
             let mut path = format!("{list}{}", if list == "/statistics" { "" } else { "?limit=500" });
             loop {
@@ -483,7 +483,7 @@ on_both_stores! {
         // Every parameter that is described is one that is taken.
         for path in description.paths().iter().filter(|path| !path.contains("stream")) {
             for name in description.parameters(path) {
-                let path = path.replace("{app}", APP).replace("{life}", "latest").replace("{call_id}", "talked");
+                let path = path.replace("{app}", APP).replace("{session}", "latest").replace("{call_id}", "talked");
                 let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1");
                 let (status, _, text) = get(&server, &format!("{path}?{name}=")).await;
                 assert!(status == 200 || name == "id", "{path} {name}: {text}");
@@ -522,14 +522,14 @@ pub(crate) fn endless(database: &Database) -> &'static str {
     if database.is_postgres() {
         "drop table anomalies;
          create view anomalies as
-         select 1::bigint as sdk_app_id, 'x'::text as kind, 'x'::text as subject, 0::bigint as life, now() as happened_at,
+         select 1::bigint as sdk_app_id, 'x'::text as kind, 'x'::text as subject, 0::bigint as session, now() as happened_at,
                 now() as found_at, now() as resolved_at, pg_sleep(0.01)::text as detail
          from generate_series(1, 1000000) as n"
     } else {
         "drop table anomalies;
          create view anomalies as
          with recursive n (i) as (select 1 union all select i + 1 from n)
-         select 1 as sdk_app_id, 'x' as kind, 'x' as subject, 0 as life, i as happened_at, i as found_at, i as resolved_at,
+         select 1 as sdk_app_id, 'x' as kind, 'x' as subject, 0 as session, i as happened_at, i as found_at, i as resolved_at,
                 'x' as detail from n"
     }
 }

@@ -138,7 +138,7 @@ async fn an_export_is_a_file_with_a_name() {
     for (path, name) in [
         ("/events?format=csv", "events.csv"),
         ("/calls?format=ndjson", "calls.ndjson"),
-        ("/lives?format=csv", "lives.csv"),
+        ("/live-sessions?format=csv", "live_sessions.csv"),
         ("/anomalies?format=csv", "anomalies.csv"),
         ("/statistics?format=csv", "statistics.csv"),
         ("/users/1400000001/ann/visits?format=csv", "visits.csv"),

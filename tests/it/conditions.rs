@@ -5,7 +5,7 @@ use crate::process::{done, failed};
 use crate::support::{APP, DESTROY_ROOM, NOW, Server, destroy_room, on_both_stores};
 
 /// Lists that are there both as pages and in the API.
-const LISTS: [&str; 5] = ["/events", "/calls", "/rooms", "/lives", "/anomalies"];
+const LISTS: [&str; 5] = ["/events", "/calls", "/room-sessions", "/live-sessions", "/anomalies"];
 
 /// Queries that do not do: of which list, and what is said of each, by the API and on the page.
 const WRONG: [(&str, &str, &str, &str); 12] = [
@@ -22,8 +22,8 @@ const WRONG: [(&str, &str, &str, &str); 12] = [
     ),
     ("/events", "family=cal", "call, room", "not one of call, room"),
     ("/events", "undecoded=maybe", "true or false", "not one of true, false"),
-    ("/rooms", "state=ringing", "open, ended, overdue", "not one of open, ended"),
-    ("/lives", "span=day", "unknown parameter `span`", "Unknown parameter “span”"),
+    ("/room-sessions", "state=ringing", "open, ended, overdue", "not one of open, ended"),
+    ("/live-sessions", "span=day", "unknown parameter `span`", "Unknown parameter “span”"),
     (
         "/anomalies",
         "kind=noise",
@@ -62,7 +62,7 @@ on_both_stores! {
             "/search?q=x",
             &format!("/users/{APP}/ann?outcome=won"),
             &format!("/calls/{APP}/c?user=x"),
-            &format!("/rooms/{APP}/r?at=soon"),
+            &format!("/room-sessions/{APP}/r?at=soon"),
         ] {
             let (status, html) = server.get_ops(page).await;
             assert!(status == 400 && html.starts_with("<!doctype html>"), "{page}: {status}: {html}");

@@ -25,8 +25,8 @@ const PAGES: [&str; 11] = [
     "/?span=day",
     "/tail",
     "/calls",
-    "/rooms",
-    "/lives",
+    "/room-sessions",
+    "/live-sessions",
     "/events",
     "/anomalies",
     "/settings",
@@ -125,8 +125,8 @@ on_both_stores! {
         // What no store takes, a page does not hand on.
         for (path, status) in [
             ("/calls/1400000001/a%00b", 404),
-            ("/rooms/1400000001/a%00b", 404),
-            ("/rooms/1400000001/a%00b?at=9223372036854775807", 400),
+            ("/room-sessions/1400000001/a%00b", 404),
+            ("/room-sessions/1400000001/a%00b?at=9223372036854775807", 400),
             ("/events?since=9223372036854775807", 400),
         ] {
             assert_eq!(server.get_ops(path).await.0, status, "{path}");
@@ -136,7 +136,7 @@ on_both_stores! {
             let html = page(&server, path).await;
             assert_has(&html, &["<main id=\"main\"", "class=\"skip\"", "role=\"search\"", "<h1>"]);
         }
-        for path in ["/", "/tail", "/calls", "/rooms", "/lives", "/events"] {
+        for path in ["/", "/tail", "/calls", "/room-sessions", "/live-sessions", "/events"] {
             let html = page(&server, path).await;
             let (port, to) = (server.url.rsplit(':').next().unwrap(), format!(" --to {}/", server.url));
             assert_has(&html, &[&format!("http://127.0.0.1:{port}/callback"), "callback-config apply --product all"]);
@@ -153,8 +153,8 @@ on_both_stores! {
         post_call(&server, HOSTILE, HOSTILE, "bob").await;
         let room = destroy_room(1).replace("\"room-1\"", &quoted(HOSTILE));
         server.post_body(DESTROY_ROOM, room).await;
-        there(&server, &format!("/rooms/{APP}/{HOSTILE_PATH}")).await;
-        // Until then a life may be cut anew, and its page be another one.
+        there(&server, &format!("/room-sessions/{APP}/{HOSTILE_PATH}")).await;
+        // Until then a session may be cut anew, and its page be another one.
         let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
         eventually("every room is settled for good", settled).await;
         let mut seen: BTreeSet<String> = PAGES.iter().map(|path| (*path).to_owned()).collect();
@@ -172,7 +172,7 @@ on_both_stores! {
                 }
             }
         }
-        for kind in ["/calls/", "/rooms/", "/events/", "/users/", "/assets/", "/anomalies?"] {
+        for kind in ["/calls/", "/room-sessions/", "/events/", "/users/", "/assets/", "/anomalies?"] {
             assert!(seen.iter().any(|path| path.starts_with(kind)), "no link to {kind}: {seen:?}");
         }
         server.stop().await;
@@ -236,7 +236,7 @@ on_both_stores! {
             // Three are over.
             let over = if number < 3 { other } else { "null" };
             database.execute(&format!(
-                "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail)
+                "insert into anomalies (sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail)
                  values ({APP}, 'call_without_start', 'call-{number}', 0, {at}, {at}, {over}, '')"
             )).await;
         }
@@ -300,9 +300,9 @@ on_both_stores! {
         for (number, room) in [".", ".."].into_iter().enumerate() {
             let body = destroy_room(number).replace(&format!("room-{number}"), room);
             server.post_body(DESTROY_ROOM, body).await;
-            there(&server, &format!("/rooms/{APP}/~{room}")).await;
+            there(&server, &format!("/room-sessions/{APP}/~{room}")).await;
         }
-        for list in ["/calls", "/rooms", "/events", "/tail", "/users/1400000001/bob"] {
+        for list in ["/calls", "/room-sessions", "/events", "/tail", "/users/1400000001/bob"] {
             for link in links(&page(&server, list).await).iter().filter(|link| link.contains(APP)) {
                 let html = page(&server, link).await;
                 let of = link.split('?').next().unwrap().split('/').nth(3);
@@ -315,8 +315,8 @@ on_both_stores! {
             (format!("/calls/{APP}/~."), "call_id", "."),
             (format!("/calls/{APP}/~.."), "call_id", ".."),
             (format!("/calls/{APP}/~~."), "call_id", "~."),
-            (format!("/rooms/{APP}/~./latest"), "room_id", "."),
-            (format!("/rooms/{APP}/~../latest"), "room_id", ".."),
+            (format!("/room-sessions/{APP}/~./latest"), "room_id", "."),
+            (format!("/room-sessions/{APP}/~../latest"), "room_id", ".."),
         ] {
             let (status, text) = server.get_ops(&format!("/api/v1{path}")).await;
             assert_eq!(status, 200, "{path}: {text}");
@@ -345,15 +345,15 @@ on_both_stores! {
             );
             server.post_body("Live.CallbackAfterMemberStateChanged", enter).await;
         }
-        // Until then a life may be cut anew between the list and its page, which then is another one.
+        // Until then a session may be cut anew between the list and its page, which then is another one.
         let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
         eventually("every room is settled for good", settled).await;
         let mut all = String::new();
-        for room in links(&page(&server, "/lives").await).into_iter().filter(|href| href.starts_with("/rooms/")) {
+        for room in links(&page(&server, "/live-sessions").await).into_iter().filter(|href| href.starts_with("/room-sessions/")) {
             all += &page(&server, &room).await;
         }
         for part in ["statistic", "senders", "gifts", "battles", "visits", "changes", "room-state", "occupancy"] {
-            assert!(all.contains(&format!("id=\"{part}\"")), "no life has {part}");
+            assert!(all.contains(&format!("id=\"{part}\"")), "no session has {part}");
         }
         server.stop().await;
     }
@@ -400,9 +400,9 @@ on_both_stores! {
             "/nowhere",
             "/calls/1400000001/none",
             "/calls/x/none",
-            "/rooms/1400000001/none",
-            "/rooms/1400000001/none/5",
-            "/rooms/1400000001/none/x",
+            "/room-sessions/1400000001/none",
+            "/room-sessions/1400000001/none/5",
+            "/room-sessions/1400000001/none/x",
             "/events/none",
             "/events/00000000-0000-0000-0000-000000000000",
             "/users/x/none",
@@ -435,7 +435,7 @@ on_both_stores! {
         let narrowed = format!("?app={OTHER_APP}");
         for place in [format!("/{narrowed}"), format!("/calls{narrowed}"), format!("/calls/{OTHER_APP}/theirs")] {
             let html = page(&server, &place).await;
-            for to in ["/", "/tail", "/calls", "/rooms", "/lives", "/events", "/anomalies"] {
+            for to in ["/", "/tail", "/calls", "/room-sessions", "/live-sessions", "/events", "/anomalies"] {
                 assert_has(&html, &[&format!("href=\"{to}{narrowed}\"")]);
             }
             assert_has(&html, &[&format!("<input type=\"hidden\" name=\"app\" value=\"{OTHER_APP}\">")]);
@@ -469,7 +469,7 @@ on_both_stores! {
         }
         let html = page(&server, &format!("/users/{APP}/bob")).await;
         assert_has(&html, &["id=\"user-calls\"", "the-call", "id=\"user-visits\"", "show-0<", "show-49<"]);
-        assert_has(&html, &[&format!("/events?app={APP}&#38;user=bob"), &format!("/rooms?app={APP}&#38;owner=bob")]);
+        assert_has(&html, &[&format!("/events?app={APP}&#38;user=bob"), &format!("/room-sessions?app={APP}&#38;owner=bob")]);
         let older = links(&html).into_iter().find(|link| link.contains("visits_after=")).unwrap();
         let html = page(&server, &older).await;
         assert_has(&html, &["show-50<", "show-54<", "the-call"]);
@@ -589,7 +589,9 @@ async fn outcomes_stand_in_one_order_at_each_render() {
 #[tokio::test]
 async fn what_a_filter_cannot_read_is_said_beside_it() {
     let server = Server::start(&Database::sqlite()).await;
-    for path in ["/calls?since=soon", "/events?app=x", "/rooms?until=5.5", "/anomalies?app=-1"] {
+    for path in
+        ["/calls?since=soon", "/events?app=x", "/room-sessions?until=5.5", "/anomalies?app=-1"]
+    {
         let (status, html) = server.get_ops(path).await;
         assert_eq!(status, 400, "{path}");
         check(path, &html);

@@ -49,7 +49,7 @@ on_both_stores! {
         assert_check(&checks, "callback paths", "warn", "`/` is easy to guess");
         assert_check(&checks, "migrations", "ok", "all applied");
         assert_check(&checks, "writing", "ok", "rolled back");
-        assert_check(&checks, "parked events", "ok", "none");
+        assert_check(&checks, "dead letters", "ok", "none");
         assert_check(&checks, "server", "ok", "none answers at http://127.0.0.1:1");
         find(&checks, "open files");
         find(&checks, "spool's disk");
@@ -69,7 +69,7 @@ on_both_stores! {
         assert_eq!(code == 0, checks.iter().all(|check| check["level"] != "fail"));
         // It took back what it stored.
         assert_eq!(database.rows().await, 0);
-        assert_eq!(database.count("select count(*) from parked_events").await, 0);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 0);
     }
 
     async fn pending_migrations_are_named_and_not_applied(database: Database) {
@@ -105,17 +105,17 @@ on_both_stores! {
         assert_eq!(code, 1);
     }
 
-    async fn parked_events_are_counted(database: Database) {
+    async fn dead_letter_events_are_counted(database: Database) {
         let folder = tempfile::tempdir().unwrap();
         let store = ["--store", database.url.as_str()];
         done(folder.path(), &[&["migrate"][..], &store].concat());
         let time = if database.is_postgres() { "now()" } else { "0" };
         let id = uuid::Uuid::now_v7();
         database
-            .execute(&format!("insert into parked_events values ('{id}', {time}, 'no', '{{}}')"))
+            .execute(&format!("insert into dead_letter_events values ('{id}', {time}, 'no', '{{}}')"))
             .await;
         let (_, checks) = examined(folder.path(), &store);
-        assert_check(&checks, "parked events", "warn", "1");
+        assert_check(&checks, "dead letters", "warn", "1");
     }
 }
 

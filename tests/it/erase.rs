@@ -100,7 +100,7 @@ on_both_stores! {
         assert_eq!(dump_all(&database).await, before);
         let said = erase(folder.path(), &database, "alice", &["--pseudonym", "gone"]);
         let rows = |said: &str| {
-            let line = said.lines().find(|line| line.ends_with(" rows of calls, rooms and lives"));
+            let line = said.lines().find(|line| line.ends_with(" rows of calls, room sessions and live sessions"));
             line.unwrap().split(' ').find_map(|word| word.parse::<u64>().ok()).unwrap()
         };
         assert_eq!(rows(&counted), rows(&said), "{counted}{said}");
@@ -123,11 +123,11 @@ on_both_stores! {
             changed += usize::from(before != after);
         }
         assert!(changed >= 5, "only {changed} tables named the account");
-        let settled = "select count(*) from rooms join lives using (room_id) where room_id = 'show' and owner = 'gone'
+        let settled = "select count(*) from room_sessions join live_sessions using (room_id) where room_id = 'show' and owner = 'gone'
             and created_by = 'gone' and cast(top_senders as text) like '%\"gone\"%' and cast(admins as text) = '[\"gone\"]'";
         assert_eq!(database.count(settled).await, 1);
         // The room that has the account's name is settled anew, under its other one.
-        let named = "select count(*) from rooms where room_id = 'alice'";
+        let named = "select count(*) from room_sessions where room_id = 'alice'";
         assert_eq!(database.count(named).await, 0);
         let said = erase(folder.path(), &database, "alice", &["--pseudonym", "gone"]);
         assert_eq!(rows(&said), 0, "{said}");
@@ -198,7 +198,7 @@ on_both_stores! {
         }
     }
 
-    async fn parked_events_lose_it_too(database: Database) {
+    async fn dead_letter_events_lose_it_too(database: Database) {
         let server = Server::start(&database).await;
         database.execute(if database.is_postgres() {
             "alter table events add check (room_id not like 'r%')"
@@ -212,7 +212,7 @@ on_both_stores! {
             server.post_raw(&path, body.into_bytes()).await;
         }
         let count = |like: &str| {
-            let sql = format!("select count(*) from parked_events where delivery like '{like}'");
+            let sql = format!("select count(*) from dead_letter_events where delivery like '{like}'");
             let database = &database;
             async move { database.count(&sql).await }
         };
@@ -283,7 +283,7 @@ async fn a_deadlock_is_no_end_of_an_erasure() {
         .await;
     let folder = tempfile::tempdir().unwrap();
     erase(folder.path(), &database, "bob", &["--pseudonym", "gone"]);
-    let names = "select created_by || ' ' || (select last_value from updates) from rooms";
+    let names = "select created_by || ' ' || (select last_value from updates) from room_sessions";
     assert_eq!(database.texts(names).await, ["gone 2"]);
 }
 

@@ -102,7 +102,7 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn lives(&self, _: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
+    async fn live_sessions(&self, _: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
         unreachable!()
     }
 

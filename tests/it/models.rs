@@ -106,7 +106,7 @@ fn counted<'a>(rows: impl Iterator<Item = &'a Vec<Value<'a>>>) -> Vec<String> {
     rows
 }
 
-/// A life of a room, as it would be settled.
+/// A session of a room, as it would be settled.
 pub(crate) async fn settled(
     database: &Database,
     room_id: &str,
@@ -123,16 +123,16 @@ pub(crate) async fn settled(
     let (from_at, last_at) = (time(0), time(last_at.0));
     database
         .execute(&format!(
-            r#"insert into rooms (sdk_app_id, room_id, life, family, owner, started_at, created_by, from_at, last_at,
+            r#"insert into room_sessions (sdk_app_id, room_id, session, family, owner, started_at, created_by, from_at, last_at,
                  state, inferred, members, members_peak, visitors, entries, leaves_missing, enters_missing, properties,
                  occupancy)
              values ({APP}, '{room_id}', 0, 'live', '{account}', {from_at}, '{account}', {from_at}, {last_at}, 'open',
                  cast(0 as {truth}), 0, 0, 0, 0, 0, 0, '{{"Ext":"{account}"}}', '[]');
-             insert into lives (sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers,
+             insert into live_sessions (sdk_app_id, room_id, session, gifts, gift_coins, gift_senders, top_senders, top_receivers,
                  battles, admins, metadata)
              values ({APP}, '{room_id}', 0, 0, 0, 0, '[{{"account":"{account}","coins":1}}]', '[]', 0,
                  '["{account}"]', '{{}}');
-             insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+             insert into anomalies (sdk_app_id, kind, subject, session, happened_at, found_at, detail)
              values ({APP}, 'leaves_missing', '{room_id}', 0, {last_at}, {last_at}, 'of {account}')"#,
             truth = if database.is_postgres() { "boolean" } else { "integer" },
         ))
@@ -267,7 +267,7 @@ on_both_stores! {
             server.post_body(command, body).await;
         }
         assert_eq!(database.rows().await, 4);
-        assert_eq!(database.count("select count(*) from parked_events").await, 0);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 0);
         assert_eq!(server.figures().await.outcome("stored"), 4);
         assert_eq!(database.count("select count(*) from call_members").await, 0);
     }

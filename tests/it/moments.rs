@@ -347,7 +347,7 @@ on_both_stores! {
             .map(|(scenario, _)| [std::slice::from_ref(&create), scenario.as_slice()].concat())
             .collect();
         let played = play(&database, &scenarios).await;
-        let found = database.texts("select room_id || '|' || cast(admins as text) || ' ' || cast(metadata as text) from lives").await;
+        let found = database.texts("select room_id || '|' || cast(admins as text) || ' ' || cast(metadata as text) from live_sessions").await;
         assert_eq!(found.len(), played.len());
         for row in found {
             let (room, found) = row.split_once('|').unwrap();
@@ -367,13 +367,13 @@ on_both_stores! {
         let scenarios: Vec<_> = expected.iter().map(|(scenario, _)| scenario.clone()).collect();
         let played = play(&database, &scenarios).await;
         let of = format!(
-            "select room_id || '|' || name || ' ' || {} || ' ' || {} from rooms order by room_id, life",
+            "select room_id || '|' || name || ' ' || {} || ' ' || {} from room_sessions order by room_id, session",
             after(&database, "created_at"), after(&database, "destroyed_at")
         );
         let found = viewed(&database, &of).await;
         assert_eq!(found.len(), played.len());
-        for (room, lives) in found {
-            assert_eq!(lives, expected[played[&room]].1, "{room}");
+        for (room, sessions) in found {
+            assert_eq!(sessions, expected[played[&room]].1, "{room}");
         }
     }
 

@@ -68,15 +68,15 @@ impl<'a> Rows<'a> {
         self.add("merged_call_members", &columns, &values)
     }
 
-    pub(crate) fn room(&mut self, id: &str, life: i64, more: &str, values: &str) -> &mut Self {
+    pub(crate) fn room(&mut self, id: &str, session: i64, more: &str, values: &str) -> &mut Self {
         let columns = format!(
-            "sdk_app_id, room_id, life, family, started_at, from_at, last_at, state, inferred, members, members_peak, \
+            "sdk_app_id, room_id, session, family, started_at, from_at, last_at, state, inferred, members, members_peak, \
              visitors, entries, leaves_missing, occupancy{more}"
         );
         let values = format!(
-            "{APP}, '{id}', {life}, 'room', @{life}, @{life}, @{life}, 'ended', false, 0, 1, 1, 1, 0, '[]'{values}"
+            "{APP}, '{id}', {session}, 'room', @{session}, @{session}, @{session}, 'ended', false, 0, 1, 1, 1, 0, '[]'{values}"
         );
-        self.add("rooms", &columns, &values)
+        self.add("room_sessions", &columns, &values)
     }
 
     pub(crate) fn mark(
@@ -122,8 +122,8 @@ async fn call_ids(store: &Arc<dyn Store>, filter: CallFilter) -> Vec<String> {
     calls.into_iter().map(|call| call.call_id).collect()
 }
 
-async fn life(store: &Arc<dyn Store>, room_id: &str, life: i64) -> Room {
-    let key = RoomKey { app: app(), room_id: room_id.to_owned(), life };
+async fn session(store: &Arc<dyn Store>, room_id: &str, session: i64) -> Room {
+    let key = RoomKey { app: app(), room_id: room_id.to_owned(), session };
     store.room(&key).await.unwrap().unwrap()
 }
 
@@ -249,18 +249,18 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn lives_are_filtered_and_paged(database: Database) {
+    async fn sessions_are_filtered_and_paged(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         let more = ", owner, enters_missing, properties";
-        for life in 0..9 {
-            rows.room("again", life, more, ", 'olga', 0, '{\"a\":1}'");
+        for session in 0..9 {
+            rows.room("again", session, more, ", 'olga', 0, '{\"a\":1}'");
         }
         rows.room("once", 4, more, ", 'pia', 0, null");
-        rows.sql += "update rooms set state = 'open', family = 'live' where room_id = 'once';";
-        let lives = "sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, \
+        rows.sql += "update room_sessions set state = 'open', family = 'live' where room_id = 'once';";
+        let sessions = "sdk_app_id, room_id, session, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, \
                      admins, metadata";
-        rows.add("lives", lives, &format!("{APP}, 'once', 4, 1, 2, 3, '[]', '[]', 0, '[]', '{{}}'"));
+        rows.add("live_sessions", sessions, &format!("{APP}, 'once', 4, 1, 2, 3, '[]', '[]', 0, '[]', '{{}}'"));
         rows.write().await;
 
         let mut filter = RoomFilter { limit: 3, ..RoomFilter::default() };
@@ -268,10 +268,10 @@ on_both_stores! {
         loop {
             let page = store.rooms(&filter).await.unwrap();
             let Some(last) = page.last() else { break };
-            filter.after = Some((last.started_at, last.sdk_app_id, last.room_id.clone(), last.life));
-            seen.extend(page.into_iter().map(|room| (room.life, room.room_id)));
+            filter.after = Some((last.started_at, last.sdk_app_id, last.room_id.clone(), last.session));
+            seen.extend(page.into_iter().map(|room| (room.session, room.room_id)));
         }
-        let mut wanted: Vec<(i64, String)> = (0..9).map(|life| (life, "again".to_owned())).collect();
+        let mut wanted: Vec<(i64, String)> = (0..9).map(|session| (session, "again".to_owned())).collect();
         wanted.insert(5, (4, "once".to_owned()));
         wanted.reverse();
         assert_eq!(seen, wanted);
@@ -290,18 +290,18 @@ on_both_stores! {
         ] {
             assert_eq!(store.rooms(&filter).await.unwrap().len(), wanted, "{filter:?}");
         }
-        let room = life(&store, "again", 8).await;
+        let room = session(&store, "again", 8).await;
         assert_eq!(room.properties.as_deref(), Some("{\"a\":1}"));
         assert_eq!((room.from_at, room.occupancy.as_str()), (at(8), "[]"));
-        let key = |room_id: &str, life| RoomKey { app: app(), room_id: room_id.into(), life };
+        let key = |room_id: &str, session| RoomKey { app: app(), room_id: room_id.into(), session };
         assert!(store.room(&key("none", 1)).await.unwrap().is_none());
-        let lives = store.lives(&[key("again", 8), key("once", 4)]).await.unwrap();
-        assert_eq!((lives.len(), lives[0].gift_coins), (1, 2));
-        assert!(store.lives(&[]).await.unwrap().is_empty());
+        let sessions = store.live_sessions(&[key("again", 8), key("once", 4)]).await.unwrap();
+        assert_eq!((sessions.len(), sessions[0].gift_coins), (1, 2));
+        assert!(store.live_sessions(&[]).await.unwrap().is_empty());
         store.close().await;
     }
 
-    async fn visits_end_by_event_or_by_rule_and_belong_to_one_life(database: Database) {
+    async fn visits_end_by_event_or_by_rule_and_belong_to_one_session(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.room("r", 0, ", until_at, ended_at, enters_missing", ", @100, @90, 2");
@@ -316,12 +316,12 @@ on_both_stores! {
         rows.mark("r", "lost1", 70, 7, false, "leave");
         rows.mark("r", "lost2", 70, 7, false, "leave");
         rows.mark("r", "late", 95, 8, true, "enter");
-        // The next life.
+        // The next session.
         rows.mark("r", "stays", 110, 9, false, "leave");
         rows.mark("r", "late", 120, 10, true, "enter");
         rows.write().await;
 
-        let room = life(&store, "r", 0).await;
+        let room = session(&store, "r", 0).await;
         let mut page = DetailPage { limit: 2, ..DetailPage::default() };
         let mut visits = Vec::new();
         loop {
@@ -356,7 +356,7 @@ on_both_stores! {
         assert_eq!(store.visits(&room, &page).await.unwrap().visits.len(), 2);
 
         let page = DetailPage { limit: 9, ..DetailPage::default() };
-        let open = store.visits(&life(&store, "r", 100).await, &page).await.unwrap().visits;
+        let open = store.visits(&session(&store, "r", 100).await, &page).await.unwrap().visits;
         assert_eq!(open.len(), 1);
         assert_eq!((open[0].left_at, open[0].inferred), (None, false));
         store.close().await;
@@ -371,7 +371,7 @@ on_both_stores! {
             ("r", "ann", 110, 1, true),
             ("r", "ann", 120, 2, false),
             ("r", "ann", 130, 3, true),
-            // Of the next life: no end of the visit before.
+            // Of the next session: no end of the visit before.
             ("r", "ann", 210, 4, true),
             ("s", "ann", 215, 5, true),
             ("r", "ann", 220, 6, true),
@@ -387,8 +387,8 @@ on_both_stores! {
             let (visits, next) = list.part(&*store, after, 2).await.unwrap();
             told.extend(visits.into_iter().map(|visit| {
                 let left = visit.left_at.map(|left| left.0 - NOW.0);
-                let life = visit.life.map(|_| visit.name.unwrap_or_default());
-                (visit.room_id, visit.entered_at.0 - NOW.0, left, visit.left_cause, visit.inferred, life)
+                let session = visit.session.map(|_| visit.name.unwrap_or_default());
+                (visit.room_id, visit.entered_at.0 - NOW.0, left, visit.left_cause, visit.inferred, session)
             }));
             let Some(next) = next else { break };
             after = Some(next);
@@ -418,7 +418,7 @@ on_both_stores! {
         let others = i64::from(MARKS_SCANNED_MAX) + 5;
         database.execute(&mark_rows(&database, others)).await;
 
-        let room = life(&store, "r", 0).await;
+        let room = session(&store, "r", 0).await;
         // Behind all that have a beginning.
         let mut place = store.visits(&room, &DetailPage { limit: 1, ..DetailPage::default() }).await.unwrap().visits[0].place();
         place.entered = false;
@@ -434,7 +434,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn seats_changes_and_gifts_belong_to_one_life(database: Database) {
+    async fn seats_changes_and_gifts_belong_to_one_session(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.room("r", 0, ", until_at, ended_at, enters_missing", ", @100, @90, 0");
@@ -467,7 +467,7 @@ on_both_stores! {
         }
         rows.write().await;
 
-        let room = life(&store, "r", 0).await;
+        let room = session(&store, "r", 0).await;
         let stays: Vec<_> = store.seats(&room).await.unwrap().rows.into_iter().map(|stay| {
             let ms = |time: UnixMillis| time.0 - NOW.0;
             (stay.seat, stay.account, ms(stay.taken_at), stay.left_at.map(ms), stay.inferred)
@@ -531,7 +531,7 @@ on_both_stores! {
         }
         rows.write().await;
 
-        let room = life(&store, "r", 0).await;
+        let room = session(&store, "r", 0).await;
         let battles = store.battles(&room).await.unwrap().rows;
         let names: Vec<_> = battles.iter().map(|battle| battle.battle_id.as_str()).collect();
         assert_eq!(names, ["won", "tied", "going"]);
@@ -558,7 +558,7 @@ on_both_stores! {
     async fn anomalies_are_filtered_and_paged(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
-        let columns = "sdk_app_id, kind, subject, life, happened_at, found_at, resolved_at, detail";
+        let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";
         for number in 0..7 {
             let resolved = if number % 2 == 0 { "@9" } else { "null" };
             let kind = if number < 3 { "silence" } else { "call_without_end" };
@@ -571,7 +571,7 @@ on_both_stores! {
             let page = store.anomalies(&filter).await.unwrap();
             let Some(last) = page.last() else { break };
             let last = last.clone();
-            filter.after = Some((last.happened_at, last.sdk_app_id, last.kind, last.subject, last.life));
+            filter.after = Some((last.happened_at, last.sdk_app_id, last.kind, last.subject, last.session));
             seen.extend(page.into_iter().map(|anomaly| anomaly.subject));
         }
         assert_eq!(seen, ["s2", "s1", "s0", "s6", "s5", "s4", "s3"]);
@@ -665,7 +665,7 @@ on_both_stores! {
             store.find("x").await.unwrap(),
             [
                 Found::Call { sdk_app_id, call_id: "x".into() },
-                Found::Room { sdk_app_id, room_id: "x".into(), life: 5 },
+                Found::Room { sdk_app_id, room_id: "x".into(), session: 5 },
                 Found::Account { sdk_app_id, account: "x".into() },
             ]
         );

@@ -78,7 +78,7 @@ fn rebuild(database: &Database, more: &[&str]) -> Value {
 
 /// The rows of all tables.
 async fn all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
-    let mut all = vec![("rooms and lives", everything(database).await)];
+    let mut all = vec![("room sessions and live sessions", everything(database).await)];
     for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
         all.push((table.name, dump(database, table).await));
     }
@@ -175,25 +175,25 @@ async fn damage(database: &Database, table: &Table) {
 async fn damage_settled(database: &Database) {
     let mut copy = Vec::new();
     let sql = if database.is_postgres() {
-        "select column_name::text from information_schema.columns where table_name = 'rooms' order by 1"
+        "select column_name::text from information_schema.columns where table_name = 'room_sessions' order by 1"
     } else {
-        "select name from pragma_table_info('rooms')"
+        "select name from pragma_table_info('room_sessions')"
     };
     let names = database.texts(sql).await;
     for name in &names {
         copy.push(if name == "room_id" { "'nobody'".to_owned() } else { name.clone() });
     }
-    let first = "(room_id, life) in (select room_id, life from (select * from rooms where room_id <> 'nobody' order by room_id desc limit 1) as one)";
-    let last = "(room_id, life) in (select room_id, life from (select * from rooms where room_id <> 'nobody' order by room_id limit 1) as one)";
+    let first = "(room_id, session) in (select room_id, session from (select * from room_sessions where room_id <> 'nobody' order by room_id desc limit 1) as one)";
+    let last = "(room_id, session) in (select room_id, session from (select * from room_sessions where room_id <> 'nobody' order by room_id limit 1) as one)";
     let damages = [
         format!(
-            "insert into rooms ({}) select {} from rooms where {first}",
+            "insert into room_sessions ({}) select {} from room_sessions where {first}",
             names.join(", "),
             copy.join(", ")
         ),
-        format!("update rooms set visitors = visitors + 7 where {last}"),
-        format!("delete from rooms where {first}"),
-        "update lives set gifts = gifts + 1".to_owned(),
+        format!("update room_sessions set visitors = visitors + 7 where {last}"),
+        format!("delete from room_sessions where {first}"),
+        "update live_sessions set gifts = gifts + 1".to_owned(),
     ];
     for damage in damages {
         database.execute(&damage).await;
@@ -229,7 +229,7 @@ on_both_stores! {
             assert_eq!(faults(&report, table), [1, 1, 1], "{table} {report:#}");
             assert_eq!(dry["tables"][table], report["tables"][table], "{table}");
         }
-        assert_eq!(faults(&report, "rooms"), [1, 1, 1], "{report:#}");
+        assert_eq!(faults(&report, "room_sessions"), [1, 1, 1], "{report:#}");
         expect(&database, &right).await;
         assert_eq!(rebuild(&database, &[])["faults"], 0);
         let text = run(&database, &[]);
@@ -291,7 +291,7 @@ on_both_stores! {
         }
         let settled = || async {
             database.count("select count(*) from settle_queue").await == 0
-                && database.count("select count(*) from rooms").await > 0
+                && database.count("select count(*) from room_sessions").await > 0
         };
         eventually("all rooms are settled", settled).await;
         let report = rebuild(&database, &[]);
@@ -299,7 +299,7 @@ on_both_stores! {
         let right = everything(&database).await;
         damage_settled(&database).await;
         let report = rebuild(&database, &[]);
-        assert_eq!(faults(&report, "rooms"), [1, 1, 1], "{report:#}");
+        assert_eq!(faults(&report, "room_sessions"), [1, 1, 1], "{report:#}");
         let mended = || async { everything(&database).await == right };
         eventually("the server has settled the rooms", mended).await;
         drop(serving);

@@ -90,7 +90,7 @@ on_both_stores! {
         eventually("three rows are deleted", gone).await;
         assert_eq!(rooms(&database, "old-%").await, 0);
         assert_eq!(rooms(&database, "new-%").await, 2);
-        assert_eq!(database.count("select count(*) from parked_events").await, 1);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 1);
     }
 
     async fn what_the_read_models_say_of_expired_events_goes_with_them(database: Database) {
@@ -110,7 +110,7 @@ on_both_stores! {
             let old = database.count(&format!("select count(*) from {table} where {time} < {moment}")).await;
             (old, database.count(&format!("select count(*) from {table} where {time} >= {moment}")).await)
         };
-        // One life goes on, another one ended long ago.
+        // One session goes on, another one ended long ago.
         let kept = format!("select room_id from room_changes where at < {moment} order by at, room_id limit 1");
         let kept = &database.texts(&kept).await[0];
         settled(&database, kept, "anybody", NOW).await;
@@ -139,7 +139,7 @@ on_both_stores! {
         assert_eq!(database.count(orphans).await, 0);
         let rooms = format!("select distinct room_id from room_changes where at < {moment}");
         assert_eq!(database.texts(&rooms).await, [kept.as_str()]);
-        for table in ["rooms", "lives"] {
+        for table in ["room_sessions", "live_sessions"] {
             assert_eq!(database.texts(&format!("select room_id from {table}")).await, [kept.as_str()]);
         }
         assert_eq!(database.texts("select subject from anomalies").await, [kept.as_str()]);
@@ -224,7 +224,7 @@ async fn whole_partitions_go_when_their_last_moment_is_too_old() {
     );
     assert!(!store.drop_partition("events_2026_08", date("2026-08-31")).await.unwrap());
     assert!(!store.drop_partition("events_default", NOW).await.unwrap());
-    assert!(!store.drop_partition("parked_events", NOW).await.unwrap());
+    assert!(!store.drop_partition("dead_letter_events", NOW).await.unwrap());
     store.close().await;
 
     let server = Server::start_with(settings).await;

@@ -1,4 +1,4 @@
-//! Rooms and lives, which are computed from what events say of them, and the gaps that are found.
+//! Room sessions and live sessions, which are computed from what events say of them, and the gaps that are found.
 
 use std::time::{Duration, Instant};
 
@@ -74,26 +74,26 @@ fn after(database: &Database, column: &str) -> String {
     format!("coalesce(cast(({ms} - {T}) / 1000 as text), '-')")
 }
 
-/// The lives of all rooms, each on a line: room, state, created, destroyed and ended in s after `T`, and its figures.
-fn lives(database: &Database) -> String {
+/// The sessions of all rooms, each on a line: room, state, created, destroyed and ended in s after `T`, and its figures.
+fn sessions(database: &Database) -> String {
     let at = |column| after(database, column);
     format!(
         "select room_id || ' ' || state || ' ' || {} || ' ' || {} || ' ' || {} || ' | ' || members || ' ' || members_peak || ' ' ||
              visitors || ' ' || entries || ' ' || leaves_missing || ' ' || enters_missing
-         from rooms order by room_id, life",
+         from room_sessions order by room_id, session",
         at("created_at"),
         at("destroyed_at"),
         at("ended_at")
     )
 }
 
-/// Every column of rooms and lives, row by row.
+/// Every column of room sessions and live sessions, row by row.
 pub(crate) async fn everything(database: &Database) -> Vec<String> {
     let mut all = Vec::new();
-    for table in ["rooms", "lives"] {
+    for table in ["room_sessions", "live_sessions"] {
         let sql = if database.is_postgres() {
             format!(
-                "select row_to_json(t)::text from {table} t order by sdk_app_id, room_id collate \"C\", life"
+                "select row_to_json(t)::text from {table} t order by sdk_app_id, room_id collate \"C\", session"
             )
         } else {
             let columns =
@@ -101,7 +101,7 @@ pub(crate) async fn everything(database: &Database) -> Vec<String> {
             let columns: Vec<String> =
                 columns.iter().map(|name| format!("coalesce(cast({name} as text), '-')")).collect();
             format!(
-                "select {} from {table} order by sdk_app_id, room_id, life",
+                "select {} from {table} order by sdk_app_id, room_id, session",
                 columns.join(" || ' ' || ")
             )
         };
@@ -146,12 +146,12 @@ on_both_stores! {
     async fn a_room_is_settled_within_seconds(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[create("r", 0), enter("r", "ann bob cai", 10_000), leave("r", "bob", 20_000)]).await;
-        comes(&database, &lives(&database), &["r open 0 - - | 2 3 3 3 0 0"]).await;
+        comes(&database, &sessions(&database), &["r open 0 - - | 2 3 3 3 0 0"]).await;
         post(&server, &[enter("r", "bob", 30_000), leave("r", "ann bob", 40_000), destroy("r", 50_000)]).await;
-        comes(&database, &lives(&database), &["r ended 0 50 50 | 0 3 3 4 1 0"]).await;
-        let rest = "select family || ' ' || name || ' ' || owner || ' ' || created_by || ' ' || destroyed_by || ' ' || max_members from rooms";
+        comes(&database, &sessions(&database), &["r ended 0 50 50 | 0 3 3 4 1 0"]).await;
+        let rest = "select family || ' ' || name || ' ' || owner || ' ' || created_by || ' ' || destroyed_by || ' ' || max_members from room_sessions";
         comes(&database, rest, &["room Team ann ann bob 300"]).await;
-        let curve: Vec<(i64, i64)> = serde_json::from_str(&database.texts("select cast(occupancy as text) from rooms").await[0]).unwrap();
+        let curve: Vec<(i64, i64)> = serde_json::from_str(&database.texts("select cast(occupancy as text) from room_sessions").await[0]).unwrap();
         let expected = [(10, 3), (20, 2), (30, 3), (40, 1), (50, 0)].map(|(at, members)| (T + at * 1000, members));
         assert_eq!(curve, expected);
     }
@@ -181,15 +181,15 @@ on_both_stores! {
         expected.extend((0..40).map(|number| format!("r{number:02} open 0 - - | 1 2 2 2 0 0")));
         expected.push("show open 0 - - | 0 0 0 0 0 0".to_owned());
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-        comes(&database, &lives(&database), &expected).await;
-        let figures = "select gifts || ' ' || gift_coins || ' ' || gift_senders from lives";
+        comes(&database, &sessions(&database), &expected).await;
+        let figures = "select gifts || ' ' || gift_coins || ' ' || gift_senders from live_sessions";
         comes(&database, figures, &["700 2100 70"]).await;
-        comes(&database, "select name from rooms where room_id = 'hot'", &["name 40"]).await;
+        comes(&database, "select name from room_sessions where room_id = 'hot'", &["name 40"]).await;
         // One that is settling a room would take what is queued for its own.
         server.stop().await;
         let each = everything(&database).await;
         let queue = format!(
-            "begin; delete from rooms;
+            "begin; delete from room_sessions;
              insert into settle_queue (sdk_app_id, room_id, day, slot) select distinct sdk_app_id, room_id, {}, 0 from room_changes;
              commit",
             T / 86_400_000
@@ -202,40 +202,40 @@ on_both_stores! {
     async fn a_room_that_is_refused_keeps_none_of_those_beside_it(database: Database) {
         let server = Server::start(&database).await;
         database.execute(if database.is_postgres() {
-            "alter table rooms add constraint poison check (room_id <> 'm')"
+            "alter table room_sessions add constraint poison check (room_id <> 'm')"
         } else {
             "create trigger poison before insert on rooms when new.room_id = 'm' begin select raise(abort, 'no'); end"
         }).await;
         post(&server, &["a", "m", "z"].map(|room| create(room, 0))).await;
-        comes(&database, &lives(&database), &["a open 0 - - | 0 0 0 0 0 0", "z open 0 - - | 0 0 0 0 0 0"]).await;
+        comes(&database, &sessions(&database), &["a open 0 - - | 0 0 0 0 0 0", "z open 0 - - | 0 0 0 0 0 0"]).await;
     }
 
-    async fn a_create_that_comes_last_takes_what_was_in_no_life(database: Database) {
+    async fn a_create_that_comes_last_takes_what_was_in_no_session(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[enter("r", "ann", 10_000), destroy("r", 50_000)]).await;
-        comes(&database, &lives(&database), &["r ended - 50 50 | 0 1 1 1 1 0"]).await;
+        comes(&database, &sessions(&database), &["r ended - 50 50 | 0 1 1 1 1 0"]).await;
         comes(&database, GAPS, &["leaves_missing r", "room_without_create r"]).await;
         post(&server, &[create("r", 0)]).await;
-        // What came before any create is of no life any more.
-        comes(&database, &lives(&database), &["r ended 0 50 50 | 0 1 1 1 1 0"]).await;
-        let gaps = "select kind || ' ' || case when resolved_at is null then life - {T} else -1 end from anomalies order by 1";
+        // What came before any create is of no session any more.
+        comes(&database, &sessions(&database), &["r ended 0 50 50 | 0 1 1 1 1 0"]).await;
+        let gaps = "select kind || ' ' || case when resolved_at is null then session - {T} else -1 end from anomalies order by 1";
         let gaps = gaps.replace("{T}", &T.to_string());
         comes(&database, &gaps, &["leaves_missing -1", "leaves_missing 0", "room_without_create -1"]).await;
     }
 
-    async fn a_room_id_that_is_used_again_has_a_life_each_time(database: Database) {
+    async fn a_room_id_that_is_used_again_has_a_session_each_time(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[
             destroy("r", 1_000_000), enter("r", "bob", 910_000), create("r", 900_000),
             create("r", 0), enter("r", "ann", 10_000), destroy("r", 50_000), leave("r", "ann", 55_000),
         ]).await;
-        comes(&database, &lives(&database), &[
+        comes(&database, &sessions(&database), &[
             "r ended 0 50 50 | 0 1 1 1 0 0",
             "r ended 900 1000 1000 | 0 1 1 1 1 0",
         ]).await;
         // One between them, whose create and destroy come a day too late.
         post(&server, &[destroy("r", 600_000), create("r", 500_000)]).await;
-        comes(&database, &lives(&database), &[
+        comes(&database, &sessions(&database), &[
             "r ended 0 50 50 | 0 1 1 1 0 0",
             "r ended 500 600 600 | 0 0 0 0 0 0",
             "r ended 900 1000 1000 | 0 1 1 1 1 0",
@@ -250,7 +250,7 @@ on_both_stores! {
             create("twice", 0), destroy("twice", 20_000), destroy("twice", 30_000),
             create("replaced", 0), enter("replaced", "ann", 10_000), create("replaced", 500_000),
         ]).await;
-        comes(&database, &lives(&database), &[
+        comes(&database, &sessions(&database), &[
             "destroyed ended - 20 20 | 0 0 0 0 0 0",
             "leave open - - - | 0 0 1 0 0 1",
             "replaced ended 0 - 10 | 0 1 1 1 1 0",
@@ -261,7 +261,7 @@ on_both_stores! {
             "enters_missing leave", "leaves_missing replaced", "room_without_create destroyed",
             "room_without_create leave", "room_without_destroy replaced",
         ]).await;
-        assert_eq!(database.texts("select cast(count(*) as text) from rooms where inferred").await, ["1"]);
+        assert_eq!(database.texts("select cast(count(*) as text) from room_sessions where inferred").await, ["1"]);
     }
 
     async fn a_live_room_has_its_gifts_admins_and_metadata(database: Database) {
@@ -285,14 +285,14 @@ on_both_stores! {
             gift("bob", 10_000, 3, 10), gift("cai", 11_000, 1, 99), gift("bob", 12_000, 3, 10),
             live("Live.CallbackAfterDestroyRoom", 60_000, r#""EventType":"DestroyByUser","RoomInfo":{"RoomName":"Jazz"},"Statistic":{"TotalViewers":7,"TotalGiftsSent":8,"TotalGiftCoins":200,"TotalUniqueGiftSenders":2,"TotalLikesReceived":5}"#),
         ]).await;
-        comes(&database, "select family || ' ' || state || ' ' || members_peak from rooms", &["live ended 2"]).await;
-        let figures = "select gifts || ' ' || gift_coins || ' ' || gift_senders || ' ' || total_viewers || ' ' || total_likes || ' ' || cast(top_senders as text) from lives";
+        comes(&database, "select family || ' ' || state || ' ' || members_peak from room_sessions", &["live ended 2"]).await;
+        let figures = "select gifts || ' ' || gift_coins || ' ' || gift_senders || ' ' || total_viewers || ' ' || total_likes || ' ' || cast(top_senders as text) from live_sessions";
         comes(&database, figures, &[
             r#"7 159 2 7 5 [{"account":"cai","gifts":1,"coins":99},{"account":"bob","gifts":6,"coins":60}]"#,
         ]).await;
     }
 
-    async fn rooms_and_lives_are_the_same_whatever_the_order_of_events(database: Database) {
+    async fn rooms_and_sessions_are_the_same_whatever_the_order_of_events(database: Database) {
         use trtc_callbacks::callback::AppId;
         use trtc_callbacks::simulate::{Generator, Kind, Options};
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
@@ -338,7 +338,7 @@ on_both_stores! {
         database.execute(&marks).await;
         let waiting = Instant::now();
         let mut slowest = Duration::ZERO;
-        let settled = "select count(*) from rooms where room_id = 'hot' and members = 100000";
+        let settled = "select count(*) from room_sessions where room_id = 'hot' and members = 100000";
         let mut posted = 0;
         while database.count(settled).await == 0 {
             let begun = Instant::now();
@@ -348,7 +348,7 @@ on_both_stores! {
             assert!(waiting.elapsed() < Duration::from_mins(5), "not settled in five minutes");
         }
         assert!(slowest < Duration::from_secs(3), "an event waited for {slowest:?}");
-        let points = database.texts("select cast(occupancy as text) from rooms").await;
+        let points = database.texts("select cast(occupancy as text) from room_sessions").await;
         let points: Vec<(i64, i64)> = serde_json::from_str(&points[0]).unwrap();
         assert!((100..=240).contains(&points.len()), "{} points", points.len());
     }
@@ -392,12 +392,12 @@ on_both_stores! {
     async fn a_room_of_which_nothing_is_heard_is_overdue_until_something_is(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[create("r", 0), enter("r", "ann bob", 10_000)]).await;
-        comes(&database, &lives(&database), &["r open 0 - - | 2 2 2 2 0 0"]).await;
+        comes(&database, &sessions(&database), &["r open 0 - - | 2 2 2 2 0 0"]).await;
         server.clock.set(UnixMillis(T + 30 * 3_600_000));
-        comes(&database, &lives(&database), &["r overdue 0 - 10 | 0 2 2 2 2 0"]).await;
+        comes(&database, &sessions(&database), &["r overdue 0 - 10 | 0 2 2 2 2 0"]).await;
         comes(&database, GAPS, &["leaves_missing r", "room_without_destroy r"]).await;
         post(&server, &[leave("r", "ann", 29 * 3_600_000)]).await;
-        comes(&database, &lives(&database), &["r open 0 - - | 1 2 2 2 0 0"]).await;
+        comes(&database, &sessions(&database), &["r open 0 - - | 1 2 2 2 0 0"]).await;
         comes(&database, GAPS, &["leaves_missing r resolved", "room_without_destroy r resolved"]).await;
     }
 
@@ -439,7 +439,7 @@ on_both_stores! {
         comes(&database, "select cast(count(*) as text) from settle_queue", &["0"]).await;
         // A sweep has passed: the last thing it does is to delete old minutes.
         comes(&database, "select cast(count(*) as text) from event_counts where width_s = 60", &["0"]).await;
-        comes(&database, &lives(&database), &["r open 0 - - | 0 0 0 0 0 0"]).await;
+        comes(&database, &sessions(&database), &["r open 0 - - | 0 0 0 0 0 0"]).await;
         assert_eq!(database.texts("select state from calls").await, ["ringing"]);
     }
 }
@@ -453,14 +453,15 @@ async fn of_two_servers_one_settles_and_the_other_takes_over() {
         post(&one, &[create(&room, 0), enter(&room, "ann", 1000)]).await;
         post(&two, &[enter(&room, "bob", 2000), leave(&room, "ann", 3000)]).await;
     }
-    let settled = "select cast(count(*) as text) from rooms where members = 1 and members_peak = 2";
+    let settled =
+        "select cast(count(*) as text) from room_sessions where members = 1 and members_peak = 2";
     comes(&database, settled, &["10"]).await;
     let settlers = "select count(distinct pid) from pg_locks where locktype = 'advisory' and objid = 1953657971
              and granted and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(database.count(settlers).await, 1);
     one.stop().await;
     post(&two, &[enter("r0", "cai", 4000)]).await;
-    let settled = "select cast(count(*) as text) from rooms where members = 2";
+    let settled = "select cast(count(*) as text) from room_sessions where members = 2";
     comes(&database, settled, &["1"]).await;
     two.stop().await;
     assert_eq!(database.count(settlers).await, 0);

@@ -79,19 +79,19 @@ fn around_midnight(room: &str) -> Vec<Event> {
 }
 
 on_both_stores! {
-    async fn metadata_of_one_life_is_bounded_and_what_is_cut_says_so(database: Database) {
+    async fn metadata_of_one_session_is_bounded_and_what_is_cut_says_so(database: Database) {
         let bound = [("TRTC_SETTLE__SESSION_BYTES_MAX", "10000")];
         let server = Server::start_with(settings(&database, &bound)).await;
         post(&server, &[live("Live.CallbackAfterCreateRoom", "l", 0, ""), metadata("l", 1000, 16, 3990)]).await;
-        comes(&database, "select cast(cut as text) from lives", &[r#"["metadata"]"#]).await;
+        comes(&database, "select cast(cut as text) from live_sessions", &[r#"["metadata"]"#]).await;
         let marks = format!("select max({0}) || ' ' || sum({0}) || ' ' || count(*) || ' ' || count(cut) from metadata_marks", bytes(&database, "value"));
         // 16 keys, 4 KiB of each value: as much as one event may bring.
         assert_eq!(database.texts(&marks).await, ["4096 65536 16 16"]);
-        let settled = database.count(&format!("select {} from lives", bytes(&database, "metadata"))).await;
+        let settled = database.count(&format!("select {} from live_sessions", bytes(&database, "metadata"))).await;
         assert!((4096..=10_000).contains(&settled), "{settled} bytes");
-        let (lives, _) = get(&server, "/api/v1/lives").await;
-        assert_eq!(lives["items"][0]["live"]["cut"], serde_json::json!(["metadata"]));
-        let page = format!("/rooms/{APP}/l/{}", lives["items"][0]["life"]);
+        let (sessions, _) = get(&server, "/api/v1/live-sessions").await;
+        assert_eq!(sessions["items"][0]["live"]["cut"], serde_json::json!(["metadata"]));
+        let page = format!("/room-sessions/{APP}/l/{}", sessions["items"][0]["session"]);
         let (status, page) = server.get_ops(&page).await;
         assert!(status == 200 && page.contains("Not whole here, since it is much: metadata."), "{page}");
         // Deleted, there is room for others again.
@@ -99,7 +99,7 @@ on_both_stores! {
             live("Live.CallbackAfterDelMetadata", "l", 2000, r#","Keys":["k00","k01"]"#),
             live("Live.CallbackAfterSetMetadata", "l", 3000, r#","Metadata":[{"Key":"x","Value":"y"}]"#),
         ]).await;
-        comes(&database, "select cast(metadata as text) from lives", &[r#"{"x":"y"}"#]).await;
+        comes(&database, "select cast(metadata as text) from live_sessions", &[r#"{"x":"y"}"#]).await;
     }
 
     async fn properties_of_a_room_are_bounded_and_what_is_cut_says_so(database: Database) {
@@ -110,15 +110,15 @@ on_both_stores! {
             (command, body)
         };
         post(&server, &[live("Live.CallbackAfterCreateRoom", "l", 0, ""), info(1000, &"\\u0001".repeat(20_000))]).await;
-        comes(&database, "select cast(cut as text) from rooms", &[r#"["properties"]"#]).await;
-        let settled = database.count(&format!("select {} from rooms", bytes(&database, "properties"))).await;
+        comes(&database, "select cast(cut as text) from room_sessions", &[r#"["properties"]"#]).await;
+        let settled = database.count(&format!("select {} from room_sessions", bytes(&database, "properties"))).await;
         assert!((4000..5000).contains(&settled), "{settled} bytes");
         post(&server, &[info(2000, "short")]).await;
-        let properties = "select coalesce(cast(cut as text), 'whole') || ' ' || cast(properties as text) from rooms";
+        let properties = "select coalesce(cast(cut as text), 'whole') || ' ' || cast(properties as text) from room_sessions";
         comes(&database, properties, &[r#"whole {"custom_info":"short"}"#]).await;
     }
 
-    async fn so_many_creates_of_a_day_begin_lives_and_no_more(database: Database) {
+    async fn so_many_creates_of_a_day_begin_sessions_and_no_more(database: Database) {
         let bound = [("TRTC_SETTLE__BOUNDARIES_PER_DAY_MAX", "10")];
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         let (one, two) = (settings(&database, &bound), settings(&other, &bound));
@@ -130,16 +130,16 @@ on_both_stores! {
         // Backwards, in two parts, the first of which is settled before.
         let backwards: Vec<Event> = all.iter().rev().cloned().collect();
         post(&two, &backwards[..20]).await;
-        comes(&other, "select cast(count(*) as text) from rooms", &["13"]).await;
+        comes(&other, "select cast(count(*) as text) from room_sessions", &["13"]).await;
         post(&two, &backwards[20..]).await;
         for database in [&database, &other] {
             comes(database, "select cast(count(*) as text) from settle_queue", &["0"]).await;
         }
         let settled = everything(&database).await;
         assert_eq!(settled, everything(&other).await);
-        let cut = "select state || ' ' || cast(cut as text) from rooms where cut is not null";
+        let cut = "select state || ' ' || cast(cut as text) from room_sessions where cut is not null";
         assert_eq!(database.texts(cut).await, [r#"open ["sessions"]"#]);
-        assert_eq!(database.count("select count(*) from rooms").await, 13);
+        assert_eq!(database.count("select count(*) from room_sessions").await, 13);
     }
 
     async fn dense_creates_and_destroys_are_the_same_whatever_their_order(database: Database) {
@@ -174,7 +174,7 @@ on_both_stores! {
         database.execute(&(queue("a-busy") + &queue("z-busy"))).await;
         let server = Server::start(&database).await;
         post(&server, &[create("probe", 0)]).await;
-        comes(&database, "select room_id from rooms", &["probe"]).await;
+        comes(&database, "select room_id from room_sessions", &["probe"]).await;
         assert!(database.count("select count(*) from settle_queue").await > 10_000, "the others are not settled yet");
         let shown = || async {
             let figures = server.figures().await;
@@ -186,7 +186,7 @@ on_both_stores! {
     async fn a_room_that_is_refused_is_counted_and_others_are_settled(database: Database) {
         let server = Server::start(&database).await;
         database.execute(if database.is_postgres() {
-            "alter table rooms add constraint poison check (room_id <> 'm')"
+            "alter table room_sessions add constraint poison check (room_id <> 'm')"
         } else {
             "create trigger poison before insert on rooms when new.room_id = 'm' begin select raise(abort, 'no'); end"
         }).await;
@@ -197,7 +197,7 @@ on_both_stores! {
         };
         eventually("the room is tried later", fails).await;
         post(&server, &[create("z", 0)]).await;
-        comes(&database, "select room_id from rooms", &["z"]).await;
+        comes(&database, "select room_id from room_sessions", &["z"]).await;
         assert!(database.count("select count(*) from settle_queue where room_id = 'm'").await > 0);
     }
 
@@ -213,7 +213,7 @@ on_both_stores! {
              select {APP}, 'hot', 'user-' || n, {at}, {id}, 'room', {yes} from {numbers}"
         )).await;
         post(&server, &[create("hot", 0), create("cold", 0)]).await;
-        let members = "select room_id || ' ' || members from rooms order by 1";
+        let members = "select room_id || ' ' || members from room_sessions order by 1";
         comes(&database, members, &["cold 0", "hot 10000"]).await;
     }
 
@@ -246,17 +246,17 @@ on_both_stores! {
         };
         let large = format!("('{{\"k\":\"{}\"}}'){json}", "x".repeat(60_000));
         database.execute(&format!(
-            "insert into rooms (sdk_app_id, room_id, life, family, started_at, from_at, last_at, state, inferred, members, members_peak,
+            "insert into room_sessions (sdk_app_id, room_id, session, family, started_at, from_at, last_at, state, inferred, members, members_peak,
                  visitors, entries, leaves_missing, enters_missing, properties, occupancy)
              select {APP}, 'r' || n, {T} + n, 'live', {time}, {time}, {time}, 'ended', {no}, 0, 0, 0, 0, 0, 0, {large}, '[]' from {numbers};
-             insert into lives (sdk_app_id, room_id, life, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, admins, metadata)
+             insert into live_sessions (sdk_app_id, room_id, session, gifts, gift_coins, gift_senders, top_senders, top_receivers, battles, admins, metadata)
              select {APP}, 'r' || n, {T} + n, 0, 0, 0, '[]', '[]', 0, '[]', {large} from {numbers};
              insert into room_changes (sdk_app_id, room_id, at, event_id, ordinal, family, kind, properties)
              select {APP}, 'r0', {time}, {}, n, 'live', 'update', {large} from {numbers}",
             if database.is_postgres() { "gen_random_uuid()" } else { "'00000000-0000-8000-8000-000000000000'" }
         )).await;
         let server = Server::start(&database).await;
-        for list in ["rooms", "lives"] {
+        for list in ["room-sessions", "live-sessions"] {
             let (mut seen, mut pages, mut next) = (Vec::new(), 0, String::new());
             loop {
                 let (page, size) = get(&server, &format!("/api/v1/{list}?limit=100{next}")).await;
@@ -271,10 +271,10 @@ on_both_stores! {
             seen.dedup();
             assert!((rows, seen.len()) == (100, 100) && pages > 2, "{list}: {rows} rows on {pages} pages");
         }
-        let (room, size) = get(&server, &format!("/api/v1/rooms/{APP}/r0/latest")).await;
+        let (room, size) = get(&server, &format!("/api/v1/room-sessions/{APP}/r0/latest")).await;
         assert!(size < 3 << 20, "{size} bytes");
         assert_eq!(room["lists_cut"], serde_json::json!(["changes"]));
-        let (status, page) = server.get_ops("/lives").await;
+        let (status, page) = server.get_ops("/live-sessions").await;
         assert!(status == 200 && page.contains("Older"), "{page}");
     }
 }

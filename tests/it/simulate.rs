@@ -150,9 +150,9 @@ fn calls_end_as_their_kind_says_with_times_that_fit() {
     }
 }
 
-/// The lives of the rooms in some scenarios: id, create and destroy.
-fn lives(scenarios: &[Scenario]) -> Vec<(String, UnixMillis, UnixMillis)> {
-    let mut lives = Vec::new();
+/// The sessions of the rooms in some scenarios: id, create and destroy.
+fn sessions(scenarios: &[Scenario]) -> Vec<(String, UnixMillis, UnixMillis)> {
+    let mut sessions = Vec::new();
     for scenario in scenarios {
         let mut open: BTreeMap<String, UnixMillis> = BTreeMap::new();
         for delivery in &scenario.deliveries {
@@ -162,12 +162,12 @@ fn lives(scenarios: &[Scenario]) -> Vec<(String, UnixMillis, UnixMillis)> {
                 assert!(open.insert(room, delivery.at).is_none(), "created twice");
             } else if event.command.ends_with("AfterDestroyRoom") {
                 let created = open.remove(&room).unwrap();
-                lives.push((room, created, delivery.at));
+                sessions.push((room, created, delivery.at));
             }
         }
         assert!(open.is_empty(), "every room is dissolved in the end");
     }
-    lives
+    sessions
 }
 
 #[test]
@@ -180,13 +180,13 @@ fn a_room_id_lives_several_times_and_never_twice_at_once() {
     };
     let scenarios: Vec<Scenario> = generator(3, options).take(200).collect();
     let mut by_room: BTreeMap<String, Vec<(UnixMillis, UnixMillis)>> = BTreeMap::new();
-    for (room, created, destroyed) in lives(&scenarios) {
+    for (room, created, destroyed) in sessions(&scenarios) {
         by_room.entry(room).or_default().push((created, destroyed));
     }
-    assert!(by_room.values().any(|lives| lives.len() > 5), "{by_room:?}");
-    for (room, mut lives) in by_room {
-        lives.sort();
-        for pair in lives.windows(2) {
+    assert!(by_room.values().any(|sessions| sessions.len() > 5), "{by_room:?}");
+    for (room, mut sessions) in by_room {
+        sessions.sort();
+        for pair in sessions.windows(2) {
             assert!(pair[0].1 < pair[1].0, "{room} lives twice at once: {pair:?}");
             assert!(pair[0].0.as_secs() < pair[1].0.as_secs(), "{room}: the same second");
         }
@@ -391,7 +391,7 @@ fn options_without_sense_do_no_harm() {
         group_members_max: 0,
         conference_members_max: 0,
         viewers: 0,
-        lives_max: 0,
+        sessions_max: 0,
         recorded: 7.0,
         talk_median: Duration::ZERO,
         show_length: Duration::ZERO,

@@ -140,7 +140,7 @@ on_both_stores! {
         assert_eq!(rows.len(), 2 * bad);
         let clean = |text: &Option<String>| !text.as_deref().unwrap_or("").contains('\0');
         assert!(rows.iter().all(|row| clean(&row.operator) && clean(&row.room_id)));
-        assert_eq!(database.count("select count(*) from parked_events").await, 0);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 0);
         assert_eq!(server.figures().await.outcome("stored"), 2 * bad as u64);
     }
 
@@ -161,11 +161,11 @@ on_both_stores! {
         posts.join_all().await;
 
         assert_eq!(database.rows().await, 39);
-        assert_eq!(database.count("select count(*) from parked_events").await, 1);
+        assert_eq!(database.count("select count(*) from dead_letter_events").await, 1);
         let figures = server.figures().await;
         assert_eq!((figures.outcome("stored"), figures.outcome("parked")), (39, 1));
         // What was put aside is whole: it can be read and sent again.
-        let wanted = "select count(*) from parked_events where delivery like '%room-13%'";
+        let wanted = "select count(*) from dead_letter_events where delivery like '%room-13%'";
         assert_eq!(database.count(wanted).await, 1);
     }
 

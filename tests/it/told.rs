@@ -84,10 +84,10 @@ on_both_stores! {
             server.post(&fixture.delivery).await;
         }
         let list = async |name: &str| server.get_ops(&format!("/api/v1/{name}?format=ndjson")).await.1;
-        // Until then a life may be cut anew.
+        // Until then a session may be cut anew.
         let settled = || async { database.count("select count(*) from settle_queue").await == 0 };
         eventually("every room is settled for good", settled).await;
-        let (told, lives) = (list("calls").await, list("lives").await);
+        let (told, sessions) = (list("calls").await, list("live-sessions").await);
         server.stop().await;
         let url = database.url.clone();
         tokio::task::spawn_blocking(move || {
@@ -103,8 +103,8 @@ on_both_stores! {
             assert_eq!(export(&["calls", "--user", "bob", "--state", "ended", "--format", "ndjson"]), told);
             assert_eq!(export(&["calls", "--user", "eve"]), "");
             assert_eq!(export(&["events", "--call", "c/1"]).lines().count(), 1 + EVENTS.len());
-            assert_eq!(export(&["lives", "--format", "ndjson"]), lives);
-            assert!(lives.contains("\"gift_coins\":"), "{lives}");
+            assert_eq!(export(&["lives", "--format", "ndjson"]), sessions);
+            assert!(sessions.contains("\"gift_coins\":"), "{sessions}");
             assert!(export(&["rooms", "--family", "live"]).lines().count() > 1);
             assert_eq!(export(&["rooms", "--family", "room"]), "");
             assert_eq!(export(&["anomalies", "--kind", "silence"]), "");

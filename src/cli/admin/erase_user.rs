@@ -28,7 +28,7 @@ const NOT_COVERED: &str = "not covered: events in a server's spool, damaged spoo
 ///
 /// A pseudonym replaces the account in every event: in the columns, and wherever a JSON string or key in the body equals
 /// the account, or an integer in a field for accounts does. IP address and platform are removed from events in which the
-/// account acted. In calls, rooms and lives the pseudonym replaces the account too, also with `--delete`. Text that only
+/// account acted. In calls, room sessions and live sessions the pseudonym replaces the account too, also with `--delete`. Text that only
 /// mentions the account is left unchanged. Events keep their ids, so a duplicate is still recognised.
 ///
 /// The server may keep running. If the command was interrupted, or events arrived while it ran, run it again with the same
@@ -185,7 +185,7 @@ impl EraseUser {
         output::print(&format!(
             "{would}changed {events} events and {parked} parked ones\n\
              {would}deleted {events_deleted} events and {parked_deleted} parked ones\n\
-             {would}changed {models} rows of calls, rooms and lives\n{name}"
+             {would}changed {models} rows of calls, room sessions and live sessions\n{name}"
         ))?;
         if counts.is_empty() {
             say(

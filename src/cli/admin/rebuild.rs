@@ -20,12 +20,12 @@ const TABLES: [&str; 13] = [
     "metadata_marks",
     "recording_marks",
     "event_counts",
-    "rooms",
-    "lives",
+    "room_sessions",
+    "live_sessions",
     "anomalies",
 ];
 
-/// Rebuild calls, rooms and lives from the events.
+/// Rebuild calls, room sessions and live sessions from the events.
 ///
 /// Reads every event, compares the rows that follow from the events with those in the tables, repairs the differences and
 /// reports for each table how many rows were right, missing, wrong and too many. Rows from before the oldest event are left
@@ -92,7 +92,7 @@ impl RebuildModels {
                 Stage::Read => "reading",
                 Stage::Compare => "comparing calls and facts",
                 Stage::Counts => "comparing counts",
-                Stage::Settle => "comparing rooms and lives",
+                Stage::Settle => "comparing room sessions and live sessions",
                 Stage::Done => "done",
             });
             let is_over = *stage == Stage::Read && end.is_some_and(|end| *events >= end);

@@ -29,10 +29,10 @@ pub(crate) fn judge(
         None => {}
     }
     match found.parked {
-        Some(0) => findings.ok("parked events", "none"),
+        Some(0) => findings.ok("dead letters", "none"),
         Some(parked) => {
             let hint = "their `reason` says what the store refused; the README says how to post them again";
-            findings.warn("parked events", counted(parked), hint);
+            findings.warn("dead letters", counted(parked), hint);
         }
         None => {}
     }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::output;
 use crate::cli::read::events::FilterArgs;
-use crate::cli::read::lists::{AnomalyArgs, CallArgs, LifeArgs, RoomArgs, Source};
+use crate::cli::read::lists::{AnomalyArgs, CallArgs, RoomArgs, SessionArgs, Source};
 use crate::clock::Clock;
 use crate::export;
 use crate::store::{self, List};
@@ -29,10 +29,11 @@ enum ExportList {
     Events(ListExport<FilterArgs>),
     /// Calls
     Calls(ListExport<CallArgs>),
-    /// Each life of each conference and live room
+    /// Each session of each conference and live room
     Rooms(ListExport<RoomArgs>),
-    /// Each life of each live room, with its viewers, gifts and battles
-    Lives(ListExport<LifeArgs>),
+    /// Each session of each live room, with its viewers, gifts and battles
+    #[command(name = "lives")]
+    LiveSessions(ListExport<SessionArgs>),
     /// Detected anomalies, such as calls without an end
     Anomalies(ListExport<AnomalyArgs>),
 }
@@ -63,7 +64,9 @@ impl Export {
             ExportList::Events(of) => of.write(|which| which.filter(now)).await,
             ExportList::Calls(of) => of.write(|which| which.filter(now)).await,
             ExportList::Rooms(of) => of.write(|which| which.filter(now)).await,
-            ExportList::Lives(of) => of.write(|which| Ok(store::Lives(which.filter(now)?))).await,
+            ExportList::LiveSessions(of) => {
+                of.write(|which| Ok(store::LiveSessions(which.filter(now)?))).await
+            }
             ExportList::Anomalies(of) => of.write(|which| which.filter(now)).await,
         }
     }

@@ -121,13 +121,13 @@ impl CallArgs {
     }
 }
 
-/// Which lives of rooms.
+/// Which sessions of rooms.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct LifeArgs {
+pub(crate) struct SessionArgs {
     /// Only in this state: open, ended, overdue (silent for long, without an end event)
     #[arg(long, value_name = "STATE", value_parser = words(ROOM_STATES))]
     state: Option<String>,
-    /// Only the lives of this room ID
+    /// Only the sessions of this room ID
     #[arg(long, value_name = "ID")]
     room: Option<String>,
     /// Only owned by this account
@@ -137,7 +137,7 @@ pub(crate) struct LifeArgs {
     span: Span,
 }
 
-impl LifeArgs {
+impl SessionArgs {
     pub(crate) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
         let [since, until] = self.span.times(now)?;
         Ok(RoomFilter {
@@ -152,19 +152,19 @@ impl LifeArgs {
     }
 }
 
-/// Which lives of rooms, of either family.
+/// Which sessions of rooms, of either family.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RoomArgs {
     /// Only this family: room (conferences) or live
     #[arg(long, value_name = "FAMILY", value_parser = words(ROOM_FAMILIES))]
     family: Option<String>,
     #[command(flatten)]
-    life: LifeArgs,
+    session: SessionArgs,
 }
 
 impl RoomArgs {
     pub(crate) fn filter(self, now: UnixMillis) -> Result<RoomFilter> {
-        Ok(RoomFilter { family: self.family, ..self.life.filter(now)? })
+        Ok(RoomFilter { family: self.family, ..self.session.filter(now)? })
     }
 }
 

@@ -13,27 +13,27 @@ use crate::store::{
     StoreError, Visit,
 };
 
-/// How many lives of one room id are looked at.
+/// How many sessions of one room id are looked at.
 const LIVES_MAX: u32 = 500;
 
 /// Show one conference or live room: its visits, seats, gifts, battles and events.
 ///
-/// Room IDs are reused; without `--life` the latest life is shown. Events are listed in the order they happened; ARRIVED is
+/// Room IDs are reused; without `--session` the latest session is shown. Events are listed in the order they happened; ARRIVED is
 /// their order of arrival.
 #[derive(Debug, Args)]
 pub(crate) struct OneRoom {
     /// ID of the room
     id: String,
-    /// Which life, as `rooms --json` has it in `life`; the latest without it
+    /// Which session, as `rooms --json` has it in `session`; the latest without it
     #[arg(long, value_name = "LIFE")]
-    life: Option<i64>,
+    session: Option<i64>,
     /// SDKAppID, if several apps have a room with this ID
     #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
     app: Option<String>,
     /// Maximum number of visits, and of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// Print one JSON object: the room, its visits, seats, changes and events, and what only lives have
+    /// Print one JSON object: the room, its visits, seats, changes and events, and what only sessions have
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -70,7 +70,7 @@ impl OneRoom {
         output::print(&text)
     }
 
-    /// The life that is meant, and how many others the room id had.
+    /// The session that is meant, and how many others the room id had.
     async fn find(&self, opened: &OpenStore) -> Result<(Room, usize)> {
         let filter = RoomFilter {
             app: app_id(self.app.as_deref())?,
@@ -90,17 +90,17 @@ impl OneRoom {
             ));
         }
         let others = rooms.len().saturating_sub(1);
-        let lives: Vec<_> = rooms.iter().map(|room| room.life.to_string()).collect();
-        let meant = |room: &Room| self.life.is_none_or(|life| room.life == life);
+        let sessions: Vec<_> = rooms.iter().map(|room| room.session.to_string()).collect();
+        let meant = |room: &Room| self.session.is_none_or(|session| room.session == session);
         match rooms.into_iter().find(meant) {
             Some(room) => Ok((room, others)),
-            None if lives.is_empty() => {
+            None if sessions.is_empty() => {
                 let hint = "`trtc-callbacks rooms` lists the stored rooms";
                 Err(anyhow!("there is no room `{}` in {}\nhint: {hint}", self.id, opened.url))
             }
             None => {
-                let hint = format!("it has {}", lives.join(", "));
-                Err(anyhow!("the room `{}` has no such life\nhint: {hint}", self.id))
+                let hint = format!("it has {}", sessions.join(", "));
+                Err(anyhow!("the room `{}` has no such session\nhint: {hint}", self.id))
             }
         }
     }
@@ -116,7 +116,7 @@ impl OneRoom {
             [("seats", seats.is_cut), ("changes", changes.is_cut), ("battles", battles.is_cut)];
         Ok(RoomDetails {
             cut: lists::cut(&cut),
-            live: store.lives(&keys).await?.pop(),
+            live: store.live_sessions(&keys).await?.pop(),
             visits: store.visits(room, &page).await?.visits,
             seats: seats.rows,
             changes: changes.rows,
@@ -145,7 +145,7 @@ fn head(room: &Room, others: usize) -> String {
     };
     line("app", room.sdk_app_id.to_string());
     line("family", room.family.clone());
-    line("life", format!("{} ({others} others of this id)", room.life));
+    line("session", format!("{} ({others} others of this id)", room.session));
     line("name", cell(room.name.as_deref()));
     line("owner", cell(room.owner.as_deref()));
     let inferred = if room.inferred { " (inferred: no destroy event came)" } else { "" };

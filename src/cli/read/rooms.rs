@@ -8,7 +8,7 @@ use crate::store::Room;
 
 /// List conferences and live rooms.
 ///
-/// One row per life of a room, since room IDs are reused; newest first. `room ID` shows one room.
+/// One row per session of a room, since room IDs are reused; newest first. `room ID` shows one room.
 #[derive(Debug, Args)]
 pub(crate) struct Rooms {
     #[command(flatten)]

@@ -170,7 +170,7 @@ pub(crate) struct UserPath {
 }
 
 /// The room visits of a user, newest first.
-#[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "rooms",
+#[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "room sessions",
     params(UserPath, ListQuery), responses((status = 200, body = list::Items<UserVisit>)))]
 pub(crate) async fn user_visits(
     State(ops): State<Arc<Ops>>,

@@ -104,8 +104,8 @@ fn file_name(row: &str) -> &'static str {
     match row {
         "Event" => "events",
         "Call" | "UserCall" => "calls",
-        "Room" => "rooms",
-        "LiveRoom" => "lives",
+        "Room" => "room_sessions",
+        "LiveRoom" => "live_sessions",
         "Visit" | "UserVisit" => "visits",
         "GiftRow" => "gifts",
         "Anomaly" => "anomalies",

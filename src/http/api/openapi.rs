@@ -13,7 +13,7 @@ use crate::store;
 #[openapi(
     info(
         title = "trtc-callbacks",
-        description = "Calls, rooms, lives and events, built from the callbacks of Tencent RTC. Times are RFC 3339 in \
+        description = "Calls, rooms, live rooms and events, built from the callbacks of Tencent RTC. Times are RFC 3339 in \
                        UTC. Lists are paginated: pass the `next` of a page as `cursor` to get the following page. With \
                        `format=csv` or `format=ndjson`, or an equivalent `Accept` header, the response is the whole \
                        list. In a path, an id that is `.` or `..` is written with a leading `~`: `~.`. A `since` later \
@@ -64,7 +64,9 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
 
 /// The schema of a parameter, exactly as strict as the server.
 fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
-    let of_rooms = ["/api/v1/rooms", "/api/v1/lives"].iter().any(|list| path.starts_with(list));
+    let of_rooms = ["/api/v1/room-sessions", "/api/v1/live-sessions"]
+        .iter()
+        .any(|list| path.starts_with(list));
     let words: &[&str] = match name {
         "state" if of_rooms => store::ROOM_STATES,
         "state" => store::CALL_STATES,
@@ -92,7 +94,7 @@ fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
             {"type": "string", "format": "date-time"},
             {"type": "string", "pattern": "^[0-9]{1,4}[smhdw]$"},
         ]}),
-        "life" => json!({"type": "string", "pattern": "^(latest|-?[0-9]{1,18})$"}),
+        "session" => json!({"type": "string", "pattern": "^(latest|-?[0-9]{1,18})$"}),
         "command" => {
             json!({"type": "string", "pattern": "^[A-Za-z0-9]+\\.[A-Za-z0-9]+$", "maxLength": 255})
         }

@@ -1,4 +1,4 @@
-//! Rooms and lives: the lists, one life of a room, and what happened within it.
+//! Room sessions and live sessions: the lists, one session of a room, and what happened within it.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::http::api::problem::Problem;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::store::{
-    Battle, Details, GiftRow, Gifts, Live, LiveRoom, Lives, ROOM_FAMILIES, ROOM_STATES, Recording,
-    Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
+    Battle, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, ROOM_FAMILIES, ROOM_STATES,
+    Recording, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
 
 /// Filters for room sessions.
@@ -58,8 +58,8 @@ impl RoomQuery {
     }
 }
 
-/// Lives of rooms, conferences and live rooms alike, by their start, the latest first.
-#[utoipa::path(get, path = "/rooms", tag = "rooms", params(RoomQuery, ListQuery),
+/// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.
+#[utoipa::path(get, path = "/room-sessions", tag = "room sessions", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<Room>)))]
 pub(crate) async fn rooms(
     State(ops): State<Arc<Ops>>,
@@ -71,58 +71,58 @@ pub(crate) async fn rooms(
     list::answer(&ops.reading, &page, filter).await
 }
 
-/// Lives of live rooms, by their start, the latest first.
-#[utoipa::path(get, path = "/lives", tag = "lives", params(RoomQuery, ListQuery),
+/// Sessions of live rooms, by their start, the latest first.
+#[utoipa::path(get, path = "/live-sessions", tag = "live sessions", params(RoomQuery, ListQuery),
     responses((status = 200, body = list::Items<LiveRoom>)))]
-pub(crate) async fn lives(
+pub(crate) async fn live_sessions(
     State(ops): State<Arc<Ops>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, Problem> {
     let (query, page) = QueryParams::parse(uri.query())?.list::<RoomQuery>(&headers)?;
     let filter = query.filter(ops.clock.now())?;
-    list::answer(&ops.reading, &page, Lives(filter)).await
+    list::answer(&ops.reading, &page, LiveSessions(filter)).await
 }
 
-/// Which life of which room.
+/// Which session of which room.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(crate) struct LifePath {
+pub(crate) struct SessionPath {
     /// `SDKAppID`.
     #[param(value_type = i64)]
     app: String,
     /// Room id.
     room_id: String,
-    /// Which life, or `latest`.
-    life: String,
+    /// Which session, or `latest`.
+    session: String,
 }
 
-type Asks = Result<Path<LifePath>, PathRejection>;
+type Asks = Result<Path<SessionPath>, PathRejection>;
 
-/// The life that a path names, by its number or as the `latest`; of one family alone where one is given.
+/// The session that a path names, by its number or as the `latest`; of one family alone where one is given.
 async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Problem> {
-    let Path(LifePath { app, room_id, life }) =
+    let Path(SessionPath { app, room_id, session }) =
         path.map_err(|rejection| Problem::path(&rejection))?;
     let (app, room_id) = (app_of_path(&app)?, path_segment::id(&room_id));
     let store = ops.reading.store()?;
-    let found = if life == "latest" {
+    let found = if session == "latest" {
         let (app, room_id) = (Some(app), Some(room_id));
         let family = family.map(str::to_owned);
         let filter = RoomFilter { app, room_id, family, limit: 1, ..RoomFilter::default() };
         ops.reading.ask(store.rooms(&filter)).await?.pop()
     } else {
-        let life = life.parse().map_err(|_| {
-            let hint = "give `life` as a list has it, or `latest`";
-            Problem::parameter("life", "`life` is neither a number nor `latest`", hint)
+        let session = session.parse().map_err(|_| {
+            let hint = "give `session` as a list has it, or `latest`";
+            Problem::parameter("session", "`session` is neither a number nor `latest`", hint)
         })?;
-        let key = RoomKey { app, room_id, life };
+        let key = RoomKey { app, room_id, session };
         ops.reading.ask(store.room(&key)).await?
     };
     let found = found.filter(|room| family.is_none_or(|family| room.family == family));
     found.ok_or_else(|| Problem::not_found("room not found"))
 }
 
-/// One life of a room, with what happened within it. Who was inside is in its visits.
+/// One session of a room, with what happened within it. Who was inside is in its visits.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RoomDetail {
     #[serde(flatten)]
@@ -156,7 +156,7 @@ async fn detail(
         let recordings = store.recordings(&Subject::Room(Box::new(room.clone()))).await?;
         let is_live = room.family == "live";
         let keys: Vec<_> = room.key().filter(|_| is_live).into_iter().collect();
-        let live = store.lives(&keys).await?.pop();
+        let live = store.live_sessions(&keys).await?.pop();
         let none = Details { rows: Vec::new(), is_cut: false };
         let battles = if is_live { store.battles(&room).await? } else { none };
         let cut = [
@@ -179,8 +179,8 @@ async fn detail(
     list::json(&ops.reading.ask(question).await?)
 }
 
-/// One life of a room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}", tag = "rooms", params(LifePath),
+/// One session of a room: `session` is its number, or `latest`.
+#[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}", tag = "room sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn room(
     State(ops): State<Arc<Ops>>,
@@ -190,8 +190,8 @@ pub(crate) async fn room(
     detail(&ops, path, &uri, None).await
 }
 
-/// One life of a live room: `life` is its number, or `latest`.
-#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}", tag = "lives", params(LifePath),
+/// One session of a live room: `session` is its number, or `latest`.
+#[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}", tag = "live sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn live(
     State(ops): State<Arc<Ops>>,
@@ -209,7 +209,7 @@ pub(crate) struct DetailQuery {
     user: Option<String>,
 }
 
-/// Answers with a list within one life, which `list` makes of the life and an account.
+/// Answers with a list within one session, which `list` makes of the session and an account.
 async fn within<L: list::Answered>(
     ops: &Ops,
     path: Asks,
@@ -220,13 +220,13 @@ async fn within<L: list::Answered>(
     let (query, page) = QueryParams::parse(uri.query())?.list::<DetailQuery>(&headers)?;
     let room = find(ops, path, family).await?;
     // `latest` may be another one by the time of the next page.
-    let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.life);
+    let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.session);
     list::answer_as(&ops.reading, &page, list(room, query.user), &name).await
 }
 
-/// Who was in a room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/rooms/{app}/{room_id}/{life}/visits", tag = "rooms",
-    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+/// Who was in a room, within one of its sessions, the latest first.
+#[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}/visits", tag = "room sessions",
+    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn visits(
     State(ops): State<Arc<Ops>>,
     path: Asks,
@@ -236,9 +236,9 @@ pub(crate) async fn visits(
     within(&ops, path, (headers, uri), None, |room, account| Visits { room, account }).await
 }
 
-/// Who was in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/visits", tag = "lives",
-    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+/// Who was in a live room, within one of its sessions, the latest first.
+#[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/visits", tag = "live sessions",
+    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn live_visits(
     State(ops): State<Arc<Ops>>,
     path: Asks,
@@ -248,9 +248,9 @@ pub(crate) async fn live_visits(
     within(&ops, path, (headers, uri), Some("live"), |room, account| Visits { room, account }).await
 }
 
-/// Gifts in a live room, within one of its lives, the latest first.
-#[utoipa::path(get, path = "/lives/{app}/{room_id}/{life}/gifts", tag = "lives",
-    params(LifePath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
+/// Gifts in a live room, within one of its sessions, the latest first.
+#[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/gifts", tag = "live sessions",
+    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
 pub(crate) async fn gifts(
     State(ops): State<Arc<Ops>>,
     path: Asks,

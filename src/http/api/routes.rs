@@ -32,7 +32,7 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(rooms::rooms))
         .routes(routes!(rooms::room))
         .routes(routes!(rooms::visits))
-        .routes(routes!(rooms::lives))
+        .routes(routes!(rooms::live_sessions))
         .routes(routes!(rooms::live))
         .routes(routes!(rooms::live_visits))
         .routes(routes!(rooms::gifts))

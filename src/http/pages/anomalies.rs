@@ -70,7 +70,7 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
         }
-        _ => link(&room_href(app, &anomaly.subject, anomaly.life), &anomaly.subject),
+        _ => link(&room_href(app, &anomaly.subject, anomaly.session), &anomaly.subject),
     };
     AnomalyRow {
         kind: anomaly.kind.replace('_', " "),

@@ -3,7 +3,7 @@
 mod anomalies;
 mod calls;
 mod events;
-mod lives;
+mod live_sessions;
 mod overview;
 mod room;
 mod rooms;
@@ -30,7 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Tail => get(tail::page),
             Section::Calls => get(calls::list),
             Section::Rooms => get(rooms::list),
-            Section::Lives => get(lives::list),
+            Section::LiveSessions => get(live_sessions::list),
             Section::Events => get(events::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
@@ -39,8 +39,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
     });
     sections
         .route("/calls/{app}/{call_id}", get(calls::page))
-        .route("/rooms/{app}/{room_id}", get(rooms::latest))
-        .route("/rooms/{app}/{room_id}/{life}", get(room::page))
+        .route("/room-sessions/{app}/{room_id}", get(rooms::latest))
+        .route("/room-sessions/{app}/{room_id}/{session}", get(room::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))

@@ -235,7 +235,7 @@ fn open_call(call: &Call, now: UnixMillis) -> (Html, Html, Html, Html) {
 
 fn open_room(room: &Room, now: UnixMillis) -> (Html, String, Html, String, Html) {
     (
-        link(&room_href(room.sdk_app_id, &room.room_id, room.life), &room.room_id),
+        link(&room_href(room.sdk_app_id, &room.room_id, room.session), &room.room_id),
         room.name.clone().unwrap_or_default(),
         badge(&room.family),
         number(room.members),
@@ -317,7 +317,7 @@ fn meaning(outcome: &str) -> &'static str {
     match outcome {
         "stored" => "a new event in the store",
         "duplicate" => "sent again; it was stored already",
-        "parked" => "the store refused the row; kept apart in parked_events",
+        "parked" => "the store refused the row; kept apart in dead_letter_events",
         "spooled" => "kept in the spool until the store takes it",
         "not_stored" => {
             "neither store nor spool took it; it is in the error log, `replay` reads it from there"

@@ -1,4 +1,4 @@
-//! One life of a room: who was inside and when, and what was done to it.
+//! One session of a room: who was inside and when, and what was done to it.
 
 use std::sync::Arc;
 
@@ -80,10 +80,10 @@ struct ChangeRow {
     event: Html,
 }
 
-/// `GET /rooms/{app}/{room_id}/{life}`
+/// `GET /room-sessions/{app}/{room_id}/{session}`
 pub(crate) async fn page(
     State(ops): State<Arc<Ops>>,
-    Path((app_id, room_id, life)): Path<(String, String, String)>,
+    Path((app_id, room_id, session)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
@@ -91,11 +91,12 @@ pub(crate) async fn page(
     let room_id = path_segment::id(&room_id);
     let missing = || {
         PageError::NotFound(format!(
-            "No event names such a life of a room “{room_id}” of app {app_id}."
+            "No event names such a session of a room “{room_id}” of app {app_id}."
         ))
     };
     let app = app(&app_id)?;
-    let key = RoomKey { app, room_id: room_id.clone(), life: life.parse().map_err(|_| missing())? };
+    let key =
+        RoomKey { app, room_id: room_id.clone(), session: session.parse().map_err(|_| missing())? };
     let room = store.room(&key).await?.ok_or_else(missing)?;
     let query = Query::read(query.as_deref());
     query.only(&PARAMETERS)?;
@@ -124,8 +125,8 @@ pub(crate) async fn page(
     let others = store.rooms(&others).await?;
     let anomalies = store.anomalies(&about).await?;
     let about =
-        |anomaly: &&Anomaly| anomaly.life == room.life && !anomaly.kind.starts_with("call_");
-    let here = if room.family == "live" { Section::Lives } else { Section::Rooms };
+        |anomaly: &&Anomaly| anomaly.session == room.session && !anomaly.kind.starts_with("call_");
+    let here = if room.family == "live" { Section::LiveSessions } else { Section::Rooms };
     let laid_out = |json: &str| crate::callback::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
         shell: Shell::new(format!("Room {room_id}"), here, now).within(&ops, Some(app)),
@@ -148,7 +149,7 @@ pub(crate) async fn page(
             .collect(),
         others: others
             .iter()
-            .filter(|other| other.life != room.life)
+            .filter(|other| other.session != room.session)
             .map(|other| row(other, now))
             .collect(),
         events_href: events_href(&room),
@@ -169,7 +170,7 @@ impl Visits {
         query: &Query,
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
-        let href = room_href(room.sdk_app_id, &room.room_id, room.life);
+        let href = room_href(room.sdk_app_id, &room.room_id, room.session);
         let mut asked = FormBuilder::new(href, query, now);
         let account = asked.text("user", "Account");
         let form = asked.done(&PARAMETERS);

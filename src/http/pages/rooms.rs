@@ -1,4 +1,4 @@
-//! Rooms: a list of their lives.
+//! Rooms: a list of their sessions.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ struct List {
     is_later: bool,
 }
 
-/// One life of a room, as a row of a table.
+/// One session of a room, as a row of a table.
 pub(crate) struct RoomRow {
     pub(crate) room: Html,
     pub(crate) name: String,
@@ -47,7 +47,7 @@ pub(crate) struct RoomRow {
 
 pub(crate) fn row(room: &Room, now: UnixMillis) -> RoomRow {
     RoomRow {
-        room: link(&room_href(room.sdk_app_id, &room.room_id, room.life), &room.room_id),
+        room: link(&room_href(room.sdk_app_id, &room.room_id, room.session), &room.room_id),
         name: room.name.clone().unwrap_or_default(),
         family: badge(&room.family),
         state: badge(&room.state),
@@ -61,7 +61,7 @@ pub(crate) fn row(room: &Room, now: UnixMillis) -> RoomRow {
     }
 }
 
-/// The conditions that lists of rooms and of lives share.
+/// The conditions that lists of rooms and of sessions share.
 pub(crate) fn asked(
     apps: &[AppId],
     query: &Query,
@@ -85,11 +85,11 @@ pub(crate) fn asked(
     (filter, asked.done(&["after"]))
 }
 
-/// `GET /rooms`
+/// `GET /room-sessions`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/rooms", None, reading.now);
+    let (filter, form) = asked(&ops.apps, &query, "/room-sessions", None, reading.now);
     let Shown { rows, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|room| row(room, reading.now)).collect();
@@ -97,7 +97,7 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
-/// `GET /rooms/{app}/{room_id}`: leads to the latest life, or to the one that the moment `at` falls in.
+/// `GET /room-sessions/{app}/{room_id}`: leads to the latest session, or to the one that the moment `at` falls in.
 pub(crate) async fn latest(
     State(ops): State<Arc<Ops>>,
     Path((app_id, room_id)): Path<(String, String)>,
@@ -110,28 +110,28 @@ pub(crate) async fn latest(
     let at = query.text("at");
     let at = at.map(|at| UnixMillis::parse(&at, reading.now).ok_or_else(wrong)).transpose()?;
     let room_id = path_segment::id(&room_id);
-    let lives = RoomFilter {
+    let sessions = RoomFilter {
         app: Some(app(&app_id)?),
         room_id: Some(room_id.clone()),
-        // A life holds what happened a little before its create.
+        // A session holds what happened a little before its create.
         until: at.map(|at| UnixMillis(at.0.saturating_add(LIFE_EARLY_MS + 1))),
         limit: if at.is_some() { 20 } else { 1 },
         ..RoomFilter::default()
     };
-    let lives = reading.store.rooms(&lives).await?;
+    let sessions = reading.store.rooms(&sessions).await?;
     let holds = |room: &&Room| {
         at.is_none_or(|at| room.from_at <= at && room.until_at.is_none_or(|until| at < until))
     };
     let missing =
         || PageError::NotFound(format!("No event names a room “{room_id}” of app {app_id}."));
-    let Some(room) = lives.iter().find(holds) else {
-        // An event names it, and no life has been made of that: it is so new, or not a room's.
+    let Some(room) = sessions.iter().find(holds) else {
+        // An event names it, and no session has been made of that: it is so new, or not a room's.
         let at = at.ok_or_else(missing)?;
         let until = moment_value(at.plus(std::time::Duration::from_millis(1)));
         let id = path_segment::encoded(&room_id);
         let href = format!("/events?app={app_id}&room={id}&until={until}");
         return Ok(Redirect::to(&href).into_response());
     };
-    let href = room_href(room.sdk_app_id, &room.room_id, room.life);
+    let href = room_href(room.sdk_app_id, &room.room_id, room.session);
     Ok(Redirect::to(&href).into_response())
 }

@@ -57,7 +57,7 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
             Found::Event { id } => ("event", id.to_string(), None),
         };
         let detail = match found {
-            Found::Room { life, .. } if *life > 0 => time(UnixMillis(*life), reading.now),
+            Found::Room { session, .. } if *session > 0 => time(UnixMillis(*session), reading.now),
             _ => app.map_or_else(nothing, |app| id(&app.to_string())),
         };
         (kind, link(&href(found), &shown), detail)
@@ -73,7 +73,7 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
 fn href(found: &Found) -> String {
     match found {
         Found::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
-        Found::Room { sdk_app_id, room_id, life } => room_href(*sdk_app_id, room_id, *life),
+        Found::Room { sdk_app_id, room_id, session } => room_href(*sdk_app_id, room_id, *session),
         Found::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
         Found::Event { id } => event_href(*id),
     }
@@ -163,15 +163,15 @@ pub(crate) async fn user(
             visits_older: visits.older,
             visits_are_later: visits.is_later,
             events_href: format!("/events?app={app}&user={}", path_segment::encoded(&name)),
-            owned_href: format!("/rooms?app={app}&owner={}", path_segment::encoded(&name)),
+            owned_href: format!("/room-sessions?app={app}&owner={}", path_segment::encoded(&name)),
         },
     )
 }
 
 fn visit_row(visit: &UserVisit, now: UnixMillis) -> VisitRow {
     let (app, room, at) = (visit.sdk_app_id, &visit.room_id, visit.entered_at);
-    let href = match visit.life {
-        Some(life) => room_href(app, room, life),
+    let href = match visit.session {
+        Some(session) => room_href(app, room, session),
         None => room_at_href(app, room, at),
     };
     VisitRow {

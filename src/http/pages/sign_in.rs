@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_sign_in_leads_nowhere_else() {
-        for to in ["/", "/calls?app=1&x=%20", "/rooms/1/a%2Fb/latest"] {
+        for to in ["/", "/calls?app=1&x=%20", "/room-sessions/1/a%2Fb/latest"] {
             assert_eq!(local(Some(to)), to);
         }
         for to in

@@ -242,14 +242,14 @@ pub(crate) fn call_href(app: i64, call_id: &str) -> String {
     format!("/calls/{app}/{}", segment(call_id))
 }
 
-/// The page of one life of a room.
-pub(crate) fn room_href(app: i64, room_id: &str, life: i64) -> String {
-    format!("/rooms/{app}/{}/{life}", segment(room_id))
+/// The page of one session of a room.
+pub(crate) fn room_href(app: i64, room_id: &str, session: i64) -> String {
+    format!("/room-sessions/{app}/{}/{session}", segment(room_id))
 }
 
-/// The page of the life of a room that a moment falls in.
+/// The page of the session of a room that a moment falls in.
 pub(crate) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
-    format!("/rooms/{app}/{}?at={}", segment(room_id), moment_value(at))
+    format!("/room-sessions/{app}/{}?at={}", segment(room_id), moment_value(at))
 }
 
 /// A moment as a value in an address.

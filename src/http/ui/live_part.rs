@@ -15,7 +15,7 @@ use crate::store::{Battle, GiftRow, Gifts, Live, Room, RoomKey, Store, StoreErro
 /// What may stand in the query of a room's page: the conditions and places of its two lists.
 pub(crate) const PARAMETERS: [&str; 5] = ["user", "after", "giver", "gifts_after", "app"];
 
-/// What only live rooms have, on the page of one life.
+/// What only live rooms have, on the page of one session.
 #[derive(Template)]
 #[template(path = "live_part.html")]
 pub(crate) struct LivePart {
@@ -90,15 +90,15 @@ impl LivePart {
             return Ok(None);
         }
         let mut asked = FormBuilder::new(
-            crate::http::ui::html::room_href(room.sdk_app_id, &room.room_id, room.life),
+            crate::http::ui::html::room_href(room.sdk_app_id, &room.room_id, room.session),
             query,
             now,
         );
         let account = asked.text("giver", "From or to account");
         let gifts_form = asked.done(&PARAMETERS);
         let keys = [key.clone()];
-        let lives = store.lives(&keys).await?;
-        let Some(live) = lives.first() else { return Ok(None) };
+        let sessions = store.live_sessions(&keys).await?;
+        let Some(live) = sessions.first() else { return Ok(None) };
         let gifts = Gifts { room: room.clone(), account };
         let gifts = shown(store, &gifts, (&gifts_form, query, "gifts_after")).await?;
         let battles = store.battles(room).await?;

@@ -1,12 +1,12 @@
-//! The lives of a room: a room id is used again, and each time from a create to a destroy is a life of its own.
+//! The sessions of a room: a room id is used again, and each time from a create to a destroy is a session of its own.
 //!
-//! What a life holds is a range of time, so a create that comes late moves no row of what was said within it.
+//! What a session holds is a range of time, so a create that comes late moves no row of what was said within it.
 
 use crate::clock::UnixMillis;
 
-/// How long after a destroy what is said of a room still belongs to the life that ended, in ms.
+/// How long after a destroy what is said of a room still belongs to the session that ended, in ms.
 pub const GRACE_MS: i64 = 60_000;
-/// How long before a create what is said of a room already belongs to the life it begins, in ms, where no other does.
+/// How long before a create what is said of a room already belongs to the session it begins, in ms, where no other does.
 pub const EARLY_MS: i64 = 5000;
 /// How long after a create another that names the same create time says nothing new, in ms.
 pub const AGAIN_MS: i64 = 60_000;
@@ -22,11 +22,11 @@ pub struct Boundary {
     pub created_at: Option<UnixMillis>,
 }
 
-/// One life of a room. Facts from `from_at` on and before `until_at` are of it.
+/// One session of a room. Facts from `from_at` on and before `until_at` are of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Life {
+pub struct SessionBounds {
     /// Names it: the time of its create, in ms since 1970; where none is known, `from_at`.
-    pub life: i64,
+    pub session: i64,
     /// The first moment of it.
     pub from_at: UnixMillis,
     /// The first moment behind it; `None` while it goes on.
@@ -39,16 +39,23 @@ pub struct Life {
     named: Option<UnixMillis>,
 }
 
-impl Life {
+impl SessionBounds {
     fn created(by: &Boundary, from_at: UnixMillis) -> Self {
-        let (life, created_at) = (by.at.0, Some(by.at));
-        Self { life, from_at, until_at: None, created_at, destroyed_at: None, named: by.created_at }
+        let (session, created_at) = (by.at.0, Some(by.at));
+        Self {
+            session,
+            from_at,
+            until_at: None,
+            created_at,
+            destroyed_at: None,
+            named: by.created_at,
+        }
     }
 
     /// One whose create did not come.
     fn implicit(from_at: UnixMillis) -> Self {
-        let life = from_at.0;
-        Self { life, from_at, until_at: None, created_at: None, destroyed_at: None, named: None }
+        let session = from_at.0;
+        Self { session, from_at, until_at: None, created_at: None, destroyed_at: None, named: None }
     }
 
     fn destroyed(self, at: UnixMillis) -> Self {
@@ -65,13 +72,13 @@ impl Life {
         self.until_at.is_none()
     }
 
-    /// Whether a fact of this time is of this life.
+    /// Whether a fact of this time is of this session.
     #[must_use]
     pub fn holds(&self, at: UnixMillis) -> bool {
         self.from_at <= at && self.until_at.is_none_or(|until| at < until)
     }
 
-    /// Whether a create within this life is the one that began it, told once more.
+    /// Whether a create within this session is the one that began it, told once more.
     fn is_begun_again_by(&self, create: &Boundary) -> bool {
         self.created_at.is_some_and(|begun| {
             let named_alike = self.named.is_some() && self.named == create.created_at;
@@ -80,23 +87,23 @@ impl Life {
     }
 }
 
-/// Cuts what is known of a room into lives, by time. The order of `boundaries` does not matter.
+/// Cuts what is known of a room into sessions, by time. The order of `boundaries` does not matter.
 ///
 /// `has_fact` says whether anything but a create or a destroy is known of the room from the one time on and before the
-/// other. It is asked of ranges that are in no life otherwise; which those are does not depend on what it says.
+/// other. It is asked of ranges that are in no session otherwise; which those are does not depend on what it says.
 pub fn cut(
     boundaries: &[Boundary],
     has_fact: impl FnMut(UnixMillis, Option<UnixMillis>) -> bool,
-) -> Vec<Life> {
+) -> Vec<SessionBounds> {
     let mut boundaries = boundaries.to_vec();
     boundaries.sort_by_key(|of| (of.at, of.created_at));
-    let mut cutter = Cutter { lives: Vec::new(), open: None, free: UnixMillis(0), has_fact };
+    let mut cutter = Cutter { sessions: Vec::new(), open: None, free: UnixMillis(0), has_fact };
     for moment in boundaries.chunk_by(|a, b| a.at == b.at) {
         let at = moment[0].at;
         let create = moment.iter().find(|of| of.creates);
         let creates = moment.iter().filter(|of| of.creates).count();
         let destroys = moment.len() - creates;
-        // The state before decides which of one moment comes first, as in `moment`; a life is named by its create, so there
+        // The state before decides which of one moment comes first, as in `moment`; a session is named by its create, so there
         // are no two of one moment.
         let was_open = cutter.open.is_some();
         if destroys > 0 && was_open {
@@ -114,9 +121,9 @@ pub fn cut(
 }
 
 struct Cutter<F> {
-    lives: Vec<Life>,
-    open: Option<Life>,
-    /// From when on what is known is in no life, while none is open.
+    sessions: Vec<SessionBounds>,
+    open: Option<SessionBounds>,
+    /// From when on what is known is in no session, while none is open.
     free: UnixMillis,
     has_fact: F,
 }
@@ -124,43 +131,45 @@ struct Cutter<F> {
 impl<F: FnMut(UnixMillis, Option<UnixMillis>) -> bool> Cutter<F> {
     fn create(&mut self, create: &Boundary) {
         let at = create.at;
-        if let Some(life) = self.open {
-            if life.is_begun_again_by(create) {
+        if let Some(session) = self.open {
+            if session.is_begun_again_by(create) {
                 return;
             }
-            self.lives.push(life.replaced(at));
-            self.open = Some(Life::created(create, at));
+            self.sessions.push(session.replaced(at));
+            self.open = Some(SessionBounds::created(create, at));
             return;
         }
         let early = UnixMillis(at.0 - EARLY_MS).max(self.free).min(at);
         let from_at = if self.free < early && (self.has_fact)(self.free, Some(early)) {
-            self.lives.push(Life::implicit(self.free).replaced(at));
+            self.sessions.push(SessionBounds::implicit(self.free).replaced(at));
             at
         } else {
             early
         };
-        if let Some(before) = self.lives.last_mut() {
+        if let Some(before) = self.sessions.last_mut() {
             before.until_at = before.until_at.map(|until| until.min(from_at));
         }
-        self.open = Some(Life::created(create, from_at));
+        self.open = Some(SessionBounds::created(create, from_at));
     }
 
     fn destroy(&mut self, at: UnixMillis) {
-        let life = match self.open.take() {
-            Some(life) => life,
+        let session = match self.open.take() {
+            Some(session) => session,
             // One more destroy of what is destroyed.
             None if at < self.free => return,
-            None => Life::implicit(self.free),
+            None => SessionBounds::implicit(self.free),
         };
-        self.lives.push(life.destroyed(at));
+        self.sessions.push(session.destroyed(at));
         self.free = UnixMillis(at.0 + GRACE_MS);
     }
 
-    fn finish(mut self) -> Vec<Life> {
+    fn finish(mut self) -> Vec<SessionBounds> {
         let free = self.free;
-        let last = self.open.or_else(|| (self.has_fact)(free, None).then(|| Life::implicit(free)));
-        self.lives.extend(last);
-        self.lives
+        let last = self
+            .open
+            .or_else(|| (self.has_fact)(free, None).then(|| SessionBounds::implicit(free)));
+        self.sessions.extend(last);
+        self.sessions
     }
 }
 
@@ -191,19 +200,19 @@ mod tests {
         Boundary { at: UnixMillis(T + at), creates: false, created_at: None }
     }
 
-    /// Key, range, create and destroy of each life, relative to `T`, with 0 for the beginning of time.
+    /// Key, range, create and destroy of each session, relative to `T`, with 0 for the beginning of time.
     type Shown = (i64, i64, Option<i64>, Option<i64>, Option<i64>);
 
-    fn lives(boundaries: &[Boundary], facts: &[i64]) -> Vec<Shown> {
+    fn sessions(boundaries: &[Boundary], facts: &[i64]) -> Vec<Shown> {
         let facts: Vec<UnixMillis> = facts.iter().map(|at| UnixMillis(T + at)).collect();
         let relative = |at: i64| if at == 0 { 0 } else { at - T };
         let optional = |at: Option<UnixMillis>| at.map(|at| relative(at.0));
         cut(boundaries, |from, until| is_there(&facts, from, until))
             .into_iter()
-            .map(|life| {
-                let range = (relative(life.from_at.0), optional(life.until_at));
-                let known = (optional(life.created_at), optional(life.destroyed_at));
-                (relative(life.life), range.0, range.1, known.0, known.1)
+            .map(|session| {
+                let range = (relative(session.from_at.0), optional(session.until_at));
+                let known = (optional(session.created_at), optional(session.destroyed_at));
+                (relative(session.session), range.0, range.1, known.0, known.1)
             })
             .collect()
     }
@@ -213,19 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn a_life_goes_from_its_create_to_a_minute_behind_its_destroy() {
+    fn a_session_goes_from_its_create_to_a_minute_behind_its_destroy() {
         let expected = vec![(100_000, 95_000, Some(260_000), Some(100_000), Some(200_000))];
-        assert_eq!(lives(&[create(100_000), destroy(200_000)], &[98_000, 259_999]), expected);
-        assert_eq!(lives(&[create(100_000)], &[]), [(100_000, 95_000, None, Some(100_000), None)]);
+        assert_eq!(sessions(&[create(100_000), destroy(200_000)], &[98_000, 259_999]), expected);
+        assert_eq!(
+            sessions(&[create(100_000)], &[]),
+            [(100_000, 95_000, None, Some(100_000), None)]
+        );
     }
 
     #[test]
-    fn a_create_ends_the_life_before() {
+    fn a_create_ends_the_session_before() {
         let expected = vec![
             (100_000, 95_000, Some(200_000), Some(100_000), None),
             (200_000, 200_000, None, Some(200_000), None),
         ];
-        assert_eq!(lives(&[create(200_000), create(100_000)], &[]), expected);
+        assert_eq!(sessions(&[create(200_000), create(100_000)], &[]), expected);
     }
 
     #[test]
@@ -234,59 +246,59 @@ mod tests {
             (10_000, 5000, Some(23_000), Some(10_000), Some(20_000)),
             (23_000, 23_000, None, Some(23_000), None),
         ];
-        assert_eq!(lives(&[create(10_000), destroy(20_000), create(23_000)], &[]), expected);
+        assert_eq!(sessions(&[create(10_000), destroy(20_000), create(23_000)], &[]), expected);
     }
 
     #[test]
-    fn a_second_destroy_within_a_minute_is_of_the_same_life_and_a_later_one_is_not() {
-        let one = lives(&[create(10_000), destroy(20_000), destroy(79_999)], &[]);
+    fn a_second_destroy_within_a_minute_is_of_the_same_session_and_a_later_one_is_not() {
+        let one = sessions(&[create(10_000), destroy(20_000), destroy(79_999)], &[]);
         assert_eq!(one, [(10_000, 5000, Some(80_000), Some(10_000), Some(20_000))]);
-        let two = lives(&[create(10_000), destroy(20_000), destroy(80_000)], &[]);
+        let two = sessions(&[create(10_000), destroy(20_000), destroy(80_000)], &[]);
         assert_eq!(two[1..], [(80_000, 80_000, Some(140_000), None, Some(80_000))]);
     }
 
     #[test]
-    fn what_is_in_no_life_makes_one_without_a_create() {
-        assert_eq!(lives(&[], &[]), []);
-        assert_eq!(lives(&[], &[5]), [(0, 0, None, None, None)]);
-        assert_eq!(lives(&[destroy(9)], &[]), [(0, 0, Some(60_009), None, Some(9))]);
+    fn what_is_in_no_session_makes_one_without_a_create() {
+        assert_eq!(sessions(&[], &[]), []);
+        assert_eq!(sessions(&[], &[5]), [(0, 0, None, None, None)]);
+        assert_eq!(sessions(&[destroy(9)], &[]), [(0, 0, Some(60_009), None, Some(9))]);
         let expected = vec![
             (10_000, 5000, Some(80_000), Some(10_000), Some(20_000)),
             (80_000, 80_000, Some(200_000), None, None),
             (200_000, 200_000, None, Some(200_000), None),
         ];
         let boundaries = [create(10_000), destroy(20_000), create(200_000)];
-        assert_eq!(lives(&boundaries, &[90_000]), expected);
-        // Just before the create it is of the life that begins.
-        assert_eq!(lives(&boundaries, &[196_000]).len(), 2);
+        assert_eq!(sessions(&boundaries, &[90_000]), expected);
+        // Just before the create it is of the session that begins.
+        assert_eq!(sessions(&boundaries, &[196_000]).len(), 2);
     }
 
     #[test]
-    fn a_create_told_again_begins_no_other_life() {
+    fn a_create_told_again_begins_no_other_session() {
         let named = |at, named| Boundary { created_at: Some(UnixMillis(named)), ..create(at) };
-        assert_eq!(lives(&[named(0, T), named(59_000, T)], &[]).len(), 1);
-        assert_eq!(lives(&[named(0, T), named(61_000, T)], &[]).len(), 2);
-        assert_eq!(lives(&[named(0, T), named(5000, T + 5000)], &[]).len(), 2);
-        assert_eq!(lives(&[create(0), create(0)], &[]).len(), 1);
+        assert_eq!(sessions(&[named(0, T), named(59_000, T)], &[]).len(), 1);
+        assert_eq!(sessions(&[named(0, T), named(61_000, T)], &[]).len(), 2);
+        assert_eq!(sessions(&[named(0, T), named(5000, T + 5000)], &[]).len(), 2);
+        assert_eq!(sessions(&[create(0), create(0)], &[]).len(), 1);
     }
 
     #[test]
-    fn of_one_moment_the_state_before_decides_whether_a_life_begins_or_ends() {
+    fn of_one_moment_the_state_before_decides_whether_a_session_begins_or_ends() {
         // Outside it came and went, inside it went and came.
         let ended = (10_000, 5000, Some(70_000), Some(10_000), Some(10_000));
-        assert_eq!(lives(&[destroy(10_000), create(10_000)], &[]), [ended]);
+        assert_eq!(sessions(&[destroy(10_000), create(10_000)], &[]), [ended]);
         let before = (1000, -4000, Some(10_000), Some(1000), Some(10_000));
         let open = (10_000, 10_000, None, Some(10_000), None);
-        assert_eq!(lives(&[create(1000), destroy(10_000), create(10_000)], &[]), [before, open]);
+        assert_eq!(sessions(&[create(1000), destroy(10_000), create(10_000)], &[]), [before, open]);
         // Soon after a destroy the room is not there either.
         let again = (10_000, 10_000, Some(70_000), Some(10_000), Some(10_000));
         let soon = [create(1000), destroy(9000), destroy(10_000), create(10_000)];
-        assert_eq!(lives(&soon, &[])[1..], [again]);
+        assert_eq!(sessions(&soon, &[])[1..], [again]);
         // Three of one moment.
         let twice = [create(10_000), destroy(10_000), create(10_000)];
-        assert_eq!(lives(&twice, &[]), [(10_000, 5000, None, Some(10_000), None)]);
+        assert_eq!(sessions(&twice, &[]), [(10_000, 5000, None, Some(10_000), None)]);
         let twice = [create(1000), destroy(10_000), create(10_000), destroy(10_000)];
-        assert_eq!(lives(&twice, &[])[1..], [again]);
+        assert_eq!(sessions(&twice, &[])[1..], [again]);
     }
 
     fn any_boundary() -> impl Strategy<Value = Boundary> {
@@ -299,24 +311,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lives_are_disjoint_and_every_fact_is_of_exactly_one(
+        fn sessions_are_disjoint_and_every_fact_is_of_exactly_one(
             boundaries in proptest::collection::vec(any_boundary(), 0..12),
             facts in proptest::collection::vec(-70_000..500_000_i64, 0..12),
         ) {
             let mut facts: Vec<UnixMillis> = facts.into_iter().map(|at| UnixMillis(T + at)).collect();
-            let lives = cut(&boundaries, |from, until| is_there(&facts, from, until));
+            let sessions = cut(&boundaries, |from, until| is_there(&facts, from, until));
             facts.extend(boundaries.iter().map(|boundary| boundary.at));
             for fact in &facts {
-                let of = lives.iter().filter(|life| life.holds(*fact)).count();
-                prop_assert_eq!(of, 1, "{:?} in {:?}", fact, lives);
+                let of = sessions.iter().filter(|session| session.holds(*fact)).count();
+                prop_assert_eq!(of, 1, "{:?} in {:?}", fact, sessions);
             }
-            for pair in lives.windows(2) {
-                prop_assert!(pair[0].life < pair[1].life, "{lives:?}");
-                prop_assert!(pair[0].until_at.is_some_and(|until| until <= pair[1].from_at), "{lives:?}");
+            for pair in sessions.windows(2) {
+                prop_assert!(pair[0].session < pair[1].session, "{sessions:?}");
+                prop_assert!(pair[0].until_at.is_some_and(|until| until <= pair[1].from_at), "{sessions:?}");
             }
-            for life in &lives {
-                prop_assert!(life.until_at.is_none_or(|until| life.from_at < until), "{life:?}");
-                prop_assert!(facts.iter().any(|fact| life.holds(*fact)), "{life:?} holds nothing");
+            for session in &sessions {
+                prop_assert!(session.until_at.is_none_or(|until| session.from_at < until), "{session:?}");
+                prop_assert!(facts.iter().any(|fact| session.holds(*fact)), "{session:?} holds nothing");
             }
         }
 
@@ -326,7 +338,7 @@ mod tests {
                 .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
             facts in proptest::collection::vec(0..500_000_i64, 0..12),
         ) {
-            prop_assert_eq!(lives(&boundaries, &facts), lives(&shuffled, &facts));
+            prop_assert_eq!(sessions(&boundaries, &facts), sessions(&shuffled, &facts));
         }
 
         #[test]

@@ -1,4 +1,4 @@
-//! Who came into a room and left it within one life of it, summed up in the order of time.
+//! Who came into a room and left it within one session of it, summed up in the order of time.
 
 use std::collections::HashMap;
 
@@ -64,7 +64,7 @@ pub struct Presence {
     curve: Curve,
 }
 
-/// The figures of [`Presence`]; as the columns of `rooms` of the same names.
+/// The figures of [`Presence`]; as the columns of `room_sessions` of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct PresenceFigures {
@@ -156,7 +156,7 @@ impl Presence {
         self.peak = self.peak.max(self.inside);
     }
 
-    /// The figures of a life that goes on, or ended at this time.
+    /// The figures of a session that goes on, or ended at this time.
     #[must_use]
     pub fn figures(mut self, ended_at: Option<UnixMillis>) -> PresenceFigures {
         self.end_moment();

@@ -1,4 +1,4 @@
-//! What was done to a room within one life of it, and its gifts, summed up in the order of time.
+//! What was done to a room within one session of it, and its gifts, summed up in the order of time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,7 +29,10 @@ pub struct RoomFact {
 
 /// What was done to a room itself, summed up: the last that was said of each.
 #[derive(Debug, Clone, Default)]
-#[expect(missing_docs, reason = "the columns of rooms and lives, which their migration explains")]
+#[expect(
+    missing_docs,
+    reason = "the columns of room sessions and live sessions, which their migration explains"
+)]
 pub struct RoomSum {
     /// As the create says; where none came, as the first change does.
     pub family: Option<String>,
@@ -221,7 +224,7 @@ pub struct GiftSum {
     is_cut: bool,
 }
 
-/// The figures of [`GiftSum`]; as the columns of `lives` of the same names.
+/// The figures of [`GiftSum`]; as the columns of `live_sessions` of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct GiftFigures {

@@ -1,4 +1,4 @@
-//! Conferences: one room, one or several lives.
+//! Conferences: one room, one or several sessions.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
 use crate::simulate::rooms::{Family, Room};
-use crate::simulate::scenarios::rooms::lives;
+use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::script::Script;
 
@@ -35,27 +35,27 @@ struct Conference {
     seats: Option<Seats>,
 }
 
-/// The lives of one room, one after the other.
+/// The sessions of one room, one after the other.
 pub(crate) fn conference(script: &mut Script<'_>) {
-    lives(script, Family::Conference, (5, 60), one_life);
+    sessions(script, Family::Conference, (5, 60), one_session);
 }
 
-fn one_life(script: &mut Script<'_>, room: &Room) {
+fn one_session(script: &mut Script<'_>, room: &Room) {
     let max = script.world.options.conference_members_max.max(1);
     let size = script.dice().place(max) + 1;
     let people = script.cast(size);
     let with_seats = script.dice().chance(0.6);
     let seats = with_seats.then(|| Seats::new(&room.id, false, 6));
-    let mut life = Conference { room: room.clone(), people, inside: BTreeSet::new(), seats };
-    life.create(script);
+    let mut session = Conference { room: room.clone(), people, inside: BTreeSet::new(), seats };
+    session.create(script);
     let median = script.world.options.conference_length;
     let length = script.dice().part(median, 0.5, 1.5);
-    for (after, step) in plan(script, life.people.len(), length) {
+    for (after, step) in plan(script, session.people.len(), length) {
         script.at(after);
-        life.take(script, step);
+        session.take(script, step);
     }
     script.at(length);
-    life.end(script);
+    session.end(script);
 }
 
 /// What everybody is going to do within `length`.

@@ -1,4 +1,4 @@
-//! Live shows: one room, one or several lives, with viewers, gifts, messages, seats and battles.
+//! Live shows: one room, one or several sessions, with viewers, gifts, messages, seats and battles.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::simulate::people::Person;
 use crate::simulate::rooms::{Family, Room};
 use crate::simulate::scenarios::battles::{Battle, Turn};
 use crate::simulate::scenarios::recordings::ShowRecording;
-use crate::simulate::scenarios::rooms::lives;
+use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;
@@ -49,12 +49,12 @@ struct Show {
     host: Person,
 }
 
-/// The lives of one room, one after the other.
+/// The sessions of one room, one after the other.
 pub(crate) fn show(script: &mut Script<'_>) {
-    lives(script, Family::Show, (10, 120), one_life);
+    sessions(script, Family::Show, (10, 120), one_session);
 }
 
-fn one_life(script: &mut Script<'_>, room: &Room) {
+fn one_session(script: &mut Script<'_>, room: &Room) {
     let median = script.world.options.show_length;
     let length = script.dice().part(median, 0.6, 1.4);
     let viewers = script.world.options.viewers;

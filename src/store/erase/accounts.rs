@@ -107,7 +107,7 @@ impl Accounts {
     pub async fn rows(&mut self, table: Table) -> Result<u64, StoreError> {
         let sql = match table {
             Table::Events => "select count(*) from events",
-            Table::Parked => "select count(*) from parked_events",
+            Table::Parked => "select count(*) from dead_letter_events",
         };
         let rows: Option<(i64,)> = self.0.row(sql, &[]).await?;
         Ok(rows.map_or(0, |rows| rows.0.unsigned_abs()))
@@ -169,7 +169,7 @@ impl Accounts {
     async fn parked(&mut self, account: &str, after: Key, limit: u32) -> Result<Scan, StoreError> {
         let sql = format!(
             "select @text(id), case when {} or @strpos(delivery, 'body_base64') > 0 then delivery end
-             from parked_events where id > @id(2) order by id limit $3",
+             from dead_letter_events where id > @id(2) order by id limit $3",
             (self.0.dialect().may_hold)("delivery")
         );
         let args = [account.into(), after.1.to_string().as_str().into(), i64::from(limit).into()];
@@ -258,11 +258,11 @@ fn statement(change: &Change) -> (String, Vec<Arg>) {
             vec![time.0.into(), id_of(id)],
         ),
         Change::Parked { id, delivery } => (
-            "update parked_events set delivery = $2 where id = @id(1)",
+            "update dead_letter_events set delivery = $2 where id = @id(1)",
             vec![id_of(id), delivery.as_str().into()],
         ),
         Change::DeleteParked(id) => {
-            ("delete from parked_events where id = @id(1)", vec![id_of(id)])
+            ("delete from dead_letter_events where id = @id(1)", vec![id_of(id)])
         }
     };
     (sql.to_owned(), args)

@@ -47,11 +47,11 @@ pub fn model_tables() -> impl Iterator<Item = &'static Table> {
 
 /// Of the settled tables, the key and what may name accounts. Others write them.
 static ROOMS: Table = Table {
-    name: "rooms",
+    name: "room_sessions",
     columns: &[
         Column::key("sdk_app_id", Kind::Number),
         Column::key("room_id", Kind::Text).may_name(),
-        Column::key("life", Kind::Number),
+        Column::key("session", Kind::Number),
         Column::fact("name", Kind::Text).may_name(),
         Column::fact("owner", Kind::Text).may_name(),
         Column::fact("created_by", Kind::Text).may_name(),
@@ -60,11 +60,11 @@ static ROOMS: Table = Table {
     ],
 };
 static LIVES: Table = Table {
-    name: "lives",
+    name: "live_sessions",
     columns: &[
         Column::key("sdk_app_id", Kind::Number),
         Column::key("room_id", Kind::Text).may_name(),
-        Column::key("life", Kind::Number),
+        Column::key("session", Kind::Number),
         Column::fact("top_senders", Kind::Json).may_name(),
         Column::fact("top_receivers", Kind::Json).may_name(),
         Column::fact("admins", Kind::Json).may_name(),
@@ -77,7 +77,7 @@ static ANOMALIES: Table = Table {
         Column::key("sdk_app_id", Kind::Number),
         Column::key("kind", Kind::Text),
         Column::key("subject", Kind::Text).may_name(),
-        Column::key("life", Kind::Number),
+        Column::key("session", Kind::Number),
     ],
 };
 

@@ -92,16 +92,16 @@ pub struct UserCall {
     pub at: UnixMillis,
 }
 
-/// One life of a room.
+/// One session of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Room {
     /// The app.
     pub sdk_app_id: i64,
     /// The room.
     pub room_id: String,
-    /// Which life: the time of its create event, in ms since 1970; where none is known, the end of the life
+    /// Which session: the time of its create event, in ms since 1970; where none is known, the end of the session
     /// before, or 0.
-    pub life: i64,
+    pub session: i64,
     /// room (conference) or live.
     pub family: String,
     /// Its name.
@@ -126,9 +126,9 @@ pub struct Room {
     pub destroy_cause: Option<String>,
     /// When it ended; where no destroy event came, by rule.
     pub ended_at: Option<UnixMillis>,
-    /// Facts of this room id belong to this life from this time on.
+    /// Facts of this room id belong to this session from this time on.
     pub from_at: UnixMillis,
-    /// Facts of this room id belong to this life before this time; null while it is the last.
+    /// Facts of this room id belong to this session before this time; null while it is the last.
     pub until_at: Option<UnixMillis>,
     /// Its latest event.
     pub last_at: UnixMillis,
@@ -171,8 +171,8 @@ pub struct Live {
     pub sdk_app_id: i64,
     /// The room.
     pub room_id: String,
-    /// Which life of the room.
-    pub life: i64,
+    /// Which session of the room.
+    pub session: i64,
     /// Of the destroy event's statistic, as are the other totals; who came twice counts twice.
     pub total_viewers: Option<i64>,
     /// Gifts, by the destroy event's statistic.
@@ -321,22 +321,22 @@ impl GiftRow {
     }
 }
 
-/// A room an account came into, within one of its lives.
+/// A room an account came into, within one of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UserVisit {
     /// The app.
     pub sdk_app_id: i64,
     /// The room.
     pub room_id: String,
-    /// Which life, as in `rooms.life`; null until it is known.
-    pub life: Option<i64>,
+    /// Which session, as in `room_sessions.session`; null until it is known.
+    pub session: Option<i64>,
     /// room (conference) or live.
     pub family: String,
     /// The room's name, where an event said.
     pub name: Option<String>,
     /// When the account came in.
     pub entered_at: UnixMillis,
-    /// When it left; null while it is inside. With `inferred`, the end of the life, or when it came in again.
+    /// When it left; null while it is inside. With `inferred`, the end of the session, or when it came in again.
     pub left_at: Option<UnixMillis>,
     /// Why it left, where an event said.
     pub left_cause: Option<String>,
@@ -427,8 +427,8 @@ pub struct Anomaly {
     pub kind: String,
     /// Call id or room id; `all` where no callback came; `call`, `room` or `live` where its registration drifted.
     pub subject: String,
-    /// Of a room, which life; of a silence or a drift, when it began, in ms since 1970; else 0.
-    pub life: i64,
+    /// Of a room, which session; of a silence or a drift, when it began, in ms since 1970; else 0.
+    pub session: i64,
     /// When it happened.
     pub happened_at: UnixMillis,
     /// When it was found.
@@ -462,7 +462,7 @@ pub struct Count {
 #[expect(missing_docs, reason = "the keys of the tables")]
 pub enum Found {
     Call { sdk_app_id: i64, call_id: String },
-    Room { sdk_app_id: i64, room_id: String, life: i64 },
+    Room { sdk_app_id: i64, room_id: String, session: i64 },
     Account { sdk_app_id: i64, account: String },
     Event { id: Uuid },
 }

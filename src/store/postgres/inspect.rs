@@ -64,7 +64,7 @@ pub(crate) async fn examine(
     if about.tables {
         months_without_partition = uncovered(&mut connection, now).await.map_err(classify)?;
         default_rows = count(&mut connection, "events_default").await.map_err(classify)?;
-        parked = Some(count(&mut connection, "parked_events").await.map_err(classify)?);
+        parked = Some(count(&mut connection, "dead_letter_events").await.map_err(classify)?);
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
         makes_partitions = tried(make_partition(&mut connection).await);
     }
@@ -105,7 +105,7 @@ async fn about(connection: &mut PgConnection) -> Result<About, sqlx::Error> {
                  where current_setting(name) = 'off') as off,
              (extract(epoch from clock_timestamp()) * 1000)::bigint as clock,
              to_regclass('_sqlx_migrations') is not null as migrated,
-             to_regclass('events_default') is not null and to_regclass('parked_events') is not null as tables",
+             to_regclass('events_default') is not null and to_regclass('dead_letter_events') is not null as tables",
     )
     .fetch_one(connection)
     .await
@@ -156,7 +156,7 @@ async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sql
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
-        "insert into parked_events (id, parked_at, reason, delivery)
+        "insert into dead_letter_events (id, parked_at, reason, delivery)
          values ($1, to_timestamp($2), 'doctor', '{}')",
     )
     .bind(event_id::unique(now))

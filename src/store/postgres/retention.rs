@@ -60,29 +60,29 @@ fn statements() -> Vec<String> {
                  select event_time, id from events_default where event_time < {BEFORE}
                  order by event_time, id limit $2 for update skip locked)"
         ),
-        some("parked_events", &format!("parked_at < {BEFORE}")),
+        some("dead_letter_events", &format!("parked_at < {BEFORE}")),
         some("request_keys", &format!("received_at < {BEFORE}")),
     ];
     let facts = AGED_BY_AT.iter().map(|table| some(table, &format!("at < {BEFORE}")));
     statements.extend(facts);
-    // What was done to a room itself is kept as long as the life it belongs to, which is made from it.
+    // What was done to a room itself is kept as long as the session it belongs to, which is made from it.
     statements.push(some(
         "room_changes",
         &format!(
             "at < {BEFORE} and not exists (
-                 select from rooms as life
-                 where life.sdk_app_id = room_changes.sdk_app_id and life.room_id = room_changes.room_id
-                     and life.last_at >= {BEFORE} and life.from_at <= room_changes.at
-                     and (life.until_at > room_changes.at or life.until_at is null))"
+                 select from room_sessions as session
+                 where session.sdk_app_id = room_changes.sdk_app_id and session.room_id = room_changes.room_id
+                     and session.last_at >= {BEFORE} and session.from_at <= room_changes.at
+                     and (session.until_at > room_changes.at or session.until_at is null))"
         ),
     ));
     statements.push(format!(
         "with gone as (
-             delete from rooms where ctid = any (array(
-                 select ctid from rooms where last_at < {BEFORE} limit $2 for update skip locked))
-             returning sdk_app_id, room_id, life),
-         more as (delete from lives using gone
-             where (lives.sdk_app_id, lives.room_id, lives.life) = (gone.sdk_app_id, gone.room_id, gone.life))
+             delete from room_sessions where ctid = any (array(
+                 select ctid from room_sessions where last_at < {BEFORE} limit $2 for update skip locked))
+             returning sdk_app_id, room_id, session),
+         more as (delete from live_sessions using gone
+             where (live_sessions.sdk_app_id, live_sessions.room_id, live_sessions.session) = (gone.sdk_app_id, gone.room_id, gone.session))
          select from gone"
     ));
     statements.push(format!(

@@ -57,7 +57,7 @@ impl EventFilter {
         }
     }
 
-    /// The events of one life of a room, the earliest first: its timeline.
+    /// The events of one session of a room, the earliest first: its timeline.
     #[must_use]
     pub fn of_room(room: &Room, limit: u32) -> Self {
         Self {

@@ -63,7 +63,7 @@ pub struct UserVisitFilter {
     pub limit: u32,
 }
 
-/// Which lives of rooms.
+/// Which sessions of rooms.
 #[derive(Debug, Clone, Default)]
 pub struct RoomFilter {
     /// Of this app.
@@ -80,13 +80,13 @@ pub struct RoomFilter {
     pub since: Option<UnixMillis>,
     /// Started before this time.
     pub until: Option<UnixMillis>,
-    /// Behind this one: `started_at`, `sdk_app_id`, `room_id`, `life`.
+    /// Behind this one: `started_at`, `sdk_app_id`, `room_id`, `session`.
     pub after: Option<(UnixMillis, i64, String, i64)>,
     /// At most so many.
     pub limit: u32,
 }
 
-/// A page of the details of one life.
+/// A page of the details of one session.
 #[derive(Debug, Clone, Default)]
 pub struct DetailPage {
     /// Of this account (visits), or from or to it (gifts).
@@ -125,7 +125,7 @@ pub struct AnomalyFilter {
     pub since: Option<UnixMillis>,
     /// That happened before this time.
     pub until: Option<UnixMillis>,
-    /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `life`.
+    /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `session`.
     pub after: Option<(UnixMillis, i64, String, String, i64)>,
     /// At most so many.
     pub limit: u32,
@@ -213,15 +213,15 @@ pub enum CountBy {
     Result,
 }
 
-/// Which life of which room.
+/// Which session of which room.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RoomKey {
     /// The app.
     pub app: AppId,
     /// The room.
     pub room_id: String,
-    /// The life, as in `rooms.life`. In ms since 1970.
-    pub life: i64,
+    /// The session, as in `room_sessions.session`. In ms since 1970.
+    pub session: i64,
 }
 
 /// Whose recordings.
@@ -229,6 +229,6 @@ pub struct RoomKey {
 pub enum Subject {
     /// Of a call.
     Call(AppId, String),
-    /// Of one life of a room.
+    /// Of one session of a room.
     Room(Box<Room>),
 }

@@ -27,5 +27,5 @@ pub const PAGE_BYTES_MAX: usize = 8 << 20;
 /// How many leaves a page of visits looks through at most for those without an enter.
 pub const MARKS_SCANNED_MAX: u32 = 5000;
 
-/// How long before its create a life of a room may begin. In ms.
+/// How long before its create a session of a room may begin. In ms.
 pub const LIFE_EARLY_MS: i64 = crate::projections::session::boundaries::EARLY_MS;

@@ -110,12 +110,12 @@ impl UserVisit {
     }
 }
 
-/// Lives of live rooms: the others are left out, whatever the filter says of families.
+/// Sessions of live rooms: the others are left out, whatever the filter says of families.
 #[derive(Debug, Clone)]
-pub struct Lives(pub RoomFilter);
+pub struct LiveSessions(pub RoomFilter);
 
 #[async_trait]
-impl List for Lives {
+impl List for LiveSessions {
     type Row = LiveRoom;
     type Place = <RoomFilter as List>::Place;
 
@@ -134,7 +134,7 @@ impl List for Lives {
                 end = rows.last().map(|row| row.room.place());
                 break;
             }
-            let part = with_lives(store, part).await?;
+            let part = with_live_sessions(store, part).await?;
             bytes += part.iter().map(LiveRoom::bytes).sum::<usize>();
             rows.extend(part);
         }
@@ -142,27 +142,30 @@ impl List for Lives {
     }
 }
 
-/// How many lives are read at once.
+/// How many sessions are read at once.
 const LIVES_AT_ONCE: usize = 20;
 
-async fn with_lives(store: &dyn Store, rooms: &[Room]) -> Result<Vec<LiveRoom>, StoreError> {
+async fn with_live_sessions(
+    store: &dyn Store,
+    rooms: &[Room],
+) -> Result<Vec<LiveRoom>, StoreError> {
     let keys: Vec<RoomKey> = rooms.iter().filter_map(Room::key).collect();
-    let mut lives = store.lives(&keys).await?;
+    let mut sessions = store.live_sessions(&keys).await?;
     let with_live = |room: &Room| {
         let is_of_it = |live: &Live| {
-            (live.sdk_app_id, &live.room_id, live.life)
-                == (room.sdk_app_id, &room.room_id, room.life)
+            (live.sdk_app_id, &live.room_id, live.session)
+                == (room.sdk_app_id, &room.room_id, room.session)
         };
-        let live = lives.iter().position(is_of_it).map(|place| lives.swap_remove(place));
+        let live = sessions.iter().position(is_of_it).map(|place| sessions.swap_remove(place));
         LiveRoom { room: room.clone(), live }
     };
     Ok(rooms.iter().map(with_live).collect())
 }
 
-/// Visits within one life.
+/// Visits within one session.
 #[derive(Debug, Clone)]
 pub struct Visits {
-    /// The life.
+    /// The session.
     pub room: Room,
     /// Of this account.
     pub account: Option<String>,
@@ -187,10 +190,10 @@ impl List for Visits {
     }
 }
 
-/// Gifts within one life.
+/// Gifts within one session.
 #[derive(Debug, Clone)]
 pub struct Gifts {
-    /// The life.
+    /// The session.
     pub room: Room,
     /// From or to this account.
     pub account: Option<String>,
@@ -234,7 +237,7 @@ impl Room {
     /// Where it stands in the list.
     #[must_use]
     pub fn place(&self) -> <RoomFilter as List>::Place {
-        (self.started_at, self.sdk_app_id, self.room_id.clone(), self.life)
+        (self.started_at, self.sdk_app_id, self.room_id.clone(), self.session)
     }
 
     /// Whether its end alone made the last ones leave: the vendor tells of no viewer's leave once a live room is destroyed,
@@ -244,11 +247,11 @@ impl Room {
         self.family == "live" && self.destroyed_at.is_some()
     }
 
-    /// Which life it is; none has an app that is no id.
+    /// Which session it is; none has an app that is no id.
     #[must_use]
     pub fn key(&self) -> Option<RoomKey> {
         let app = AppId::parse(&self.sdk_app_id.to_string())?;
-        Some(RoomKey { app, room_id: self.room_id.clone(), life: self.life })
+        Some(RoomKey { app, room_id: self.room_id.clone(), session: self.session })
     }
 }
 
@@ -280,6 +283,6 @@ impl Anomaly {
     #[must_use]
     pub fn place(&self) -> <AnomalyFilter as List>::Place {
         let (kind, subject) = (self.kind.clone(), self.subject.clone());
-        (self.happened_at, self.sdk_app_id, kind, subject, self.life)
+        (self.happened_at, self.sdk_app_id, kind, subject, self.session)
     }
 }

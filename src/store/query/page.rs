@@ -16,7 +16,7 @@ pub struct EventPage {
     pub next: Option<(UnixMillis, Uuid)>,
 }
 
-/// One page of the visits within one life of a room; see [`ReadModels::visits`](crate::store::ReadModels::visits).
+/// One page of the visits within one session of a room; see [`ReadModels::visits`](crate::store::ReadModels::visits).
 #[derive(Debug, Clone, Default)]
 pub struct VisitPage {
     /// The visits; may be fewer than asked for, or none, though more come behind.

@@ -81,7 +81,7 @@ pub(crate) fn next_of_enters(sql: &mut Statement) {
 }
 
 /// Adds the condition that no enter came before the leave `m`: of its time there are more leaves up to it than enters,
-/// beside the stay that may have begun before. It ends behind `b.at >= `, where the first moment of the life goes; then
+/// beside the stay that may have begun before. It ends behind `b.at >= `, where the first moment of the session goes; then
 /// comes [`NO_ENTER_END`].
 pub(crate) const NO_ENTER: &str = "(
         select sum(case when b.enters then -1 when b.event_id <= m.event_id then 1 else 0 end)

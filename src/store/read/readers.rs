@@ -52,8 +52,8 @@ impl<R: Reader> ReadModels for R {
         rooms::room(self, key).await
     }
 
-    async fn lives(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
-        rooms::lives(self, keys).await
+    async fn live_sessions(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
+        rooms::live_sessions(self, keys).await
     }
 
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError> {

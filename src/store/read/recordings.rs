@@ -1,4 +1,4 @@
-//! Reads recording tasks, of a call or of one life of a room.
+//! Reads recording tasks, of a call or of one session of a room.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! Reads what happened within one life of a room: seats, changes, gifts, battles and recordings.
+//! Reads what happened within one session of a room: seats, changes, gifts, battles and recordings.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<
     sql.number(i64::from(DETAILS_MAX) + 1);
     let mut stays: Details<Stay> = reader.fetch_details(sql, DETAILS_MAX, Stay::bytes).await?;
     for stay in stays.rows.iter_mut().filter(|stay| stay.left_at.is_none()) {
-        // A mark of the life may be a little behind its end.
+        // A mark of the session may be a little behind its end.
         stay.left_at = room.ended_at.map(|ended| ended.max(stay.taken_at));
         stay.inferred = stay.left_at.is_some();
     }
@@ -143,7 +143,7 @@ impl BattleRoomRow {
     }
 }
 
-/// Adds the battles of which this life has marks, as the table `ids`.
+/// Adds the battles of which this session has marks, as the table `ids`.
 fn of_room(sql: &mut Statement, room: &Room) {
     sql.push("with ids as (select m.battle_id from battle_marks m where");
     within(sql, room).push(" group by m.battle_id order by min(m.at), m.battle_id limit ");

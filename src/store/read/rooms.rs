@@ -1,4 +1,4 @@
-//! Reads lives of rooms, what only live rooms have, and visits.
+//! Reads sessions of rooms, what only live rooms have, and visits.
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -13,13 +13,13 @@ use crate::store::sessions::queue::END;
 use crate::store::sql::builder::{Reader, Statement};
 
 /// The columns of a [`Room`], of the table `r`.
-const ROOM: &str = "select r.sdk_app_id, r.room_id, r.life, r.family, r.name, r.owner, r.room_type, r.state, \
+const ROOM: &str = "select r.sdk_app_id, r.room_id, r.session, r.family, r.name, r.owner, r.room_type, r.state, \
      @ms(r.started_at) as started_at, @ms(r.created_at) as created_at, r.created_by, \
      @ms(r.destroyed_at) as destroyed_at, r.destroyed_by, r.destroy_cause, \
      @ms(r.ended_at) as ended_at, @ms(r.from_at) as from_at, @ms(r.until_at) as until_at, \
      @ms(r.last_at) as last_at, r.inferred, r.members, r.members_peak, r.visitors, r.entries, \
      r.leaves_missing, r.enters_missing, r.max_members, r.max_seats, \
-     @text(r.properties) as properties, @text(r.occupancy) as occupancy, @text(r.cut) as cut from rooms r where ";
+     @text(r.properties) as properties, @text(r.occupancy) as occupancy, @text(r.cut) as cut from room_sessions r where ";
 
 pub(crate) async fn rooms<R: Reader>(
     reader: &R,
@@ -47,11 +47,13 @@ pub(crate) async fn rooms<R: Reader>(
         .when_text(" and r.owner = ", filter.owner.as_deref())
         .when_time(" and r.started_at >= ", filter.since)
         .when_time(" and r.started_at < ", filter.until);
-    if let Some((at, app, room_id, life)) = &filter.after {
-        sql.push(" and (r.started_at, r.sdk_app_id, r.room_id, r.life) < (").time(*at);
-        sql.push(", ").number(*app).push(", ").text(room_id).push(", ").number(*life).push(")");
+    if let Some((at, app, room_id, session)) = &filter.after {
+        sql.push(" and (r.started_at, r.sdk_app_id, r.room_id, r.session) < (").time(*at);
+        sql.push(", ").number(*app).push(", ").text(room_id).push(", ").number(*session).push(")");
     }
-    sql.push(" order by r.started_at desc, r.sdk_app_id desc, r.room_id desc, r.life desc limit ");
+    sql.push(
+        " order by r.started_at desc, r.sdk_app_id desc, r.room_id desc, r.session desc limit ",
+    );
     sql.number(filter.limit.into());
     reader.fetch_page(sql, Room::bytes).await
 }
@@ -60,9 +62,9 @@ pub(crate) async fn rooms<R: Reader>(
 pub(crate) async fn apps<R: Reader>(reader: &R) -> Result<Vec<i64>, StoreError> {
     let sql = reader.statement(
         "with recursive apps (id) as (
-             select min(sdk_app_id) from rooms
+             select min(sdk_app_id) from room_sessions
              union all
-             select (select min(sdk_app_id) from rooms where sdk_app_id > apps.id)
+             select (select min(sdk_app_id) from room_sessions where sdk_app_id > apps.id)
              from apps where apps.id is not null)
          select id from apps where id is not null",
     );
@@ -76,41 +78,41 @@ pub(crate) async fn room<R: Reader>(reader: &R, key: &RoomKey) -> Result<Option<
     reader.fetch_one(sql).await
 }
 
-/// Adds the condition that a row is of this life.
-fn with_key(sql: &mut Statement, RoomKey { app, room_id, life }: &RoomKey) {
+/// Adds the condition that a row is of this session.
+fn with_key(sql: &mut Statement, RoomKey { app, room_id, session }: &RoomKey) {
     sql.push("(sdk_app_id = ").number(app.as_i64()).push(" and room_id = ").text(room_id);
-    sql.push(" and life = ").number(*life).push(")");
+    sql.push(" and session = ").number(*session).push(")");
 }
 
-/// How many lives one statement asks for.
+/// How many sessions one statement asks for.
 const KEYS_MAX: usize = 100;
 
-pub(crate) async fn lives<R: Reader>(
+pub(crate) async fn live_sessions<R: Reader>(
     reader: &R,
     keys: &[RoomKey],
 ) -> Result<Vec<Live>, StoreError> {
-    let mut lives = Vec::with_capacity(keys.len());
+    let mut sessions = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_MAX) {
         let mut sql = reader.statement(
-            "select sdk_app_id, room_id, life, total_viewers, total_gifts_sent, total_gift_coins,
+            "select sdk_app_id, room_id, session, total_viewers, total_gifts_sent, total_gift_coins,
                     total_gift_senders, total_likes, gifts, gift_coins, gift_senders,
                     case when total_gift_coins >= 0 then total_gift_coins - gift_coins end
                         as gift_coins_difference,
                     @text(top_senders) as top_senders, @text(top_receivers) as top_receivers,
                     battles, @text(admins) as admins, @text(metadata) as metadata,
                     @text(cut) as cut
-             from lives where ",
+             from live_sessions where ",
         );
         for (place, key) in keys.iter().enumerate() {
             sql.push(if place == 0 { "" } else { " or " });
             with_key(&mut sql, key);
         }
-        lives.extend(reader.fetch::<Live>(sql).await?);
+        sessions.extend(reader.fetch::<Live>(sql).await?);
     }
-    Ok(lives)
+    Ok(sessions)
 }
 
-/// Adds the condition that a fact of the table `m` is of this life.
+/// Adds the condition that a fact of the table `m` is of this session.
 pub(crate) fn within<'a>(sql: &'a mut Statement, room: &Room) -> &'a mut Statement {
     sql.push(" m.sdk_app_id = ").number(room.sdk_app_id);
     sql.push(" and m.room_id = ").text(&room.room_id);
@@ -143,7 +145,7 @@ pub(crate) async fn visits<R: Reader>(
     Ok(VisitPage { visits, next })
 }
 
-/// An enter, and the same account's next mark in the same life.
+/// An enter, and the same account's next mark in the same session.
 #[derive(sqlx::FromRow)]
 struct Entered {
     account: String,
@@ -188,7 +190,7 @@ impl Entered {
             account: self.account,
             entered_at: Some(self.at),
             entered_cause: self.cause,
-            // A mark of the life may be a little behind its end.
+            // A mark of the session may be a little behind its end.
             left_at: self.next_at.or_else(|| room_ended_at.map(|ended| ended.max(self.at))),
             left_cause: self.next_cause.filter(|_| left),
             left_by: self.next_by.filter(|_| left),
@@ -198,7 +200,7 @@ impl Entered {
     }
 }
 
-/// Visits of which only the leave is known: the same account's mark before it in the same life is no enter. Of a room
+/// Visits of which only the leave is known: the same account's mark before it in the same session is no enter. Of a room
 /// with many leaves some are looked through; see [`last_scanned`].
 async fn only_left<R: Reader>(
     reader: &R,
@@ -253,12 +255,13 @@ fn in_order(sql: &mut Statement, limit: i64) {
     sql.push(" order by m.at desc, m.event_id desc, m.account desc limit ").number(limit);
 }
 
-/// The newest life of this room in each app.
+/// The newest session of this room in each app.
 pub(crate) async fn latest<R: Reader>(
     reader: &R,
     room_id: &str,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
-    let mut sql = reader.statement("select sdk_app_id, max(life) from rooms where sdk_app_id in ");
+    let mut sql =
+        reader.statement("select sdk_app_id, max(session) from room_sessions where sdk_app_id in ");
     sql.numbers(&apps(reader).await?).push(" and room_id = ").text(room_id);
     sql.push(" group by sdk_app_id order by sdk_app_id");
     reader.fetch(sql).await

@@ -15,7 +15,7 @@ pub(crate) async fn anomalies<R: Reader>(
     filter: &AnomalyFilter,
 ) -> Result<Vec<Anomaly>, StoreError> {
     let mut sql = reader.statement(
-        "select a.sdk_app_id, a.kind, a.subject, a.life, @ms(a.happened_at) as happened_at,
+        "select a.sdk_app_id, a.kind, a.subject, a.session, @ms(a.happened_at) as happened_at,
                 @ms(a.found_at) as found_at, @ms(a.resolved_at) as resolved_at, a.detail
          from anomalies a where true",
     );
@@ -31,13 +31,13 @@ pub(crate) async fn anomalies<R: Reader>(
         Some(false) => sql.push(" and a.resolved_at is null"),
         None => &mut sql,
     };
-    if let Some((at, app, kind, subject, life)) = &filter.after {
-        sql.push(" and (a.happened_at, a.sdk_app_id, a.kind, a.subject, a.life) < (").time(*at);
+    if let Some((at, app, kind, subject, session)) = &filter.after {
+        sql.push(" and (a.happened_at, a.sdk_app_id, a.kind, a.subject, a.session) < (").time(*at);
         sql.push(", ").number(*app).push(", ").text(kind);
-        sql.push(", ").text(subject).push(", ").number(*life).push(")");
+        sql.push(", ").text(subject).push(", ").number(*session).push(")");
     }
     sql.push(
-        " order by a.happened_at desc, a.sdk_app_id desc, a.kind desc, a.subject desc, a.life desc
+        " order by a.happened_at desc, a.sdk_app_id desc, a.kind desc, a.subject desc, a.session desc
           limit ",
     );
     sql.number(filter.limit.into());
@@ -119,8 +119,8 @@ pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     for (sdk_app_id,) in reader.fetch::<(i64,)>(sql).await? {
         found.push(Found::Call { sdk_app_id, call_id: text.to_owned() });
     }
-    for (sdk_app_id, life) in rooms::latest(reader, text).await? {
-        found.push(Found::Room { sdk_app_id, room_id: text.to_owned(), life });
+    for (sdk_app_id, session) in rooms::latest(reader, text).await? {
+        found.push(Found::Room { sdk_app_id, room_id: text.to_owned(), session });
     }
     let mut owners = rooms::owned(reader, text).await?;
     for app in apps {

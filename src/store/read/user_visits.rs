@@ -7,7 +7,7 @@ use crate::store::query::filters::UserVisitFilter;
 use crate::store::read::next_marks::{next_of_enters, place_enters};
 use crate::store::sql::builder::Reader;
 
-/// An enter, the life it is of, and the account's next mark in that life.
+/// An enter, the session it is of, and the account's next mark in that session.
 #[derive(sqlx::FromRow)]
 struct Entered {
     room_id: String,
@@ -15,7 +15,7 @@ struct Entered {
     at: UnixMillis,
     #[sqlx(try_from = "String")]
     event_id: uuid::Uuid,
-    life: Option<i64>,
+    session: Option<i64>,
     name: Option<String>,
     ended_at: Option<UnixMillis>,
     next_at: Option<UnixMillis>,
@@ -30,7 +30,7 @@ pub(crate) async fn user_visits<R: Reader>(
     let app = filter.app.as_i64();
     let mut sql = reader.statement(
         "with page as (
-             select m.sdk_app_id, m.room_id, m.account, m.family, m.at, m.event_id, r.life, r.name,
+             select m.sdk_app_id, m.room_id, m.account, m.family, m.at, m.event_id, r.session, r.name,
                     r.ended_at, coalesce(r.from_at, m.at) as from_at, r.until_at
              from (select * from room_marks where enters and sdk_app_id = ",
     );
@@ -40,14 +40,14 @@ pub(crate) async fn user_visits<R: Reader>(
         sql.id(*event_id).push(", ").text(room_id).push(")");
     }
     sql.push(" order by at desc, event_id desc, room_id desc limit ").number(filter.limit.into());
-    // Lives are disjoint, so a mark is of one at most.
+    // Sessions are disjoint, so a mark is of one at most.
     sql.push(
-        ") as m left join rooms r on r.sdk_app_id = m.sdk_app_id and r.room_id = m.room_id
+        ") as m left join room_sessions r on r.sdk_app_id = m.sdk_app_id and r.room_id = m.room_id
               and r.from_at <= m.at and (r.until_at is null or m.at < r.until_at))",
     );
     place_enters(&mut sql);
     sql.push(
-        " select room_id, family, @ms(at) as at, @text(event_id) as event_id, life, name,
+        " select room_id, family, @ms(at) as at, @text(event_id) as event_id, session, name,
                 @ms(ended_at) as ended_at",
     );
     next_of_enters(&mut sql);
@@ -62,11 +62,11 @@ impl Entered {
         UserVisit {
             sdk_app_id,
             room_id: self.room_id,
-            life: self.life,
+            session: self.session,
             family: self.family,
             name: self.name,
             entered_at: self.at,
-            // A mark of the life may be a little behind its end.
+            // A mark of the session may be a little behind its end.
             left_at: self.next_at.or_else(|| self.ended_at.map(|ended| ended.max(self.at))),
             left_cause: self.next_cause.filter(|_| left),
             inferred: !left && (self.next_at.is_some() || self.ended_at.is_some()),

@@ -234,25 +234,25 @@ impl Rebuilding {
         Ok(())
     }
 
-    /// Has those rooms and lives compared too that no event tells of.
+    /// Has those room sessions and live sessions compared too that no event tells of.
     async fn queue_settled(&mut self, scope: Scope) -> Result<(), StoreError> {
         let day = 24 * HOUR_MS;
         let rooms = format!(
             "insert into {PREFIX}settle_queue (sdk_app_id, room_id, day, slot)
-             select distinct sdk_app_id, room_id, @ms(started_at) / {day}, 0 from rooms where last_at >= @at(1)
+             select distinct sdk_app_id, room_id, @ms(started_at) / {day}, 0 from room_sessions where last_at >= @at(1)
              on conflict do nothing"
         );
         self.connection.execute(&rooms, &[scope.from.into()]).await?;
-        let lives = format!(
+        let sessions = format!(
             "insert into {PREFIX}settle_queue (sdk_app_id, room_id, day, slot)
-             select distinct sdk_app_id, room_id, life / {day}, 0 from lives
+             select distinct sdk_app_id, room_id, session / {day}, 0 from live_sessions
              where not exists (
-                 select 1 from rooms
-                 where rooms.sdk_app_id = lives.sdk_app_id and rooms.room_id = lives.room_id
-                     and rooms.life = lives.life)
+                 select 1 from room_sessions
+                 where room_sessions.sdk_app_id = live_sessions.sdk_app_id and room_sessions.room_id = live_sessions.room_id
+                     and room_sessions.session = live_sessions.session)
              on conflict do nothing"
         );
-        self.connection.execute(&lives, &[]).await.map(|_| ())
+        self.connection.execute(&sessions, &[]).await.map(|_| ())
     }
 }
 

@@ -56,7 +56,7 @@ pub enum Stage {
     Compare,
     /// The counts of events are.
     Counts,
-    /// Rooms and lives are.
+    /// Room sessions and live sessions are.
     Settle,
     /// Everything is done.
     Done,
@@ -121,7 +121,7 @@ impl Progress {
 /// What is compared at all: what is older may tell of events that were deleted because of their age.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
-    /// Facts, calls and lives from this time on, in ms.
+    /// Facts, calls and sessions from this time on, in ms.
     pub(crate) from: i64,
     /// Hours of counts that begin at this time or later, in ms.
     pub(crate) hours_from: i64,
@@ -263,7 +263,7 @@ impl Rebuilding {
         Ok(events.len() as u64)
     }
 
-    /// The rooms and days behind the place, whose lives are to be compared.
+    /// The rooms and days behind the place, whose sessions are to be compared.
     ///
     /// # Errors
     /// When the store does not answer.

@@ -1,7 +1,7 @@
-//! The facts of rooms' lives, as the settler reads them: of several lives at once.
+//! The facts of rooms' sessions, as the settler reads them: of several sessions at once.
 
 use crate::clock::UnixMillis;
-use crate::projections::session::boundaries::Life;
+use crate::projections::session::boundaries::SessionBounds;
 use crate::projections::session::metadata::MetadataSum;
 use crate::projections::session::presence::Presence;
 use crate::projections::session::statistics::{
@@ -21,12 +21,12 @@ const CHANGES_ROWS: usize = 256;
 const GIFTS_ROWS: usize = 1000;
 /// As many entries of the metadata.
 const METADATA_ROWS: usize = 1000;
-/// How many lives of a room are compared at once. No room has so many around a day.
+/// How many sessions of a room are compared at once. No room has so many around a day.
 const LIVES_MAX: i64 = 20_000;
 /// Before every id of an event.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What only the facts of a live room say of one life.
+/// What only the facts of a live room say of one session.
 #[derive(Debug)]
 pub struct LiveFacts {
     /// Its gifts.
@@ -58,10 +58,10 @@ pub struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    /// That of a life.
+    /// That of a session.
     #[must_use]
-    pub fn of(room: &'a RoomId, life: &Life) -> Self {
-        Self { room, from: life.from_at, until: life.until_at }
+    pub fn of(room: &'a RoomId, session: &SessionBounds) -> Self {
+        Self { room, from: session.from_at, until: session.until_at }
     }
 
     fn args<const N: usize>(&self, more: [Arg; N]) -> Vec<Arg> {
@@ -123,7 +123,7 @@ struct ChangeRow {
     statistic: Option<String>,
 }
 
-/// Who came and left within a life, summed up as far as it was read.
+/// Who came and left within a session, summed up as far as it was read.
 #[derive(Debug)]
 pub struct Attendance {
     /// The sum.
@@ -257,7 +257,7 @@ impl SettlerConnection {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn lives(
+    pub async fn live_sessions(
         &mut self,
         spans: &[Span<'_>],
         metadata_bytes_max: usize,
@@ -355,7 +355,7 @@ impl SettlerConnection {
         Ok(sums)
     }
 
-    /// The lives of each room that are settled, by their key, of those that its window tells for certain: where each begins
+    /// The sessions of each room that are settled, by their key, of those that its window tells for certain: where each begins
     /// and ends, and the keys of those that are a live room's.
     ///
     /// # Errors
@@ -363,49 +363,56 @@ impl SettlerConnection {
     pub async fn settled<'a>(
         &mut self,
         windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
-    ) -> Result<Vec<(Vec<SettledLife>, Vec<i64>)>, StoreError> {
-        let of = "where sdk_app_id = $1 and room_id = $2 and life >= $3 and life <= $4
-             order by life limit $5";
+    ) -> Result<Vec<(Vec<SettledSession>, Vec<i64>)>, StoreError> {
+        let of = "where sdk_app_id = $1 and room_id = $2 and session >= $3 and session <= $4
+             order by session limit $5";
         let lists: Vec<Vec<Arg>> = windows
             .map(|(room, window)| {
-                room.and([window.life_first.into(), window.life_last.into(), LIVES_MAX.into()])
+                room.and([
+                    window.session_first.into(),
+                    window.session_last.into(),
+                    LIVES_MAX.into(),
+                ])
             })
             .collect();
         let rooms = format!(
-            "select life, @ms(from_at) as from_at, @ms(until_at) as until_at, @ms(created_at) as created_at,
-                 @ms(destroyed_at) as destroyed_at, state from rooms {of}"
+            "select session, @ms(from_at) as from_at, @ms(until_at) as until_at, @ms(created_at) as created_at,
+                 @ms(destroyed_at) as destroyed_at, state from room_sessions {of}"
         );
         let rooms = self.0.each(&rooms, &lists).await?;
-        let lives: Vec<Vec<(i64,)>> =
-            self.0.each(&format!("select life from lives {of}"), &lists).await?;
-        let lives = lives.into_iter().map(|lives| lives.into_iter().map(|life| life.0).collect());
-        Ok(rooms.into_iter().zip(lives).collect())
+        let sessions: Vec<Vec<(i64,)>> =
+            self.0.each(&format!("select session from live_sessions {of}"), &lists).await?;
+        let sessions = sessions
+            .into_iter()
+            .map(|sessions| sessions.into_iter().map(|session| session.0).collect());
+        Ok(rooms.into_iter().zip(sessions).collect())
     }
 
-    /// All that is settled of some lives.
+    /// All that is settled of some sessions.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn rows<'a>(
         &mut self,
-        lives: impl Iterator<Item = (&'a RoomId, i64)>,
+        sessions: impl Iterator<Item = (&'a RoomId, i64)>,
     ) -> Result<Vec<(Option<Room>, Option<Live>)>, StoreError> {
-        let lists: Vec<Vec<Arg>> = lives.map(|(room, life)| room.and([life.into()])).collect();
-        let of = "where sdk_app_id = $1 and room_id = $2 and life = $3";
+        let lists: Vec<Vec<Arg>> =
+            sessions.map(|(room, session)| room.and([session.into()])).collect();
+        let of = "where sdk_app_id = $1 and room_id = $2 and session = $3";
         let rooms = format!("{} {of}", crate::store::sessions::write::select_rooms());
-        let lives = format!("{} {of}", crate::store::sessions::write::select_lives());
+        let sessions = format!("{} {of}", crate::store::sessions::write::select_live_sessions());
         let rooms: Vec<Vec<Room>> = self.0.each(&rooms, &lists).await?;
-        let lives: Vec<Vec<Live>> = self.0.each(&lives, &lists).await?;
-        let rows = rooms.into_iter().zip(lives);
-        Ok(rows.map(|(mut rooms, mut lives)| (rooms.pop(), lives.pop())).collect())
+        let sessions: Vec<Vec<Live>> = self.0.each(&sessions, &lists).await?;
+        let rows = rooms.into_iter().zip(sessions);
+        Ok(rows.map(|(mut rooms, mut sessions)| (rooms.pop(), sessions.pop())).collect())
     }
 }
 
-/// Where a life that is settled begins and ends; as the columns of `rooms` of the same names.
+/// Where a session that is settled begins and ends; as the columns of `room_sessions` of the same names.
 #[derive(Debug, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
-pub struct SettledLife {
-    pub life: i64,
+pub struct SettledSession {
+    pub session: i64,
     pub from_at: UnixMillis,
     pub until_at: Option<UnixMillis>,
     pub created_at: Option<UnixMillis>,

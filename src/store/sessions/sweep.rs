@@ -64,7 +64,7 @@ pub struct Drift {
     /// The product.
     pub subject: String,
     /// When it was found, in ms since 1970.
-    pub life: i64,
+    pub session: i64,
     /// What differs, in words.
     pub detail: String,
 }
@@ -75,8 +75,8 @@ impl SettlerConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn drifts(&mut self) -> Result<Vec<Drift>, StoreError> {
-        let sql = "select sdk_app_id, subject, life, detail from anomalies
-             where kind = 'registration_drift' and resolved_at is null order by life limit $1";
+        let sql = "select sdk_app_id, subject, session, detail from anomalies
+             where kind = 'registration_drift' and resolved_at is null order by session limit $1";
         self.0.rows(sql, &[i64::from(SWEEP_ROWS).into()]).await
     }
 
@@ -103,8 +103,8 @@ impl SettlerConnection {
         finding: &Finding,
         now: UnixMillis,
     ) -> Result<bool, StoreError> {
-        let session = &mut self.0;
-        session.begin().await?;
+        let db = &mut self.0;
+        db.begin().await?;
         let sql = format!(
             "update merged_calls set overdue_at = @at(3)
              where sdk_app_id = $1 and call_id = $2 and overdue_at is null and {NOT_ENDED} and last_at = @at(4)"
@@ -115,11 +115,11 @@ impl SettlerConnection {
             now.0.into(),
             call.last_at.0.into(),
         ];
-        let marked = session.execute(&sql, &args).await? > 0;
+        let marked = db.execute(&sql, &args).await? > 0;
         if marked {
-            put(session, [finding], now).await?;
+            put(db, [finding], now).await?;
         }
-        session.commit().await?;
+        db.commit().await?;
         Ok(marked)
     }
 
@@ -157,14 +157,14 @@ impl SettlerConnection {
         call: &OpenCall,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let session = &mut self.0;
-        session.begin().await?;
+        let db = &mut self.0;
+        db.begin().await?;
         let key = [call.sdk_app_id.into(), call.call_id.as_str().into()];
         let sql =
             "update merged_calls set overdue_at = null where sdk_app_id = $1 and call_id = $2";
-        session.execute(sql, &key).await?;
-        resolve(session, call.sdk_app_id, "call_without_end", &call.call_id, 0, now).await?;
-        session.commit().await
+        db.execute(sql, &key).await?;
+        resolve(db, call.sdk_app_id, "call_without_end", &call.call_id, 0, now).await?;
+        db.commit().await
     }
 
     /// Calls first heard of from the one time on and before the other whose start did not come, and which are not listed.
@@ -182,7 +182,7 @@ impl SettlerConnection {
                  and not exists (
                      select 1 from anomalies a
                      where a.sdk_app_id = calls.sdk_app_id and a.kind = 'call_without_start'
-                         and a.subject = calls.call_id and a.life = 0 and a.resolved_at is null)
+                         and a.subject = calls.call_id and a.session = 0 and a.resolved_at is null)
              order by calls.first_at limit $3",
         );
         self.0.rows(&sql, &[from.0.into(), until.0.into(), i64::from(SWEEP_ROWS).into()]).await
@@ -224,10 +224,10 @@ impl SettlerConnection {
         app: i64,
         kind: &str,
         subject: &str,
-        life: i64,
+        session: i64,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        resolve(&mut self.0, app, kind, subject, life, now).await
+        resolve(&mut self.0, app, kind, subject, session, now).await
     }
 
     /// Puts rooms into the queue that are open and of which nothing was heard since. Returns how many.
@@ -236,7 +236,7 @@ impl SettlerConnection {
     /// When the store does not take it.
     pub async fn queue_idle_rooms(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
         let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot)
-             select sdk_app_id, room_id, cast(@ms(last_at) / 86400000 as integer), 0 from rooms
+             select sdk_app_id, room_id, cast(@ms(last_at) / 86400000 as integer), 0 from room_sessions
              where state = 'open' and last_at < @at(1) order by last_at limit $2
              on conflict do nothing";
         self.0.execute(sql, &[before.0.into(), i64::from(SWEEP_ROWS).into()]).await
@@ -290,8 +290,8 @@ impl SettlerConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn silences(&mut self, app: i64) -> Result<Vec<UnixMillis>, StoreError> {
-        let sql = "select life from anomalies
-             where kind = 'silence' and sdk_app_id = $1 and resolved_at is null order by life";
+        let sql = "select session from anomalies
+             where kind = 'silence' and sdk_app_id = $1 and resolved_at is null order by session";
         let rows: Vec<(i64,)> = self.0.rows(sql, &[app.into()]).await?;
         Ok(rows.into_iter().map(|row| UnixMillis(row.0)).collect())
     }

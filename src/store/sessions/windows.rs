@@ -1,7 +1,7 @@
-//! What tells the lives of rooms around a day: creates and destroys, as few as decide for certain.
+//! What tells the sessions of rooms around a day: creates and destroys, as few as decide for certain.
 //!
 //! Of each day of a room only the first so many creates and destroys count, in the order of time, event and ordinal: the
-//! others begin and end no life. So a room has so many lives a day, and as long as fewer count than a day has minutes, there is a
+//! others begin and end no session. So a room has so many sessions a day, and as long as fewer count than a day has minutes, there is a
 //! gap of a minute among those of one kind within two days, behind which nothing depends on what was before.
 
 use crate::clock::UnixMillis;
@@ -12,23 +12,23 @@ use crate::store::sql::connection::Arg;
 
 /// How long a day is, in ms.
 const DAY_MS: i64 = 86_400_000;
-/// How far apart two boundaries of one kind are of which the later one surely ends or begins a life, in ms.
+/// How far apart two boundaries of one kind are of which the later one surely ends or begins a session, in ms.
 const APART_MS: i64 = 60_000;
 /// How many creates and destroys are looked through at most for one day of a room. No room has so many that leave open what is
-/// there: of such a one the first that was found is taken to begin a life.
+/// there: of such a one the first that was found is taken to begin a session.
 const SEARCH_MAX: usize = 10_000;
 /// How many creates and destroys a day has at most of a room that is settled beside others.
 const QUICK_MAX: usize = 64;
 
-/// Creates and destroys of a room around a day, and which lives they tell for certain.
+/// Creates and destroys of a room around a day, and which sessions they tell for certain.
 #[derive(Debug)]
 pub struct Window {
     /// All that may matter.
     pub boundaries: Vec<Boundary>,
-    /// Lives with a key from here on are told for certain.
-    pub life_first: i64,
-    /// Lives with a key up to here are.
-    pub life_last: i64,
+    /// Sessions with a key from here on are told for certain.
+    pub session_first: i64,
+    /// Sessions with a key up to here are.
+    pub session_last: i64,
     /// Of each day that has more than count, the first that does not.
     pub left_out: Vec<UnixMillis>,
 }
@@ -41,7 +41,7 @@ impl Window {
     }
 }
 
-/// The search for what tells the lives of one room around a day.
+/// The search for what tells the sessions of one room around a day.
 struct Search<'a> {
     room: &'a RoomId,
     /// The day, in ms.
@@ -119,13 +119,13 @@ impl<'a> Search<'a> {
         places.find(|place| self.is_apart(*place) == Some(true)).map(|place| self.known[place].at.0)
     }
 
-    /// The first life that is told for certain, and what decides where it begins.
+    /// The first session that is told for certain, and what decides where it begins.
     fn beginning(&self) -> (Option<i64>, Option<i64>) {
         let first = self.apart_before((self.day.0 - APART_MS).max(0));
         (first, first.and_then(|first| self.apart_before((first - APART_MS).max(0))))
     }
 
-    /// The last life that is told for certain, and up to when something may decide where it ends.
+    /// The last session that is told for certain, and up to when something may decide where it ends.
     fn end(&self) -> (Option<i64>, Option<i64>) {
         let last = self.apart_from(self.day.1 + APART_MS);
         let end = last.and_then(|last| self.apart_from(last + APART_MS + 1));
@@ -154,15 +154,15 @@ impl<'a> Search<'a> {
         boundaries.retain(|known| (from..=until).contains(&known.at.0));
         Some(Window {
             boundaries,
-            life_first: first.unwrap_or(from),
-            life_last: last.unwrap_or(END),
+            session_first: first.unwrap_or(from),
+            session_last: last.unwrap_or(END),
             left_out: self.left_out,
         })
     }
 }
 
 impl SettlerConnection {
-    /// What tells the lives of each room that facts of its day may change, where of each of its days `per_day_max` creates and
+    /// What tells the sessions of each room that facts of its day may change, where of each of its days `per_day_max` creates and
     /// destroys count; `None` where these are many and `deep` is not asked for.
     ///
     /// # Errors
@@ -304,7 +304,7 @@ mod tests {
         }
         search.until = END;
         let window = search.finish().expect("it is not too much");
-        assert_eq!(window.life_first, day * DAY_MS);
-        assert!(window.boundaries.iter().all(|of| of.at.0 >= window.life_first));
+        assert_eq!(window.session_first, day * DAY_MS);
+        assert!(window.boundaries.iter().all(|of| of.at.0 >= window.session_first));
     }
 }

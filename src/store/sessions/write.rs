@@ -1,4 +1,4 @@
-//! What the settler writes: lives of rooms, and what is missing in them.
+//! What the settler writes: sessions of rooms, and what is missing in them.
 
 use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
@@ -18,13 +18,13 @@ enum Holds {
 
 use Holds::{Json, Plain, Time};
 
-const KEY: &str = "sdk_app_id, room_id, life";
+const KEY: &str = "sdk_app_id, room_id, session";
 
-/// The columns of `rooms`, its key first.
+/// The columns of `room_sessions`, its key first.
 const ROOM: [(&str, Holds); 30] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
-    ("life", Plain),
+    ("session", Plain),
     ("family", Plain),
     ("name", Plain),
     ("owner", Plain),
@@ -54,11 +54,11 @@ const ROOM: [(&str, Holds); 30] = [
     ("cut", Json),
 ];
 
-/// The columns of `lives`, its key first.
+/// The columns of `live_sessions`, its key first.
 const LIVE: [(&str, Holds); 17] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
-    ("life", Plain),
+    ("session", Plain),
     ("total_viewers", Plain),
     ("total_gifts_sent", Plain),
     ("total_gift_coins", Plain),
@@ -86,11 +86,11 @@ fn select(table: &str, columns: &[(&str, Holds)]) -> String {
 }
 
 pub(crate) fn select_rooms() -> String {
-    select("rooms", &ROOM)
+    select("room_sessions", &ROOM)
 }
 
-pub(crate) fn select_lives() -> String {
-    select("lives", &LIVE)
+pub(crate) fn select_live_sessions() -> String {
+    select("live_sessions", &LIVE)
 }
 
 /// In the order of the key, in which whoever changes several rows does.
@@ -121,8 +121,8 @@ pub struct Finding {
     pub kind: &'static str,
     /// As `anomalies.subject`.
     pub subject: String,
-    /// As `anomalies.life`.
-    pub life: i64,
+    /// As `anomalies.session`.
+    pub session: i64,
     /// When it happened.
     pub happened_at: UnixMillis,
     /// In words.
@@ -134,8 +134,8 @@ pub struct Finding {
 pub struct Known {
     /// As [`Finding::kind`].
     pub kind: String,
-    /// As [`Finding::life`].
-    pub life: i64,
+    /// As [`Finding::session`].
+    pub session: i64,
     /// As [`Finding::happened_at`].
     pub happened_at: UnixMillis,
     /// As [`Finding::detail`].
@@ -145,17 +145,17 @@ pub struct Known {
 /// What is to be written of one room, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Settlement {
-    /// Lives that are new or changed.
+    /// Sessions that are new or changed.
     pub rooms: Vec<Room>,
-    /// What only live rooms have, of lives that are new or changed.
-    pub lives: Vec<Live>,
-    /// Lives that are no more.
+    /// What only live rooms have, of sessions that are new or changed.
+    pub sessions: Vec<Live>,
+    /// Sessions that are no more.
     pub rooms_gone: Vec<i64>,
     /// Those that are none of a live room any more.
-    pub lives_gone: Vec<i64>,
+    pub live_sessions_gone: Vec<i64>,
     /// What should not be and is new or changed.
     pub found: Vec<Finding>,
-    /// What is no longer so: kind and life.
+    /// What is no longer so: kind and session.
     pub resolved: Vec<(String, i64)>,
     /// Up to which slot the day of the room may leave the queue.
     pub done: Option<i64>,
@@ -174,16 +174,16 @@ impl Settlement {
             size_of::<Live>() + texts(&lists)
         };
         self.rooms.iter().map(room).sum::<usize>()
-            + self.lives.iter().map(live).sum::<usize>()
+            + self.sessions.iter().map(live).sum::<usize>()
             + self.found.iter().map(|of| size_of::<Finding>() + of.detail.len()).sum::<usize>()
             + self.resolved.len() * size_of::<(String, i64)>()
     }
 
     fn is_empty(&self) -> bool {
         self.rooms.is_empty()
-            && self.lives.is_empty()
+            && self.sessions.is_empty()
             && self.rooms_gone.is_empty()
-            && self.lives_gone.is_empty()
+            && self.live_sessions_gone.is_empty()
             && self.found.is_empty()
             && self.resolved.is_empty()
             && self.done.is_none()
@@ -206,25 +206,27 @@ impl SettlerConnection {
         // Invariant: all statements are made before the transaction begins, which the database ends when it stands still.
         let mut ready = Vec::new();
         for (table, gone) in [
-            ("rooms", (|it| &it.rooms_gone) as fn(&Settlement) -> &Vec<i64>),
-            ("lives", |it| &it.lives_gone),
+            ("room_sessions", (|it| &it.rooms_gone) as fn(&Settlement) -> &Vec<i64>),
+            ("live_sessions", |it| &it.live_sessions_gone),
         ] {
             let gone = settled.clone().flat_map(|(queued, settlement)| {
-                gone(settlement).iter().map(|life| queued.room.and([(*life).into()]))
+                gone(settlement).iter().map(|session| queued.room.and([(*session).into()]))
             });
             let sql = format!(
-                "delete from {table} @using where sdk_app_id = $1 and room_id = $2 and life = $3"
+                "delete from {table} @using where sdk_app_id = $1 and room_id = $2 and session = $3"
             );
             ready.extend(self.0.ready(&sql, gone.collect()));
         }
         let rooms = settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args));
-        ready.extend(self.0.ready(&upsert("rooms", &ROOM), rooms.collect()));
-        let lives = settled.clone().flat_map(|(_, of)| of.lives.iter().map(live_args));
-        ready.extend(self.0.ready(&upsert("lives", &LIVE), lives.collect()));
+        ready.extend(self.0.ready(&upsert("room_sessions", &ROOM), rooms.collect()));
+        let sessions = settled.clone().flat_map(|(_, of)| of.sessions.iter().map(live_args));
+        ready.extend(self.0.ready(&upsert("live_sessions", &LIVE), sessions.collect()));
         ready.extend(listing(&self.0, settled.clone().flat_map(|(_, of)| &of.found), now));
         let resolved = settled.clone().flat_map(|(queued, of)| {
             let RoomId { app, room_id } = &queued.room;
-            of.resolved.iter().map(|(kind, life)| resolved_args(*app, kind, room_id, *life, now))
+            of.resolved
+                .iter()
+                .map(|(kind, session)| resolved_args(*app, kind, room_id, *session, now))
         });
         ready.extend(self.0.ready(RESOLVE_EACH, resolved.collect()));
         let done = settled.filter_map(|(queued, settlement)| {
@@ -239,7 +241,7 @@ impl SettlerConnection {
         self.0.commit().await
     }
 
-    /// What is known to be missing in each room, of the lives that its window tells for certain, and still is.
+    /// What is known to be missing in each room, of the sessions that its window tells for certain, and still is.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -250,13 +252,15 @@ impl SettlerConnection {
     ) -> Result<Vec<Vec<Known>>, StoreError> {
         let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
         let sql = format!(
-            "select kind, life, @ms(happened_at) as happened_at, detail from anomalies
-             where sdk_app_id = $1 and kind in ({}) and subject = $2 and life >= $3 and life <= $4
+            "select kind, session, @ms(happened_at) as happened_at, detail from anomalies
+             where sdk_app_id = $1 and kind in ({}) and subject = $2 and session >= $3 and session <= $4
                  and resolved_at is null",
             kinds.join(", ")
         );
         let lists: Vec<Vec<Arg>> = windows
-            .map(|(room, window)| room.and([window.life_first.into(), window.life_last.into()]))
+            .map(|(room, window)| {
+                room.and([window.session_first.into(), window.session_last.into()])
+            })
             .collect();
         self.0.each(&sql, &lists).await
     }
@@ -277,20 +281,20 @@ fn listing<'a>(
     findings: impl IntoIterator<Item = &'a Finding>,
     now: UnixMillis,
 ) -> Vec<Ready> {
-    let sql = "insert into anomalies (sdk_app_id, kind, subject, life, happened_at, found_at, detail)
+    let sql = "insert into anomalies (sdk_app_id, kind, subject, session, happened_at, found_at, detail)
          select $1, $2, $3, $4, @at(5), @at(6), $7 @from where true
-         on conflict (sdk_app_id, kind, subject, life) do update set
+         on conflict (sdk_app_id, kind, subject, session) do update set
              happened_at = excluded.happened_at,
              found_at = case when anomalies.resolved_at is null then anomalies.found_at else excluded.found_at end,
              resolved_at = null,
              detail = excluded.detail";
     let args = |finding: &Finding| {
-        let Finding { app, kind, subject, life, happened_at, detail } = finding;
+        let Finding { app, kind, subject, session, happened_at, detail } = finding;
         vec![
             (*app).into(),
             (*kind).into(),
             subject.as_str().into(),
-            (*life).into(),
+            (*session).into(),
             happened_at.0.into(),
             now.0.into(),
             detail.as_str().into(),
@@ -305,18 +309,19 @@ pub(crate) async fn resolve(
     app: i64,
     kind: &str,
     subject: &str,
-    life: i64,
+    session: i64,
     now: UnixMillis,
 ) -> Result<(), StoreError> {
-    let ready = connection.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, life, now)]);
+    let ready =
+        connection.ready(RESOLVE_EACH, vec![resolved_args(app, kind, subject, session, now)]);
     connection.run(ready).await
 }
 
 const RESOLVE_EACH: &str = "update anomalies set resolved_at = @at(5) @from
-     where sdk_app_id = $1 and kind = $2 and subject = $3 and life = $4 and resolved_at is null";
+     where sdk_app_id = $1 and kind = $2 and subject = $3 and session = $4 and resolved_at is null";
 
-fn resolved_args(app: i64, kind: &str, subject: &str, life: i64, now: UnixMillis) -> Vec<Arg> {
-    vec![app.into(), kind.into(), subject.into(), life.into(), now.0.into()]
+fn resolved_args(app: i64, kind: &str, subject: &str, session: i64, now: UnixMillis) -> Vec<Arg> {
+    vec![app.into(), kind.into(), subject.into(), session.into(), now.0.into()]
 }
 
 fn time(at: Option<UnixMillis>) -> Arg {
@@ -327,7 +332,7 @@ fn room_args(row: &Room) -> Vec<Arg> {
     vec![
         row.sdk_app_id.into(),
         row.room_id.as_str().into(),
-        row.life.into(),
+        row.session.into(),
         row.family.as_str().into(),
         row.name.as_deref().into(),
         row.owner.as_deref().into(),
@@ -362,7 +367,7 @@ fn live_args(row: &Live) -> Vec<Arg> {
     vec![
         row.sdk_app_id.into(),
         row.room_id.as_str().into(),
-        row.life.into(),
+        row.session.into(),
         row.total_viewers.into(),
         row.total_gifts_sent.into(),
         row.total_gift_coins.into(),

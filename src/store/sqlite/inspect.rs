@@ -29,7 +29,7 @@ pub(crate) async fn examine(
     let (version, migrated, tables): (String, bool, bool) = sqlx::query_as(
         "select sqlite_version(),
              exists (select 1 from sqlite_master where name = '_sqlx_migrations'),
-             (select count(*) from sqlite_master where name in ('events', 'parked_events')) = 2",
+             (select count(*) from sqlite_master where name in ('events', 'dead_letter_events')) = 2",
     )
     .fetch_one(&mut connection)
     .await
@@ -44,8 +44,10 @@ pub(crate) async fn examine(
     };
     let (mut parked, mut writable) = (None, None);
     if tables {
-        let count =
-            format!("select count(*) from (select 1 from parked_events limit {})", COUNT_MAX + 1);
+        let count = format!(
+            "select count(*) from (select 1 from dead_letter_events limit {})",
+            COUNT_MAX + 1
+        );
         let counted = sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(&mut connection).await;
         parked = Some(counted.map_err(classify)?);
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
@@ -81,7 +83,7 @@ async fn write(connection: &mut SqliteConnection, now: UnixMillis) -> Result<(),
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
-        "insert into parked_events (id, parked_at, reason, delivery) values ($1, $2, 'doctor', '{}')",
+        "insert into dead_letter_events (id, parked_at, reason, delivery) values ($1, $2, 'doctor', '{}')",
     )
     .bind(event_id::unique(now).to_string())
     .bind(now.0)

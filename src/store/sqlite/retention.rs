@@ -36,28 +36,28 @@ fn transactions() -> Vec<Vec<String>> {
         "delete from events where rowid in (
              select rowid from events where event_time < $1 order by event_time, id limit $2)"
             .to_owned(),
-        "delete from parked_events where rowid in (
-             select rowid from parked_events where parked_at < $1 limit $2)"
+        "delete from dead_letter_events where rowid in (
+             select rowid from dead_letter_events where parked_at < $1 limit $2)"
             .to_owned(),
         "delete from request_keys where key in (
              select key from request_keys where received_at < $1 limit $2)"
             .to_owned(),
     ]];
     transactions.extend(AGED_BY_AT.iter().map(|table| vec![some(table, "at < $1")]));
-    // What was done to a room itself is kept as long as the life it belongs to, which is made from it.
+    // What was done to a room itself is kept as long as the session it belongs to, which is made from it.
     transactions.push(vec![some(
         "room_changes",
         "at < $1 and not exists (
-             select 1 from rooms as life
-             where life.sdk_app_id = room_changes.sdk_app_id and life.room_id = room_changes.room_id
-                 and life.last_at >= $1 and life.from_at <= room_changes.at
-                 and (life.until_at > room_changes.at or life.until_at is null))",
+             select 1 from room_sessions as session
+             where session.sdk_app_id = room_changes.sdk_app_id and session.room_id = room_changes.room_id
+                 and session.last_at >= $1 and session.from_at <= room_changes.at
+                 and (session.until_at > room_changes.at or session.until_at is null))",
     )]);
-    let rooms = "select sdk_app_id, room_id, life from rooms where last_at < $1 \
-                 order by last_at, sdk_app_id, room_id, life limit $2";
+    let rooms = "select sdk_app_id, room_id, session from room_sessions where last_at < $1 \
+                 order by last_at, sdk_app_id, room_id, session limit $2";
     transactions.push(vec![
-        format!("delete from lives where (sdk_app_id, room_id, life) in ({rooms})"),
-        format!("delete from rooms where (sdk_app_id, room_id, life) in ({rooms})"),
+        format!("delete from live_sessions where (sdk_app_id, room_id, session) in ({rooms})"),
+        format!("delete from room_sessions where (sdk_app_id, room_id, session) in ({rooms})"),
     ]);
     let calls = "select sdk_app_id, call_id from merged_calls where first_at < $1 and last_at < $1 \
                  order by first_at, sdk_app_id, call_id limit $2";
@@ -71,7 +71,7 @@ fn transactions() -> Vec<Vec<String>> {
                  select {SUM_KEY} from summed_event_counts where width_s = {width} and at < $1 limit $2)"
         )]);
     }
-    let anomalies = "sdk_app_id, kind, subject, life";
+    let anomalies = "sdk_app_id, kind, subject, session";
     transactions.push(vec![format!(
         "delete from anomalies where ({anomalies}) in (
              select {anomalies} from anomalies where happened_at < $1 limit $2)"

@@ -12,10 +12,10 @@ use crate::http::ui::html::{number, number_or};
 use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
-use crate::store::{Live, LiveRoom, Lives};
+use crate::store::{Live, LiveRoom, LiveSessions};
 
 #[derive(Template)]
-#[template(path = "lives.html")]
+#[template(path = "live_sessions.html")]
 struct List {
     shell: Shell,
     form: Form,
@@ -32,14 +32,14 @@ struct Figures {
     battles: String,
 }
 
-/// `GET /lives`
+/// `GET /live-sessions`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/lives", Some("live"), reading.now);
+    let (filter, form) = asked(&ops.apps, &query, "/live-sessions", Some("live"), reading.now);
     let app = filter.app;
     let Shown { rows, older, is_later } =
-        shown(reading.store, &Lives(filter), (&form, &query, "after")).await?;
+        shown(reading.store, &LiveSessions(filter), (&form, &query, "after")).await?;
     let rows = rows.iter().map(|LiveRoom { room, live }| {
         let live = live.as_ref();
         let figure =
@@ -52,6 +52,6 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         };
         (row(room, reading.now), figures)
     });
-    let shell = Shell::new("Lives", Section::Lives, reading.now).within(&ops, app);
+    let shell = Shell::new("Live sessions", Section::LiveSessions, reading.now).within(&ops, app);
     answered(form.is_good(), &List { shell, form, rows: rows.collect(), older, is_later })
 }
