@@ -163,6 +163,21 @@ fn architecture_has_this_table_of_layers() {
 }
 
 #[test]
+fn documents_name_only_files_that_exist() {
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(source().with_file_name(document)).unwrap();
+        let named = text.split('`').skip(1).step_by(2).filter_map(|code| code.split(':').next());
+        let mut paths = 0;
+        for path in named.filter(|path| path.ends_with(".rs") && path.contains('/')) {
+            let is_there = source().join(path).exists() || source().with_file_name(path).exists();
+            assert!(is_there, "{document} names {path}");
+            paths += 1;
+        }
+        assert!(paths > 5, "{document} names {paths} files");
+    }
+}
+
+#[test]
 fn no_two_files_import_each_other() {
     let circles = circles(&imports());
     let text = circles.iter().map(|circle| circle.join("\n  -> ")).collect::<Vec<_>>().join("\n");
