@@ -12,7 +12,7 @@ use crate::store::{
 /// How many rooms, or sessions of them, are read at once.
 pub(crate) const AT_ONCE: usize = 32;
 /// How many sessions of a room are computed at most where it is settled beside others.
-const QUICK_LIVES: usize = 32;
+const QUICK_SESSIONS: usize = 32;
 /// How much is computed before it is written. In bytes.
 const PORTION_BYTES: usize = 1 << 20;
 
@@ -107,7 +107,7 @@ pub(crate) async fn plan(
     let mut touched = Vec::new();
     for (place, (sessions, window)) in all_sessions.iter().zip(&windows).enumerate() {
         let of_room = drafts[place].touched(place, sessions, window);
-        if of_room.len() > QUICK_LIVES && !round.deep {
+        if of_room.len() > QUICK_SESSIONS && !round.deep {
             drafts[place].is_too_much = true;
         } else {
             touched.extend(of_room);

@@ -278,7 +278,7 @@ async fn a_deadlock_is_no_end_of_an_erasure() {
                  if nextval('updates') = 1 then raise exception 'deadlock detected' using errcode = '40P01'; end if;
                  return new;
              end $$;
-             create trigger deadlocks before update on rooms for each row execute function deadlocks_once()",
+             create trigger deadlocks before update on room_sessions for each row execute function deadlocks_once()",
         )
         .await;
     let folder = tempfile::tempdir().unwrap();

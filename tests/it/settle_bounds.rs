@@ -188,7 +188,7 @@ on_both_stores! {
         database.execute(if database.is_postgres() {
             "alter table room_sessions add constraint poison check (room_id <> 'm')"
         } else {
-            "create trigger poison before insert on rooms when new.room_id = 'm' begin select raise(abort, 'no'); end"
+            "create trigger poison before insert on room_sessions when new.room_id = 'm' begin select raise(abort, 'no'); end"
         }).await;
         post(&server, &[create("m", 0)]).await;
         let fails = || async {

@@ -70,6 +70,9 @@ on_both_stores! {
             assert!(said.contains("hint: `trtc-callbacks calls` lists"), "{said}");
             let said = failed(folder.path(), &["room", "nope", "--store", &url], 1);
             assert!(said.contains("there is no room `nope`"), "{said}");
+            let said = failed(folder.path(), &["live", "nope", "--store", &url], 1);
+            assert!(said.contains("there is no live room `nope`"), "{said}");
+            assert!(said.contains("hint: `trtc-callbacks lives` lists"), "{said}");
         })
         .await
         .unwrap();
@@ -108,6 +111,15 @@ on_both_stores! {
             assert!(export(&["rooms", "--family", "live"]).lines().count() > 1);
             assert_eq!(export(&["rooms", "--family", "room"]), "");
             assert_eq!(export(&["anomalies", "--kind", "silence"]), "");
+            // The same live rooms as a list, and one of them.
+            assert_eq!(done(folder.path(), &["lives", "--json", "--limit", "500", "--store", &url]), sessions);
+            let listed = done(folder.path(), &["lives", "--store", &url]);
+            assert!(listed.lines().next().unwrap().contains("COINS"), "{listed}");
+            let live: Value = serde_json::from_str(sessions.lines().next().unwrap()).unwrap();
+            let (id, session) = (live["room_id"].as_str().unwrap(), live["session"].to_string());
+            assert!(listed.contains(id), "{listed}");
+            let shown = done(folder.path(), &["live", id, "--session", &session, "--store", &url]);
+            assert!(shown.contains("family    live\n") && shown.contains("\ngifts     "), "{shown}");
         })
         .await
         .unwrap();

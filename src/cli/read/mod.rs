@@ -5,5 +5,6 @@ pub(crate) mod calls;
 pub(crate) mod events;
 pub(crate) mod export;
 pub(crate) mod lists;
+pub(crate) mod lives;
 pub(crate) mod room;
 pub(crate) mod rooms;

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// How many sessions of one room id are looked at.
-const LIVES_MAX: u32 = 500;
+const SESSIONS_MAX: u32 = 500;
 
 /// Show one conference or live room: its visits, seats, gifts, battles and events.
 ///
@@ -25,7 +25,7 @@ pub(crate) struct OneRoom {
     /// ID of the room
     id: String,
     /// Which session, as `rooms --json` has it in `session`; the latest without it
-    #[arg(long, value_name = "LIFE")]
+    #[arg(long, value_name = "SESSION")]
     session: Option<i64>,
     /// SDKAppID, if several apps have a room with this ID
     #[arg(long, value_name = "ID", visible_alias = "sdk-app-id")]
@@ -33,17 +33,37 @@ pub(crate) struct OneRoom {
     /// Maximum number of visits, and of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50)]
     limit: u32,
-    /// Print one JSON object: the room, its visits, seats, changes and events, and what only sessions have
+    /// Print one JSON object: the room, its visits, seats, changes and events, and what only live rooms have
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     source: Source,
 }
 
+/// Show one live room: its gifts, battles, visits, seats and events.
+///
+/// Room IDs are reused; without `--session` the latest session is shown. Events are listed in the order they happened; ARRIVED is
+/// their order of arrival.
+#[derive(Debug, Args)]
+pub(crate) struct OneLive {
+    #[command(flatten)]
+    room: OneRoom,
+}
+
+impl OneLive {
+    pub(crate) async fn run(self) -> Result<()> {
+        self.room.show(Some("live")).await
+    }
+}
+
 impl OneRoom {
     pub(crate) async fn run(self) -> Result<()> {
+        self.show(None).await
+    }
+
+    async fn show(self, family: Option<&str>) -> Result<()> {
         let opened = self.source.open().await?;
-        let (room, others) = self.find(&opened).await?;
+        let (room, others) = self.find(&opened, family).await?;
         let details = opened.read(self.read(&opened.store, &room)).await?;
         if details.events.next.is_some() {
             let shown = details.events.events.len();
@@ -71,11 +91,12 @@ impl OneRoom {
     }
 
     /// The session that is meant, and how many others the room id had.
-    async fn find(&self, opened: &OpenStore) -> Result<(Room, usize)> {
+    async fn find(&self, opened: &OpenStore, family: Option<&str>) -> Result<(Room, usize)> {
         let filter = RoomFilter {
             app: app_id(self.app.as_deref())?,
             room_id: Some(self.id.clone()),
-            limit: LIVES_MAX,
+            family: family.map(str::to_owned),
+            limit: SESSIONS_MAX,
             ..RoomFilter::default()
         };
         let rooms = opened.read(opened.store.rooms(&filter)).await?;
@@ -95,8 +116,12 @@ impl OneRoom {
         match rooms.into_iter().find(meant) {
             Some(room) => Ok((room, others)),
             None if sessions.is_empty() => {
-                let hint = "`trtc-callbacks rooms` lists the stored rooms";
-                Err(anyhow!("there is no room `{}` in {}\nhint: {hint}", self.id, opened.url))
+                let (what, list) = match family {
+                    Some(_) => ("live room", "lives"),
+                    None => ("room", "rooms"),
+                };
+                let hint = format!("`trtc-callbacks {list}` lists the stored {what}s");
+                Err(anyhow!("there is no {what} `{}` in {}\nhint: {hint}", self.id, opened.url))
             }
             None => {
                 let hint = format!("it has {}", sessions.join(", "));

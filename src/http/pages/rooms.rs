@@ -18,7 +18,7 @@ use crate::http::ui::html::{
 use crate::http::ui::page::{Paged, Reading, Shown, answered, app, shown};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
-use crate::store::{LIFE_EARLY_MS, ROOM_FAMILIES, ROOM_STATES, Room, RoomFilter};
+use crate::store::{ROOM_FAMILIES, ROOM_STATES, Room, RoomFilter, SESSION_EARLY_MS};
 
 #[derive(Template)]
 #[template(path = "rooms.html")]
@@ -114,7 +114,7 @@ pub(crate) async fn latest(
         app: Some(app(&app_id)?),
         room_id: Some(room_id.clone()),
         // A session holds what happened a little before its create.
-        until: at.map(|at| UnixMillis(at.0.saturating_add(LIFE_EARLY_MS + 1))),
+        until: at.map(|at| UnixMillis(at.0.saturating_add(SESSION_EARLY_MS + 1))),
         limit: if at.is_some() { 20 } else { 1 },
         ..RoomFilter::default()
     };

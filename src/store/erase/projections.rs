@@ -41,7 +41,7 @@ pub struct Erased {
 /// The tables of the read models that may name accounts: those that events are written to, and then those that are made
 /// from them.
 pub fn model_tables() -> impl Iterator<Item = &'static Table> {
-    let written = TABLES.into_iter().chain([&ROOMS, &LIVES, &ANOMALIES]);
+    let written = TABLES.into_iter().chain([&ROOMS, &LIVE_SESSIONS, &ANOMALIES]);
     written.filter(|table| table.columns.iter().any(|column| column.may_name))
 }
 
@@ -59,7 +59,7 @@ static ROOMS: Table = Table {
         Column::fact("properties", Kind::Json).may_name(),
     ],
 };
-static LIVES: Table = Table {
+static LIVE_SESSIONS: Table = Table {
     name: "live_sessions",
     columns: &[
         Column::key("sdk_app_id", Kind::Number),

@@ -129,7 +129,7 @@ impl List for LiveSessions {
         let (rooms, mut end) = filter.part(store, after, limit).await?;
         let mut rows: Vec<LiveRoom> = Vec::with_capacity(rooms.len());
         let mut bytes = 0;
-        for part in rooms.chunks(LIVES_AT_ONCE) {
+        for part in rooms.chunks(SESSIONS_AT_ONCE) {
             if bytes >= LIST_BYTES_MAX {
                 end = rows.last().map(|row| row.room.place());
                 break;
@@ -143,7 +143,7 @@ impl List for LiveSessions {
 }
 
 /// How many sessions are read at once.
-const LIVES_AT_ONCE: usize = 20;
+const SESSIONS_AT_ONCE: usize = 20;
 
 async fn with_live_sessions(
     store: &dyn Store,

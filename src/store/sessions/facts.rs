@@ -22,7 +22,7 @@ const GIFTS_ROWS: usize = 1000;
 /// As many entries of the metadata.
 const METADATA_ROWS: usize = 1000;
 /// How many sessions of a room are compared at once. No room has so many around a day.
-const LIVES_MAX: i64 = 20_000;
+const SESSIONS_MAX: i64 = 20_000;
 /// Before every id of an event.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -371,7 +371,7 @@ impl SettlerConnection {
                 room.and([
                     window.session_first.into(),
                     window.session_last.into(),
-                    LIVES_MAX.into(),
+                    SESSIONS_MAX.into(),
                 ])
             })
             .collect();
