@@ -5,7 +5,8 @@
 --            battle_marks, metadata_marks, recording_marks, event_counts);
 --   merged   one row for each call and each member, into which every event's facts are merged with the earliest, the
 --            latest or the greatest value, also written with the event (calls, call_members);
---   settled  computed from the facts soon afterwards, and again whenever they change (rooms, live rooms, anomalies).
+--   settled  computed from the facts soon afterwards, and again whenever they change (room_sessions, live_sessions,
+--            anomalies).
 -- Times of a fact are the event's own.
 
 -- For those who look at events as they arrive: the time of an event may be long before.
@@ -375,9 +376,9 @@ create table room_sessions (
     occupancy json not null,
     primary key (sdk_app_id, room_id, session)
 );
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
-create index rooms_open on rooms (last_at) where state = 'open';
-create index rooms_old on rooms (last_at);
+create index rooms_started on room_sessions (started_at, sdk_app_id, room_id);
+create index rooms_open on room_sessions (last_at) where state = 'open';
+create index rooms_old on room_sessions (last_at);
 
 comment on table room_sessions is 'One row for each session of a room: room ids are used again';
 comment on column room_sessions.session is 'Which session: the time of its create event, in ms since 1970; where none is known, from_at, in ms';
@@ -420,7 +421,7 @@ create table live_sessions (
     primary key (sdk_app_id, room_id, session)
 );
 
-comment on table live_sessions is 'What only live rooms have, one row for each session; the rest stands in rooms';
+comment on table live_sessions is 'What only live rooms have, one row for each session; the rest stands in room_sessions';
 comment on column live_sessions.total_viewers is 'Of the destroy event''s statistic, as are the other totals; who came twice counts twice';
 comment on column live_sessions.gifts is 'Gifts in the events, by their count';
 comment on column live_sessions.gift_coins is 'Their coins';
@@ -539,5 +540,5 @@ comment on view recordings is 'One row for each recording task; its files stand 
 -- ends; rooms are written when they are settled, not with each event.
 create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
 create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
-create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';
+create index rooms_owner on room_sessions (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on room_sessions (started_at, sdk_app_id, room_id) where state = 'overdue';

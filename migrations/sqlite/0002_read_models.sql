@@ -281,9 +281,9 @@ create table room_sessions (
     occupancy text not null,
     primary key (sdk_app_id, room_id, session)
 ) strict, without rowid;
-create index rooms_started on rooms (started_at, sdk_app_id, room_id);
-create index rooms_open on rooms (last_at) where state = 'open';
-create index rooms_old on rooms (last_at);
+create index rooms_started on room_sessions (started_at, sdk_app_id, room_id);
+create index rooms_open on room_sessions (last_at) where state = 'open';
+create index rooms_old on room_sessions (last_at);
 
 create table live_sessions (
     sdk_app_id integer not null,
@@ -397,5 +397,5 @@ group by sdk_app_id, task_id;
 -- ends; rooms are written when they are settled, not with each event.
 create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
 create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
-create index rooms_owner on rooms (owner, started_at, sdk_app_id, room_id) where owner is not null;
-create index rooms_overdue on rooms (started_at, sdk_app_id, room_id) where state = 'overdue';
+create index rooms_owner on room_sessions (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index rooms_overdue on room_sessions (started_at, sdk_app_id, room_id) where state = 'overdue';
