@@ -1,14 +1,13 @@
--- What the events mean: calls, room sessions and live sessions.
+-- The read models: tables computed from events, about calls, room sessions and live sessions. Their views are in
+-- 0003_views.sql.
 --
--- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truths 0 or 1, and
--- lists text in JSON.
-
--- For those who look at events as they arrive: the time of an event may be long before.
-create index events_received on events (received_at, id);
+-- The same tables as in PostgreSQL, whose migration explains every column. Times are ms since 1970, truth values 0 or 1, and
+-- lists JSON as text.
 
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
-create table calls (
+-- Indexes of the merged tables are named after their views, calls and call_members.
+create table merged_calls (
     sdk_app_id integer not null,
     call_id text not null,
     media text,
@@ -26,41 +25,21 @@ create table calls (
     first_at integer not null,
     last_at integer not null,
     overdue_at integer,
-    started_at integer generated always as (coalesce(start_event_at, start_record_at)) stored,
-    accepted_at integer generated always as (
-        case when result in ('cancel', 'reject', 'not_answer', 'call_busy') then null
-             when accept_event_at >= accept_record_at and accept_event_at < accept_record_at + 2000
-                  then accept_event_at
-             else coalesce(accept_record_at, accept_event_at) end) stored,
-    ended_at integer generated always as (
-        case when end_event_at >= end_record_at and end_event_at < end_record_at + 2000 then end_event_at
-             else coalesce(end_record_at, end_event_at, case when overdue_at is not null then last_at end)
-        end) stored,
-    talk_seconds integer generated always as (
-        case when coalesce(end_record_at, end_event_at) is null then null
-             when result in ('cancel', 'reject', 'not_answer', 'call_busy')
-                  or coalesce(accept_record_at, accept_event_at) is null then 0
-             else max(0, coalesce(end_record_at, end_event_at) - coalesce(accept_record_at, accept_event_at)) / 1000
-        end) stored,
-    state text generated always as (
-        case when coalesce(end_record_at, end_event_at) is not null then 'ended'
-             when overdue_at is not null then 'overdue'
-             when coalesce(accept_record_at, accept_event_at) is not null then 'active'
-             else 'ringing' end) stored,
-    inferred integer generated always as (
-        overdue_at is not null and coalesce(end_record_at, end_event_at) is null) stored,
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
-create index calls_first on calls (first_at, sdk_app_id, call_id);
-create index calls_open on calls (first_at)
+create index calls_first on merged_calls (first_at, sdk_app_id, call_id);
+create index calls_open on merged_calls (first_at)
     where overdue_at is null and end_event_at is null and end_record_at is null;
-create index calls_overdue on calls (first_at)
+create index calls_overdue on merged_calls (first_at)
     where overdue_at is not null and end_event_at is null and end_record_at is null;
-create index calls_overdue_ended on calls (first_at)
+create index calls_overdue_ended on merged_calls (first_at)
     where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
-create index calls_without_start on calls (first_at) where start_event_at is null and start_record_at is null;
+create index calls_without_start on merged_calls (first_at) where start_event_at is null and start_record_at is null;
+-- Conditions of lists that would otherwise read every row. A call is entered into calls_result once, when it ends.
+create index calls_result on merged_calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index calls_room on merged_calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
-create table call_members (
+create table merged_call_members (
     sdk_app_id integer not null,
     call_id text not null,
     account text not null,
@@ -76,37 +55,10 @@ create table call_members (
     last_at integer not null,
     call_ended_at integer,
     call_result text,
-    left_at integer generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at)
-                  and (last_action is not 'invite' or last_action_at <= last_left_at) then last_left_at
-             else call_ended_at end) stored,
-    inferred integer generated always as (
-        call_ended_at is not null and joined_at is not null
-        and (last_left_at is null or last_left_at < last_joined_at)) stored,
-    state text generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at)
-                  and (last_action is not 'invite' or last_action_at <= last_left_at) or call_ended_at is not null then 'left'
-             when joined_at is not null then 'joined'
-             else 'invited' end) stored,
-    ending text generated always as (
-        case when last_left_at >= coalesce(last_joined_at, last_left_at)
-                  and (last_action is not 'invite' or last_action_at <= last_left_at) then
-                  case last_action when 'reject' then 'rejected'
-                                   when 'not_answer' then 'missed'
-                                   when 'cancel_invite' then 'cancelled'
-                                   when 'offline' then 'dropped'
-                                   else 'hung_up' end
-             when call_ended_at is null then null
-             when call_result = 'reject' then 'rejected'
-             when call_result = 'not_answer' then 'missed'
-             when call_result = 'cancel' then 'cancelled'
-             when call_result = 'call_busy' then 'busy'
-             when call_result in ('interrupt', 'offline') then 'dropped'
-             when joined_at is null and not is_caller then 'unknown'
-             else 'hung_up' end) stored,
+    last_action_rank integer,
     primary key (sdk_app_id, call_id, account)
 ) strict, without rowid;
-create index call_members_account on call_members (sdk_app_id, account, first_at, call_id);
+create index call_members_account on merged_call_members (sdk_app_id, account, first_at, call_id);
 
 -- Rooms: facts ------------------------------------------------------------------------------------------------------------
 
@@ -132,6 +84,9 @@ create table room_changes (
     primary key (sdk_app_id, room_id, at, event_id, ordinal)
 ) strict, without rowid;
 create index room_changes_old on room_changes (at);
+-- Creates and destroys show where sessions begin and end: this finds them without reading the room's other changes.
+create index room_changes_sessions on room_changes (sdk_app_id, room_id, at, event_id, ordinal)
+    where kind in ('create', 'destroy');
 
 create table room_marks (
     sdk_app_id integer not null,
@@ -144,10 +99,10 @@ create table room_marks (
     cause text,
     by_account text,
     member_count integer,
-    -- By account, so that the rooms somebody was in are found without an index more.
+    -- By account, so that the rooms an account was in are found without a second index.
     primary key (sdk_app_id, account, room_id, at, event_id)
 ) strict, without rowid;
--- With `enters`, so that enters are found among many leaves without looking at those.
+-- With `enters`, so that enters are found among many leaves without reading those.
 create index room_marks_at on room_marks (sdk_app_id, room_id, at, enters);
 create index room_marks_old on room_marks (at);
 
@@ -208,6 +163,7 @@ create table metadata_marks (
     event_id text not null,
     value text,
     by_account text,
+    cut integer,
     primary key (sdk_app_id, room_id, at, event_id, key)
 ) strict, without rowid;
 create index metadata_marks_old on metadata_marks (at);
@@ -226,26 +182,41 @@ create table recording_marks (
     state text,
     files text,
     message text,
+    cut integer,
     primary key (sdk_app_id, task_id, at, event_id)
 ) strict, without rowid;
 create index recording_marks_old on recording_marks (at);
 create index recording_marks_call on recording_marks (sdk_app_id, call_id, at) where call_id is not null;
 create index recording_marks_room on recording_marks (sdk_app_id, room_id, at) where room_id is not null;
 
-create table event_counts (
+-- Counts of events -------------------------------------------------------------------------------------------------------
+
+-- Events only add rows to new_event_counts, which has no index; the settler adds those to summed_event_counts every half
+-- second. The view event_counts is both tables together, so that no count is late.
+create table new_event_counts (
+    sdk_app_id integer not null,
+    at integer not null,
+    command text not null,
+    result text not null,
+    family text not null,
+    events integer not null,
+    lag_ms integer not null,
+    lag_ms_max integer not null
+) strict;
+
+create table summed_event_counts (
     sdk_app_id integer not null,
     width_s integer not null,
     at integer not null,
     command text not null,
     result text not null,
-    shard integer not null,
     family text not null,
     events integer not null,
     lag_ms integer not null,
     lag_ms_max integer not null,
-    primary key (sdk_app_id, width_s, at, command, result, shard)
+    primary key (sdk_app_id, width_s, at, command, result)
 ) strict, without rowid;
-create index event_counts_at on event_counts (width_s, at);
+create index summed_event_counts_at on summed_event_counts (width_s, at);
 
 -- Rooms: settled ----------------------------------------------------------------------------------------------------------
 
@@ -279,11 +250,15 @@ create table room_sessions (
     max_seats integer,
     properties text,
     occupancy text not null,
+    cut text,
     primary key (sdk_app_id, room_id, session)
 ) strict, without rowid;
-create index rooms_started on room_sessions (started_at, sdk_app_id, room_id);
-create index rooms_open on room_sessions (last_at) where state = 'open';
-create index rooms_old on room_sessions (last_at);
+create index room_sessions_started on room_sessions (started_at, sdk_app_id, room_id);
+create index room_sessions_open on room_sessions (last_at) where state = 'open';
+create index room_sessions_old on room_sessions (last_at);
+-- Conditions of lists that would otherwise read every row. A session is written when it is settled, not with each event.
+create index room_sessions_owner on room_sessions (owner, started_at, sdk_app_id, room_id) where owner is not null;
+create index room_sessions_overdue on room_sessions (started_at, sdk_app_id, room_id) where state = 'overdue';
 
 create table live_sessions (
     sdk_app_id integer not null,
@@ -302,6 +277,7 @@ create table live_sessions (
     battles integer not null,
     admins text not null,
     metadata text not null,
+    cut text,
     primary key (sdk_app_id, room_id, session)
 ) strict, without rowid;
 
@@ -326,76 +302,3 @@ create table anomalies (
 ) strict, without rowid;
 create index anomalies_happened on anomalies (happened_at, sdk_app_id, kind, subject);
 create index anomalies_open on anomalies (kind, sdk_app_id, subject) where resolved_at is null;
-
--- Views -------------------------------------------------------------------------------------------------------------------
-
-create view room_visits as
-select sdk_app_id, room_id, account,
-       case when enters then at end as entered_at,
-       case when not enters then at else next_at end as left_at,
-       case when not enters then cause when not next_enters then next_cause end as left_cause,
-       case when not enters then by_account when not next_enters then next_by end as left_by,
-       enters and coalesce(next_enters, false) as inferred,
-       case when enters then cause end as entered_cause,
-       event_id
-from (
-    select m.*, lag(enters) over visit as before_enters, lead(enters) over visit as next_enters,
-           lead(at) over visit as next_at, lead(cause) over visit as next_cause, lead(by_account) over visit as next_by
-    from room_marks m
-    window visit as (partition by sdk_app_id, room_id, account order by at, event_id)
-) as marks
-where enters or not coalesce(before_enters, false);
-
-create view seats as
-select sdk_app_id, room_id, seat, account, min(at) as taken_at, max(until_at) filter (where is_last) as left_at
-from (
-    select *, sum(case when account is before_account and is_first = 0 then 0 else 1 end)
-                  over (partition by sdk_app_id, room_id, seat order by at, event_id) as stay,
-              lead(account) over (partition by sdk_app_id, room_id, seat order by at, event_id) is not account as is_last
-    from (
-        select m.*, lag(account) over chair as before_account, lead(at) over chair as until_at,
-               case when lag(at) over chair is null then 1 else 0 end as is_first
-        from seat_marks m
-        window chair as (partition by sdk_app_id, room_id, seat order by at, event_id)
-    ) as marks
-) as stays
-where account is not null
-group by sdk_app_id, room_id, seat, account, stay;
-
-create view battles as
-select sdk_app_id, battle_id,
-       min(coalesce(created_at, case when stage = 'create' then at end)) as created_at,
-       min(coalesce(started_at, case when stage = 'start' then at end)) as started_at,
-       min(coalesce(ended_at, case when stage = 'end' then at end)) as ended_at,
-       max(duration_ms) as duration_ms,
-       max(ending) as ending,
-       min(at) as first_at
-from battle_marks
-group by sdk_app_id, battle_id;
-
-create view battle_rooms as
-select sdk_app_id, battle_id, room_id, max(is_proposer) as is_proposer, max(owner) as owner,
-       max(score) filter (where stage = 'end') as score
-from battle_marks
-group by sdk_app_id, battle_id, room_id;
-
-create view recordings as
-select sdk_app_id, task_id, max(call_id) as call_id, max(room_id) as room_id,
-       (select m.state from recording_marks m
-        where m.sdk_app_id = task.sdk_app_id and m.task_id = task.task_id and m.state is not null
-        order by at desc, event_id desc limit 1) as state,
-       (select m.message from recording_marks m
-        where m.sdk_app_id = task.sdk_app_id and m.task_id = task.task_id and m.message is not null
-        order by at desc, event_id desc limit 1) as message,
-       min(at) as started_at, max(at) as last_at
-from recording_marks task
-group by sdk_app_id, task_id;
-
--- Lists ---------------------------------------------------------------------------------------------------------------------
-
--- What lists are asked for that would else be looked for in every row. A call is entered into the first once, when it
--- ends; rooms are written when they are settled, not with each event.
-create index calls_result on calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
-create index rooms_owner on room_sessions (owner, started_at, sdk_app_id, room_id) where owner is not null;
-create index rooms_overdue on room_sessions (started_at, sdk_app_id, room_id) where state = 'overdue';

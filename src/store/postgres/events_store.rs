@@ -185,7 +185,7 @@ impl Store for Postgres {
 
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
         sqlx::query(
-            "insert into dead_letter_events (id, parked_at, reason, delivery)
+            "insert into dead_letter_events (id, refused_at, reason, delivery)
              values ($1, timestamptz 'epoch' + $2 * interval '1 millisecond', $3, $4)
              on conflict do nothing",
         )

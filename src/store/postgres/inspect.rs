@@ -156,7 +156,7 @@ async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sql
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
-        "insert into dead_letter_events (id, parked_at, reason, delivery)
+        "insert into dead_letter_events (id, refused_at, reason, delivery)
          values ($1, to_timestamp($2), 'doctor', '{}')",
     )
     .bind(event_id::unique(now))

@@ -60,7 +60,7 @@ fn statements() -> Vec<String> {
                  select event_time, id from events_default where event_time < {BEFORE}
                  order by event_time, id limit $2 for update skip locked)"
         ),
-        some("dead_letter_events", &format!("parked_at < {BEFORE}")),
+        some("dead_letter_events", &format!("refused_at < {BEFORE}")),
         some("request_keys", &format!("received_at < {BEFORE}")),
     ];
     let facts = AGED_BY_AT.iter().map(|table| some(table, &format!("at < {BEFORE}")));

@@ -144,7 +144,7 @@ impl Store for Sqlite {
 
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
         sqlx::query(
-            "insert into dead_letter_events (id, parked_at, reason, delivery)
+            "insert into dead_letter_events (id, refused_at, reason, delivery)
              values ($1, $2, $3, $4)
              on conflict do nothing",
         )

@@ -83,7 +83,7 @@ async fn write(connection: &mut SqliteConnection, now: UnixMillis) -> Result<(),
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
-        "insert into dead_letter_events (id, parked_at, reason, delivery) values ($1, $2, 'doctor', '{}')",
+        "insert into dead_letter_events (id, refused_at, reason, delivery) values ($1, $2, 'doctor', '{}')",
     )
     .bind(event_id::unique(now).to_string())
     .bind(now.0)

@@ -37,7 +37,7 @@ fn transactions() -> Vec<Vec<String>> {
              select rowid from events where event_time < $1 order by event_time, id limit $2)"
             .to_owned(),
         "delete from dead_letter_events where rowid in (
-             select rowid from dead_letter_events where parked_at < $1 limit $2)"
+             select rowid from dead_letter_events where refused_at < $1 limit $2)"
             .to_owned(),
         "delete from request_keys where key in (
              select key from request_keys where received_at < $1 limit $2)"

@@ -1,4 +1,4 @@
--- Where `trtc-callbacks rebuild` is, so that it goes on there when it was broken off.
+-- The progress of `trtc-callbacks rebuild`, so that one that was broken off goes on where it was.
 --
 -- The same table as in PostgreSQL, whose migration explains every column.
 create table rebuilds (

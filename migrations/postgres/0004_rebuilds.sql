@@ -1,7 +1,7 @@
--- Where `trtc-callbacks rebuild` is, so that it goes on there when it was broken off.
+-- The progress of `trtc-callbacks rebuild`, so that one that was broken off goes on where it was.
 --
--- What it reads of the events goes into tables of its own, `rebuild_` and the name of the table that is made anew. It
--- makes them when it begins and drops them when it is done.
+-- It writes what it computes from the events into tables of its own, named `rebuild_` and the name of the table that is made
+-- anew, which it creates when it begins and drops when it is done.
 create table rebuilds (
     id integer primary key check (id = 1),
     begun_at timestamptz not null,
