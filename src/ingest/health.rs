@@ -14,5 +14,5 @@ pub struct Health {
     /// Why the spool did not take the last event that came to it; `None` while it does.
     pub spool_trouble: Option<String>,
     /// Where a damaged spool was moved to, since the start.
-    pub spool_aside: Option<PathBuf>,
+    pub quarantined_spool: Option<PathBuf>,
 }

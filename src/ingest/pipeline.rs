@@ -129,7 +129,7 @@ impl Ingest {
             spool: spool_writer.map(|spool_writer| spool_writer.size()),
             spool_trouble: spool_writer
                 .and_then(|spool_writer| Some(spool_writer.trouble()?.to_string())),
-            spool_aside: spool_writer.and_then(|spool_writer| spool_writer.aside()),
+            quarantined_spool: spool_writer.and_then(|spool_writer| spool_writer.quarantined()),
         }
     }
 

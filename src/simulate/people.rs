@@ -56,7 +56,7 @@ impl Person {
 
     fn of(account: String, number: usize) -> Self {
         let platform = PLATFORMS[number % PLATFORMS.len()];
-        // The ranges that are set aside for examples.
+        // The ranges that are reserved for examples.
         let network = ["203.0.113", "198.51.100"][number % 2];
         Self { account, platform, ip: format!("{network}.{}", number % 254 + 1) }
     }

@@ -61,7 +61,7 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// circle.
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
-    /// Puts aside an event that [`Store::insert`] refused, whole and with the reason.
+    /// Keeps an event as a dead letter that [`Store::insert`] refused, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
 
     /// The stored events that `filter` lets through.

@@ -60,7 +60,7 @@ pub struct Metrics {
     pub spool_drained: Counter,
     /// What the spool did not do.
     pub spool_errors: Counter,
-    /// Files and records of the spool that could not be trusted and were put aside.
+    /// Files and records of the spool that could not be trusted and were quarantined.
     pub spool_damaged: Counter,
     /// New events under a signature that was first seen a while ago.
     pub sign_reused: Counter,
@@ -339,7 +339,7 @@ fn describe(recorder: &PrometheusRecorder) {
         (SPOOL_ERRORS, "What the spool did not do: its disk is full, or worse"),
         (
             SPOOL_DAMAGED,
-            "Files and records of the spool that were put aside, because they cannot be trusted",
+            "Files and records of the spool that were quarantined, because they cannot be trusted",
         ),
         (
             LAST_RESORT,

@@ -125,16 +125,16 @@ async fn a_record_that_was_changed_is_not_trusted() {
     let records = all(&spool).await;
     let trusted: Vec<bool> = records.iter().map(|record| record.event.is_ok()).collect();
     assert_eq!(trusted, [false, true, false, false, true]);
-    spool.set_aside(0, records[0].place, "its checksum does not fit").await.unwrap();
+    spool.quarantine(0, records[0].place, "its checksum does not fit").await.unwrap();
     assert_eq!(all(&spool).await.len(), 4);
     assert_eq!(spool.size().await.unwrap().events, 4);
-    let aside: i64 =
+    let quarantined: i64 =
         sqlx::query_scalar("select count(*) from damaged").fetch_one(&mut file).await.unwrap();
-    assert_eq!(aside, 1);
+    assert_eq!(quarantined, 1);
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_moved_aside_and_what_can_be_read_of_it_is_taken_over() {
+async fn a_damaged_file_is_quarantined_and_what_can_be_read_of_it_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let spool = open(&path, 64 * MIB).await;
@@ -152,11 +152,11 @@ async fn a_damaged_file_is_moved_aside_and_what_can_be_read_of_it_is_taken_over(
     let error = spool.oldest(0, 10_000, 64 * MIB).await.unwrap_err();
     assert!(matches!(error, SpoolError::Damaged(_)), "{error}");
     let generation = spool.generation().await;
-    let aside = spool.replace(generation, NOW).await.unwrap().unwrap();
-    assert!(aside.display().to_string().ends_with(".damaged-1793534400000"));
+    let quarantined = spool.replace(generation, NOW).await.unwrap().unwrap();
+    assert!(quarantined.display().to_string().ends_with(".damaged-1793534400000"));
     assert_eq!(spool.replace(generation, NOW).await.unwrap(), None, "only once");
-    assert_eq!(spool.damaged_files().unwrap(), std::slice::from_ref(&aside));
-    let back = salvaged(&aside).await;
+    assert_eq!(spool.damaged_files().unwrap(), std::slice::from_ref(&quarantined));
+    let back = salvaged(&quarantined).await;
     assert!(back.len() > 1900 && back.len() < 2000, "{} of 2000", back.len());
     assert!(back.contains(&events[0]) && back.contains(&events[1999]));
     assert!(back.iter().all(|event| events.contains(event)));
@@ -180,15 +180,15 @@ async fn of_a_file_that_was_cut_short_the_beginning_is_taken_over() {
     assert_eq!(back, events[..back.len()]);
 }
 
-/// Everything that can be read of a file that was moved aside.
-async fn salvaged(aside: &Path) -> Vec<Event> {
-    let (mut salvage, mut events) = (Salvage::open(aside).await, Vec::new());
+/// Everything that can be read of a file that was quarantined.
+async fn salvaged(quarantined: &Path) -> Vec<Event> {
+    let (mut salvage, mut events) = (Salvage::open(quarantined).await, Vec::new());
     while let Some(more) = salvage.next().await {
         events.extend(more);
     }
     let renamed = salvage.finish().await.unwrap();
     assert!(renamed.display().to_string().contains(".salvaged-") && renamed.exists());
-    assert!(!aside.exists());
+    assert!(!quarantined.exists());
     events
 }
 
@@ -202,7 +202,7 @@ async fn places_of_one_file_are_not_those_of_the_next() {
     spool.append(&[&numbered(2)]).await.unwrap();
     let place = batch.records[0].place;
     spool.remove(batch.generation, &[place]).await.unwrap();
-    spool.set_aside(batch.generation, place, "of another file").await.unwrap();
+    spool.quarantine(batch.generation, place, "of another file").await.unwrap();
     assert_eq!(all(&spool).await[0].event.as_ref().unwrap(), &numbered(2));
 }
 
@@ -275,7 +275,7 @@ on_both_stores! {
         assert_eq!(database.rows().await, 5);
     }
 
-    async fn an_unreadable_spool_is_moved_aside_and_readiness_says_so(database: Database) {
+    async fn an_unreadable_spool_is_quarantined_and_readiness_says_so(database: Database) {
         let settings = settings(&database, &[]);
         let path = settings.spool.path.clone();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -283,13 +283,13 @@ on_both_stores! {
         let server = Server::start_with(settings).await;
         server.post_body(DESTROY_ROOM, destroy_room(1)).await;
         assert_eq!(database.rows().await, 1);
-        let notice = "ok\nspool: a damaged file was moved aside, see the log\n";
+        let notice = "ok\nspool: a damaged file was quarantined, see the log\n";
         assert_eq!(server.get_ops("/readyz").await, (200, notice.to_owned()));
         assert_eq!(server.figures().await.value("trtc_spool_damaged_total"), 1);
         let name = path.file_name().unwrap().to_str().unwrap();
-        let aside = path.with_file_name(format!("{name}.salvaged-{}", NOW.0));
-        eventually("what can be read of it is taken over", || async { aside.exists() }).await;
-        assert!(std::fs::read_to_string(aside).unwrap().starts_with("this is no database"));
+        let quarantined = path.with_file_name(format!("{name}.salvaged-{}", NOW.0));
+        eventually("what can be read of it is taken over", || async { quarantined.exists() }).await;
+        assert!(std::fs::read_to_string(quarantined).unwrap().starts_with("this is no database"));
     }
 
     async fn a_damaged_file_that_was_not_yet_taken_over_is_by_the_next_server(database: Database) {

@@ -164,7 +164,7 @@ on_both_stores! {
         assert_eq!(database.count("select count(*) from dead_letter_events").await, 1);
         let figures = server.figures().await;
         assert_eq!((figures.outcome("stored"), figures.outcome("parked")), (39, 1));
-        // What was put aside is whole: it can be read and sent again.
+        // A dead letter is whole: it can be read and sent again.
         let wanted = "select count(*) from dead_letter_events where delivery like '%room-13%'";
         assert_eq!(database.count(wanted).await, 1);
     }

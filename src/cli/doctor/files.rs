@@ -57,9 +57,13 @@ fn judge(path: &str, found: &SpoolExamination, bytes_max: u64, findings: &mut Fi
         let text = format!("quarantined records in {path}: {}", found.damaged);
         findings.warn(CHECK, text, hint);
     }
-    for aside in &found.aside {
+    for quarantined in &found.quarantined {
         let hint = "keep it: a running server salvages what can be read of it";
-        findings.warn(CHECK, format!("{} was damaged and is quarantined", aside.display()), hint);
+        findings.warn(
+            CHECK,
+            format!("{} was damaged and is quarantined", quarantined.display()),
+            hint,
+        );
     }
     for salvaged in &found.salvaged {
         let hint = "what could be read was salvaged; remove it once you no longer need the rest";

@@ -66,8 +66,8 @@ fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
         }
         _ => {}
     }
-    if health.spool_aside.is_some() {
-        text.push_str("spool: a damaged file was moved aside, see the log\n");
+    if health.quarantined_spool.is_some() {
+        text.push_str("spool: a damaged file was quarantined, see the log\n");
     }
     (ready, text)
 }

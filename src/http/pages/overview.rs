@@ -299,12 +299,12 @@ fn spool(health: &Health) -> (String, Html) {
         ),
         (Some(_), None) => ("empty".to_owned(), badge("ok")),
     };
-    let aside = if health.spool_aside.is_some() {
-        "; a damaged file was moved aside, see the log"
+    let quarantined = if health.quarantined_spool.is_some() {
+        "; a damaged file was quarantined, see the log"
     } else {
         ""
     };
-    (format!("{text}{aside}"), state)
+    (format!("{text}{quarantined}"), state)
 }
 
 fn percent(part: i64, all: i64) -> String {

@@ -41,7 +41,7 @@ impl SpoolHandle {
         }
         match spool_writer.spool.damaged_files() {
             Ok(files) => files.into_iter().for_each(|file| spool_writer.note_quarantined(file)),
-            Err(error) => warn!(%error, "look for spool files that were moved aside"),
+            Err(error) => warn!(%error, "look for spool files that were quarantined"),
         }
         spool_writer.measure().await;
         let (queue, waiting) = mpsc::channel(SPOOL_QUEUE_MAX);

@@ -217,7 +217,7 @@ impl SpoolReplay {
                 Ok(event) => events.push((place, Arc::new(event))),
                 Err(reason) => {
                     untrusted += 1;
-                    if !self.set_aside(batch.generation, place, &reason).await {
+                    if !self.quarantine(batch.generation, place, &reason).await {
                         return Step::SpoolFailed;
                     }
                 }
@@ -261,8 +261,8 @@ impl SpoolReplay {
         (taken, refused)
     }
 
-    async fn set_aside(&self, generation: u64, place: i64, reason: &str) -> bool {
-        if let Err(error) = self.spool_writer.spool.set_aside(generation, place, reason).await {
+    async fn quarantine(&self, generation: u64, place: i64, reason: &str) -> bool {
+        if let Err(error) = self.spool_writer.spool.quarantine(generation, place, reason).await {
             self.spool_writer.failed(generation, &error).await;
             return false;
         }

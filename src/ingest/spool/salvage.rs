@@ -31,7 +31,7 @@ impl Salvager {
                         self.take_over(&file).await;
                     }
                 }
-                Err(error) => warn!(%error, "look for spool files that were moved aside"),
+                Err(error) => warn!(%error, "look for spool files that were quarantined"),
             }
             tokio::select! {
                 () = self.spool_writer.quarantined.notified() => {}

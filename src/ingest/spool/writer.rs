@@ -45,7 +45,7 @@ struct State {
     /// The failure that was logged last, so that each is logged once.
     logged: Option<String>,
     /// The damaged file that was quarantined last, since the start.
-    aside: Option<PathBuf>,
+    quarantined: Option<PathBuf>,
     size: Size,
 }
 
@@ -69,8 +69,8 @@ impl SpoolWriter {
         self.state().trouble.clone()
     }
 
-    pub(crate) fn aside(&self) -> Option<PathBuf> {
-        self.state().aside.clone()
+    pub(crate) fn quarantined(&self) -> Option<PathBuf> {
+        self.state().quarantined.clone()
     }
 
     /// The size of the spool, as of the last change.
@@ -115,7 +115,7 @@ impl SpoolWriter {
             return self.log(error);
         }
         match self.spool.replace(generation, self.clock.now()).await {
-            Ok(Some(aside)) => self.note_quarantined(aside),
+            Ok(Some(quarantined)) => self.note_quarantined(quarantined),
             Ok(None) => {}
             Err(error) => self.log(&error),
         }
@@ -132,14 +132,14 @@ impl SpoolWriter {
     }
 
     /// Logs that a damaged file was quarantined, and has it salvaged.
-    pub(crate) fn note_quarantined(&self, aside: PathBuf) {
+    pub(crate) fn note_quarantined(&self, quarantined: PathBuf) {
         self.metrics.spool_damaged.increment(1);
         error!(
-            path = %aside.display(),
-            "the spool was damaged and is moved aside; a new one takes its place. What can be read of the old one is \
+            path = %quarantined.display(),
+            "the spool was damaged and is quarantined; a new one takes its place. What can be read of the old one is \
              taken over, what cannot is only there: keep it"
         );
-        self.state().aside = Some(aside);
+        self.state().quarantined = Some(quarantined);
         self.quarantined.notify_one();
     }
 

@@ -1,4 +1,4 @@
-//! The spool's file: opened, moved aside, found again.
+//! The spool's file: opened, quarantined, found again.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,7 +15,7 @@ use crate::clock::UnixMillis;
 use crate::store::spool::error::{SpoolError, primary_code};
 use crate::store::sqlite::file;
 
-/// What the name of a file goes on with that was moved aside, and once what could be read of it was taken over.
+/// What the name of a file goes on with that was quarantined, and once what could be read of it was taken over.
 pub(crate) const DAMAGED: &str = ".damaged-";
 pub(crate) const SALVAGED: &str = ".salvaged-";
 
@@ -191,23 +191,23 @@ async fn check_version(path: &Path) -> Result<(), SpoolError> {
 }
 
 /// `spool.db` becomes `spool.db.damaged-1793534400000`.
-pub(crate) fn move_aside(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
-    // Nothing that was moved aside before may be overwritten.
+pub(crate) fn quarantine_file(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
+    // Nothing that was quarantined before may be overwritten.
     let mut moment = now.0;
-    let aside = loop {
-        let aside = [DAMAGED, SALVAGED].map(|word| with(path, &format!("{word}{moment}")));
-        if !aside.iter().any(|path| path.exists()) {
-            let [aside, _] = aside;
-            break aside;
+    let quarantined = loop {
+        let quarantined = [DAMAGED, SALVAGED].map(|word| with(path, &format!("{word}{moment}")));
+        if !quarantined.iter().any(|path| path.exists()) {
+            let [quarantined, _] = quarantined;
+            break quarantined;
         }
         moment += 1;
     };
-    rename(path, &aside).map_err(|error| SpoolError::Open {
+    rename(path, &quarantined).map_err(|error| SpoolError::Open {
         path: path.display().to_string(),
-        reason: format!("it is damaged and cannot be moved aside: {error}"),
+        reason: format!("it is damaged and cannot be quarantined: {error}"),
         hint: "move it away by hand; what can be read of it may still be of use",
     })?;
-    Ok(aside)
+    Ok(quarantined)
 }
 
 /// Renames a file of SQLite. Its log goes with it, as it may hold the latest records.

@@ -48,7 +48,7 @@ struct Opened {
 }
 
 impl Spool {
-    /// Opens the file, and makes it and its directory where they are missing. A file that cannot be read is moved aside;
+    /// Opens the file, and makes it and its directory where they are missing. A file that cannot be read is quarantined;
     /// see [`Spool::damaged_files`]. `now` becomes part of its name.
     ///
     /// A spool is of one server at a time. While another has it, this waits for so long for it to be closed: a server that
@@ -67,7 +67,7 @@ impl Spool {
         let mut lock = None;
         let opened = match open_locked(path, bytes_max, &mut lock, wait).await {
             Err(SpoolError::Damaged(_)) => {
-                file::move_aside(path, now)?;
+                file::quarantine_file(path, now)?;
                 Pools::open(path, bytes_max).await
             }
             opened => opened,
@@ -111,7 +111,7 @@ impl Spool {
         Ok(file.downgrade())
     }
 
-    /// Moves a file aside that turned out to be damaged, goes on with a new one, and says where the old one is; `None`
+    /// Quarantines a file that turned out to be damaged, goes on with a new one, and says where the old one is; `None`
     /// when somebody else replaced the file of that generation.
     ///
     /// # Errors
@@ -128,13 +128,13 @@ impl Spool {
         if let Some(pools) = file.pools.take() {
             pools.close().await;
         }
-        let aside = file::move_aside(&self.path, now)?;
+        let quarantined = file::quarantine_file(&self.path, now)?;
         file.generation += 1;
         file.pools = Pools::open(&self.path, self.bytes_max).await.ok();
-        Ok(Some(aside))
+        Ok(Some(quarantined))
     }
 
-    /// The files that were moved aside and not yet taken over; see [`crate::store::Salvage`].
+    /// The files that were quarantined and not yet taken over; see [`crate::store::Salvage`].
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -220,12 +220,12 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
-    /// Puts a record of this generation aside that cannot be trusted, within the file: it is never read again, nor lost.
+    /// Quarantines a record of this generation that cannot be trusted, within the file: it is never read again, nor lost.
     /// Does nothing where the file is another by now.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub async fn set_aside(
+    pub async fn quarantine(
         &self,
         generation: u64,
         place: i64,

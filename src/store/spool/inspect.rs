@@ -18,10 +18,10 @@ pub struct SpoolExamination {
     pub size: Size,
     /// Why its oldest event cannot be read, if so.
     pub unreadable: Option<String>,
-    /// How many of its records were put aside, because they cannot be trusted.
+    /// How many of its records were quarantined, because they cannot be trusted.
     pub damaged: u64,
-    /// Files beside it that were moved aside as a whole, and not taken over yet.
-    pub aside: Vec<PathBuf>,
+    /// Files beside it that were quarantined as a whole, and not taken over yet.
+    pub quarantined: Vec<PathBuf>,
     /// Such files of which all that can be read was taken over.
     pub salvaged: Vec<PathBuf>,
 }
@@ -33,8 +33,8 @@ pub struct SpoolExamination {
 pub async fn examine_spool(path: &Path) -> Result<Option<SpoolExamination>, SpoolError> {
     let beside =
         |word| file::beside(path, word).map_err(|error| SpoolError::Failed(error.to_string()));
-    let (aside, salvaged) = (beside(DAMAGED)?, beside(SALVAGED)?);
-    let found = SpoolExamination { aside, salvaged, ..SpoolExamination::default() };
+    let (quarantined, salvaged) = (beside(DAMAGED)?, beside(SALVAGED)?);
+    let found = SpoolExamination { quarantined, salvaged, ..SpoolExamination::default() };
     if !path.exists() {
         return Ok((found != SpoolExamination::default()).then_some(found));
     }

@@ -1,4 +1,4 @@
-//! Takes over what can be read of a spool that was moved aside.
+//! Takes over what can be read of a spool that was quarantined.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,7 @@ pub struct Salvage {
 }
 
 impl Salvage {
-    /// Opens a file that was moved aside. Of one that is no database, nothing will be read.
+    /// Opens a file that was quarantined. Of one that is no database, nothing will be read.
     pub async fn open(path: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
