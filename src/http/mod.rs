@@ -6,6 +6,7 @@ mod listener;
 mod live_tail;
 mod ops;
 mod pages;
+mod problem;
 mod receiver;
 mod ui;
 

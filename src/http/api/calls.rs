@@ -13,9 +13,9 @@ use crate::http::api::events::Event;
 use crate::http::api::list;
 use crate::http::api::params;
 use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
-use crate::http::api::problem::Problem;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 use crate::store::{
     CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES, Call, CallFilter,
     CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject, UserCall,

@@ -16,10 +16,10 @@ use utoipa::IntoParams;
 
 use crate::http::api::events::{Event, EventQuery};
 use crate::http::api::params::QueryParams;
-use crate::http::api::problem::Problem;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::tail::Subscription;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 
 /// Interval of keep-alive comments: proxies close idle streams, and a failed write reveals a client that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(10);

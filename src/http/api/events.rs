@@ -19,8 +19,8 @@ use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::params;
 use crate::http::api::params::{ListQuery, NoQuery, QueryParams};
-use crate::http::api::problem::Problem;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
 
 /// Filters for events.

@@ -13,9 +13,9 @@ use utoipa::ToSchema;
 use crate::export;
 use crate::http::api::columns::columns;
 use crate::http::api::params::{Form, LIMIT_MAX, Page};
-use crate::http::api::problem::Problem;
 use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::ReadLimiter;
+use crate::http::problem::Problem;
 use crate::store::List;
 
 /// A page of a list.

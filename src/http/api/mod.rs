@@ -7,7 +7,6 @@ pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod openapi;
 pub(crate) mod params;
-pub(crate) mod problem;
 pub(crate) mod rooms;
 pub(crate) mod routes;
 pub(crate) mod statistics;

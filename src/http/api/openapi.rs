@@ -6,7 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::callback::Family;
 use crate::http::api::params;
-use crate::http::api::problem::Problem;
+use crate::http::problem::Problem;
 use crate::store;
 
 #[derive(OpenApi)]

@@ -10,9 +10,9 @@ use utoipa::IntoParams;
 
 use crate::callback::{AppId, Command};
 use crate::clock::{TIME_HINT, UnixMillis};
-use crate::http::api::problem::Problem;
 use crate::http::cursor;
 use crate::http::ops::path_segment::storable;
+use crate::http::problem::Problem;
 
 /// Rows of a page, by default and at most.
 const LIMIT: u32 = 50;

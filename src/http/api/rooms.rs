@@ -13,9 +13,9 @@ use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::params;
 use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
-use crate::http::api::problem::Problem;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 use crate::store::{
     Battle, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, ROOM_FAMILIES, ROOM_STATES,
     Recording, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,

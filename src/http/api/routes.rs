@@ -13,10 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::api::params::{NoQuery, QueryParams};
-use crate::http::api::problem::Problem;
 use crate::http::api::{calls, event_stream, events, list, openapi, rooms, statistics};
 use crate::http::ops::auth;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 
 /// The endpoints below `/api/v1`, each declared once for the router and for the document.
 fn endpoints() -> OpenApiRouter<Arc<Ops>> {

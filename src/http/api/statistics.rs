@@ -15,8 +15,8 @@ use crate::http::api::list;
 use crate::http::api::list::Items;
 use crate::http::api::params;
 use crate::http::api::params::{Form, FormQuery, ListQuery, QueryParams};
-use crate::http::api::problem::Problem;
 use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
 use crate::store::{
     ANOMALY_KINDS, Anomaly, AnomalyFilter, Count, CountBy, CountFilter, Found, List, Part, Step,
     Store, StoreError,

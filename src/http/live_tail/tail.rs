@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::callback::event::Payload;
 use crate::clock::{Clock, UnixMillis};
-use crate::http::api::problem::Problem;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::bounds::{
     BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
 };
 use crate::http::live_tail::missed::Missed;
 use crate::http::ops::read_limiter::ReadLimiter;
+use crate::http::problem::Problem;
 use crate::store::{EventFilter, Order, StoredEvent};
 
 /// Time between two polls.

@@ -8,8 +8,8 @@ use axum::body::{Body, Bytes};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::http::api::problem::Problem;
 use crate::http::ops::store_handle::StoreHandle;
+use crate::http::problem::Problem;
 use crate::store::{Store, StoreError};
 
 /// How long a read waits for a permit, and how long one of an export.

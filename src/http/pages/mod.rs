@@ -3,10 +3,8 @@
 mod anomalies;
 mod calls;
 mod events;
-mod live_sessions;
 mod overview;
-mod room;
-mod rooms;
+pub(crate) mod rooms;
 mod search;
 mod settings;
 pub(crate) mod sign_in;
@@ -29,8 +27,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Overview => get(overview::page),
             Section::Tail => get(tail::page),
             Section::Calls => get(calls::list),
-            Section::Rooms => get(rooms::list),
-            Section::LiveSessions => get(live_sessions::list),
+            Section::Rooms => get(rooms::list::list),
+            Section::LiveSessions => get(rooms::live::list),
             Section::Events => get(events::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
@@ -39,8 +37,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
     });
     sections
         .route("/calls/{app}/{call_id}", get(calls::page))
-        .route("/room-sessions/{app}/{room_id}", get(rooms::latest))
-        .route("/room-sessions/{app}/{room_id}/{session}", get(room::page))
+        .route("/room-sessions/{app}/{room_id}", get(rooms::list::latest))
+        .route("/room-sessions/{app}/{room_id}/{session}", get(rooms::one::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))

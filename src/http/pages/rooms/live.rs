@@ -6,7 +6,7 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 
 use crate::http::ops::state::Ops;
-use crate::http::pages::rooms::{RoomRow, asked, row};
+use crate::http::pages::rooms::list::{RoomRow, asked, row};
 use crate::http::ui::filters::{Form, Query};
 use crate::http::ui::html::{number, number_or};
 use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};

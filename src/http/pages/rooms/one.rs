@@ -9,7 +9,7 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::AnomalyRow;
-use crate::http::pages::rooms::{RoomRow, row};
+use crate::http::pages::rooms::list::{RoomRow, row};
 use crate::http::ui::charts::Steps;
 use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Form, FormBuilder, Query};
