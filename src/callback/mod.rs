@@ -9,6 +9,7 @@
 
 pub mod body;
 pub mod command;
+pub mod dialect;
 pub mod event;
 pub mod event_id;
 pub mod event_query;

@@ -1,11 +1,14 @@
 //! One request as a text: what fixtures, the `replay` command and the last-resort log line hold.
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::callback::command::description::Command;
+use crate::callback::dialect::Dialect;
 use crate::callback::event::{Event, Payload};
 use crate::callback::event_query::query;
 use crate::callback::verify::AppId;
@@ -15,6 +18,13 @@ use crate::callback::verify::AppId;
 /// Other members beside these are ignored on reading, so that a fixture or a log line can say more.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Delivery {
+    /// The dialect it speaks; that of Chat where it is absent.
+    #[serde(default, skip_serializing_if = "Dialect::is_default")]
+    pub dialect: Dialect,
+    /// Headers without which it would not be taken again, such as a signature, by their names in lower case. The dialect of
+    /// Chat needs none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
     /// The query string, as it stands behind `?`.
     #[serde(default)]
     pub query: String,
@@ -33,7 +43,7 @@ impl Delivery {
     /// Reads one delivery from JSON.
     ///
     /// # Errors
-    /// When the text is not JSON, or none or several of the three kinds of body are given.
+    /// When the text is not JSON, its dialect is not known, or none or several of the three kinds of body are given.
     pub fn parse(json: &str) -> Result<Self, String> {
         let delivery: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
         delivery.bytes().map(|_| delivery)
@@ -60,7 +70,7 @@ impl Delivery {
         let delivery = match &self.body {
             Some(json) if json.get().contains(['\n', '\r']) => {
                 let text = Some(json.get().to_owned());
-                &Self { query: self.query.clone(), body_text: text, ..Self::default() }
+                &Self { body: None, body_text: text, ..self.clone() }
             }
             _ => self,
         };
@@ -152,6 +162,24 @@ mod tests {
         assert!(!line.contains(['\n', '\r']), "{line}");
         let again = Delivery::parse(&line).unwrap();
         assert_eq!((again.query.as_str(), again.bytes()), ("q", read.bytes()));
+    }
+
+    #[test]
+    fn dialect_and_headers_stand_on_the_line_and_come_back() {
+        let json = r#"{"dialect":"im","headers":{"sign":"c2ln"},"query":"q","body":{"A":1}}"#;
+        let read = Delivery::parse(json).unwrap();
+        assert_eq!(read.headers["sign"], "c2ln");
+        let line = read.to_line();
+        assert_eq!(line, r#"{"headers":{"sign":"c2ln"},"query":"q","body":{"A":1}}"#);
+        assert_eq!(Delivery::parse(&line).unwrap().headers, read.headers);
+        let over_lines = Delivery::parse(&json.replace("{\"A\"", "{\n\"A\"")).unwrap();
+        assert_eq!(Delivery::parse(&over_lines.to_line()).unwrap().headers, read.headers);
+    }
+
+    #[test]
+    fn a_dialect_that_is_not_known_is_refused() {
+        let error = Delivery::parse(r#"{"dialect":"morse","query":"q","body":{}}"#).unwrap_err();
+        assert!(error.contains("unknown variant `morse`, expected `im`"), "{error}");
     }
 
     #[test]

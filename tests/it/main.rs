@@ -40,6 +40,7 @@ mod quirks;
 mod reading;
 mod rebuild;
 mod registration;
+mod replay;
 mod requests;
 mod retention;
 mod sessions;

@@ -152,7 +152,11 @@ impl Target {
         let body = delivery.bytes().map_err(anyhow::Error::msg)?;
         let separator = if self.url.contains('?') { '&' } else { '?' };
         let url = format!("{}{separator}{}", self.url, self.signed(&delivery.query));
-        let answer = self.client.post(url).body(body).send().await.map_err(|error| {
+        let mut request = self.client.post(url).body(body);
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.map_err(|error| {
             // The whole URL holds the signature and, maybe, a secret path.
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
             anyhow!(
