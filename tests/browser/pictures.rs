@@ -40,7 +40,7 @@ const PICTURES: &[Picture] = &[
     Picture("call-phone", Call(Kind::GroupCall), Phone, Light),
     Picture("rooms", At("/room-sessions"), Desktop, Light),
     Picture("room", Room(Kind::Conference), Desktop, Light),
-    Picture("live_sessions", At("/live-sessions"), Desktop, Light),
+    Picture("live-sessions", At("/live-sessions"), Desktop, Light),
     Picture("live", Room(Kind::Show), Desktop, Light),
     Picture("events", At("/events"), Desktop, Light),
     Picture("event", Behind("/events?family=call", "#events a[href^='/events/']"), Desktop, Light),
