@@ -84,9 +84,9 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // A connection for each lane, and one each for spool replay, for dead letters, for making partitions and for
-        // deleting what is old, so that no lane waits for those. No ping before each use, which would be a round trip
-        // more: a lane tries again.
+        // A connection for each worker, and one each for spool replay, for dead letters, for making partitions and for
+        // deleting what is old, so that no worker waits for those. No ping before each use, which would be a round trip
+        // more: a worker tries again.
         let writers = pool(options.writers + 4).test_before_acquire(false);
         let writers = begun_with(writers, writer, Some(COMPRESSION));
         let writers = writers.connect_lazy_with(address.clone());
