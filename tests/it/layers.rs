@@ -1,4 +1,5 @@
-//! Layers: who may use whom, who never mentions what, and that no two files import each other.
+//! Layers: who may use whom, who never mentions what, and that no two files import each other. And documents: that they name
+//! what exists.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
@@ -136,7 +137,7 @@ fn each_module_keeps_to_its_own_trade() {
 
 #[test]
 fn architecture_has_this_table_of_layers() {
-    let text = fs::read_to_string(source().with_file_name("ARCHITECTURE.md")).unwrap();
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let table = text.split("| module | may use | never mentions |").nth(1).unwrap();
     let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
     let rows: Vec<Vec<&str>> =
@@ -164,19 +165,47 @@ fn architecture_has_this_table_of_layers() {
 
 #[test]
 fn documents_name_only_files_that_exist() {
-    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
-        let text = fs::read_to_string(source().with_file_name(document)).unwrap();
-        let named = text.split('`').skip(1).step_by(2).filter_map(|code| code.split(':').next());
-        let named = named.filter(|path| path.contains('/')).map(Path::new);
-        let mut paths = 0;
-        for path in named.filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
-            let is_there =
-                source().join(path).exists() || source().with_file_name("").join(path).exists();
-            assert!(is_there, "{document} names {}", path.display());
-            paths += 1;
+    let mut named = BTreeMap::new();
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for path in code(&text).flat_map(str::split_whitespace) {
+            let path = path.trim_end_matches([':', ',', ';', ')']);
+            if path.contains('/') && path.ends_with(".rs") {
+                let roots = [root(), source()];
+                let is_there = roots.iter().any(|root| root.join(path).exists());
+                assert!(is_there, "{} names {path}", document.display());
+                *named.entry(document.clone()).or_insert(0) += 1;
+            }
         }
-        assert!(paths > 5, "{document} names {paths} files");
     }
+    let all: i32 = named.values().sum();
+    assert!(named[&root().join("ARCHITECTURE.md")] > 20, "ARCHITECTURE.md names {named:?}");
+    assert!(all > 100, "the documents name {all} files");
+}
+
+#[test]
+fn documents_name_only_tests_that_exist() {
+    let mut code_of: BTreeMap<PathBuf, String> = BTreeMap::new();
+    for file in [source(), root().join("tests")].iter().flat_map(|folder| files(folder)) {
+        let code = fs::read_to_string(&file).unwrap();
+        code_of.insert(file, code);
+    }
+    let mut named = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for (file, test) in code(&text).filter_map(|code| code.split_once(": ")) {
+            let is_name = |text: &str| text.chars().all(|one| one.is_alphanumeric() || one == '_');
+            if !file.ends_with(".rs") || !is_name(test) {
+                continue;
+            }
+            let mut of_file = code_of.iter().filter(|(path, _)| path.ends_with(file));
+            let has = |code: &str| words_after(code, "fn ").iter().any(|name| name == test);
+            let is_there = of_file.any(|(_, code)| has(code));
+            assert!(is_there, "{} names `{file}: {test}`", document.display());
+            named += 1;
+        }
+    }
+    assert!(named > 100, "the documents name {named} tests");
 }
 
 #[test]
@@ -424,12 +453,28 @@ fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<Vec<String>
     circles
 }
 
+/// The documents for developers, and every page of `docs/`.
+fn documents() -> Vec<PathBuf> {
+    let mut documents = files_ending(&root().join("docs"), "md");
+    documents.extend(["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
+    documents
+}
+
+/// What stands between backticks in a document.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
+    files_ending(folder, "rs")
+}
+
+fn files_ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.extend(files_ending(&path, ending));
+        } else if path.extension().is_some_and(|its| its == ending) {
             found.push(path);
         }
     }
@@ -437,6 +482,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    root().join("src")
 }
