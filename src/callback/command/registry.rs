@@ -1,5 +1,4 @@
-//! The registry: every command the vendor sends, one row each. A new command is one row here, one struct and one
-//! variant in its family's file, and one fixture.
+//! The registry: every command the vendor sends, one row each. `docs/development/adding.md` has the steps for a new one.
 //!
 //! Not listed is `Live.CallbackBeforeCallBackNotBlock`: a switch in the vendor's configuration, never delivered.
 
