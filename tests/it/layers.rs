@@ -170,7 +170,7 @@ fn documents_name_only_files_that_exist() {
         let text = fs::read_to_string(&document).unwrap();
         for path in code(&text).flat_map(str::split_whitespace) {
             let path = path.trim_end_matches([':', ',', ';', ')']);
-            if path.contains('/') && path.ends_with(".rs") {
+            if path.contains('/') && is_rust(path) {
                 let roots = [root(), source()];
                 let is_there = roots.iter().any(|root| root.join(path).exists());
                 assert!(is_there, "{} names {path}", document.display());
@@ -195,7 +195,7 @@ fn documents_name_only_tests_that_exist() {
         let text = fs::read_to_string(&document).unwrap();
         for (file, test) in code(&text).filter_map(|code| code.split_once(": ")) {
             let is_name = |text: &str| text.chars().all(|one| one.is_alphanumeric() || one == '_');
-            if !file.ends_with(".rs") || !is_name(test) {
+            if !is_rust(file) || !is_name(test) {
                 continue;
             }
             let mut of_file = code_of.iter().filter(|(path, _)| path.ends_with(file));
@@ -458,6 +458,10 @@ fn documents() -> Vec<PathBuf> {
     let mut documents = files_ending(&root().join("docs"), "md");
     documents.extend(["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
     documents
+}
+
+fn is_rust(path: &str) -> bool {
+    Path::new(path).extension().is_some_and(|ending| ending == "rs")
 }
 
 /// What stands between backticks in a document.
