@@ -210,7 +210,7 @@ impl BatchWriter {
     }
 
     /// Handles an event that was refused alone. Its changes of the read models must not lose it: it is tried again without
-    /// them, and then parked.
+    /// them, and then kept as a dead letter.
     async fn refused(&self, mut ticket: Ticket, reason: &str) -> Option<Ticket> {
         if self.changes(&ticket).is_empty() {
             self.park(ticket, reason).await;
@@ -230,7 +230,7 @@ impl BatchWriter {
             Ok(Ok(())) => {
                 error!(event.id = %event.id, event.command = %event.command, reason,
                     "the store refuses this event; it is in dead_letter_events");
-                Ok(Outcome::Parked)
+                Ok(Outcome::DeadLetter)
             }
             Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),
             Err(_) => Err(format!("{reason}; not parked in time").into()),

@@ -235,7 +235,7 @@ impl Receiver {
         match submitted.await {
             Ok(ingest::Outcome::New) => Outcome::Stored,
             Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
-            Ok(ingest::Outcome::Parked) => Outcome::Parked,
+            Ok(ingest::Outcome::DeadLetter) => Outcome::DeadLetter,
             Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
             Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
             // The panic has a line of its own. What it says stays out of this one: it may hold parts of the body.
@@ -328,7 +328,7 @@ impl Receiver {
             }
             Outcome::Stored
             | Outcome::Duplicate
-            | Outcome::Parked
+            | Outcome::DeadLetter
             | Outcome::Spooled
             | Outcome::NotStored
             | Outcome::Rejected(_)
