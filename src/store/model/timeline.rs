@@ -1,4 +1,4 @@
-//! What happened in a call, step by step, as its rows have it.
+//! The timeline of a call, derived from its rows.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ pub struct CallStep {
     pub inferred: bool,
 }
 
-/// The steps of a call, by their time. Of one time, in the order in which a call goes.
+/// The steps of a call by time; those of one time in the natural order of a call.
 #[must_use]
 pub fn steps(call: &Call, members: &[Member]) -> Vec<CallStep> {
     let mut steps = Vec::new();
@@ -52,8 +52,7 @@ pub fn steps(call: &Call, members: &[Member]) -> Vec<CallStep> {
     steps
 }
 
-/// The place of each of these events in the order in which they arrived, from 1; of those that arrived in the same ms, by
-/// their ids.
+/// The positions of these events in the order of arrival, from 1; within one ms by id.
 #[must_use]
 pub fn arrivals(events: &[StoredEvent]) -> Vec<usize> {
     let mut arrived: Vec<usize> = (0..events.len()).collect();
