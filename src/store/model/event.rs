@@ -201,7 +201,7 @@ impl TryFrom<Row> for StoredEvent {
     }
 }
 
-/// The OpenAPI schema of a time.
+/// Times are strings in API schemas.
 impl PartialSchema for UnixMillis {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);

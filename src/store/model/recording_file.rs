@@ -13,7 +13,7 @@ pub struct RecordingFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub name: Option<String>,
-    /// Where it can be played.
+    /// URL for playing it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub url: Option<String>,
@@ -21,11 +21,11 @@ pub struct RecordingFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub file_id: Option<String>,
-    /// Whom it records; absent where it is of everybody.
+    /// The recorded account; absent where the file has everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub user: Option<String>,
-    /// What it records, as the vendor says: audio, video, `audio_video`, …
+    /// The recorded media, as the vendor says: audio, video, `audio_video`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub track: Option<String>,

@@ -7,18 +7,18 @@ use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{Call, Member};
 
-/// One thing that happened in a call.
+/// One step of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallStep {
-    /// When.
+    /// The time.
     pub at: UnixMillis,
-    /// What: `called`, `rang`, `joined`, `answered`, `left`, `ended`, or `gap`: something is missing here.
+    /// `called`, `rang`, `joined`, `answered`, `left`, `ended`, or `gap`: events are missing here.
     pub kind: &'static str,
-    /// Whose step it is; null where it is the call's.
+    /// The account; null for a step of the call itself.
     pub account: Option<String>,
-    /// Of `left`, how it ended for the account; of `ended`, the result; of `gap`, what is missing, in words.
+    /// For `left`, how it ended for the account; for `ended`, the result; for `gap`, a description of what is missing.
     pub detail: Option<String>,
-    /// Whether no event says so, and it follows by rule.
+    /// Whether the step was inferred: no event says so.
     pub inferred: bool,
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// What stands behind `values`: so many times `row`.
+/// The `values` list: `row` repeated.
 pub(crate) fn values(row: &str, rows: usize) -> String {
     vec![format!("({row})"); rows].join(", ")
 }
