@@ -42,7 +42,7 @@ const STATEMENTS: &str = r"
                     else format('event.%I', attname)
                 end, ', ' order by attnum)) as copy
     from pg_class
-    join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = ''
+    join pg_attribute on attrelid = pg_class.oid and attnum > 0 and not attisdropped
     where relnamespace = 'public'::regnamespace
         and relkind in ('r', 'p')
         and not relispartition

@@ -12,7 +12,6 @@
 
 -- Calls -----------------------------------------------------------------------------------------------------------------
 
--- Keys and indexes of the merged tables are named after their views, calls and call_members.
 create table merged_calls (
     sdk_app_id bigint not null,
     call_id text not null,
@@ -31,22 +30,22 @@ create table merged_calls (
     first_at timestamptz not null,
     last_at timestamptz not null,
     overdue_at timestamptz,
-    constraint calls_pkey primary key (sdk_app_id, call_id)
+    primary key (sdk_app_id, call_id)
 )
 -- Each event of a call updates its row. Where the page has room for that and no index has a column that changes (so none has
 -- last_at), it is a HOT update, which writes the row and no index.
 with (fillfactor = 50);
-create index calls_first on merged_calls (first_at, sdk_app_id, call_id);
-create index calls_open on merged_calls (first_at)
+create index merged_calls_first on merged_calls (first_at, sdk_app_id, call_id);
+create index merged_calls_open on merged_calls (first_at)
     where overdue_at is null and end_event_at is null and end_record_at is null;
-create index calls_overdue on merged_calls (first_at)
+create index merged_calls_overdue on merged_calls (first_at)
     where overdue_at is not null and end_event_at is null and end_record_at is null;
-create index calls_overdue_ended on merged_calls (first_at)
+create index merged_calls_overdue_ended on merged_calls (first_at)
     where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
-create index calls_without_start on merged_calls (first_at) where start_event_at is null and start_record_at is null;
--- Conditions of lists that would otherwise read every row. A call is entered into calls_result once, when it ends.
-create index calls_result on merged_calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on merged_calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index merged_calls_without_start on merged_calls (first_at) where start_event_at is null and start_record_at is null;
+-- Conditions of lists that would otherwise read every row. A call is entered into merged_calls_result once, when it ends.
+create index merged_calls_result on merged_calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index merged_calls_room on merged_calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 comment on table merged_calls is 'What events say of each call, merged; read calls';
 comment on column merged_calls.media is 'audio or video, as the vendor says; null where no event said';
@@ -82,11 +81,11 @@ create table merged_call_members (
     call_ended_at timestamptz,
     call_result text,
     last_action_rank bigint,
-    constraint call_members_pkey primary key (sdk_app_id, call_id, account)
+    primary key (sdk_app_id, call_id, account)
 )
 -- Rows are updated while they are young: with free space on their page, those updates write no index.
 with (fillfactor = 70);
-create index call_members_account on merged_call_members (sdk_app_id, account, first_at, call_id);
+create index merged_call_members_account on merged_call_members (sdk_app_id, account, first_at, call_id);
 
 comment on table merged_call_members is 'What events say of each account in each call, merged; read call_members';
 comment on column merged_call_members.is_caller is 'Whether the account called';

@@ -27,17 +27,17 @@ create table merged_calls (
     overdue_at integer,
     primary key (sdk_app_id, call_id)
 ) strict, without rowid;
-create index calls_first on merged_calls (first_at, sdk_app_id, call_id);
-create index calls_open on merged_calls (first_at)
+create index merged_calls_first on merged_calls (first_at, sdk_app_id, call_id);
+create index merged_calls_open on merged_calls (first_at)
     where overdue_at is null and end_event_at is null and end_record_at is null;
-create index calls_overdue on merged_calls (first_at)
+create index merged_calls_overdue on merged_calls (first_at)
     where overdue_at is not null and end_event_at is null and end_record_at is null;
-create index calls_overdue_ended on merged_calls (first_at)
+create index merged_calls_overdue_ended on merged_calls (first_at)
     where overdue_at is not null and (end_event_at is not null or end_record_at is not null);
-create index calls_without_start on merged_calls (first_at) where start_event_at is null and start_record_at is null;
--- Conditions of lists that would otherwise read every row. A call is entered into calls_result once, when it ends.
-create index calls_result on merged_calls (result, first_at, sdk_app_id, call_id) where result is not null;
-create index calls_room on merged_calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
+create index merged_calls_without_start on merged_calls (first_at) where start_event_at is null and start_record_at is null;
+-- Conditions of lists that would otherwise read every row. A call is entered into merged_calls_result once, when it ends.
+create index merged_calls_result on merged_calls (result, first_at, sdk_app_id, call_id) where result is not null;
+create index merged_calls_room on merged_calls (room_id, first_at, sdk_app_id, call_id) where room_id is not null;
 
 create table merged_call_members (
     sdk_app_id integer not null,
@@ -58,7 +58,7 @@ create table merged_call_members (
     last_action_rank integer,
     primary key (sdk_app_id, call_id, account)
 ) strict, without rowid;
-create index call_members_account on merged_call_members (sdk_app_id, account, first_at, call_id);
+create index merged_call_members_account on merged_call_members (sdk_app_id, account, first_at, call_id);
 
 -- Rooms: facts ------------------------------------------------------------------------------------------------------------
 

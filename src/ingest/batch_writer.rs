@@ -19,77 +19,77 @@ use crate::projections::Change;
 use crate::store::{Entry, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 
-/// How long to wait before an unavailable store is asked again: at first, and at most.
+/// The pause before an unavailable store is retried: initially, and at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(400);
-/// How many bytes one statement may carry, so that it is done well within its time.
+/// Maximum size of one statement in bytes, so that it stays well within its timeout.
 pub(crate) const GROUP_BYTES_MAX: usize = 4 << 20;
-/// How many of them a row counts for that an event changes.
+/// The bytes that a changed row counts for in this.
 const CHANGE_BYTES: usize = 800;
 
-/// How many bytes of changes may wait with any event, however small its body.
+/// Changes up to this size may be queued with any event, however small its body.
 const SMALL_CHANGES_BYTES: usize = 4096;
 
-/// An event on its way to the store, and the channel for its outcome. A closed channel means that it was kept elsewhere.
+/// An event in the queue, and the channel of its outcome. A closed channel means that it was kept elsewhere.
 pub(crate) struct Ticket {
     pub(crate) event: Arc<Event>,
-    /// What it changes in the read models. `None`: that is made when it is written, from its payload.
+    /// Its changes of the read models. `None`: computed from its payload when it is written.
     pub(crate) changes: Option<Arc<[Change]>>,
     /// Whether to try the store even while the breaker is open: there is no other place left.
     pub(crate) bypass_breaker: bool,
     pub(crate) answer: oneshot::Sender<Answer>,
 }
 
-/// What became of an event, or why it was not stored.
+/// The outcome of an event, or why it was not stored.
 pub(crate) type Answer = Result<Outcome, Arc<str>>;
 
 impl Ticket {
     fn finish(self, result: Answer) {
-        // Nobody may be waiting: then the event is in the spool as well, under the same id.
+        // Nobody may be waiting: then the spool has the event too, under the same id.
         let _ = self.answer.send(result);
     }
 }
 
-/// What writing needs; the workers of the pool and the spool replay share it.
+/// The means of writing, shared by the pool's workers and the spool replay.
 pub(crate) struct BatchWriter {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) breaker: Arc<Breaker>,
-    /// How long one attempt may take: as long as a request may wait for it.
+    /// Timeout of one attempt: as long as a request may wait for it.
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
-    /// Whether the read models are written with the events.
+    /// Whether the read models are written together with the events.
     pub(crate) read_models: bool,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// What an event that is to wait changes; `None` where that would take much more memory than its body, which is what
-/// bounds how many may wait. Then it is made when it is written.
+/// The changes of a queued event, computed in advance; `None` where they would take much more memory than its body,
+/// by which the queue is bounded. Then they are computed when it is written.
 pub(crate) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
     let changes = projections::changes(event);
     let body = event.payload.as_bytes().len();
     let room = 4 * body + SMALL_CHANGES_BYTES;
-    // Their texts are the body's, so a few need not be weighed.
+    // Their texts come from the body, so a few need not be measured.
     let is_small = changes.len() * (size_of::<Change>() + body) <= room / 2;
     (is_small || changes.iter().map(Change::bytes).sum::<usize>() <= room).then(|| changes.into())
 }
 
 impl BatchWriter {
-    /// Stores a batch, and does not give up while the breaker is closed. Requests keep their own deadlines, so an attempt lasts
-    /// until none of its batch can be waiting any more.
+    /// Stores a batch, retrying while the breaker is closed. Requests keep their own deadlines, so an attempt lasts
+    /// until no request of its batch can be waiting any more.
     ///
-    /// A batch that the store refuses is split until the refused row is alone. An unavailable store is asked
-    /// again until the breaker opens. Trying again is harmless: an event has its id since it was decoded.
+    /// A batch that the store refuses is split until the refused row is alone. An unavailable store is retried until
+    /// the breaker opens. Retries are idempotent: an event has its id since it was decoded.
     pub(crate) async fn write(&self, batch: Vec<Ticket>) {
         self.work(batch, true).await;
     }
 
-    /// As [`Self::write`], but an unavailable store is asked once.
+    /// As [`Self::write`], but an unavailable store is tried once.
     pub(crate) async fn write_once(&self, batch: Vec<Ticket>) {
         self.work(batch, false).await;
     }
 
     async fn work(&self, mut batch: Vec<Ticket>, patient: bool) {
-        // The order in which every writer takes its rows, so that no two wait for each other in a circle.
+        // The lock order of all writers, so that they cannot deadlock.
         batch.sort_unstable_by_key(|ticket| ticket.event.id);
         let mut groups = by_bytes(batch, weight);
         let mut pause = RETRY_PAUSE;
@@ -175,8 +175,8 @@ impl BatchWriter {
         }
     }
 
-    /// Has the store take the entries. Where it has not for long and somebody still waits, because there is no spool or it
-    /// is slow too, another connection is tried beside the first, which may have died without a word.
+    /// Writes the entries. When that takes long while requests still wait, because the spool is missing or slow too,
+    /// another connection is tried concurrently: the first may be dead without an error.
     async fn attempt(
         &self,
         entries: &[Entry<'_>],
@@ -196,7 +196,7 @@ impl BatchWriter {
         }
     }
 
-    /// The changes of the read models that this event makes.
+    /// The changes of the read models by this event.
     fn changes(&self, ticket: &Ticket) -> Arc<[Change]> {
         match &ticket.changes {
             _ if !self.read_models => Arc::default(),
@@ -209,8 +209,8 @@ impl BatchWriter {
         }
     }
 
-    /// Handles an event that was refused alone. Its changes of the read models must not lose it: it is tried again without
-    /// them, and then parked.
+    /// Handles an event that was refused alone. Its changes of the read models must not lose it: it is retried
+    /// without them, and then kept as a dead letter.
     async fn refused(&self, mut ticket: Ticket, reason: &str) -> Option<Ticket> {
         if self.changes(&ticket).is_empty() {
             self.park(ticket, reason).await;
@@ -230,7 +230,7 @@ impl BatchWriter {
             Ok(Ok(())) => {
                 error!(event.id = %event.id, event.command = %event.command, reason,
                     "the store refuses this event; it is in dead_letter_events");
-                Ok(Outcome::Parked)
+                Ok(Outcome::DeadLetter)
             }
             Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),
             Err(_) => Err(format!("{reason}; not parked in time").into()),
@@ -243,7 +243,7 @@ impl BatchWriter {
 enum Failure {
     Refused(String),
     Unavailable(String),
-    /// It did not say so, but took as long as anybody may wait.
+    /// The attempt took as long as any request may wait.
     TooSlow(String),
 }
 
@@ -254,14 +254,14 @@ fn fail(tickets: impl IntoIterator<Item = Ticket>, reason: &str) {
     }
 }
 
-/// What a ticket adds to the work of its group, in bytes: a small body may change many rows.
+/// The share of a ticket in the size of its group, in bytes: a small body may change many rows.
 fn weight(ticket: &Ticket) -> usize {
     let rows = ticket.changes.as_ref().map_or(0, |changes| changes.len());
     ticket.event.payload.as_bytes().len() + rows * CHANGE_BYTES
 }
 
-/// Groups of no more bytes than one statement, or one commit of the spool, may have, in the order given when they are
-/// taken from the end.
+/// Splits a batch into groups bounded in bytes by one statement or one commit of the spool. Popping them from the end
+/// yields the original order.
 pub(crate) fn by_bytes<T>(batch: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut groups: Vec<Vec<T>> = Vec::new();
     let mut bytes = 0;

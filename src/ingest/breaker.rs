@@ -1,4 +1,4 @@
-//! A circuit breaker in front of the store: a dead store must not cost every event its whole deadline.
+//! A circuit breaker in front of the store: during an outage events must not each wait for their deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -7,14 +7,13 @@ use tracing::{info, warn};
 
 use crate::telemetry::Metrics;
 
-/// How many attempts in a row may fail before events go straight to the spool. The first may only have met a connection
-/// that had died.
+/// Number of consecutive failures that open the breaker. A first failure may be due to a dead connection.
 const FAILURES_MAX: u32 = 2;
 
-/// Open while the store does not take events. The attempts that bypass it close it: the spool replay, and
-/// events that the spool did not take.
+/// Open while the store does not accept events. Attempts that bypass it close it again: those of the spool replay,
+/// and events that the spool did not accept.
 pub(crate) struct Breaker {
-    /// Set until the store's tables are known to be right: nothing is written before.
+    /// Set until the store's tables are known to be of this version: before that nothing is written.
     held: AtomicBool,
     open: AtomicBool,
     failures: AtomicU32,
@@ -22,7 +21,7 @@ pub(crate) struct Breaker {
 }
 
 impl Breaker {
-    /// A closed one; `held` where the store is not ready yet.
+    /// A closed breaker, or a `held` one where the store is not ready yet.
     pub(crate) fn new(held: bool, metrics: &Arc<Metrics>) -> Self {
         metrics.store_circuit_open.set(f64::from(u8::from(held)));
         Self {
@@ -33,7 +32,7 @@ impl Breaker {
         }
     }
 
-    /// Lets the store be asked.
+    /// Permits writes.
     pub(crate) fn release(&self) {
         self.held.store(false, Ordering::Release);
         self.failures.store(0, Ordering::Release);
@@ -49,7 +48,7 @@ impl Breaker {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Notes an attempt that failed, for reasons that are the store's.
+    /// Records an attempt that failed because of the store.
     pub(crate) fn failed(&self, reason: &str) {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
         if failures >= FAILURES_MAX && !self.open.swap(true, Ordering::AcqRel) {
@@ -65,7 +64,7 @@ impl Breaker {
         }
     }
 
-    /// Notes that the store answered.
+    /// Records a successful attempt.
     pub(crate) fn succeeded(&self) {
         if self.failures.load(Ordering::Acquire) > 0 {
             self.failures.store(0, Ordering::Release);

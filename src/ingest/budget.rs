@@ -6,28 +6,28 @@ use tokio::time::Instant;
 
 use crate::settings::IngestSettings;
 
-/// What an event has at least, however late it came: one whose body was slow is not lost for that. Its answer is late by its
-/// sender's own fault.
+/// The minimum budget of an event, however late its body was complete: a slow sender must not lose it, only get its
+/// answer late.
 const LEAST: Duration = Duration::from_millis(400);
-/// How much of that the store has for itself.
+/// The part of that in which only the store is tried.
 const LEAST_ALONE: Duration = Duration::from_millis(200);
 
-/// How long things may take, as the settings want it.
+/// The configured time limits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// From the arrival of a request to its answer, whatever happens in between; also how long one attempt to store may take,
-    /// so that none is given up for which anybody still waits.
+    /// From the arrival of a request to its answer; also the timeout of one attempt to store, so that none is
+    /// cancelled for which a request still waits.
     pub(crate) answer: Duration,
-    /// After which time without a commit another way is tried beside it.
+    /// The time without a commit after which the spool is tried concurrently.
     pub(crate) alone: Duration,
 }
 
-/// The time of one event.
+/// The time budget of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Budget {
     /// When the spool is tried beside the store.
     pub(crate) beside: Instant,
-    /// When the event is given up: what is not durable by then goes to the error log.
+    /// The deadline: an event that is not durable by then goes to the error log.
     pub(crate) end: Instant,
 }
 
@@ -39,7 +39,7 @@ impl Limits {
         }
     }
 
-    /// The time of an event whose request `arrived` then, and which is whole `now`.
+    /// The budget of an event whose request `arrived` then and was complete at `now`.
     pub(crate) fn budget(self, arrived: Instant, now: Instant) -> Budget {
         Budget {
             beside: (arrived + self.alone).max(now + self.alone.min(LEAST_ALONE)),

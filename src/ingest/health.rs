@@ -1,18 +1,18 @@
-//! Whether events are being stored.
+//! The health of ingest.
 
 use std::path::PathBuf;
 
 use crate::store::Size;
 
-/// Whether events are being stored.
+/// The health of ingest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
-    /// Events go to the spool, because the store does not take them.
+    /// Events go to the spool, because the store does not accept them.
     pub store_away: bool,
-    /// What waits in the spool; `None` where there is none.
+    /// The spooled events; `None` without a spool.
     pub spool: Option<Size>,
-    /// Why the spool did not take the last event that came to it; `None` while it does.
+    /// Why the spool failed to accept the last event; `None` while it works.
     pub spool_trouble: Option<String>,
-    /// Where a damaged spool was moved to, since the start.
+    /// The path of a spool file that was quarantined since the start.
     pub quarantined_spool: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! Where an event goes that could not be stored: to stderr, whole, as one line of JSON that `replay` reads.
+//! The last resort for an event that could not be stored: a line of JSON on stderr, whole, which `replay` reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use crate::telemetry::{Metrics, stderr};
 
 /// How long an answer waits for its line to be written. The vendor must not wait for a full pipe.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
-/// How long a stop waits for the last lines to be written.
+/// How long a stop waits for the last lines.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// Writes past the log, whose level and format must not keep a line from being written and read again, by the thread
-/// that writes stderr: writing may block, on a pipe that nobody reads.
+/// Bypasses the log, whose level and format could drop or change a line. Uses the thread that writes stderr, since a
+/// write blocks on an unread pipe.
 pub(crate) struct LastResort {
-    /// One token for each line on its way.
+    /// One token for each pending line.
     lines: TaskTracker,
     metrics: Arc<Metrics>,
 }
@@ -30,18 +30,18 @@ impl LastResort {
         Self { lines: TaskTracker::new(), metrics: metrics.clone() }
     }
 
-    /// Hands the event over, and waits a moment for it to be written.
+    /// Queues the event's line, and waits briefly until it is written.
     pub(crate) async fn write(&self, event: &Event, reason: &str) {
-        // It may take longer, and is written and counted all the same; or there was no room for it.
+        // On a timeout the line is still written and counted later. An error means that the queue was full.
         let _ = timeout(WRITE_WAIT, self.hand_over(event, reason)).await;
     }
 
-    /// Hands the event over. The receiver is told when it is written, or lost.
+    /// Queues the event's line. The receiver resolves once it is written or lost.
     pub(crate) fn hand_over(&self, event: &Event, reason: &str) -> oneshot::Receiver<()> {
         let (over, done) = oneshot::channel();
         let (metrics, on_its_way) = (self.metrics.clone(), self.lines.token());
         stderr().event(line(event, reason).into_bytes(), move |written| {
-            // Not in the log, whose lines take the same way.
+            // Not logged, since log lines use the same queue.
             let counter =
                 if written { &metrics.last_resort_written } else { &metrics.last_resort_lost };
             counter.increment(1);
@@ -52,7 +52,7 @@ impl LastResort {
         done
     }
 
-    /// Waits, within reason, until what waits is written.
+    /// Waits, bounded, until pending lines are written.
     pub(crate) async fn close(&self) {
         self.lines.close();
         if timeout(CLOSE_WAIT, self.lines.wait()).await.is_err() {
@@ -64,7 +64,7 @@ impl LastResort {
 fn line(event: &Event, reason: &str) -> String {
     #[derive(Serialize)]
     struct LastResortLine<'a> {
-        /// Why.
+        /// The reason.
         not_stored: &'a str,
         id: String,
         received_at: String,

@@ -4,8 +4,8 @@
 //! Natural group commit: a writer takes whatever is queued, stores it with one statement, commits, and answers every
 //! waiter. It lingers a few milliseconds only under load: an idle server answers after one commit, a loaded one batches.
 //!
-//! What the store has not taken after a time is put into the spool as well, beside the commit, and whichever is durable
-//! first answers. From the spool it is replayed into the store once that takes events again.
+//! An event that the store has not committed after some time is spooled too, concurrently with the commit, and
+//! whichever is durable first answers. Spooled events are replayed into the store once it accepts events again.
 
 mod batch_writer;
 mod breaker;

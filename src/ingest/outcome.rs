@@ -1,16 +1,16 @@
-//! What became of an event.
+//! The outcome of one event.
 
-/// What became of an event.
+/// The outcome of one submitted event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It is stored now.
     New,
-    /// It already was.
+    /// It was stored before.
     Duplicate,
-    /// The store refused it as a row, and keeps it apart, whole.
-    Parked,
-    /// The store does not take it now. It is kept on this machine's disk, and will be stored.
+    /// The store refused it as a row and keeps it whole as a dead letter.
+    DeadLetter,
+    /// The store does not take it now: the spool has it and will replay it.
     Spooled,
-    /// It could not be kept in time. It stands, whole, in the error log.
+    /// Neither store nor spool took it in time. The error log has it whole.
     NotStored,
 }

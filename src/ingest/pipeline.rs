@@ -1,4 +1,4 @@
-//! The way of one event: the store, the spool beside it, the error log.
+//! The path of one event: store, spool, error log.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -29,10 +29,11 @@ use crate::ingest::spool::writer::SpoolWriter;
 use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};
 use crate::ingest::writer_pool::{BatchTrigger, EventQueue, PoolWorker};
 
-/// How long only the spool is tried for an event that the store did not take. Then the store is tried again beside it.
+/// How long only the spool is tried for an event that the store did not accept. Then the store is tried again
+/// concurrently.
 const SPOOL_ALONE: Duration = Duration::from_millis(400);
 
-/// The queue, its batch writers and the spool.
+/// Ingest: the queue, its batch writers and the spool.
 pub struct Ingest {
     queue: mpsc::Sender<Ticket>,
     trigger: Arc<BatchTrigger>,
@@ -47,7 +48,7 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Starts it without a spool, on a store that is ready.
+    /// Starts without a spool, on a store that is ready.
     #[must_use]
     pub async fn start(
         settings: &IngestSettings,
@@ -60,8 +61,8 @@ impl Ingest {
         ingest
     }
 
-    /// Starts it before the store is ready: until [`Ingest::release`], events go to the spool. The spool comes with the reason
-    /// why it cannot be used now, if there is one.
+    /// Starts before the store is ready: until [`Ingest::release`], events go to the spool. The spool comes with the
+    /// reason why it is unusable at the moment, if there is one.
     pub async fn start_held(
         settings: &IngestSettings,
         store: &Arc<dyn Store>,
@@ -115,12 +116,12 @@ impl Ingest {
         }
     }
 
-    /// Lets events go to the store: its tables are those of this version.
+    /// Permits writes to the store: its tables are of this version.
     pub fn release(&self) {
         self.breaker.release();
     }
 
-    /// Whether events are being stored.
+    /// The health of ingest.
     #[must_use]
     pub fn health(&self) -> Health {
         let spool_writer = self.spool.as_ref().map(|spool| &spool.spool_writer);
@@ -133,8 +134,7 @@ impl Ingest {
         }
     }
 
-    /// Takes no more events, and waits until those that were taken are kept. What is in the spool stays there for the
-    /// next start.
+    /// Stops accepting events, and waits until accepted ones are kept. Spooled events stay for the next start.
     pub async fn close(&self) {
         self.stop.cancel();
         self.writers.close();
@@ -173,8 +173,8 @@ impl Ingest {
         Ok(stored)
     }
 
-    /// The way of one event: the store, the spool beside it once that has taken long, the store again. Returns why it
-    /// is kept nowhere, where that is so.
+    /// The path of one event: the store, the spool beside it after some time, the store again. Returns the reason
+    /// where it is kept nowhere.
     async fn keep(
         &self,
         event: &Arc<Event>,
@@ -203,8 +203,8 @@ impl Ingest {
         }
     }
 
-    /// Puts an event into the spool that the batch writers did not commit in time. The commit may be under way and is awaited
-    /// too: whichever is done first counts. Where both succeed, the replay finds that the event is stored.
+    /// Spools an event that was not committed in time. The commit may still succeed and is awaited too: whichever
+    /// completes first counts. Where both succeed, the replay finds the event stored.
     async fn keep_beside(
         &self,
         spool: &SpoolHandle,
@@ -233,7 +233,7 @@ impl Ingest {
         }
     }
 
-    /// Keeps an event that the batch writers do not take, for this `reason`. Returns all reasons where it is kept nowhere.
+    /// Keeps an event that the batch writers refused for this `reason`. Returns all reasons where it is kept nowhere.
     async fn keep_without(&self, event: &Arc<Event>, budget: Budget, reason: Arc<str>) -> Answer {
         match &self.spool {
             None => self.store_after_all(event, budget.end, reason).await,
@@ -244,8 +244,8 @@ impl Ingest {
         }
     }
 
-    /// Waits for the spool to take what the store did not, for this `reason`. Beside a spool that is slow, and after one that
-    /// failed, the store has what is left of the time.
+    /// Waits for the spool to accept an event that the store did not, for this `reason`. While the spool is slow, and
+    /// after it failed, the store gets the rest of the time.
     async fn spool(
         &self,
         spool: &SpoolHandle,
@@ -270,7 +270,8 @@ impl Ingest {
         }
     }
 
-    /// Gives the rest of the time to the store, even while the breaker is open: nothing else took the event, for this `reason`.
+    /// Gives the rest of the time to the store, bypassing an open breaker: nothing else accepted the event, for this
+    /// `reason`.
     async fn store_after_all(&self, event: &Arc<Event>, end: Instant, reason: Arc<str>) -> Answer {
         if Instant::now() >= end {
             return Err(reason);
@@ -280,10 +281,10 @@ impl Ingest {
     }
 }
 
-/// The reason of an event that has no outcome at the end of its time.
+/// The reason for an event without an outcome at its deadline.
 const NOT_IN_TIME: &str = "not stored before the deadline";
 
-/// The outcome that a batch writer sent. The ticket is dropped without one only where the writer panics.
+/// The outcome from a batch writer. A ticket is dropped without one only when the writer panics.
 fn outcome_of(answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
     answer.unwrap_or_else(|_| Err("the server ended before it was stored".into()))
 }
@@ -301,7 +302,7 @@ impl Sink for Ingest {
     async fn submit(&self, mut event: Event, arrived: time::Instant) -> Outcome {
         let away = self.breaker.is_open();
         let changes = if self.read_models && !away { changes_ahead(&event) } else { None };
-        // No store reads it, and a small body can make a large one.
+        // The store does not need the decoded body, which may be much larger than the original one.
         event.body = Body::Untyped;
         let _in_flight = InFlight::new(&event, &self.metrics);
         let event = Arc::new(event);

@@ -1,4 +1,4 @@
-//! The tasks that take queued events and write them in batches. Under load they linger a little for larger batches.
+//! The workers that write queued events in batches. Under load they linger briefly for larger batches.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,27 +10,28 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ingest::batch_writer::{BatchWriter, Ticket};
 
-/// The size of the last batch from which on a writer lingers: with smaller ones, no more events would come in time.
+/// Minimum size of the last batch from which on a worker lingers: after smaller ones no more events would arrive in
+/// time.
 const LINGER_FROM: usize = 2;
-/// How long a writer lingers for more events.
+/// How long a worker lingers.
 const LINGER: Duration = Duration::from_millis(3);
-/// From this size on, a batch as large as the largest of the last ones is complete: all senders may be waiting for their
+/// From this size on, a batch as large as the largest recent one is complete: all senders may be waiting for their
 /// answers. Smaller batches would stay small without lingering.
 const COMPLETE_BATCH_MIN: usize = 8;
-/// A batch of this size never waits for more: the cost of its transaction is small beside that of its events.
+/// A batch of this size does not linger: the cost of a transaction is small compared to that of its events.
 const BATCH_ENOUGH: usize = 128;
-/// The least size of a batch that is written while another writer writes. A transaction costs as much as a third of so many
-/// events, and two that write the same rooms wait for each other.
+/// Minimum size of a batch that is written concurrently with another one. A transaction costs as much as a third of
+/// this many events, and two that write the same rooms wait for each other.
 const SECOND_WRITER_MIN: usize = 64;
-/// How long a smaller batch waits for the other writer; beyond that, the other one is slow.
+/// How long a smaller batch waits for a running write; after that, the other one is slow.
 const LINGER_MAX: Duration = Duration::from_millis(8);
 
 /// The queue, and the sizes of the last batches taken from it.
 pub(crate) struct EventQueue {
     tickets: mpsc::Receiver<Ticket>,
-    /// How many were in the last batch.
+    /// The size of the last batch.
     taken: usize,
-    /// How many were in the largest of the last batches, of which each counts a quarter less than the one after it.
+    /// The largest recent batch size; it decays by a quarter with each batch.
     largest: usize,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct PoolWorker {
     pub(crate) waiting: Arc<Mutex<EventQueue>>,
     /// Shared by all workers.
     pub(crate) trigger: Arc<BatchTrigger>,
-    /// Cancelled when no more events will come; what is queued is written all the same.
+    /// Cancelled when no more events will arrive; queued ones are still written.
     pub(crate) stop: CancellationToken,
     pub(crate) rows_max: usize,
     pub(crate) writer: Arc<BatchWriter>,
@@ -63,8 +64,8 @@ impl PoolWorker {
         }
     }
 
-    /// Everything that is queued, at least one event; none when the queue is closed and empty. A transaction costs much
-    /// and an event in it little, so under load it is worth lingering.
+    /// All queued events, at least one; none when the queue is closed and empty. A transaction costs much and an
+    /// event in it little, so under load lingering pays.
     async fn next_batch(&self) -> (Vec<Ticket>, ActiveWrite<'_>) {
         let mut batch = Vec::new();
         let mut waiting = self.waiting.lock().await;
@@ -89,7 +90,7 @@ impl PoolWorker {
         (batch, ActiveWrite::begin(&self.trigger))
     }
 
-    /// Waits until what was taken and what is queued are worth a transaction.
+    /// Waits until the taken and queued events justify a transaction.
     async fn linger(&self, taken: usize, tickets: &mpsc::Receiver<Ticket>, largest: usize) {
         let begun = Instant::now();
         loop {
@@ -101,24 +102,24 @@ impl PoolWorker {
                 (worth, LINGER_MAX)
             };
             let missing = enough.min(BATCH_ENOUGH).min(self.rows_max).saturating_sub(taken);
-            // Set before the queue is looked at, so that an event in between is either seen or wakes this.
+            // Set before the queue is checked, so that an event in between is either counted or wakes this worker.
             self.trigger.wait_for(missing);
             if tickets.len() >= missing || waited >= LINGER_MAX || tickets.is_closed() {
                 self.trigger.wait_for(usize::MAX);
                 return;
             }
-            // The loop checks whether the time is over.
+            // The loop checks the time.
             let _ = timeout_at(begun + until, self.trigger.look.notified()).await;
         }
     }
 }
 
-/// Wakes the worker that lingers, once enough events are queued or another worker has written.
+/// Wakes a lingering worker, once enough events are queued or another worker has finished its write.
 pub(crate) struct BatchTrigger {
-    /// How many queued events wake the worker; `usize::MAX` where none lingers, or it was woken.
+    /// Number of queued events that wakes the worker; `usize::MAX` where none lingers or it was woken.
     missing: AtomicUsize,
     look: Notify,
-    /// How many workers are writing.
+    /// Number of running writes.
     writing: AtomicUsize,
 }
 
@@ -127,7 +128,7 @@ impl BatchTrigger {
         Self { missing: usize::MAX.into(), look: Notify::new(), writing: 0.into() }
     }
 
-    /// Notes that so many events are queued.
+    /// Reports the number of queued events.
     pub(crate) fn queued(&self, events: usize) {
         if events >= self.missing.load(Ordering::SeqCst) {
             self.wake();

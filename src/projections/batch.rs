@@ -1,4 +1,4 @@
-//! What many events change, as the rows that are written.
+//! The changes of many events, merged into the rows to write.
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
@@ -8,14 +8,14 @@ use crate::projections::table::{Row, Table, Value};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// The rows that some changes make: one for each key, in the order of [`TABLES`] and of their keys.
+/// Rows to write, merged from many changes: one for each key, in the order of [`TABLES`] and of their keys.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     tables: Vec<(&'static Table, Vec<Row<'a>>)>,
 }
 
 impl<'a> Batch<'a> {
-    /// Merges `changes`. Their order does not matter, and of what is no count nor does a repeat.
+    /// Merges `changes`. The result does not depend on their order, and a repeated change alters sums only.
     #[must_use]
     pub fn of(changes: impl IntoIterator<Item = &'a Change>) -> Self {
         let mut rows: [Vec<Row<'a>>; TABLES.len()] = Default::default();
@@ -41,20 +41,20 @@ impl<'a> Batch<'a> {
         Self { tables: tables.map(|(table, rows)| (table, table.merged(rows))).collect() }
     }
 
-    /// The tables that have rows, and those.
+    /// The non-empty tables with their rows.
     #[must_use]
     pub fn tables(&self) -> &[(&'static Table, Vec<Row<'a>>)] {
         &self.tables
     }
 
-    /// Whether there is nothing to write.
+    /// Whether no table has rows.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
 }
 
-/// The row of `settle_queue` that says that a room has new facts of that day.
+/// The row of `settle_queue` that queues a room because of a new fact of that day.
 fn to_settle(app: AppId, room_id: &str, at: UnixMillis) -> Row<'_> {
     vec![app.into(), room_id.into(), at.0.div_euclid(DAY_MS).into(), Value::Null]
 }

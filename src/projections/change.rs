@@ -1,8 +1,9 @@
-//! What an event changes in the read models: one value for each row, with the table's columns as fields.
+//! The rows that an event adds to the read models or merges into them: one type for each table, its columns as
+//! fields.
 //!
-//! A fact is a row of its own. A merged row ([`CallChange`], [`MemberChange`]) is joined with what its table holds:
-//! each field says how, and every way is commutative, associative and idempotent. So neither the order of events nor a
-//! repeat matters.
+//! A fact is a row of its own. A merged row ([`CallChange`], [`MemberChange`]) is combined with the stored one: each
+//! field names its merge, and every merge is commutative, associative and idempotent, so the result depends neither
+//! on the order of events nor on repeats.
 
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -37,7 +38,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// About how much memory it takes, in bytes.
+    /// The memory it takes, approximately, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let texts = |row: Row<'_>| -> usize {
@@ -63,11 +64,11 @@ impl Change {
     }
 }
 
-/// JSON text, as it goes into a column.
+/// JSON text of a column.
 pub type Json = Box<RawValue>;
 
-/// What an event says of a call. Texts join to the greatest: events that disagree are a mistake of the vendor's, and
-/// any rule does that has no memory.
+/// One event's data about a call. Texts merge to the greatest: events of one call should agree, and where they do
+/// not, the rule must not depend on their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallChange {
     /// The app.
@@ -78,19 +79,19 @@ pub struct CallChange {
     pub media: Option<String>,
     /// `single` or `multi`. Greatest.
     pub call_type: Option<String>,
-    /// Who called. Greatest.
+    /// The calling account. Greatest.
     pub caller: Option<String>,
     /// The chat group. Greatest.
     pub chat_group_id: Option<String>,
     /// The RTC room. Greatest.
     pub room_id: Option<String>,
-    /// How it ended. Greatest.
+    /// The result of the call. Greatest.
     pub result: Option<String>,
     /// Time of the start event. Earliest.
     pub start_event_at: Option<UnixMillis>,
     /// Start by the record. Earliest.
     pub start_record_at: Option<UnixMillis>,
-    /// When a callee was seen in it. Earliest.
+    /// When a callee was first in the call. Earliest.
     pub accept_event_at: Option<UnixMillis>,
     /// Acceptance by the record. Earliest.
     pub accept_record_at: Option<UnixMillis>,
@@ -104,7 +105,7 @@ pub struct CallChange {
     pub last_at: UnixMillis,
 }
 
-/// What an event says of one account in a call.
+/// One event's data about an account in a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberChange {
     /// The app.
@@ -113,17 +114,17 @@ pub struct MemberChange {
     pub call_id: String,
     /// The account.
     pub account: String,
-    /// Whether it called. Greatest.
+    /// Whether it is the caller. Greatest.
     pub is_caller: bool,
-    /// When it was rung. Earliest.
+    /// When it was invited. Earliest.
     pub invited_at: Option<UnixMillis>,
-    /// When it was in the call. Earliest.
+    /// When it joined. Earliest.
     pub joined_at: Option<UnixMillis>,
-    /// When it came in. Latest.
+    /// When it last joined. Latest.
     pub last_joined_at: Option<UnixMillis>,
-    /// When it left, declined or was lost. Latest.
+    /// When it left, declined or lost its connection. Latest.
     pub last_left_at: Option<UnixMillis>,
-    /// What was done last. The one with the greatest time, rank and id.
+    /// The last action: the one with the greatest time, rank and id.
     pub last_action: Option<LastAction>,
     /// The earliest time named. Earliest.
     pub first_at: UnixMillis,
@@ -131,16 +132,17 @@ pub struct MemberChange {
     pub last_at: UnixMillis,
     /// When the call ended. Latest.
     pub call_ended_at: Option<UnixMillis>,
-    /// How it ended. Greatest.
+    /// The result of the call. Greatest.
     pub call_result: Option<String>,
 }
 
-/// What was done last by a member, or to it. The order of the fields decides which is last.
+/// The last action of a member or on a member. The order of the fields decides which action is the last.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LastAction {
     /// The event's time.
     pub at: UnixMillis,
-    /// Of one time: 2 for what brings an account into the call, 1 for what takes it out, 0 for the rest.
+    /// Orders actions of one time: 2 for those that bring an account into the call, 1 for those that end its
+    /// presence, 0 for the rest.
     pub rank: i64,
     /// The event.
     pub event_id: Uuid,
@@ -148,7 +150,7 @@ pub struct LastAction {
     pub action: String,
 }
 
-/// What was done to a room itself.
+/// A change of a room itself.
 #[derive(Debug, Clone)]
 pub struct RoomChange {
     /// The app.
@@ -159,27 +161,27 @@ pub struct RoomChange {
     pub at: UnixMillis,
     /// The event.
     pub event_id: Uuid,
-    /// Its place among the changes of one event.
+    /// Its position among the changes of one event.
     pub ordinal: i32,
     /// Conference or live.
     pub family: RoomFamily,
-    /// What was done.
+    /// The kind of the change.
     pub kind: RoomChangeKind,
-    /// Who did it.
+    /// The operator.
     pub by_account: Option<String>,
-    /// To whom: the administrator.
+    /// The administrator that was added or removed.
     pub account: Option<String>,
     /// The room's name.
     pub name: Option<String>,
-    /// Its owner, the new one where it changed.
+    /// Its owner; after a change of owner, the new one.
     pub owner: Option<String>,
     /// `meeting` or `live`, or as sent.
     pub room_type: Option<String>,
-    /// Its create time as the event says, in whole seconds.
+    /// Its create time as the event has it, in whole seconds.
     pub created_at: Option<UnixMillis>,
-    /// How many may be inside.
+    /// Maximum number of members.
     pub max_members: Option<i64>,
-    /// How many seats there are.
+    /// Maximum number of seats.
     pub max_seats: Option<i64>,
     /// Of a destroy: `user`, `system`, or as sent.
     pub cause: Option<String>,
@@ -189,7 +191,7 @@ pub struct RoomChange {
     pub statistic: Option<Json>,
 }
 
-/// The family a room belongs to.
+/// The kind of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RoomFamily {
     /// A conference.
@@ -199,7 +201,7 @@ pub enum RoomFamily {
 }
 
 impl RoomFamily {
-    /// As its column has it.
+    /// The value of its column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -209,18 +211,18 @@ impl RoomFamily {
     }
 }
 
-/// What was done to a room.
+/// The kind of a room change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoomChangeKind {
     /// It was created.
     Create,
     /// Its properties changed.
     Update,
-    /// It has another owner.
+    /// The owner changed.
     Owner,
-    /// It has one administrator more.
+    /// An administrator was added.
     AdminAdd,
-    /// It has one administrator fewer.
+    /// An administrator was removed.
     AdminDelete,
     /// It was destroyed.
     Destroy,
@@ -231,7 +233,7 @@ impl RoomChangeKind {
     pub const ALL: [Self; 6] =
         [Self::Create, Self::Update, Self::Owner, Self::AdminAdd, Self::AdminDelete, Self::Destroy];
 
-    /// As its column has it.
+    /// The value of its column.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -245,14 +247,14 @@ impl RoomChangeKind {
     }
 }
 
-/// Somebody came into a room, or left it.
+/// An account entered a room or left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresenceMark {
     /// The app.
     pub app: AppId,
     /// The room.
     pub room_id: String,
-    /// Who.
+    /// The account.
     pub account: String,
     /// The event's time.
     pub at: UnixMillis,
@@ -260,17 +262,17 @@ pub struct PresenceMark {
     pub event_id: Uuid,
     /// Conference or live.
     pub family: RoomFamily,
-    /// Came in, or left.
+    /// Whether it entered; else it left.
     pub enters: bool,
     /// `enter`, `leave`, `kicked`, `expired`, `heartbeat_interrupt`, `heartbeat_recover`, or as sent.
     pub cause: Option<String>,
-    /// Who acted.
+    /// The operator.
     pub by_account: Option<String>,
-    /// How many were inside, as the vendor counts.
+    /// The vendor's count of members afterwards.
     pub member_count: Option<i64>,
 }
 
-/// How a seat was after an event.
+/// The state of a seat after an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeatMark {
     /// The app.
@@ -283,19 +285,19 @@ pub struct SeatMark {
     pub at: UnixMillis,
     /// The event.
     pub event_id: Uuid,
-    /// Who sat there; `None` where nobody did.
+    /// The account on the seat; `None` where it is free.
     pub account: Option<String>,
-    /// Nobody could take it.
+    /// Whether the seat is locked.
     pub is_locked: Option<bool>,
-    /// No video from there.
+    /// Whether video from the seat is disabled.
     pub is_video_disabled: Option<bool>,
-    /// No audio from there.
+    /// Whether audio from the seat is disabled.
     pub is_audio_disabled: Option<bool>,
-    /// Who acted; absent in live rooms.
+    /// The operator; absent in live rooms.
     pub by_account: Option<String>,
 }
 
-/// A gift the vendor asked about.
+/// A gift that a before-callback announced.
 #[derive(Debug, Clone)]
 pub struct Gift {
     /// The app.
@@ -306,19 +308,19 @@ pub struct Gift {
     pub at: UnixMillis,
     /// The event.
     pub event_id: Uuid,
-    /// Who gave.
+    /// The sender.
     pub sender: Option<String>,
-    /// To whom: a list of accounts.
+    /// The receivers: a list of accounts.
     pub receivers: Option<Json>,
-    /// What.
+    /// The app's id of the gift.
     pub gift_id: Option<String>,
-    /// How many.
+    /// Count.
     pub count: Option<i64>,
-    /// What one of them is worth, in coins.
+    /// Value of a single one, in coins.
     pub coins: Option<i64>,
 }
 
-/// What an event says of one room in a battle.
+/// One event's data about one room of a battle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BattleMark {
     /// The app.
@@ -339,7 +341,7 @@ pub struct BattleMark {
     pub owner: Option<String>,
     /// The room's points.
     pub score: Option<i64>,
-    /// How long the battle is to last, in ms.
+    /// Planned length, in ms.
     pub duration_ms: Option<i64>,
     /// When it was proposed, in whole seconds.
     pub created_at: Option<UnixMillis>,
@@ -358,7 +360,7 @@ pub struct MetadataMark {
     pub app: AppId,
     /// The room.
     pub room_id: String,
-    /// Its name.
+    /// The entry's key.
     pub key: String,
     /// The event's time.
     pub at: UnixMillis,
@@ -368,11 +370,11 @@ pub struct MetadataMark {
     pub value: Option<String>,
     /// `Some(true)` where the value is only the beginning of what was set.
     pub cut: Option<bool>,
-    /// Who did it.
+    /// The operator.
     pub by_account: Option<String>,
 }
 
-/// What an event says of a recording task.
+/// One event's data about a recording task.
 #[derive(Debug, Clone)]
 pub struct RecordingMark {
     /// The app.
@@ -393,19 +395,20 @@ pub struct RecordingMark {
     pub event_group: Option<i64>,
     /// 301 to 312, or 801 to 804.
     pub event_type: Option<i64>,
-    /// As sent; what it means depends on the event type.
+    /// Result code as sent; its meaning depends on the event type.
     pub status: Option<i64>,
-    /// `started`, `recording`, `stopped`, `uploading`, `finished` or `failed`; `None` where the event changes none.
+    /// `started`, `recording`, `stopped`, `uploading`, `finished` or `failed`; `None` where the event does not change
+    /// the state.
     pub state: Option<&'static str>,
     /// The files it names: a list of objects `{name, url, file_id, user, track, from, to}`.
     pub files: Option<Json>,
-    /// `Some(true)` where it names more.
+    /// `Some(true)` where files beyond the bound were left out.
     pub cut: Option<bool>,
-    /// What went wrong, in the vendor's words.
+    /// The vendor's error text.
     pub message: Option<String>,
 }
 
-/// One more event of a command.
+/// The contribution of an event to `new_event_counts`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCount {
     /// The app.
@@ -414,14 +417,14 @@ pub struct EventCount {
     pub at: UnixMillis,
     /// The command's canonical name.
     pub command: String,
-    /// How a call ended, of those commands that say; else empty.
+    /// The result of the call for commands that have one; else empty.
     pub result: String,
     /// The command's family.
     pub family: &'static str,
-    /// How many.
+    /// Number of events.
     pub events: i64,
-    /// From the events' times until they arrived, summed, in ms. None is below 0.
+    /// Sum of the delays from event time to arrival, in ms. Negative delays count as 0.
     pub lag_ms: i64,
-    /// The longest of those, in ms.
+    /// The longest delay, in ms.
     pub lag_ms_max: i64,
 }

@@ -1,4 +1,4 @@
-//! What an event says, in plain words: for people who look at one call or one room.
+//! Short English sentences that describe an event, for the pages of one call or one room.
 
 use crate::callback::Event;
 use crate::callback::body::call::{ActionType, CallBody, EndCall, MemberChanged, StartCall};
@@ -9,11 +9,11 @@ use crate::callback::json::scalar::{AccountId, Known};
 use crate::projections::change::{Change, RoomChangeKind};
 use crate::projections::{changes, word};
 
-/// How many accounts are named before the others are only counted.
+/// Accounts beyond this number are counted instead of named.
 const NAMED_MAX: usize = 5;
 
-/// What `event` says, one short sentence for each thing. Empty where its body was not read, or says nothing of a call or
-/// a room. Ids stand in it as they were sent: escape them before they are shown.
+/// Describes `event`, one short sentence for each fact. Empty where its body was not decoded or concerns no call or
+/// room. Ids are unescaped: escape them for display.
 #[must_use]
 pub fn tell(event: &Event) -> Vec<String> {
     match &event.body {
@@ -73,7 +73,7 @@ fn end_call(body: &EndCall) -> Vec<String> {
     vec![format!("the call ends{talked}: {result}")]
 }
 
-/// Of all else, what is changed says it.
+/// Sentences derived from the projected changes, for all commands without a text of their own.
 fn from_changes(event: &Event) -> Vec<String> {
     let mut said = Vec::new();
     let (mut came, mut left) = (Vec::new(), Vec::new());
@@ -138,7 +138,7 @@ fn by(what: &str, who: Option<&str>) -> String {
     who.map_or_else(|| what.to_owned(), |who| format!("{what} by {who}"))
 }
 
-/// The first few, and how many more; `None` for nobody.
+/// The first few names and the number of the others; `None` for an empty list.
 fn names<'a>(accounts: impl Iterator<Item = &'a str>) -> Option<String> {
     let accounts: Vec<_> = accounts.collect();
     let named = accounts.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");

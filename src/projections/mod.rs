@@ -1,7 +1,7 @@
-//! Projections: pure functions from an event to what it changes in the read models.
+//! Projections: pure functions from an event to its changes of the read models.
 //!
-//! `body` has one function for each command, in its family's file. What they return goes into the store with the event
-//! itself, as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts.
+//! `body` has one function for each command, in its family's file. Their changes are stored together with the event,
+//! as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts.
 
 pub(crate) mod batch;
 pub(crate) mod body;
@@ -35,13 +35,12 @@ use crate::projections::body::{battle, call, live, recording, room, seat};
 use crate::projections::change::EventCount;
 use crate::projections::value::word;
 
-/// How long a span of `new_event_counts` is.
+/// The length of a span of `new_event_counts`.
 const MINUTE_MS: i64 = 60_000;
 
-/// What `event` changes in the read models, of more than [`CHANGES_MAX`] the first; more than that many entries of one
-/// list are not even looked at. Every event is counted; one whose
-/// body was not decoded, or is of a command that no read model covers, changes nothing else. Nor does one whose projection
-/// panics: a bug there must not lose the event.
+/// The changes of the read models by `event`: the first [`CHANGES_MAX`] of them, with no more entries of any list
+/// considered. Every event is counted. An event whose body was not decoded, or of a command that no read model
+/// covers, changes nothing else. Nor does an event whose projection panics: a bug there must not lose the event.
 #[must_use]
 pub fn changes(event: &Event) -> Vec<Change> {
     let mut changes = vec![Change::Count(count(event))];
@@ -92,7 +91,7 @@ fn live_changes(event: &Event, body: &LiveBody, changes: &mut Vec<Change>) {
         LiveBody::CloudRecordingChanged(body) => {
             recording::recording(event, event.room_id.as_deref(), body, changes);
         }
-        // It is about the app's quota and names no room.
+        // It concerns the app's quota and names no room.
         LiveBody::CreateRoomReachingThreshold(_) => {}
     }
 }
@@ -106,7 +105,7 @@ fn count(event: &Event) -> EventCount {
     };
     let result = match result {
         Some(Known::Value(_)) => word(result),
-        // Invented words must not create one sum each.
+        // Unknown values are counted together: else a sender of invented values could create any number of sums.
         Some(Known::Other(text)) if !text.is_empty() => Some("other".to_owned()),
         _ => None,
     };
@@ -125,8 +124,8 @@ fn count(event: &Event) -> EventCount {
     }
 }
 
-/// The command under which an event is counted. Those that no row of the registry names are counted together, by their
-/// family: invented names must not create one sum each. The event itself has the exact one.
+/// The name under which an event is counted. Commands without a row in the registry are counted together by family:
+/// else a sender of invented names could create any number of sums. The event itself keeps its exact command.
 fn counted_as(event: &Event) -> String {
     match &event.command {
         Cow::Borrowed(name) => (*name).to_owned(),
@@ -136,7 +135,7 @@ fn counted_as(event: &Event) -> String {
     }
 }
 
-/// The name under which events are counted whose command names no family.
+/// The counted name of commands without a family.
 const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
@@ -146,10 +145,10 @@ mod tests {
     use super::*;
     use crate::callback::{AppId, Apps, Command, Delivery, Query};
 
-    /// As many entries as a body of the usual limit holds, all of them different.
+    /// As many distinct entries as a body of the default size limit holds.
     const MANY: usize = 5_000;
 
-    /// Puts many entries in the place of each list.
+    /// Replaces each list by one of many entries.
     fn lengthen(value: &mut Value) {
         match value {
             Value::Array(elements) => {
@@ -162,7 +161,7 @@ mod tests {
         }
     }
 
-    /// `value` with other ids.
+    /// A copy of `value` with its ids numbered, so that entries differ.
     fn numbered(value: &Value, number: usize) -> Value {
         match value {
             Value::String(_) => json!(format!("id-{number}")),
@@ -194,7 +193,7 @@ mod tests {
             let verified = Apps::new().with(app, Vec::new()).verify(query, now).unwrap();
             let event = Event::decode(&verified, body.to_string().as_bytes(), now);
             assert_eq!(event.decode_error, None, "{}", command.name);
-            // Before they are cut: a call and the members of two lists at most.
+            // Before truncation: at most a call and the members of two lists.
             let made = of_body(&event);
             assert!(made.len() <= 1 + 2 * CHANGES_MAX, "{}: {}", command.name, made.len());
             let bytes: usize = made.iter().map(Change::bytes).sum();

@@ -1,4 +1,4 @@
-//! The tables of the read models that events are written to, in the order in which they are written.
+//! The tables that projections write, in write order.
 
 use crate::projections::change::{
     BattleMark, CallChange, EventCount, Gift, MemberChange, MetadataMark, PresenceMark,
@@ -8,7 +8,7 @@ use crate::projections::table::{Column, Kind, Row, Table};
 
 use Kind::{Id, Json, Number, Slot, Text, Time, Truth};
 
-/// All of them. Writers that hold rows of one wait only for rows of those behind it.
+/// Invariant: every writer locks rows in this order of tables, so that two writers cannot deadlock.
 pub static TABLES: [&Table; 11] = [
     &CALLS,
     &CALL_MEMBERS,

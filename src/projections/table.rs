@@ -1,5 +1,5 @@
-//! The tables that changes are written to: one description of each, from which both stores make their statements, and
-//! by which two rows of one key are joined.
+//! Descriptions of the tables that projections write. Both stores generate their statements from them, and rows of
+//! one key are merged by them.
 
 use std::cmp::Ordering;
 
@@ -14,24 +14,24 @@ use crate::clock::UnixMillis;
 pub struct Table {
     /// Its name in both stores.
     pub name: &'static str,
-    /// Those that are written, the key's first. Generated ones are not among them.
+    /// The written columns, those of the key first.
     pub columns: &'static [Column],
 }
 
-/// A column, and what becomes of it when its row is there already.
+/// A column and its merge rule.
 #[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Its name in both stores.
     pub name: &'static str,
-    /// What it holds.
+    /// The type of its values.
     pub kind: Kind,
-    /// How two values of one row become one.
+    /// How two values of one key merge.
     pub join: Join,
-    /// Whether it may equal an account, or hold strings that do: texts that users and apps choose, not the vendor.
+    /// Whether it may hold an account: a text that users or apps choose. Such columns are searched by an erasure.
     pub may_name: bool,
 }
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A whole number.
@@ -46,25 +46,25 @@ pub enum Kind {
     Id,
     /// A text that is JSON.
     Json,
-    /// The store's clock, in units of 2 s. The store gives it.
+    /// The store's clock, in slots of 2 s. Written by the store.
     Slot,
 }
 
-/// How two values of one row become one. Each way is commutative and associative, and all but [`Join::Sum`] are
-/// idempotent: so the order of events does not matter, and a sum is only made of events that are new.
+/// How two values of one key merge. Every rule is commutative and associative, and all but [`Join::Sum`] are
+/// idempotent, so the order of events does not matter; sums only count events that are new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Join {
     /// Part of the row's key.
     Key,
-    /// A fact: the same whenever the key is.
+    /// A fact: determined by the key, so never changed.
     Fact,
-    /// The least that is there.
+    /// The least value.
     Least,
-    /// The greatest that is there; texts by their bytes.
+    /// The greatest value; texts compare by their bytes.
     Greatest,
-    /// All such columns of a row together, from the row in which they are greatest, compared in their order.
+    /// All such columns together, from the row in which they are greatest, compared in their order.
     Last,
-    /// The sum. In the store its rows stand beside others of their key, and are added up later.
+    /// The sum. The store appends such rows and adds them up later.
     Sum,
 }
 
@@ -85,11 +85,11 @@ pub enum Value<'a> {
     Text(&'a str),
 }
 
-/// The values of a row, in the order of its table's columns.
+/// The values of a row, in the order of the table's columns.
 pub type Row<'a> = Vec<Value<'a>>;
 
 impl Table {
-    /// The columns that tell rows apart.
+    /// The columns of the key.
     pub fn keys(&self) -> impl Iterator<Item = &Column> {
         self.columns.iter().filter(|column| column.join == Join::Key)
     }
@@ -100,13 +100,13 @@ impl Table {
         self.columns.iter().all(|column| matches!(column.join, Join::Key | Join::Fact))
     }
 
-    /// Whether rows are only added, beside others of their key: to change a sum, each writer would wait for the one before.
+    /// Whether rows are only appended, several for one key: updating a sum would make writers wait for each other.
     #[must_use]
     pub fn is_log(&self) -> bool {
         self.columns.iter().any(|column| column.join == Join::Sum)
     }
 
-    /// Joins `other`, of the same key, into `row`.
+    /// Merges `other`, of the same key, into `row`.
     pub fn join<'a>(&self, row: &mut Row<'a>, other: &[Value<'a>]) {
         let last = |row: &[Value<'a>]| -> Row<'a> {
             let columns = self.columns.iter().zip(row);
@@ -127,17 +127,17 @@ impl Table {
         }
     }
 
-    /// The order in which rows are written: by their keys, so that no two writers wait for each other in a circle.
+    /// The write order of rows: by key, so that two writers cannot deadlock.
     #[must_use]
     pub fn order(&self, one: &[Value<'_>], other: &[Value<'_>]) -> Ordering {
         let keys = self.keys().count();
         one[..keys].cmp(&other[..keys])
     }
 
-    /// One row for each key, in the order of their keys.
+    /// One merged row for each key, in the order of the keys.
     #[must_use]
     pub fn merged<'a>(&self, mut rows: Vec<Row<'a>>) -> Vec<Row<'a>> {
-        // Stable: of equal keys the first comes first.
+        // The sort is stable: of equal keys the first stays first.
         rows.sort_by(|one, other| self.order(one, other));
         rows.dedup_by(|next, row| {
             let same = self.order(next, row) == Ordering::Equal;
@@ -179,7 +179,7 @@ impl Column {
         Self::new(name, Kind::Number, Join::Sum)
     }
 
-    /// The same, which may equal an account.
+    /// The same column, which may hold an account.
     pub(crate) const fn may_name(self) -> Self {
         Self { may_name: true, ..self }
     }
@@ -262,7 +262,7 @@ mod tests {
     use super::*;
     use crate::projections::schema::TABLES;
 
-    /// A value of few, so that equal ones meet.
+    /// Few distinct values, so that equal ones occur.
     fn value(kind: Kind) -> BoxedStrategy<Value<'static>> {
         let some = match kind {
             Kind::Number => (-2..3_i64).prop_map(Value::Number).boxed(),

@@ -1,4 +1,4 @@
-//! Values of a body as the columns of the read models take them: bounded, clipped, and absent where they are empty.
+//! Conversion of body values to column values: bounded, truncated, and absent where empty.
 
 use serde_json::value::RawValue;
 
@@ -9,25 +9,26 @@ use crate::callback::json::scalar::{Known, Seconds, Vocabulary};
 use crate::clock::UnixMillis;
 use crate::projections::change::Json;
 
-/// How many rows one event may change, so that its statements are done well within their time, and how many entries of a
-/// list count. The vendor's largest bodies make some dozens.
+/// Maximum number of rows that one event may change, and of list entries considered, so that its statements stay
+/// within their timeout. The vendor's largest bodies have a few dozen.
 pub const CHANGES_MAX: usize = 1000;
 
-/// The greatest amount that is kept of a body, and without its sign the least: the last integer that every reader of JSON
-/// keeps exactly. Beyond it no amount of the vendor's makes sense; the event's payload has what was sent.
+/// The largest magnitude of an amount: the last integer that every JSON reader keeps exactly. No real amount is
+/// larger; the event's payload has the sent value.
 pub const AMOUNT_MAX: i64 = (1 << 53) - 1;
 
-/// The entries of a list that count, in the order of the body.
+/// The considered entries of a list, in the order of the body.
 pub(crate) fn first<T>(list: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     list.into_iter().take(CHANGES_MAX)
 }
 
-/// What a body says of an amount, within [`AMOUNT_MAX`].
+/// An amount of a body, clamped to [`AMOUNT_MAX`].
 pub(crate) fn amount(number: i64) -> i64 {
     number.clamp(-AMOUNT_MAX, AMOUNT_MAX)
 }
 
-/// A known word in the tables' spelling, `NotAnswer` as `not_answer`; another one as sent. `None` for an empty one.
+/// A known value in the spelling of the tables, `NotAnswer` as `not_answer`; an unknown one as sent. `None` where
+/// empty.
 pub(crate) fn word<T: Vocabulary>(known: Option<&Known<T>>) -> Option<String> {
     let text = match known? {
         Known::Value(value) => snake(value.as_str()),
@@ -47,19 +48,18 @@ fn snake(name: &str) -> String {
     snake
 }
 
-/// An id or a short text as its column takes it; `None` for an empty one, which is how the vendor says that there is
-/// none.
+/// An id or short text, truncated to its column's bound; `None` where empty, the vendor's form of absent.
 pub(crate) fn text(value: &str) -> Option<String> {
     Some(clipped(value)).filter(|text| !text.is_empty())
 }
 
-/// The moment that a body names in s; `None` where it is 0 or makes no sense.
+/// The time that a body gives in s; `None` where it is 0 or implausible.
 pub(crate) fn moment(seconds: Option<Seconds>, event: &Event) -> Option<UnixMillis> {
     let time = UnixMillis(seconds?.0.checked_mul(1000)?);
     is_sensible(time, event.received_at).then_some(time)
 }
 
-/// `value` as JSON text that databases can read. Values made of texts and numbers always serialize.
+/// `value` as JSON text that databases accept. Values of texts and numbers always serialize.
 pub(crate) fn json<T: serde::Serialize>(value: &T) -> Option<Json> {
     let json = serde_json::to_string(value).ok()?;
     RawValue::from_string(readable(&json).into_owned()).ok()

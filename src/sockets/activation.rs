@@ -1,4 +1,4 @@
-//! Sockets that a service manager opened before it started us: `LISTEN_FDS`, as systemd passes them.
+//! Socket activation: sockets opened by the service manager (`LISTEN_FDS` of systemd).
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -9,10 +9,10 @@ use rustix::net::sockopt::socket_type;
 
 use crate::sockets::error::SocketError;
 
-/// The name of the operators' socket (`FileDescriptorName=`). One of any other name is for callbacks.
+/// The name of the ops socket (`FileDescriptorName=`). All others are for callbacks.
 const OPS: &str = "ops";
 
-/// What was passed.
+/// The passed sockets.
 #[derive(Debug, Default)]
 pub(crate) struct Passed {
     pub(crate) public: Option<TcpListener>,
@@ -25,7 +25,7 @@ impl Passed {
     }
 }
 
-/// Nothing where `LISTEN_PID` is another process's.
+/// Empty where `LISTEN_PID` is of another process.
 pub(crate) fn passed() -> Result<Passed, SocketError> {
     let wrong = |problem: String| SocketError::Passed(problem);
     let sockets = sd_listen_fds::get()
@@ -45,9 +45,9 @@ pub(crate) fn passed() -> Result<Passed, SocketError> {
     Ok(passed)
 }
 
-/// The socket, where it is one that takes TCP connections.
+/// Checks that it is a listening TCP socket.
 fn listener(socket: OwnedFd) -> Result<TcpListener, String> {
-    // No process that we may start is to have it.
+    // Not inherited by child processes.
     fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
     let kind = socket_type(&socket).map_err(|error| error.to_string())?;
     let listener = TcpListener::from(socket);

@@ -1,35 +1,35 @@
-//! Why there is no socket to listen on, and what to do about it.
+//! Errors of opening the listening sockets, with hints.
 
 use std::io;
 use std::net::SocketAddr;
 
-/// Why there is no socket to listen on.
+/// Why a listening socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// The system does not let us.
+    /// Binding failed.
     #[error("listen on {address} (key `{key}`): {problem}\nhint: {}", bind_hint(*address, problem))]
     Bind {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// The setting that says so.
+        /// Its setting.
         key: &'static str,
-        /// What it says.
+        /// The system's error.
         problem: io::Error,
     },
-    /// What the service manager passed does not do.
+    /// A socket of the service manager is unusable.
     #[error("use the socket that the service manager passed: {0}")]
     Passed(String),
-    /// The server that runs here gave none.
+    /// The running server did not hand over its sockets.
     #[error("take over from the server that runs here (`server.hand_over`: {path})")]
     TakeOver {
-        /// The socket it is asked over.
+        /// The hand-over socket.
         path: String,
-        /// What went wrong.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// What to do where nobody can listen.
+/// The hint of a bind error.
 fn bind_hint(address: SocketAddr, error: &io::Error) -> String {
     let port = address.port();
     match error.kind() {

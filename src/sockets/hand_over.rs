@@ -1,4 +1,4 @@
-//! The old process: it gives its sockets to a new one that asks for them, and hears when that one takes callbacks.
+//! The old process: hands its sockets to a new one on request, and stops accepting once that one is ready.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -17,14 +17,14 @@ use tracing::{debug, info, warn};
 
 use crate::sockets::handshake::{DONE, OFFER, READY};
 
-/// How long a new process may take until it takes callbacks: it may have to bring the store's tables up to date.
+/// Timeout until the new process is ready: it may have to migrate the store.
 const START_MAX: Duration = Duration::from_mins(10);
-/// How long it may take to be told something.
+/// Timeout of sending a message.
 const SAY_MAX: Duration = Duration::from_secs(5);
-/// How long to wait after a connection could not be accepted.
+/// Pause after a failed accept.
 const REST: Duration = Duration::from_millis(500);
 
-/// Where a new process asks for our sockets.
+/// Offers our sockets to a new process.
 #[derive(Debug)]
 pub(crate) struct HandOver {
     listener: UnixListener,
@@ -33,10 +33,10 @@ pub(crate) struct HandOver {
 }
 
 impl HandOver {
-    /// Begins to listen at this path for a process that asks for these sockets.
+    /// Listens at this path for a process that requests these sockets.
     ///
     /// # Errors
-    /// When that cannot be done, or another process listens there already.
+    /// When the path cannot be used, or another process listens there already.
     pub(crate) async fn offer(
         path: &Path,
         public: StdListener,
@@ -47,7 +47,7 @@ impl HandOver {
         }
         match UnixStream::connect(path).await {
             Ok(_) => return Err(io::Error::other("another server listens there")),
-            // What a process left there that did not end well. A file of another kind refuses too, and stays.
+            // A socket left by a process that crashed. For a file of another kind binding fails too, and it stays.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 if std::fs::symlink_metadata(path)?.file_type().is_socket() {
                     std::fs::remove_file(path)?;
@@ -56,12 +56,13 @@ impl HandOver {
             Err(_) => {}
         }
         let listener = UnixListener::bind(path)?;
-        // Its reader takes callbacks in our place. A peer that connects before this is still checked for its user.
+        // Its client takes over our sockets. A peer that connects before the mode is set is still checked for its
+        // user.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         Ok(Self { listener, path: path.to_owned(), sockets: [public, ops] })
     }
 
-    /// Returns when another process takes callbacks in our place.
+    /// Returns once another process is ready in our place.
     pub(crate) async fn taken(self) {
         loop {
             let asked = match self.listener.accept().await {
@@ -73,7 +74,7 @@ impl HandOver {
             };
             match asked {
                 Ok(mut stream) => {
-                    // Before it is told, so that it finds the path free.
+                    // Before the confirmation, so that the new process finds the path free.
                     drop(self);
                     if let Ok(Err(error)) = timeout(SAY_MAX, stream.write_all(DONE)).await {
                         debug!(%error, "say that the sockets are handed over");
@@ -85,7 +86,7 @@ impl HandOver {
         }
     }
 
-    /// Gives the sockets to who asks, and waits until it takes callbacks.
+    /// Sends the sockets to the client, and waits until it is ready.
     async fn give(&self, mut stream: UnixStream) -> io::Result<UnixStream> {
         let (asks, ours) = (stream.peer_cred()?.uid(), geteuid().as_raw());
         if asks != ours && asks != 0 {
@@ -121,7 +122,7 @@ impl Drop for HandOver {
     }
 }
 
-/// The same socket once more, for a process to come.
+/// A duplicate of the socket, for the next process.
 pub(crate) fn again(socket: &TcpListener) -> io::Result<StdListener> {
     socket.as_fd().try_clone_to_owned().map(StdListener::from)
 }
@@ -145,7 +146,7 @@ mod tests {
     async fn the_next_process_accepts_what_came_to_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/hand-over.sock");
-        // Nobody is there, and it makes its own.
+        // No server runs: it opens its own sockets.
         let old = Sockets::open(ANY, ANY, Some(&path)).await.unwrap();
         assert!(old.from.is_none());
         let address = |socket: &TcpListener| socket.local_addr().unwrap();
@@ -156,7 +157,7 @@ mod tests {
         assert!(offered(&path, &old).await.is_err(), "two servers have one place");
         let mut taken = std::pin::pin!(hand_over.taken());
 
-        // One that does not start changes nothing.
+        // A new process that fails to start changes nothing.
         let gives_up = async {
             let new = Sockets::open(public, ops, Some(&path)).await.unwrap();
             assert!(new.from.is_some());
@@ -189,7 +190,7 @@ mod tests {
         let left = folder.path().join("left");
         drop(UnixListener::bind(&left).unwrap());
         assert!(offered(&left, &sockets).await.is_ok(), "what a dead process left is in the way");
-        // One that listens there and means something else.
+        // A foreign program that listens there.
         let strange = UnixListener::bind(folder.path().join("strange")).unwrap();
         let tasks = tokio_util::task::TaskTracker::new();
         let _says = AbortOnDropHandle::new(tasks.spawn(async move {

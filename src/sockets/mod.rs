@@ -1,7 +1,7 @@
-//! The listening sockets: made here, passed by a service manager, or taken over from the server that runs here.
+//! The listening sockets: opened here, passed by a service manager, or handed over by the running server.
 //!
-//! With a new socket for each start, connections between an end and the next start are refused. A socket that outlives the
-//! process queues them in the kernel, and the next process that holds it accepts them.
+//! New sockets at each start would refuse connections in between. A socket that outlives the process queues them in
+//! the kernel for the next process that accepts from it.
 
 mod activation;
 mod error;

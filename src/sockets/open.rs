@@ -10,27 +10,27 @@ use crate::sockets::error::SocketError;
 use crate::sockets::take_over::TakenOver;
 use crate::sockets::{activation, take_over};
 
-/// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). Who comes when so many wait
-/// tries again after a second, and the vendor waits two.
+/// Backlog of connections to accept; the system may allow fewer (`net.core.somaxconn`). Beyond it a client retries
+/// after a second, and the vendor waits two.
 const WAITING_MAX: u32 = 4096;
 
-/// Where the server listens.
+/// The listening sockets.
 #[derive(Debug)]
 pub struct Sockets {
     /// For the vendor.
     pub public: TcpListener,
-    /// For the operators.
+    /// For operators.
     pub ops: TcpListener,
-    /// Whom they are taken over from, where they are: it is to be told once this server takes callbacks.
+    /// The server that handed them over, if any: it must be notified once this server is ready.
     pub from: Option<TakenOver>,
 }
 
 impl Sockets {
-    /// Those that a service manager passed, however they are set here; else, where `take_over` says at which path a server
-    /// may run, that server's, as far as they listen where these are to; else new ones.
+    /// Uses the sockets of a service manager, regardless of the settings; else, where `take_over` has the path of a
+    /// running server, that server's, as far as their addresses match; else new ones.
     ///
     /// # Errors
-    /// When one cannot be made, or one that is passed does not do.
+    /// When one cannot be opened, or a passed one is unusable.
     pub async fn open(
         public: SocketAddr,
         ops: SocketAddr,
@@ -78,7 +78,7 @@ fn listening(socket: StdListener) -> io::Result<TcpListener> {
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // As `TcpListener::bind` has it: what is left of old connections must not keep a new start waiting.
+    // As in `TcpListener::bind`: old connections in TIME_WAIT must not delay a restart.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(WAITING_MAX)

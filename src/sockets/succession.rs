@@ -1,4 +1,4 @@
-//! The servers before and after this one on the same sockets.
+//! The previous and the next server on the same sockets.
 
 use std::io;
 use std::net::TcpListener as StdListener;
@@ -10,27 +10,27 @@ use tracing::{info, warn};
 use crate::sockets::hand_over::{HandOver, again};
 use crate::sockets::take_over::TakenOver;
 
-/// Whom this server follows, and where the next one finds it.
+/// The previous server, and where the next one requests the sockets.
 #[derive(Debug, Default)]
 pub struct Succession {
-    /// Whose sockets these are: it is told when this server takes callbacks.
+    /// The previous server: it is notified once this server is ready.
     pub from: Option<TakenOver>,
-    /// Where the next one asks for them; absent where none may.
+    /// The path for the next server; absent where take-over is off.
     pub hand_over: Option<PathBuf>,
 }
 
-/// Those who may take over from this server.
+/// Waits for servers that take over.
 #[derive(Debug)]
 pub(crate) struct Successors(Option<(PathBuf, io::Result<[StdListener; 2]>)>);
 
 impl Successors {
-    /// Those who ask for these sockets at this path; nobody where there is none.
+    /// Offers these sockets at this path; to nobody where it is absent.
     pub(crate) fn of(public: &TcpListener, ops: &TcpListener, path: Option<PathBuf>) -> Self {
         let sockets = || Ok([again(public)?, again(ops)?]);
         Self(path.map(|path| (path, sockets())))
     }
 
-    /// Returns when one has.
+    /// Returns once another server has taken over.
     pub(crate) async fn wait_for(self) {
         let Some((path, sockets)) = self.0 else { return std::future::pending().await };
         let offered = match sockets {

@@ -1,4 +1,4 @@
-//! The new process: it asks the one that runs here for its sockets, and says when it takes callbacks itself.
+//! The new process: requests the sockets of the running server, and reports when it is ready.
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -16,21 +16,21 @@ use tracing::{info, warn};
 use crate::sockets::error::SocketError;
 use crate::sockets::handshake::{DONE, OFFER, READY};
 
-/// How long the other process may take to answer. It does so at once.
+/// Timeout of the answer, which is sent at once.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How many sockets it gives.
+/// Number of sockets handed over.
 const SOCKETS: usize = 2;
 
-/// The process whose sockets we have.
+/// The process that handed over its sockets.
 #[derive(Debug)]
 pub struct TakenOver(UnixStream);
 
-/// Asks for the sockets; nothing where no server runs here.
+/// Requests the sockets; `None` where no server runs.
 pub(crate) async fn ask(path: &Path) -> Result<Option<(TakenOver, Vec<TcpListener>)>, SocketError> {
     let failed = |source| SocketError::TakeOver { path: path.display().to_string(), source };
     let stream = match UnixStream::connect(path).await {
         Ok(stream) => stream,
-        // No server was here, or it did not end cleanly.
+        // No server is running, or it crashed.
         Err(error)
             if matches!(
                 error.kind(),
@@ -57,7 +57,7 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(given) = message {
             for socket in given {
-                // No process that we may start is to have it.
+                // Not inherited by child processes.
                 fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
                 sockets.push(TcpListener::from(socket));
             }
@@ -71,7 +71,7 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
 }
 
 impl TakenOver {
-    /// Says that this process takes callbacks, so that the other one takes no more; returns when it knows.
+    /// Reports that this process is ready, so that the other one stops accepting; returns once that is confirmed.
     pub(crate) async fn ready(mut self) {
         let said = async {
             self.0.write_all(READY).await?;
@@ -80,7 +80,7 @@ impl TakenOver {
         };
         match timeout(ANSWER, said).await {
             Ok(Ok(_)) => info!("took over from the server before this one, which ends now"),
-            // It may have ended meanwhile by itself. Until it does, both take callbacks.
+            // It may have ended meanwhile. Until it does, both accept callbacks.
             Ok(Err(error)) => {
                 warn!(%error, "the server before this one did not hear that it is to end");
             }

@@ -1,4 +1,4 @@
-//! A copy of a SQLite file beside the server that writes it.
+//! Online backup of a SQLite store, while a server writes it.
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
@@ -16,33 +16,33 @@ use crate::store::options::StoreOptions;
 use crate::store::sqlite::error::{classify, missing, unopened};
 use crate::store::url::{StoreUrl, display_url};
 
-/// What the name of a copy goes on with while it is made.
+/// Suffix of the copy's name until it is complete.
 const PARTIAL: &str = ".partial";
-/// How often it is told how far the copy is.
+/// Interval of progress reports.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Why there is no copy.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is a server, which has means of its own.
+    /// The store is a PostgreSQL database, which has backup tools of its own.
     #[error(
         "{url} is a PostgreSQL, whose own program copies it\nhint: `pg_dump --format=custom --file={file} {url}`"
     )]
     Server {
-        /// Where it is, without user and password.
+        /// Its address, without user and password.
         url: String,
-        /// Where the copy was to be.
+        /// The requested target.
         file: String,
     },
-    /// There is something in the copy's place.
+    /// A file exists at the target.
     #[error(
         "`{0}` is there already, and is not overwritten\nhint: name another file, or move that one away"
     )]
     Exists(String),
-    /// Another copy to the same place is being made.
+    /// Another backup to the same target is running.
     #[error("another backup to `{0}` is under way\nhint: wait for its end, or name another file")]
     UnderWay(String),
     /// The copy cannot be written.
@@ -50,26 +50,26 @@ pub enum BackupError {
         "write `{file}`: {reason}\nhint: see that its folder is there, that this user may write it, and that there is room"
     )]
     Write {
-        /// Where to.
+        /// The target.
         file: String,
-        /// Why not.
+        /// The cause.
         reason: String,
     },
 }
 
-/// A copy that is to be made.
+/// A backup that was begun.
 #[derive(Debug)]
 pub struct Backup {
     source: SqliteConnection,
     bytes: u64,
     target: PathBuf,
     partial: PathBuf,
-    /// Its lock keeps a second backup away.
+    /// Locked against a second backup to the same target.
     file: File,
 }
 
 impl Backup {
-    /// Opens the store, and makes a file beside `target` that only this user may read.
+    /// Opens the store and creates a file beside `target`, private to this user.
     ///
     /// # Errors
     /// When the store is no file or cannot be read, or the copy would overwrite something or cannot be written.
@@ -82,7 +82,7 @@ impl Backup {
         if !store.exists() {
             return Err(missing(&store).into());
         }
-        // Absolute, so that SQLite takes it for a path whatever it begins with.
+        // Absolute, so that SQLite reads it as a path whatever it begins with.
         let target = std::path::absolute(target).map_err(|error| unwritten(target, &error))?;
         if target.symlink_metadata().is_ok() {
             return Err(BackupError::Exists(target.display().to_string()));
@@ -90,7 +90,7 @@ impl Backup {
         let address = address.create_if_missing(false).busy_timeout(options.timeout);
         let connected = address.connect().await;
         let mut source = connected.map_err(|error| unopened(&store, &error))?;
-        // Only now is it read.
+        // SQLite opens the file lazily: errors show at the first read.
         let bytes: i64 = sqlx::query_scalar(
             "select (page_count - freelist_count) * page_size
              from pragma_page_count, pragma_freelist_count, pragma_page_size",
@@ -103,26 +103,26 @@ impl Backup {
         Ok(Self { source, bytes: u64::try_from(bytes).unwrap_or(0), target, partial, file })
     }
 
-    /// How large the copy will be, about. In bytes.
+    /// The size of the copy, approximately, in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Copies the store as it is now, whatever is written to it meanwhile. `tick` is told now and then how many bytes the
-    /// copy has. Returns how many it has in the end.
+    /// Copies the store as it is now, regardless of concurrent writes. `tick` is called regularly with the bytes
+    /// copied so far. Returns the size of the copy in bytes.
     ///
-    /// The copy has its name only when all of it is on the disk.
+    /// The copy gets its name only once all of it is on the disk.
     ///
     /// # Errors
-    /// When the store cannot be read, or the copy not be written; then there is none.
+    /// When the store cannot be read or the copy cannot be written. Then no copy is left.
     pub async fn run(mut self, mut tick: impl FnMut(u64)) -> Result<u64, BackupError> {
         let made = self.copy(&mut tick).await;
-        // It was only read.
+        // The connection only read: an error on closing it loses nothing.
         let _ = self.source.close().await;
         let published = made.and_then(|()| publish(&self.file, &self.partial, &self.target));
         if published.is_err() {
-            // What is left of it would only take room; the next one clears it away too.
+            // Frees the disk space. Where this fails, the next backup removes the file.
             let _ = std::fs::remove_file(&self.partial);
             let _ = std::fs::remove_file(with(&self.partial, "-journal"));
         }
@@ -134,7 +134,7 @@ impl Backup {
             let reason = "its path is no UTF-8".to_owned();
             return Err(BackupError::Write { file: self.target.display().to_string(), reason });
         };
-        // Of one moment: writers go on, and what they write meanwhile stays in the store's log.
+        // A snapshot: writers continue, and their changes stay in the store's log meanwhile.
         let copied = sqlx::query("vacuum into $1").bind(path).execute(&mut self.source);
         tokio::pin!(copied);
         let copied = loop {
@@ -148,8 +148,7 @@ impl Backup {
     }
 }
 
-/// Opens the file that becomes the copy, for this user only and empty, and keeps others away from it. What stands there was
-/// left by one that was broken off.
+/// Opens and locks the partial file, private to this user, and empties what an interrupted backup left there.
 fn claim(partial: &Path) -> Result<File, BackupError> {
     let unwritten = |error: io::Error| unwritten(partial, &error);
     let file = OpenOptions::new()
@@ -167,7 +166,7 @@ fn claim(partial: &Path) -> Result<File, BackupError> {
         Err(TryLockError::WouldBlock) => return Err(under_way()),
         Err(TryLockError::Error(error)) => return Err(unwritten(error)),
     }
-    // The one before us may have given it its name since it was opened.
+    // The previous owner of the lock may have published the file between our open and our lock.
     let found = partial.symlink_metadata().map(|data| data.ino()).ok();
     if found != file.metadata().map(|data| data.ino()).ok() {
         return Err(under_way());
@@ -180,18 +179,18 @@ fn claim(partial: &Path) -> Result<File, BackupError> {
     }
 }
 
-/// Gives the copy its name, once it is on the disk. Returns how many bytes it has.
+/// Syncs the copy and gives it its name. Returns its size in bytes.
 fn publish(file: &File, partial: &Path, target: &Path) -> Result<u64, BackupError> {
     let unwritten = |error: io::Error| unwritten(target, &error);
     file.sync_all().map_err(unwritten)?;
     let bytes = file.metadata().map_err(unwritten)?.len();
-    // A link, unlike a new name, overwrites nothing.
+    // A hard link fails where the target exists; a rename would overwrite it.
     match std::fs::hard_link(partial, target) {
         Ok(()) => std::fs::remove_file(partial).map_err(unwritten)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(BackupError::Exists(target.display().to_string()));
         }
-        // Some file systems have none.
+        // Some file systems have no hard links.
         Err(_) => std::fs::rename(partial, target).map_err(unwritten)?,
     }
     let folder = target.parent().unwrap_or(Path::new("/"));

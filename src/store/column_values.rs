@@ -1,20 +1,20 @@
-//! The words that columns of the read models hold, and that conditions on them take.
+//! The values of columns of the read models that filters accept.
 
 /// States of a call.
 pub const CALL_STATES: &[&str] = &["ringing", "active", "ended", "overdue"];
-/// How calls end.
+/// Results of a call.
 pub const CALL_RESULTS: &[&str] =
     &["normal_end", "not_answer", "reject", "cancel", "call_busy", "interrupt", "offline"];
-/// What a call is made of.
+/// Media of a call.
 pub const CALL_MEDIA: &[&str] = &["audio", "video"];
-/// Which way a call went, for an account.
+/// Directions of a call, as seen by an account.
 pub const CALL_DIRECTIONS: &[&str] = &["incoming", "outgoing"];
-/// How a call ended for an account.
+/// Outcomes of a call for an account.
 pub const CALL_OUTCOMES: &[&str] =
     &["answered", "missed", "rejected", "cancelled", "busy", "dropped", "hung_up"];
-/// States of one session of a room.
+/// States of a room session.
 pub const ROOM_STATES: &[&str] = &["open", "ended", "overdue"];
-/// What a room is: a conference or a live room.
+/// Families of rooms: conferences and live rooms.
 pub const ROOM_FAMILIES: &[&str] = &["room", "live"];
 /// Kinds of anomalies.
 pub const ANOMALY_KINDS: &[&str] = &[

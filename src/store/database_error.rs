@@ -1,4 +1,4 @@
-//! What a database's error means, in words of ours, and what to do about it.
+//! Explains database errors: cause and hint.
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -6,20 +6,20 @@ use std::io::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;
 
-/// Stands where a pooler gives each transaction another session.
+/// A pooler gives each transaction another session.
 pub(crate) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \
                                  transaction` or `statement`): settings and prepared statements do not last there";
 pub(crate) const SHARED_HINT: &str = "set `pool_mode = session` in the pooler for this database or user, or name \
                                       PostgreSQL itself in `store.url`";
 const UNREACHED_HINT: &str =
     "see that it runs, and that `store.url` has the right host and port for it";
-/// Where it is not known which of them it was.
+/// For refused or timed-out connections, where the failing part is not known.
 const NO_CONNECTION_HINT: &str = "see that it runs, that `store.url` has the right host and port for it, and that it, or a \
                                   pooler before it, has connections left";
 const TABLES_HINT: &str = "`trtc-callbacks migrate` makes them, and so does `serve` on its start; does `store.url` name \
                            the right database?";
 
-/// What the database said, without what the driver adds for its own developers.
+/// The database's message, without the driver's additions for its own developers.
 pub(crate) fn cause(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => error.message().to_owned(),
@@ -29,7 +29,7 @@ pub(crate) fn cause(error: &sqlx::Error) -> String {
     }
 }
 
-/// The text of [`StoreError::Unavailable`](crate::store::StoreError): what is wrong and, on a line of its own, what to do.
+/// The text of [`StoreError::Unavailable`](crate::store::StoreError): the cause and, on a line of its own, a hint.
 pub(crate) fn unavailable(error: &sqlx::Error) -> String {
     let (text, hint) = explain(error);
     with_hint(text, hint)
@@ -37,7 +37,7 @@ pub(crate) fn unavailable(error: &sqlx::Error) -> String {
 
 fn with_hint(mut text: String, hint: Option<&str>) -> String {
     if let Some(hint) = hint {
-        // Writing to a text cannot fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "\nhint: {hint}");
     }
     text
@@ -56,7 +56,7 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
                 _ => of_postgres(&code, &cause),
             }
         }
-        // The driver tries again and again, and does not say what it met.
+        // The driver retries and does not report the error it met.
         sqlx::Error::PoolTimedOut => {
             (not("no connection to it could be had in time"), Some(NO_CONNECTION_HINT))
         }
@@ -68,7 +68,7 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
     }
 }
 
-/// What SQLite means by a code, of which the lowest byte says most.
+/// Explains a SQLite code. The lowest byte is the primary code.
 fn of_sqlite(code: u32, cause: &str) -> (String, Option<&'static str>) {
     let not = format!("the store is not available: {cause}");
     let hint = match code & 0xff {
@@ -88,11 +88,11 @@ fn of_sqlite(code: u32, cause: &str) -> (String, Option<&'static str>) {
     (not, Some(hint))
 }
 
-/// What a PostgreSQL, or a pooler before it, means by a code.
+/// Explains an error code of PostgreSQL or of a pooler in front of it.
 fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
     let not = format!("the store is not available: {cause}");
     let hint = match code {
-        // A pooler says so, which has no codes of its own.
+        // Poolers report this with PostgreSQL's code for a protocol violation, as they have no codes of their own.
         "08P01" if cause.contains("startup parameter") => {
             let hint = "this is a pooler's word: take the parameter out of `store.url`, or set \
                         `ignore_startup_parameters = extra_float_digits,options` in PgBouncer";
@@ -128,7 +128,7 @@ fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
     (not, Some(hint))
 }
 
-/// What kept a connection from being made.
+/// Explains why no connection could be made.
 fn of_connection(cause: &str) -> (String, Option<&'static str>) {
     let has = |part: &str| cause.contains(part);
     let not = |what: &str| format!("the store is not available: {what}");
@@ -189,7 +189,7 @@ pub(crate) fn migrating(error: &MigrateError) -> String {
     with_hint(text, Some(hint))
 }
 
-/// The cause and the hint, without saying that the store is away.
+/// Cause and hint, without the words that the store is unavailable.
 fn unavailable_cause(error: &sqlx::Error) -> String {
     with_hint(cause(error), explain(error).1)
 }

@@ -1,35 +1,35 @@
-//! Why a store failed, and whether trying again may help.
+//! Errors of a store, and whether a retry may help.
 
 use sqlx::migrate::MigrateError;
 
 use crate::store::database_error::{cause, migrating, unavailable};
 
-/// Why a store did not do what it was asked to. The text of each names its cause; there is no chain behind it.
+/// Why a store operation failed. The text has the cause; there is no source chain behind it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The store's address cannot be used. Trying again will not help.
+    /// The store's URL is invalid. Permanent.
     #[error("{problem}\nhint: {hint}")]
     Address {
-        /// What is wrong with it.
+        /// The cause.
         problem: String,
-        /// What to do.
+        /// The hint.
         hint: String,
     },
-    /// The store is not there, or not ready: the same request may succeed later.
+    /// The store is unreachable or not ready. A retry may succeed.
     #[error("{}", unavailable(.0))]
     Unavailable(sqlx::Error),
-    /// The store is there, and something about it or before it must be mended first: the same request may succeed then.
+    /// The store or a pooler in front of it is misconfigured. A retry may succeed once that is corrected.
     #[error("{problem}\nhint: {hint}")]
     Unready {
-        /// What is wrong.
+        /// The cause.
         problem: String,
-        /// What to do.
+        /// The hint.
         hint: String,
     },
-    /// The store will not take one of the rows, now or later.
+    /// The store refuses one of the rows. Permanent.
     #[error("the store refuses a row: {}", cause(.0))]
     Refused(sqlx::Error),
-    /// The tables could not be brought up to this version.
+    /// The migration failed.
     #[error("{}", migrating(.0))]
     Migrate(MigrateError),
 }
@@ -41,16 +41,16 @@ impl From<MigrateError> for StoreError {
 }
 
 impl StoreError {
-    /// Whether the question took longer than a reader may.
+    /// Whether a read ran into its timeout.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         let Self::Unavailable(error) = self else { return false };
         let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-        // PostgreSQL's `query_canceled`, and SQLITE_INTERRUPT.
+        // `query_canceled` of PostgreSQL, SQLITE_INTERRUPT of SQLite.
         matches!(code.as_deref(), Some("57014" | "9"))
     }
 
-    /// Whether the same request may succeed later.
+    /// Whether a retry of the same request may succeed.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
@@ -59,9 +59,9 @@ impl StoreError {
             | Self::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
             ) => {
-                // Of what a database answers, only that it cannot now: not a wrong password, a missing right or a table
-                // in the way. What a pooler lost (26, and a statement that is there twice) may be mended in it. A database
-                // of SQLite has one digit fewer.
+                // Of the database's own errors only those that pass: no wrong password, missing privilege or missing
+                // table. State lost by a pooler (class 26, and a prepared statement that exists twice) is included,
+                // since correcting the pooler helps. SQLite's codes, which are shorter, count as passing.
                 let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
                 let code = code.as_deref().filter(|code| code.len() == 5).unwrap_or("08000");
                 code == "42P05" || ["08", "25", "26", "40", "53", "55", "57"].contains(&&code[..2])

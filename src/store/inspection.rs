@@ -1,96 +1,95 @@
-//! What a store is like, for those who look after it. Nothing is changed, and nothing is judged.
+//! The state of a store, for operators. Read-only, without judgement.
 
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::clock::UnixMillis;
 
-/// Rows are counted up to so many; a larger count means "more".
+/// Rows are counted up to this number; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;
 
-/// What a store is like.
+/// The state of a store.
 #[derive(Debug, Clone)]
 pub struct Examination {
     /// Its name and version, such as `PostgreSQL 16.4`.
     pub database: String,
-    /// Which migrations it has.
+    /// The state of its migrations.
     pub migrations: Migrations,
-    /// Whether an event could be stored, by one that was stored and taken back; `None` where there are no tables yet.
+    /// Whether an event can be stored, tried with a row that was rolled back; `None` without tables.
     pub writable: Option<Result<(), String>>,
-    /// How many events are parked, counted up to [`COUNT_MAX`] and one more; `None` where there are no tables yet.
+    /// Number of dead letters, counted up to [`COUNT_MAX`] + 1; `None` without tables.
     pub parked: Option<i64>,
-    /// What only one kind of store has.
+    /// State particular to the kind of store.
     pub kind: Kind,
 }
 
-/// Which migrations a store has.
+/// The applied migrations compared with those of this version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Migrations {
-    /// Those of this version that it lacks, as `number name`.
+    /// Migrations of this version that are missing, as `number name`.
     pub pending: Vec<String>,
-    /// The numbers of those that this version does not know: it was migrated by a newer one.
+    /// Numbers of unknown migrations, made by a newer version.
     pub unknown: Vec<i64>,
-    /// The numbers of those that were applied in another form than this version has.
+    /// Numbers of migrations that were applied with another checksum.
     pub altered: Vec<i64>,
-    /// The number of one that broke off half-way.
+    /// The number of a migration that failed half-way.
     pub broken: Option<i64>,
 }
 
-/// What only one kind of store has.
+/// State particular to the kind of store.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// It is a PostgreSQL.
+    /// PostgreSQL.
     Postgres(PostgresState),
-    /// It is a SQLite file.
+    /// SQLite.
     Sqlite(SqliteState),
 }
 
-/// What a PostgreSQL is like.
+/// The state of a PostgreSQL database.
 #[derive(Debug, Clone)]
 pub struct PostgresState {
-    /// Whether it is new enough for us.
+    /// Whether its version is supported.
     pub version_fits: bool,
     /// The database's encoding.
     pub encoding: String,
-    /// Whether it only follows another server and takes no writes.
+    /// Whether it is a standby, which accepts no writes.
     pub standby: bool,
-    /// The settings that a commit's safety hangs on and that are off.
+    /// The durability settings that are off.
     pub unsafe_settings: Vec<String>,
-    /// Whether role or database say that sessions only read.
+    /// Whether role or database default to read-only transactions.
     pub read_only_by_default: bool,
-    /// Whether a partition could be made, by one that was made and taken back; `None` where there are no tables yet, or
-    /// others were in the way.
+    /// Whether a partition can be made, tried with one that was rolled back; `None` without tables, or where a lock
+    /// was not available.
     pub makes_partitions: Option<Result<(), String>>,
-    /// The rights that the role of the URL lacks.
+    /// The privileges that the role of the URL lacks.
     pub missing_rights: Vec<MissingRight>,
-    /// The months, this one and the next, that no partition covers at their present or first moment. Empty where
-    /// there are no tables yet.
+    /// Of this month and the next, those without a partition. Empty without tables.
     pub months_without_partition: Vec<String>,
-    /// How many rows are in the default partition, counted up to [`COUNT_MAX`] and one more.
+    /// Number of rows in the default partition, counted up to [`COUNT_MAX`] + 1.
     pub default_rows: i64,
     /// The server's clock.
     pub clock: UnixMillis,
 }
 
-/// A right that the server needs and does not have.
+/// A privilege that the server needs and lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingRight {
-    /// Who may not do what.
+    /// The role and the privilege.
     pub problem: String,
-    /// Who grants it, and how.
+    /// The statement that grants it, and who may run it.
     pub hint: String,
 }
 
-/// What a SQLite file is like.
+/// The state of a SQLite file.
 #[derive(Debug, Clone)]
 pub struct SqliteState {
-    /// `wal` where a server has made it.
+    /// The journal mode: `wal` once a server has used it.
     pub journal_mode: String,
-    /// What is damaged, where it was asked to look; `None` where it was not, or nothing is.
+    /// The first damage found; `None` where there is none or it was not looked for.
     pub damage: Option<String>,
 }
 
 impl Migrations {
-    /// Compares those that were applied, each with whether it was finished and its checksum, with those of this version.
+    /// Compares the applied migrations (number, finished, checksum) with those of this version.
     pub(crate) fn compare(ours: &Migrator, applied: &[(i64, bool, Vec<u8>)]) -> Self {
         let known = |version: &i64| ours.version_exists(*version);
         let pending = ours.iter().filter(|ours| {

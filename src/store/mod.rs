@@ -1,4 +1,4 @@
-//! The only place that knows SQL: two stores behind one trait.
+//! The only module with SQL: PostgreSQL and SQLite behind one trait.
 
 pub(crate) mod backup;
 pub(crate) mod column_values;

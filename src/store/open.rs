@@ -1,4 +1,4 @@
-//! Opens whichever store a URL names: the only functions that know both.
+//! Factories: the only functions that name both stores.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::store::traits::Store;
 use crate::store::url::StoreUrl;
 use crate::store::{postgres, sqlite};
 
-/// Opens the store that the URL names. It need not answer yet, unless it is a file.
+/// Opens the store of the URL. A database server need not answer yet.
 ///
 /// # Errors
-/// When the URL is of no known kind or broken, or the file cannot be opened, or a certificate that it names is not there.
+/// When the URL is invalid or of an unknown kind, or a file or certificate cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     match StoreUrl::to_open(&options.url)? {
         StoreUrl::Postgres(address) => Ok(Arc::new(Postgres::open(address, options))),
@@ -25,12 +25,12 @@ pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> 
     }
 }
 
-/// Looks at the store that the URL names, over a connection of its own. `thorough` reads all of a SQLite file.
+/// Examines the store of the URL, over a connection of its own. `thorough` checks all of a SQLite file.
 ///
-/// It waits as long as the store does: give it a limit.
+/// Without a timeout of its own: the caller sets one.
 ///
 /// # Errors
-/// When the store cannot be reached, or does not answer what it is asked.
+/// When the store is unreachable or a query fails.
 pub async fn examine(
     options: &StoreOptions,
     now: UnixMillis,
@@ -42,10 +42,10 @@ pub async fn examine(
     }
 }
 
-/// Opens the store that the URL names, over a connection of its own, beside any server.
+/// Opens the store of the URL for an erasure, over a connection of its own; servers may run meanwhile.
 ///
 /// # Errors
-/// When it is not there, or cannot be opened.
+/// When the store is unreachable.
 pub async fn accounts(options: &StoreOptions) -> Result<Accounts, StoreError> {
     let connection = match StoreUrl::parse(&options.url)? {
         StoreUrl::Postgres(address) => {

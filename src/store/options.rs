@@ -1,32 +1,32 @@
-//! How a store is opened.
+//! Options of opening a store.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-/// How a store is opened.
+/// Options of opening a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// `postgres://…` or `sqlite://…`.
     pub url: SecretString,
-    /// How many connections write at once (PostgreSQL; SQLite has one writer).
+    /// Number of connections for writers (PostgreSQL; SQLite has one writer).
     pub writers: u32,
-    /// How many connections read at once.
+    /// Number of connections for readers.
     pub readers: u32,
-    /// How long to wait for a connection, and for one statement of a writer.
+    /// Timeout of acquiring a connection and of a writer's statement.
     pub timeout: Duration,
-    /// How long one statement of a reader may take. `None`: as long as it does.
+    /// Timeout of a reader's statement; `None`: none.
     pub read_timeout: Option<Duration>,
-    /// How many monthly partitions to make ahead (PostgreSQL).
+    /// Number of monthly partitions to create ahead (PostgreSQL).
     pub partitions_ahead: u32,
-    /// How long events are kept, so that no partition is made that would be dropped at once. `None`: for good.
+    /// Retention of events, so that no already expired partition is created; `None`: unlimited.
     pub keep: Option<Duration>,
-    /// Make a SQLite file where it is missing.
+    /// Whether to create a missing SQLite file.
     pub create: bool,
 }
 
 impl StoreOptions {
-    /// The same store for one who only reads: a missing file is an error, and a statement may take longer.
+    /// The same store for read-only use: a missing file is an error, and statements get a longer timeout.
     #[must_use]
     pub fn to_read(self) -> Self {
         Self { create: false, timeout: Duration::from_secs(10), read_timeout: None, ..self }

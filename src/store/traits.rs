@@ -1,7 +1,7 @@
-//! What every store does: [`Store`] takes events, [`ReadModels`] answers readers.
+//! The interface of a store: [`Store`] writes events, [`ReadModels`] answers readers.
 //!
-//! Every list is read in pages: newest first, behind the place of the last row of the page before, so that a page costs
-//! the same however far down it is.
+//! Every list is read in pages by keyset: newest first, after the last row of the previous page, so that each page
+//! costs the same.
 
 use std::fmt;
 
@@ -24,81 +24,77 @@ use crate::store::query::filters::{
 };
 use crate::store::query::page::{Details, EventPage, VisitPage};
 
-/// Where events are kept. All methods may be called from many tasks at once.
+/// A store of events. All methods may be called concurrently.
 #[async_trait]
 pub trait Store: ReadModels + Send + Sync + fmt::Debug {
-    /// Brings the tables up to this version's. Does nothing where they are; replicas may call it together.
+    /// Migrates the tables to this version. Idempotent; replicas may call it concurrently.
     async fn migrate(&self) -> Result<(), StoreError>;
 
-    /// What has to be done now and then for the store to go on taking events, such as making partitions ahead.
+    /// Regular maintenance that the store needs in order to accept events, such as creating partitions ahead.
     async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError>;
 
-    /// The names of partitions that hold nothing that happened at `before` or later. None where there are no
-    /// partitions.
+    /// The names of partitions without events at `before` or later. Empty where the store has no partitions.
     async fn expired_partitions(&self, before: UnixMillis) -> Result<Vec<String>, StoreError> {
         let _ = before;
         Ok(Vec::new())
     }
 
-    /// Drops one of [`Store::expired_partitions`], with all it holds. `false` when it is gone already, or another
-    /// replica is at it. An error when others use the events just now: it does not wait for them, since writers would
-    /// wait behind it.
+    /// Drops one of [`Store::expired_partitions`] with its rows. `false` when it is gone, or another replica is
+    /// dropping it. An error when the events are in use: it does not wait, since writers would queue behind the lock.
     async fn drop_partition(&self, name: &str, before: UnixMillis) -> Result<bool, StoreError> {
         let _ = (name, before);
         Ok(false)
     }
 
-    /// Deletes at most `rows_max` events of those outside of partitions that happened before `before`, as many parked
-    /// ones that were parked before, and as many rows of each table of the read models that tell of nothing later.
-    /// Returns how many; none when there is nothing more to delete.
+    /// Deletes at most `rows_max` unpartitioned events from before `before`, as many dead letters kept before then,
+    /// and as many expired rows of each table of the read models. Returns their number; 0 when none is left.
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
-    /// Whether the store answers.
+    /// Fails where the store does not answer, or is a standby.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Stores all of `entries` or none, those that are new with their changes, and says of each whether it was. Give
-    /// them ordered by the events' ids, so that two writers that hold the same events never wait for each other in a
-    /// circle.
+    /// Stores all of `entries` or none, new ones with their changes, and returns for each whether it was new. Entries
+    /// must be ordered by event id, so that two writers with the same events cannot deadlock.
     async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
-    /// Keeps an event as a dead letter that [`Store::insert`] refused, whole and with the reason.
+    /// Keeps an event that [`Store::insert`] refused as a dead letter, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
 
-    /// The stored events that `filter` lets through.
+    /// The stored events that match `filter`.
     async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Whether the event with this id is stored.
     async fn contains(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Finishes what is under way and closes every connection.
+    /// Finishes running operations and closes all connections.
     async fn close(&self);
 }
 
-/// What became of one event that was to be stored.
+/// The result of storing one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
-    /// It is a row now.
+    /// It is a new row.
     New,
-    /// It already was one.
+    /// It was a row already.
     Duplicate,
 }
 
-/// An event, and what it changes in the read models where it is new.
+/// An event, and the changes of the read models that it makes when it is new.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// The event.
     pub event: &'a Event,
-    /// What it changes. Empty: it is stored alone.
+    /// The changes. When empty, only the event is stored.
     pub changes: &'a [Change],
 }
 
-/// Readers of the read models. They have connections of their own, so that none of them keeps a writer waiting.
+/// Queries of the read models. They use separate connections, so that they cannot delay writers.
 #[async_trait]
 pub trait ReadModels {
     /// Calls, the latest first.
     async fn calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError>;
 
-    /// One call; `None` where no event named it.
+    /// One call; `None` where no event names it.
     async fn call(&self, app: AppId, call_id: &str) -> Result<Option<Call>, StoreError>;
 
     /// The members of one call, by the time they are first named. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
@@ -107,8 +103,8 @@ pub trait ReadModels {
     /// The calls an account took part in, the latest first.
     async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError>;
 
-    /// The rooms an account came into, the latest visit first; an end by rule is given as for visits. One of which only
-    /// the leave is known stands among those of its room alone.
+    /// The room visits of an account, the latest first; inferred ends as for visits. A visit without an enter event
+    /// is only listed with its room.
     async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError>;
 
     /// Sessions of rooms, the latest first.
@@ -117,18 +113,19 @@ pub trait ReadModels {
     /// One session of a room.
     async fn room(&self, key: &RoomKey) -> Result<Option<Room>, StoreError>;
 
-    /// What only live rooms have, of these sessions.
+    /// The live figures of these sessions.
     async fn live_sessions(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
 
-    /// Visits within one session, the latest first, and behind them those whose beginning no event tells. An end by rule is
-    /// given where the session has ended. Answers soon: of marks that may end a visit without a beginning it looks through at
-    /// most [`MARKS_SCANNED_MAX`](crate::store::MARKS_SCANNED_MAX), and says where to go on.
+    /// Visits of one session, the latest first, and after them those without an enter event. Inferred ends are given
+    /// once the session has ended. Bounded: of leaves without an enter at most
+    /// [`MARKS_SCANNED_MAX`](crate::store::MARKS_SCANNED_MAX) are scanned for a page, which says where to continue.
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
 
-    /// Who sat where within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX). An end by rule is given as for visits.
+    /// Stays on the seats of one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX). Inferred ends
+    /// as for visits.
     async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError>;
 
-    /// What was done to the room within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Changes of the room within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError>;
 
     /// Gifts within one session, the latest first.
@@ -137,27 +134,29 @@ pub trait ReadModels {
     /// Battles within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError>;
 
-    /// Recording tasks of a call, or of one session of a room, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Recording tasks of a call or of one session of a room, by time. At most
+    /// [`DETAILS_MAX`](crate::store::DETAILS_MAX).
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
 
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
 
-    /// How many anomalies are still so, of one app or of all. Counts up to [`OPEN_COUNTED_MAX`](crate::store::OPEN_COUNTED_MAX).
+    /// Number of open anomalies, of one app or of all. Counted up to
+    /// [`OPEN_COUNTED_MAX`](crate::store::OPEN_COUNTED_MAX).
     async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError>;
 
-    /// How many events there were in each span of time, the earliest first. At most [`COUNTS_MAX`](crate::store::COUNTS_MAX).
+    /// Number of events in each span of time, the earliest first. At most [`COUNTS_MAX`](crate::store::COUNTS_MAX).
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
 
     /// One event, by its id.
     async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
 
-    /// A page of a list of events that answers soon and takes little memory whatever is asked for: where a condition has
-    /// no index it looks through at most [`EVENTS_SCANNED_MAX`](crate::store::EVENTS_SCANNED_MAX) events, it ends where the bodies come to
-    /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), and it says where to go on.
+    /// A page of events, bounded in time and memory for any filter: without an index it scans at most
+    /// [`EVENTS_SCANNED_MAX`](crate::store::EVENTS_SCANNED_MAX) events, it ends once bodies reach
+    /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), and it says where to continue.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
-    /// What an id names, in whichever table: a call, a room's latest session, an account that took part in a call or owned a
-    /// room, or an event. At most [`FOUND_MAX`](crate::store::FOUND_MAX).
+    /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
+    /// an event. At most [`FOUND_MAX`](crate::store::FOUND_MAX).
     async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError>;
 }

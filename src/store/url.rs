@@ -1,5 +1,4 @@
-//! What a store's URL names, read strictly: what is mistyped in it must not be guessed at, and what it holds must not
-//! reach a log.
+//! Strict parsing of store URLs: a mistyped parameter must not be ignored, and no secret may reach a log.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::store::error::StoreError;
 
-/// The parameters of a PostgreSQL's URL that the driver knows, and other spellings of them.
+/// PostgreSQL parameters that the driver supports, with their aliases.
 const PARAMETERS: [&str; 17] = [
     "application_name",
     "dbname",
@@ -30,22 +29,22 @@ const PARAMETERS: [&str; 17] = [
     "statement-cache-capacity",
     "user",
 ];
-/// One more spelling, which nobody means who mistypes another.
+/// An alias that is not suggested for a mistyped parameter.
 const ROOT_ALIAS: &str = "ssl-ca";
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
-/// The parameters of a SQLite file's URL.
+/// SQLite parameters.
 const SQLITE_PARAMETERS: [&str; 4] = ["mode", "cache", "immutable", "vfs"];
-/// How alike a mistyped word must be to the one that was meant.
+/// Minimum similarity of a mistyped word to a suggested one.
 const NEAR: f64 = 0.8;
 
-/// A store's URL, parsed.
+/// A parsed store URL.
 pub(crate) enum StoreUrl {
     Postgres(PgConnectOptions),
     Sqlite(SqliteConnectOptions),
 }
 
 impl StoreUrl {
-    /// Reads a URL, and keeps what it holds out of the errors.
+    /// Parses a URL. Errors never contain its secrets.
     pub(crate) fn parse(url: &SecretString) -> Result<Self, StoreError> {
         let url = url.expose_secret();
         let in_memory = url.contains(":memory:") || url.contains("mode=memory");
@@ -63,12 +62,12 @@ impl StoreUrl {
         }
     }
 
-    /// Reads the URL of a store that is to be opened: the files that it names must be there, too.
+    /// Parses the URL of a store that is to be opened: the files that it names must exist.
     pub(crate) fn to_open(url: &SecretString) -> Result<Self, StoreError> {
         let parsed = Self::parse(url)?;
         if let Self::Postgres(_) = parsed {
             for (key, file) in certificates(url.expose_secret()) {
-                // Its own words do not name the file.
+                // The driver's error does not name the file.
                 std::fs::File::open(&file).map_err(|error| {
                     let problem = format!("`{key}`: read {}: {error}", file.display());
                     wrong(&problem, "give the path of a PEM file that the server may read")
@@ -83,7 +82,7 @@ fn wrong(problem: &str, hint: &str) -> StoreError {
     StoreError::Address { problem: format!("key `store.url`: {problem}"), hint: hint.to_owned() }
 }
 
-/// `rest` is what stands behind the scheme.
+/// `rest` is the part after the scheme.
 fn postgres(url: &str, rest: &str) -> Result<PgConnectOptions, StoreError> {
     const FORM: &str = "give `postgres://user:password@host:5432/database`, other characters than letters and digits \
                         percent-encoded";
@@ -100,7 +99,7 @@ fn postgres(url: &str, rest: &str) -> Result<PgConnectOptions, StoreError> {
         let hint = "give one host: the primary, or an address that always leads to it, as that of a proxy such as HAProxy";
         return Err(wrong("it names several hosts, and only one is possible", hint));
     }
-    // The driver would look for a host whose name has brackets. Its parameter is read without.
+    // The driver would resolve a host name with brackets. Its `host` parameter takes the address without them.
     let url = match in_brackets(host) {
         Some(address) if hosts.len() == 1 => {
             let (before, fragment) = url.split_once('#').unwrap_or((url, ""));
@@ -110,7 +109,7 @@ fn postgres(url: &str, rest: &str) -> Result<PgConnectOptions, StoreError> {
         }
         _ => url,
     };
-    // Its error may quote the URL.
+    // The parser's error may quote the URL.
     url.parse().map_err(|_| wrong("it is no URL of a PostgreSQL", FORM))
 }
 
@@ -118,14 +117,14 @@ fn in_brackets(host: &str) -> Option<Ipv6Addr> {
     host.strip_prefix('[')?.split_once(']')?.0.parse().ok()
 }
 
-/// The parameters behind a URL's `?`.
+/// The parameters of the query.
 fn parameters(url: &str) -> Vec<(String, String)> {
     let url = url.split_once('#').map_or(url, |(url, _)| url);
     let query = url.split_once('?').map_or("", |(_, query)| query);
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// Refuses what the driver would ignore or, with key and value, log.
+/// Refuses parameters that the driver would ignore or log with their value.
 fn check_parameter(key: &str, value: &str) -> Result<(), StoreError> {
     let unfit = |hint: &str| Err(wrong(&format!("parameter `{key}` has no such value"), hint));
     match key {
@@ -147,8 +146,7 @@ fn check_parameter(key: &str, value: &str) -> Result<(), StoreError> {
     }
 }
 
-/// What is said of a parameter that nobody knows: its name, unless that looks as if something else had come there, and
-/// never its value.
+/// The error for an unknown parameter: names it, unless it looks like misplaced other data, and never its value.
 fn unknown(key: &str, known: &[&str]) -> StoreError {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte);
     let problem = if key.len() <= 40 && key.bytes().all(plain) {
@@ -184,7 +182,7 @@ fn sqlite(url: &str, rest: &str) -> Result<SqliteConnectOptions, StoreError> {
         .map_err(|_| wrong("it is no URL of a SQLite file", "give `sqlite://path/to/file.db`"))
 }
 
-/// The files of TLS that a URL names, with the parameter that does.
+/// The TLS files of a URL, each with its parameter.
 fn certificates(url: &str) -> Vec<(String, PathBuf)> {
     let names_file = |key: &str| {
         let key = key.replace('-', "");
@@ -194,15 +192,15 @@ fn certificates(url: &str) -> Vec<(String, PathBuf)> {
     of_url.map(|(key, file)| (key, PathBuf::from(file))).collect()
 }
 
-/// Whether the URL names a store, without opening it.
+/// Checks a URL without opening the store.
 ///
 /// # Errors
-/// What is wrong with it, and what to do.
+/// The cause and a hint.
 pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
     StoreUrl::parse(url).map(|_| ())
 }
 
-/// The file the store is kept in; `None` where it is a server.
+/// The store's file; `None` where it is a server.
 #[must_use]
 pub fn file(url: &SecretString) -> Option<PathBuf> {
     match StoreUrl::parse(url) {
@@ -211,7 +209,7 @@ pub fn file(url: &SecretString) -> Option<PathBuf> {
     }
 }
 
-/// Where the store is, without user, password and parameters, for people to read.
+/// The address of the store without user, password and parameters, for display.
 #[must_use]
 pub fn display_url(url: &SecretString) -> String {
     match StoreUrl::parse(url) {
@@ -228,7 +226,7 @@ pub fn display_url(url: &SecretString) -> String {
     }
 }
 
-/// A socket's path as it stands in a URL.
+/// A socket path as it occurs in a URL.
 fn shown(socket: &Path) -> String {
     socket.display().to_string().replace('/', "%2F")
 }
@@ -330,7 +328,7 @@ mod tests {
             let said = said(url);
             assert!(said.contains("several hosts") && said.contains("hint: give one"), "{said}");
         }
-        // A comma of a password is none of the host.
+        // A comma in a password does not separate hosts.
         assert_eq!(address("postgres://u:a,b@h/d").get_host(), "h");
     }
 

@@ -414,7 +414,7 @@ mod tests {
         let outcomes = [
             Outcome::Stored,
             Outcome::Duplicate,
-            Outcome::Parked,
+            Outcome::DeadLetter,
             Outcome::Spooled,
             Outcome::NotStored,
             Outcome::Shed,

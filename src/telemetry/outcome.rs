@@ -9,8 +9,8 @@ pub enum Outcome {
     Stored,
     /// Its event already was a row.
     Duplicate,
-    /// The store refused its event as a row and keeps it apart.
-    Parked,
+    /// The store refused its event as a row and keeps it as a dead letter. Labelled `parked`.
+    DeadLetter,
     /// The store did not take its event in time, and the spool did.
     Spooled,
     /// Its event could not be kept in time and went to the error log.
@@ -69,7 +69,7 @@ impl Outcome {
         match self {
             Self::Stored => 0,
             Self::Duplicate => 1,
-            Self::Parked => 2,
+            Self::DeadLetter => 2,
             Self::Spooled => 3,
             Self::NotStored => 4,
             Self::Shed => 5,

@@ -307,9 +307,9 @@ on_both_stores! {
         store.close().await;
         for table in TABLES {
             let sql = if database.is_postgres() {
-                format!("select column_name::text from information_schema.columns where table_name = '{}' and is_generated = 'NEVER'", table.name)
+                format!("select column_name::text from information_schema.columns where table_name = '{}'", table.name)
             } else {
-                format!("select name from pragma_table_xinfo('{}') where hidden = 0", table.name)
+                format!("select name from pragma_table_info('{}')", table.name)
             };
             let mut there: BTreeSet<String> = database.texts(&sql).await.into_iter().collect();
             // It is set by who looks for calls without an end.

@@ -1,4 +1,4 @@
-//! The accept loop, with a bound on everything a client can make it wait for or keep. (`axum::serve` sets none.)
+//! The accept loop. It bounds everything a client can make the server wait for or keep, unlike `axum::serve`.
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,44 +27,44 @@ use crate::http::listener::stop::Stop;
 use crate::http::listener::tls::Tls;
 use crate::telemetry::Metrics;
 
-/// How long the loop rests after it could not accept.
+/// Pause after a failed `accept`.
 const REST: Duration = Duration::from_millis(100);
-/// How long connections may last once another process accepts in our place.
+/// How long connections may last after another process has taken over accepting.
 const HANDOVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is warned about that, at most.
+/// Minimum interval of warnings about that.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
-/// What one listener grants its clients.
+/// Limits of one listener's clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// How many connections are served at once. For one more, one that is served no request is closed; where there is
-    /// none, it waits.
+    /// Maximum number of connections. For one more, an idle connection is evicted; where there is none, the new one
+    /// waits.
     pub connections_max: usize,
-    /// How many more are served while all of those are busy: for requests that are answered at once, such as `/livez`. The
-    /// router is to refuse all others on them.
+    /// Additional connections while all of those are busy, for requests that are answered at once, such as `/livez`.
+    /// The router refuses all others on them.
     pub reserved_max: usize,
-    /// Peers that stand for many clients. Of all others, who has very many connections loses some before others do.
+    /// Peers that stand for many clients. Of the others, one with very many connections is evicted first.
     pub trusted_proxies: Networks,
-    /// How long a request's head may take, and a new connection until its first byte.
+    /// Timeout of a request's head, and of a new connection until its first byte.
     pub header_timeout: Duration,
-    /// How large a request's head may be, in bytes.
+    /// Maximum size of a request's head, in bytes.
     pub header_bytes_max: usize,
-    /// How long a connection may be idle between two requests.
+    /// Timeout of an idle connection between two requests.
     pub idle_timeout: Duration,
-    /// How long a client may take nothing of an answer.
+    /// Timeout of a write that makes no progress.
     pub write_timeout: Duration,
-    /// How long requests are still taken once the server is to stop.
+    /// How long requests are still accepted after the stop was requested.
     pub drain: Duration,
-    /// How long requests under way may take after that.
+    /// How long running requests may take after that.
     pub shutdown_timeout: Duration,
 }
 
-/// Serves `router` until `stop` is cancelled and some time more; then takes no more connections, lets requests under
-/// way finish, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it, over TLS where `tls` is given. What
-/// never becomes a request of `router` is counted in `metrics`, and so are connections; without them, nowhere.
+/// Serves `router` until `stop` is cancelled and a grace period has passed; then accepts no more connections, drains
+/// running requests, and returns. HTTP/1.1 with keep-alive, as the vendor speaks it, over TLS where `tls` is given.
+/// `metrics`, where given, count connections and requests that never reach `router`.
 ///
-/// Once it is to stop, each connection is closed with its next answer, which says so: a client that learns of it only when
-/// it sends again loses what it sends.
+/// After the stop was requested each connection is closed with its next answer, which announces it: a client that
+/// learns of it only when it sends again loses that request.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -81,8 +81,8 @@ pub async fn serve(
     );
     let connections = TaskTracker::new();
     let shared = Arc::new(Shared::new(router, tls, &limits, metrics, stop.clone()));
-    // For some time after the stop all goes on: hyper closes a connection whose request it has not begun to read, so
-    // what is on its way must arrive first.
+    // During the grace period everything continues: hyper closes a connection whose request it has not begun to read,
+    // so requests on their way must arrive first.
     let drained = async {
         tokio::select! {
             () = stop.handed_over.cancelled() => {}
@@ -101,7 +101,7 @@ pub async fn serve(
     drop(acceptor);
     connections.close();
     if stop.handed_over.is_cancelled() {
-        // Those that stay idle for so long are closed then.
+        // Connections that are idle for this long are closed then.
         let _ = timeout(HANDOVER_TIMEOUT, connections.wait()).await;
     }
     slots.call_all(Command::Finish);
@@ -112,7 +112,7 @@ pub async fn serve(
     }
 }
 
-/// What all connections of a listener have in common.
+/// Shared by all connections of a listener.
 struct Shared {
     http: http1::Builder,
     router: TowerToHyperService<Router>,
@@ -132,13 +132,13 @@ impl Shared {
         stop: Stop,
     ) -> Self {
         let mut http = http1::Builder::new();
-        // hyper has one timeout for a head and for the pause before it, so we keep our own.
+        // hyper has a single timeout for a head and the pause before it, so we keep our own two.
         http.header_read_timeout(None)
-            // A request that is there whole is served, also when its sender sends no more: hyper would drop it. Whether
-            // the sender still reads shows when the answer is written.
+            // Without half-close hyper would drop a complete request whose sender has closed its side. Whether the
+            // client still reads shows when the answer is written.
             .half_close(true)
             .max_header_size(limits.header_bytes_max)
-            // What is read ahead of the head's end counts too: it is all that a slow head can make us keep.
+            // The read-ahead beyond the head counts too: it bounds what a slow head can make us keep.
             .max_buf_size(limits.header_bytes_max);
         let patience = Timeouts {
             header: limits.header_timeout,
@@ -156,7 +156,7 @@ impl Shared {
         }
     }
 
-    /// Serves one connection to its end, and keeps its slot until the stream is closed.
+    /// Serves one connection to its end, and holds its slot until the stream is closed.
     async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guard: SlotGuard) {
         let metrics = self.metrics.as_ref();
         let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
@@ -165,7 +165,7 @@ impl Shared {
         let (kept, counts, stop) = (slot.clone(), metrics.clone(), self.stop.clone());
         let exchange = Exchange { router, slot: kept, peer, metrics: counts, stop };
         let service = service_fn(move |request| exchange.clone().answer(request));
-        // Operators find out themselves what they speak to their own listener.
+        // On the ops listener operators notice a wrong protocol themselves.
         let look = metrics.is_some().then(|| Look {
             preambles: self.preambles.clone(),
             peer,
@@ -188,7 +188,7 @@ impl Shared {
     }
 }
 
-/// An open connection, counted until it is dropped, however that comes about.
+/// An open connection in the metrics, counted until it is dropped.
 struct Counted(Gauge);
 
 impl Counted {
@@ -204,21 +204,22 @@ impl Drop for Counted {
     }
 }
 
-/// Where connections come in.
+/// Accepts connections.
 struct Acceptor {
     listener: TcpListener,
     slots: Arc<ConnectionSlots>,
-    /// When it was last warned about a failure.
+    /// The time of the last warning.
     warned: Option<Instant>,
-    /// Failures since then that were not.
+    /// The number of failures since then.
     suppressed: u64,
 }
 
 impl Acceptor {
-    /// The next connection and its slot. It is accepted before it has one: only then somebody else need go for it.
+    /// The next connection and its slot. Accepted before it has a slot: only then does another connection need to be
+    /// evicted.
     async fn next(&mut self) -> (TcpStream, SocketAddr, SlotGuard) {
         let (stream, peer) = self.accept().await;
-        // An answer is one small packet: do not hold it back to fill a larger one.
+        // An answer is one small packet: Nagle's algorithm would delay it.
         if let Err(error) = stream.set_nodelay(true) {
             debug!(%error, "set TCP_NODELAY");
         }
@@ -231,7 +232,7 @@ impl Acceptor {
                 Ok(accepted) => return accepted,
                 Err(error) => error,
             };
-            // The one that waited went away. The next one is no worse for it.
+            // The pending connection was reset by its client; the next one is not affected.
             if error.kind() == io::ErrorKind::ConnectionAborted {
                 continue;
             }
@@ -245,7 +246,7 @@ impl Acceptor {
         }
     }
 
-    /// Warns, but not for each of those that follow.
+    /// Warns of a failure, throttled.
     fn warn(&mut self, error: &io::Error) {
         if self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
             self.suppressed += 1;

@@ -1,4 +1,4 @@
-//! One connection: what its client may make us wait for.
+//! One connection, with bounds on what its client can make the server wait for.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -19,29 +19,29 @@ use tracing::debug;
 use crate::http::listener::slot::{Command, ConnectionSlot, Timeouts};
 use crate::telemetry::{Closed, Metrics, Outcome};
 
-/// How long a client may take to receive that its head was too slow.
+/// Timeout of writing the answer to a slow head.
 const TOO_SLOW_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a client may go on sending after it was answered, before its connection is closed.
+/// Lingering close: how long a client may go on sending after it was answered.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How much of what it still sends is read and dropped meanwhile, in bytes.
+/// How much of that is read and dropped, in bytes.
 const LINGER_BYTES_MAX: usize = 1 << 20;
-/// What a slow head is answered: hyper has no answer for it.
+/// The answer to a slow head, for which hyper has none.
 const TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\ncontent-type: text/plain; charset=utf-8\r\n\
     connection: close\r\ncontent-length: 30\r\n\r\nthe head did not come in time\n";
 
 /// Why a connection ended.
 enum Ended {
-    /// hyper is done with it: closed by either side, or an error, which is the client's fault.
+    /// hyper finished: closed by either side, or a client error.
     ByHttp(Result<(), hyper::Error>),
-    /// We closed it.
+    /// Closed by us.
     ByUs(Closed),
-    /// The server stops and waits no longer.
+    /// The server stopped and waits no longer.
     Cut,
 }
 
-/// Serves the requests of one connection until it ends, and accounts for what never became a request of `service`.
-/// `stream` is whatever reads and writes: a socket, or what wraps one.
+/// Serves the requests of one connection until it ends, and counts what never became a request of `service`. `stream`
+/// is a socket or a wrapper of one.
 pub(crate) async fn run<I, S>(
     stream: I,
     slot: &Arc<ConnectionSlot>,
@@ -75,7 +75,7 @@ pub(crate) async fn run<I, S>(
             }
             overdue(slot, patience, alarm.as_mut(), context).map(Ended::ByUs)
         });
-        // What has come is read before a command is obeyed, so that a request that is there is not cut off.
+        // Pending input is read before a command is obeyed, so that an arrived request is not cut off.
         let command = tokio::select! {
             biased;
             ended = step => break ended,
@@ -96,7 +96,7 @@ pub(crate) async fn run<I, S>(
     }
 }
 
-/// Whether the connection has outstayed the time its state grants, and as what it is to be closed.
+/// Whether the connection exceeded the timeout of its state, and under which reason it is closed.
 fn overdue(
     slot: &ConnectionSlot,
     patience: &Timeouts,
@@ -104,8 +104,8 @@ fn overdue(
     context: &mut Context<'_>,
 ) -> Poll<Closed> {
     let Some((due, closed)) = slot.due(patience) else { return Poll::Pending };
-    // A request moves what is due into the future: the alarm is left as it is then, and set anew when it rings. So
-    // requests that follow each other do not each cost a timer.
+    // A request postpones the deadline. The timer is left as it is and is reset when it fires, so that consecutive
+    // requests do not each cost a timer.
     if due < alarm.deadline() {
         alarm.as_mut().reset(due);
     }
@@ -118,8 +118,8 @@ fn overdue(
     }
 }
 
-/// Counts what no handler saw: connections that we closed, and heads that came to nothing. Those that hyper answered are
-/// counted when it does, so that who has the answer finds it counted.
+/// Counts what no handler saw: connections closed by us, and broken heads. Heads that hyper answers are counted
+/// before the answer is written, so that its receiver finds it counted.
 fn account(ended: &Ended, slot: &ConnectionSlot, metrics: &Metrics) {
     let outcome = match ended {
         Ended::ByUs(closed) => {
@@ -130,7 +130,7 @@ fn account(ended: &Ended, slot: &ConnectionSlot, metrics: &Metrics) {
         Ended::ByHttp(Ok(())) | Ended::Cut => None,
         Ended::ByHttp(Err(error)) => {
             debug!(%error, "connection ended");
-            // HTTP/2, which hyper has no answer for, or a head that broke off.
+            // HTTP/2, for which hyper has no answer, or a head that was cut off.
             let broken = !slot.refused() && (error.is_parse() || slot.is_in_head());
             broken.then_some(Outcome::HeadBroken)
         }
@@ -141,7 +141,8 @@ fn account(ended: &Ended, slot: &ConnectionSlot, metrics: &Metrics) {
     }
 }
 
-/// What became of a head that hyper refuses with this answer. It tells the reason only when the connection has ended.
+/// The outcome of a head that hyper refuses with this answer. hyper reports the reason only once the connection has
+/// ended.
 fn refusal(answer: &[u8]) -> Outcome {
     match answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
         Some(b"414" | b"431") => Outcome::HeadTooLarge,
@@ -149,24 +150,24 @@ fn refusal(answer: &[u8]) -> Outcome {
     }
 }
 
-/// A stream that tells its slot what its client does.
+/// A stream that reports its client's progress to the slot.
 struct Watched<I> {
     stream: I,
     slot: Arc<ConnectionSlot>,
     metrics: Option<Arc<Metrics>>,
-    /// Something was written since all was last flushed.
+    /// Whether something was written since the last complete flush.
     unflushed: bool,
-    /// The client does not take what is written.
+    /// Whether the client does not read what is written.
     stuck: bool,
-    /// Runs once all is said.
+    /// The linger timer, started once everything is written.
     linger: Option<Pin<Box<Sleep>>>,
-    /// Bytes that were dropped since.
+    /// Number of bytes dropped since.
     discarded: usize,
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
-    /// Reads what the client is still sending. A system that closes a socket with unread bytes resets the connection, and a
-    /// client that is reset may never see the answer that is on its way.
+    /// Reads and drops what the client is still sending. Closing a socket with unread bytes resets the connection,
+    /// and the client may then never see the answer.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER_TIMEOUT)));
         if linger.as_mut().poll(context).is_ready() {
@@ -185,7 +186,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
     }
 
     async fn write_408(mut self) {
-        // Never into the middle of an answer.
+        // Never within another answer.
         if self.unflushed {
             return;
         }
@@ -193,7 +194,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
             self.stream.write_all(TOO_SLOW).await?;
             self.stream.shutdown().await
         };
-        // Whoever does not want to hear it need not.
+        // A client that does not read the answer loses it.
         if let Ok(Err(error)) = timeout(TOO_SLOW_TIMEOUT, say).await {
             debug!(%error, "answer a slow head");
         }
@@ -212,7 +213,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
         }
     }
 
-    /// Notes whether a write got anywhere.
+    /// Records whether a write made progress.
     fn write_moves<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() || self.stuck {
             self.stuck = polled.is_pending();
@@ -230,7 +231,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        // Empty lines before a request belong to no head: some clients send one after each body.
+        // Empty lines before a request are not part of a head: some clients send one after each body.
         let read = into.filled().get(before..).unwrap_or_default();
         if read.iter().any(|byte| !b"\r\n".contains(byte)) {
             self.slot.head_begins();
@@ -267,7 +268,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(context);
         ready!(self.write_moves(polled))?;
-        // hyper asks for it again and again, also when it wrote nothing.
+        // hyper flushes repeatedly, also without having written anything.
         if self.unflushed {
             self.unflushed = false;
             self.slot.flushed();

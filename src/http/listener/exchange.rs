@@ -1,4 +1,4 @@
-//! One request and its answer: passed on to the router, while the connection's slot learns how far they are.
+//! One request and its answer: calls the router, and reports the progress to the connection's slot.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,26 +21,26 @@ use crate::http::listener::slot::ConnectionSlot;
 use crate::http::listener::stop::Stop;
 use crate::telemetry::{Metrics, Outcome};
 
-/// What the requests of one connection meet.
+/// The context of the requests of one connection.
 #[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) slot: Arc<ConnectionSlot>,
     pub(crate) peer: SocketAddr,
-    /// Absent on the listener whose requests are not counted.
+    /// Absent on a listener whose requests are not counted.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) stop: Stop,
 }
 
 impl Exchange {
-    /// Answers one request, with what a handler may want to know of its connection in the extensions.
+    /// Answers one request. Its extensions hold the connection's data for handlers.
     pub(crate) async fn answer(
         self,
         mut request: Request<Incoming>,
     ) -> Result<Response<Answer>, Infallible> {
         self.slot.request_begins(!request.body().is_end_stream());
-        // Of requests that come at once, each waits for its turn among those of all connections: else hyper would answer
-        // sixteen in one go, and a thousand such connections keep everybody else waiting for seconds.
+        // Pipelined requests yield to those of all other connections one by one: hyper would serve sixteen in a row,
+        // and a thousand such connections would delay everybody else by seconds.
         while !self.slot.takes_turn() {
             yield_now().await;
         }
@@ -66,15 +66,15 @@ impl Exchange {
     }
 }
 
-/// Whether the body is coded in a way that a proxy before us may read otherwise than we do. hyper takes any list that ends
-/// in `chunked`; what others do with the rest of the list is what requests are smuggled with.
+/// Whether proxies may read the body's transfer coding differently than we do. hyper accepts any list that ends in
+/// `chunked`; disagreement about the rest of the list enables request smuggling.
 fn has_odd_coding(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     codings.next().is_some_and(|coding| !plain(coding) || codings.next().is_some())
 }
 
-/// A request's body, which tells the slot when it is complete.
+/// A request's body, which reports its completion to the slot.
 struct Arriving {
     body: Incoming,
     slot: Arc<ConnectionSlot>,
@@ -104,7 +104,7 @@ impl Body for Arriving {
     }
 }
 
-/// An answer's body, which tells the slot when hyper has all of it.
+/// A response's body, which reports to the slot once hyper has all of it.
 pub(crate) struct Answer {
     body: axum::body::Body,
     slot: Arc<ConnectionSlot>,

@@ -1,19 +1,19 @@
-//! File descriptors: each connection takes one, and the system grants a process only so many.
+//! The limit of file descriptors: each connection takes one.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Descriptors for files, the log, the runtime, and what else is not counted: plenty.
+/// Descriptors for files, the log, the runtime and other uses: ample.
 const OTHERS: usize = 64;
 
-/// How many descriptors that many connections need, with `reserved` for what else is opened.
+/// Number of descriptors for this many connections, with `reserved` for the stores.
 pub(crate) fn descriptors_needed(connections: usize, reserved: usize) -> usize {
     connections.saturating_add(reserved).saturating_add(OTHERS)
 }
 
-/// How many connections the descriptors of this process allow, `wanted` at most, with `reserved` kept for what else is
-/// opened. Raises the soft limit as far as is needed and the hard one lets us, and warns when that is not enough.
+/// Number of connections that the descriptors of this process allow, at most `wanted`, with `reserved` kept for the
+/// stores. Raises the soft limit as needed within the hard one, and warns when that does not suffice.
 pub(crate) fn connections_allowed(wanted: usize, reserved: usize) -> usize {
     let limit = raise_to(descriptors_needed(wanted, reserved));
     let allowed = allowed(wanted, descriptors_needed(0, reserved), limit);
@@ -29,13 +29,13 @@ pub(crate) fn connections_allowed(wanted: usize, reserved: usize) -> usize {
     allowed
 }
 
-/// Of very few, the stores get half.
+/// With very few descriptors the stores get half.
 fn allowed(wanted: usize, reserved: usize, limit: usize) -> usize {
     wanted.min(limit.saturating_sub(reserved).max(limit / 2)).max(1)
 }
 
-/// Raises the soft limit to what is needed, where it is less. Not to the hard one: some systems say "unlimited" there and
-/// grant no such thing, and what we do not need is no use to us. Returns the limit in force.
+/// Raises the soft limit to `needed`, where it is lower. Not to the hard limit: some systems report "unlimited" there
+/// without granting it. Returns the effective limit.
 fn raise_to(needed: usize) -> usize {
     let narrow = |limit: Option<u64>| {
         limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
@@ -56,7 +56,7 @@ fn raise_to(needed: usize) -> usize {
     }
 }
 
-/// Whether a connection could not be accepted for want of descriptors, ours or the whole system's.
+/// Whether accepting failed for lack of descriptors, of this process or of the system.
 pub(crate) fn are_out(error: &std::io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }

@@ -1,4 +1,5 @@
-//! Connections that begin with what is not spoken here. Which it was is said in the log, without letting a stranger fill it.
+//! Recognises other protocols by a connection's first bytes, and logs them throttled, so that clients cannot fill the
+//! log.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -11,28 +12,28 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// How long one of them is silent after it was named.
+/// Minimum interval between two warnings of one protocol.
 const PAUSE: Duration = Duration::from_mins(1);
-/// What version 2 of the PROXY protocol begins with.
+/// The signature of version 2 of the PROXY protocol.
 const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What a connection began with in the place of what is spoken.
+/// Another protocol than the listener's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Preamble {
     /// A header of the PROXY protocol, version 1 or 2.
     Proxy,
     /// HTTP/2 without TLS.
     Http2,
-    /// A `ClientHello`, where plain HTTP is spoken.
+    /// A `ClientHello` on a plain HTTP port.
     Tls,
-    /// A request, where TLS is spoken.
+    /// An HTTP request on a TLS port.
     PlainHttp,
 }
 
 impl Preamble {
     const ALL: [Self; 4] = [Self::Proxy, Self::Http2, Self::Tls, Self::PlainHttp];
 
-    /// What these first bytes are, where they are none that this listener speaks.
+    /// Recognises first bytes; `None` where they fit the listener's protocol.
     fn of(bytes: &[u8], speaks_tls: bool) -> Option<Self> {
         let begins = |methods: &[&str]| methods.iter().any(|it| bytes.starts_with(it.as_bytes()));
         if bytes.starts_with(PROXY_V2) || begins(&["PROXY TCP", "PROXY UNKNOWN"]) {
@@ -42,12 +43,12 @@ impl Preamble {
         } else if speaks_tls {
             begins(&["POST /", "GET /", "HEAD /", "PUT /", "OPTIONS "]).then_some(Self::PlainHttp)
         } else {
-            // A record of the handshake, of any version since SSL 3.
+            // A handshake record, of any version since SSL 3.
             matches!(bytes, [0x16, 3, ..]).then_some(Self::Tls)
         }
     }
 
-    /// A word for it, what happened, and what to set.
+    /// Its name in the log, the description, and the hint.
     fn words(self) -> [&'static str; 3] {
         match self {
             Self::Proxy => [
@@ -74,7 +75,7 @@ impl Preamble {
     }
 }
 
-/// When each was last named, and how often it was met since.
+/// For each protocol the time of the last warning and the number of occurrences since.
 #[derive(Debug, Default)]
 pub(crate) struct Preambles(Mutex<[Option<(Instant, u64)>; Preamble::ALL.len()]>);
 
@@ -86,7 +87,7 @@ impl Preambles {
         warn!(reason, address, more_since_last_warning = more, advice, "{message}");
     }
 
-    /// How many were met since the last warning, when it is time for another.
+    /// The number of suppressed occurrences, when a warning is due.
     fn due(&self, preamble: Preamble) -> Option<u64> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let met = &mut all[preamble as usize];
@@ -102,17 +103,17 @@ impl Preambles {
     }
 }
 
-/// What a stream is looked at with when its first bytes come.
+/// The inspection of a stream's first bytes.
 pub(crate) struct Look {
     pub(crate) preambles: Arc<Preambles>,
     pub(crate) peer: SocketAddr,
     pub(crate) speaks_tls: bool,
 }
 
-/// A stream whose first bytes are looked at as they are read, and otherwise left as it is.
+/// A stream whose first bytes are inspected as they are read, and otherwise passed through.
 pub(crate) struct Looked<I> {
     stream: I,
-    /// Absent once it has looked.
+    /// Absent after the inspection.
     look: Option<Look>,
 }
 

@@ -13,22 +13,22 @@ use crate::telemetry::Closed;
 
 /// How long a verified body may take before its connection may be evicted. Legitimate ones take far less.
 pub(crate) const BODY_GRACE: Duration = Duration::from_secs(1);
-/// How long a new connection may take until its first request, its TLS handshake included, before it is one of the first to
-/// go. The vendor waits as long for its answer.
+/// Grace period of a new connection until its first request, TLS handshake included; after it the connection is among
+/// the first to be evicted. As long as the vendor waits for an answer.
 pub(crate) const NEWCOMER_GRACE: Duration = Duration::from_secs(2);
 
-/// How long a connection may stay in each state.
+/// Timeouts of a connection by its state.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     /// For a head, and for the first byte of a new connection.
     pub(crate) header: Duration,
     /// For the next request.
     pub(crate) idle: Duration,
-    /// For the client to take some of an answer.
+    /// For the client to accept some of an answer.
     pub(crate) write: Duration,
 }
 
-/// What a connection waits for.
+/// The state of a connection: what it waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Its first byte.
@@ -37,9 +37,9 @@ enum State {
     Head,
     /// The rest of a body.
     Body,
-    /// Us: a request is being served.
+    /// The handler: a request is being served.
     Busy,
-    /// An answer, all of it in hyper's hands, to be written.
+    /// The client, to read an answer that hyper has whole.
     Answered,
     /// The next request.
     Idle,
@@ -50,7 +50,7 @@ enum State {
 pub(crate) enum Command {
     /// Close, unless a request came in the meantime.
     Evict,
-    /// Finish the request under way, and take no other.
+    /// Finish the running request, and accept no other.
     Finish,
     /// End at once.
     Cut,
@@ -61,12 +61,12 @@ pub(crate) enum Command {
 pub(crate) struct ConnectionSlot {
     now: Mutex<Now>,
     called: Notify,
-    /// Whose share of the slots it counts to: an address, or the network of an IPv6 one. Absent where one address stands
-    /// for many clients, as a proxy's does.
+    /// The origin whose share of the slots it counts towards: an address, or the network of an IPv6 one. Absent for a
+    /// proxy, whose address stands for many clients.
     origin: Option<IpAddr>,
-    /// Beside the ordinary slots, for what is answered at once.
+    /// Whether it is beyond the ordinary slots, for requests that are answered at once.
     is_reserved: bool,
-    /// A request was begun since the connection's task was last woken.
+    /// Whether a request has begun since the connection's task was last woken.
     turn_taken: AtomicBool,
 }
 
@@ -74,15 +74,15 @@ pub(crate) struct ConnectionSlot {
 struct Now {
     state: State,
     since: Instant,
-    /// Since when it waits for its first answer; absent once it had one.
+    /// Since when it waits for its first answer; absent after that.
     new_since: Option<Instant>,
-    /// Since when the client has taken nothing of what is written to it; absent while it does.
+    /// Since when a write makes no progress; absent while it does.
     stuck: Option<Instant>,
-    /// It brought a verified request.
+    /// Whether it brought a verified request.
     verified: bool,
-    /// hyper refused a head.
+    /// Whether hyper refused a head.
     refused: bool,
-    /// It was answered before all of its request had come.
+    /// Whether it was answered before its request was complete.
     cut_short: bool,
     command: Option<Command>,
 }
@@ -112,13 +112,13 @@ impl ConnectionSlot {
         self.is_reserved
     }
 
-    /// The connection's task is woken.
+    /// The connection's task was woken.
     pub(crate) fn turn_begins(&self) {
         self.turn_taken.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the connection may begin a request in this turn of its task: one, so that who sends many at once waits for
-    /// each of them as those do who send one.
+    /// Whether the connection may begin a request in this turn of its task: one per turn, so that pipelined requests
+    /// yield to other connections.
     pub(crate) fn takes_turn(&self) -> bool {
         !self.turn_taken.swap(true, Ordering::Relaxed)
     }
@@ -127,7 +127,7 @@ impl ConnectionSlot {
         self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes of a head came. Only the first ones count, so that a trickle gains no time.
+    /// Bytes of a head arrived. Only the first ones start the timeout, so a trickle does not extend it.
     pub(crate) fn head_begins(&self) {
         let mut now = self.now();
         if matches!(now.state, State::Fresh | State::Idle) {
@@ -138,7 +138,7 @@ impl ConnectionSlot {
     /// A head is complete.
     pub(crate) fn request_begins(&self, has_body: bool) {
         let mut now = self.now();
-        // What was left of the request before has been read to its end.
+        // hyper has read the rest of the previous request.
         now.cut_short = false;
         now.enter(if has_body { State::Body } else { State::Busy });
     }
@@ -159,7 +159,7 @@ impl ConnectionSlot {
         now.enter(State::Answered);
     }
 
-    /// All that hyper had to write is written.
+    /// hyper's output is written completely.
     pub(crate) fn flushed(&self) {
         let mut now = self.now();
         now.stuck = None;
@@ -168,7 +168,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Bytes are about to be written. Whether they answer no request of ours: hyper refuses a head.
+    /// Bytes are about to be written. Returns whether they answer no request of ours: then hyper refused a head.
     pub(crate) fn write_begins(&self) -> bool {
         let mut now = self.now();
         let refuses = matches!(now.state, State::Fresh | State::Head | State::Idle);
@@ -180,7 +180,7 @@ impl ConnectionSlot {
         refuses
     }
 
-    /// Whether the client takes what is written to it.
+    /// Records whether a write made progress.
     pub(crate) fn write_moves(&self, moves: bool) {
         let mut now = self.now();
         now.stuck = if moves { None } else { now.stuck.or_else(|| Some(Instant::now())) };
@@ -191,7 +191,7 @@ impl ConnectionSlot {
         self.now().refused
     }
 
-    /// Whether its client may still be sending what nobody will read.
+    /// Whether its client may still be sending a request that nobody reads.
     pub(crate) fn is_cut_short(&self) -> bool {
         self.now().cut_short
     }
@@ -201,8 +201,8 @@ impl ConnectionSlot {
         self.now().state == State::Head
     }
 
-    /// Until when it may stay as it is, and as what it is closed then. `None` while it waits for us, or for a body, which
-    /// whoever reads it bounds.
+    /// The deadline of its state, and the reason of closing it then. `None` while the handler works or reads a body,
+    /// which has a timeout of its own.
     pub(crate) fn due(&self, patience: &Timeouts) -> Option<(Instant, Closed)> {
         let now = self.now();
         if let Some(stuck) = now.stuck {
@@ -233,7 +233,7 @@ impl ConnectionSlot {
         self.called.notify_one();
     }
 
-    /// Whether it may still be evicted: its own task asks, after it has read what came.
+    /// Whether it may still be evicted: its own task asks after reading pending input.
     pub(crate) fn is_evictable(&self) -> bool {
         self.now().rank(Instant::now(), false).is_some()
     }
@@ -243,19 +243,19 @@ impl ConnectionSlot {
         self.now().command == Some(Command::Evict)
     }
 
-    /// Its eviction rank, and since when it waits; see [`Now::rank`].
+    /// Its eviction rank, and since when it waits; see `Now::rank`.
     pub(crate) fn rank(&self, at: Instant, over_share: bool) -> Option<(u8, Instant)> {
         let now = self.now();
         Some((now.rank(at, over_share)?, now.since))
     }
 
-    /// The slot of the connection that the request with these extensions came on; absent where it is not ours.
+    /// The slot of the connection of a request with these extensions; absent where the connection is not ours.
     pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get::<Arc<Self>>().map(Arc::as_ref)
     }
 
-    /// Notes that the request with these extensions was verified, so that its connection is one of the last to be evicted. No more
-    /// than a look-up where the connection is not ours to close.
+    /// Marks the connection of a verified request, so that it is among the last to be evicted. Does nothing where the
+    /// connection is not ours.
     pub(crate) fn mark_verified(extensions: &Extensions) {
         if let Some(slot) = Self::of(extensions) {
             slot.now().verified = true;
@@ -269,16 +269,16 @@ impl Now {
         self.since = Instant::now();
     }
 
-    /// The eviction rank, lowest first; `None` while a request is being served. A stranger's idle
-    /// connection costs nobody anything. A newcomer may be about to bring an event, so those that brought one before and
-    /// say nothing now go before it: they cost their client a new connection. Of both, those first whose address has more
-    /// than its share of the slots. A verified body costs an event.
+    /// The eviction rank, lowest first; `None` while a request is being served. An idle connection that is past its
+    /// grace period without a verified request costs nothing to close. A newcomer may be about to bring an event, so
+    /// idle verified connections, whose clients only need a new one, go before it. Within both groups, those of an
+    /// origin above its share go first. Closing a verified body would lose an event.
     fn rank(&self, at: Instant, over_share: bool) -> Option<u8> {
         let is_newcomer =
             self.new_since.is_some_and(|born| at.saturating_duration_since(born) < NEWCOMER_GRACE);
         let in_peace = at.saturating_duration_since(self.since) < BODY_GRACE;
         match (self.state, self.verified) {
-            // The event behind it is stored: only the answer is lost, and the client does not read it.
+            // The event behind it is stored: only an answer is lost that the client does not read.
             _ if self.stuck.is_some() => Some(1),
             (State::Fresh | State::Head | State::Idle, false) if !is_newcomer => Some(0),
             (State::Body, false) => Some(1),
@@ -294,7 +294,7 @@ impl Now {
     }
 }
 
-/// Whose share of the slots a connection of this peer counts to. Whoever has one IPv6 address has a whole network of them.
+/// The origin of a peer. An IPv6 client controls a whole network of addresses.
 pub(crate) fn origin(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(peer) => Ipv6Addr::from_bits(peer.to_bits() >> 64 << 64).into(),

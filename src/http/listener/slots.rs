@@ -23,7 +23,7 @@ const SHARE_PART: usize = 8;
 pub(crate) struct ConnectionSlots {
     open: Mutex<Open>,
     max: usize,
-    /// How many more there are for those who come when all others are busy.
+    /// Number of reserved slots, for new connections while all others are busy.
     reserved_max: usize,
     /// Peers that stand for many clients: no share is counted for them.
     proxies: Networks,
@@ -34,9 +34,9 @@ pub(crate) struct ConnectionSlots {
 struct Open {
     next: u64,
     slots: HashMap<u64, Arc<ConnectionSlot>>,
-    /// How many of those are reserved ones.
+    /// Number of reserved ones among them.
     reserved: usize,
-    /// How many slots each address has.
+    /// Number of slots of each origin.
     shares: HashMap<IpAddr, usize>,
 }
 
@@ -76,7 +76,7 @@ impl ConnectionSlots {
     }
 
     fn try_take(self: &Arc<Self>, peer: IpAddr, reserved: bool) -> Option<SlotGuard> {
-        // Whoever asks from this machine is most likely a proxy, named or not.
+        // A client on this machine is most likely a proxy, configured as one or not.
         let is_many = peer.to_canonical().is_loopback() || self.proxies.holds(peer.to_canonical());
         let origin = (!is_many).then(|| origin(peer));
         let mut open = self.open();
@@ -96,9 +96,9 @@ impl ConnectionSlots {
         Some(SlotGuard { number, slot, slots: self.clone() })
     }
 
-    /// Waits until a slot is freed, or this long.
+    /// Waits until a slot is freed, at most this long.
     pub(crate) async fn freed(&self, patience: Duration) {
-        // Too late is as good as freed: the caller looks either way.
+        // A timeout is as good as a freed slot: the caller checks either way.
         let _ = timeout(patience, self.freed.notified()).await;
     }
 
@@ -125,14 +125,14 @@ impl ConnectionSlots {
             .collect();
         drop(open);
         all.sort_unstable_by_key(|(rank, _)| *rank);
-        // Those who are told and have not yet gone are told again, so one batch goes at a time.
+        // Connections that were evicted and are not closed yet are included, so only one batch is evicted at a time.
         for (_, slot) in all.iter().take(batch) {
             slot.call(Command::Evict);
         }
         !all.is_empty()
     }
 
-    /// Tells every connection.
+    /// Sends a command to all connections.
     pub(crate) fn call_all(&self, command: Command) {
         self.open().slots.values().for_each(|slot| slot.call(command));
     }
@@ -183,7 +183,7 @@ mod tests {
         guard.slot.is_told_to_go()
     }
 
-    /// Has it bring a verified request, and fall idle.
+    /// Lets it bring a verified request and fall idle.
     fn served(guard: &SlotGuard) {
         let mut extensions = Extensions::new();
         extensions.insert(guard.slot.clone());
@@ -193,7 +193,7 @@ mod tests {
         guard.slot.flushed();
     }
 
-    /// The slots that must go next, in this order, each of which then goes.
+    /// Asserts the order of eviction; each evicted slot is then freed.
     fn go_in_turn(slots: &ConnectionSlots, seats: &mut [Option<SlotGuard>], command: &[usize]) {
         for next in command {
             slots.evict();
@@ -225,11 +225,11 @@ mod tests {
         known(2);
         guard(1).slot.request_begins(false);
         tokio::time::advance(NEWCOMER_GRACE.max(BODY_GRACE)).await;
-        // It was answered as a stranger, so it is no newcomer any more.
+        // It was answered without being verified, so it is no newcomer any more.
         guard(7).slot.request_begins(false);
         guard(7).slot.answered();
         guard(7).slot.flushed();
-        // The last never: it is busy. They are told one at a time: a sixteenth is less than one.
+        // The last is busy and stays. They are evicted one by one: a sixteenth is less than one.
         go_in_turn(&slots, &mut seats, &[0, 6, 5, 7, 4, 3, 2]);
         assert!(!slots.evict(), "who is busy is told nothing");
         assert!(!told(seats[1].as_ref().unwrap()));
@@ -248,7 +248,7 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         go_in_turn(&slots, &mut seats, &[0, 1]);
-        // A flood of newcomers alone: the eldest goes, and so one that comes later has its time.
+        // In a flood of newcomers the oldest is evicted, so a later one has its grace period.
         go_in_turn(&slots, &mut seats, &[2, 3]);
     }
 
@@ -262,13 +262,13 @@ mod tests {
             seats.push(Some(slots.take(peer).await));
             tokio::time::advance(Duration::from_millis(10)).await;
         }
-        // The other address has its share and no more: an idle one of its stays, and so does a newcomer.
+        // The other address is within its share: its idle connection stays, and so does a newcomer.
         for index in [0, 2, 3] {
             served(seats[index].as_ref().unwrap());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         go_in_turn(&slots, &mut seats, &[2]);
-        // Now none has more than its share, and who is idle longest goes.
+        // Now none is above its share, and the longest idle one is evicted.
         go_in_turn(&slots, &mut seats, &[0, 3, 1, 4]);
         assert!(slots.open().shares.is_empty());
     }
@@ -280,7 +280,7 @@ mod tests {
         busy.slot.request_begins(false);
         let reserved = slots.take(HERE).await;
         assert!(reserved.slot.is_reserved() && !busy.slot.is_reserved());
-        // The next one has the slot of who does nothing with it.
+        // The next one gets the slot of an idle one.
         let taken = tokio::join!(slots.take(HERE), async { drop(reserved) }).0;
         assert!(taken.slot.is_reserved());
         drop(busy);
@@ -330,7 +330,7 @@ mod tests {
         assert!(!slot.refused());
         assert!(slot.write_begins());
         assert!(slot.refused() && slot.is_cut_short());
-        // An answer in the middle of a body, whose rest hyper then reads: the next request begins anew.
+        // An answer within a body, whose rest hyper then reads: the next request starts afresh.
         slot.request_begins(true);
         slot.answered();
         assert!(slot.is_cut_short());

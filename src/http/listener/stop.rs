@@ -2,13 +2,13 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// When a listener is to stop, and how.
+/// When and how a listener stops.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
-    /// Cancelled when the server is to stop.
+    /// Cancelled when the server stops.
     pub asked: CancellationToken,
-    /// Cancelled when another process accepts from the same socket: then no more are accepted here at once, and those that
-    /// are connected have time to send what they are about to.
+    /// Cancelled when another process accepts from the same socket: then this one stops accepting at once, and
+    /// connected clients have time for requests they are about to send.
     pub handed_over: CancellationToken,
 }
 

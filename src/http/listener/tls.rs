@@ -1,4 +1,4 @@
-//! HTTPS on the public listener, with a certificate that may be replaced while the server runs.
+//! HTTPS on the public listener, with a certificate that can be replaced at run time.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,16 +24,16 @@ use crate::clock::{Clock, UnixMillis};
 use crate::http::listener::slot::{Command, ConnectionSlot};
 use crate::telemetry::{Closed, Metrics};
 
-/// How often the files are checked for a change.
+/// Interval of checking the files for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// How often it is warned of a certificate that ends soon or has ended.
+/// Interval of warnings about an expiring or expired certificate.
 const WARN_EVERY: Duration = Duration::from_hours(24);
-/// How long before its end that begins.
+/// How long before expiry the warnings begin.
 const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
-/// The largest file that is read, in bytes. A chain has a few thousand.
+/// Maximum size of a PEM file, in bytes. A chain has a few thousand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What is wrong with the certificate or its key, and what to do. Says nothing of what the files hold.
+/// An unusable certificate or key: cause and hint, without contents of the files.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}\nhint: {hint}")]
 pub struct TlsError {
@@ -47,7 +47,7 @@ impl TlsError {
     }
 }
 
-/// TLS 1.2 and 1.3 with one certificate, as its two PEM files hold it. Clones share it.
+/// TLS 1.2 and 1.3 with one certificate from two PEM files. Clones share it.
 #[derive(Clone)]
 pub struct Tls {
     files: Arc<Files>,
@@ -58,10 +58,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Reads the certificate, with its chain, and its key. One that has ended is used all the same, with a warning.
+    /// Loads the certificate chain and its key. An expired certificate is used with a warning.
     ///
     /// # Errors
-    /// When a file cannot be read or used, or one does not belong to the other.
+    /// When a file cannot be read or parsed, or the key does not match.
     pub fn load(
         certificate: &Path,
         key: &Path,
@@ -69,7 +69,7 @@ impl Tls {
         metrics: Arc<Metrics>,
     ) -> Result<Self, TlsError> {
         let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-        // Named, since a process may have another provider as its default.
+        // Explicit, since a process may have another default provider.
         let provider = Arc::new(aws_lc_rs::default_provider());
         let pair = files.read()?.parse(&files, &provider)?;
         show(&pair, &clock, &metrics);
@@ -83,11 +83,11 @@ impl Tls {
         Ok(Self { files: Arc::new(files), current, config: Arc::new(config), clock, metrics })
     }
 
-    /// Agrees on TLS with the client that has this slot.
+    /// Performs the TLS handshake with the client of this slot.
     ///
     /// # Errors
-    /// Why we closed the connection, where that does not come about within this time or the slot is needed; nothing
-    /// where the client did, or the server stops.
+    /// The reason of closing the connection, on a timeout or eviction; `None` where the client closed it or the
+    /// server stops.
     pub(crate) async fn accept<S>(
         &self,
         stream: S,
@@ -114,8 +114,8 @@ impl Tls {
         Err(closed)
     }
 
-    /// Takes a new certificate into use when the files change. While they cannot be used, the one before stays. Says once
-    /// a day how long the one in use is good for, where that is not long. Never returns.
+    /// Reloads the certificate when the files change. While they are unusable, the previous one stays in use. Warns
+    /// daily before expiry. Never returns.
     pub(crate) async fn keep_up(&self) {
         let mut failure = None;
         let mut shown = self.clock.now();
@@ -136,7 +136,7 @@ impl Tls {
                     self.current.set(pair);
                     self.metrics.tls_reloads_done.increment(1);
                 }
-                // The same problem is named once, not every time.
+                // The same problem is logged once.
                 Err(problem) if failure.as_ref() == Some(&problem) => {}
                 Err(problem) => {
                     let TlsError { problem: reason, hint } = &problem;
@@ -151,7 +151,7 @@ impl Tls {
         }
     }
 
-    /// The pair in the files, where it is another than the one in use.
+    /// The pair in the files, where it differs from the current one.
     async fn look(&self) -> Result<Option<Pair>, TlsError> {
         let (files, current) = (self.files.clone(), self.current.get().digest);
         let provider = self.config.crypto_provider().clone();
@@ -162,23 +162,23 @@ impl Tls {
             }
             texts.parse(&files, &provider).map(Some)
         };
-        // The files may be on a disk that is slow today.
+        // Blocking I/O: the disk may be slow.
         tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| {
             Err(TlsError::new(format!("read the certificate: {error}"), "report this as a bug"))
         })
     }
 }
 
-/// When a certificate ends, the first one where its PEM file is a chain.
+/// The expiry of a certificate, of the first one where its PEM file is a chain.
 ///
 /// # Errors
-/// When a file cannot be read or used, or the key does not belong to the certificate.
+/// When a file cannot be read or parsed, or the key does not match the certificate.
 pub fn certificate_expiry(certificate: &Path, key: &Path) -> Result<UnixMillis, TlsError> {
     let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
     Ok(files.read()?.parse(&files, &aws_lc_rs::default_provider())?.ends)
 }
 
-/// Says how long the certificate is good for.
+/// Logs the remaining validity and sets its metric.
 fn show(pair: &Pair, clock: &Clock, metrics: &Metrics) {
     metrics.certificate_ends(pair.ends.since(UnixMillis(0)));
     let advice = "renew it: the vendor does not take an expired certificate";
@@ -189,7 +189,7 @@ fn show(pair: &Pair, clock: &Clock, metrics: &Metrics) {
     }
 }
 
-/// Whether a certificate is valid.
+/// The validity of a certificate.
 #[derive(Debug, PartialEq, Eq)]
 enum Validity {
     Valid,
@@ -207,12 +207,12 @@ impl Validity {
     }
 }
 
-/// Whether it is time to show it again, also where the clock was set back.
+/// Whether it is to be logged again, also after the clock was set back.
 fn is_due(shown: UnixMillis, now: UnixMillis) -> bool {
     now < shown || now.since(shown) >= WARN_EVERY
 }
 
-/// Where the certificate and its key are.
+/// The paths of certificate and key.
 #[derive(Debug)]
 struct Files {
     certificate: PathBuf,
@@ -225,7 +225,7 @@ impl Files {
     }
 }
 
-/// What the files hold.
+/// The contents of the files.
 struct Texts {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -241,7 +241,7 @@ impl Texts {
         let chain = chain(&files.certificate, &self.certificate)?;
         let ends = ends(&files.certificate, &chain)?;
         let shown = files.key.display();
-        // What the parser says may repeat a line of the key.
+        // The parser's message may quote a line of the key.
         let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
             let hint =
                 "give a PEM file with a private key (PKCS#8, PKCS#1 or SEC1) that is not encrypted";
@@ -264,17 +264,17 @@ impl Texts {
 #[derive(Debug)]
 struct Pair {
     certified: Arc<CertifiedKey>,
-    /// Of both files, to know them by.
+    /// A digest of both files, to detect changes.
     digest: [u8; 32],
     ends: UnixMillis,
 }
 
-/// The pair in use. Connections keep the one they began with.
+/// The current pair. Connections keep the one of their handshake.
 #[derive(Debug)]
 struct Current(RwLock<Arc<Pair>>);
 
 impl Current {
-    /// A poisoned lock only means that another thread panicked: a pair is put there whole.
+    /// A poisoned lock only means that another thread panicked: a pair is stored whole.
     fn get(&self) -> Arc<Pair> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -292,7 +292,7 @@ impl ResolvesServerCert for Current {
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let open = || {
-        // What is no file, a pipe for example, might never come to an end.
+        // Reading something else than a file, for example a pipe, might never end.
         if !path.metadata()?.is_file() {
             return Err(io::Error::other("it is not a file"));
         }
@@ -318,7 +318,7 @@ fn chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsEr
     let shown = path.display();
     let chain: Vec<_> = CertificateDer::pem_slice_iter(text)
         .collect::<Result<_, _>>()
-        // What the parser says may repeat a line, and this may be the key's file by mistake.
+        // The parser's message may quote a line, and this may be the key file by mistake.
         .map_err(|_| TlsError::new(format!("`{shown}` is no PEM file, or not all of it"), hint))?;
     if chain.is_empty() {
         return Err(TlsError::new(format!("there is no certificate in `{shown}`"), hint));

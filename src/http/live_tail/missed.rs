@@ -11,19 +11,19 @@ use crate::http::live_tail::bounds::{
 };
 use crate::store::{EventPage, StoredEvent};
 
-/// How many bytes of bodies of it are kept until its client takes them: all listeners together have no more than the tail
-/// itself. The rest is read when those are told.
+/// Bound of buffered bodies per subscriber: all subscribers together hold no more than the tail. The rest is read
+/// later.
 const PART_BYTES_MAX: usize = RECENT_BYTES_MAX / LISTENERS_MAX;
 
-/// What somebody missed who goes on where another server, or this one before it was started again, ended. That one's numbers
-/// mean nothing here, so it goes by the time, and some are said again rather than none.
+/// The events missed by a subscriber that resumes from another server, or from this one before a restart. Its event
+/// numbers are unknown here, so it resumes by time, and some events are repeated rather than lost.
 pub(crate) struct Missed {
     pub(crate) since: UnixMillis,
-    /// Behind which event it is to be read on.
+    /// The event to continue reading after.
     pub(crate) after: Option<(UnixMillis, Uuid)>,
-    /// What is read and not told, the latest first.
+    /// Events read and not yet delivered, the latest first.
     pub(crate) ready: Vec<Arrival>,
-    /// How many rows may still be read.
+    /// The number of rows that may still be read.
     pub(crate) rows_left: u32,
     pub(crate) is_whole: bool,
 }
@@ -36,7 +36,7 @@ impl Missed {
         Self { since, after: None, ready, rows_left: PAGE * PAGES_MAX / 4, is_whole: false }
     }
 
-    /// Takes in as much of a page as is to be kept at once. `wanted` says what of it is told.
+    /// Buffers as much of a page as the bound allows. `wanted` is the subscriber's filter.
     pub(crate) fn take(
         &mut self,
         page: EventPage,
@@ -54,7 +54,7 @@ impl Missed {
                 arrivals.push(Arrival::Event(Arc::new(event)));
             }
             if bytes >= PART_BYTES_MAX {
-                // What follows is read again then.
+                // The events after it are read again later.
                 self.is_whole &= events.len() == 0;
                 self.after = if events.len() == 0 { self.after } else { Some(place) };
                 break;

@@ -24,11 +24,11 @@ use crate::store::{EventFilter, Order, StoredEvent};
 
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// A row becomes visible some time after its `received_at`, so a look goes back further than to the one before: mostly
-/// this far, and now and then further, for a writer that was held up.
+/// A row becomes visible some time after its `received_at`, so each poll reads back beyond the previous one: usually
+/// this far, and periodically further, for a delayed writer.
 const BACK: Duration = Duration::from_secs(3);
 const FAR_EVERY: u64 = 20;
-/// How much is kept for those who are slow or come again: rows, and bytes of their bodies.
+/// Maximum number of buffered events, for slow or reconnecting subscribers.
 const RECENT_MAX: usize = 5000;
 /// Polls the store for new events.
 pub(crate) struct Tail {
@@ -56,7 +56,7 @@ struct Buffer {
     recent: VecDeque<(u64, Arc<StoredEvent>)>,
     bytes: usize,
     next: u64,
-    /// What the next look can find again, with the time of its arrival.
+    /// The ids that the next poll can find again, with their arrival times.
     seen: HashMap<Uuid, UnixMillis>,
 }
 
@@ -100,13 +100,13 @@ impl Tail {
         }
     }
 
-    /// A poisoned lock only means that another listener panicked between two changes that are each whole.
+    /// A poisoned lock only means that another subscriber panicked between two complete changes.
     fn kept(&self) -> MutexGuard<'_, Buffer> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Listens from now on, or behind the place where one was cut off: see [`Subscription::place`]. What is in the store by now
-    /// and was not seen before is no news, unless one goes on.
+    /// Subscribes from now on, or resumes from a position: see [`Subscription::place`]. Events that are stored
+    /// already count as old unless it resumes.
     pub(crate) async fn listen(
         self: &Arc<Self>,
         behind: Option<&str>,
@@ -167,7 +167,7 @@ impl Tail {
     }
 
     async fn keep_looking(&self) {
-        // Also where this panics, the next listener begins it again.
+        // Also after a panic the next subscriber restarts the poller.
         let _end = scopeguard(|| self.kept().at_it = false);
         loop {
             sleep(POLL_INTERVAL).await;
@@ -185,7 +185,7 @@ impl Tail {
         }
     }
 
-    /// Takes in what has arrived. Where nobody looked for long, that is only what the next look is not to find.
+    /// Reads new events. After a pause they only mark what is old.
     async fn look(&self) -> Result<(), Problem> {
         let now = self.clock.now();
         let (since, goes_on) = {
@@ -240,7 +240,7 @@ impl Tail {
     }
 }
 
-/// Does something when it is dropped.
+/// Runs a closure when dropped.
 fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
     struct Guard<F: FnMut()>(F);
     impl<F: FnMut()> Drop for Guard<F> {
@@ -254,12 +254,12 @@ fn scopeguard<F: FnMut()>(end: F) -> impl Drop {
 /// A position to resume from: the server, the number of the next event there, and when the last one arrived.
 struct Position {
     name: String,
-    /// `None` where one was cut off while it was told what it had missed: that one goes on by the time.
+    /// `None` where the subscriber was disconnected while catching up: it resumes by time.
     next: Option<u64>,
     received_at: UnixMillis,
 }
 
-/// In a place, instead of the number of the next event.
+/// Replaces the number of the next event in such a position.
 const BY_TIME: &str = "t";
 
 impl Position {
@@ -267,7 +267,7 @@ impl Position {
         let read = || {
             let mut parts = text.split('-');
             let (name, next, received_at) = (parts.next()?, parts.next()?, parts.next()?);
-            // It is told again, on a line of its own.
+            // Repeated on a line of its own.
             let name =
                 Some(name).filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
             let next = if next == BY_TIME { None } else { Some(next.parse().ok()?) };
@@ -288,18 +288,18 @@ impl Position {
 /// A subscription to the live tail.
 pub(crate) struct Subscription {
     tail: Arc<Tail>,
-    /// Which events it receives.
+    /// Its filter.
     filter: EventFilter,
-    /// The number of the event that is next.
+    /// The number of the next event.
     next: u64,
-    /// When the last one it was told of arrived.
+    /// The arrival of the last delivered event.
     told: UnixMillis,
-    /// What it missed and was not told yet, which is read past the tail.
+    /// Missed events that are not delivered yet. They are read directly from the store.
     missed: Option<Missed>,
     with_payload: bool,
-    /// The events that were read so, so that the tail does not say them again.
+    /// The ids of events read directly, so that the tail does not repeat them.
     sent: HashSet<Uuid>,
-    /// The place where it goes on, until it is told of what arrived later.
+    /// The position to resume from, until a later event is delivered.
     behind: String,
 }
 
@@ -310,7 +310,7 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    /// Reads on in what was missed, where all that was read is told.
+    /// Reads more missed events once all read ones are delivered.
     pub(crate) async fn read_on(&mut self) -> Result<(), Problem> {
         while let Some(missed) = &mut self.missed
             && missed.ready.iter().all(|arrival| matches!(arrival, Arrival::Missed))
@@ -356,14 +356,14 @@ impl Subscription {
     pub(crate) fn place(&self) -> String {
         let name = &self.tail.name;
         if self.missed.is_some() {
-            // The number of the next event would pass over what is still to be told.
+            // The number of the next event would skip events still to be delivered.
             return match self.behind.as_str() {
                 "" => format!("{name}-{BY_TIME}-{}", self.told.0),
                 behind => behind.to_owned(),
             };
         }
         let kept = self.tail.kept();
-        // Who knows all that there is has seen what arrived up to the last look.
+        // A subscriber without backlog has seen everything up to the last poll.
         let looked_at = kept.looked_at.filter(|_| self.next >= kept.next);
         let told = looked_at.map_or(self.told, |looked_at| looked_at.max(self.told));
         format!("{name}-{}-{}", self.next, told.0)
@@ -393,7 +393,7 @@ impl Subscription {
                 self.next = kept.first();
                 return Some(Arrival::Missed);
             }
-            // Numbers have no gaps between the first that is there and the next.
+            // Numbers have no gaps from the first buffered event on.
             let place = usize::try_from(self.next - kept.first()).ok()?;
             let (number, event) = kept.recent.get(place)?.clone();
             drop(kept);
@@ -408,7 +408,7 @@ impl Subscription {
     /// Waits until there may be new events.
     pub(crate) async fn more(&self) {
         let mut next = self.tail.next.subscribe();
-        // The sender lives as long as the tail, which this one holds.
+        // The sender lives as long as the tail, which this subscription holds.
         let _ = next.wait_for(|next| *next > self.next).await;
     }
 }
@@ -446,7 +446,7 @@ mod tests {
         assert_eq!((kept.recent.len(), kept.first()), (RECENT_MAX, 3));
         (0..5).for_each(|_| kept.add(event(RECENT_BYTES_MAX / 4)));
         assert_eq!((kept.recent.len(), kept.bytes), (4, RECENT_BYTES_MAX));
-        // Also where a single one is too large.
+        // Also where a single event exceeds the bound.
         kept.add(event(RECENT_BYTES_MAX + 1));
         assert_eq!((kept.recent.len(), kept.bytes, kept.first()), (0, 0, kept.next));
     }

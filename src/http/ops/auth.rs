@@ -22,13 +22,13 @@ impl Ops {
         self.has_token(headers) || reads && self.sessions.admit(headers, self.clock.now())
     }
 
-    /// Whether the request sends the token, or none is asked for.
+    /// Whether the request has the token, or none is required.
     pub(super) fn has_token(&self, headers: &HeaderMap) -> bool {
         self.is_token(bearer(headers))
     }
 
-    /// Notes that a request that may not see what is here sends a wrong token, if so. What it is answered where there were
-    /// many of them, and it is not said whether this one was wrong.
+    /// Counts an unauthorized request with a wrong token. Returns the wait of a 429 answer once there were too many;
+    /// such an answer does not reveal whether this token was wrong.
     pub(crate) fn guessed(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<Duration> {
         if bearer(headers).is_empty() {
             return None;
@@ -36,26 +36,26 @@ impl Ops {
         self.guesses.wrong(peer, self.clock.now())
     }
 
-    /// Whether a token is asked for.
+    /// Whether a token is required.
     pub(crate) fn asks_token(&self) -> bool {
         !self.token.expose_secret().is_empty()
     }
 
-    /// Compares hashes in constant time, so that a guess learns nothing from how long it took, not even the length.
+    /// Compares hashes in constant time, so that response times reveal neither content nor length.
     pub(crate) fn is_token(&self, sent: &[u8]) -> bool {
         let token = self.token.expose_secret().as_bytes();
         token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
     }
 
-    /// Whether the request asks for this machine by a name that no stranger can give it. Without a token any web page
-    /// that an operator looks at could otherwise read what is here: its own name may lead to 127.0.0.1 all of a sudden.
+    /// Whether `Host` is a name that no attacker can control. Protects a listener without a token against DNS
+    /// rebinding: a web page's own name may suddenly resolve to 127.0.0.1.
     fn knows_host(&self, request: &Request) -> bool {
         let names = request.headers().get_all(header::HOST).iter().map(HeaderValue::as_bytes);
         let target = request.uri().authority().map(|authority| authority.as_str().as_bytes());
         self.asks_token() || names.chain(target).all(is_local)
     }
 
-    /// Why a request is rejected before any route, if so.
+    /// The reason to reject a request before routing; `None` where there is none.
     fn refuses(&self, request: &Request) -> Option<&'static str> {
         if !self.knows_host(request) {
             return Some("host not allowed: use an IP address or localhost, or set `ops.token`\n");
@@ -73,7 +73,7 @@ const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 /// Paths served on reserved connections too, as their answers take no time.
 const AT_ONCE: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
-/// The bearer token that is sent; empty where none is.
+/// The bearer token of the request; empty where there is none.
 fn bearer(headers: &HeaderMap) -> &[u8] {
     let sent = headers.get(header::AUTHORIZATION).map_or(&b""[..], HeaderValue::as_bytes);
     match sent.split_at_checked(b"Bearer ".len()) {
@@ -87,15 +87,15 @@ pub(crate) fn peer(request: &Request) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
-/// Whether a browser says that a page of another origin asks. It could not read the answer, but what it asks for would be
-/// done, again and again. Another port of this machine is elsewhere too: whatever is developed there may show anybody's
-/// script. What is typed, or a bookmark, is from nowhere; programs say nothing.
+/// Whether a browser marks the request as cross-origin. The page could not read the answer, but a request with side
+/// effects would take place (CSRF). Another port of this machine counts as cross-origin too, as it may serve foreign
+/// scripts. Typed URLs and bookmarks have no origin; other programs send no mark.
 fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let site = headers.get(HeaderName::from_static("sec-fetch-site"));
     site.is_some_and(|site| site != "same-origin" && site != "none")
 }
 
-/// The answer beyond the limit of wrong tokens, whether this one is wrong or not.
+/// The answer beyond the limit of wrong tokens, for right and wrong ones alike.
 pub(crate) fn too_many_guesses(wait: Duration) -> Response {
     let wait = [(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)))];
     let text = "too many attempts with a wrong token: wait a minute, then try again\n";
@@ -119,12 +119,11 @@ fn is_local(host: &[u8]) -> bool {
     address || name.eq_ignore_ascii_case("localhost")
 }
 
-/// What every answer of this listener says to a browser: keep nothing, run and load nothing from elsewhere, and let no
-/// other page show it.
+/// Headers of every response of this listener: no caching, no foreign content, no framing.
 const BROWSER_HEADERS: [(header::HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    // With `no-referrer` a browser would not say either that a form is from here.
+    // With `no-referrer` browsers would also hide the origin of our own forms.
     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
     (
@@ -152,12 +151,12 @@ pub(crate) async fn guard(State(ops): State<Arc<Ops>>, request: Request, next: N
         response.status(),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
     );
-    // A reserved place is for one answer, and whoever may not ask needs a connection each time.
+    // A reserved slot is for one answer, and unauthorized clients need a new connection each time.
     if is_reserved || is_refused {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     for (name, value) in BROWSER_HEADERS {
-        // What is the same for everybody says itself how long it may be kept.
+        // Public assets set their own `Cache-Control`.
         response.headers_mut().entry(name).or_insert(value);
     }
     response

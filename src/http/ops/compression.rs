@@ -11,11 +11,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
 
-/// What is shorter is not worth it. In bytes.
+/// Minimum size of a compressed response, in bytes.
 const BYTES_MIN: u64 = 1024;
-/// What is longer is compressed by a thread that answers nobody meanwhile. In bytes.
+/// Larger responses are compressed on a blocking thread. In bytes.
 const BYTES_QUICK: usize = 64 << 10;
-/// Kinds of answers that are: not the stream of events, each of which is to arrive at once.
+/// Compressed content types. The event stream is not among them, as each event must arrive at once.
 const KINDS: [&str; 5] = [
     "text/html",
     "application/json",
@@ -24,7 +24,7 @@ const KINDS: [&str; 5] = [
     "application/x-ndjson",
 ];
 
-/// Compresses the answer where that is asked for and worth it.
+/// Compresses the response where the client accepts it and the size justifies it.
 pub(crate) async fn compressed(request: Request, next: Next) -> Response {
     let wanted = request.method() == Method::GET && takes_gzip(request.headers());
     let mut response = next.run(request).await;
@@ -44,7 +44,7 @@ pub(crate) async fn compressed(request: Request, next: Next) -> Response {
     Response::from_parts(head, Body::from_stream(gzip(body)))
 }
 
-/// Whether `Accept-Encoding` names gzip, or everything, and does not rule it out.
+/// Whether `Accept-Encoding` allows gzip, by name or wildcard.
 fn takes_gzip(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
     let words = lines.filter_map(|line| line.to_str().ok()).flat_map(|line| line.split(','));
@@ -63,7 +63,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     any.unwrap_or(false)
 }
 
-/// Each part as it comes, so that a long answer is never held whole.
+/// Compresses chunk by chunk, so that a long response is never in memory as a whole.
 fn gzip(body: Body) -> impl futures_util::Stream<Item = Result<Bytes, axum::Error>> {
     let encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let parts = body.into_data_stream();
@@ -90,7 +90,7 @@ async fn written(encoder: Encoder, part: Bytes) -> io::Result<(Bytes, Encoder)> 
 
 fn write(mut encoder: Encoder, part: &[u8]) -> io::Result<(Bytes, Encoder)> {
     encoder.write_all(part)?;
-    // So that what is there arrives, and does not wait for what comes next.
+    // Flushes, so that this part is sent without waiting for the next one.
     encoder.flush()?;
     Ok((Bytes::from(std::mem::take(encoder.get_mut())), encoder))
 }

@@ -12,12 +12,12 @@ use tracing::warn;
 use crate::clock::UnixMillis;
 use crate::http::receiver::rejection_log::LogThrottle;
 
-/// How many wrong tokens are answered as such within [`WITHIN`], whoever gives them.
+/// Maximum number of wrong tokens answered as such within [`WITHIN`], for all clients together.
 const MAX: usize = 10;
 const WITHIN: Duration = Duration::from_mins(1);
 
-/// The wrong tokens of the API, the metrics and the sign-in together. The right one is taken whatever they are: a limit that
-/// held for it too would let a guesser lock its holder out. So what keeps guesses from being right is the token's length.
+/// The wrong tokens of API, metrics and sign-in together. The right token is always accepted: otherwise an attacker
+/// could lock out its owner. Guessing is prevented by the token's length.
 pub(crate) struct Guesses {
     counter: Counter,
     lately: Mutex<Lately>,
@@ -25,7 +25,7 @@ pub(crate) struct Guesses {
 
 #[derive(Default)]
 struct Lately {
-    /// When those were given that were answered as such.
+    /// The times of those answered as such.
     answered: VecDeque<UnixMillis>,
     warning: LogThrottle,
 }
@@ -35,11 +35,11 @@ impl Guesses {
         Self { counter, lately: Mutex::default() }
     }
 
-    /// Notes a wrong token that this peer gave. Returns how long to wait before another one is answered as such; `None`
+    /// Counts a wrong token of this peer. Returns how long to wait before the next one is answered as such; `None`
     /// where this one is.
     pub(crate) fn wrong(&self, peer: Option<IpAddr>, now: UnixMillis) -> Option<Duration> {
         self.counter.increment(1);
-        // A poisoned lock only means that another request panicked; each change of what it holds is whole.
+        // A poisoned lock only means that another request panicked; each change is complete.
         let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(more) = lately.warning.due(now) {
             let peer = peer.map(|peer| peer.to_string());
@@ -49,7 +49,7 @@ impl Guesses {
                 "a wrong `ops.token` was given"
             );
         }
-        // A clock that was set back must not keep people out for longer.
+        // After the clock was set back, the wait must not grow.
         lately.answered.retain(|guess| *guess <= now && now.since(*guess) < WITHIN);
         if lately.answered.len() < MAX {
             lately.answered.push_back(now);
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(guesses.wrong(None, now), Some(WITHIN));
         assert_eq!(guesses.wrong(None, now.plus(WITHIN / 2)), Some(WITHIN / 2));
         assert_eq!(guesses.wrong(None, now.plus(WITHIN)), None);
-        // A clock set back starts anew.
+        // A clock that was set back starts afresh.
         assert_eq!(guesses.wrong(None, UnixMillis(0)), None);
     }
 }

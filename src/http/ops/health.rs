@@ -13,13 +13,12 @@ use crate::http::ops::state::Ops;
 use crate::http::ops::store_handle::StoreHandle;
 use crate::ingest::Health;
 
-/// The process runs and answers. Open to all who reach the listener: it says nothing else.
+/// Liveness: the process answers. Public, without further data.
 pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether events that come here are kept: by the store or, while it is away, by the spool. Open to all who reach the
-/// listener: it says nothing of the events.
+/// Readiness: whether events are kept, by the store or by the spool. Public, without data of events.
 pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (StatusCode, String) {
     let not_ready = |text: &str| (StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     if ops.stop.is_cancelled() {
@@ -35,7 +34,7 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
         let is_reserved =
             ConnectionSlot::of(request.extensions()).is_some_and(ConnectionSlot::is_reserved);
         match ops.ping.known() {
-            // On a reserved place nobody waits.
+            // On a reserved connection nothing may wait.
             Some(trouble) if is_reserved => trouble,
             _ => ops.ping.ask(store.ping()).await,
         }
@@ -48,7 +47,7 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
     (status, text)
 }
 
-/// Whether events are kept, and what an operator should know.
+/// Whether events are kept, and notes for operators.
 fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
     let spool_takes = health.spool.is_some() && health.spool_trouble.is_none();
     let ready = store.is_none() || spool_takes;
@@ -72,7 +71,7 @@ fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
     (ready, text)
 }
 
-/// Every figure, for Prometheus.
+/// All metrics in the format of Prometheus.
 pub(crate) async fn metrics(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     if !ops.has_token(request.headers()) {
         if let Some(wait) = ops.guessed(request.headers(), peer(&request)) {

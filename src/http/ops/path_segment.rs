@@ -1,17 +1,17 @@
-//! Ids as segments of a path. Users choose them: a browser takes `.` and `..` for steps of the path, also percent-encoded.
+//! Ids as path segments. Users choose ids, and browsers resolve the segments `.` and `..`, even percent-encoded.
 
 use std::fmt::Write;
 
-/// Written before an id of one or two dots, and before one that would be read as such: `~.` is the id `.`.
+/// Prefix of ids of one or two dots, and of ids that would be decoded as such: `~.` is the id `.`.
 const MARK: char = '~';
 
-/// An id as a segment of a path.
+/// Encodes an id as a path segment.
 pub(crate) fn segment(id: &str) -> String {
     let encoded = encoded(id);
     if is_dots(id.trim_start_matches(MARK)) { format!("{MARK}{encoded}") } else { encoded }
 }
 
-/// The id that a segment names, as the store holds it. Give it decoded.
+/// Decodes a percent-decoded path segment to the id as the store holds it.
 pub(crate) fn id(segment: &str) -> String {
     let behind = segment.strip_prefix(MARK).filter(|id| is_dots(id.trim_start_matches(MARK)));
     storable(behind.unwrap_or(segment))
@@ -21,12 +21,12 @@ fn is_dots(id: &str) -> bool {
     id == "." || id == ".."
 }
 
-/// Text as the store holds it: it keeps no NUL, and has U+FFFD there.
+/// Text as the store holds it: NUL becomes U+FFFD.
 pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// One value of a query, or most segments of a path: all but letters, digits and `-_.~` percent-encoded.
+/// Percent-encodes a query value or path segment: all but letters, digits and `-_.~`.
 pub(crate) fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

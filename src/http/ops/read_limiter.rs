@@ -12,14 +12,15 @@ use crate::http::ops::store_handle::StoreHandle;
 use crate::http::problem::Problem;
 use crate::store::{Store, StoreError};
 
-/// How long a read waits for a permit, and how long one of an export.
+/// How long a query waits for a permit, and how long one of an export.
 const TURN: Duration = Duration::from_secs(2);
 const TURN_PATIENT: Duration = Duration::from_secs(30);
-/// How long a page waits for a permit: people wait longer than programs.
+/// How long a page waits for a permit: people are more patient than programs.
 const TURN_PAGE: Duration = Duration::from_secs(4);
-/// How long one may take beyond the time after which the store gives up itself: for one that does not answer at all.
+/// Margin over the store's own read timeout, for a store that does not answer at all.
 const ANSWER_LATE: Duration = Duration::from_secs(5);
-/// How many exports are under way at once. Each keeps one part, of [`crate::store::PAGE_BYTES_MAX`] and what its form adds.
+/// Maximum number of concurrent exports. Each holds one page of up to [`crate::store::PAGE_BYTES_MAX`] and its
+/// serialized form.
 const EXPORTS_MAX: usize = 4;
 /// Memory of all pending list responses, in KiB.
 const WAITING_KIB_MAX: usize = 64 << 10;
@@ -34,10 +35,10 @@ pub(crate) struct PageTurn<'a> {
 
 /// Access to the store for API and pages, limited by semaphores.
 pub(crate) struct ReadLimiter {
-    /// Empty until the server takes callbacks.
+    /// Empty until the store is open.
     store_handle: Arc<OnceLock<StoreHandle>>,
     questions: Semaphore,
-    /// Pages that read at once: half the readers, so that the API has the others.
+    /// Permits of pages: half the readers, so that the API has the others.
     pages: Semaphore,
     answer: Duration,
     exports: Arc<Semaphore>,
@@ -114,7 +115,7 @@ impl ReadLimiter {
         let waiting = self.waiting.clone().try_acquire_many_owned(kib);
         let waiting = waiting
             .map_err(|_| Problem::busy("too many responses are waiting for slow clients"))?;
-        // In slices: what is given to the connection whole is out of our hands at once.
+        // In slices: a chunk counts as sent once the connection takes it.
         let slices = std::iter::from_fn(move || {
             let _held = &waiting;
             let slice = text.split_to(SLICE.min(text.len()));

@@ -1,4 +1,4 @@
-//! The sessions of browsers that signed in, and their cookie, which is not the token.
+//! Sessions of signed-in browsers, and their cookie, which is not the token.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,48 +14,48 @@ use crate::clock::UnixMillis;
 
 /// The cookie's name.
 const COOKIE: &str = "trtc_session";
-/// How long a sign-in lasts.
+/// Lifetime of a sign-in.
 pub(crate) const LASTS: Duration = Duration::from_hours(12);
-/// How many may be signed in at once: for one more, the oldest is signed out.
+/// Maximum number of sessions: one more ends the oldest.
 const SESSIONS_MAX: usize = 100;
 tokio::task_local! {
-    /// Set while a request is answered that a cookie admitted.
+    /// Set while a request is handled that a cookie authorized.
     static SIGNED_IN: ();
 }
 
-/// Whether the page that is being drawn is for somebody who signed in, and so may sign out.
+/// Whether the rendered page belongs to a session, and so offers to sign out.
 pub(crate) fn is_signed_in() -> bool {
     SIGNED_IN.try_with(|()| ()).is_ok()
 }
 
-/// Makes an answer to a request that a cookie admitted.
+/// Handles a request that a cookie authorized.
 pub(crate) async fn signed_in<T>(answer: impl Future<Output = T>) -> T {
     SIGNED_IN.scope((), answer).await
 }
 
-/// Who is signed in. Kept in memory alone, so that a restart signs everybody out.
+/// The sessions. Only in memory: a restart ends all of them.
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<Kept>);
 
 #[derive(Default)]
 struct Kept {
-    /// The oldest first.
+    /// Oldest first.
     sessions: VecDeque<Session>,
 }
 
 struct Session {
-    /// Of the cookie's value: what is kept opens nothing, and is compared in constant time.
+    /// The hash of the cookie's value: it authorizes nothing, and is compared in constant time.
     digest: [u8; 32],
     until: UnixMillis,
 }
 
 impl Sessions {
-    /// A poisoned lock only means that another request panicked; each change of what it holds is whole.
+    /// A poisoned lock only means that another request panicked; each change is complete.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins one; returns the cookie's value.
+    /// Starts a session; returns the cookie's value.
     pub(crate) fn begin(&self, now: UnixMillis) -> String {
         let value = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let mut kept = self.kept();
@@ -67,7 +67,7 @@ impl Sessions {
         value
     }
 
-    /// Whether the request has the cookie of one that lasts.
+    /// Whether the request has the cookie of a live session.
     pub(crate) fn admit(&self, headers: &HeaderMap, now: UnixMillis) -> bool {
         let sent: Vec<_> = cookies(headers).map(digest).collect();
         let kept = self.kept();
@@ -88,7 +88,7 @@ fn digest(value: impl AsRef<[u8]>) -> [u8; 32] {
     Sha256::digest(value).into()
 }
 
-/// The values of our cookie.
+/// The values of our cookie in a request.
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     all.flat_map(|line| line.split(';'))
@@ -96,8 +96,8 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter_map(|(name, value)| (name == COOKIE).then_some(value))
 }
 
-/// The cookie is for this listener alone, and no script sees it. `Secure` where the browser spoke HTTPS to a proxy: were
-/// that a lie, the liar's own cookie would be the one that is not sent.
+/// Valid for this listener only and hidden from scripts. `Secure` where a proxy reports HTTPS: a client that forges
+/// this only loses its own cookie.
 pub(crate) fn set_cookie(
     mut response: Response,
     asked: &HeaderMap,

@@ -1,4 +1,4 @@
-//! What the pages show of the server's configuration. Holds no secret.
+//! The part of the configuration that pages show, without secrets.
 
 use std::sync::Arc;
 
@@ -6,51 +6,51 @@ use crate::callback::AppId;
 use crate::ip_list::refresh::AddressBook;
 use crate::registration::Book;
 
-/// The settings that pages show, and the states of what is refreshed in the background.
+/// The settings that pages show, and the states of background refreshes.
 pub(crate) struct Setup {
     pub(crate) apps: Vec<AppSetup>,
-    /// The registrations that are watched; empty where none is.
+    /// The monitored registrations; empty where none is.
     pub(crate) book: Arc<Book>,
-    /// From where callbacks are taken.
+    /// The accepted sources of callbacks.
     pub(crate) sources: Sources,
-    /// Where the server itself is.
+    /// The server's own addresses.
     pub(crate) addresses: Addresses,
-    /// All else: titles, each with names and values.
+    /// Other settings: titles, each with names and values.
     pub(crate) sections: Vec<(&'static str, Vec<(&'static str, String)>)>,
 }
 
-/// An app whose callbacks are taken.
+/// A configured app.
 pub(crate) struct AppSetup {
     pub(crate) id: AppId,
-    /// How many tokens its callbacks may be signed with; with none they are taken unsigned.
+    /// Number of its callback tokens; with none, unsigned callbacks are accepted.
     pub(crate) tokens: usize,
     pub(crate) has_key: bool,
 }
 
-/// From where callbacks are taken.
+/// The accepted sources of callbacks.
 pub(crate) struct Sources {
-    /// Addresses that are given. Without any, and without the vendor's list, everybody.
+    /// Configured addresses. Without any, and without the vendor's list, all sources are accepted.
     pub(crate) given: Vec<String>,
     pub(crate) proxies: Vec<String>,
-    /// The vendor's list, where it counts too.
+    /// The vendor's list, where it is used.
     pub(crate) vendor: Option<Arc<AddressBook>>,
 }
 
-/// Where the server listens, as pages tell people to reach it.
+/// The server's addresses, as pages show them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Addresses {
-    /// A callback URL, with `HOST` for a name of this machine where it listens on every address. No path that may be a
-    /// secret.
+    /// A callback URL, with `HOST` for this machine's name where the server listens on every address. Without a path
+    /// that may be a secret.
     pub(crate) callback: String,
-    /// How `send` and its like are told of it from this machine, a blank before it; empty where they find it without, or
-    /// have to be told by the configuration.
+    /// The options by which `send` and similar commands find it from this machine, with a leading blank; empty where
+    /// they need none, or only the configuration helps.
     pub(crate) to: String,
     /// The operations listener from this machine, as a URL without a path.
     pub(crate) ops: String,
 }
 
 impl Setup {
-    /// What an operator should know of the vendor's list: that there is none yet, and all are let in.
+    /// Whether the vendor's list is required but not known yet, so that all sources are accepted.
     pub(crate) fn lets_all_in(&self) -> bool {
         self.sources.vendor.as_ref().is_some_and(|book| book.state().networks == 0)
     }

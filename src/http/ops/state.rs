@@ -37,7 +37,7 @@ pub(crate) struct Ops {
     pub(crate) tail: Arc<Tail>,
     /// Cancelled when the server is to stop.
     pub(crate) stop: CancellationToken,
-    /// The apps whose callbacks are taken, in order: pages offer them to choose from.
+    /// The configured apps, in order, for the pages' choice of an app.
     pub(crate) apps: Vec<AppId>,
     /// The settings that pages show.
     pub(crate) setup: Setup,

@@ -1,4 +1,4 @@
-//! The store once it is open, and what writes to it.
+//! The opened store and its ingest.
 
 use std::sync::Arc;
 

@@ -7,17 +7,17 @@ use tokio::time::{Instant, timeout};
 
 use crate::store::StoreError;
 
-/// How long the store may take.
+/// Timeout of a ping.
 const WITHIN: Duration = Duration::from_secs(1);
-/// How old an answer may be for who cannot wait for another.
+/// Maximum age of a result for callers that cannot wait.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// Why the store takes nothing; `None` while it answers.
+/// Why the store is unavailable; `None` while it answers.
 pub(crate) type Trouble = Option<&'static str>;
 
 const SILENT: Trouble = Some("no answer within a second");
 
-/// Asks, one at a time.
+/// Serializes pings.
 #[derive(Default)]
 pub(crate) struct Ping {
     asking: tokio::sync::Mutex<()>,
@@ -25,10 +25,10 @@ pub(crate) struct Ping {
 }
 
 impl Ping {
-    /// Asks, or has the answer of who asks already.
+    /// Pings the store, or shares the result of a concurrent ping.
     pub(crate) async fn ask(&self, ping: impl Future<Output = Result<(), StoreError>>) -> Trouble {
         let came = Instant::now();
-        // Who asks may leave before its answer, and the next one begins anew: so this wait has a bound of its own.
+        // The caller may be cancelled, and the next one starts a new ping: so this wait is bounded itself.
         let Ok(_asking) = timeout(2 * WITHIN, self.asking.lock()).await else { return SILENT };
         let latest = *self.latest();
         if let Some((_, trouble)) = latest.filter(|(answered, _)| *answered > came) {
@@ -46,13 +46,13 @@ impl Ping {
         trouble
     }
 
-    /// The last answer, where it is recent.
+    /// The last result, where it is recent.
     pub(crate) fn known(&self) -> Option<Trouble> {
         let (answered, trouble) = (*self.latest())?;
         (answered.elapsed() < RECENT).then_some(trouble)
     }
 
-    /// A poisoned lock only means that another request panicked; what it holds is written whole.
+    /// A poisoned lock only means that another request panicked; a result is stored whole.
     fn latest(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -78,7 +78,7 @@ mod tests {
         assert!(answers.iter().all(|trouble| *trouble == SILENT));
         assert_eq!((asked.load(Ordering::Relaxed), begun.elapsed()), (1, WITHIN));
         assert_eq!(ping.known(), Some(SILENT));
-        // Who comes later asks anew.
+        // A later caller pings again.
         assert_eq!(ping.ask(async { Ok(()) }).await, None);
         assert_eq!(ping.known(), Some(None));
         tokio::time::advance(RECENT).await;

@@ -38,8 +38,7 @@ impl BodyBudget {
     /// Reads a body and acquires its bytes as they arrive, within `patience`. `None` when the budget does not suffice, or when
     /// others wait for it and the body takes too long: otherwise slow senders would lock everybody out.
     ///
-    /// # Errors
-    /// What reading the body gives.
+    /// The error of reading the body.
     pub(crate) async fn read<B>(
         &self,
         mut body: B,
@@ -151,7 +150,7 @@ mod tests {
 
     use crate::http::receiver::body_budget::*;
 
-    /// A body whose first piece is there, and whose rest never comes.
+    /// A body whose first frame arrives and whose rest never does.
     struct Endless(Option<Bytes>);
 
     impl HttpBody for Endless {
@@ -179,7 +178,7 @@ mod tests {
         let budget = BodyBudget::new(10_000);
         let [mut slow_patience, mut early_patience, mut late_patience] = [ACQUIRE_TIMEOUT; 3];
         let mut slow = Box::pin(budget.read(Endless(Some(bytes(9000))), &mut slow_patience));
-        // It is left in peace for a second, and as long as nobody needs its budget.
+        // Within the grace period, and while nobody else needs the budget, it is not dropped.
         assert!(timeout(Duration::from_millis(500), &mut slow).await.is_err());
         let (early, slow_in_peace) = tokio::join!(
             budget.read(whole(5000), &mut early_patience),

@@ -1,4 +1,4 @@
-//! Bodies that a proxy has compressed on their way.
+//! Decompression of bodies that a proxy has compressed.
 
 use std::io::{self, Read};
 
@@ -7,18 +7,18 @@ use brotli_decompressor::BrotliDecoderParameter::BROTLI_DECODER_PARAM_LARGE_WIND
 use brotli_decompressor::Decompressor;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-/// What a decoder of gzip or deflate takes beside what it reads and writes, in bytes, roughly.
+/// Approximate memory of a gzip or deflate decoder beside its input and output, in bytes.
 const DEFLATE_BYTES: usize = 64 << 10;
-/// What one of Brotli takes beside its window.
+/// The same of a Brotli decoder beside its window.
 const BROTLI_BYTES: usize = 1 << 20;
-/// How many bytes deflate makes of one at most.
+/// Maximum expansion of deflate.
 const DEFLATE_RATIO_MAX: usize = 1032;
-/// How much of an encoding's name is kept where it is not known.
+/// Length to which an unknown encoding's name is cut.
 const NAME_CHARS_MAX: usize = 40;
-/// How much is inflated at once, in bytes.
+/// Size of one step of decompression, in bytes.
 const PART_BYTES: usize = 8 << 10;
 
-/// How a body is compressed.
+/// A supported compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
     Gzip,
@@ -26,14 +26,14 @@ pub(crate) enum Compression {
     Brotli,
 }
 
-/// What `Content-Encoding` says of a body.
+/// The `Content-Encoding` of a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
-    /// It is as its sender wrote it.
+    /// Identity.
     Plain,
-    /// It is compressed once.
+    /// One supported compression.
     Compressed(Compression),
-    /// It is encoded several times, or in a way that is not known: the names, escaped and cut.
+    /// Several encodings, or an unknown one: the names, escaped and cut.
     Unknown(String),
 }
 
@@ -62,12 +62,12 @@ impl Encoding {
     }
 }
 
-/// Why a body was not inflated.
+/// Why decompression failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// It would have more bytes than a body may have.
+    /// The result exceeds the body limit.
     TooLarge,
-    /// It is not compressed as it says.
+    /// The data is corrupt or of another format.
     Broken(io::Error),
 }
 
@@ -81,7 +81,7 @@ impl Compression {
         }
     }
 
-    /// How much memory inflating takes at most, what comes of it included.
+    /// Upper bound of the memory that decompression needs, result included.
     pub(crate) fn memory(self, body: &[u8], bytes_max: usize) -> usize {
         match self {
             Self::Gzip | Self::Deflate => {
@@ -91,16 +91,16 @@ impl Compression {
         }
     }
 
-    /// The body as it was before, of at most so many bytes: what it has beyond is not inflated.
+    /// Decompresses the body. Stops with an error once the result exceeds `bytes_max`.
     pub(crate) fn inflate(self, body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Gzip => read(MultiGzDecoder::new(body), bytes_max),
             Self::Deflate if is_zlib(body) => read(ZlibDecoder::new(body), bytes_max),
-            // What the word does not mean, and what some send.
+            // Raw deflate: not what the name means, but some clients send it.
             Self::Deflate => read(DeflateDecoder::new(body), bytes_max),
             Self::Brotli => {
                 let mut decoder = Decompressor::new(body, PART_BYTES);
-                // Of a GiB, which no `br` has.
+                // Windows of up to 1 GiB are an extension that `br` does not include.
                 decoder.set_parameter(BROTLI_DECODER_PARAM_LARGE_WINDOW, 0);
                 read(decoder, bytes_max)
             }
@@ -129,12 +129,12 @@ fn read(mut decoder: impl Read, bytes_max: usize) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Whether it begins as zlib's format does (RFC 1950), which is what `deflate` means.
+/// Whether it starts with a zlib header (RFC 1950), the format that `deflate` means.
 fn is_zlib(body: &[u8]) -> bool {
     matches!(body, [method, flags, ..] if method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]) % 31 == 0)
 }
 
-/// How large the window is that a Brotli body asks for, in bytes (RFC 7932, 9.1).
+/// The window size in the header of a Brotli body, in bytes (RFC 7932, 9.1).
 fn brotli_window(body: &[u8]) -> usize {
     let first = body.first().copied().unwrap_or(0);
     let bits = match (first & 1, first >> 1 & 7, first >> 4 & 7) {

@@ -1,4 +1,4 @@
-//! Work that outlives the request that began it.
+//! Futures that outlive the request that started them.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -9,23 +9,23 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-/// A future that is polled where it is awaited and, when whoever awaits it goes away, goes on in a task of its own. So only
-/// those that are abandoned cost a task.
+/// A future that is polled in place and, when dropped unfinished, continues in a task of its own. So only cancelled
+/// requests cost a task.
 pub(crate) struct Outliving<T: Send + 'static> {
-    /// Taken when it is done.
+    /// Taken once it is done.
     work: Option<Pin<Box<dyn Future<Output = thread::Result<T>> + Send>>>,
 }
 
 impl<T: Send + 'static> Outliving<T> {
-    /// Counted by `tasks` from now until `work` is done, whoever polls it.
+    /// Tracked by `tasks` until `work` is done, whoever polls it.
     pub(crate) fn new(tasks: &TaskTracker, work: impl Future<Output = T> + Send + 'static) -> Self {
-        // Nothing that it had half done is looked at after a panic: it is dropped.
+        // Unwind safe: after a panic the future is dropped, and its state is not observed.
         Self { work: Some(Box::pin(tasks.track_future(AssertUnwindSafe(work).catch_unwind()))) }
     }
 }
 
 impl<T: Send + 'static> Future for Outliving<T> {
-    /// An error is what it panicked with.
+    /// The error is the panic's payload.
     type Output = thread::Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -40,7 +40,7 @@ impl<T: Send + 'static> Future for Outliving<T> {
 
 impl<T: Send + 'static> Drop for Outliving<T> {
     fn drop(&mut self) {
-        // Without a runtime the program is ending, and has waited for what it counted.
+        // Without a runtime the program is exiting and has waited for tracked work.
         if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
             runtime.spawn(work);
         }

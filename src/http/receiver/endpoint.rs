@@ -29,7 +29,7 @@ use crate::http::receiver::signature_reuse::Replays;
 use crate::ingest::{self, Sink};
 use crate::telemetry::{Metrics, Outcome};
 
-/// What the callback endpoint works with.
+/// The callback endpoint.
 pub struct Receiver {
     apps: Apps,
     admission: Admission,
@@ -46,13 +46,13 @@ pub struct Receiver {
     tasks: TaskTracker,
 }
 
-/// How many bytes of bodies are kept in memory at once, where nothing else is set.
+/// Default of the memory for bodies, in bytes.
 const BUDGET_BYTES: usize = 64 << 20;
-/// When one whose event was not kept may try again, in s.
+/// `Retry-After` of an event that was not stored, in s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Receiver {
-    /// Takes the callbacks of `apps` and hands their events to `sink`. Bodies may have 256 KiB and take 10 s.
+    /// Accepts callbacks of `apps` and passes their events to `sink`. Defaults: bodies of 256 KiB within 10 s.
     #[must_use]
     pub fn new(apps: Apps, sink: Arc<dyn Sink>) -> Self {
         Self {
@@ -72,58 +72,59 @@ impl Receiver {
         }
     }
 
-    /// Sets where the time comes from.
+    /// Sets the clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets where requests are counted.
+    /// Sets the metrics.
     #[must_use]
     pub fn with_metrics(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// Sets what requests are answered that are not taken.
+    /// Sets the answer to rejected requests.
     #[must_use]
     pub fn with_rejected(mut self, rejected: Rejected) -> Self {
         self.rejected = rejected;
         self
     }
 
-    /// Sets what requests are answered whose event was not kept.
+    /// Sets the answer to requests whose event was not stored.
     #[must_use]
     pub fn with_when_not_stored(mut self, when_not_stored: NotStored) -> Self {
         self.when_not_stored = when_not_stored;
         self
     }
 
-    /// Sets how many bytes of bodies may be in memory at once. More wait a moment; then those that have been coming for
-    /// long give up, and those that still find no room, answered as what is not stored. Strangers' bodies are never kept.
+    /// Sets the memory budget of bodies, in bytes. Beyond it requests wait briefly (backpressure); then slow ones are
+    /// dropped, and those without room are answered as not stored (load shedding). Unverified bodies are never kept
+    /// in memory.
     #[must_use]
     pub fn with_room(mut self, bytes: usize) -> Self {
         self.budget = BodyBudget::new(bytes);
         self
     }
 
-    /// What goes on although its request may have ended. Wait for it before the sink is closed.
+    /// Work that may outlive its request. Wait for it before closing the sink.
     #[must_use]
     pub fn tasks(&self) -> TaskTracker {
         self.tasks.clone()
     }
 
-    /// Sets from which addresses requests are taken; from all of them unless this is set. With a list, an app of your
-    /// own must be served with axum's `into_make_service_with_connect_info::<SocketAddr>()`: a request whose peer is
-    /// not known is rejected.
+    /// Sets the source addresses from which requests are accepted; by default all. With a list, an app of your own
+    /// must be served with axum's `into_make_service_with_connect_info::<SocketAddr>()`: a request without a known
+    /// peer is rejected.
     #[must_use]
     pub fn with_admission(mut self, admission: Admission) -> Self {
         self.admission = admission;
         self
     }
 
-    /// Sets how large a body may be, in bytes, and how long it may take to arrive.
+    /// Sets the maximum size of a body, in bytes, and the time it may take to arrive.
     #[must_use]
     pub fn with_body_limits(mut self, bytes_max: usize, timeout: Duration) -> Self {
         self.body_bytes_max = bytes_max;
@@ -131,9 +132,9 @@ impl Receiver {
         self
     }
 
-    /// Verifies, reads, decodes and hands over one request, whose head had `arrived` then.
+    /// Verifies, reads, decodes and submits one request, whose head had `arrived` then.
     async fn take(&self, request: Request<Body>, arrived: Instant) -> Outcome {
-        // By what it says of itself. What says nothing, or the wrong thing, is measured as it is read.
+        // By its declared length. Without one, or with a wrong one, the limit applies while reading.
         if request.body().size_hint().lower() > self.body_bytes_max as u64 {
             return Outcome::BodyTooLarge;
         }
@@ -145,7 +146,7 @@ impl Receiver {
             }
             Err(rejection) => {
                 self.warn_rejected(&request, rejection, now);
-                // A stranger's body is not kept, but must be within the limits to be answered like any other.
+                // An unverified body is discarded, but must be within the limits to be answered like any other.
                 let read = self.within_limits(discard(request.into_body(), self.body_bytes_max));
                 return read
                     .await
@@ -168,7 +169,7 @@ impl Receiver {
         };
         self.metrics.event(&event);
         if event.decode_panicked {
-            // Where, says the line of the panic itself.
+            // The panic itself is logged with its location.
             error!(
                 event.id = %event.id,
                 app.id = %event.app,
@@ -176,7 +177,7 @@ impl Receiver {
             );
         }
         let outcome = self.submit(event, arrived, permit).await;
-        // The spool does not know what is stored, so the vendor's own retry may be among these.
+        // The spool does not know stored events, so these may include the vendor's own retries.
         if late && matches!(outcome, Outcome::Stored | Outcome::Spooled) {
             self.metrics.sign_reused.increment(1);
             self.replays.warn(verified.app(), now);
@@ -184,7 +185,7 @@ impl Receiver {
         outcome
     }
 
-    /// The event of a body, its encoding taken off, and the room that it takes. What cannot be inflated is kept as it came.
+    /// The event of a body after decompression, and its memory permit. An undecompressible body is kept as it came.
     async fn decode(
         &self,
         verified: &Verified,
@@ -193,7 +194,7 @@ impl Receiver {
         (mut permit, mut patience): (OwnedSemaphorePermit, Duration),
         now: UnixMillis,
     ) -> Result<(Event, OwnedSemaphorePermit), Outcome> {
-        // Also where whoever took the encoding off has left its name in the header.
+        // Also where a proxy decompressed the body and left the header in place.
         let is_plain = |body: &[u8]| serde_json::from_slice::<IgnoredAny>(body).is_ok();
         let compression = match encoding {
             Encoding::Plain => return Ok((Event::decode(verified, &body, now), permit)),
@@ -218,7 +219,7 @@ impl Receiver {
         Ok((event, permit))
     }
 
-    /// Hands an event over, with the room it takes. A request ends when its client goes away, and the event must not.
+    /// Submits an event with its memory permit. The submission continues when the client disconnects.
     async fn submit(
         &self,
         event: Event,
@@ -235,10 +236,10 @@ impl Receiver {
         match submitted.await {
             Ok(ingest::Outcome::New) => Outcome::Stored,
             Ok(ingest::Outcome::Duplicate) => Outcome::Duplicate,
-            Ok(ingest::Outcome::Parked) => Outcome::Parked,
+            Ok(ingest::Outcome::DeadLetter) => Outcome::DeadLetter,
             Ok(ingest::Outcome::Spooled) => Outcome::Spooled,
             Ok(ingest::Outcome::NotStored) => Outcome::NotStored,
-            // The panic has a line of its own. What it says stays out of this one: it may hold parts of the body.
+            // The panic is logged by itself. Its message is left out here, as it may contain parts of the body.
             Err(_) => {
                 self.metrics.last_resort_lost.increment(1);
                 error!(event.id = %id, app.id = %app, "storing an event panicked, and the event may be lost");
@@ -247,7 +248,7 @@ impl Receiver {
         }
     }
 
-    /// Whether the request comes from where it may and is for an app of ours.
+    /// Checks source address, app and signature of the request.
     fn verify(&self, request: &Request<Body>, now: UnixMillis) -> Result<Verified, Rejection> {
         let forwarded = request.headers().get_all("x-forwarded-for").iter();
         self.admission
@@ -270,7 +271,7 @@ impl Receiver {
         self.rejections.warn(rejection, now, unreadable);
     }
 
-    /// Warns where a request that is not taken is for an app of ours: then it is an event of the vendor, and lost.
+    /// Warns of a misdirected request for an app of ours: an event of the vendor is lost.
     fn warn_stray(&self, request: &Request<Body>, stray: Stray) {
         let query = Query::parse(request.uri().query().unwrap_or(""));
         let app = query.sdk_app_id.as_deref().and_then(|app| AppId::parse(app.trim()));
@@ -279,7 +280,7 @@ impl Receiver {
         }
     }
 
-    /// What reading a body gives, unless it was too large, too slow or broke off.
+    /// The result of reading a body, unless it was too large, too slow or broke off.
     async fn within_limits<T>(
         &self,
         read: impl Future<Output = Result<T, BoxError>>,
@@ -297,8 +298,8 @@ impl Receiver {
             Outcome::Rejected(_) if self.rejected == Rejected::Forbidden => {
                 json(StatusCode::FORBIDDEN, response::FORBIDDEN)
             }
-            // What is rejected is answered as what is taken, its connection included: one that is closed would tell which
-            // apps are ours. Whoever asks for what is not here learns nothing by that, and needs a connection each time.
+            // Rejected requests are answered like stored ones, keep-alive included: closing would reveal which apps
+            // are ours. A request that is no callback reveals nothing by that, and needs a new connection each time.
             Outcome::NotFound => {
                 closing(plain(StatusCode::NOT_FOUND, "there is no callback path here\n"))
             }
@@ -315,7 +316,7 @@ impl Receiver {
                 closing(plain(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"))
             }
             Outcome::BodyBroken => closing(plain(StatusCode::BAD_REQUEST, "the body broke off\n")),
-            // Answered where the head is read, and never here.
+            // Answered where the head is read, never here.
             Outcome::HeadTooSlow | Outcome::HeadTooLarge | Outcome::HeadBroken => {
                 closing(plain(StatusCode::BAD_REQUEST, "this is not HTTP\n"))
             }
@@ -328,7 +329,7 @@ impl Receiver {
             }
             Outcome::Stored
             | Outcome::Duplicate
-            | Outcome::Parked
+            | Outcome::DeadLetter
             | Outcome::Spooled
             | Outcome::NotStored
             | Outcome::Rejected(_)
@@ -337,12 +338,12 @@ impl Receiver {
     }
 }
 
-/// Who opened the connection; absent where nobody told the router.
+/// The peer of the connection; absent where the router was not told.
 fn peer(request: &Request<Body>) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
-/// Reads a body to its end and keeps nothing of it.
+/// Reads a body to its end and discards it.
 async fn discard(body: Body, bytes_max: usize) -> Result<(), BoxError> {
     let mut body = Limited::new(body, bytes_max);
     while let Some(frame) = body.frame().await {
@@ -351,7 +352,7 @@ async fn discard(body: Body, bytes_max: usize) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// `POST` on a callback path.
+/// Handler of `POST` on a callback path.
 pub(crate) async fn receive(
     State(receiver): State<Arc<Receiver>>,
     request: Request<Body>,
@@ -362,7 +363,7 @@ pub(crate) async fn receive(
     receiver.answer(outcome)
 }
 
-/// Anything else on a callback path.
+/// Handler of other methods on a callback path.
 pub(crate) async fn method_not_allowed(
     State(receiver): State<Arc<Receiver>>,
     request: Request<Body>,
@@ -372,15 +373,14 @@ pub(crate) async fn method_not_allowed(
     receiver.answer(Outcome::MethodNotAllowed)
 }
 
-/// Any other path of the public listener.
+/// Handler of any other path of the public listener.
 pub(crate) fn not_found(receiver: &Receiver, request: &Request<Body>) -> Response {
     receiver.warn_stray(request, Stray::Path);
     Account::open(&receiver.metrics).close(Outcome::NotFound);
     receiver.answer(Outcome::NotFound)
 }
 
-/// Sees to it that each request is counted once, with one outcome, also when its client goes away and this is dropped
-/// half-way.
+/// Counts each request once, with one outcome, also when its client disconnects and this is dropped early.
 struct Account<'a> {
     metrics: &'a Metrics,
     begun: Instant,
@@ -419,7 +419,7 @@ fn later(mut response: Response) -> Response {
     response
 }
 
-/// What is left of the request is not read, or no other one is wanted: the connection cannot be used again.
+/// The rest of the request is not read, or no further one is wanted: the connection cannot be reused.
 fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response

@@ -1,4 +1,4 @@
-//! Callback paths. A slash at the end, or two in the place of one, mean the same path: proxies and people add them.
+//! Callback paths. Trailing and doubled slashes are ignored, as proxies and people add them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use axum::response::Response;
 use crate::http::receiver::endpoint;
 use crate::http::receiver::endpoint::Receiver;
 
-/// A path in the one spelling that stands for all of its own: `/a/b` for `//a/b/`. Nothing else is folded: no `..`, no
-/// percent-encoded slash.
+/// The canonical spelling of a path: `/a/b` for `//a/b/`. Nothing else is normalised: neither `..` nor
+/// percent-encoded slashes.
 fn folded(path: &str) -> String {
     let steps: Vec<&str> = path.split('/').filter(|step| !step.is_empty()).collect();
     format!("/{}", steps.join("/"))
 }
 
-/// The spellings of these paths that a router can name: up to two slashes at the end, and at most one doubled before.
+/// The spellings of these paths that a router can list: up to two trailing slashes, and one doubled slash.
 pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = paths.iter().cloned().collect();
     for path in paths {
@@ -34,7 +34,7 @@ pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
     all
 }
 
-/// What comes to none of the paths as they are written.
+/// The fallback for requests to none of the listed spellings.
 pub(crate) struct Elsewhere {
     receiver: Arc<Receiver>,
     paths: HashSet<String>,
@@ -46,7 +46,7 @@ impl Elsewhere {
     }
 }
 
-/// Takes a request to another spelling of a callback path; any other is not found.
+/// Serves another spelling of a callback path; any other path is not found.
 pub(crate) async fn elsewhere(
     State(elsewhere): State<Arc<Elsewhere>>,
     request: Request<Body>,

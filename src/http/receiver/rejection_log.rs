@@ -12,17 +12,17 @@ use crate::clock::UnixMillis;
 /// Interval between two warnings of the same reason.
 const PAUSE: Duration = Duration::from_mins(1);
 
-/// How a request missed the callback paths that names an app of ours.
+/// How a request for an app of ours missed the callback endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stray {
-    /// It came to another path.
+    /// Another path.
     Path,
-    /// It is no POST.
+    /// Another method than POST.
     Method,
 }
 
-/// Each reason for each app. Strangers choose the app of
-/// `AppForeign`, so all of those share one place, and there are never more places than reasons times our apps.
+/// Throttles by reason and app. Clients choose the app of `AppForeign`, so all of those share one entry: the size is
+/// bounded by reasons times our apps.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), LogThrottle>>);
 
@@ -48,8 +48,8 @@ impl LogThrottle {
 }
 
 impl Rejections {
-    /// Names the reason and the app, at most once a minute for each of both.
-    /// `unreadable` is what stands where its address should, where that is none.
+    /// Logs the reason and the app, at most once a minute for each pair. `unreadable` is the invalid address text,
+    /// where there is one.
     pub(crate) fn warn(
         &self,
         rejection: Rejection,
@@ -91,7 +91,7 @@ impl Rejections {
         );
     }
 
-    /// Names callbacks of the vendor that have another form, at most once a minute for each app.
+    /// Logs vendor callbacks of another form, at most once a minute for each app.
     pub(crate) fn warn_rtc_engine(&self, app: Option<AppId>, now: UnixMillis) {
         if let Some(more) = self.due_of("rtc_engine", app, now) {
             let app = app.map(|app| app.to_string());
@@ -105,7 +105,7 @@ impl Rejections {
         }
     }
 
-    /// Names the app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.
+    /// Logs an app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.
     pub(crate) fn warn_stray(&self, stray: Stray, app: AppId, now: UnixMillis) {
         let (reason, advice, message) = match stray {
             Stray::Path => (
@@ -125,7 +125,7 @@ impl Rejections {
         }
     }
 
-    /// How many were met since the last warning, when it is time for another.
+    /// The number of suppressed warnings, when one is due.
     fn due(&self, rejection: Rejection, now: UnixMillis) -> Option<u64> {
         let app = match rejection {
             Rejection::AppForeign(_) => None,
@@ -135,7 +135,7 @@ impl Rejections {
     }
 
     fn due_of(&self, reason: &'static str, app: Option<AppId>, now: UnixMillis) -> Option<u64> {
-        // A poisoned lock only means that another warning panicked; the counts are as good as before.
+        // A poisoned lock only means that another warning panicked; the counts stay valid.
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.entry((reason, app)).or_default().due(now)
     }
@@ -162,7 +162,7 @@ mod tests {
         let stranger = |last| Rejection::AddressForeign(Some([192, 0, 2, last].into()));
         assert_eq!(rejections.due(stranger(1), at(0)), Some(0));
         assert_eq!(rejections.due(stranger(2), at(1)), None);
-        // A clock set back must not silence it for longer.
+        // After the clock was set back it must not be suppressed for longer.
         assert_eq!(rejections.due(Rejection::AppMissing, at(-3600)), Some(0));
     }
 }

@@ -1,5 +1,5 @@
-//! Notices signatures that are used again for something new. The vendor's `Sign` covers the token and the second, and
-//! two honest events of one second share it; so this is a hint for the operator, and never a reason to reject.
+//! Detects signatures that are reused for a new event. The vendor's `Sign` covers only token and second, and two
+//! genuine events of one second share it; so this is a hint for operators, never a reason to reject.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,11 @@ use crate::callback::{AppId, Verified};
 use crate::clock::UnixMillis;
 use crate::http::receiver::rejection_log::LogThrottle;
 
-/// How long after its first use a signature is that of a request under way, or of two events of one second.
+/// Up to this time after its first use, reuse is explained by a pending request or events of one second.
 const REPLAY_AFTER: Duration = Duration::from_secs(5);
 
-/// When each signature was first seen. Bounded: there is one for each app of ours and each second of the window that
-/// `RequestTime` must be in, and those of other seconds are let go.
+/// The first use of each signature. Bounded: one per app of ours and second of the `RequestTime` window; those of
+/// other seconds are removed.
 #[derive(Debug)]
 pub(crate) struct Replays {
     window: Duration,
@@ -29,12 +29,13 @@ struct State {
 }
 
 impl Replays {
-    /// `window` is how far `RequestTime` may be from our clock, both ways.
+    /// `window`: the allowed difference between `RequestTime` and our clock, both ways.
     pub(crate) fn new(window: Duration) -> Self {
         Self { window, state: Mutex::default() }
     }
 
-    /// Notes a verified request. True when its signature was first seen so long ago that a new event under it is odd.
+    /// Records a verified request. Returns true when its signature was first seen so long ago that a new event under
+    /// it is suspicious.
     pub(crate) fn is_late(&self, verified: &Verified, now: UnixMillis) -> bool {
         let Some(signed_at) = verified.signed_at() else {
             return false;
@@ -47,14 +48,14 @@ impl Replays {
         while state.first_seen.first_key_value().is_some_and(|((second, _), _)| *second < oldest) {
             state.first_seen.pop_first();
         }
-        // Only a clock that was set back leaves some of these.
+        // Such entries only exist after the clock was set back.
         while state.first_seen.last_key_value().is_some_and(|((second, _), _)| *second > newest) {
             state.first_seen.pop_last();
         }
         now.since(first_seen) > REPLAY_AFTER
     }
 
-    /// Says in the log that a late one brought a new event, at most once a minute.
+    /// Logs a suspicious reuse, at most once a minute.
     pub(crate) fn warn(&self, app: AppId, now: UnixMillis) {
         let Some(more) = self.lock().throttle.due(now) else {
             return;
@@ -67,7 +68,7 @@ impl Replays {
         );
     }
 
-    /// A poisoned lock only means that another thread panicked; what is noted is as good as before.
+    /// A poisoned lock only means that another thread panicked; the entries stay valid.
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +97,7 @@ mod tests {
     #[test]
     fn a_signature_is_late_five_seconds_after_it_was_first_seen() {
         let replays = Replays::new(Duration::from_mins(1));
-        // It may have been on its way for long: what counts is when we saw it first.
+        // A late arrival is not suspicious: the first time we saw it counts.
         assert!(!replays.is_late(&request("1", 0), at(30)));
         assert!(!replays.is_late(&request("1", 0), at(35)));
         assert!(replays.is_late(&request("1", 0), at(36)));
@@ -124,7 +125,7 @@ mod tests {
             }
         }
         assert_eq!(replays.lock().first_seen.len(), 2 * 61);
-        // A clock that was set back makes the rest of them impossible.
+        // After the clock was set back the others are out of the window.
         replays.is_late(&request("1", 0), at(0));
         assert_eq!(replays.lock().first_seen.len(), 1);
     }

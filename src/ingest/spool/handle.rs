@@ -1,4 +1,4 @@
-//! The way into the spool, and the tasks around it.
+//! The queue of the spool, and its tasks.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};
 use crate::store::SpoolError;
 use crate::telemetry::Metrics;
 
-/// How many events may wait for the spool. More would not be written within its time anyway.
+/// Maximum number of events queued for the spool. More could not be written in time.
 const SPOOL_QUEUE_MAX: usize = 4096;
 
-/// The way into the spool.
+/// Access to the spool.
 pub(crate) struct SpoolHandle {
     pub(crate) spool_writer: Arc<SpoolWriter>,
-    /// Taken when it is closed.
+    /// Taken on close.
     queue: Mutex<Option<mpsc::Sender<SpoolTicket>>>,
     tasks: TaskTracker,
 }
@@ -58,7 +58,7 @@ impl SpoolHandle {
         Self { spool_writer, queue: Mutex::new(Some(queue)), tasks }
     }
 
-    /// Puts an event into the spool, or returns why that failed. Dropping this before it was begun cancels it.
+    /// Spools an event, or returns why that failed. Dropping the future before the write has begun cancels it.
     pub(crate) async fn put(&self, event: &Arc<Event>) -> Result<(), Arc<str>> {
         let (answer, done) = oneshot::channel();
         let queue = self.queue.lock().await.clone();
@@ -68,7 +68,8 @@ impl SpoolHandle {
         done.await.map_err(|_| "the spool ended before it was kept")?
     }
 
-    /// Notes that the spool did not take an event in time. Returns that, added to the `reason` why nothing else took it.
+    /// Records that the spool did not accept an event in time. Returns this, added to the `reason` why nothing else
+    /// accepted it.
     pub(crate) fn is_slow(&self, reason: &str) -> Arc<str> {
         let slow: Arc<str> = "the spool did not take it in time".into();
         self.spool_writer.note_failing(&slow);

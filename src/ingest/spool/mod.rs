@@ -1,5 +1,5 @@
-//! The disk-backed overflow buffer (write-ahead spool): events go there while the store does not take them, and are replayed
-//! into it afterwards.
+//! The disk-backed overflow buffer: events go there while the store does not accept them, and are replayed
+//! afterwards.
 
 pub(crate) mod handle;
 pub(crate) mod replay;

@@ -1,5 +1,5 @@
-//! Replays the spool into the store, the oldest events first, beside those that arrive. While the store is unavailable, the
-//! replay is what probes it.
+//! Replays spooled events into the store, the oldest first, beside new ones. While the store is unavailable, the
+//! replay probes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,47 +16,47 @@ use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Spooled;
 use crate::telemetry::Metrics;
 
-/// How many events are moved at once, at most, and how many at first.
+/// Batch size: at most, and initially.
 const ROWS_MAX: u32 = 500;
 const ROWS_MIN: u32 = 8;
-/// How long to wait before a store that did not take events is asked again: at first, and at most.
+/// The pause before a failed store is retried: initially, and at most.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long to wait once there is something in a spool that was empty. The store may only be slow, and have it soon; then many
-/// such events are looked at together.
+/// The pause after an empty spool got events. The store may only be slow and commit them soon; then they are checked
+/// together.
 const PAUSE_FILLED: Duration = Duration::from_millis(500);
-/// How long to wait before events are tried again that the store did not take while it took others.
+/// The pause before stuck events are retried, which the store refuses while it accepts others.
 const STUCK_PAUSE: Duration = Duration::from_secs(10);
-/// How many such events are passed over. With more, something is wrong with the store and not with them.
+/// Maximum number of stuck events to skip. With more, the store is at fault.
 const STUCK_MAX: usize = 1000;
-/// Of how many events it is remembered that they failed.
+/// Maximum number of remembered failed events.
 const FAILED_MAX: usize = 10_000;
 
 #[derive(Clone)]
 pub(crate) struct SpoolReplay {
     pub(crate) spool_writer: Arc<SpoolWriter>,
     pub(crate) writer: Arc<BatchWriter>,
-    /// Cancelled when the server stops: what is left waits for the next start.
+    /// Cancelled when the server stops: the rest waits for the next start.
     pub(crate) stop: CancellationToken,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// How far the replay is.
+/// The progress of the replay.
 struct ReplayState {
-    /// The place it reads behind.
+    /// The position to read after.
     after: i64,
     rows: u32,
     pause: Duration,
-    /// Whether the store took what it was given last.
+    /// Whether the store accepted the last batch.
     takes: bool,
-    /// How often it took some.
+    /// Number of successful batches.
     successes: u64,
-    /// The events it did not take when they were alone, and how often it had taken others by then. An event that
-    /// fails again after others succeeded is at fault; else it was the store.
+    /// Events that failed alone, with the number of successful batches at that time. An event that fails again after
+    /// others succeeded is at fault; otherwise the store is.
     failed: BTreeMap<i64, u64>,
-    /// The events it did not take while it took others. They are skipped, so that they do not block the others.
+    /// Stuck events: they failed while others succeeded. They are skipped, so that they do not block the others.
     stuck: BTreeSet<i64>,
-    /// Whether they were tried again since.
+    /// Whether they were retried since.
     tried_again: bool,
     /// How many stuck events the log has reported.
     logged: usize,
@@ -64,13 +64,13 @@ struct ReplayState {
 }
 
 enum Step {
-    /// There is nothing behind this place.
+    /// Nothing follows this position.
     End,
-    /// What was read, up to `last`, is stored, but for some that are stuck.
+    /// Events up to `last` are stored, except for stuck ones.
     Moved { last: i64, events: u64, stuck: Vec<i64> },
-    /// Up to `last` there is nothing but what is passed over, and so many records that cannot be trusted.
+    /// Up to `last` there are only skipped events and this number of corrupt records.
     Passed { last: i64, untrusted: u64 },
-    /// Nothing of it is stored. `alone` is its place where it was a single event.
+    /// Nothing was stored. `alone` is the position of a single event.
     Failed { last: i64, alone: Option<i64> },
     /// The spool itself failed.
     SpoolFailed,
@@ -78,7 +78,7 @@ enum Step {
 
 impl ReplayState {
     fn went_well(&mut self, last: i64) {
-        // After an outage begin with the oldest again: those that probed the store were skipped.
+        // After an outage it restarts from the oldest: the events that probed the store were skipped.
         self.after = if self.takes { last } else { 0 };
         self.takes = true;
         self.successes += 1;
@@ -90,7 +90,7 @@ impl ReplayState {
             self.rows = 1;
             return;
         };
-        // During an outage one event after the other probes the store, in case one of them is at fault.
+        // During an outage single events probe the store, in case one of them is at fault.
         self.after = last;
         let at_fault = self.failed.get(&place).is_some_and(|before| *before < self.successes);
         if at_fault && self.stuck.len() < STUCK_MAX {
@@ -152,7 +152,7 @@ impl SpoolReplay {
         }
     }
 
-    /// At the end of the spool: begins again where something was passed over, else waits for more.
+    /// At the end of the spool: restarts where something was skipped, else waits for more.
     async fn end(&self, state: &mut ReplayState) {
         let passed_over = state.after > 0;
         state.after = 0;
@@ -196,7 +196,7 @@ impl SpoolReplay {
         }
     }
 
-    /// Moves one batch: stores it, and then forgets it. A crash between the two repeats it, under the same ids.
+    /// Moves one batch: stores it, then removes it. A crash in between repeats it, under the same ids.
     async fn step(&self, state: &ReplayState) -> Step {
         let spool = &self.spool_writer.spool;
         let opened = spool.generation().await;
@@ -242,7 +242,7 @@ impl SpoolReplay {
         Step::Moved { last, events: taken.len() as u64 + untrusted, stuck: refused }
     }
 
-    /// Returns the places of what the store has now, and of what it did not take.
+    /// Returns the positions of stored events and of refused ones.
     async fn store(&self, events: Vec<(i64, Arc<Event>)>) -> (Vec<i64>, Vec<i64>) {
         let (mut tickets, mut waiting) = (Vec::new(), Vec::new());
         for (place, event) in events {

@@ -1,4 +1,4 @@
-//! Salvages events from damaged spool files that were quarantined: now, or before the last start.
+//! Salvages events of quarantined spool files, of this run and of earlier ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::callback::Event;
 use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Salvage;
 
-/// How long to wait before events are put again into a spool that did not take them.
+/// The pause before events are offered again to a spool that did not accept them.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub(crate) struct Salvager {
     pub(crate) spool_writer: Arc<SpoolWriter>,
-    /// Cancelled when the server stops: the next start begins with the file anew, which repeats nothing.
+    /// Cancelled when the server stops: the next start begins the file again, which repeats no event.
     pub(crate) stop: CancellationToken,
 }
 
@@ -66,7 +66,7 @@ impl Salvager {
         }
     }
 
-    /// Puts events into the spool until it takes them; whether it did before the stop. Those that arrive go first.
+    /// Spools events, retrying; returns whether it succeeded before the stop. New events have priority.
     async fn put(&self, events: &[Event]) -> bool {
         let references: Vec<&Event> = events.iter().collect();
         while !self.stop.is_cancelled() {

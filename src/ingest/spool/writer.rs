@@ -1,4 +1,4 @@
-//! Puts events into the spool, many with one commit, and looks after its file.
+//! Writes events to the spool, many with one commit, and maintains its file.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,24 +14,24 @@ use crate::ingest::batch_writer::by_bytes;
 use crate::store::{Size, Spool, SpoolError};
 use crate::telemetry::Metrics;
 
-/// How many events one commit of the spool takes.
+/// Maximum number of events of one commit.
 const BATCH_ROWS_MAX: usize = 500;
-/// How often a spool that failed is tried out.
+/// Interval of probing a spool that failed.
 const TRY_EVERY: Duration = Duration::from_secs(2);
 
-/// An event on its way to the spool, and the channel for its outcome.
+/// An event queued for the spool, and the channel of its outcome.
 pub(crate) struct SpoolTicket {
     pub(crate) event: Arc<Event>,
-    /// Gets `Ok`, or why the spool did not take it.
+    /// Gets `Ok`, or why the spool did not accept it.
     pub(crate) answer: oneshot::Sender<Result<(), Arc<str>>>,
 }
 
-/// Writes to the spool, and keeps its health and size.
+/// Writes to the spool, and tracks its health and size.
 pub(crate) struct SpoolWriter {
     pub(crate) spool: Spool,
-    /// Woken when something was put into it.
+    /// Notified when events were appended.
     pub(crate) filled: Notify,
-    /// Woken when a damaged file was quarantined.
+    /// Notified when a damaged file was quarantined.
     pub(crate) quarantined: Notify,
     state: Mutex<State>,
     clock: Clock,
@@ -40,11 +40,11 @@ pub(crate) struct SpoolWriter {
 
 #[derive(Default)]
 struct State {
-    /// Why it takes no events; `None` while it does.
+    /// Why it does not accept events; `None` while it does.
     trouble: Option<Arc<str>>,
-    /// The failure that was logged last, so that each is logged once.
+    /// The last logged failure, so that each is logged once.
     logged: Option<String>,
-    /// The damaged file that was quarantined last, since the start.
+    /// The file quarantined last since the start.
     quarantined: Option<PathBuf>,
     size: Size,
 }
@@ -78,12 +78,12 @@ impl SpoolWriter {
         self.state().size
     }
 
-    /// Notes why it takes no events.
+    /// Records why it does not accept events.
     pub(crate) fn note_failing(&self, reason: &Arc<str>) {
         self.state().trouble = Some(reason.clone());
     }
 
-    /// Notes that it can be written.
+    /// Records that it works.
     pub(crate) fn recovered(&self) {
         let mut state = self.state();
         state.trouble = None;
@@ -108,7 +108,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Notes a failure. A damaged file is quarantined, and a new one takes its place.
+    /// Records a failure. A damaged file is quarantined and replaced.
     pub(crate) async fn failed(&self, generation: u64, error: &SpoolError) {
         self.metrics.spool_errors.increment(1);
         if !matches!(error, SpoolError::Damaged(_)) {
@@ -121,7 +121,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Logs a failure, unless it was the last one logged.
+    /// Logs a failure, unless it equals the last one logged.
     pub(crate) fn log(&self, error: &SpoolError) {
         let text = error.to_string();
         let mut state = self.state();
@@ -131,7 +131,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Logs that a damaged file was quarantined, and has it salvaged.
+    /// Logs that a damaged file was quarantined, and starts its salvage.
     pub(crate) fn note_quarantined(&self, quarantined: PathBuf) {
         self.metrics.spool_damaged.increment(1);
         error!(
@@ -162,8 +162,8 @@ impl SpoolWriter {
         }
     }
 
-    /// Sees whether a spool that failed takes events again. With the store away such a server is not ready and may be sent
-    /// none, so that no event would show it.
+    /// Probes a spool that failed. During an outage of the store such a server is not ready and may get no events, so
+    /// that none would show its recovery.
     async fn try_out(&self) {
         let is_in_doubt = {
             let state = self.state();
@@ -185,7 +185,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Puts a batch into the spool; of one that does not fit, what does.
+    /// Appends a batch; of one that does not fit, as much as fits.
     async fn put(&self, batch: Vec<SpoolTicket>) {
         let mut groups = by_bytes(batch, |ticket| ticket.event.payload.as_bytes().len());
         while let Some(mut group) = groups.pop() {
@@ -211,7 +211,7 @@ impl SpoolWriter {
                 }
             };
             for ticket in group {
-                // Nobody may be waiting: then it is stored, or in the error log, as well.
+                // Nobody may be waiting: then the event is in the store or in the error log too.
                 let _ = ticket.answer.send(result.clone());
             }
             self.measure().await;
@@ -219,7 +219,7 @@ impl SpoolWriter {
         }
     }
 
-    /// Appends, and does so again on a new file where the old one turned out to be damaged.
+    /// Appends events, and retries on a new file where the old one is damaged.
     async fn append(&self, group: &[SpoolTicket]) -> Result<(), SpoolError> {
         let events: Vec<&Event> = group.iter().map(|ticket| ticket.event.as_ref()).collect();
         let generation = self.spool.generation().await;

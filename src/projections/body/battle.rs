@@ -1,4 +1,4 @@
-//! What the three `Live.*` commands about battles change: `battle_marks`, one row for each room.
+//! Projections of the three `Live.*` commands about battles: `battle_marks`, one row for each room.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::callback::json::scalar::{BattleId, Known};
 use crate::projections::change::{BattleMark, Change};
 use crate::projections::value::{amount, first, moment, text, word};
 
-/// A battle was proposed.
+/// A battle was proposed. It has not begun yet.
 pub(crate) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "create") else { return };
     mark.duration_ms = body.duration.map(|length| amount(length.0));
@@ -23,7 +23,7 @@ pub(crate) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Ve
     push(&mark, from.as_ref(), &to, changes);
 }
 
-/// It began.
+/// The battle began.
 pub(crate) fn start_battle(event: &Event, body: &StartBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "start") else { return };
     mark.duration_ms = body.duration.map(|length| amount(length.0));
@@ -33,7 +33,7 @@ pub(crate) fn start_battle(event: &Event, body: &StartBattle, changes: &mut Vec<
     push(&mark, from, body.to_room_list.as_deref().unwrap_or_default(), changes);
 }
 
-/// It is over, or never began.
+/// The battle ended, or the proposal was not accepted.
 pub(crate) fn end_battle(event: &Event, body: &EndBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "end") else { return };
     mark.duration_ms = body.duration.map(|length| amount(length.0));
@@ -50,7 +50,7 @@ pub(crate) fn end_battle(event: &Event, body: &EndBattle, changes: &mut Vec<Chan
     push(&mark, from, body.to_room_list.as_deref().unwrap_or_default(), changes);
 }
 
-/// What the rows of all rooms have in common; `None` where the battle has no id.
+/// The columns that the rows of all rooms share; `None` where the event has no battle id.
 fn mark(event: &Event, battle_id: Option<&BattleId>, stage: &'static str) -> Option<BattleMark> {
     Some(BattleMark {
         app: event.app,
@@ -70,7 +70,7 @@ fn mark(event: &Event, battle_id: Option<&BattleId>, stage: &'static str) -> Opt
     })
 }
 
-/// One row for each room; the proposing one's where a room stands twice.
+/// Adds one row for each room. Where a room occurs twice, the proposing one's row wins.
 fn push(
     common: &BattleMark,
     from: Option<&BattleRoom>,

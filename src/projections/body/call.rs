@@ -1,4 +1,4 @@
-//! What the `Call.*` commands change: `calls`, `call_members` and, for a recording, `recording_marks`.
+//! Projections of the `Call.*` commands: `calls`, `call_members` and, for a recording, `recording_marks`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::projections::body::recording;
 use crate::projections::change::{CallChange, Change, LastAction, MemberChange};
 use crate::projections::value::{first, moment, text, word};
 
-/// The caller is in the call from its start on; everybody else is rung.
+/// The caller is in the call from its start; everybody else is invited.
 pub(crate) fn start_call(event: &Event, body: &StartCall, changes: &mut Vec<Change>) {
     let Some(mut call) = call(event) else { return };
     if let Some(info) = &body.call_info {
@@ -39,7 +39,7 @@ pub(crate) fn start_call(event: &Event, body: &StartCall, changes: &mut Vec<Chan
     }
 }
 
-/// What the changed ones did, and who is in the call after it.
+/// The changed users' actions, and the members that are in the call afterwards.
 pub(crate) fn member_changed(event: &Event, body: &MemberChanged, changes: &mut Vec<Change>) {
     let Some(mut call) = call(event) else { return };
     let mut members: BTreeMap<String, MemberChange> = BTreeMap::new();
@@ -56,7 +56,7 @@ pub(crate) fn member_changed(event: &Event, body: &MemberChanged, changes: &mut 
         calling += usize::from(status == Some(UserStatus::Calling));
         let member = members.entry(member.account.clone()).or_insert(member);
         match status {
-            // The list is said to be of the time after the change; somebody who just left is not in it.
+            // The list is documented as the state after the change: a user who just left is not in it.
             Some(UserStatus::Calling) if member.last_left_at.is_none() => {
                 joined(member, event.event_time);
             }
@@ -71,7 +71,7 @@ pub(crate) fn member_changed(event: &Event, body: &MemberChanged, changes: &mut 
     changes.extend(members.into_values().map(Change::Member));
 }
 
-/// Whether the call was taken by it.
+/// Applies one user's action to `member`. Returns whether the call was accepted by it.
 fn act(event: &Event, user: &ChangedUser, member: &mut MemberChange) -> bool {
     let Some(action) = word(user.action_type.as_ref()) else { return false };
     let rank = match user.action_type.as_ref().and_then(Known::value) {
@@ -80,7 +80,8 @@ fn act(event: &Event, user: &ChangedUser, member: &mut MemberChange) -> bool {
         Some(_) => 1,
     };
     let last = LastAction { at: event.event_time, rank, event_id: event.id, action };
-    // Of two in one event, which no page shows, any rule does that has no memory.
+    // No documented event has two actions of one user. The rule must not depend on earlier events, so it is
+    // arbitrary.
     member.last_action = member.last_action.take().max(Some(last));
     match user.action_type.as_ref().and_then(Known::value) {
         Some(ActionType::Accept | ActionType::Join) => {
@@ -101,12 +102,13 @@ fn act(event: &Event, user: &ChangedUser, member: &mut MemberChange) -> bool {
             member.last_left_at = Some(event.event_time);
             false
         }
-        // A new word of the vendor's: what it means for the call is not known.
+        // An action unknown to this version does not say whether the call was accepted.
         None => false,
     }
 }
 
-/// The whole call in short. Of two who talked it is known when: from acceptance on. Of several it is not.
+/// The record of the whole call. With two members both talked from acceptance on; with more it is not known since
+/// when.
 pub(crate) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>) {
     let Some(mut call) = call(event) else { return };
     let none = CallRecord::default();
@@ -154,7 +156,7 @@ pub(crate) fn end_call(event: &Event, body: &EndCall, changes: &mut Vec<Change>)
     changes.extend(seen.into_values().map(Change::Member));
 }
 
-/// The recorder's own event, about this call.
+/// A recorder event about this call.
 pub(crate) fn record_changed(event: &Event, body: &RecordChanged, changes: &mut Vec<Change>) {
     let Some(call) = call(event) else { return };
     changes.push(Change::Call(call));
@@ -163,7 +165,7 @@ pub(crate) fn record_changed(event: &Event, body: &RecordChanged, changes: &mut 
     }
 }
 
-/// A call of which nothing is said but that it is there; `None` where the event names none.
+/// A change that holds the call's key and times only; `None` where the event names no call.
 fn call(event: &Event) -> Option<CallChange> {
     Some(CallChange {
         app: event.app,
@@ -185,7 +187,7 @@ fn call(event: &Event) -> Option<CallChange> {
     })
 }
 
-/// A member of whom nothing is said but the name.
+/// A change that holds the member's key and times only; `None` without an account.
 fn member(event: &Event, account: Option<&AccountId>) -> Option<MemberChange> {
     Some(MemberChange {
         app: event.app,
@@ -209,15 +211,15 @@ fn joined(member: &mut MemberChange, at: UnixMillis) {
     member.last_joined_at = Some(at);
 }
 
-/// Somebody was in the call in this second. An event that says so more precisely is earlier than the second's end, and
-/// a leave in the same second is later than its beginning.
+/// The account was in the call at some moment of this second. `joined_at`, merged to the earliest, gets the second's
+/// end, so that an exact time within it wins; `last_joined_at` its beginning, so that a leave within it is later.
 fn joined_in(member: &mut MemberChange, second: Option<UnixMillis>, ended: UnixMillis) {
     let by = |second: UnixMillis| second.plus(Duration::from_millis(999)).min(ended);
     member.joined_at = second.map(by);
     member.last_joined_at = second;
 }
 
-/// The event's time where it agrees with what the record has in whole seconds; else the record's.
+/// The event's time where it agrees with the record's, which is truncated to seconds; else the record's.
 fn precise(second: Option<UnixMillis>, event: UnixMillis) -> UnixMillis {
     match second {
         Some(second) if !(second..second.plus(Duration::from_secs(2))).contains(&event) => second,

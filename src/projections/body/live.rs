@@ -1,5 +1,5 @@
-//! What the `Live.*` commands change, battles and recordings aside: `room_changes`, `room_marks`, `metadata_marks` and
-//! `gifts`.
+//! Projections of the `Live.*` commands except battles and recordings: `room_changes`, `room_marks`, `metadata_marks`
+//! and `gifts`.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ use crate::projections::session::bounds::{
 };
 use crate::projections::value::{amount, first, json, moment, text, word};
 
-/// What a live room's properties are beside those with a column of their own.
+/// Properties of a live room without a column of their own.
 #[derive(Serialize)]
 struct Properties<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,12 +47,12 @@ struct Properties<'a> {
     background_url: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_info: Option<&'a str>,
-    /// Which of these are only the beginning of what was said.
+    /// Names of the properties that were cut to their bound.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cut: Vec<&'static str>,
 }
 
-/// The vendor's own figures, in the tables' spelling.
+/// The vendor's statistic of a session, with our names.
 #[derive(Serialize)]
 #[expect(clippy::struct_field_names, reason = "the vendor's names")]
 struct Totals {
@@ -63,7 +63,7 @@ struct Totals {
     total_likes_received: Option<i64>,
 }
 
-/// A show begins.
+/// A live session begins.
 pub(crate) fn create_room(event: &Event, body: &CreateRoom, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let Some(mut change) = room_change(event, RoomFamily::Live, RoomChangeKind::Create, by) else {
@@ -73,7 +73,7 @@ pub(crate) fn create_room(event: &Event, body: &CreateRoom, changes: &mut Vec<Ch
     changes.push(Change::Room(Box::new(change)));
 }
 
-/// It is over; the body may tell the room as it was, and what the vendor counted.
+/// A live session ends. The body may have the room's final properties and the vendor's statistic.
 pub(crate) fn destroy_room(event: &Event, body: &DestroyRoom, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let Some(mut change) = room_change(event, RoomFamily::Live, RoomChangeKind::Destroy, by) else {
@@ -100,7 +100,7 @@ fn totals(statistic: &Statistic) -> Totals {
     }
 }
 
-/// Something about it is different.
+/// Properties changed.
 pub(crate) fn update_room_info(event: &Event, body: &UpdateRoomInfo, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let Some(mut change) = room_change(event, RoomFamily::Live, RoomChangeKind::Update, by) else {
@@ -110,7 +110,7 @@ pub(crate) fn update_room_info(event: &Event, body: &UpdateRoomInfo, changes: &m
     changes.push(Change::Room(Box::new(change)));
 }
 
-/// Another owner.
+/// The owner changed.
 pub(crate) fn change_owner(event: &Event, body: &ChangeOwner, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let Some(mut change) = room_change(event, RoomFamily::Live, RoomChangeKind::Owner, by) else {
@@ -120,16 +120,16 @@ pub(crate) fn change_owner(event: &Event, body: &ChangeOwner, changes: &mut Vec<
     changes.push(Change::Room(Box::new(change)));
 }
 
-/// Administrators named or dismissed, one change for each.
+/// Administrators were added or removed: one change for each.
 pub(crate) fn modify_admin(event: &Event, body: &ModifyAdmin, changes: &mut Vec<Change>) {
     let kind = match body.op_type.as_ref().and_then(Known::value) {
         Some(AdminChange::Add) => RoomChangeKind::AdminAdd,
         Some(AdminChange::Delete) => RoomChangeKind::AdminDelete,
-        // A new word of the vendor's: what became of them is not known.
+        // An operation unknown to this version does not say whether administrators were added.
         None => return,
     };
     let by = body.operator_account.as_ref();
-    // One that stands twice in a list is named once.
+    // A repeated account counts once.
     let accounts = first(body.admin_account.iter().flat_map(|list| &list.0));
     let accounts: BTreeSet<_> = accounts.collect();
     for (ordinal, account) in (0..).zip(accounts) {
@@ -140,7 +140,7 @@ pub(crate) fn modify_admin(event: &Event, body: &ModifyAdmin, changes: &mut Vec<
     }
 }
 
-/// Viewers came or went. Of the two fields that say which, the first that is understood counts.
+/// Viewers entered or left. Two fields may name the direction: the first with a known value counts.
 pub(crate) fn member_state_changed(
     event: &Event,
     body: &MemberStateChanged,
@@ -167,10 +167,10 @@ pub(crate) fn member_state_changed(
     }
 }
 
-/// Entries of the metadata set.
+/// Metadata entries were set.
 pub(crate) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
-    // An entry that stands twice in one event is as it stands last.
+    // Of a repeated key the last value counts.
     let mut entries = std::collections::BTreeMap::new();
     for entry in first(body.metadata.iter().flatten()) {
         let value = entry.value.as_deref().unwrap_or_default();
@@ -187,7 +187,7 @@ pub(crate) fn set_metadata(event: &Event, body: &SetMetadata, changes: &mut Vec<
     }
 }
 
-/// Entries of the metadata deleted.
+/// Metadata entries were deleted.
 pub(crate) fn del_metadata(event: &Event, body: &DelMetadata, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let keys = first(body.keys.iter().flat_map(|keys| &keys.0));
@@ -215,7 +215,7 @@ fn metadata(
     }))
 }
 
-/// A gift, of which the vendor asks whether it may be sent. We let every one pass.
+/// A gift about to be sent. The server allows every gift, so it counts as sent.
 pub(crate) fn before_send_gift(event: &Event, body: &BeforeSendGift, changes: &mut Vec<Change>) {
     let (Some(room_id), Some(water)) = (&event.room_id, &body.gift_water) else { return };
     let receivers = water.to_account.as_ref();

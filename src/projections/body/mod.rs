@@ -1,5 +1,4 @@
-//! What the events of each family change: one function for each command, in files named as those of
-//! [`callback::body`](crate::callback::body).
+//! One projection for each typed command, in files named as those of [`callback::body`](crate::callback::body).
 
 pub(crate) mod battle;
 pub(crate) mod call;

@@ -1,4 +1,4 @@
-//! What the recorder's events change, of calls and of live rooms alike: `recording_marks`.
+//! Projections of recorder events, for calls and live rooms alike: `recording_marks`.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::projections::change::{Change, Json, RecordingMark};
 use crate::projections::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
 use crate::projections::value::{amount, json, text};
 
-/// One file, as the tables have it. Times in ms since 1970.
+/// One file as `recording_marks.files` holds it. Times in ms since 1970.
 #[derive(Default, Serialize)]
 #[expect(clippy::struct_field_names, reason = "the vendor's name")]
 struct File<'a> {
@@ -29,7 +29,7 @@ struct File<'a> {
     to: Option<i64>,
 }
 
-/// A recording task went on by one step.
+/// One step of a recording task.
 pub(crate) fn recording(
     event: &Event,
     room_id: Option<&str>,
@@ -62,7 +62,7 @@ pub(crate) fn recording(
     }));
 }
 
-/// What a step means for the task. Source: trtc.io/document/54914.
+/// The task's state after an event; `None` where the event does not change it. Source: trtc.io/document/54914.
 fn state(
     event_type: Option<i64>,
     status: Option<i64>,
@@ -80,7 +80,7 @@ fn state(
     }
 }
 
-/// The files an event names, as many as may be, and whether it names more.
+/// The files of an event up to the bound, and whether there were more.
 fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
     let messages = payload.file_message.as_deref();
     let listed = payload.file_list.as_ref().filter(|_| messages.is_none());
@@ -105,7 +105,7 @@ fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
 }
 
 impl File<'_> {
-    /// Its texts, or their beginnings.
+    /// Cuts texts to their bounds; `cut` is set where one was longer.
     fn bounded(mut self, cut: &mut bool) -> Self {
         for text in
             [&mut self.name, &mut self.url, &mut self.file_id, &mut self.user, &mut self.track]

@@ -1,4 +1,4 @@
-//! What the `Room.*` commands change: `room_changes` and `room_marks`.
+//! Projections of the `Room.*` commands: `room_changes` and `room_marks`.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::projections::change::{Change, PresenceMark, RoomChange, RoomChangeKin
 use crate::projections::session::bounds;
 use crate::projections::value::{amount, first, json, moment, text, word};
 
-/// What a conference's properties are beside those with a column of their own. Times in s since 1970.
+/// Properties of a conference without a column of their own. Times in s since 1970.
 #[derive(Serialize)]
 struct Properties<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ struct Properties<'a> {
     schedule_end_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     custom_info: Option<&'a str>,
-    /// Which of these are only the beginning of what was said.
+    /// Names of the properties that were cut to their bound.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     cut: Vec<&'static str>,
 }
@@ -51,14 +51,14 @@ pub(crate) fn create_room(event: &Event, body: &CreateRoom, changes: &mut Vec<Ch
     changes.push(Change::Room(Box::new(change)));
 }
 
-/// It is over.
+/// A conference ends.
 pub(crate) fn destroy_room(event: &Event, body: &DestroyRoom, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let change = room_change(event, RoomFamily::Room, RoomChangeKind::Destroy, by);
     changes.extend(change.map(Box::new).map(Change::Room));
 }
 
-/// Something about it is different, the owner included.
+/// Properties changed, possibly with the owner.
 pub(crate) fn update_room_info(event: &Event, body: &UpdateRoomInfo, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     let Some(mut change) = room_change(event, RoomFamily::Room, RoomChangeKind::Update, by) else {
@@ -68,7 +68,7 @@ pub(crate) fn update_room_info(event: &Event, body: &UpdateRoomInfo, changes: &m
     changes.push(Change::Room(Box::new(change)));
 }
 
-/// Somebody came in.
+/// Members entered.
 pub(crate) fn member_enter(event: &Event, body: &MemberEnter, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     for account in accounts(body.member_list_account.as_deref(), by) {
@@ -80,7 +80,7 @@ pub(crate) fn member_enter(event: &Event, body: &MemberEnter, changes: &mut Vec<
     }
 }
 
-/// Somebody left, was removed, or was not heard of any more.
+/// Members left, were removed, or lost their connection.
 pub(crate) fn member_leave(event: &Event, body: &MemberLeave, changes: &mut Vec<Change>) {
     let by = body.operator_account.as_ref();
     for account in accounts(body.member_list_account.as_deref(), by) {
@@ -92,7 +92,7 @@ pub(crate) fn member_leave(event: &Event, body: &MemberLeave, changes: &mut Vec<
     }
 }
 
-/// The accounts in the list, each once; the one that acted, where there is no list.
+/// The listed accounts, each once; without a list, the operator.
 fn accounts<'a>(
     list: Option<&'a [AccountId]>,
     operator: Option<&'a AccountId>,
@@ -106,7 +106,7 @@ fn accounts<'a>(
     accounts
 }
 
-/// What an event does to a room, of which nothing more is said; `None` where it names none.
+/// A room change with its key columns only; `None` where the event names no room.
 pub(crate) fn room_change(
     event: &Event,
     family: RoomFamily,
@@ -135,7 +135,7 @@ pub(crate) fn room_change(
     })
 }
 
-/// Somebody's coming or going; `None` where the event names no room, or the account is empty.
+/// An enter or leave; `None` where the event names no room or the account is empty.
 pub(crate) fn presence(
     event: &Event,
     family: RoomFamily,

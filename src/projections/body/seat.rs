@@ -1,4 +1,4 @@
-//! What the `Mic.*` command changes: `seat_marks`. Its body does not tell a conference from a live room.
+//! Projection of the `Mic.*` command: `seat_marks`. Its body does not distinguish conferences from live rooms.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::callback::body::mic::SeatInfoChanged;
 use crate::projections::change::{Change, SeatMark};
 use crate::projections::value::{first, text};
 
-/// How the listed seats are now.
+/// The state of the listed seats after the event.
 pub(crate) fn seat_info_changed(event: &Event, body: &SeatInfoChanged, changes: &mut Vec<Change>) {
     let Some(room_id) = &event.room_id else { return };
-    // A seat that stands twice in one event, which no page shows, is as it stands last.
+    // Of a repeated seat, which no documented event has, the last state counts.
     let mut seats = BTreeMap::new();
     for seat in first(body.seat_list.iter().flatten()) {
         let Some(index) = seat.index.and_then(|index| i32::try_from(index.0).ok()) else {

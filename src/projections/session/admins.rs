@@ -1,33 +1,33 @@
-//! The administrators of a room, as many as there is room for.
+//! The administrators of a room, within a memory bound.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::projections::session::bounds::json_bytes;
 use crate::projections::session::moment;
 
-/// The most that their names take. In bytes of JSON.
+/// The bound of their names, in bytes of JSON.
 const BYTES_MAX: usize = 64 << 10;
-/// What one takes beside its name: quotes and a comma. In bytes.
+/// Bytes of one entry beside its name: quotes and a comma.
 const ACCOUNT_BYTES: usize = 3;
 
-/// Accounts that are administrators. One for whom there is no room when it becomes one is left out.
+/// A bounded set of administrators. One that is added beyond the bound is left out.
 #[derive(Debug, Clone, Default)]
 pub struct Admins {
-    /// As they were before the moment that is added.
+    /// The set before the moment that is being added.
     accounts: BTreeSet<String>,
     bytes: usize,
-    /// How many times more each account was named than dismissed at that moment.
+    /// For each account named at that moment: adds less removes.
     named: BTreeMap<String, i64>,
     named_bytes: usize,
     is_cut: bool,
 }
 
 impl Admins {
-    /// It is named once (1), or dismissed (-1), at the moment that is added; in any order.
+    /// Counts an add (1) or remove (-1) at the moment that is being added. Their order does not matter.
     pub fn name(&mut self, account: String, by: i64) {
         if !self.named.contains_key(&account) {
             let bytes = self.named_bytes + json_bytes(&account) + ACCOUNT_BYTES;
-            // Who is one takes no room of its own: there are no more of those than fit.
+            // Members of the set are bounded already and need no budget.
             if bytes > BYTES_MAX && !self.accounts.contains(&account) {
                 self.is_cut = true;
                 return;
@@ -38,7 +38,7 @@ impl Admins {
         *balance = balance.saturating_add(by);
     }
 
-    /// All of that moment was added: the state before decides where one was named as often as dismissed.
+    /// Ends a moment. Where an account was added as often as removed, the state before decides.
     pub fn end_moment(&mut self) {
         self.named_bytes = 0;
         for (account, balance) in std::mem::take(&mut self.named) {
@@ -69,13 +69,13 @@ impl Admins {
         }
     }
 
-    /// Whether one was left out.
+    /// Whether an administrator was left out.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// In the order of their names.
+    /// Their names, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &String> {
         self.accounts.iter()
     }

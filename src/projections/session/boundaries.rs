@@ -1,14 +1,14 @@
-//! The sessions of a room: a room id is used again, and each time from a create to a destroy is a session of its own.
+//! The boundaries of a room's sessions. A room id is reused: each span from a create to a destroy is one session.
 //!
-//! What a session holds is a range of time, so a create that comes late moves no row of what was said within it.
+//! A session is a range of time, so a late create moves no row of the facts within it.
 
 use crate::clock::UnixMillis;
 
-/// How long after a destroy what is said of a room still belongs to the session that ended, in ms.
+/// Grace period: for this long after a destroy, facts of a room belong to the session that ended. In ms.
 pub const GRACE_MS: i64 = 60_000;
-/// How long before a create what is said of a room already belongs to the session it begins, in ms, where no other does.
+/// For this long before a create, facts of a room belong to the session it begins, unless they are in another. In ms.
 pub const EARLY_MS: i64 = 5000;
-/// How long after a create another that names the same create time says nothing new, in ms.
+/// For this long after a create, another one with the same create time is a repeat. In ms.
 pub const AGAIN_MS: i64 = 60_000;
 
 /// A create or a destroy of a room.
@@ -16,20 +16,20 @@ pub const AGAIN_MS: i64 = 60_000;
 pub struct Boundary {
     /// The event's time.
     pub at: UnixMillis,
-    /// Which of the two.
+    /// Create or destroy.
     pub creates: bool,
-    /// The room's create time, as the event says.
+    /// The room's create time, as the event has it.
     pub created_at: Option<UnixMillis>,
 }
 
-/// One session of a room. Facts from `from_at` on and before `until_at` are of it.
+/// One session of a room. It holds the facts in `from_at..until_at`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionBounds {
-    /// Names it: the time of its create, in ms since 1970; where none is known, `from_at`.
+    /// The session's key: the time of its create, in ms since 1970; without a create, `from_at`.
     pub session: i64,
-    /// The first moment of it.
+    /// The first moment of it, inclusive.
     pub from_at: UnixMillis,
-    /// The first moment behind it; `None` while it goes on.
+    /// The end of it, exclusive; `None` while it is open.
     pub until_at: Option<UnixMillis>,
     /// The time of its create event; `None` where none came.
     pub created_at: Option<UnixMillis>,
@@ -52,7 +52,7 @@ impl SessionBounds {
         }
     }
 
-    /// One whose create did not come.
+    /// A session without a create event.
     fn implicit(from_at: UnixMillis) -> Self {
         let session = from_at.0;
         Self { session, from_at, until_at: None, created_at: None, destroyed_at: None, named: None }
@@ -66,19 +66,19 @@ impl SessionBounds {
         Self { until_at: Some(at), ..self }
     }
 
-    /// Whether nothing says that it ended.
+    /// Whether it has no known end.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.until_at.is_none()
     }
 
-    /// Whether a fact of this time is of this session.
+    /// Whether it holds facts of this time.
     #[must_use]
     pub fn holds(&self, at: UnixMillis) -> bool {
         self.from_at <= at && self.until_at.is_none_or(|until| at < until)
     }
 
-    /// Whether a create within this session is the one that began it, told once more.
+    /// Whether a create within this session repeats the one that began it.
     fn is_begun_again_by(&self, create: &Boundary) -> bool {
         self.created_at.is_some_and(|begun| {
             let named_alike = self.named.is_some() && self.named == create.created_at;
@@ -87,10 +87,10 @@ impl SessionBounds {
     }
 }
 
-/// Cuts what is known of a room into sessions, by time. The order of `boundaries` does not matter.
+/// Computes the sessions of a room from its boundaries, ordered by time. The order of `boundaries` does not matter.
 ///
-/// `has_fact` says whether anything but a create or a destroy is known of the room from the one time on and before the
-/// other. It is asked of ranges that are in no session otherwise; which those are does not depend on what it says.
+/// `has_fact` tells whether the room has any other fact within a range. It is called for the ranges outside of
+/// sessions, which do not depend on its results.
 pub fn cut(
     boundaries: &[Boundary],
     has_fact: impl FnMut(UnixMillis, Option<UnixMillis>) -> bool,
@@ -103,8 +103,8 @@ pub fn cut(
         let create = moment.iter().find(|of| of.creates);
         let creates = moment.iter().filter(|of| of.creates).count();
         let destroys = moment.len() - creates;
-        // The state before decides which of one moment comes first, as in `moment`; a session is named by its create, so there
-        // are no two of one moment.
+        // Boundaries of one moment are ordered by the state before, as in `moment`. A session is keyed by its create,
+        // so one moment has one session at most.
         let was_open = cutter.open.is_some();
         if destroys > 0 && was_open {
             cutter.destroy(at);
@@ -123,7 +123,7 @@ pub fn cut(
 struct Cutter<F> {
     sessions: Vec<SessionBounds>,
     open: Option<SessionBounds>,
-    /// From when on what is known is in no session, while none is open.
+    /// The beginning of the current range without a session, while none is open.
     free: UnixMillis,
     has_fact: F,
 }
@@ -155,7 +155,7 @@ impl<F: FnMut(UnixMillis, Option<UnixMillis>) -> bool> Cutter<F> {
     fn destroy(&mut self, at: UnixMillis) {
         let session = match self.open.take() {
             Some(session) => session,
-            // One more destroy of what is destroyed.
+            // A repeated destroy.
             None if at < self.free => return,
             None => SessionBounds::implicit(self.free),
         };
@@ -173,7 +173,7 @@ impl<F: FnMut(UnixMillis, Option<UnixMillis>) -> bool> Cutter<F> {
     }
 }
 
-/// The ranges [`cut`] asks about.
+/// The ranges that [`cut`] passes to `has_fact`.
 #[must_use]
 pub fn gaps(boundaries: &[Boundary]) -> Vec<(UnixMillis, Option<UnixMillis>)> {
     let mut gaps = Vec::new();
@@ -200,7 +200,7 @@ mod tests {
         Boundary { at: UnixMillis(T + at), creates: false, created_at: None }
     }
 
-    /// Key, range, create and destroy of each session, relative to `T`, with 0 for the beginning of time.
+    /// Key, range, create and destroy of each session, relative to `T`; 0 is the beginning of time.
     type Shown = (i64, i64, Option<i64>, Option<i64>, Option<i64>);
 
     fn sessions(boundaries: &[Boundary], facts: &[i64]) -> Vec<Shown> {
@@ -269,7 +269,7 @@ mod tests {
         ];
         let boundaries = [create(10_000), destroy(20_000), create(200_000)];
         assert_eq!(sessions(&boundaries, &[90_000]), expected);
-        // Just before the create it is of the session that begins.
+        // Just before the create it belongs to the session that begins.
         assert_eq!(sessions(&boundaries, &[196_000]).len(), 2);
     }
 
@@ -284,17 +284,17 @@ mod tests {
 
     #[test]
     fn of_one_moment_the_state_before_decides_whether_a_session_begins_or_ends() {
-        // Outside it came and went, inside it went and came.
+        // Without an open session the order is create, destroy; within one it is destroy, create.
         let ended = (10_000, 5000, Some(70_000), Some(10_000), Some(10_000));
         assert_eq!(sessions(&[destroy(10_000), create(10_000)], &[]), [ended]);
         let before = (1000, -4000, Some(10_000), Some(1000), Some(10_000));
         let open = (10_000, 10_000, None, Some(10_000), None);
         assert_eq!(sessions(&[create(1000), destroy(10_000), create(10_000)], &[]), [before, open]);
-        // Soon after a destroy the room is not there either.
+        // Within the grace period no session is open either.
         let again = (10_000, 10_000, Some(70_000), Some(10_000), Some(10_000));
         let soon = [create(1000), destroy(9000), destroy(10_000), create(10_000)];
         assert_eq!(sessions(&soon, &[])[1..], [again]);
-        // Three of one moment.
+        // Three boundaries of one moment.
         let twice = [create(10_000), destroy(10_000), create(10_000)];
         assert_eq!(sessions(&twice, &[]), [(10_000, 5000, None, Some(10_000), None)]);
         let twice = [create(1000), destroy(10_000), create(10_000), destroy(10_000)];

@@ -1,26 +1,26 @@
-//! Bounds of what the read models take: of one event, and of what is summed up of one session, whatever is sent.
+//! Memory bounds of the read models, for the facts of one event and for the figures of one session.
 //!
-//! The event itself has all of it in its payload. What is cut says so: a fact in its column `cut`, properties in a list
-//! of that name, a session in its column `cut`.
+//! The event's payload is always whole. Truncation is recorded: for a fact in its column `cut`, for properties in a
+//! list of that name, for a session in its column `cut`.
 
-/// The longest text that no column of its own bounds: a value of the metadata, a room's custom info. In bytes of JSON.
+/// Bound of texts whose column has no bound of its own: metadata values, custom info. In bytes of JSON.
 pub(crate) const TEXT_BYTES_MAX: usize = 4096;
-/// The most that the values of the metadata take that one event sets. In bytes of JSON.
+/// Bound of the metadata values that one event sets. In bytes of JSON.
 pub(crate) const METADATA_BYTES_MAX: usize = 64 << 10;
-/// How many numbers a list of categories has at most.
+/// Maximum number of categories in a list.
 pub(crate) const CATEGORIES_MAX: usize = 100;
-/// How many accounts a gift names as its receivers at most.
+/// Maximum number of receivers of a gift.
 pub(crate) const RECEIVERS_MAX: usize = 100;
-/// How many files of a recording task one event names at most.
+/// Maximum number of files of a recording task in one event.
 pub(crate) const FILES_MAX: usize = 500;
-/// The most that those take. In bytes of JSON.
+/// Bound of these files. In bytes of JSON.
 pub(crate) const FILES_BYTES_MAX: usize = 64 << 10;
-/// The most that the accounts take that are told apart in one session: as visitors, as senders, as receivers. In bytes.
+/// Bound of the distinct accounts counted in one session, each as visitors, senders and receivers. In bytes.
 pub(crate) const ACCOUNTS_BYTES_MAX: usize = 32 << 20;
-/// What an account takes beside its letters, about. In bytes.
+/// Approximate memory of an account beside its text. In bytes.
 pub(crate) const ACCOUNT_BYTES: usize = 64;
 
-/// How many bytes a letter takes as JSON.
+/// The length of a character as JSON, in bytes.
 fn letter_bytes(letter: char) -> usize {
     match letter {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -29,13 +29,13 @@ fn letter_bytes(letter: char) -> usize {
     }
 }
 
-/// How many bytes a text takes as JSON, its quotes aside.
+/// The length of a text as JSON, without its quotes. In bytes.
 #[must_use]
 pub(crate) fn json_bytes(text: &str) -> usize {
     text.chars().map(letter_bytes).sum()
 }
 
-/// The beginning of a text that takes at most so many bytes as JSON.
+/// The longest prefix of `text` that is at most `bytes_max` bytes as JSON.
 pub(crate) fn beginning(text: &str, bytes_max: usize) -> &str {
     let mut bytes = 0;
     let end = text.char_indices().find(|(_, letter)| {
@@ -45,14 +45,14 @@ pub(crate) fn beginning(text: &str, bytes_max: usize) -> &str {
     end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// Cuts properties, and remembers the names of those that were too long.
+/// Truncates properties and collects the names of those that were too long.
 #[derive(Default)]
 pub(crate) struct Properties {
     pub(crate) cut: Vec<&'static str>,
 }
 
 impl Properties {
-    /// A text, or its beginning.
+    /// The text, truncated to its bound.
     pub(crate) fn text<'a>(
         &mut self,
         name: &'static str,

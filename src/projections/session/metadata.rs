@@ -1,4 +1,4 @@
-//! The metadata of one live room's session, summed up in the order of time, in bounded memory.
+//! The metadata of one live session, computed in order of time within a memory bound.
 
 use std::collections::BTreeMap;
 
@@ -6,36 +6,36 @@ use crate::clock::UnixMillis;
 use crate::projections::session::bounds::json_bytes;
 use crate::projections::session::moment;
 
-/// What an entry takes beside its key and value: quotes, colon and comma. In bytes.
+/// Bytes of an entry beside its key and value: quotes, colon and comma.
 const ENTRY_BYTES: usize = 6;
-/// What the braces around all entries take.
+/// Bytes of the braces around all entries.
 const BRACES_BYTES: usize = 2;
 
-/// Keys with the last value of each. An entry for which there is no room when it is set is left out.
+/// Keys with their last values. An entry that is set beyond the bound is left out.
 #[derive(Debug)]
 pub struct MetadataSum {
-    /// As they were before the moment that is added.
+    /// The entries before the moment that is being added.
     entries: BTreeMap<String, String>,
     bytes: usize,
     bytes_max: usize,
     is_cut: bool,
     at: Option<UnixMillis>,
-    /// What was said of each key at that moment.
+    /// The marks of that moment by key.
     said: BTreeMap<String, KeySum>,
     said_bytes: usize,
 }
 
-/// What the marks of one moment add up to for one key.
+/// The marks of one key at one moment.
 #[derive(Debug, Default)]
 struct KeySum {
-    /// How many times more it was set than deleted.
+    /// Sets less deletes.
     balance: i64,
-    /// What it was set to last, and whether that is cut.
+    /// The last value that was set, and whether it is truncated.
     value: Option<(String, bool)>,
 }
 
 impl MetadataSum {
-    /// None yet, and room for so many bytes of JSON.
+    /// Empty metadata with a bound in bytes of JSON.
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
@@ -49,10 +49,10 @@ impl MetadataSum {
         }
     }
 
-    /// Sets an entry, or deletes it. Give them in the order of time and event, and end with [`MetadataSum::end_moment`].
-    /// `is_cut` says that the value is only the beginning of what was set.
+    /// Sets an entry, or deletes it. Call it in order of time and event, and [`MetadataSum::end_moment`] at the end.
+    /// `is_cut`: the value was truncated.
     ///
-    /// Of one moment the state before decides whether an entry was deleted and set or set and deleted; see [`mod@moment`].
+    /// Within one moment the state before decides whether the delete or the set came first; see [`mod@moment`].
     pub fn add(&mut self, at: UnixMillis, key: String, value: Option<String>, is_cut: bool) {
         if self.at != Some(at) {
             self.end_moment();
@@ -66,7 +66,7 @@ impl MetadataSum {
             Some(value) => self.said_bytes - before + key_bytes + json_bytes(value),
             None => self.said_bytes + key_bytes,
         };
-        // To delete what is there takes no room of its own.
+        // Deleting an entry needs no budget.
         if bytes > self.bytes_max && (value.is_some() || is_new && !self.entries.contains_key(&key))
         {
             self.is_cut |= value.is_some();
@@ -83,12 +83,12 @@ impl MetadataSum {
         }
     }
 
-    /// All of the last moment was added.
+    /// Ends the last moment.
     pub fn end_moment(&mut self) {
         let taken = |key: &str, value: &str| json_bytes(key) + json_bytes(value) + ENTRY_BYTES;
         self.said_bytes = 0;
         let mut set = Vec::new();
-        // What goes first makes room for what comes.
+        // Deletes free their bytes first.
         for (key, said) in std::mem::take(&mut self.said) {
             let before = self.entries.remove(&key);
             self.bytes -= before.as_ref().map_or(0, |before| taken(&key, before));
@@ -110,19 +110,19 @@ impl MetadataSum {
         }
     }
 
-    /// Whether nothing is set.
+    /// Whether it has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && !self.is_cut
     }
 
-    /// Whether a value was cut, or an entry left out.
+    /// Whether a value was truncated or an entry left out.
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 
-    /// The entries, as an object.
+    /// The entries, as a JSON object.
     #[must_use]
     pub fn object(self) -> String {
         let entries = self.entries.into_iter().map(|(key, value)| (key, value.into()));

@@ -1,4 +1,4 @@
-//! Sessions of a room, pure: where each begins and ends, and what its events add up to.
+//! Pure computation of a room's sessions: their boundaries and their figures.
 
 pub(crate) mod admins;
 pub mod boundaries;

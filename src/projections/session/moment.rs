@@ -1,13 +1,13 @@
-//! The order of marks of one time: who came and left, what was set and deleted, in the same ms.
+//! The order of marks of one moment: enters and leaves, sets and deletes in the same ms.
 //!
-//! Events arrive in any order and their times are in ms, so nothing in two marks of one ms says which came first. The
-//! state before does: who was outside came and then left, who was inside left and then came. The SQL of
+//! Events arrive in any order and their times are in ms, so two marks of one ms have no order of their own. The state
+//! before decides: an account outside entered and then left, one inside left and then entered. The SQL of
 //! [`store`](crate::store) that orders such marks follows the same rule.
 
 use std::cmp::Ordering;
 
-/// The order of the marks of one moment, as the state that each leads to. `was` is the state before, `on` and `off` are
-/// how many marks lead to `true` and to `false`. They take turns, beginning with a change, while there are both.
+/// The states that the marks of one moment lead to, in order. `was` is the state before; `on` and `off` are the
+/// numbers of marks to `true` and to `false`. They alternate, beginning with a change, while both remain.
 pub fn order(was: bool, mut on: usize, mut off: usize) -> impl Iterator<Item = bool> {
     let mut is = was;
     std::iter::from_fn(move || {
@@ -27,8 +27,7 @@ pub fn order(was: bool, mut on: usize, mut off: usize) -> impl Iterator<Item = b
     })
 }
 
-/// The state behind a moment: the last of [`order`]. `balance` is how many more of its marks lead to `true` than to
-/// `false`.
+/// The state after a moment: the last of [`order`]. `balance` is the number of marks to `true` less those to `false`.
 #[must_use]
 pub fn state_after(was: bool, balance: i64) -> bool {
     match balance.cmp(&0) {

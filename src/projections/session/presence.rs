@@ -1,4 +1,4 @@
-//! Who came into a room and left it within one session of it, summed up in the order of time.
+//! Enters and leaves within one session of a room, aggregated in order of time.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use crate::clock::UnixMillis;
 use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 use crate::projections::session::moment;
 
-/// How many points a curve of members has at most: these, the last, and its end.
+/// Maximum number of points of the occupancy curve before the last one and its end.
 const POINTS_MAX: usize = 238;
 
-/// How many were inside over time, thinned out where there is too much of it.
+/// The number of members over time, downsampled to a bounded number of points.
 ///
-/// Of each span of time the greatest number is kept. The spans are the shortest power of two of ms that leaves few
-/// enough points, so that the curve depends on what it shows alone.
+/// Each span of time keeps its maximum. A span is the shortest power of two in ms that gives few enough points, so
+/// the curve depends only on the data.
 #[derive(Debug)]
 struct Curve {
     width_ms: i64,
@@ -44,16 +44,16 @@ impl Curve {
     }
 }
 
-/// Who came into a room and left it, summed up.
+/// Presence in a room, aggregated from enters and leaves.
 #[derive(Debug)]
 pub struct Presence {
-    /// Of the room, as the first mark says.
+    /// The kind of room, from the first mark.
     pub family: Option<String>,
-    /// Whether the last thing known of each account is that it came in.
+    /// Whether each account is inside, by its last known mark.
     accounts: HashMap<Box<str>, bool>,
-    /// How often each account came and left at `last_at`, which is not added yet.
+    /// Enters and leaves of each account at `last_at`, not yet applied.
     moment: HashMap<Box<str>, (usize, usize)>,
-    /// What all those accounts take, and whether there were more.
+    /// The memory of all these accounts, and whether some were left out.
     bytes: usize,
     is_cut: bool,
     inside: i64,
@@ -64,7 +64,7 @@ pub struct Presence {
     curve: Curve,
 }
 
-/// The figures of [`Presence`]; as the columns of `room_sessions` of the same names.
+/// The figures of [`Presence`]: columns of `room_sessions` of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct PresenceFigures {
@@ -97,7 +97,7 @@ impl Default for Presence {
 }
 
 impl Presence {
-    /// Adds one mark. Give them in the order of time; those of one moment in any order.
+    /// Adds one mark. Call it in order of time; marks of one moment may come in any order.
     pub fn add(&mut self, account: &str, at: UnixMillis, enters: bool, counted: Option<i64>) {
         if self.last_at != Some(at) {
             self.end_moment();
@@ -117,10 +117,10 @@ impl Presence {
         *count += 1;
     }
 
-    /// Adds what was said of the last moment.
+    /// Applies the marks of the last moment.
     ///
-    /// Of the accounts, first those are added that were inside, then those that come and leave, then those that stay: so
-    /// the peak is not raised by one that takes the place of another, and does not depend on names.
+    /// Accounts that were inside come first, then those that enter and leave, then those that enter and stay: so replacing
+    /// one member by another does not raise the peak, and the result does not depend on names.
     fn end_moment(&mut self) {
         let Some(at) = self.last_at else { return };
         let mut accounts: Vec<_> = std::mem::take(&mut self.moment)
@@ -156,7 +156,7 @@ impl Presence {
         self.peak = self.peak.max(self.inside);
     }
 
-    /// The figures of a session that goes on, or ended at this time.
+    /// The figures of an open session, or of one that ended at this time.
     #[must_use]
     pub fn figures(mut self, ended_at: Option<UnixMillis>) -> PresenceFigures {
         self.end_moment();
@@ -262,7 +262,7 @@ mod tests {
             &[("a", 1, true), ("a", 5, false), ("b", 5, true), ("c", 5, true), ("c", 5, false)],
             None,
         );
-        // One in the place of the other, beside one who came and left.
+        // Two accounts swap, and a third enters and leaves.
         assert_eq!(
             (found.members, found.members_peak, found.entries, found.enters_missing),
             (1, 1, 3, 0)

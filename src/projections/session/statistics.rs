@@ -1,4 +1,4 @@
-//! What was done to a room within one session of it, and its gifts, summed up in the order of time.
+//! The changes and gifts of one session of a room, aggregated in order of time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -8,7 +8,7 @@ use crate::clock::UnixMillis;
 use crate::projections::session::admins::Admins;
 use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 
-/// One change of a room, as [`RoomSum`] takes it; as the columns of `room_changes` of the same names.
+/// One change of a room, input of [`RoomSum`]: columns of `room_changes` of the same names.
 #[derive(Debug, Clone, Default)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct RoomFact {
@@ -27,14 +27,14 @@ pub struct RoomFact {
     pub statistic: Option<String>,
 }
 
-/// What was done to a room itself, summed up: the last that was said of each.
+/// Aggregated changes of a room: the last value of each property.
 #[derive(Debug, Clone, Default)]
 #[expect(
     missing_docs,
     reason = "the columns of room sessions and live sessions, which their migration explains"
 )]
 pub struct RoomSum {
-    /// As the create says; where none came, as the first change does.
+    /// From the create; without one, from the first change.
     pub family: Option<String>,
     pub name: Option<String>,
     pub owner: Option<String>,
@@ -44,20 +44,20 @@ pub struct RoomSum {
     pub destroy_cause: Option<String>,
     pub max_members: Option<i64>,
     pub max_seats: Option<i64>,
-    /// Of the first destroy that has one: an object.
+    /// From the first destroy that has one: an object.
     pub statistic: Option<String>,
     properties: BTreeMap<String, Box<RawValue>>,
-    /// Which of those are only the beginning of what was said.
+    /// Names of the properties that were truncated.
     properties_cut: BTreeSet<String>,
     is_created: bool,
     admins: Admins,
-    /// By what each thing was said at that moment: the rank of the change.
+    /// The rank of the change that set each property at that moment.
     said: BTreeMap<String, u8>,
     at: Option<UnixMillis>,
 }
 
-/// What a change of a room comes behind that has the same time: a room is created before it is changed, and destroyed
-/// last; who has it is said by the change of its owner more surely than by another.
+/// The order of changes of one moment: create first, destroy last. A change of owner ranks behind others, as it names
+/// the owner most reliably.
 fn rank(kind: &str) -> u8 {
     match kind {
         "create" => 0,
@@ -68,13 +68,13 @@ fn rank(kind: &str) -> u8 {
 }
 
 impl RoomSum {
-    /// Adds who destroyed it and why, the first that is given.
+    /// Sets who destroyed it and why, where not known yet.
     pub fn destroyed(&mut self, by: Option<&str>, cause: Option<&str>) {
         self.destroyed_by = self.destroyed_by.take().or_else(|| by.map(str::to_owned));
         self.destroy_cause = self.destroy_cause.take().or_else(|| cause.map(str::to_owned));
     }
 
-    /// Adds one change. Give them in the order of time, event and ordinal.
+    /// Adds one change. Call it in order of time, event and ordinal.
     pub fn add(&mut self, fact: RoomFact) {
         if self.at != Some(fact.at) {
             self.admins.end_moment();
@@ -127,7 +127,7 @@ impl RoomSum {
         }
     }
 
-    /// Who administers the room at the end.
+    /// The administrators at the end.
     #[must_use]
     pub fn admins(&self) -> Admins {
         let mut admins = self.admins.clone();
@@ -135,13 +135,13 @@ impl RoomSum {
         admins
     }
 
-    /// Whether a property is only the beginning of what was said.
+    /// Whether a property was truncated.
     #[must_use]
     pub fn has_cut_properties(&self) -> bool {
         !self.properties_cut.is_empty()
     }
 
-    /// The last value of every property, as an object; `None` where there are none.
+    /// The last value of each property, as an object; `None` where there are none.
     #[must_use]
     pub fn properties(&self) -> Option<String> {
         if self.properties.is_empty() {
@@ -155,7 +155,7 @@ impl RoomSum {
         serde_json::to_string(&properties).ok()
     }
 
-    /// One number of the statistic, as its destroy says.
+    /// A number of the destroy event's statistic; `None` where it has none of that name.
     #[must_use]
     pub fn total(&self, name: &str) -> Option<i64> {
         let all: BTreeMap<String, serde_json::Value> =
@@ -165,10 +165,10 @@ impl RoomSum {
     }
 }
 
-/// The name of the list, among properties, of those that were cut.
+/// The property that lists the names of truncated ones.
 const CUT: &str = "cut";
 
-/// Takes what was said of a thing, unless a change that comes behind this one said otherwise at the same moment.
+/// Sets a value, unless a change of higher rank set it at the same moment.
 fn last<T>(
     said: &mut BTreeMap<String, u8>,
     rank: u8,
@@ -192,39 +192,39 @@ fn is_last(said: &mut BTreeMap<String, u8>, rank: u8, name: &str) -> bool {
     }
 }
 
-/// What gifts there were of one sender to the same receivers.
+/// Gifts of one sender to the same receivers.
 #[derive(Debug, Clone)]
 pub struct GiftFact {
-    /// Who gave.
+    /// The sender.
     pub sender: Option<String>,
-    /// A list of accounts, as JSON.
+    /// The receivers: a list of accounts, as JSON.
     pub receivers: Option<String>,
-    /// How many.
+    /// The number of gifts.
     pub gifts: i64,
-    /// Their coins.
+    /// Their value in coins.
     pub coins: i64,
 }
 
-/// How many gifts one gift event gives, and their coins: `each` is what one is worth. Without a count it is one.
+/// Number and coins of the gifts of one event, where `each` is the value of a single one. A missing count is 1.
 #[must_use]
 pub fn worth(count: Option<i64>, each: Option<i64>) -> (i64, i64) {
     let gifts = count.unwrap_or(1).max(0);
     (gifts, gifts.saturating_mul(each.unwrap_or(0).max(0)))
 }
 
-/// Gifts, summed up.
+/// Aggregated gifts of a session.
 #[derive(Debug, Default)]
 pub struct GiftSum {
     gifts: i64,
     coins: i64,
     senders: HashMap<String, (i64, i64)>,
     receivers: HashMap<String, (i64, i64)>,
-    /// What those take, and whether there were more.
+    /// The memory of these accounts, and whether some were left out.
     bytes: usize,
     is_cut: bool,
 }
 
-/// The figures of [`GiftSum`]; as the columns of `live_sessions` of the same names.
+/// The figures of [`GiftSum`]: columns of `live_sessions` of the same names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct GiftFigures {
@@ -236,17 +236,17 @@ pub struct GiftFigures {
     pub is_cut: bool,
 }
 
-/// How many are named in a list of the greatest.
+/// The length of a list of top accounts.
 const TOP: usize = 10;
 
 impl GiftSum {
-    /// Whether none was added.
+    /// Whether it has no gifts.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.senders.is_empty() && self.gifts == 0
     }
 
-    /// Adds some, in any order.
+    /// Adds gifts, in any order.
     pub fn add(&mut self, fact: GiftFact) {
         let (mut bytes, mut is_cut) = (self.bytes, self.is_cut);
         let mut sum = |of: &mut HashMap<String, (i64, i64)>, account: String| {
@@ -274,7 +274,7 @@ impl GiftSum {
         (self.bytes, self.is_cut) = (bytes, is_cut);
     }
 
-    /// The figures.
+    /// The aggregated figures.
     #[must_use]
     pub fn figures(self) -> GiftFigures {
         GiftFigures {
@@ -288,7 +288,7 @@ impl GiftSum {
     }
 }
 
-/// Those with the most coins first, then the most gifts, then by name.
+/// Sorted by coins, then by gifts, both descending, then by name.
 fn top(of: HashMap<String, (i64, i64)>) -> String {
     let mut all: Vec<_> =
         of.into_iter().map(|(account, (gifts, coins))| (coins, gifts, account)).collect();

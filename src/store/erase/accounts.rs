@@ -1,7 +1,7 @@
-//! Every row that may name an account, for taking one out of them all.
+//! Erasure of an account from events and dead letters.
 //!
-//! A further table that names accounts is one variant of [`Table`], of [`Record`] and of [`Change`], and its arms. The
-//! tables of the read models are found by their descriptions; see [`model_tables`](crate::store::model_tables).
+//! Another table that may hold accounts needs a variant of [`Table`], of [`Record`] and of [`Change`]. Tables of the
+//! read models are derived from their descriptions; see [`model_tables`](crate::store::model_tables).
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
@@ -16,15 +16,15 @@ use crate::store::error::StoreError;
 use crate::store::model::event::{Row as EventRow, StoredEvent};
 use crate::store::sql::connection::{Arg, DbConnection};
 
-/// How often a step is tried that PostgreSQL ends, since another changes the same rows in another order.
+/// How often a step is tried after a deadlock or serialization failure.
 const TRIES_MAX: u32 = 5;
 
-/// A table that may name accounts.
+/// A table that may hold accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
     /// Events, by their time.
     Events,
-    /// Parked events, by their id.
+    /// Dead letters, by their id.
     Parked,
 }
 
@@ -33,13 +33,13 @@ impl Table {
     pub const ALL: [Self; 2] = [Self::Events, Self::Parked];
 }
 
-/// Where a row stands in the order of its table: its time, where it has one, and its id.
+/// The position of a row in its table: its time, where it has one, and its id.
 pub type Key = (UnixMillis, Uuid);
 
-/// Before every row.
+/// Before the first row.
 const BEGIN: Key = (UnixMillis(-1), Uuid::nil());
 
-/// A row that may name the account; whether it does is for [`Record::erased`] to say.
+/// A candidate row, which may hold the account; [`Record::erased`] tells whether it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A row of [`Table::Events`].
@@ -48,41 +48,41 @@ pub enum Record {
     Parked {
         /// Its id.
         id: Uuid,
-        /// The delivery, on one line.
+        /// The recorded request, on one line.
         delivery: String,
     },
 }
 
-/// What becomes of a row.
+/// The change of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It gets this one's payload, operator, subject, address, platform and query.
+    /// Replaces payload, operator, subject, address, platform and query of an event.
     Event(Box<StoredEvent>),
-    /// It is deleted.
+    /// Deletes an event.
     DeleteEvent(Key),
-    /// It gets this delivery.
+    /// Replaces a dead letter.
     Parked {
         /// Its id.
         id: Uuid,
-        /// The delivery, on one line.
+        /// The recorded request, on one line.
         delivery: String,
     },
-    /// It is deleted.
+    /// Deletes a dead letter.
     DeleteParked(Uuid),
 }
 
-/// One step through a table.
+/// The result of one step through a table.
 #[derive(Debug)]
 pub struct Scan {
-    /// The rows that may name the account.
+    /// The candidate rows.
     pub records: Vec<Record>,
-    /// How many rows were passed.
+    /// The number of rows read.
     pub passed: u64,
-    /// The last of them; `None` at the table's end.
+    /// The last row that was read; `None` at the end of the table.
     pub last: Option<Key>,
 }
 
-/// The rows of a store that may name an account, over a connection of its own.
+/// A connection that finds and changes the rows of a store that may hold an account.
 #[derive(Debug)]
 pub struct Accounts(pub(crate) DbConnection);
 
@@ -100,7 +100,7 @@ where
 }
 
 impl Accounts {
-    /// How many rows a table has.
+    /// The number of rows of a table.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -113,7 +113,7 @@ impl Accounts {
         Ok(rows.map_or(0, |rows| rows.0.unsigned_abs()))
     }
 
-    /// Passes at most `limit` rows behind `after` and returns those that may name the account.
+    /// Reads at most `limit` rows after `after` and returns the candidates.
     ///
     /// # Errors
     /// When the store does not answer, or a row cannot be read.
@@ -133,7 +133,7 @@ impl Accounts {
 
     async fn events(&mut self, account: &str, after: Key, limit: u32) -> Result<Scan, StoreError> {
         let (time, id) = (Arg::from(after.0.0), Arg::from(after.1.to_string().as_str()));
-        // The bound on the time alone lets PostgreSQL leave out partitions.
+        // The bound on the time alone lets PostgreSQL skip partitions.
         let page = "with page as materialized (
                  select event_time, id from events
                  where event_time >= @at(1) and (event_time, id) > (@at(1), @id(2))
@@ -183,18 +183,18 @@ impl Accounts {
         Ok(scan)
     }
 
-    /// Makes all of the changes, or none. A row that is gone meanwhile stays gone.
+    /// Makes all changes in one transaction. A row that was deleted meanwhile stays deleted.
     ///
     /// # Errors
-    /// When the store does not take them.
+    /// When the store refuses them.
     pub async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.write(changes.iter().map(statement).collect()).await
     }
 
-    /// Takes the account out of the next rows of a read model's table behind `after`: of all of them, or of none.
+    /// Erases the account from the next rows of a read model's table, in one transaction.
     ///
     /// # Errors
-    /// When the store does not answer, or does not take the change.
+    /// When the store does not answer or refuses the change.
     pub async fn erase_rows(
         &mut self,
         erasing: &Erasing<'_>,
@@ -234,12 +234,12 @@ impl Accounts {
         Ok(erased)
     }
 
-    /// Runs all of the statements, or none.
+    /// Runs all statements in one transaction.
     async fn write(&mut self, statements: Vec<(String, Vec<Arg>)>) -> Result<(), StoreError> {
         self.0.begin().await?;
         for (sql, args) in &statements {
             if let Err(error) = self.0.execute(sql, args).await {
-                // The database may have ended it already; the first error says why.
+                // The database may have ended the transaction already; the first error has the cause.
                 let _ = self.0.execute("rollback", &[]).await;
                 return Err(error);
             }
@@ -248,7 +248,7 @@ impl Accounts {
     }
 }
 
-/// What makes a change, with its parameters.
+/// The statement of a change, with its parameters.
 fn statement(change: &Change) -> (String, Vec<Arg>) {
     let id_of = |id: &Uuid| Arg::from(id.to_string().as_str());
     let (sql, args) = match change {
@@ -306,7 +306,7 @@ fn is_deadlock(error: &StoreError) -> bool {
 }
 
 impl Record {
-    /// The app whose user the account is; `None` where the row does not say.
+    /// The app of the row; `None` where the row does not name one.
     #[must_use]
     pub fn app(&self) -> Option<AppId> {
         match self {
@@ -318,8 +318,8 @@ impl Record {
         }
     }
 
-    /// What takes the account out of this row; `None` when it does not name it. `delete`: where the account acted, the
-    /// row goes.
+    /// The change that erases the account from this row; `None` where the row does not hold it. `delete`: rows in
+    /// which the account is the operator are deleted.
     #[must_use]
     pub fn erased(&self, erasure: &Erasure, delete: bool) -> Option<Change> {
         match self {
@@ -356,7 +356,7 @@ fn erased_event(event: &StoredEvent, erasure: &Erasure, acted: bool) -> StoredEv
             }
         }
     }
-    // The subject too: its column says what stands in the payload.
+    // The subject too: its column repeats a value of the payload.
     for column in [&mut erased.operator, &mut erased.call_id, &mut erased.room_id] {
         if column.as_deref().is_some_and(|name| erasure.is_account(name)) {
             *column = Some(erasure.pseudonym().to_owned());

@@ -1,6 +1,6 @@
-//! How an account is taken out of the read models: row by row, found by their keys.
+//! Erasure of an account from the read models, row by row.
 //!
-//! Statements are the same in both stores but for a few expressions. What they are given goes in as text.
+//! Both stores share the statements except for a few expressions. Parameters are bound as text.
 
 use crate::callback::AppId;
 use crate::callback::event::clipped;
@@ -11,7 +11,7 @@ use crate::projections::table::{Column, Join, Kind, Table};
 use crate::store::sql::dialect::Dialect;
 use crate::store::sql::upsert;
 
-/// Where a step ended: the key of its last row.
+/// The key of the last row of a step.
 pub type RowKey = Vec<String>;
 
 /// One step through a table of the read models.
@@ -19,33 +19,32 @@ pub type RowKey = Vec<String>;
 pub struct Erasing<'a> {
     /// The table; one of [`model_tables`].
     pub table: &'static Table,
-    /// What is taken out.
+    /// The account to erase and its pseudonym.
     pub erasure: &'a Erasure,
-    /// Of this app; `None` for all.
+    /// Only rows of this app; `None` for all.
     pub app: Option<AppId>,
-    /// Count, and change nothing.
+    /// Count only.
     pub dry_run: bool,
-    /// How many rows are looked at, at most, of those that may name the account.
+    /// Maximum number of candidate rows of the step.
     pub limit: u32,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Default)]
 pub struct Erased {
-    /// How many rows were, or would be, changed.
+    /// The number of rows that were, or would be, changed.
     pub rows: u64,
-    /// The last row that was looked at; `None` at the table's end.
+    /// The last row that was read; `None` at the end of the table.
     pub last: Option<RowKey>,
 }
 
-/// The tables of the read models that may name accounts: those that events are written to, and then those that are made
-/// from them.
+/// The tables of the read models that may hold accounts: projected ones first, then those computed from them.
 pub fn model_tables() -> impl Iterator<Item = &'static Table> {
     let written = TABLES.into_iter().chain([&ROOMS, &LIVE_SESSIONS, &ANOMALIES]);
     written.filter(|table| table.columns.iter().any(|column| column.may_name))
 }
 
-/// Of the settled tables, the key and what may name accounts. Others write them.
+/// The key and the account columns of the settled tables, which the session worker writes.
 static ROOMS: Table = Table {
     name: "room_sessions",
     columns: &[
@@ -81,7 +80,7 @@ static ANOMALIES: Table = Table {
     ],
 };
 
-/// A statement, and the texts it is given.
+/// A statement and its parameters, as text.
 #[derive(Debug)]
 pub(crate) struct Statement {
     pub(crate) sql: String,
@@ -93,7 +92,7 @@ fn read_columns(table: &'static Table) -> impl Iterator<Item = &'static Column> 
     table.columns.iter().filter(|column| column.join == Join::Key || column.may_name)
 }
 
-/// Reads the next rows that may name the account.
+/// Reads the next candidate rows.
 pub(crate) fn candidates(
     dialect: &Dialect,
     erasing: &Erasing<'_>,
@@ -131,14 +130,14 @@ pub(crate) fn candidates(
     Statement { sql, texts }
 }
 
-/// The key of a row as [`candidates`] reads it.
+/// The key of a row that [`candidates`] read.
 pub(crate) fn key(table: &'static Table, row: &[Option<String>]) -> RowKey {
     let columns = read_columns(table).zip(row);
     let keys = columns.filter(|(column, _)| column.join == Join::Key);
     keys.map(|(_, value)| value.clone().unwrap_or_default()).collect()
 }
 
-/// What takes the account out of a row as [`candidates`] reads it; nothing where it does not name it.
+/// The statements that erase the account from a row that [`candidates`] read; none where the row does not hold it.
 pub(crate) fn taking_out(
     dialect: &Dialect,
     erasing: &Erasing<'_>,
@@ -160,7 +159,7 @@ pub(crate) fn taking_out(
         statements.extend(to_settle(dialect, table, &key, &[]));
         return statements;
     }
-    // Who settles makes them anew, from the facts.
+    // The session worker computes such rows again from the facts.
     if !TABLES.iter().any(|written| written.name == table.name) {
         return vec![delete(dialect, table, &key)];
     }
@@ -184,7 +183,7 @@ fn replaced(erasure: &Erasure, column: &Column, value: &str) -> Option<String> {
     }
 }
 
-/// The condition that a row has this key, its parameters behind so many others.
+/// The condition that a row has this key, with its parameters numbered from an offset.
 fn has_key(dialect: &Dialect, table: &Table, key: &RowKey, before: usize) -> (String, Vec<String>) {
     let parts = table.keys().zip(before + 1..);
     let parts = parts.map(|(column, number)| {
@@ -214,7 +213,7 @@ fn delete(dialect: &Dialect, table: &Table, key: &RowKey) -> Statement {
     Statement { sql: format!("delete from {} where {condition}", table.name), texts }
 }
 
-/// Merges the row, under its other key, with the one that may be there.
+/// Merges the row into the one that may exist under its new key.
 fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, String)]) -> Statement {
     let names = upsert::list(table.columns, |column| column.name.to_owned());
     let values = upsert::list(table.columns, |column| {
@@ -237,7 +236,7 @@ fn copy(dialect: &Dialect, table: &Table, key: &RowKey, erased: &[(&Column, Stri
     }
 }
 
-/// Has the room of a changed fact settled anew.
+/// Queues the room of a changed fact to be settled again.
 fn to_settle(
     dialect: &Dialect,
     table: &Table,

@@ -1,4 +1,4 @@
-//! What both stores share: the form of an event's row that is read.
+//! The stored event, as both stores read it.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -16,7 +16,7 @@ use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 
-/// One row of `events`, as it was stored. Its fields are those of the table.
+/// One row of `events`. Its fields are the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns; see `callback::Event`")]
 pub struct StoredEvent {
@@ -39,13 +39,13 @@ pub struct StoredEvent {
 }
 
 impl StoredEvent {
-    /// The request it came from, its signature aside.
+    /// The recorded request, without its signature.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
         Delivery::of_payload(self.query_sent(), &self.payload)
     }
 
-    /// The query as received, its signature left out; in the usual order of its keys where nothing else was unusual.
+    /// The query as received, without its signature; in the usual order of keys where only that was stored.
     fn query_sent(&self) -> String {
         let command = self.command_sent.as_deref().unwrap_or(&self.command);
         let columns = [&self.client_ip, &self.platform, &self.request_id].map(Option::as_deref);
@@ -54,8 +54,8 @@ impl StoredEvent {
         self.query.clone().unwrap_or_else(usual)
     }
 
-    /// The event it was, its body decoded again. Whether it was timed is not stored: it counts as timed where its time
-    /// is not that of its arrival.
+    /// The original event, its body decoded again. Whether its body had a time is not stored: it counts as timed
+    /// where its time differs from its arrival.
     #[must_use]
     pub fn into_event(self) -> Event {
         let row = Command::find(&self.command).copied();
@@ -87,8 +87,8 @@ impl StoredEvent {
     }
 }
 
-/// As one JSON object that `replay` reads: the table's columns, times in RFC 3339, the query, and of `payload`,
-/// `body_text` and `body_base64` the one that holds the body.
+/// A JSON object that `replay` accepts: the columns, times in RFC 3339, the query, and the one of `payload`,
+/// `body_text` and `body_base64` that holds the body.
 impl Serialize for StoredEvent {
     fn serialize<S: serde::Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -140,7 +140,7 @@ impl Serialize for StoredEvent {
     }
 }
 
-/// A row as both databases give it: ids as text, times in ms.
+/// A row as both databases return it: ids as text, times in ms.
 #[derive(sqlx::FromRow)]
 pub(crate) struct Row {
     id: String,
@@ -163,7 +163,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// How long its body is, in bytes.
+    /// The size of its body, in bytes.
     pub(crate) fn body_bytes(&self) -> usize {
         let (json, raw) = (self.payload.as_ref().map(String::len), self.raw.as_ref().map(Vec::len));
         json.unwrap_or(0) + raw.unwrap_or(0)
@@ -201,7 +201,7 @@ impl TryFrom<Row> for StoredEvent {
     }
 }
 
-/// What readers are told that a moment is.
+/// Times are strings in API schemas.
 impl PartialSchema for UnixMillis {
     fn schema() -> RefOr<Schema> {
         let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
@@ -211,7 +211,7 @@ impl PartialSchema for UnixMillis {
 
 impl ToSchema for UnixMillis {}
 
-/// A moment is read as a number of ms.
+/// Times are read as numbers of ms.
 impl<DB: Database> sqlx::Type<DB> for UnixMillis
 where
     i64: sqlx::Type<DB>,

@@ -1,4 +1,4 @@
-//! Rows as readers get them.
+//! Types of the rows that readers get.
 
 pub(crate) mod event;
 pub(crate) mod read_models;

@@ -1,4 +1,4 @@
-//! Rows of the read models, as readers and the API give them.
+//! Rows of the read models, as the API returns them.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -42,7 +42,7 @@ pub struct Call {
     pub ended_at: Option<UnixMillis>,
     /// From acceptance to end, in s; 0 where it never connected, null until it has ended.
     pub talk_seconds: Option<i64>,
-    /// Its end is a guess: no end event came.
+    /// Its end was inferred: no end event came.
     pub inferred: bool,
     /// The earliest time any event names for it.
     pub first_at: UnixMillis,
@@ -67,7 +67,7 @@ pub struct Member {
     pub joined_at: Option<UnixMillis>,
     /// When it was no longer in the call.
     pub left_at: Option<UnixMillis>,
-    /// It was in the call and no event says that it left: it left when the call ended.
+    /// It was in the call and has no leave event: its leave was inferred from the end of the call.
     pub inferred: bool,
     /// The earliest time any event names for it.
     pub first_at: UnixMillis,
@@ -75,7 +75,7 @@ pub struct Member {
     pub last_at: UnixMillis,
 }
 
-/// A call as one of its members has it in a list of recent calls.
+/// A call as seen by one of its members, for lists of recent calls.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UserCall {
     /// The call.
@@ -83,12 +83,12 @@ pub struct UserCall {
     pub call: Call,
     /// `outgoing` where the account called, else `incoming`.
     pub direction: String,
-    /// How it ended for the account: `answered` where it hung up on somebody, else as [`Member::ending`]; `None` while
-    /// it goes on.
+    /// The outcome for the account: `answered` where it hung up after talking, else as [`Member::ending`]; `None`
+    /// while the call goes on.
     pub outcome: Option<String>,
-    /// The others, at most 10.
+    /// The other members, at most 10.
     pub peers: Vec<String>,
-    /// When the account is first named: the list's order.
+    /// When the account is first named. The list is ordered by it.
     pub at: UnixMillis,
 }
 
@@ -110,9 +110,9 @@ pub struct Room {
     pub owner: Option<String>,
     /// Its type, as the vendor says.
     pub room_type: Option<String>,
-    /// open, ended, or overdue: no destroy came, and nothing else for long.
+    /// open, ended, or overdue: no destroy event came, and no other event for long.
     pub state: String,
-    /// When it was created; where that is not known, its first event.
+    /// When it was created; where that is not known, the time of its first event.
     pub started_at: UnixMillis,
     /// When it was created; null where no create event came.
     pub created_at: Option<UnixMillis>,
@@ -124,7 +124,7 @@ pub struct Room {
     pub destroyed_by: Option<String>,
     /// user or system, or as sent; live rooms only.
     pub destroy_cause: Option<String>,
-    /// When it ended; where no destroy event came, by rule.
+    /// When it ended; inferred where no destroy event came.
     pub ended_at: Option<UnixMillis>,
     /// Facts of this room id belong to this session from this time on.
     pub from_at: UnixMillis,
@@ -132,48 +132,48 @@ pub struct Room {
     pub until_at: Option<UnixMillis>,
     /// Its latest event.
     pub last_at: UnixMillis,
-    /// Its end is a guess: no destroy event came.
+    /// Its end was inferred: no destroy event came.
     pub inferred: bool,
-    /// How many are inside now; 0 once it has ended.
+    /// Number of members inside now; 0 once it has ended.
     pub members: i64,
-    /// The most that were inside at once.
+    /// Largest number of members inside at once.
     pub members_peak: i64,
-    /// How many accounts were inside, each counted once.
+    /// Number of distinct accounts that were inside.
     pub visitors: i64,
-    /// How often somebody came in.
+    /// Number of enters.
     pub entries: i64,
-    /// How many were inside at its end without a leave event.
+    /// Number of members inside at its end without a leave event.
     pub leaves_missing: i64,
-    /// How many leave events have no enter before them.
+    /// Number of leave events without an enter event before them.
     pub enters_missing: i64,
-    /// How many may be inside.
+    /// Maximum number of members.
     pub max_members: Option<i64>,
-    /// How many seats there are.
+    /// Number of seats.
     pub max_seats: Option<i64>,
     /// The room's other properties.
     #[serde(serialize_with = "json::optional")]
     #[schema(value_type = Option<Object>)]
     pub properties: Option<String>,
-    /// How many were inside over time: a list of [ms since 1970, members], at most 240.
+    /// Number of members over time: a list of [ms since 1970, members], at most 240.
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Vec<Vec<i64>>)]
     pub occupancy: String,
-    /// What is not whole, since it was too much: properties, visitors or sessions; null where all is.
+    /// Names of data that was truncated to its bound: properties, visitors or sessions; null where nothing was.
     #[serde(serialize_with = "json::optional")]
     #[schema(value_type = Option<Vec<String>>)]
     pub cut: Option<String>,
 }
 
-/// What only live rooms have.
+/// Columns that only live sessions have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Live {
     /// The app.
     pub sdk_app_id: i64,
     /// The room.
     pub room_id: String,
-    /// Which session of the room.
+    /// Key of the session.
     pub session: i64,
-    /// Of the destroy event's statistic, as are the other totals; who came twice counts twice.
+    /// Viewers, by the destroy event's statistic, as are the other totals; repeated visits count each time.
     pub total_viewers: Option<i64>,
     /// Gifts, by the destroy event's statistic.
     pub total_gifts_sent: Option<i64>,
@@ -185,10 +185,10 @@ pub struct Live {
     pub total_likes: Option<i64>,
     /// Gifts in the events, by their count.
     pub gifts: i64,
-    /// Their coins: of each event its count, times what one gift is worth.
+    /// Their value in coins: the count of each event, times the value of a single gift.
     pub gift_coins: i64,
-    /// `total_gift_coins` less `gift_coins`: how many more coins the vendor's statistic has than the events; null where
-    /// there is no statistic.
+    /// `total_gift_coins` less `gift_coins`: the coins that the vendor's statistic has and the events lack; null
+    /// without a statistic.
     #[sqlx(default)]
     pub gift_coins_difference: Option<i64>,
     /// Accounts that gave, by the events.
@@ -201,59 +201,59 @@ pub struct Live {
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Vec<TopAccount>)]
     pub top_receivers: String,
-    /// How many battles it took part in.
+    /// Number of battles it took part in.
     pub battles: i64,
-    /// Accounts that are administrators at its end.
+    /// Administrators at its end.
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Vec<String>)]
     pub admins: String,
-    /// Keys and values at its end.
+    /// Metadata at its end.
     #[serde(serialize_with = "json::text")]
     #[schema(value_type = Object)]
     pub metadata: String,
-    /// What is not whole, since it was too much: metadata, admins or `gift_senders`; null where all is.
+    /// Names of data that was truncated to its bound: metadata, admins or `gift_senders`; null where nothing was.
     #[serde(serialize_with = "json::optional")]
     #[schema(value_type = Option<Vec<String>>)]
     pub cut: Option<String>,
 }
 
-/// Who gave or received the most.
+/// An account in a list of top senders or receivers.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct TopAccount {
     /// The account.
     pub account: String,
-    /// How many gifts.
+    /// Number of gifts.
     pub gifts: i64,
-    /// How many coins.
+    /// Number of coins.
     pub coins: i64,
 }
 
-/// Somebody's stay in a room.
+/// A visit: an account's stay in a room.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Visit {
     /// The account.
     pub account: String,
-    /// Null where no enter event came before the leave.
+    /// When the account entered; null where no enter event came before the leave.
     pub entered_at: Option<UnixMillis>,
-    /// How it came in.
+    /// How it entered.
     pub entered_cause: Option<String>,
-    /// When it was left; null while it is not.
+    /// When it left; null while it is inside.
     pub left_at: Option<UnixMillis>,
     /// Why it left.
     pub left_cause: Option<String>,
-    /// Account that made it leave, where an event says.
+    /// Account that removed it, where an event says.
     pub left_by: Option<String>,
-    /// It ended by a guess: the account came in again without having left.
+    /// Its end was inferred: the account entered again without a leave event.
     pub inferred: bool,
-    /// The event that began it, or ended it where none began it.
+    /// The enter event; without one, the leave event.
     #[sqlx(try_from = "String")]
     pub event_id: Uuid,
 }
 
-/// Somebody's stay on a seat.
+/// An account's stay on a seat.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Stay {
-    /// Which seat.
+    /// The seat's number.
     pub seat: i64,
     /// The account.
     pub account: String,
@@ -261,11 +261,11 @@ pub struct Stay {
     pub taken_at: UnixMillis,
     /// When it was left; null while it is not.
     pub left_at: Option<UnixMillis>,
-    /// Whether it ended by rule, with the room.
+    /// Whether its end was inferred from the end of the session.
     pub inferred: bool,
 }
 
-/// What was done to a room.
+/// A change of a room.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct RoomChangeRow {
     /// When it happened.
@@ -275,13 +275,13 @@ pub struct RoomChangeRow {
     pub event_id: Uuid,
     /// create, update, owner, `admin_add`, `admin_delete` or destroy.
     pub kind: String,
-    /// Who did it.
+    /// The operator.
     pub by_account: Option<String>,
-    /// To whom it was done: the administrator.
+    /// The administrator that was added or removed.
     pub account: Option<String>,
     /// Its name.
     pub name: Option<String>,
-    /// Account that owns it.
+    /// The owner.
     pub owner: Option<String>,
     /// Of a destroy: user or system, or as sent.
     pub cause: Option<String>,
@@ -291,68 +291,68 @@ pub struct RoomChangeRow {
     pub properties: Option<String>,
 }
 
-/// A gift.
+/// A gift of a live session.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct GiftRow {
     /// When it happened.
     pub at: UnixMillis,
-    /// The event that says so.
+    /// The event.
     #[sqlx(try_from = "String")]
     pub event_id: Uuid,
-    /// Account that gave it.
+    /// The sender.
     pub sender: Option<String>,
-    /// Accounts, as a list.
+    /// The receivers: a list of accounts.
     #[serde(serialize_with = "json::optional")]
     #[schema(value_type = Option<Vec<String>>)]
     pub receivers: Option<String>,
-    /// Which gift, as the app names it.
+    /// The app's id of the gift.
     pub gift_id: Option<String>,
-    /// How many of it.
+    /// Count.
     pub count: Option<i64>,
-    /// What one of it is worth, in coins.
+    /// Value of a single one, in coins.
     pub coins: Option<i64>,
 }
 
 impl GiftRow {
-    /// What it is worth in all, in coins; `None` where the event names no coins.
+    /// Value of all of them, in coins; `None` where the event has no value.
     #[must_use]
     pub fn worth(&self) -> Option<i64> {
         self.coins.map(|coins| worth(self.count, Some(coins)).1)
     }
 }
 
-/// A room an account came into, within one of its sessions.
+/// A visit of an account to a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct UserVisit {
     /// The app.
     pub sdk_app_id: i64,
     /// The room.
     pub room_id: String,
-    /// Which session, as in `room_sessions.session`; null until it is known.
+    /// Key of the session, as in `room_sessions.session`; null until the room is settled.
     pub session: Option<i64>,
     /// room (conference) or live.
     pub family: String,
-    /// The room's name, where an event said.
+    /// The room's name, where known.
     pub name: Option<String>,
-    /// When the account came in.
+    /// When the account entered.
     pub entered_at: UnixMillis,
-    /// When it left; null while it is inside. With `inferred`, the end of the session, or when it came in again.
+    /// When it left; null while it is inside. With `inferred`, the end of the session or its next enter.
     pub left_at: Option<UnixMillis>,
-    /// Why it left, where an event said.
+    /// Why it left, where an event says.
     pub left_cause: Option<String>,
-    /// Whether no event says that it left, and it follows by rule.
+    /// Whether its end was inferred: no leave event came.
     pub inferred: bool,
-    /// The event that says it came in.
+    /// The enter event.
     pub event_id: Uuid,
 }
 
-/// A live room, with what only those have.
+/// A live session with the columns of both tables.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LiveRoom {
     /// The room.
     #[serde(flatten)]
     pub room: Room,
-    /// What only live rooms have; null until it is known.
+    /// Columns that only live sessions have; null until the room is settled.
     pub live: Option<Live>,
 }
 
@@ -367,13 +367,13 @@ pub struct Battle {
     pub started_at: Option<UnixMillis>,
     /// When it ended.
     pub ended_at: Option<UnixMillis>,
-    /// How long it was to last, in ms.
+    /// Planned length, in ms.
     pub duration_ms: Option<i64>,
     /// How it ended.
     pub ending: Option<String>,
     /// The rooms that took part.
     pub rooms: Vec<BattleRoom>,
-    /// The room with the greatest score; `None` until it has ended, and where it is tied.
+    /// The room with the greatest score; `None` until the battle has ended, and for a tie.
     pub winner: Option<String>,
 }
 
@@ -403,21 +403,21 @@ pub struct Recording {
     pub room_id: Option<String>,
     /// Its state.
     pub state: Option<String>,
-    /// What went wrong, where something did.
+    /// The vendor's error text, where there was an error.
     pub message: Option<String>,
     /// When it began.
     pub started_at: UnixMillis,
     /// The latest time any event names for it.
     pub last_at: UnixMillis,
-    /// The files, each once: the first, of more than 1000 or 256 KiB.
+    /// The files, each once: the first 1000, within 256 KiB.
     #[serde(serialize_with = "crate::store::model::recording_file::all")]
     #[schema(value_type = Vec<RecordingFile>)]
     pub files: Vec<JsonText>,
-    /// Whether there are more files, or longer names: the events have them.
+    /// Whether files or long names were left out. The events have all of them.
     pub files_cut: bool,
 }
 
-/// What should not be.
+/// An anomaly: something missing or unexpected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Anomaly {
     /// The app.
@@ -425,38 +425,38 @@ pub struct Anomaly {
     /// `call_without_end`, `call_without_start`, `room_without_destroy`, `room_without_create`, `leaves_missing`,
     /// `enters_missing`, `silence` or `registration_drift`.
     pub kind: String,
-    /// Call id or room id; `all` where no callback came; `call`, `room` or `live` where its registration drifted.
+    /// Call id or room id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift.
     pub subject: String,
-    /// Of a room, which session; of a silence or a drift, when it began, in ms since 1970; else 0.
+    /// For a room, the key of the session; for a silence or drift, its start in ms since 1970; else 0.
     pub session: i64,
     /// When it happened.
     pub happened_at: UnixMillis,
     /// When it was found.
     pub found_at: UnixMillis,
-    /// When it was found that it is no longer so; null while it is.
+    /// When it was resolved; null while it is open.
     pub resolved_at: Option<UnixMillis>,
-    /// In words.
+    /// Description.
     pub detail: String,
 }
 
-/// How many events there were in one span.
+/// Number of events within one span of time.
 #[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Count {
-    /// The span's beginning.
+    /// Start of the span.
     pub at: UnixMillis,
-    /// The family, command or result, as was asked for. Commands that are not known are counted together by their family,
-    /// as `group.*`, or as `unknown`; results that are not, as `other`.
+    /// The family, command or result, by the requested grouping. Unknown commands are counted together by family, as
+    /// `group.*`, or as `unknown`; unknown results as `other`.
     pub group_name: String,
-    /// How many.
+    /// Number of events.
     pub events: i64,
-    /// From their times until they arrived, of all of them together, in ms: divided by `events` it is the mean.
+    /// Sum of the delays from event time to arrival, in ms: divided by `events` it is the mean.
     #[serde(rename = "lag_ms_sum")]
     pub lag_ms: i64,
-    /// The longest of those, in ms.
+    /// The longest delay, in ms.
     pub lag_ms_max: i64,
 }
 
-/// What an id names.
+/// An object found by its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[expect(missing_docs, reason = "the keys of the tables")]
@@ -467,7 +467,7 @@ pub enum Found {
     Event { id: Uuid },
 }
 
-/// Columns of JSON text, given as JSON.
+/// Serializes columns of JSON text as JSON.
 mod json {
     use serde::{Serialize, Serializer};
     use serde_json::value::RawValue;

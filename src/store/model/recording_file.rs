@@ -1,4 +1,4 @@
-//! A file of a recording, as readers are given it.
+//! A file of a recording, as the API returns it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -13,7 +13,7 @@ pub struct RecordingFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub name: Option<String>,
-    /// Where it can be played.
+    /// URL for playing it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub url: Option<String>,
@@ -21,11 +21,11 @@ pub struct RecordingFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub file_id: Option<String>,
-    /// Whom it records; absent where it is of everybody.
+    /// The recorded account; absent where the file has everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub user: Option<String>,
-    /// What it records, as the vendor says: audio, video, `audio_video`, …
+    /// The recorded media, as the vendor says: audio, video, `audio_video`, …
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub track: Option<String>,
@@ -39,12 +39,12 @@ pub struct RecordingFile {
     pub to: Option<UnixMillis>,
 }
 
-/// The table holds times in ms.
+/// The column has times in ms.
 fn millis<'de, D: Deserializer<'de>>(input: D) -> Result<Option<UnixMillis>, D::Error> {
     Ok(Option::<i64>::deserialize(input)?.map(UnixMillis))
 }
 
-/// Writes files as `recording_marks.files` has them with their times as all others. What is of another form stays as it is.
+/// Serializes `recording_marks.files` with times in RFC 3339. Entries of another form are passed through.
 pub(crate) fn all<S: Serializer>(files: &[Box<RawValue>], output: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(untagged)]

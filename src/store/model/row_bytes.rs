@@ -1,4 +1,4 @@
-//! About how much memory rows take, in bytes: what bounds a page of them.
+//! Approximate memory of rows in bytes, by which pages are bounded.
 
 use crate::store::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
@@ -12,7 +12,7 @@ fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
 macro_rules! bytes {
     ($($row:ty: [$($text:ident),*], [$($optional:ident),*];)*) => {
         $(impl $row {
-            /// About how much memory it takes, in bytes.
+            /// The memory it takes, approximately, in bytes.
             #[must_use]
             pub fn bytes(&self) -> usize {
                 size_of::<Self>() $(+ self.$text.len())* + texts([$(&self.$optional),*])
@@ -36,7 +36,7 @@ bytes! {
 }
 
 impl LiveRoom {
-    /// About how much memory it takes, in bytes.
+    /// The memory it takes, approximately, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.room.bytes() + self.live.as_ref().map_or(0, Live::bytes)
@@ -44,7 +44,7 @@ impl LiveRoom {
 }
 
 impl UserCall {
-    /// About how much memory it takes, in bytes.
+    /// The memory it takes, approximately, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.call.bytes() + self.peers.iter().map(String::len).sum::<usize>()

@@ -1,4 +1,4 @@
-//! What happened in a call, step by step, as its rows have it.
+//! The timeline of a call, derived from its rows.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,22 +7,22 @@ use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{Call, Member};
 
-/// One thing that happened in a call.
+/// One step of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallStep {
-    /// When.
+    /// The time.
     pub at: UnixMillis,
-    /// What: `called`, `rang`, `joined`, `answered`, `left`, `ended`, or `gap`: something is missing here.
+    /// `called`, `rang`, `joined`, `answered`, `left`, `ended`, or `gap`: events are missing here.
     pub kind: &'static str,
-    /// Whose step it is; null where it is the call's.
+    /// The account; null for a step of the call itself.
     pub account: Option<String>,
-    /// Of `left`, how it ended for the account; of `ended`, the result; of `gap`, what is missing, in words.
+    /// For `left`, how it ended for the account; for `ended`, the result; for `gap`, a description of what is missing.
     pub detail: Option<String>,
-    /// Whether no event says so, and it follows by rule.
+    /// Whether the step was inferred: no event says so.
     pub inferred: bool,
 }
 
-/// The steps of a call, by their time. Of one time, in the order in which a call goes.
+/// The steps of a call by time; those of one time in the natural order of a call.
 #[must_use]
 pub fn steps(call: &Call, members: &[Member]) -> Vec<CallStep> {
     let mut steps = Vec::new();
@@ -52,8 +52,7 @@ pub fn steps(call: &Call, members: &[Member]) -> Vec<CallStep> {
     steps
 }
 
-/// The place of each of these events in the order in which they arrived, from 1; of those that arrived in the same ms, by
-/// their ids.
+/// The positions of these events in the order of arrival, from 1; within one ms by id.
 #[must_use]
 pub fn arrivals(events: &[StoredEvent]) -> Vec<usize> {
     let mut arrived: Vec<usize> = (0..events.len()).collect();

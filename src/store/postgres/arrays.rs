@@ -1,4 +1,4 @@
-//! Rows on their way to PostgreSQL: each column is bound as one array, and a statement takes the rows out of them again.
+//! Binding rows to PostgreSQL statements: one array for each column, unpacked by the statement.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -8,7 +8,7 @@ use sqlx::{Encode, Postgres, Type};
 
 use crate::clock::UnixMillis;
 
-/// A moment as PostgreSQL sends it: µs since 2000.
+/// A time as PostgreSQL sends it: µs since 2000.
 pub(crate) struct Moment(pub(crate) UnixMillis);
 
 /// 2000-01-01 in ms since 1970.
@@ -33,26 +33,27 @@ impl Encode<'_, Postgres> for Moment {
     }
 }
 
-/// How the values of a row are taken out of the arrays that columns are bound as.
+/// How a statement unpacks the arrays into rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Taken {
-    /// By their place in each array. To begin costs next to nothing, but each text is looked for from its array's first.
+    /// By index into each array. Setup costs next to nothing, but each text element is found by walking its array
+    /// from the start.
     ByPlace,
-    /// All arrays side by side. To begin costs some µs for each array, of which all tables have a hundred.
+    /// By `unnest` of all arrays. Setup costs some µs for each array, of which a batch has about a hundred.
     Unnested,
 }
 
-/// Up to how many rows of a table values are taken by their place: some more take as long either way.
+/// Up to this number of rows indexing is used. Slightly above it both are equally fast.
 const FEW: usize = 200;
 
 impl Taken {
-    /// What is best for so many rows.
+    /// The faster way for this number of rows.
     pub(crate) fn of(rows: usize) -> Self {
         if rows <= FEW { Self::ByPlace } else { Self::Unnested }
     }
 
-    /// The values of a row, one for each column, and the rows to select them from. The columns are bound as arrays in their
-    /// order, the first as parameter `first`.
+    /// The expressions of the columns' values, and the `from` item to select them from. The arrays are bound in the
+    /// order of `columns`, the first as parameter `first`.
     pub(crate) fn out_of(self, columns: &[ArrayOf], first: usize) -> (Vec<String>, String) {
         let array = |place: usize, column: &ArrayOf| format!("${place}::{}[]", column.bound);
         let arrays: Vec<String> =
@@ -79,12 +80,12 @@ impl Taken {
     }
 }
 
-/// A column that is bound as an array.
+/// A column bound as an array.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ArrayOf {
     pub(crate) name: &'static str,
-    /// The type of the array's values.
+    /// The element type of the array.
     pub(crate) bound: &'static str,
-    /// The type that they have in the table.
+    /// The type of the column.
     pub(crate) kept: &'static str,
 }

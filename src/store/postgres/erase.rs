@@ -1,4 +1,4 @@
-//! The connection that takes an account out of a PostgreSQL.
+//! The connection of an erasure in PostgreSQL.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use sqlx::postgres::PgConnectOptions;
 use crate::store::error::StoreError;
 use crate::store::postgres::connection::session::{SessionSettings, begin, named};
 
-/// How long a transaction may stand still.
+/// Timeout of an idle transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn connect(address: PgConnectOptions) -> Result<PgConnection, StoreError> {
-    // Events that touch the same rows wait no longer than this for one that stands still.
+    // Bounds how long events that touch the same rows wait for an idle transaction.
     let settings = SessionSettings::new(None, Some(IDLE_MAX));
     begin(&named(address, "erase-user"), &settings).await
 }

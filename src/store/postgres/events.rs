@@ -1,4 +1,4 @@
-//! How events are written to PostgreSQL.
+//! Writes events to PostgreSQL.
 
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::callback::Event;
 use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
 
-/// The columns of `events`, in the order in which they are bound.
+/// The columns of `events`, in binding order.
 const COLUMNS: [ArrayOf; 17] = [
     column("id", "uuid"),
     column("sdk_app_id", "bigint"),
@@ -32,26 +32,26 @@ const COLUMNS: [ArrayOf; 17] = [
     column("query", "text"),
 ];
 
-/// How many parameters [`bind`] binds.
+/// The number of parameters that [`bind`] binds.
 pub(crate) const BOUND: usize = COLUMNS.len();
 
-/// What stands first behind `with` in a statement that writes only where all of its events are new: then `all_new.yes` is true.
-/// The events are bound first.
+/// The common table expressions that begin a statement which writes only when all of its events are new: then
+/// `all_new.yes` is true. The events are the first parameters.
 ///
-/// A scalar subquery and not `exists`, which the server may answer by reading the whole table once.
+/// A scalar subquery instead of `exists`, which the planner may turn into a scan of the whole table.
 pub(crate) const ALL_NEW: &str = "all_new as materialized (
      select not coalesce(bool_or((
          select true from events
          where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place] limit 1)), false) as yes
      from generate_subscripts($1::uuid[], 1) as place)";
-/// What makes an `insert … select` of it write only then.
+/// The condition that makes an `insert … select` depend on it.
 pub(crate) const WHERE_ALL_NEW: &str = " where (select yes from all_new)";
 
 const fn column(name: &'static str, kind: &'static str) -> ArrayOf {
     ArrayOf { name, bound: kind, kept: kind }
 }
 
-/// What adds the events that are bound first.
+/// The statement that inserts the events bound first.
 pub(crate) fn insertion(taken: Taken) -> String {
     let (values, rows) = taken.out_of(&COLUMNS, 1);
     let names = COLUMNS.map(|column| column.name).join(", ");
@@ -88,8 +88,8 @@ pub(crate) fn bind<'q>(
         .bind(column(events, |event| event.query.as_deref()))
 }
 
-/// Adds the keys of events that only their request tells, in their order, so that two writers with the same ones do not wait
-/// for each other in a circle. Returns the ids of those that another row stands for.
+/// Inserts the keys of events that are identified by their request, in order, so that two writers with the same keys
+/// cannot deadlock. Returns the ids of events that are stored under another row already.
 pub(crate) async fn request_keys(
     connection: &mut PgConnection,
     events: &[&Event],
@@ -119,7 +119,7 @@ pub(crate) async fn request_keys(
     Ok(known)
 }
 
-/// One statement for all events, however many; by itself it is a transaction. Returns the ids of the new rows.
+/// Inserts all events by one statement, which is a transaction of its own. Returns the ids of the new rows.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     events: &[&Event],

@@ -37,46 +37,46 @@ use crate::store::sql::dialect::{Dialect, POSTGRES};
 use crate::store::traits::Entry;
 use crate::store::traits::{Inserted, Store};
 
-/// Has bodies of more than 2 KB or so compressed by LZ4, where the server was built with it: its own way takes ms for some.
+/// Compresses bodies above about 2 KB with LZ4 where the server supports it: the default takes ms for some.
 const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings
      where name = 'default_toast_compression' and 'lz4' = any(enumvals)";
 
-/// How often a batch is tried that PostgreSQL ends because others write the same rows (a deadlock, a serialization failure).
+/// Maximum number of attempts at a batch after a deadlock or serialization failure.
 const CONFLICT_TRIES: u32 = 5;
-/// How long to wait before it is tried again, so often as it was tried.
+/// The pause before a retry, multiplied by the number of attempts.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(5);
-/// How long a migration may stand still before the server ends it and its locks.
+/// After this time the server ends an idle migration and frees its locks.
 const MIGRATION_IDLE_MAX: Duration = Duration::from_mins(1);
 
-/// A PostgreSQL database. Readers have connections of their own, so that none of them can keep a writer waiting.
+/// A PostgreSQL database. Readers have a pool of their own, so that they cannot delay writers.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     address: PgConnectOptions,
     writers: PgPool,
-    /// Of the writers, those that store events.
+    /// The connections of writers that store events.
     latest: Latest,
     readers: PgPool,
-    /// Tells whether the store answers, also while every reader is busy.
+    /// The connection of the health check, which must not wait for busy readers.
     pings: PgPool,
     partitions: Partitions,
-    /// The last events that were stored with what they change were not all new.
+    /// Whether the last batch with changes contained repeats.
     repeats: AtomicBool,
 }
 
 impl Postgres {
-    /// Prepares the connections; none is made yet.
+    /// Prepares the pools. No connection is made yet.
     pub(crate) fn open(address: PgConnectOptions, options: &StoreOptions) -> Self {
         let address = session::named(address, "");
-        // The server gives up a statement when we do. Without it a statement that waits for a lock would hold its
-        // connection long after its events went elsewhere. Nor must one that stood still within a transaction go on
-        // holding what others wait for.
+        // The server's timeout equals ours: a statement that waits for a lock would otherwise keep its connection
+        // long after its events went elsewhere. The idle timeout frees the locks of a transaction whose process
+        // hangs.
         let writer = SessionSettings::new(Some(options.timeout), Some(options.timeout))
-            // What it writes is never planned otherwise for other values.
+            // Plans of writers do not depend on the values.
             .with("plan_cache_mode", "force_generic_plan")
-            // Such a plan outlives the moment when a table was small. What is looked up has an index.
+            // A generic plan outlives the time when a table was small. Every lookup has an index.
             .with("enable_seqscan", "off");
-        // What a list asks for differs from time to time by orders of magnitude: each time has a plan of its own. None
-        // takes so long that compiling it would pay.
+        // The filters of a list differ by orders of magnitude in selectivity, so each query is planned by its values.
+        // None runs long enough for JIT compilation to pay.
         let reader = SessionSettings::new(options.read_timeout, options.read_timeout)
             .with("plan_cache_mode", "force_custom_plan")
             .with("jit", "off");
@@ -84,9 +84,8 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // A connection for each worker, and one each for spool replay, for dead letters, for making partitions and for
-        // deleting what is old, so that no worker waits for those. No ping before each use, which would be a round trip
-        // more: a worker tries again.
+        // One connection for each worker, and one each for spool replay, dead letters, partitions and retention, so
+        // that workers do not wait for those. No ping before use, which costs a round trip: a worker retries.
         let writers = pool(options.writers + 4).test_before_acquire(false);
         let writers = begun_with(writers, writer, Some(COMPRESSION));
         let writers = writers.connect_lazy_with(address.clone());
@@ -102,7 +101,7 @@ impl Postgres {
         }
     }
 
-    /// Stores all of `entries` or none, as [`Store::insert`], with one try.
+    /// One attempt at [`Store::insert`]: all of `entries` or none.
     async fn insert_once(&self, entries: &[Entry<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
         let (connection, since) = self.latest.take().await?;
         let mut lease = Lease(Some(connection));
@@ -122,13 +121,13 @@ impl Store for Postgres {
         let mut session = session::connect(&self.address).await?;
         session::check_server(&mut session).await?;
         session::refuse_shared(&mut session, &self.address).await?;
-        // It may take as long as it does.
+        // Migrations have no timeout.
         let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX));
         settings.apply(&mut session).await.map_err(classify)?;
-        // Takes an advisory lock, so that replicas that start together wait for each other. Where it fails or is given up
-        // half-way, the connection goes, and the lock with it.
+        // sqlx takes an advisory lock, so that replicas that start together wait for each other. When the migration
+        // fails or is cancelled, the connection is closed, which frees the lock.
         sqlx::migrate!("migrations/postgres").run_direct(None, &mut session, false).await?;
-        // All is done: a farewell that fails changes nothing.
+        // The migration is committed: an error on closing loses nothing.
         let _ = session.close().await;
         Ok(())
     }
@@ -150,7 +149,7 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        // The table is there, and this is no standby, which only reads.
+        // The table exists, and the server is not a standby.
         let standby: bool = sqlx::query_scalar(
             "select pg_is_in_recovery() from (select count(*) from (select from events limit 1) as event) as counted",
         )
@@ -242,17 +241,17 @@ impl Reader for Postgres {
     }
 }
 
-/// Stores events, and what the new ones change. Returns the ids of the new ones.
+/// Inserts events, and the changes of new ones. Returns the ids of the new ones.
 ///
-/// Which are new the server knows when it has taken them, and what they change depends on it: that takes a transaction of
-/// four round trips. Nearly always all are new, and then one statement does. `repeats` says that the batch before had others.
+/// The changes depend on which events are new, which needs a transaction of four round trips. Usually all are new,
+/// and then a single statement does it. `repeats`: whether the previous batch contained repeats.
 async fn insert_all(
     connection: &mut PgConnection,
     entries: &[Entry<'_>],
     repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
-    // Rare, and told by another table.
+    // Events identified by their request are rare and need another table.
     if events.iter().any(|event| event.request_key().is_some()) {
         return insert_some(connection, entries, &events).await;
     }
@@ -265,7 +264,7 @@ async fn insert_all(
         match projections::write_with_events(connection, &events, &batch).await {
             Ok(true) => return Ok(ids),
             Ok(false) => {}
-            // Another writer has just stored one of them.
+            // Another writer has just inserted one of them.
             Err(error) if is_there(&error) => {}
             Err(error) => return Err(error),
         }
@@ -275,7 +274,7 @@ async fn insert_all(
     Ok(new)
 }
 
-/// As [`insert_all`], where some may be stored already.
+/// As [`insert_all`], when some may be stored already.
 async fn insert_some(
     connection: &mut PgConnection,
     entries: &[Entry<'_>],
@@ -287,7 +286,7 @@ async fn insert_some(
         let fresh = events.iter().filter(|event| !known.contains(&event.id));
         let fresh: Vec<&Event> = fresh.copied().collect();
         let new = events::insert(&mut transaction, &fresh).await?;
-        // An event that stands here twice has one row, and changes things once.
+        // A repeat within the batch is one row and changes the read models once.
         let mut fresh = new.clone();
         let changing = entries.iter().filter(|entry| fresh.remove(&entry.event.id));
         let batch = Batch::of(changing.flat_map(|entry| entry.changes));
@@ -297,14 +296,15 @@ async fn insert_some(
     match inserted.await {
         Ok(new) => transaction.commit().await.map(|()| new),
         Err(error) => {
-            // Where that fails the connection is no good: the first error may be taken for the row's fault.
+            // When the rollback fails too, its error counts: the connection is broken, and the first error could be
+            // mistaken for the row's fault.
             transaction.rollback().await?;
             Err(error)
         }
     }
 }
 
-/// Has each connection of a pool begin with these settings and, where it is given, another statement.
+/// Applies these settings, and the extra statement if given, to each new connection of a pool.
 fn begun_with(
     pool: PgPoolOptions,
     settings: SessionSettings,
@@ -323,19 +323,19 @@ fn begun_with(
     })
 }
 
-/// Whether PostgreSQL ended a transaction only because of others that write the same rows.
+/// Whether PostgreSQL ended a transaction because of concurrent writers of the same rows.
 fn is_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     matches!(code.as_deref(), Some("40001" | "40P01"))
 }
 
-/// Whether a row was not added because one of its key is there.
+/// Whether it is a violation of a unique key.
 fn is_there(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(DatabaseError::is_unique_violation)
 }
 
-/// A connection that is closed, not used again, when its statement was given up half-way: what the server still does
-/// with it would make the next user wait.
+/// A connection that is closed instead of reused when its statement was cancelled: the server may still run it, and
+/// the next user would wait.
 struct Lease(Option<PoolConnection<sqlx::Postgres>>);
 
 impl Lease {

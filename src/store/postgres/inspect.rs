@@ -1,4 +1,4 @@
-//! Looks at a PostgreSQL without changing it.
+//! Examines a PostgreSQL database without changing it.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ use crate::store::postgres::connection::session::{SessionSettings, VERSION_MIN};
 use crate::store::postgres::error::classify;
 use crate::store::postgres::partitions::BOUNDS;
 
-/// How long a statement may take, and wait for a lock, in ms.
+/// Timeout of statements and locks, in ms.
 const STATEMENT_MAX: Duration = Duration::from_secs(5);
 const LOCK_MAX_MS: &str = "2000";
 
-/// What the server says of itself.
+/// The server's own data.
 #[derive(sqlx::FromRow)]
 struct About {
     version: String,
@@ -40,7 +40,8 @@ pub(crate) async fn examine(
     let address = session::named(address, "doctor");
     let mut connection = session::connect(&address).await?;
     session::refuse_shared(&mut connection, &address).await?;
-    // As the server's own sessions are set, but for what an old server, which is to be called so, does not know.
+    // The settings of a server session, except those that an unsupported old version, which is to be reported, does
+    // not know.
     SessionSettings::new(Some(STATEMENT_MAX), Some(STATEMENT_MAX))
         .with("lock_timeout", LOCK_MAX_MS)
         .without("idle_session_timeout")
@@ -71,7 +72,7 @@ pub(crate) async fn examine(
     let read_only_by_default = read_only_by_default(&mut connection).await.map_err(classify)?;
     let missing_rights =
         privileges::missing(&mut connection, about.tables).await.map_err(classify)?;
-    // Everything is known: a farewell that fails changes nothing.
+    // The examination is complete: an error on closing loses nothing.
     let _ = connection.close().await;
     Ok(Examination {
         database: format!("PostgreSQL {}", about.version),
@@ -111,7 +112,7 @@ async fn about(connection: &mut PgConnection) -> Result<About, sqlx::Error> {
     .await
 }
 
-/// What a session has that sets nothing itself.
+/// The settings of a session that sets nothing itself.
 async fn read_only_by_default(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar(
         "select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only'",
@@ -120,7 +121,7 @@ async fn read_only_by_default(connection: &mut PgConnection) -> Result<bool, sql
     .await
 }
 
-/// This month and the next, where no partition covers this moment and the next month's first.
+/// Of this month and the next, those for which no partition covers now or the month's start.
 async fn uncovered(
     connection: &mut PgConnection,
     now: UnixMillis,
@@ -144,7 +145,7 @@ async fn count(connection: &mut PgConnection, table: &'static str) -> Result<i64
     sqlx::query_scalar(AssertSqlSafe(count)).fetch_one(connection).await
 }
 
-/// Stores an event and a parked one, and takes them back.
+/// Stores an event and a dead letter, and rolls back.
 async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     sqlx::query(
@@ -166,11 +167,11 @@ async fn write(connection: &mut PgConnection, now: UnixMillis) -> Result<(), sql
     transaction.rollback().await
 }
 
-/// Makes a partition for a month without events, as the server makes those it needs, and takes it back.
+/// Creates a partition for a month without events as the server does, and rolls back.
 async fn make_partition(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin().await?;
     for statement in [
-        // Who reads and writes would wait behind it.
+        // Readers and writers would wait behind the lock request.
         "set local lock_timeout = '250ms'",
         "create table events_doctor (like events including all)",
         "lock table only events in share update exclusive mode",
@@ -182,7 +183,7 @@ async fn make_partition(connection: &mut PgConnection) -> Result<(), sqlx::Error
     transaction.rollback().await
 }
 
-/// What a trial says; nothing where others were in its way.
+/// The result of a trial; `None` where a lock was not available.
 fn tried(trial: Result<(), sqlx::Error>) -> Option<Result<(), String>> {
     let Err(error) = trial else { return Some(Ok(())) };
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);

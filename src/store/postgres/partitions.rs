@@ -1,4 +1,4 @@
-//! The monthly partitions of `events` in PostgreSQL: made ahead, and dropped when all they hold is too old.
+//! Monthly partitions of `events` in PostgreSQL: created ahead, and dropped once all of their events have expired.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use sqlx::{Postgres, Transaction};
 use crate::clock::UnixMillis;
 use crate::store::options::StoreOptions;
 
-/// The key of the advisory lock under which partitions are made and dropped: the letters `trtc`.
+/// The key of the advisory lock for creating and dropping partitions: the letters `trtc`.
 const PARTITIONS_LOCK: i64 = 0x7472_7463;
-/// How long dropping a partition may wait for a lock. Writers wait behind it, and it can be tried again.
+/// Lock timeout of dropping a partition. Writers wait behind the request, and it is retried later.
 const DROP_WAIT_MAX: Duration = Duration::from_millis(100);
-/// How many rows of the default partition are moved into a new one. Those who store there wait meanwhile.
+/// Maximum number of rows moved out of the default partition at once. Writers to it wait meanwhile.
 const MOVE_ROWS_MAX: i64 = 2000;
-/// How long a statement may take that looks through the default partition. Only events that belong there wait.
+/// Statement timeout of scanning the default partition. Only events that belong there wait.
 const DEFAULT_SCAN: &str = "10s";
-/// The partitions of `events` that have bounds: name, and both as times. The upper one is not in it.
+/// The partitions of `events` with bounds: name, lower bound, exclusive upper bound.
 pub(crate) const BOUNDS: &str = r"
     select part.relname::text as name,
         substring(pg_get_expr(part.relpartbound, part.oid) from $$FROM \('([^']+)'\)$$)::timestamptz as lower,
@@ -27,22 +27,22 @@ pub(crate) const BOUNDS: &str = r"
         and part.relkind = 'r'
         and pg_get_expr(part.relpartbound, part.oid) <> 'DEFAULT'";
 
-/// How partitions are made.
+/// How partitions are created.
 #[derive(Debug)]
 pub(crate) struct Partitions {
     ahead: u32,
     keep: Option<Duration>,
-    /// How long making a partition may wait for a lock, since others wait behind it.
+    /// Lock timeout of creating a partition, since others wait behind the request.
     lock_timeout: Duration,
 }
 
-/// A partition that is to be made.
+/// A partition to create.
 #[derive(sqlx::FromRow)]
 struct Missing {
     name: String,
-    /// The first moment in it, as PostgreSQL writes it.
+    /// Its lower bound, in PostgreSQL's format.
     lower: String,
-    /// The first moment behind it.
+    /// Its exclusive upper bound.
     upper: String,
 }
 
@@ -55,8 +55,8 @@ impl Partitions {
         }
     }
 
-    /// Makes those that are missing, from the month before, for events that come late around its end, to some months
-    /// ahead. None of which all is to be dropped.
+    /// Creates missing partitions, from the previous month, for late events around its end, to some months ahead.
+    /// Already expired ones are skipped.
     pub(crate) async fn make_ahead(
         &self,
         pool: &PgPool,
@@ -83,20 +83,20 @@ impl Partitions {
         .await?;
         let mut done = Ok(());
         for partition in missing {
-            // One that cannot be made must not keep the others from it.
+            // A partition that fails must not prevent the others.
             done = done.and(self.make(pool, &partition).await);
         }
         done
     }
 
-    /// Makes one partition. Replicas do so one after the other.
+    /// Creates one partition. An advisory lock serializes replicas.
     ///
-    /// It is made as a table of its own and then attached: `create table … partition of` would keep every reader and
-    /// writer of `events` waiting.
+    /// It is created as a table and then attached: `create table … partition of` would block every reader and writer
+    /// of `events`.
     async fn make(&self, pool: &PgPool, partition: &Missing) -> Result<(), sqlx::Error> {
         let Missing { name, upper, .. } = partition;
         let mut transaction = pool.begin().await?;
-        // Times have no zone; they are read in the session's.
+        // The bounds have no zone: they are read in the session's, UTC.
         execute(&mut transaction, "set local time zone 'UTC'".into()).await?;
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(PARTITIONS_LOCK)
@@ -107,14 +107,14 @@ impl Partitions {
             .fetch_one(&mut *transaction)
             .await?;
         if made {
-            // By another replica, while we waited for the lock.
+            // Another replica created it while we waited for the lock.
             return transaction.commit().await;
         }
         for statement in [
             format!("set local lock_timeout = '{}ms'", self.lock_timeout.as_millis()),
             format!("set local statement_timeout = '{DEFAULT_SCAN}'"),
             format!("create table {name} (like events including all)"),
-            // In this order, as whoever drops a partition takes them.
+            // The same lock order as when a partition is dropped.
             "lock table only events in share update exclusive mode".to_owned(),
             "lock table events_default in access exclusive mode".to_owned(),
         ] {
@@ -131,7 +131,7 @@ impl Partitions {
         transaction.commit().await
     }
 
-    /// Drops one partition when it still is one, and still too old.
+    /// Drops a partition if it still exists and has expired.
     pub(crate) async fn drop_expired(
         &self,
         pool: &PgPool,
@@ -162,11 +162,11 @@ impl Partitions {
     }
 }
 
-/// Takes what belongs into a new partition out of the default one, which else would not let it be attached, and
-/// returns where the new one begins.
+/// Moves the rows of a new partition out of the default one, as it could not be attached otherwise. Returns its lower
+/// bound.
 ///
-/// Too many to move at once stay where they are, and it begins behind them: reading finds them all the same. `None`
-/// when they reach to its end.
+/// When there are too many rows to move, they stay, and the new partition begins behind them; queries find them
+/// there. `None` when they reach to its end.
 async fn make_room(
     transaction: &mut Transaction<'static, Postgres>,
     Missing { name, lower, upper }: &Missing,
@@ -200,7 +200,7 @@ async fn make_room(
     Ok(Some(lower.clone()))
 }
 
-/// Runs a statement that is made of fixed texts, numbers, dates and quoted names only.
+/// Runs a statement composed of constants, numbers, dates and quoted names.
 async fn execute(
     transaction: &mut Transaction<'static, Postgres>,
     statement: String,
@@ -208,7 +208,7 @@ async fn execute(
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut **transaction).await.map(|_| ())
 }
 
-/// The partitions whose upper bound is not behind `before`, the oldest first.
+/// The partitions whose upper bound is at or before `before`, the oldest first.
 pub(crate) async fn expired(pool: &PgPool, before: UnixMillis) -> Result<Vec<String>, sqlx::Error> {
     let expired = format!(
         "select name from ({BOUNDS}) as parts

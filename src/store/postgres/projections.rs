@@ -1,4 +1,4 @@
-//! How changes of the read models are written to PostgreSQL: all tables by one statement.
+//! Writes changes of the read models to PostgreSQL: all tables by one statement.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,8 +15,8 @@ use crate::store::postgres::events;
 use crate::store::sql::dialect::{POSTGRES, type_of};
 use crate::store::sql::upsert;
 
-/// Tables that mostly have rows together: one statement writes them, as each statement costs a round trip. In the order of
-/// [`TABLES`], which is that of the lines here too.
+/// Groups of tables that usually get rows together: one statement writes a group, as each statement costs a round
+/// trip. In the order of [`TABLES`], within and between the groups.
 const COMPANIES: [&[&str]; 5] = [
     &["merged_calls", "merged_call_members"],
     &["room_changes", "room_marks"],
@@ -25,19 +25,19 @@ const COMPANIES: [&[&str]; 5] = [
     &["new_event_counts", "settle_queue"],
 ];
 
-/// Some of [`COMPANIES`], and the statements that write their tables: of each kind one for few rows, and one for many.
+/// A combination of [`COMPANIES`], and the statements that write its tables: one for few rows and one for many.
 struct Shape {
     tables: Vec<&'static Table>,
     alone: [Arc<str>; 2],
     with_events: [Arc<str>; 2],
 }
 
-/// All there are, by the bits of their number.
+/// All combinations, indexed by the bits of their groups.
 static SHAPES: [OnceLock<Shape>; 1 << COMPANIES.len()] =
     [const { OnceLock::new() }; 1 << COMPANIES.len()];
 
 impl Shape {
-    /// The one for tables that have rows.
+    /// The combination for the tables that have rows.
     fn of(tables: &[(&'static Table, Vec<Row<'_>>)]) -> &'static Self {
         let has_rows = |name: &&str| tables.iter().any(|(table, _)| table.name == *name);
         let bit = |(place, company): (usize, &&[&str])| {
@@ -73,7 +73,7 @@ fn longest(batch: &Batch<'_>) -> usize {
     batch.tables().iter().map(|(_, rows)| rows.len()).max().unwrap_or_default()
 }
 
-/// Writes what many events change, in the order in which every writer does.
+/// Writes the changes of many events, in the lock order of all writers.
 pub(crate) async fn write(
     connection: &mut PgConnection,
     batch: &Batch<'_>,
@@ -87,8 +87,8 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// Writes events and what they change, in one statement, which is a transaction by itself; or nothing, where one of the
-/// events is stored already. Whether it wrote them.
+/// Writes events and their changes by one statement, which is a transaction of its own, or nothing when one of the
+/// events is stored already. Returns whether it wrote them.
 pub(crate) async fn write_with_events(
     connection: &mut PgConnection,
     events: &[&Event],
@@ -102,7 +102,8 @@ pub(crate) async fn write_with_events(
     Ok(done.rows_affected() > 0)
 }
 
-/// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
+/// Inserts rows into a table, or into the one of the same columns with a prefix to its name, or merges them into
+/// existing rows.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     prefix: &str,
@@ -124,7 +125,7 @@ fn bind_rows<'q>(
     })
 }
 
-/// Binds a column's values as an array.
+/// Binds the values of a column as an array.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     kind: Kind,
@@ -162,10 +163,10 @@ fn array<'q, T>(
     values.map(read).collect()
 }
 
-/// The statement that adds rows to tables, or merges them into those that are there.
+/// The statement that inserts rows into tables, or merges them into existing rows.
 ///
-/// The server runs the statement behind `with` first and then those before it, the last one first
-/// (`ExecPostprocessPlan`): so the tables stand here in the reverse of the order in which their rows are locked.
+/// The server runs the main statement first and then the `with` items, the last one first (`ExecPostprocessPlan`): so
+/// the tables are listed in the reverse of the lock order.
 fn statement(prefix: &str, tables: &[&Table], taken: Taken) -> String {
     let inserts = insertions(prefix, tables, taken, 1, "");
     let Some((first, rest)) = inserts.split_first() else { return String::new() };
@@ -174,8 +175,8 @@ fn statement(prefix: &str, tables: &[&Table], taken: Taken) -> String {
     format!("{with}{}", first.1)
 }
 
-/// As [`statement`], with the events before all other tables, and only where all of them are new. The rows it has affected
-/// are those of events.
+/// As [`statement`], with the events before all tables, and only when all of them are new. Its affected rows are
+/// those of events.
 fn statement_with_events(tables: &[&Table], taken: Taken) -> String {
     let only = events::WHERE_ALL_NEW;
     let first = events::BOUND + 1;
@@ -189,7 +190,7 @@ fn named((name, insert): &(&str, String)) -> String {
     format!("new_{name} as ({insert})")
 }
 
-/// What adds rows to each table, with their parameters numbered from `first`, where a condition holds.
+/// One insert for each table, with parameters numbered from `first`, under a condition.
 fn insertions(
     prefix: &str,
     tables: &[&Table],

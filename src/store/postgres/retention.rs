@@ -1,4 +1,4 @@
-//! What is deleted row by row in PostgreSQL because it is too old. Whole partitions of `events` go another way.
+//! Retention by row in PostgreSQL. Expired partitions of `events` are dropped as a whole instead.
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
@@ -6,10 +6,10 @@ use sqlx::postgres::PgPool;
 use crate::clock::UnixMillis;
 use crate::store::sql::upsert::AGED_BY_AT;
 
-/// The bound, from the first parameter.
+/// The time bound: the first parameter.
 const BEFORE: &str = "timestamptz 'epoch' + $1 * interval '1 millisecond'";
 
-/// Deletes at most so many old rows of each table. Rows that a replica is deleting are left to it.
+/// Deletes at most `rows_max` expired rows of each table, skipping rows locked by another replica.
 pub(crate) async fn delete_expired(
     pool: &PgPool,
     before: UnixMillis,
@@ -17,7 +17,7 @@ pub(crate) async fn delete_expired(
 ) -> Result<u64, sqlx::Error> {
     let (mut deleted, mut failure) = (0, None);
     for statement in statements() {
-        // One table that takes too long must not keep the others.
+        // A table that runs into its timeout must not stop the others.
         match delete(pool, &statement, before, rows_max).await {
             Ok(rows) => deleted += rows,
             Err(error) => failure = failure.or(Some(error)),
@@ -36,7 +36,7 @@ async fn delete(
     rows_max: u32,
 ) -> Result<u64, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    // To find that nothing is left may take longer than an event may: a summary of pages grows coarse with time.
+    // Finding that no row is left may take longer than a write timeout: BRIN summaries grow coarse over time.
     sqlx::query("set local statement_timeout = '20s'").execute(&mut *transaction).await?;
     let done = sqlx::query(AssertSqlSafe(statement.to_owned()))
         .bind(before.0)
@@ -65,7 +65,7 @@ fn statements() -> Vec<String> {
     ];
     let facts = AGED_BY_AT.iter().map(|table| some(table, &format!("at < {BEFORE}")));
     statements.extend(facts);
-    // What was done to a room itself is kept as long as the session it belongs to, which is made from it.
+    // Changes of a room are kept as long as the session computed from them.
     statements.push(some(
         "room_changes",
         &format!(

@@ -1,7 +1,7 @@
-//! Compares facts, calls and their members with what the events say, some rows at a time, and mends them.
+//! Compares facts, calls and their members with the events, in pages, and corrects them.
 //!
-//! The tables beside the real ones know the events that were there when they were read. A row that they do not explain
-//! is looked at once more, under its lock, with the events that are there now: so it does not matter what came meanwhile.
+//! The shadow tables cover the events that existed when they were filled. A row that they do not explain is verified
+//! once more, under its lock, against the current events, so concurrent writes do not matter.
 
 use serde_json::Value;
 
@@ -12,23 +12,23 @@ use crate::store::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, 
 use crate::store::sql::connection::Arg;
 use crate::store::sql::upsert;
 
-/// How many rows of a table are compared at once.
+/// Number of rows compared at once.
 const PAGE_ROWS: usize = 500;
-/// How many events of a call are read at once.
+/// Number of events of a call read at once.
 const PAGE_EVENTS: usize = 500;
-/// How many tables are compared by their rows: the last two are counts and the queue.
+/// Number of tables compared by row: all but counts and queue, which are last.
 const COMPARED: usize = TABLES.len() - 2;
 
-/// A key, as its columns' values.
+/// The values of a row's key.
 type Key = Vec<Value>;
 
-/// Some rows of a table, and the statements about them. `r` is the real table, `s` the one beside it.
+/// A page of a table, and its statements. `r` is the real table, `s` its shadow.
 struct Chunk {
     table: &'static Table,
     args: Vec<Arg>,
     behind: Option<usize>,
     until: Option<usize>,
-    /// Where among the parameters the time stands from which rows are compared.
+    /// The index of the parameter with the time from which rows are compared.
     from: usize,
 }
 
@@ -36,7 +36,7 @@ fn keys(table: &Table, write: impl Fn(&Column) -> String) -> String {
     table.keys().map(write).collect::<Vec<_>>().join(", ")
 }
 
-/// Parameters that hold a key, from this one on.
+/// Placeholders of a key, numbered from `first`.
 fn given(table: &Table, first: usize) -> String {
     let given = table.keys().zip(first..).map(|(column, place)| match column.kind {
         Kind::Time => format!("@at({place})"),
@@ -46,13 +46,13 @@ fn given(table: &Table, first: usize) -> String {
     given.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the rows have the same key.
+/// The condition that two rows have the same key.
 fn same_key(table: &Table, real: &str) -> String {
     let equal = table.keys().map(|Column { name, .. }| format!("{real}.{name} = s.{name}"));
     equal.collect::<Vec<_>>().join(" and ")
 }
 
-/// Whether the rows of one key differ.
+/// The condition that rows of one key differ.
 fn differs(table: &Table, real: &str) -> String {
     let rest = table.columns.iter().filter(|column| column.join != Join::Key);
     let differs = rest.map(|Column { name, kind, .. }| match kind {
@@ -62,13 +62,13 @@ fn differs(table: &Table, real: &str) -> String {
     format!("({})", differs.collect::<Vec<_>>().join(" or "))
 }
 
-/// Sets all but the key from the row beside.
+/// Assignments of all columns but the key from the shadow row.
 fn set(table: &Table) -> String {
     let rest = table.columns.iter().filter(|column| column.join != Join::Key);
     rest.map(|Column { name, .. }| format!("{name} = s.{name}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The column that says from when a row is; of a merged one that is not there, until when.
+/// The column with the start of a row's time; for a merged row that is missing, its end.
 fn time(table: &Table, is_there: bool) -> &'static str {
     match (table.holds_facts(), is_there) {
         (true, _) => "at",
@@ -91,7 +91,7 @@ impl Chunk {
         chunk
     }
 
-    /// Whether a row is one of these.
+    /// The condition that a row is within this page.
     fn within(&self, of: &str) -> String {
         let names = keys(self.table, |column| format!("{of}.{}", column.name));
         let bound = |sign, first: Option<usize>| {
@@ -102,7 +102,7 @@ impl Chunk {
         format!("true{}{}", bound(">", self.behind), bound("<=", self.until))
     }
 
-    /// Whether a row is young enough to be compared.
+    /// The condition that a row is recent enough to be compared.
     fn is_young(&self, of: &str, is_there: bool) -> String {
         format!("{of}.{} >= @at({})", time(self.table, is_there), self.from)
     }
@@ -120,10 +120,10 @@ impl Chunk {
 }
 
 impl Rebuilding {
-    /// Compares the next rows of facts, calls and members, and mends them unless it is a dry run.
+    /// Compares the next page of facts, calls and members, and corrects it unless it is a dry run.
     ///
     /// # Errors
-    /// When the store does not answer, or does not take a row.
+    /// When the store does not answer or refuses a row.
     pub async fn compare(
         &mut self,
         progress: &mut Progress,
@@ -157,7 +157,7 @@ impl Rebuilding {
         self.connection.commit().await
     }
 
-    /// The key of the last row to compare now; `None` where those behind the key are few.
+    /// The last key of the next page; `None` where fewer rows than a page remain.
     async fn bound(
         &mut self,
         table: &'static Table,
@@ -189,7 +189,7 @@ impl Rebuilding {
         Ok(found.map_or(0, |found| found.0.unsigned_abs()))
     }
 
-    /// How many rows are as they should be.
+    /// The number of rows that match.
     async fn right(&mut self, chunk: &Chunk) -> Result<u64, StoreError> {
         let Chunk { table, args, .. } = chunk;
         let sql = format!(
@@ -202,7 +202,7 @@ impl Rebuilding {
         self.count(&sql, args).await
     }
 
-    /// The keys of rows that the events which were read do not explain.
+    /// The keys of rows that the events read so far do not explain.
     async fn candidates(&mut self, chunk: &Chunk) -> Result<Vec<Key>, StoreError> {
         let Chunk { table, args, .. } = chunk;
         let not_so = if table.holds_facts() {
@@ -223,7 +223,7 @@ impl Rebuilding {
         rows.iter().map(|row| key(&row.0)).collect()
     }
 
-    /// Compares one row with what the events say that are there now, and mends it.
+    /// Compares one row with the current events, and corrects it.
     async fn verify(
         &mut self,
         table: &'static Table,
@@ -236,7 +236,7 @@ impl Rebuilding {
         let names = |of: &str| keys(table, |column| format!("{of}.{}", column.name));
         let is_it = format!("({}) = ({})", names("r"), given(table, 1));
         self.connection.begin().await?;
-        // Who writes to the row waits now, and is seen by what reads the events if it came before.
+        // Locks the row: its next writer waits, and events of earlier writers are visible to the reads below.
         let lock = self.connection.dialect().for_update;
         let sql = format!("select cast(1 as bigint) from {name} as r where {is_it}{lock}");
         let _: Option<(i64,)> = self.connection.row(&sql, &args).await?;
@@ -249,7 +249,7 @@ impl Rebuilding {
         );
         let state: Option<(String,)> = self.connection.row(&sql, &args).await?;
         let mend = match state.as_ref().map(|state| state.0.as_str()) {
-            // Such facts are mended together.
+            // Such facts are corrected together.
             Some("wrong") if table.holds_facts() => None,
             Some("wrong") => {
                 found.wrong += 1;
@@ -278,7 +278,7 @@ impl Rebuilding {
         self.connection.commit().await
     }
 
-    /// Reads the events that may have made a row, once more.
+    /// Reads the events that may have produced a row again.
     async fn absorb_again(&mut self, table: &'static Table, key: &Key) -> Result<(), StoreError> {
         let value = |name: &str| {
             let place = table.keys().position(|column| column.name == name);
@@ -310,7 +310,7 @@ impl Rebuilding {
         }
     }
 
-    /// Has the room compared later of which a fact goes.
+    /// Queues the room of a deleted fact for the comparison of sessions.
     async fn queue_room_of(&mut self, table: &Table, key: &Key) -> Result<(), StoreError> {
         if !table.holds_facts() || table.name == "recording_marks" {
             return Ok(());
@@ -327,7 +327,7 @@ impl Rebuilding {
         self.connection.execute(&sql, &args).await.map(|_| ())
     }
 
-    /// Sets facts right that are other than their events say. An event never changes, so neither do its facts.
+    /// Corrects facts that differ from their events. Events are immutable, and so are their facts.
     async fn mend_facts(&mut self, chunk: &Chunk, dry_run: bool) -> Result<u64, StoreError> {
         let Chunk { table, args, .. } = chunk;
         let name = table.name;
@@ -352,14 +352,14 @@ impl Rebuilding {
         self.connection.execute(&sql, args).await
     }
 
-    /// Adds rows that are missing, as ingest would: one that came meanwhile is merged with.
+    /// Inserts missing rows as ingest would: one that was inserted meanwhile is merged.
     async fn add_missing(&mut self, chunk: &Chunk, dry_run: bool) -> Result<u64, StoreError> {
         let Chunk { table, args, .. } = chunk;
         if dry_run {
             return self.count(&format!("select count(*) {}", chunk.missing()), args).await;
         }
         let names = |of: &str| upsert::list(table.columns, |column| format!("{of}{}", column.name));
-        // In the order in which ingest writes, so that neither waits for the other in a circle.
+        // The lock order of ingest, so that neither can deadlock with the other.
         let order = keys(table, |Column { name, kind, .. }| match kind {
             Kind::Text => format!("s.{name} @bytewise"),
             _ => format!("s.{name}"),
@@ -376,7 +376,7 @@ impl Rebuilding {
     }
 }
 
-/// The key of a row, as a list in JSON.
+/// The key of a row, as a JSON list.
 fn key_of(table: &Table, of: &str) -> String {
     let values = keys(table, |Column { name, kind, .. }| match kind {
         Kind::Time => format!("@ms({of}.{name})"),
@@ -386,7 +386,7 @@ fn key_of(table: &Table, of: &str) -> String {
     format!("cast(@json_array({values}) as text)")
 }
 
-/// Uses the first parameter where a statement has no need of it, so that its type is known.
+/// Uses the first parameter in statements that do not need it, so that its type is known.
 const FIRST: &str = "@at(1) is not null";
 
 fn key(text: &str) -> Result<Key, StoreError> {

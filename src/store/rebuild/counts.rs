@@ -1,7 +1,7 @@
-//! Compares the counts of events with the events, hour by hour, and mends them.
+//! Compares the counts of events with the events, by hour, and corrects them.
 //!
-//! A count is a sum, so it is never replaced: where it is wrong, what is too much or too little of it at one moment is
-//! taken from it or added. So it does not matter what is counted meanwhile.
+//! A count is a sum and is never replaced: the difference, taken at one moment, is added to it. So concurrent
+//! counting does not matter.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use crate::store::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope
 use crate::store::sessions::counts::add;
 use crate::store::sql::connection::Arg;
 
-/// How many events are read at once.
+/// Number of events read at once.
 const PAGE_EVENTS: usize = 500;
 
 /// App, width in s, time in ms, command and result.
 type Key = (i64, i64, i64, String, String);
 
-/// What is counted under a key.
+/// The figures under one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Count {
     family: String,
@@ -32,10 +32,10 @@ struct Count {
 /// A count as it is read.
 type CountRow = (i64, i64, i64, String, String, String, i64, i64, i64);
 
-/// What is counted of an hour.
+/// The view with the current counts.
 const IS: &str = "event_counts";
 
-/// What the events that were read say of it.
+/// The sums of the events that were read, in the hour.
 fn said() -> String {
     let rows = |width: &str, at: &str| {
         format!(
@@ -46,7 +46,7 @@ fn said() -> String {
     format!("({} union all {}) as said", rows("60", "at"), rows("3600", "@hour(at)"))
 }
 
-/// The sums of an hour, from the first parameter to the second, minutes from the third.
+/// The sums of an hour, from the first parameter to the second, with minutes from the third on.
 fn sums(rows: &str) -> String {
     format!(
         "select sdk_app_id, cast(width_s as bigint) as width_s, at, command, result, max(family) as family,
@@ -62,10 +62,10 @@ const READ: &str =
     "select sdk_app_id, width_s, @ms(at), command, result, family, events, lag_ms, lag_ms_max";
 
 impl Rebuilding {
-    /// Compares the counts of the next hour, and mends them unless it is a dry run.
+    /// Compares the counts of the next hour, and corrects them unless it is a dry run.
     ///
     /// # Errors
-    /// When the store does not answer, or does not take a row.
+    /// When the store does not answer or refuses a row.
     pub async fn compare_counts(
         &mut self,
         progress: &mut Progress,
@@ -100,7 +100,7 @@ impl Rebuilding {
         self.connection.commit().await
     }
 
-    /// The next hour of which something is counted, or should be.
+    /// The next hour with current or expected counts.
     async fn next_hour(&mut self, from: i64) -> Result<Option<i64>, StoreError> {
         let first = |rows: &str| format!("select @ms(min(at)) as at from {rows} and at >= @at(1)");
         let all = [
@@ -114,8 +114,8 @@ impl Rebuilding {
         Ok(found.and_then(|found| found.0).map(|at| at - at.rem_euclid(HOUR_MS)))
     }
 
-    /// Counts the events of an hour anew, beside what is counted of them at the same moment, and begins the transaction
-    /// in which the difference is made up for.
+    /// Counts the events of an hour and reads its current counts in one snapshot, and begins the transaction that
+    /// adds the difference.
     async fn compare_hour(
         &mut self,
         progress: &mut Progress,
@@ -161,7 +161,7 @@ impl Rebuilding {
         Ok(rows.into_iter().map(count).collect())
     }
 
-    /// What should be counted of an hour.
+    /// The expected counts of an hour.
     async fn count_again(&mut self, hour: i64) -> Result<BTreeMap<Key, Count>, StoreError> {
         let sql = format!(
             "{} where event_time >= @at(1) and event_time < @at(3) and (event_time, id) > (@at(1), @id(2))
@@ -186,7 +186,7 @@ impl Rebuilding {
         }
     }
 
-    /// Adds to a count what it lacks.
+    /// Adds the difference to a count.
     async fn make_up(&mut self, key: &Key, is: &Count, should: &Count) -> Result<(), StoreError> {
         let (app, width, at, command, result) = key;
         let mut args: Vec<Arg> = vec![
@@ -203,14 +203,14 @@ impl Rebuilding {
             "select family, events, lag_ms, lag_ms_max from summed_event_counts where {of}{lock}"
         );
         let found: Option<(String, i64, i64, i64)> = self.connection.row(&sql, &args).await?;
-        // One that was not there has no lock, and may have come since: it is added to.
+        // A missing row has no lock and may have been inserted meanwhile: then the insert adds to it.
         let is_locked = found.is_some();
         let (family, events, lag_ms, lag_ms_max) = found.unwrap_or_default();
         let family = if should.family.is_empty() { family } else { should.family.clone() };
         let mut sum = Count { family, events, lag_ms, lag_ms_max };
         sum.events = sum.events.saturating_add(should.events - is.events);
         sum.lag_ms = sum.lag_ms.saturating_add(should.lag_ms - is.lag_ms);
-        // One that came meanwhile may have been the longest.
+        // A concurrent event may have raised the maximum.
         sum.lag_ms_max = if sum.lag_ms_max == is.lag_ms_max {
             should.lag_ms_max
         } else {
@@ -220,7 +220,7 @@ impl Rebuilding {
             let delete = format!("delete from summed_event_counts where {of}");
             self.connection.execute(&delete, &args).await?;
         }
-        // Where more was taken than was added up so far, the rest is yet to come.
+        // A negative sum is kept: rows of `new_event_counts` that are not aggregated yet balance it.
         if sum.events != 0 {
             args.extend([
                 sum.family.as_str().into(),
@@ -234,7 +234,7 @@ impl Rebuilding {
         Ok(())
     }
 
-    /// Has those room sessions and live sessions compared too that no event tells of.
+    /// Queues also the room sessions and live sessions that no event explains.
     async fn queue_settled(&mut self, scope: Scope) -> Result<(), StoreError> {
         let day = 24 * HOUR_MS;
         let rooms = format!(
@@ -256,7 +256,7 @@ impl Rebuilding {
     }
 }
 
-/// Counts what an event adds to `new_event_counts`, whose columns these are, in its minute and its hour.
+/// Adds the row of an event in `new_event_counts` to its minute and its hour.
 fn count(counts: &mut BTreeMap<Key, Count>, row: &[Value<'_>]) {
     let &[
         Value::Number(app),

@@ -1,4 +1,4 @@
-//! The SQL of `rebuild`: the read models made anew from the events, compared and mended.
+//! The SQL of `rebuild`: read models are computed again from the events, compared and corrected.
 
 pub(crate) mod compare;
 pub(crate) mod counts;

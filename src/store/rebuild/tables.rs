@@ -1,7 +1,7 @@
-//! Makes the read models anew from the events: reads all events into tables beside the real ones, and keeps its place.
+//! Fills the shadow tables of a rebuild from all events, and stores its progress.
 //!
-//! [`rebuilding_compare`](crate::store::rebuild::compare) and [`rebuilding_counts`](crate::store::rebuild::counts) compare the real
-//! tables with those and mend them.
+//! [`compare`](crate::store::rebuild::compare) and [`counts`](crate::store::rebuild::counts) compare the real tables
+//! with them and correct those.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -23,82 +23,82 @@ use crate::store::sessions::queue::{END, Queued, RoomId};
 use crate::store::sql::connection::{Arg, DbConnection};
 use crate::store::url::StoreUrl;
 
-/// The key of the advisory lock that a rebuild holds: the letters `trtb`.
+/// The key of the advisory lock of a rebuild: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;
-/// What stands before the name of a table that is filled from the events.
+/// The prefix of shadow tables.
 pub(crate) const PREFIX: &str = "rebuild_";
-/// How many events are read at once.
+/// Number of events read at once.
 const PAGE_EVENTS: usize = 500;
-/// How many rooms are looked at before the place is kept.
+/// Number of rooms compared between two saves of the progress.
 const PAGE_ROOMS: u32 = 200;
-/// Which version's handlers filled the tables: another's rows may be others.
+/// The version whose projections filled the tables: those of another may differ.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const HOUR_MS: i64 = 3_600_000;
-/// How long before their time is over rows are left to the retention, which may be deleting them.
+/// Rows that expire within this time are skipped, since retention may be deleting them.
 const RETENTION_MARGIN_MS: i64 = 2 * HOUR_MS;
 
-/// A rebuild, over a connection of its own. After an error it is not to be used again.
+/// A rebuild, over a connection of its own. After an error it must not be used again.
 #[derive(Debug)]
 pub struct Rebuilding {
     pub(crate) connection: DbConnection,
-    /// Of a file, what keeps a second rebuild away; of a server, the connection does.
+    /// For a SQLite file, the lock against a second rebuild; in PostgreSQL the connection holds it.
     _lock: Option<File>,
 }
 
-/// What a rebuild is about.
+/// The stage of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
-    /// The events are read.
+    /// Events are read.
     #[default]
     Read,
     /// Facts and calls are compared.
     Compare,
-    /// The counts of events are.
+    /// Counts of events are compared.
     Counts,
-    /// Room sessions and live sessions are.
+    /// Room sessions and live sessions are compared.
     Settle,
-    /// Everything is done.
+    /// Finished.
     Done,
 }
 
-/// How far a rebuild is and what it found so far. It is kept in the store.
+/// The progress and findings of a rebuild. Persisted in the store.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Progress {
     version: String,
-    /// Whether no real row is changed.
+    /// Whether this is a dry run, which changes no real row.
     pub dry_run: bool,
-    /// What is under way.
+    /// The current stage.
     pub stage: Stage,
-    /// How many events were read.
+    /// Number of events read.
     pub events: u64,
     /// The last event that was read: its time in ms and its id.
     after: Option<(i64, Uuid)>,
-    /// Which of the tables is compared.
+    /// The index of the table that is compared.
     pub(crate) table: usize,
-    /// Behind which row of it, or of the queue of rooms.
+    /// The position in that table, or in the queue of rooms.
     pub(crate) key: Option<Vec<serde_json::Value>>,
-    /// Which hour of the counts was compared last, in ms.
+    /// The last compared hour of the counts, in ms.
     pub(crate) hour: Option<i64>,
-    /// What was found, by table.
+    /// Findings by table.
     pub tables: BTreeMap<String, Tally>,
 }
 
-/// What was found of the rows of one table.
+/// Findings of one table, in rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// As the events say.
+    /// Match the events.
     pub right: u64,
-    /// Not there, though events say so.
+    /// Missing, though events imply them.
     pub missing: u64,
-    /// Other than the events say.
+    /// Differ from the events.
     pub wrong: u64,
-    /// There, though no event says so.
+    /// Present, though no event implies them.
     pub too_many: u64,
 }
 
 impl Tally {
-    /// How many were not right.
+    /// Number of rows that do not match.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.missing + self.wrong + self.too_many
@@ -106,34 +106,34 @@ impl Tally {
 }
 
 impl Progress {
-    /// What was found of a table.
+    /// The findings of a table.
     pub fn tally(&mut self, table: &str) -> &mut Tally {
         self.tables.entry(table.to_owned()).or_default()
     }
 
-    /// How many rows were not right.
+    /// Number of rows that do not match, of all tables.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.tables.values().map(Tally::faults).sum()
     }
 }
 
-/// What is compared at all: what is older may tell of events that were deleted because of their age.
+/// The range of the comparison: older rows may stem from events that have expired.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
-    /// Facts, calls and sessions from this time on, in ms.
+    /// Start of facts, calls and sessions, in ms.
     pub(crate) from: i64,
-    /// Hours of counts that begin at this time or later, in ms.
+    /// Start of hourly counts, in ms.
     pub(crate) hours_from: i64,
-    /// Minutes of counts that begin at this time or later, in ms.
+    /// Start of counts by minute, in ms.
     pub(crate) minutes_from: i64,
 }
 
 impl Rebuilding {
-    /// Opens the store that the URL names, over a connection of its own. `None` where another rebuild is under way.
+    /// Opens the store of the URL, over a connection of its own. `None` where another rebuild is running.
     ///
     /// # Errors
-    /// When it is not there, or cannot be opened.
+    /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Option<Self>, StoreError> {
         match StoreUrl::parse(&options.url)? {
             StoreUrl::Postgres(address) => {
@@ -154,10 +154,10 @@ impl Rebuilding {
         }
     }
 
-    /// Goes on where a rebuild was broken off, or begins one, at `now`.
+    /// Resumes an interrupted rebuild, or begins one at `now`.
     ///
     /// # Errors
-    /// When the store does not answer, or its tables are those of another version.
+    /// When the store does not answer, or its tables are of another version.
     pub async fn begin(&mut self, dry_run: bool, now: UnixMillis) -> Result<Progress, StoreError> {
         let kept: Option<(String,)> =
             self.connection.row("select progress from rebuilds where id = 1", &[]).await?;
@@ -193,13 +193,13 @@ impl Rebuilding {
         Ok(progress)
     }
 
-    /// How many events there are, about.
+    /// The number of events, approximately.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn events(&mut self) -> Result<u64, StoreError> {
         let sql = if self.connection.is_postgres() {
-            // As the database last counted them: to count them all would take long.
+            // From the database's statistics: an exact count would take long.
             "select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class
              where oid in (select inhrelid from pg_inherits where inhparent = 'events'::regclass)"
         } else {
@@ -209,7 +209,7 @@ impl Rebuilding {
         Ok(found.map_or(0, |found| found.0.unsigned_abs()))
     }
 
-    /// What can be compared at `now`, where events are kept for so long.
+    /// The range that can be compared at `now`, where events are kept for `keep`.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -221,7 +221,7 @@ impl Rebuilding {
     ) -> Result<Scope, StoreError> {
         let oldest: Option<(Option<i64>,)> =
             self.connection.row("select @ms(min(event_time)) from events", &[]).await?;
-        // Without any event nothing tells what should be there.
+        // Without events nothing is expected, so nothing can be compared.
         let oldest = oldest.and_then(|oldest| oldest.0).unwrap_or(END);
         let kept = keep.map_or(0, |keep| now.minus(keep).0.saturating_add(RETENTION_MARGIN_MS));
         let hour = oldest - oldest.rem_euclid(HOUR_MS);
@@ -232,10 +232,10 @@ impl Rebuilding {
         })
     }
 
-    /// Reads the next events. Returns how many.
+    /// Reads the next events. Returns their number.
     ///
     /// # Errors
-    /// When the store does not answer, or does not take what they change.
+    /// When the store does not answer or refuses their changes.
     pub async fn read(&mut self, progress: &mut Progress) -> Result<u64, StoreError> {
         let (time, id) = progress.after.unwrap_or((-1, Uuid::nil()));
         let sql = format!(
@@ -263,7 +263,7 @@ impl Rebuilding {
         Ok(events.len() as u64)
     }
 
-    /// The rooms and days behind the place, whose sessions are to be compared.
+    /// The next rooms and days whose sessions are to be compared.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -289,10 +289,10 @@ impl Rebuilding {
         Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// Keeps the place behind this room and day.
+    /// Saves the progress past this room and day.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn passed(
         &mut self,
         progress: &mut Progress,
@@ -303,7 +303,7 @@ impl Rebuilding {
         self.save(progress).await
     }
 
-    /// Whether the room has facts that are about to be settled.
+    /// Whether the room is queued to be settled by the server.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -314,10 +314,10 @@ impl Rebuilding {
         Ok(found.is_some())
     }
 
-    /// Has the server that settles do so with this room.
+    /// Queues the room for the server's session worker.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn queue(&mut self, queued: &Queued) -> Result<(), StoreError> {
         let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot) values ($1, $2, $3, 0)
                    on conflict do nothing";
@@ -325,7 +325,7 @@ impl Rebuilding {
         self.connection.execute(sql, &args).await.map(|_| ())
     }
 
-    /// Those of [`Rebuilding::queue`] that wait still.
+    /// The rooms of [`Rebuilding::queue`] that are still queued.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -344,13 +344,13 @@ impl Rebuilding {
         Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// Ends it: its tables and its place are gone. Also for one that was broken off.
+    /// Ends the rebuild, also an interrupted one: its tables and progress are deleted.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn finish(mut self) -> Result<(), StoreError> {
         if !self.connection.is_postgres() {
-            // What they held is not left in the file's free places: it may be of an account that is to be erased.
+            // Overwrites their content, which may concern an account that is to be erased.
             self.connection.execute("pragma secure_delete = on", &[]).await?;
         }
         self.connection.begin().await?;
@@ -368,7 +368,7 @@ impl Rebuilding {
         self.connection.execute("delete from rebuilds", &[]).await.map(|_| ())
     }
 
-    /// Tells the database how many rows the tables have, so that it finds good ways through them.
+    /// Updates the planner's statistics of the tables.
     async fn analyze(&mut self) -> Result<(), StoreError> {
         if self.connection.is_postgres() {
             for table in TABLES {
@@ -378,7 +378,7 @@ impl Rebuilding {
         Ok(())
     }
 
-    /// Keeps the place, in the transaction that is open.
+    /// Saves the progress within the open transaction.
     pub(crate) async fn save(&mut self, progress: &Progress) -> Result<(), StoreError> {
         // Numbers and texts always serialize.
         let text = serde_json::to_string(progress).unwrap_or_default();
@@ -386,7 +386,7 @@ impl Rebuilding {
         self.connection.execute(sql, &[text.as_str().into()]).await.map(|_| ())
     }
 
-    /// The events that a statement gives, as they were when they came.
+    /// Decodes the events that a statement returns.
     pub(crate) async fn decoded(
         &mut self,
         sql: &str,
@@ -396,7 +396,7 @@ impl Rebuilding {
         rows.into_iter().map(|row| Ok(StoredEvent::try_from(row)?.into_event())).collect()
     }
 
-    /// Writes what events change into the tables beside the real ones that are wanted.
+    /// Writes the changes of events to the selected shadow tables.
     pub(crate) async fn absorb(
         &mut self,
         all: &[Vec<Change>],
@@ -419,8 +419,8 @@ pub(crate) fn args(key: &[serde_json::Value]) -> Vec<Arg> {
     key.iter().map(arg).collect()
 }
 
-/// Holds the file beside the store's that says that a rebuild is under way; `None` where another does. It is given up
-/// with the process, however that ends.
+/// Locks the file that marks a running rebuild; `None` where another process holds it. The lock ends with the
+/// process.
 fn lock(file: &Path) -> Result<Option<File>, StoreError> {
     let mut name = file.as_os_str().to_owned();
     name.push("-rebuild");

@@ -1,18 +1,18 @@
-//! Adds up counts of events: writers only add rows to `new_event_counts`, so that none waits for another.
+//! Aggregates counts of events: writers only append to `new_event_counts`, so that they do not wait for each other.
 
 use crate::store::error::StoreError;
 use crate::store::sessions::queue::SettlerConnection;
 use crate::store::sql::connection::DbConnection;
 
-/// The greatest sum. One that would be more stays there.
+/// The greatest sum: larger ones saturate.
 const MAX: i64 = i64::MAX;
 
-/// What tells rows of `summed_event_counts` apart.
+/// The key of `summed_event_counts`.
 pub(crate) const SUM_KEY: &str = "sdk_app_id, width_s, at, command, result";
-/// How many rows are added up at once, at most.
+/// Maximum number of rows aggregated at once.
 const ROWS_MAX: i64 = 50_000;
 
-/// Adds up some rows, in minutes and in hours.
+/// Sums of some rows by minute and by hour.
 const SUMS: &str = "
     select sdk_app_id, 60 as width_s, at, command, result, max(family) as family,
         @sum(events) as events, @sum(lag_ms) as lag_ms, max(lag_ms_max) as lag_ms_max
@@ -22,7 +22,7 @@ const SUMS: &str = "
         @sum(events), @sum(lag_ms), max(lag_ms_max)
     from taken group by sdk_app_id, @hour(at), command, result";
 
-/// Adds to a column of `summed_event_counts`: no more than fits. A correction may be negative.
+/// Adds to a column of `summed_event_counts`, saturating. A correction may be negative.
 fn more(column: &str) -> String {
     format!(
         "case when excluded.{column} > {MAX} - @greatest(summed.{column}, 0) then {MAX}
@@ -30,7 +30,7 @@ fn more(column: &str) -> String {
     )
 }
 
-/// Adds rows to `summed_event_counts`: all columns, in its order.
+/// Adds rows to `summed_event_counts`: all columns, in order.
 pub(crate) fn add(rows: &str) -> String {
     format!(
         "insert into summed_event_counts as summed ({SUM_KEY}, family, events, lag_ms, lag_ms_max)
@@ -45,10 +45,10 @@ pub(crate) fn add(rows: &str) -> String {
 }
 
 impl DbConnection {
-    /// Adds up what events counted since, or a part of it where it is much.
+    /// Aggregates new counts, at most `ROWS_MAX` rows.
     pub(crate) async fn add_counts(&mut self) -> Result<(), StoreError> {
         if self.is_postgres() {
-            // One statement sees, and takes away, the same rows. It locks sums in the order in which a rebuild does.
+            // One statement deletes and sums the same rows. It locks sums in the order of a rebuild.
             let sql = format!(
                 "with taken as (
                      delete from new_event_counts
@@ -66,7 +66,7 @@ impl DbConnection {
         let last: Option<(Option<i64>,)> = self.row(last, &[ROWS_MAX.into()]).await?;
         let Some((Some(last),)) = last else { return Ok(()) };
         self.begin().await?;
-        // Without a condition of its own, what follows would be taken for one of a join.
+        // SQLite requires a `where` before `on conflict`, which it would parse as a join condition otherwise.
         let sql = format!(
             "with taken as (select * from new_event_counts where rowid <= $1) {}",
             add(&format!("select * from ({SUMS}) as sums where true"))
@@ -78,10 +78,10 @@ impl DbConnection {
 }
 
 impl SettlerConnection {
-    /// Adds up what events counted since, or a part of it where it is much.
+    /// Aggregates new counts, a bounded number of rows at a time.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses them.
     pub async fn add_counts(&mut self) -> Result<(), StoreError> {
         self.0.add_counts().await
     }

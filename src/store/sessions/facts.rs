@@ -1,4 +1,4 @@
-//! The facts of rooms' sessions, as the settler reads them: of several sessions at once.
+//! Reads the facts of room sessions, of several sessions by one statement.
 
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::SessionBounds;
@@ -13,52 +13,52 @@ use crate::store::sessions::queue::{END, RoomId, SettlerConnection};
 use crate::store::sessions::windows::Window;
 use crate::store::sql::connection::Arg;
 
-/// How many rows are read at once. What one row takes is bounded by what an event may change.
+/// Maximum number of rows read at once. The size of a row is bounded by the projections.
 const MARKS_ROWS: usize = 8000;
-/// As many changes of rooms: each may hold all properties of its room.
+/// The same for changes of rooms: each may hold all properties of its room.
 const CHANGES_ROWS: usize = 256;
-/// As many gifts: each may name a hundred accounts.
+/// The same for gifts: each may name a hundred accounts.
 const GIFTS_ROWS: usize = 1000;
-/// As many entries of the metadata.
+/// The same for metadata entries.
 const METADATA_ROWS: usize = 1000;
-/// How many sessions of a room are compared at once. No room has so many around a day.
+/// Maximum number of sessions of a room compared at once. No room has more around a day.
 const SESSIONS_MAX: i64 = 20_000;
-/// Before every id of an event.
+/// Sorts before every event id.
 const NIL: &str = "00000000-0000-0000-0000-000000000000";
 
-/// What only the facts of a live room say of one session.
+/// Figures of one session that only live rooms have.
 #[derive(Debug)]
 pub struct LiveFacts {
     /// Its gifts.
     pub gifts: GiftFigures,
     has_gifts: bool,
-    /// How many battles there were.
+    /// Number of battles.
     pub battles: i64,
     /// Its metadata at its end.
     pub metadata: MetadataSum,
 }
 
 impl LiveFacts {
-    /// Whether there are none.
+    /// Whether there is no such fact.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.has_gifts && self.battles == 0 && self.metadata.is_empty()
     }
 }
 
-/// Where facts of a room are looked for.
+/// A range of time of one room.
 #[derive(Debug, Clone, Copy)]
 pub struct Span<'a> {
     /// The room.
     pub room: &'a RoomId,
-    /// The first moment.
+    /// Inclusive start.
     pub from: UnixMillis,
-    /// The first moment behind it; `None` where it does not end.
+    /// Exclusive end; `None` where it is open.
     pub until: Option<UnixMillis>,
 }
 
 impl<'a> Span<'a> {
-    /// That of a session.
+    /// The span of a session.
     #[must_use]
     pub fn of(room: &'a RoomId, session: &SessionBounds) -> Self {
         Self { room, from: session.from_at, until: session.until_at }
@@ -68,7 +68,7 @@ impl<'a> Span<'a> {
         self.from(self.from.0, more)
     }
 
-    /// The rest of it from a time on.
+    /// The part of it from a time on.
     fn from<const N: usize>(&self, at: i64, more: [Arg; N]) -> Vec<Arg> {
         let until = self.until.map_or(END, |until| until.0);
         let mut args = self.room.and([at.into(), until.into()]);
@@ -81,7 +81,7 @@ fn all(spans: &[Span<'_>]) -> Vec<Vec<Arg>> {
     spans.iter().map(|span| span.args([])).collect()
 }
 
-/// How many rows of each of so many spans make a page.
+/// The page size for each of several spans.
 fn share(page_rows: usize, spans: usize) -> i64 {
     i64::try_from((page_rows / spans.max(1)).max(2)).unwrap_or(i64::MAX)
 }
@@ -91,14 +91,14 @@ fn is_full<T>(rows: &[T], limit: i64) -> bool {
 }
 
 const IN_SPAN: &str = "sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at < @at(4)";
-/// Tables whose rows are facts of a room.
-/// A battle goes on without a room that was destroyed, so what is said of it does not prove that the room is there.
+/// Tables of facts of a room. Battles are not among them: a battle goes on after its room was destroyed, so it does
+/// not prove that the room exists.
 const FACTS: [&str; 5] = ["room_changes", "room_marks", "seat_marks", "gifts", "metadata_marks"];
 
-/// Time, account, whether it came in, how many were counted, family.
+/// Time, account, enters, the vendor's count, family.
 type MarkRow = (i64, String, bool, Option<i64>, String);
 
-/// Time, event, key, value, whether that is cut.
+/// Time, event, key, value, truncated.
 type MetadataRow = (i64, String, String, Option<String>, Option<bool>);
 
 /// Time, event, sender, receivers, count, coins.
@@ -123,17 +123,17 @@ struct ChangeRow {
     statistic: Option<String>,
 }
 
-/// Who came and left within a session, summed up as far as it was read.
+/// Enters and leaves of a session, aggregated as far as they were read.
 #[derive(Debug)]
 pub struct Attendance {
-    /// The sum.
+    /// The aggregate.
     pub presence: Presence,
-    /// From when on the rest is to be read; `None` where that was all.
+    /// Start of the unread rest; `None` where all was read.
     rest: Option<i64>,
 }
 
 impl SettlerConnection {
-    /// Whether anything but creates and destroys is known within each span.
+    /// Whether each span has facts besides creates and destroys.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -149,7 +149,7 @@ impl SettlerConnection {
         Ok(found.iter().map(|found| found.first().is_some_and(|found| found.0 == 1)).collect())
     }
 
-    /// The times of the first and the last fact within each span; `None` where there is none.
+    /// The times of the first and the last fact of each span; `None` where there is none.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -172,7 +172,7 @@ impl SettlerConnection {
         Ok(found.iter().map(times).collect())
     }
 
-    /// The beginning of who came and left within each span: what makes a page in all.
+    /// The first enters and leaves of each span: one page for all of them together.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -189,7 +189,7 @@ impl SettlerConnection {
         Ok(begun.collect())
     }
 
-    /// Reads the rest of it, of which no more than one row is held at once.
+    /// Reads the rest of it row by row, in constant memory.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -205,7 +205,7 @@ impl SettlerConnection {
             .await
     }
 
-    /// What was done to the room itself within each span; `None` where that is much and `deep` is not asked for.
+    /// The changes of the room within each span; `None` where there are more than a page and `deep` is not set.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -252,8 +252,8 @@ impl SettlerConnection {
         Ok(sums)
     }
 
-    /// What only live rooms have, within each span, with so many bytes of metadata at most; `None` where there is much of
-    /// it and `deep` is not asked for.
+    /// The live figures of each span, with at most this many bytes of metadata; `None` where there are more than a
+    /// page and `deep` is not set.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -348,15 +348,15 @@ impl SettlerConnection {
                 let rest = [event_id.as_str().into(), i64::MAX.into()];
                 self.0.fold(&sql, &span.from(at, rest), add).await?;
             }
-            // At once: who gave and got in a hot room takes memory.
+            // Aggregated at once: senders and receivers of a busy room take memory.
             let has_gifts = !sum.is_empty();
             sums.push(Some((sum.figures(), has_gifts)));
         }
         Ok(sums)
     }
 
-    /// The sessions of each room that are settled, by their key, of those that its window tells for certain: where each begins
-    /// and ends, and the keys of those that are a live room's.
+    /// The settled sessions of each room within its window's certain range, by key: their bounds, and the keys of the
+    /// live ones.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -388,7 +388,7 @@ impl SettlerConnection {
         Ok(rooms.into_iter().zip(sessions).collect())
     }
 
-    /// All that is settled of some sessions.
+    /// All columns of some settled sessions.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -408,7 +408,7 @@ impl SettlerConnection {
     }
 }
 
-/// Where a session that is settled begins and ends; as the columns of `room_sessions` of the same names.
+/// The bounds of a settled session: columns of `room_sessions` of the same names.
 #[derive(Debug, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct SettledSession {
@@ -420,9 +420,9 @@ pub struct SettledSession {
     pub state: String,
 }
 
-/// Selects marks of a span, at most as many as the fifth parameter says.
+/// Selects marks of a span, at most as many as the fifth parameter.
 ///
-/// By time alone, as the index has it, where a page is read: to sort a hot moment for that would take longer than to read
+/// A page is ordered by time alone, which the index provides: sorting a busy moment would take longer than reading
 /// it.
 fn marks(order: &str) -> String {
     format!(
@@ -438,18 +438,18 @@ impl Attendance {
         self.rest.is_none()
     }
 
-    /// Takes a page, of at most `limit` rows, from where it came to.
+    /// Adds a page of at most `limit` rows.
     fn take(&mut self, mut page: Vec<MarkRow>, limit: i64) {
         self.rest = None;
         if is_full(&page, limit)
             && let Some((last_at, ..)) = page.last()
         {
-            // There may be more of the last moment: it is read with the rest.
+            // The last moment may have more rows: all of it is read with the rest.
             let last_at = *last_at;
             self.rest = Some(last_at);
             page.retain(|row| row.0 < last_at);
         }
-        // Which accounts are left out where they are too many must not depend on the order of rows.
+        // The choice of accounts beyond the bound must not depend on the order of rows.
         page.sort_unstable_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         for row in page {
             self.add(row);

@@ -1,4 +1,4 @@
-//! The SQL of the session worker: its queue, the facts it reads, and what it writes.
+//! The SQL of the session worker: its queue, the facts it reads, and the sessions it writes.
 
 pub(crate) mod counts;
 pub(crate) mod facts;

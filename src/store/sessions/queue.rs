@@ -1,20 +1,21 @@
-//! The connection of the settler, and its queue: the rooms with new facts.
+//! The connection of the session worker, and its queue of rooms with new facts.
 
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::sql::connection::{Arg, DbConnection};
 use crate::store::url::StoreUrl;
 
-/// The key of the advisory lock that the settler holds: the letters `trts`.
+/// The key of the session worker's advisory lock: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;
-/// Behind every time: the last moment of the year 9999.
+/// After every time: the last ms of the year 9999.
 pub(crate) const END: i64 = 253_402_300_799_999;
-/// How many rows of the queue are read at once.
+/// Number of queue rows read at once.
 const QUEUE_ROWS: i64 = 10_000;
-/// How many are counted at most.
+/// Maximum number of rows counted.
 pub const QUEUE_COUNTED_MAX: u32 = 100_000;
 
-/// The connection of the settler, which computes rooms from their facts. It is not used again after an error.
+/// The connection of the session worker, which computes rooms from their facts. After an error it must not be used
+/// again.
 #[derive(Debug)]
 pub struct SettlerConnection(pub(crate) DbConnection);
 
@@ -28,7 +29,7 @@ pub struct RoomId {
 }
 
 impl RoomId {
-    /// It and more, as the parameters of a statement.
+    /// Its columns followed by more parameters of a statement.
     pub(crate) fn and<const N: usize>(&self, more: [Arg; N]) -> Vec<Arg> {
         let mut args = vec![self.app.into(), self.room_id.as_str().into()];
         args.extend(more);
@@ -36,36 +37,36 @@ impl RoomId {
     }
 }
 
-/// A room with new facts.
+/// A room with new facts of one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
-    /// Which one.
+    /// The room.
     pub room: RoomId,
-    /// The day of the facts, since 1970 by UTC.
+    /// The day of the facts, in days since 1970, UTC.
     pub day: i64,
-    /// When the first of them was written that is not settled, in units of [`SLOT_MS`].
+    /// The slot of the oldest unsettled fact, in units of [`SLOT_MS`].
     pub slot_first: i64,
-    /// When the last was.
+    /// The slot of the newest.
     pub slot_last: i64,
 }
 
-/// How long a slot of the queue is, in ms.
+/// The length of a slot, in ms.
 pub const SLOT_MS: i64 = 2000;
 
 impl SettlerConnection {
-    /// Opens the store that the URL names, over a connection of its own.
+    /// Opens the store of the URL, over a connection of its own.
     ///
     /// # Errors
-    /// When it is not there, or cannot be opened.
+    /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
         let connection = match StoreUrl::parse(&options.url)? {
             StoreUrl::Postgres(address) => {
-                // A plan outlives the moment when a table was small. What is looked up has an index.
+                // A generic plan outlives the time when a table was small. Every lookup has an index.
                 let settings = [
                     ("enable_seqscan", "off"),
                     ("jit", "off"),
-                    // What it computes it would compute again. So it holds rows that writers wait for no longer than it
-                    // works on them, while a disk stalls, and adds no sync.
+                    // The results can be computed again. So on a stalling disk the commit holds row locks that
+                    // writers wait for no longer, and adds no sync.
                     ("synchronous_commit", "off"),
                 ];
                 DbConnection::postgres(address, "settler", &settings).await?
@@ -75,7 +76,7 @@ impl SettlerConnection {
         Ok(Self(connection))
     }
 
-    /// Becomes the one who settles; `false` where another server is. It stays so while the connection lasts.
+    /// Tries to become the leader; `false` where another server is. Leadership lasts as long as the connection.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -88,7 +89,7 @@ impl SettlerConnection {
         Ok(got.is_some_and(|got| got.0))
     }
 
-    /// The database's clock in ms.
+    /// The database's clock, in ms.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -97,8 +98,8 @@ impl SettlerConnection {
         Ok(clock.map_or(0, |clock| clock.0))
     }
 
-    /// Days of the rooms behind `after` with new facts, in the order of app and room, of a part of the queue; and behind
-    /// which room to go on, `None` at its end. Of a room with very many days only the first are given.
+    /// Queued days of the rooms after `after`, ordered by app and room, from a part of the queue, and the room to
+    /// continue after, `None` at the end. Of a room with very many days only the first are returned.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -129,7 +130,7 @@ impl SettlerConnection {
         Ok((queued, next))
     }
 
-    /// Days of one room with new facts, at most `limit`, the longest-waiting first.
+    /// Queued days of one room, at most `limit`, the longest-waiting first.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -151,7 +152,8 @@ impl SettlerConnection {
         Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// How many rooms and days the queue has, and the oldest slot of those that an event wrote; both of a part of it where it is long.
+    /// Number of queued rooms and days, and the oldest slot written by an event; both of a part of the queue where it
+    /// is long.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -166,7 +168,7 @@ impl SettlerConnection {
         Ok(found.unwrap_or_default())
     }
 
-    /// Closes the connection, so that another may take over at once.
+    /// Closes the connection, so that another server can take over at once.
     pub async fn close(self) {
         self.0.close().await;
     }

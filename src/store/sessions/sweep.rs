@@ -1,5 +1,4 @@
-//! What the settler looks for every few seconds: gaps that no new event tells of. Each step looks at a bounded number of
-//! rows, found by an index.
+//! Periodic search for anomalies that no new event reveals. Each step reads a bounded number of rows by an index.
 
 use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
@@ -8,35 +7,35 @@ use crate::store::sessions::queue::SettlerConnection;
 use crate::store::sessions::write::{Finding, put, resolve};
 use crate::store::sql::connection::Arg;
 
-/// How many rows one step looks at.
+/// Number of rows of one step.
 pub const SWEEP_ROWS: u32 = 200;
-/// How many counts are deleted at once.
+/// Number of counts deleted at once.
 const COUNTS_ROWS: i64 = 2000;
 
 const NOT_ENDED: &str = "end_event_at is null and end_record_at is null";
 const ACCEPTED: &str = "coalesce(accept_event_at, accept_record_at) is not null";
 
-/// A call that has no end.
+/// A call without an end.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct OpenCall {
     /// The app.
     pub sdk_app_id: i64,
     /// The call.
     pub call_id: String,
-    /// Whether somebody accepted it.
+    /// Whether it was accepted.
     pub accepted: bool,
-    /// The first thing known of it.
+    /// The earliest known time.
     pub first_at: UnixMillis,
-    /// The last thing known of it.
+    /// The latest known time.
     pub last_at: UnixMillis,
 }
 
-/// Of what was last heard when a call is overdue. In ms since 1970; the beginning of time where none is.
+/// Times by which calls become overdue, in ms since 1970; the beginning of time where the check is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overdue {
-    /// One that rings is, where nothing was heard of it since.
+    /// A ringing call is overdue without an event since this time.
     pub ringing_before: UnixMillis,
-    /// One that was accepted is, where nothing was heard of it since.
+    /// An accepted call is overdue without an event since this time.
     pub active_before: UnixMillis,
 }
 
@@ -48,7 +47,7 @@ impl Overdue {
     }
 }
 
-/// How an open call is selected.
+/// The columns of an open call.
 fn open_calls(condition: &str) -> String {
     format!(
         "select sdk_app_id, call_id, {ACCEPTED} as accepted, @ms(first_at) as first_at, @ms(last_at) as last_at
@@ -56,7 +55,7 @@ fn open_calls(condition: &str) -> String {
     )
 }
 
-/// A registration that is listed as another than the wanted one, and was not found to be right since.
+/// An open anomaly of registration drift.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Drift {
     /// The app.
@@ -65,12 +64,12 @@ pub struct Drift {
     pub subject: String,
     /// When it was found, in ms since 1970.
     pub session: i64,
-    /// What differs, in words.
+    /// A description of the difference.
     pub detail: String,
 }
 
 impl SettlerConnection {
-    /// Registrations that are listed as drifted, the earliest first.
+    /// Open anomalies of registration drift, the earliest first.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -80,7 +79,7 @@ impl SettlerConnection {
         self.0.rows(sql, &[i64::from(SWEEP_ROWS).into()]).await
     }
 
-    /// Calls that have become overdue, those first of which nothing was heard the longest.
+    /// Calls that have become overdue, the longest silent first.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -93,10 +92,10 @@ impl SettlerConnection {
         self.0.rows(&sql, &overdue.args()).await
     }
 
-    /// Marks a call as overdue, unless something was heard of it meanwhile, and lists it. `false` where it was.
+    /// Marks a call as overdue and lists the anomaly, unless it had an event meanwhile: then `false`.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn mark_overdue(
         &mut self,
         call: &OpenCall,
@@ -123,7 +122,7 @@ impl SettlerConnection {
         Ok(marked)
     }
 
-    /// Calls that are marked as overdue and are not: their end came, or something else was heard of them.
+    /// Calls marked as overdue that have ended or had another event since.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -148,10 +147,10 @@ impl SettlerConnection {
         Ok(calls)
     }
 
-    /// Takes the mark from a call, and says that what was listed is no longer so.
+    /// Unmarks a call and resolves its anomaly.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn unmark_overdue(
         &mut self,
         call: &OpenCall,
@@ -167,7 +166,7 @@ impl SettlerConnection {
         db.commit().await
     }
 
-    /// Calls first heard of from the one time on and before the other whose start did not come, and which are not listed.
+    /// Calls first known within the range that have no start and are not listed.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -188,7 +187,7 @@ impl SettlerConnection {
         self.0.rows(&sql, &[from.0.into(), until.0.into(), i64::from(SWEEP_ROWS).into()]).await
     }
 
-    /// Passes the next calls that are listed as without a start, behind `after`, and says of each whether it still is.
+    /// Reads the next listed calls without a start, after `after`, and whether each still lacks it.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -207,18 +206,18 @@ impl SettlerConnection {
         self.0.rows(sql, &args).await
     }
 
-    /// Lists what was found, by itself.
+    /// Lists an anomaly, in a transaction of its own.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn put(&mut self, finding: &Finding, now: UnixMillis) -> Result<(), StoreError> {
         put(&mut self.0, [finding], now).await
     }
 
-    /// Says of something listed that it is no longer so.
+    /// Resolves an anomaly.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn resolve(
         &mut self,
         app: i64,
@@ -230,10 +229,10 @@ impl SettlerConnection {
         resolve(&mut self.0, app, kind, subject, session, now).await
     }
 
-    /// Puts rooms into the queue that are open and of which nothing was heard since. Returns how many.
+    /// Queues open rooms without an event since `before`. Returns their number.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn queue_idle_rooms(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
         let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot)
              select sdk_app_id, room_id, cast(@ms(last_at) / 86400000 as integer), 0 from room_sessions
@@ -242,7 +241,7 @@ impl SettlerConnection {
         self.0.execute(sql, &[before.0.into(), i64::from(SWEEP_ROWS).into()]).await
     }
 
-    /// How many of each kind are listed and still so.
+    /// Number of open anomalies of each kind.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -251,8 +250,8 @@ impl SettlerConnection {
         self.0.rows(sql, &[]).await
     }
 
-    /// The last minute in which an event of the app happened, none of them later than `until`; `None` where there is none
-    /// within the two days for which minutes are kept.
+    /// The last minute with an event of the app, not later than `until`; `None` where there is none within the two
+    /// days for which minutes are kept.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -267,7 +266,7 @@ impl SettlerConnection {
         Ok(found.map(|found| UnixMillis(found.0)))
     }
 
-    /// How many events of the app there were in each hour of a range of time, by the hour's beginning.
+    /// Number of events of the app in each hour of a range, by the hour's start.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -285,7 +284,7 @@ impl SettlerConnection {
         Ok(rows.into_iter().map(|(at, events)| (UnixMillis(at), events)).collect())
     }
 
-    /// The silences of an app that are listed and not over, by when they began.
+    /// Open silence anomalies of an app, by their start.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -296,12 +295,12 @@ impl SettlerConnection {
         Ok(rows.into_iter().map(|row| UnixMillis(row.0)).collect())
     }
 
-    /// Deletes counts of minutes that lie before a time, a few at a time: those of hours stay. Returns how many.
+    /// Deletes counts of minutes before a time, a few at a time; hourly counts stay. Returns their number.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses it.
     pub async fn delete_minutes(&mut self, before: UnixMillis) -> Result<u64, StoreError> {
-        // An event that comes this late may be writing one, which goes the next time.
+        // A very late event may be writing such a count, which the next run deletes.
         let lock = if self.0.is_postgres() { "for update skip locked" } else { "" };
         let sql = format!(
             "delete from summed_event_counts where ({SUM_KEY}) in (

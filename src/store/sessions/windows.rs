@@ -1,8 +1,8 @@
-//! What tells the sessions of rooms around a day: creates and destroys, as few as decide for certain.
+//! The creates and destroys around a day that determine a room's sessions, as few as suffice.
 //!
-//! Of each day of a room only the first so many creates and destroys count, in the order of time, event and ordinal: the
-//! others begin and end no session. So a room has so many sessions a day, and as long as fewer count than a day has minutes, there is a
-//! gap of a minute among those of one kind within two days, behind which nothing depends on what was before.
+//! Of each day of a room only the first boundaries up to a maximum count, by time, event and ordinal; the others
+//! begin and end no session. This bounds the sessions of a day. While fewer boundaries count than a day has minutes,
+//! two days contain a gap of a minute between those of one kind, after which nothing depends on what was before.
 
 use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
@@ -10,43 +10,43 @@ use crate::store::error::StoreError;
 use crate::store::sessions::queue::{END, Queued, RoomId, SettlerConnection};
 use crate::store::sql::connection::Arg;
 
-/// How long a day is, in ms.
+/// The length of a day, in ms.
 const DAY_MS: i64 = 86_400_000;
-/// How far apart two boundaries of one kind are of which the later one surely ends or begins a session, in ms.
+/// Two boundaries of one kind further apart than this are certain to belong to different sessions, in ms.
 const APART_MS: i64 = 60_000;
-/// How many creates and destroys are looked through at most for one day of a room. No room has so many that leave open what is
-/// there: of such a one the first that was found is taken to begin a session.
+/// Maximum number of boundaries read for one day of a room. No real room has so many that leave its state open: if
+/// one does, the first boundary found is taken as the beginning of a session.
 const SEARCH_MAX: usize = 10_000;
-/// How many creates and destroys a day has at most of a room that is settled beside others.
+/// Maximum number of boundaries in a day of a room that is settled in a batch.
 const QUICK_MAX: usize = 64;
 
-/// Creates and destroys of a room around a day, and which sessions they tell for certain.
+/// The boundaries of a room around a day, and the range of sessions that they determine for certain.
 #[derive(Debug)]
 pub struct Window {
-    /// All that may matter.
+    /// All relevant boundaries.
     pub boundaries: Vec<Boundary>,
-    /// Sessions with a key from here on are told for certain.
+    /// Sessions with a key from here on are certain.
     pub session_first: i64,
-    /// Sessions with a key up to here are.
+    /// Sessions with a key up to here are certain.
     pub session_last: i64,
-    /// Of each day that has more than count, the first that does not.
+    /// For each day over the maximum, the first boundary that does not count.
     pub left_out: Vec<UnixMillis>,
 }
 
 impl Window {
-    /// The first moment of a day and the one behind it.
+    /// Inclusive start and exclusive end of a day.
     #[must_use]
     pub fn day(day: i64) -> (UnixMillis, UnixMillis) {
         (UnixMillis(day * DAY_MS), UnixMillis((day + 1) * DAY_MS))
     }
 }
 
-/// The search for what tells the sessions of one room around a day.
+/// The search for the boundaries that determine the sessions of one room around a day.
 struct Search<'a> {
     room: &'a RoomId,
-    /// The day, in ms.
+    /// The range of the day, in ms.
     day: (i64, i64),
-    /// What is known, from `from` on and before `until`, by time.
+    /// The boundaries in `from..until`, by time.
     known: Vec<Boundary>,
     from: i64,
     until: i64,
@@ -70,7 +70,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Takes what is known of a day, of which `max` count.
+    /// Adds the boundaries of a day, of which the first `max` count.
     fn take(&mut self, rows: Vec<Row>, max: usize) {
         let boundary = |(at, kind, created_at): Row| Boundary {
             at: UnixMillis(at),
@@ -87,7 +87,7 @@ impl<'a> Search<'a> {
         self.known.splice(place..place, day);
     }
 
-    /// Whether there is none of its kind in the minute before; `None` where that is not known.
+    /// Whether no boundary of its kind is within the minute before; `None` where that is not known yet.
     fn is_apart(&self, place: usize) -> Option<bool> {
         let of = self.known.get(place)?;
         let before = self.known[..place].iter().rev();
@@ -96,7 +96,7 @@ impl<'a> Search<'a> {
         if is_near { Some(false) } else { (of.at.0 - APART_MS >= self.from).then_some(true) }
     }
 
-    /// Whether there is one of each kind at its time: then what is there behind it depends on what was before.
+    /// Whether its moment has boundaries of both kinds: then the state after it depends on the state before.
     fn is_paired(&self, place: usize) -> bool {
         let of = &self.known[place];
         let begin = self.known.partition_point(|known| known.at < of.at);
@@ -104,7 +104,7 @@ impl<'a> Search<'a> {
         moment.into_iter().any(|other| other.creates != of.creates)
     }
 
-    /// The last before a time behind which nothing depends on what was before.
+    /// The last moment before `at` after which nothing depends on earlier boundaries.
     fn apart_before(&self, at: i64) -> Option<i64> {
         let end = self.known.partition_point(|known| known.at.0 < at);
         let decides =
@@ -112,20 +112,20 @@ impl<'a> Search<'a> {
         (0..end).rev().find(decides).map(|place| self.known[place].at.0)
     }
 
-    /// The first such one from a time on.
+    /// The first boundary from `at` on that is apart from others of its kind.
     fn apart_from(&self, at: i64) -> Option<i64> {
         let begin = self.known.partition_point(|known| known.at.0 < at);
         let mut places = begin..self.known.len();
         places.find(|place| self.is_apart(*place) == Some(true)).map(|place| self.known[place].at.0)
     }
 
-    /// The first session that is told for certain, and what decides where it begins.
+    /// The first certain session, and the boundary that determines its start.
     fn beginning(&self) -> (Option<i64>, Option<i64>) {
         let first = self.apart_before((self.day.0 - APART_MS).max(0));
         (first, first.and_then(|first| self.apart_before((first - APART_MS).max(0))))
     }
 
-    /// The last session that is told for certain, and up to when something may decide where it ends.
+    /// The last certain session, and the latest time that may influence its end.
     fn end(&self) -> (Option<i64>, Option<i64>) {
         let last = self.apart_from(self.day.1 + APART_MS);
         let end = last.and_then(|last| self.apart_from(last + APART_MS + 1));
@@ -148,7 +148,7 @@ impl<'a> Search<'a> {
             return None;
         }
         let ((first, context), (last, end)) = (self.beginning(), self.end());
-        // Before that nothing is known where the search was given up, and 0 where there is nothing.
+        // Before `from` nothing was read: it is 0, or the search was given up.
         let (from, until) = (context.unwrap_or(self.from), end.unwrap_or(END));
         let mut boundaries = self.known;
         boundaries.retain(|known| (from..=until).contains(&known.at.0));
@@ -162,8 +162,8 @@ impl<'a> Search<'a> {
 }
 
 impl SettlerConnection {
-    /// What tells the sessions of each room that facts of its day may change, where of each of its days `per_day_max` creates and
-    /// destroys count; `None` where these are many and `deep` is not asked for.
+    /// The window of each queued room around its day, where at most `per_day_max` boundaries of a day count; `None`
+    /// where there are more than `QUICK_MAX` and `deep` is not set.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -197,7 +197,7 @@ impl SettlerConnection {
         Ok(all.into_iter().map(Search::finish).collect())
     }
 
-    /// Finds the day before what is known of each that has any, of those that need it still.
+    /// Finds the previous day with boundaries for each room that needs it.
     async fn earlier<'s, 'a>(
         &mut self,
         wanting: Vec<&'s mut Search<'a>>,
@@ -217,7 +217,7 @@ impl SettlerConnection {
         Ok((rest, days))
     }
 
-    /// Finds the day behind what is known of each that has any, of those that need it still.
+    /// Finds the next day with boundaries for each room that needs it.
     async fn later<'s, 'a>(
         &mut self,
         wanting: Vec<&'s mut Search<'a>>,
@@ -238,7 +238,7 @@ impl SettlerConnection {
         Ok((rest, days))
     }
 
-    /// Reads the creates and destroys of a day of each.
+    /// Reads the boundaries of a day for each room.
     async fn read_days(
         &mut self,
         all: Vec<&mut Search<'_>>,
@@ -260,19 +260,19 @@ impl SettlerConnection {
     }
 }
 
-/// The creates and destroys of a room within a range of time.
+/// The boundaries of a room within a range of time.
 const OF_DAY: &str = "
     select @ms(at), kind, @ms(created_at) from room_changes
     where sdk_app_id = $1 and room_id = $2 and at >= @at(3) and at < @at(4) and kind in ('create', 'destroy')
     order by room_changes.at, room_changes.event_id, room_changes.ordinal limit $5";
 
-/// The last create or destroy of a room before a time.
+/// The last boundary of a room before a time.
 const LAST_BEFORE: &str = "
     select @ms(at) from room_changes
     where sdk_app_id = $1 and room_id = $2 and at < @at(3) and kind in ('create', 'destroy')
     order by room_changes.at desc limit 1";
 
-/// The first create or destroy of a room from a time on.
+/// The first boundary of a room from a time on.
 const FIRST_FROM: &str = "
     select @ms(at) from room_changes
     where sdk_app_id = $1 and room_id = $2 and at >= @at(3) and kind in ('create', 'destroy')
@@ -287,7 +287,7 @@ mod tests {
         let room = RoomId { app: 1, room_id: "r".to_owned() };
         let queued = Queued { room, day: 20_000, slot_first: 0, slot_last: 0 };
         let mut search = Search::new(&queued);
-        // Both in one ms, more than a minute apart, on each day there ever was: what is there never becomes certain.
+        // Both in one ms, more than a minute apart, on every day: the state never becomes certain.
         let of_day = |day: i64| -> Vec<Row> {
             let moments = (day * DAY_MS..(day + 1) * DAY_MS).step_by(70_000);
             moments

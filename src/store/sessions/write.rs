@@ -1,4 +1,4 @@
-//! What the settler writes: sessions of rooms, and what is missing in them.
+//! Writes room sessions and their anomalies.
 
 use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
@@ -8,7 +8,7 @@ use crate::store::sessions::windows::Window;
 use crate::store::sql::bulk_write::Ready;
 use crate::store::sql::connection::{Arg, DbConnection};
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Holds {
     Plain,
@@ -20,7 +20,7 @@ use Holds::{Json, Plain, Time};
 
 const KEY: &str = "sdk_app_id, room_id, session";
 
-/// The columns of `room_sessions`, its key first.
+/// The columns of `room_sessions`, those of the key first.
 const ROOM: [(&str, Holds); 30] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
@@ -54,7 +54,7 @@ const ROOM: [(&str, Holds); 30] = [
     ("cut", Json),
 ];
 
-/// The columns of `live_sessions`, its key first.
+/// The columns of `live_sessions`, those of the key first.
 const LIVE: [(&str, Holds); 17] = [
     ("sdk_app_id", Plain),
     ("room_id", Plain),
@@ -93,7 +93,7 @@ pub(crate) fn select_live_sessions() -> String {
     select("live_sessions", &LIVE)
 }
 
-/// In the order of the key, in which whoever changes several rows does.
+/// An upsert of rows in the order of their key, the lock order of all writers.
 fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let value = |(place, (_, holds)): (usize, &(&str, Holds))| match holds {
@@ -112,7 +112,7 @@ fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
     )
 }
 
-/// Something that should not be, as it was found.
+/// An anomaly that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The app.
@@ -125,11 +125,11 @@ pub struct Finding {
     pub session: i64,
     /// When it happened.
     pub happened_at: UnixMillis,
-    /// In words.
+    /// A description.
     pub detail: String,
 }
 
-/// One that was found before and is still so.
+/// An open anomaly of an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Known {
     /// As [`Finding::kind`].
@@ -142,27 +142,27 @@ pub struct Known {
     pub detail: String,
 }
 
-/// What is to be written of one room, all of it or nothing.
+/// The changes of one room, written in one transaction.
 #[derive(Debug, Default)]
 pub struct Settlement {
-    /// Sessions that are new or changed.
+    /// New and changed sessions.
     pub rooms: Vec<Room>,
-    /// What only live rooms have, of sessions that are new or changed.
+    /// Live figures of new and changed sessions.
     pub sessions: Vec<Live>,
-    /// Sessions that are no more.
+    /// Sessions to delete.
     pub rooms_gone: Vec<i64>,
-    /// Those that are none of a live room any more.
+    /// Sessions whose live figures are to be deleted.
     pub live_sessions_gone: Vec<i64>,
-    /// What should not be and is new or changed.
+    /// New and changed anomalies.
     pub found: Vec<Finding>,
-    /// What is no longer so: kind and session.
+    /// Anomalies to resolve: kind and session.
     pub resolved: Vec<(String, i64)>,
-    /// Up to which slot the day of the room may leave the queue.
+    /// The last slot up to which the room's day may leave the queue.
     pub done: Option<i64>,
 }
 
 impl Settlement {
-    /// About how much memory it takes, in bytes.
+    /// The memory it takes, approximately, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let texts = |texts: &[&str]| texts.iter().map(|text| text.len()).sum::<usize>();
@@ -191,10 +191,10 @@ impl Settlement {
 }
 
 impl SettlerConnection {
-    /// Writes what was settled of some rooms, each of them once, found at `now`: of all or of none.
+    /// Writes the settlements of distinct rooms at `now`, all in one transaction.
     ///
     /// # Errors
-    /// When the store does not take it.
+    /// When the store refuses them.
     pub async fn write<'a>(
         &mut self,
         settled: impl Iterator<Item = (&'a Queued, &'a Settlement)> + Clone,
@@ -203,7 +203,8 @@ impl SettlerConnection {
         if settled.clone().all(|(_, settlement)| settlement.is_empty()) {
             return Ok(());
         }
-        // Invariant: all statements are made before the transaction begins, which the database ends when it stands still.
+        // Invariant: all statements are built before the transaction begins, since the database ends one that is
+        // idle.
         let mut ready = Vec::new();
         for (table, gone) in [
             ("room_sessions", (|it| &it.rooms_gone) as fn(&Settlement) -> &Vec<i64>),
@@ -241,7 +242,7 @@ impl SettlerConnection {
         self.0.commit().await
     }
 
-    /// What is known to be missing in each room, of the sessions that its window tells for certain, and still is.
+    /// The open anomalies of each room, for the sessions within its window's certain range.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -266,7 +267,7 @@ impl SettlerConnection {
     }
 }
 
-/// Lists findings, each as new where it was not listed or no longer so.
+/// Lists anomalies; those not listed or already resolved count as new.
 pub(crate) async fn put(
     connection: &mut DbConnection,
     findings: impl IntoIterator<Item = &Finding>,
@@ -303,7 +304,7 @@ fn listing<'a>(
     connection.ready(sql, findings.into_iter().map(args).collect())
 }
 
-/// Says of one that it is no longer so.
+/// Resolves an anomaly.
 pub(crate) async fn resolve(
     connection: &mut DbConnection,
     app: i64,

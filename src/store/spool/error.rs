@@ -1,25 +1,25 @@
-//! Why the spool failed.
+//! Errors of the spool.
 
-/// Why the spool did not do what it was asked to.
+/// Why a spool operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The file cannot be made or opened, for reasons that do not go away by themselves.
+    /// The file cannot be created or opened, and a retry will not help.
     #[error("open the spool `{path}`: {reason}\nhint: {hint}")]
     Open {
-        /// Where it was to be.
+        /// The path of the file.
         path: String,
-        /// What the system said.
+        /// The system's message.
         reason: String,
-        /// What to do.
+        /// The hint.
         hint: &'static str,
     },
-    /// It has reached its size, or its disk is full.
+    /// The size limit is reached, or the disk is full.
     #[error("the spool is full")]
     Full,
-    /// The file is no spool any more.
+    /// The file is damaged.
     #[error("the spool is damaged: {0}")]
     Damaged(String),
-    /// Anything else: the disk's fault, most likely.
+    /// Any other error, most likely an I/O error.
     #[error("the spool failed: {0}")]
     Failed(String),
 }
@@ -35,7 +35,7 @@ impl From<sqlx::Error> for SpoolError {
     }
 }
 
-/// What SQLite says is wrong, without its finer distinctions.
+/// SQLite's message for a code, without its extended part.
 pub(crate) fn primary_code(error: &sqlx::Error) -> Option<u32> {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)

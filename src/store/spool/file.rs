@@ -1,4 +1,4 @@
-//! The spool's file: opened, quarantined, found again.
+//! The spool's file: opening, quarantine and renaming.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,19 +15,20 @@ use crate::clock::UnixMillis;
 use crate::store::spool::error::{SpoolError, primary_code};
 use crate::store::sqlite::file;
 
-/// What the name of a file goes on with that was quarantined, and once what could be read of it was taken over.
+/// Suffixes of a quarantined file, before and after its records were salvaged.
 pub(crate) const DAMAGED: &str = ".damaged-";
 pub(crate) const SALVAGED: &str = ".salvaged-";
 
-/// Of the layout of the file, as its `user_version`.
+/// The version of the file's layout, its `user_version`.
 const VERSION: i64 = 1;
 const PAGE_BYTES: u32 = 4096;
-/// How long one use of the file may wait for another: as long as the vendor waits. Who has waited enough gives up by itself.
+/// How long an operation waits for another one: as long as the vendor waits for an answer. Callers have deadlines of
+/// their own.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const HINT: &str = "set `spool.path` to a file on a disk that is writable and outlives the server, or to \"\" to go \
                     without a spool";
 
-/// The open file.
+/// The connections to the open file.
 #[derive(Debug)]
 pub(crate) struct Pools {
     writer: SqlitePool,
@@ -36,7 +37,7 @@ pub(crate) struct Pools {
 }
 
 impl Pools {
-    /// Opens the file, and makes it and its directory where they are missing.
+    /// Opens the file; creates it and its directory where missing.
     pub(crate) async fn open(path: &Path, bytes_max: u64) -> Result<Self, SpoolError> {
         make(path)?;
         check_version(path).await?;
@@ -46,15 +47,15 @@ impl Pools {
             .page_size(PAGE_BYTES)
             .auto_vacuum(SqliteAutoVacuum::Incremental)
             .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
+            // A commit is on disk before the event is answered. NORMAL could lose the last ones at a power cut.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
-            // SQLite itself refuses to grow the file beyond this.
+            // SQLite refuses to grow the file beyond this.
             .pragma("max_page_count", (bytes_max / u64::from(PAGE_BYTES)).max(16).to_string());
         let pool = || SqlitePoolOptions::new().max_connections(1).acquire_timeout(BUSY_TIMEOUT);
         let connected = pool().connect_with(options.clone()).await;
         let writer = connected.map_err(|error| unopened(path, error))?;
-        // What is removed once more after a crash does no harm, so nothing is synced for it, and nobody waits for that.
+        // Repeating a removal after a crash does no harm, so removals need no sync.
         let removing = options.clone().synchronous(SqliteSynchronous::Normal);
         let pools = Self {
             writer,
@@ -68,8 +69,7 @@ impl Pools {
         Ok(pools)
     }
 
-    /// Makes the tables. Whether the file as a whole makes sense shows when it is read: a look at all of it would
-    /// delay the start.
+    /// Creates the tables. Damage is found when records are read: checking the whole file would delay the start.
     async fn prepare(&self) -> Result<(), SpoolError> {
         for statement in [
             "create table if not exists spooled (
@@ -85,7 +85,7 @@ impl Pools {
                  checksum blob not null,
                  reason text not null
              ) strict",
-            // How many records `spooled` has; one row.
+            // One row: the number of records in `spooled`.
             "create table if not exists total (
                  one integer primary key check (one = 1),
                  events integer not null
@@ -94,7 +94,7 @@ impl Pools {
         ] {
             sqlx::query(statement).execute(&self.writer).await?;
         }
-        // Not each time: a disk that is full may still be read.
+        // Written only when it differs: a file on a full disk can still be read.
         let version: i64 =
             sqlx::query_scalar("pragma user_version").fetch_one(&self.writer).await?;
         if version != VERSION {
@@ -108,7 +108,7 @@ impl Pools {
         &self.writer
     }
 
-    /// For what need not outlive a power cut.
+    /// For changes that need not survive a power cut.
     pub(crate) fn remover(&self) -> &SqlitePool {
         &self.remover
     }
@@ -124,12 +124,12 @@ impl Pools {
     }
 }
 
-/// Makes the file and its directory where they are missing.
+/// Creates the file and its directory where missing.
 pub(crate) fn make(path: &Path) -> Result<(), SpoolError> {
     file::make(path).map_err(|error| unmade(path, &error))
 }
 
-/// What a failure to make or open a file means: whether it may pass.
+/// Classifies a failure to create or open a file: a retry may help or not.
 pub(crate) fn unmade(path: &Path, error: &io::Error) -> SpoolError {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolError::Full,
@@ -147,7 +147,7 @@ fn refused(path: &Path, reason: String, hint: &'static str) -> SpoolError {
     SpoolError::Open { path: path.display().to_string(), reason, hint }
 }
 
-/// The same of what SQLite says.
+/// The same for SQLite's errors.
 fn unopened(path: &Path, error: sqlx::Error) -> SpoolError {
     match primary_code(&error) {
         // SQLITE_PERM, SQLITE_READONLY, SQLITE_CANTOPEN.
@@ -156,7 +156,7 @@ fn unopened(path: &Path, error: sqlx::Error) -> SpoolError {
     }
 }
 
-/// Refuses a database that is no spool, or one of a layout that is not known here, and changes nothing of it.
+/// Refuses a database that is no spool, or one of an unknown layout, without changing it.
 async fn check_version(path: &Path) -> Result<(), SpoolError> {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
     let options = options.busy_timeout(BUSY_TIMEOUT).pragma("query_only", "on");
@@ -175,7 +175,7 @@ async fn check_version(path: &Path) -> Result<(), SpoolError> {
     let looked = looked.await.map_err(failed);
     file.close().await.map_err(failed)?;
     match looked? {
-        // Those of 0 are new, or were made before versions were written down.
+        // Version 0: a new file, or one of before the layout had a version.
         (0 | VERSION, 0) => Ok(()),
         (version, 0) => Err(refused(
             path,
@@ -190,9 +190,9 @@ async fn check_version(path: &Path) -> Result<(), SpoolError> {
     }
 }
 
-/// `spool.db` becomes `spool.db.damaged-1793534400000`.
+/// Quarantines a file: `spool.db` becomes `spool.db.damaged-1793534400000`.
 pub(crate) fn quarantine_file(path: &Path, now: UnixMillis) -> Result<PathBuf, SpoolError> {
-    // Nothing that was quarantined before may be overwritten.
+    // An earlier quarantined file must not be overwritten.
     let mut moment = now.0;
     let quarantined = loop {
         let quarantined = [DAMAGED, SALVAGED].map(|word| with(path, &format!("{word}{moment}")));
@@ -210,7 +210,7 @@ pub(crate) fn quarantine_file(path: &Path, now: UnixMillis) -> Result<PathBuf, S
     Ok(quarantined)
 }
 
-/// Renames a file of SQLite. Its log goes with it, as it may hold the latest records.
+/// Renames an SQLite file together with its WAL, which may hold the latest records.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let unless_missing = |done: io::Result<()>| match done {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -221,7 +221,7 @@ pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     unless_missing(std::fs::remove_file(with(from, "-shm")))
 }
 
-/// The files beside the spool whose names go on with this word, oldest first, without their logs.
+/// The files beside the spool with this suffix, oldest first, without their WALs.
 pub(crate) fn beside(path: &Path, word: &str) -> io::Result<Vec<PathBuf>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));

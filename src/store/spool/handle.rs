@@ -1,7 +1,7 @@
-//! The spool: an embedded SQLite file that takes events while the store does not.
+//! The spool: an SQLite file that stores events while the store does not accept them.
 //!
-//! One record an event: a head with its columns, the body as received, and a checksum over both, since what is read
-//! from here goes into the store for good.
+//! One record for each event: a head with its columns, the body as received, and a checksum over both, since replayed
+//! records are stored for good.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,16 +20,16 @@ use crate::store::spool::record::{Columns, Record, Size, Spooled, spooled};
 use crate::store::sqlite::batch::parts;
 use crate::store::sqlite::file::Writing;
 
-/// Some records, as they were read.
+/// Records read together.
 #[derive(Debug)]
 pub struct Batch {
-    /// Of which file: places in another one are others' places.
+    /// The generation of the file. Positions are valid within one generation only.
     pub generation: u64,
     /// Oldest first.
     pub records: Vec<Spooled>,
 }
 
-/// The file. One connection writes, others remove and read beside it.
+/// A handle to the spool's file: one connection appends, others remove and read.
 #[derive(Debug)]
 pub struct Spool {
     path: PathBuf,
@@ -39,25 +39,26 @@ pub struct Spool {
 
 #[derive(Debug)]
 struct Opened {
-    /// How many files or openings there were before this one.
+    /// The generation: incremented with each new file or opening.
     generation: u64,
-    /// Absent while the file cannot be opened; the next use tries.
+    /// Absent while the file cannot be opened; the next operation retries.
     pools: Option<Pools>,
-    /// Absent until the file is there, and once the spool is closed.
+    /// Absent until the file exists, and after the spool was closed.
     lock: Option<SpoolLock>,
 }
 
 impl Spool {
-    /// Opens the file, and makes it and its directory where they are missing. A file that cannot be read is quarantined;
-    /// see [`Spool::damaged_files`]. `now` becomes part of its name.
+    /// Opens the file; creates it and its directory where missing. A damaged file is quarantined; see
+    /// [`Spool::damaged_files`]. `now` becomes part of its name.
     ///
-    /// A spool is of one server at a time. While another has it, this waits for so long for it to be closed: a server that
-    /// takes over from another gives it the time to end.
+    /// A spool belongs to one server at a time. `wait` is how long to wait for another server to close it, so that a
+    /// server that takes over can open it.
     ///
-    /// What may pass, such as a full disk, comes back beside the spool: each use tries anew.
+    /// Passing failures, such as a full disk, are returned beside the spool: each operation retries.
     ///
     /// # Errors
-    /// [`SpoolError::Open`], when it cannot be made or opened for reasons that do not pass, such as another server that has it.
+    /// [`SpoolError::Open`], when it cannot be created or opened and a retry will not help, for example because
+    /// another server has it.
     pub async fn open(
         path: &Path,
         bytes_max: u64,
@@ -81,20 +82,20 @@ impl Spool {
         Ok((Self { path: path.to_owned(), bytes_max, file }, trouble))
     }
 
-    /// As [`Spool::open`], but nothing is opened yet: each use tries, and fails while another server has the spool. So a server
-    /// that takes over can take events before the other has ended, which its store keeps meanwhile.
+    /// As [`Spool::open`], but lazily: each operation tries to open the file, and fails while another server has it.
+    /// So a server that takes over accepts events before the other one has ended; the store takes them meanwhile.
     #[must_use]
     pub fn later(path: &Path, bytes_max: u64) -> Self {
         let file = RwLock::new(Opened { generation: 0, pools: None, lock: None });
         Self { path: path.to_owned(), bytes_max, file }
     }
 
-    /// Which file it is now: the number changes with the file.
+    /// The current generation: the number changes with the file.
     pub async fn generation(&self) -> u64 {
         self.file.read().await.generation
     }
 
-    /// The open file, opened anew where it could not be before.
+    /// The open file; opens it where an earlier attempt failed.
     async fn file(&self) -> Result<RwLockReadGuard<'_, Opened>, SpoolError> {
         let file = self.file.read().await;
         if file.pools.is_some() {
@@ -111,11 +112,11 @@ impl Spool {
         Ok(file.downgrade())
     }
 
-    /// Quarantines a file that turned out to be damaged, goes on with a new one, and says where the old one is; `None`
-    /// when somebody else replaced the file of that generation.
+    /// Quarantines a damaged file, starts a new one, and returns the path of the old one; `None` when the file of
+    /// that generation was replaced already.
     ///
     /// # Errors
-    /// When the file cannot be moved. Where no new one can be made, the next use tries.
+    /// When the file cannot be renamed. Where no new one can be created, the next operation retries.
     pub async fn replace(
         &self,
         damaged: u64,
@@ -134,7 +135,7 @@ impl Spool {
         Ok(Some(quarantined))
     }
 
-    /// The files that were quarantined and not yet taken over; see [`crate::store::Salvage`].
+    /// The quarantined files that were not salvaged yet; see [`crate::store::Salvage`].
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -142,7 +143,7 @@ impl Spool {
         file::beside(&self.path, file::DAMAGED)
     }
 
-    /// Keeps all of `events` or none. When this returns they are on the disk.
+    /// Appends all of `events` or none. On return they are on disk.
     ///
     /// # Errors
     /// [`SpoolError::Full`] where they do not fit; fewer may.
@@ -162,10 +163,10 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
-    /// Writes a record as long as hardly any event is, and removes it again, to see whether it would take one.
+    /// Probes the spool: appends a record larger than nearly any event and removes it.
     ///
     /// # Errors
-    /// Those of [`Spool::append`].
+    /// As for [`Spool::append`].
     pub async fn try_out(&self) -> Result<(), SpoolError> {
         let file = self.file().await?;
         let mut writing = Writing::begin(file.pools()?.writer()).await?;
@@ -178,7 +179,7 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
-    /// The oldest records behind the place `after`, at most so many, and no more than about `bytes_max` bytes of bodies.
+    /// The oldest records after the position `after`: at most this many, with about `bytes_max` bytes of bodies.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -206,7 +207,7 @@ impl Spool {
         Ok(Batch { generation: file.generation, records })
     }
 
-    /// Forgets records of this generation, which are stored now. Does nothing where the file is another by now.
+    /// Removes stored records of this generation. Does nothing once the file was replaced.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -220,8 +221,8 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
-    /// Quarantines a record of this generation that cannot be trusted, within the file: it is never read again, nor lost.
-    /// Does nothing where the file is another by now.
+    /// Quarantines a corrupt record of this generation within the file: it is not read again, and not lost. Does
+    /// nothing once the file was replaced.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -248,7 +249,7 @@ impl Spool {
         Ok(writing.commit().await?)
     }
 
-    /// What waits.
+    /// The number and size of the spooled events.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -258,13 +259,13 @@ impl Spool {
         Ok(size(&mut reader).await?)
     }
 
-    /// Gives the disk back what a spool that was full and is empty again still holds.
+    /// Returns the disk space of a spool that was full and is empty again.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub async fn shrink(&self) -> Result<(), SpoolError> {
         let file = self.file().await?;
-        // First that part of it which keeps no writer waiting.
+        // The part that does not block the writer comes first.
         for pragma in [
             "pragma incremental_vacuum",
             "pragma wal_checkpoint(passive)",
@@ -275,7 +276,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Finishes what is under way, closes the file, and leaves it to the next server.
+    /// Finishes running operations, closes the file and releases it for the next server.
     pub async fn close(&self) {
         if let Some(pools) = &self.file.read().await.pools {
             pools.close().await;
@@ -304,7 +305,7 @@ impl Opened {
     }
 }
 
-/// What waits in the file of this connection.
+/// The number and size of the records in the file.
 pub(crate) async fn size(connection: &mut SqliteConnection) -> Result<Size, sqlx::Error> {
     let (events, bytes): (i64, i64) = sqlx::query_as(
         "select
@@ -321,7 +322,7 @@ pub(crate) async fn size(connection: &mut SqliteConnection) -> Result<Size, sqlx
 
 async fn delete(connection: &mut SqliteConnection, places: &[i64]) -> Result<(), sqlx::Error> {
     let mut gone = 0;
-    // Far below the number of parameters a statement may have.
+    // Far below the maximum number of parameters of a statement.
     for some in places.chunks(500) {
         let mut sql = QueryBuilder::new("delete from spooled where place in (");
         let mut list = sql.separated(", ");
@@ -334,7 +335,7 @@ async fn delete(connection: &mut SqliteConnection, places: &[i64]) -> Result<(),
     count(connection, -gone).await
 }
 
-/// Keeps the number of records, since counting them would read the whole file.
+/// Maintains the number of records, since counting them would read the whole file.
 async fn count(connection: &mut SqliteConnection, more: i64) -> Result<(), sqlx::Error> {
     sqlx::query("update total set events = events + $1").bind(more).execute(connection).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What a spool is like, for those who look after it. Nothing is changed.
+//! The state of a spool, for operators. Read-only.
 
 use std::path::{Path, PathBuf};
 
@@ -11,22 +11,22 @@ use crate::store::spool::file::{DAMAGED, SALVAGED};
 use crate::store::spool::record::Size;
 use crate::store::spool::record::{Columns, spooled};
 
-/// What a spool is like.
+/// The state of a spool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SpoolExamination {
-    /// What waits in it.
+    /// The number and size of its events.
     pub size: Size,
-    /// Why its oldest event cannot be read, if so.
+    /// Why its oldest event cannot be read; `None` where it can.
     pub unreadable: Option<String>,
-    /// How many of its records were quarantined, because they cannot be trusted.
+    /// Number of quarantined records.
     pub damaged: u64,
-    /// Files beside it that were quarantined as a whole, and not taken over yet.
+    /// Quarantined files beside it that were not salvaged yet.
     pub quarantined: Vec<PathBuf>,
-    /// Such files of which all that can be read was taken over.
+    /// Quarantined files that were salvaged.
     pub salvaged: Vec<PathBuf>,
 }
 
-/// Looks at the spool at `path`, beside a server that may use it; `None` where there is none yet.
+/// Examines the spool at `path`, also while a server uses it; `None` where there is none.
 ///
 /// # Errors
 /// When the file cannot be read, or is no spool.

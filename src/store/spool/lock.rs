@@ -1,4 +1,5 @@
-//! One server at a time has a spool. Another that gave events back from it would store them where nobody looks for them.
+//! The lock of the spool. A second server would replay events of the first into its own store, where nobody looks for
+//! them.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -12,22 +13,22 @@ use crate::store::spool::error::SpoolError;
 use crate::store::spool::file;
 use crate::store::sqlite;
 
-/// How often it is looked whether the other server is done.
+/// Interval of the attempts to take the lock.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const HINT: &str = "give each server a spool of its own: set `spool.path` to another file; or end the other server";
 
-/// What a server holds while it has the spool; the system gives it back when the process ends, however it does.
+/// The lock that a server holds on its spool. The system releases it when the process ends.
 ///
-/// It is a lock on a file beside the spool: one on the spool itself would be at odds with those of SQLite, which are gone as
-/// soon as anybody in the process closes the file.
+/// It locks a file beside the spool. A lock on the spool itself would conflict with SQLite's POSIX locks, which
+/// vanish as soon as anything in the process closes the file.
 #[derive(Debug)]
 pub(crate) struct SpoolLock(#[expect(dead_code, reason = "it is held, not used")] File);
 
 impl SpoolLock {
-    /// Takes the lock for the spool at `path`, which is there. Waits so long for another to give it back.
+    /// Takes the lock for the existing spool at `path`, waiting at most `wait` for another process.
     pub(crate) async fn take(path: &Path, wait: Duration) -> Result<Self, SpoolError> {
         let failed = |error: io::Error| file::unmade(path, &error);
-        // By its one true name, whatever links lead there.
+        // By its canonical path, so that symbolic links lead to one lock.
         let lock = file::with(&path.canonicalize().map_err(failed)?, ".lock");
         sqlite::file::check_kind(&lock).map_err(failed)?;
         let options =
@@ -48,7 +49,7 @@ impl SpoolLock {
                         hint: HINT,
                     });
                 }
-                // Some file systems know no locks.
+                // Some file systems do not support locks.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
                     return Ok(Self(lock));
                 }

@@ -1,4 +1,4 @@
-//! How one event stands in the spool: a head of JSON, its body as received, and a checksum over both.
+//! The format of a spooled event: a JSON head, the body as received, and a checksum over both.
 
 use std::borrow::Cow;
 
@@ -10,31 +10,31 @@ use crate::callback::event::Payload;
 use crate::callback::{AppId, Body, Command, Event};
 use crate::clock::UnixMillis;
 
-/// What waits in the spool.
+/// The contents of the spool in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Size {
-    /// Events.
+    /// Number of events.
     pub events: u64,
-    /// What they take of the file, in bytes.
+    /// Their size in the file, in bytes.
     pub bytes: u64,
 }
 
-/// One record, as it was read.
+/// A record that was read.
 #[derive(Debug)]
 pub struct Spooled {
-    /// Its place: lower is older.
+    /// Its position: lower is older.
     pub place: i64,
-    /// The event, or why its record cannot be trusted.
+    /// The event, or why its record is corrupt.
     pub event: Result<Event, String>,
 }
 
-/// What the file holds of one event.
+/// The stored form of an event.
 pub(crate) struct Record<'a> {
     pub(crate) head: String,
     pub(crate) body: &'a [u8],
 }
 
-/// An event's columns, its body aside.
+/// An event's columns without its body.
 #[derive(Serialize, Deserialize)]
 struct Head<'a> {
     id: Uuid,
@@ -42,7 +42,7 @@ struct Head<'a> {
     command: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command_sent: Option<Cow<'a, str>>,
-    /// ms since 1970, as is the next.
+    /// ms since 1970, as is the next one.
     event_time: i64,
     timed: bool,
     received_at: i64,
@@ -107,10 +107,10 @@ fn checksum(head: &[u8], body: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// A record as it is read: place, head, body, checksum. As bytes, since a damaged one may hold anything.
+/// A record's columns: position, head, body, checksum. As bytes, since a corrupt one may hold anything.
 pub(crate) type Columns = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// Reads a record back, where it can be trusted.
+/// Decodes a record and verifies its checksum.
 pub(crate) fn spooled((place, head, body, sum): Columns) -> Spooled {
     let event = if checksum(&head, &body) == sum.as_slice() {
         event(&head, body)

@@ -1,4 +1,4 @@
-//! Takes over what can be read of a spool that was quarantined.
+//! Salvages the readable records of a quarantined spool.
 
 use std::path::{Path, PathBuf};
 
@@ -10,30 +10,30 @@ use crate::store::spool::file;
 use crate::store::spool::file::{DAMAGED, SALVAGED};
 use crate::store::spool::record::{Columns, spooled};
 
-/// How many records are read at once.
+/// Number of records read at once.
 const ROWS_MAX: u32 = 200;
 
-/// Reads a damaged file from its old end as far as that goes, and then from its new one.
+/// Reads a damaged file from its oldest record up to the first damage, then from its newest one backwards.
 #[derive(Debug)]
 pub struct Salvage {
     path: PathBuf,
     /// Absent when nothing more can be read.
     file: Option<SqliteConnection>,
     newest_first: bool,
-    /// The place that was read last.
+    /// The position that was read last.
     from: i64,
-    /// The newest place that was read from the old end.
+    /// The newest position read from the oldest end.
     last: i64,
     rows: u32,
 }
 
 impl Salvage {
-    /// Opens a file that was quarantined. Of one that is no database, nothing will be read.
+    /// Opens a quarantined file. One that is no database yields no records.
     pub async fn open(path: &Path) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(false)
-            // With this SQLite reads a file that was cut short as far as it goes, instead of not at all.
+            // Makes SQLite read a truncated file up to its end instead of refusing it.
             .pragma("writable_schema", "on");
         Self {
             path: path.to_owned(),
@@ -45,20 +45,20 @@ impl Salvage {
         }
     }
 
-    /// The next events that can be trusted; `None` when nothing more can be read.
+    /// The next intact events; `None` when nothing more can be read.
     pub async fn next(&mut self) -> Option<Vec<Event>> {
         while let Some(file) = &mut self.file {
             let read = read_some(file, self.newest_first, self.from, self.rows).await;
             let records = match read {
                 Ok(records) => records,
-                // Of those it was asked for, the first may still be readable.
+                // The first of the requested records may be readable: retries with fewer.
                 Err(_) if self.rows > 1 => {
                     self.rows /= 2;
                     continue;
                 }
                 Err(_) => Vec::new(),
             };
-            // A damaged index may lead anywhere, also back to where it came from.
+            // A damaged index may lead anywhere, also back to positions already read.
             let end = records.last().map(|(place, ..)| *place).filter(|end| {
                 if self.newest_first {
                     *end < self.from && self.from > self.last
@@ -81,17 +81,17 @@ impl Salvage {
         None
     }
 
-    /// Goes on from the other end, or ends.
+    /// Continues from the other end, or closes the file.
     async fn turn(&mut self) {
         if !self.newest_first {
             (self.newest_first, self.from, self.rows) = (true, i64::MAX, ROWS_MAX);
         } else if let Some(file) = self.file.take() {
-            // It was only read.
+            // The connection only read: an error on closing it loses nothing.
             let _ = file.close().await;
         }
     }
 
-    /// Gives the file another name, so that it is not taken over again, and returns it.
+    /// Renames the file, so that it is not salvaged again, and returns its new path.
     ///
     /// # Errors
     /// When it cannot be renamed.

@@ -1,4 +1,4 @@
-//! One text for both databases: a statement that is put together of fixed parts and bound values.
+//! A builder of queries for both databases, from constant fragments and bound values.
 
 use futures_util::TryStreamExt;
 use sqlx::postgres::PgRow;
@@ -13,12 +13,12 @@ use crate::store::query::page::Details;
 use crate::store::sql::dialect::Dialect;
 use crate::store::sql::template::render;
 
-/// Whose connections for readers run a statement.
+/// Runs statements over the connections for readers.
 pub(crate) trait Reader: Send + Sync {
     /// The dialect of its database.
     const DIALECT: &'static Dialect;
 
-    /// All rows the statement gives.
+    /// All rows of the statement.
     fn fetch<T: ReadRow>(
         &self,
         statement: Statement,
@@ -26,15 +26,16 @@ pub(crate) trait Reader: Send + Sync {
         self.fetch_until(statement, |_| false)
     }
 
-    /// The rows the statement gives, up to and with the first that `is_enough`. Those behind it are never held.
+    /// The rows of the statement up to and including the first for which `is_enough` is true. Later ones are not
+    /// fetched.
     fn fetch_until<T: ReadRow>(
         &self,
         statement: Statement,
         is_enough: impl FnMut(&T) -> bool + Send,
     ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
 
-    /// At most so many of the rows that the statement gives, which is to give one more where there are, or as many as
-    /// make a list without pages.
+    /// At most `rows_max` rows of a list without pages, and whether there are more; the statement returns one row beyond
+    /// them. Also bounded in bytes.
     fn fetch_details<T: ReadRow>(
         &self,
         statement: Statement,
@@ -55,7 +56,7 @@ pub(crate) trait Reader: Send + Sync {
         }
     }
 
-    /// The rows of a page of a list, which ends where they come to [`LIST_BYTES_MAX`].
+    /// A page of rows, which ends once they reach [`LIST_BYTES_MAX`].
     fn fetch_page<T: ReadRow>(
         &self,
         statement: Statement,
@@ -71,18 +72,18 @@ pub(crate) trait Reader: Send + Sync {
         }
     }
 
-    /// A statement for this database.
+    /// A statement in this database's dialect.
     fn statement(&self, text: &'static str) -> Statement {
         let text = render(Self::DIALECT, text);
         Statement { dialect: Self::DIALECT, text, values: Vec::new() }
     }
 
-    /// A statement that reads whole events.
+    /// A statement that selects whole events.
     fn select_events(&self) -> Statement {
         self.statement(Self::DIALECT.select_events)
     }
 
-    /// The row of a statement that gives one at most.
+    /// The row of a statement that returns at most one.
     fn fetch_one<T: ReadRow>(
         &self,
         statement: Statement,
@@ -91,7 +92,7 @@ pub(crate) trait Reader: Send + Sync {
     }
 }
 
-/// A row that both databases give alike.
+/// A row that both databases return in the same form.
 pub(crate) trait ReadRow:
     for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
 {
@@ -108,7 +109,7 @@ enum Value {
     Text(String),
 }
 
-/// A statement. Its text is made of literals of this program only; whatever a reader gives is bound.
+/// A statement. Its text consists of constants of this program; all input is bound.
 pub(crate) struct Statement {
     dialect: &'static Dialect,
     text: String,
@@ -116,33 +117,34 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// Adds a piece of a [template](crate::store::sql::template). A word and its argument stand in one piece.
+    /// Appends a fragment of a [template](crate::store::sql::template). A macro and its argument must be in one
+    /// fragment.
     pub(crate) fn push(&mut self, sql: &'static str) -> &mut Self {
         self.text.push_str(&render(self.dialect, sql));
         self
     }
 
-    /// Adds a number.
+    /// Binds a number.
     pub(crate) fn number(&mut self, value: i64) -> &mut Self {
         self.bind(Value::Number(value), |place| format!("${place}"))
     }
 
-    /// Adds a text.
+    /// Binds a text.
     pub(crate) fn text(&mut self, value: &str) -> &mut Self {
         self.bind(Value::Text(value.to_owned()), |place| format!("${place}"))
     }
 
-    /// Adds a moment.
+    /// Binds a time.
     pub(crate) fn time(&mut self, value: UnixMillis) -> &mut Self {
         self.bind(Value::Number(value.0), |place| format!("@at({place})"))
     }
 
-    /// Adds an event's id.
+    /// Binds an event's id.
     pub(crate) fn id(&mut self, value: Uuid) -> &mut Self {
         self.bind(Value::Text(value.to_string()), |place| format!("@id({place})"))
     }
 
-    /// Adds a list in brackets; an empty one holds nothing.
+    /// Binds a list in parentheses; an empty one matches nothing.
     pub(crate) fn texts<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
         self.push("(null");
         for value in values {
@@ -151,7 +153,7 @@ impl Statement {
         self.push(")")
     }
 
-    /// Adds a list in brackets; an empty one holds nothing.
+    /// Binds a list in parentheses; an empty one matches nothing.
     pub(crate) fn numbers(&mut self, values: &[i64]) -> &mut Self {
         self.push("(null");
         for value in values {
@@ -160,7 +162,7 @@ impl Statement {
         self.push(")")
     }
 
-    /// Adds `condition` and the text, where there is one.
+    /// Appends `condition` and the text; nothing where it is `None`.
     pub(crate) fn when_text(&mut self, condition: &'static str, value: Option<&str>) -> &mut Self {
         if let Some(value) = value {
             self.push(condition).text(value);
@@ -168,7 +170,7 @@ impl Statement {
         self
     }
 
-    /// Adds `condition` and the moment, where there is one.
+    /// Appends `condition` and the time; nothing where it is `None`.
     pub(crate) fn when_time(
         &mut self,
         condition: &'static str,
@@ -186,7 +188,7 @@ impl Statement {
         self
     }
 
-    /// Runs it, and stops behind the first row that `is_enough`.
+    /// Runs it, and stops after the first row for which `is_enough` is true.
     pub(crate) async fn run<'e, DB, T, E>(
         self,
         connection: E,

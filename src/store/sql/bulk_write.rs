@@ -1,6 +1,6 @@
-//! Statements that write, for many rows: each of them of a bounded size, and made before their transaction begins.
+//! Bulk writes: statements of bounded size for many rows, built before their transaction begins.
 //!
-//! The database ends a transaction that stands still, and what is made of many rows may take a while.
+//! The database ends an idle transaction, and building the statements for many rows takes a while.
 
 use sqlx::AssertSqlSafe;
 
@@ -10,25 +10,25 @@ use crate::store::sql::connection::{Arg, DbConnection, in_list, json, list_of};
 use crate::store::sql::dialect::POSTGRES;
 use crate::store::sql::template::render;
 
-/// How large the parameters of one statement may be, about. In bytes.
+/// Bound of the parameters of one statement, approximately. In bytes.
 const STATEMENT_BYTES: usize = 1 << 20;
-/// How many rows one statement is about at most.
+/// Maximum number of rows of one statement.
 const STATEMENT_ROWS: usize = 1000;
-/// What a value takes beside its letters, about. In bytes.
+/// Approximate size of a value beside its text. In bytes.
 const VALUE_BYTES: usize = 16;
 
-/// A statement that is ready to be run.
+/// A statement that is ready to run.
 #[derive(Debug)]
 pub(crate) enum Ready {
-    /// For PostgreSQL: the text, and the lists as one parameter.
+    /// For PostgreSQL: the text, and all lists as one parameter.
     Once(String, String),
-    /// For SQLite: the text, which is run for each of the lists.
+    /// For SQLite: the text, which runs once for each list.
     ForEach(String, Vec<Vec<Arg>>),
 }
 
 impl DbConnection {
-    /// Makes ready what writes for each of some lists of parameters: of PostgreSQL few statements. No row may be meant by two
-    /// of the lists.
+    /// Prepares a write that runs for each list of parameters: few statements in PostgreSQL. No two lists may concern
+    /// the same row.
     pub(crate) fn ready(&self, sql: &str, lists: Vec<Vec<Arg>>) -> Vec<Ready> {
         if lists.is_empty() {
             return Vec::new();
@@ -48,7 +48,7 @@ impl DbConnection {
         parts.collect()
     }
 
-    /// Runs what was made ready.
+    /// Runs prepared statements.
     pub(crate) async fn run(&mut self, all: Vec<Ready>) -> Result<(), StoreError> {
         for ready in all {
             match (ready, &mut *self) {
@@ -68,7 +68,7 @@ impl DbConnection {
     }
 }
 
-/// Parts of so many bytes and rows, in their order.
+/// Chunks bounded in bytes and rows, in order.
 fn parts(lists: &[Vec<Arg>]) -> Vec<&[Vec<Arg>]> {
     let bytes = |list: &Vec<Arg>| list.iter().map(Arg::bytes).sum::<usize>();
     let (mut parts, mut begin, mut taken) = (Vec::new(), 0, 0);

@@ -1,4 +1,4 @@
-//! One connection to either store, whose statements are [templates](crate::store::sql::template).
+//! A connection to either store, whose statements are [templates](crate::store::sql::template).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use crate::store::sql::dialect::{Dialect, POSTGRES, SQLITE};
 use crate::store::sql::template::render;
 use crate::store::{postgres, sqlite};
 
-/// How long one statement may take.
+/// Statement timeout.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
-/// How long it may stand still within a transaction.
+/// Timeout of an idle transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// A connection to either database, beside the pools of the store.
+/// A connection to either database, outside of the store's pools.
 #[derive(Debug)]
 pub(crate) enum DbConnection {
     Postgres(PgConnection),
     Sqlite(SqliteConnection, #[expect(dead_code, reason = "dropped with the connection")] Lease),
 }
 
-/// While it lasts, what SQLite was asked goes on. Nothing else would end a statement that was given up: PostgreSQL ends its own
-/// by `statement_timeout`.
+/// Statements of an SQLite connection run only while its lease exists. Nothing else would stop a cancelled one; in
+/// PostgreSQL `statement_timeout` does.
 #[derive(Debug)]
 pub(crate) struct Lease(Arc<()>);
 
@@ -43,7 +43,7 @@ impl Lease {
     }
 }
 
-/// A value for a parameter.
+/// A parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Arg {
     Int(Option<i64>),
@@ -81,7 +81,7 @@ impl From<bool> for Arg {
     }
 }
 
-/// Binds what a statement needs, in either database.
+/// Binds the parameters of a statement, in either database.
 macro_rules! bind {
     ($query:expr, $args:expr) => {{
         let mut query = $query;
@@ -97,14 +97,14 @@ macro_rules! bind {
 }
 
 impl DbConnection {
-    /// `name` is what the server's statistics call it; `more` is set in it beside what every session of ours has.
+    /// `name` is the application name in the server's statistics; `more` are settings beside those of every session.
     pub(crate) async fn postgres(
         address: PgConnectOptions,
         name: &str,
         more: &[(&'static str, &'static str)],
     ) -> Result<Self, StoreError> {
-        // One that vanished or stands still must not keep the settler's lock, or rows that ingest waits for: the server
-        // ends it soon.
+        // A client that hangs or vanished must not keep the session worker's lock, or row locks that ingest waits
+        // for: the server ends it soon.
         let settings = SessionSettings::new(Some(STATEMENT_MAX), Some(IDLE_MAX))
             .with("idle_session_timeout", "300000")
             .with("tcp_keepalives_idle", "10")
@@ -114,8 +114,8 @@ impl DbConnection {
         Ok(Self::Postgres(begin(&named(address, name), &settings).await?))
     }
 
-    /// What is written can be computed again, so it need not be on the disk before it is committed: the log of the file
-    /// keeps the order of commits, and the next event's takes it along.
+    /// The results can be computed again, so a commit needs no sync: the WAL keeps the order of commits, and the next
+    /// event's commit syncs it.
     pub(crate) async fn sqlite(
         address: SqliteConnectOptions,
         wait_max: Duration,
@@ -167,7 +167,7 @@ impl DbConnection {
         Ok(self.rows(sql, args).await?.pop())
     }
 
-    /// Returns how many rows were changed.
+    /// Returns the number of changed rows.
     pub(crate) async fn execute(&mut self, sql: &str, args: &[Arg]) -> Result<u64, StoreError> {
         let sql = AssertSqlSafe(render(self.dialect(), sql));
         match self {
@@ -184,8 +184,8 @@ impl DbConnection {
         }
     }
 
-    /// Reads for each of some lists of parameters, and gives the rows of each. PostgreSQL is asked once for all: to send it
-    /// a statement costs more than most of these take.
+    /// Runs a query for each list of parameters and returns the rows of each. In PostgreSQL as a single statement, as
+    /// a round trip costs more than most of these queries.
     pub(crate) async fn each<T: ReadRow>(
         &mut self,
         sql: &str,
@@ -201,7 +201,8 @@ impl DbConnection {
                 return Ok(all);
             }
         };
-        // With `offset` the rows of each list are looked for by themselves, by an index, however many lists are expected.
+        // `offset 0` keeps the planner from flattening the subquery: each list is looked up by an index, whatever
+        // their estimated number.
         let sql = format!(
             "select found.*, list.place as place_of_list from {} cross join lateral (
                  select * from ({}) as one offset 0) as found",
@@ -220,7 +221,7 @@ impl DbConnection {
         Ok(all)
     }
 
-    /// Hands over one row after the other, none of which is kept, and lets others have their turn meanwhile.
+    /// Calls `take` with each row without collecting them, and yields to other tasks meanwhile.
     pub(crate) async fn fold<T: ReadRow>(
         &mut self,
         sql: &str,
@@ -247,7 +248,7 @@ impl DbConnection {
         Ok(())
     }
 
-    /// Adds rows to a table whose name has a prefix, or merges them into those that are there, as ingest does.
+    /// Inserts rows into a table with a prefix to its name, or merges them into existing ones, as ingest does.
     pub(crate) async fn merge(
         &mut self,
         prefix: &str,
@@ -268,14 +269,14 @@ impl DbConnection {
         }
     }
 
-    /// Begins a transaction that writes. One that is not committed ends with the connection, which is not to be used
-    /// after an error.
+    /// Begins a write transaction. It ends uncommitted with the connection, which must not be used again after an
+    /// error.
     pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
         self.execute(self.dialect().begin, &[]).await.map(|_| ())
     }
 
     pub(crate) async fn close(self) {
-        // Where it cannot be said goodbye to, the database notices that it is gone.
+        // Where closing fails, the database notices the lost connection.
         let _ = match self {
             Self::Postgres(connection) => connection.close().await,
             Self::Sqlite(connection, _) => connection.close().await,
@@ -287,7 +288,7 @@ impl DbConnection {
     }
 }
 
-/// PostgreSQL's table of lists of parameters, which are bound as one.
+/// PostgreSQL's table of the lists of parameters, which are bound as one.
 pub(crate) fn list_of(lists: &[Vec<Arg>]) -> String {
     let columns = lists.first().into_iter().flatten().zip(1..).map(|(arg, place)| {
         let kind = match arg {
@@ -301,7 +302,7 @@ pub(crate) fn list_of(lists: &[Vec<Arg>]) -> String {
     format!("jsonb_to_recordset($1::jsonb) as list (place bigint{columns})")
 }
 
-/// Takes parameters out of the table of lists.
+/// Replaces parameters by columns of that table.
 pub(crate) fn in_list(sql: &str) -> String {
     sql.replace('$', "list.p")
 }

@@ -1,32 +1,31 @@
-//! What the two databases write differently.
+//! The SQL dialects of the two databases.
 
 use crate::projections::table::{Column, Kind};
 
-/// A database's way of writing what the other writes differently.
+/// A database's expressions for what the other one writes differently.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     /// `select … from events`, with the columns of [`Row`](crate::store::model::event::Row).
     pub(crate) select_events: &'static str,
-    /// The words of a [template](crate::store::sql::template), each with its SQL. Where that has `{}`, the word takes an
-    /// argument, which stands there.
+    /// The macros of [templates](crate::store::sql::template) with their SQL, in which `{}` stands for the argument.
     pub(crate) words: &'static [(&'static str, &'static str)],
-    /// The database's clock in units of 2 s.
+    /// The database's clock, in slots of 2 s.
     pub(crate) slot: &'static str,
-    /// The lesser of two values, and the only one where the other is null.
+    /// The lesser of two values; the other one where one is null.
     pub(crate) least: fn(&str, &str) -> String,
-    /// The greater of two values, and the only one where the other is null.
+    /// The greater of two values; the other one where one is null.
     pub(crate) greatest: fn(Kind, &str, &str) -> String,
-    /// Compares texts by their bytes.
+    /// The collation that compares texts by their bytes.
     pub(crate) collate: &'static str,
-    /// A column, read as text.
+    /// A column as text.
     pub(crate) as_text: fn(&Column) -> String,
-    /// A parameter that is given as text, as a value of a column's kind.
+    /// A parameter bound as text, converted to a column's type.
     pub(crate) from_text: fn(Kind, usize) -> String,
-    /// Whether the text of the JSON in this column may hold the first parameter: an escape may hide it.
+    /// Whether the JSON text of a column may contain the first parameter, possibly behind escapes.
     pub(crate) may_hold: fn(&str) -> String,
-    /// Locks the rows that a `select` reads. Empty where a transaction has the database to itself.
+    /// Locks the rows of a `select`. Empty where a write transaction is exclusive.
     pub(crate) for_update: &'static str,
-    /// Begins a transaction that writes.
+    /// Begins a write transaction.
     pub(crate) begin: &'static str,
 }
 
@@ -98,7 +97,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("raw_holds", "instr(raw, cast(${} as blob)) > 0"),
         ("hour", "({} - ({} % 3600000 + 3600000) % 3600000)"),
         ("day", "({} - ({} % 86400000 + 86400000) % 86400000)"),
-        // Its own sum fails where it does not fit. Upper and lower halves never do.
+        // SQLite's `sum` fails on overflow. The sums of the upper and lower halves cannot overflow.
         (
             "sum",
             "case when sum({} >> 32) + (sum({} & 4294967295) >> 32) > 2147483647 then 9223372036854775807
@@ -114,10 +113,10 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("bytewise", ""),
     ],
     slot: "unixepoch() / 2",
-    // `min` and `max` are null where one value is.
+    // SQLite's `min` and `max` are null where one value is.
     least: |old, new| format!("coalesce(min({old}, {new}), {old}, {new})"),
     greatest: |_, old, new| format!("coalesce(max({old}, {new}), {old}, {new})"),
-    // Texts are compared so anyway.
+    // Texts are compared by bytes by default.
     collate: "",
     as_text: |column| format!("cast({} as text)", column.name),
     from_text: |kind, number| match kind {
@@ -129,7 +128,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
     begin: "begin immediate",
 };
 
-/// The type PostgreSQL is given a value of this kind as.
+/// The PostgreSQL type in which a value of this kind is bound.
 pub(crate) fn type_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Number | Kind::Slot => "bigint",

@@ -1,4 +1,4 @@
-//! What both databases share: a connection to either, statements for both, and how rows are written.
+//! Shared by both databases: connection, query builder and bulk writes.
 
 pub(crate) mod builder;
 pub(crate) mod bulk_write;

@@ -1,4 +1,4 @@
-//! Templates: SQL for both databases, with words of ours where they differ.
+//! Templates: SQL for both databases, with macros where the dialects differ.
 //!
 //! | word | SQL |
 //! |---|---|
@@ -21,7 +21,7 @@
 
 use crate::store::sql::dialect::Dialect;
 
-/// A template in the SQL of one database. A word that is not in the table stays as it is.
+/// Renders a template in one dialect. Unknown macros stay as they are.
 pub(crate) fn render(dialect: &Dialect, template: &str) -> String {
     let mut sql = String::with_capacity(template.len() + 64);
     let mut rest = template;
@@ -49,7 +49,7 @@ pub(crate) fn render(dialect: &Dialect, template: &str) -> String {
     sql
 }
 
-/// The text in the parentheses that `text` begins with, and the text behind them.
+/// The text within the parentheses at the start of `text`, and the rest after them.
 fn argument(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix('(')?;
     let mut depth = 0;

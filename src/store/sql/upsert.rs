@@ -1,23 +1,23 @@
-//! How rows of the read models are written in both databases: what becomes of a row that is there.
+//! Upserts of rows of the read models, for both databases.
 
 use crate::projections::table::{Column, Join, Kind, Table};
 use crate::store::sql::dialect::Dialect;
 
-/// Tables of facts that are kept by their time alone.
+/// Tables of facts that expire by their own time.
 pub(crate) const AGED_BY_AT: [&str; 6] =
     ["room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks", "recording_marks"];
 
-/// Whether a value is given for the column; the store knows the others.
+/// Whether the column is bound; the store computes the others.
 pub(crate) fn is_bound(column: &Column) -> bool {
     column.kind != Kind::Slot
 }
 
-/// What is to be written of each column, between commas.
+/// An expression for each column, separated by commas.
 pub(crate) fn list(columns: &[Column], write: impl FnMut(&Column) -> String) -> String {
     columns.iter().map(write).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands behind an `insert`: how a row that is there takes up the new one, by the rules of [`Table::join`].
+/// The `on conflict` clause of an `insert`: merges the new row into the existing one by the rules of [`Table::join`].
 pub(crate) fn on_conflict(dialect: &Dialect, table: &Table) -> String {
     if table.is_log() {
         return String::new();

@@ -1,11 +1,11 @@
-//! Rows on their way to SQLite: many in one statement, since each statement is handed to the connection's thread and back.
+//! Multi-row statements for SQLite, since each statement is a hand-over to the connection's thread and back.
 
 use std::iter;
 
-/// How many rows one statement takes, the most first. Few, since each has a statement that is prepared once and kept.
+/// Numbers of rows of a statement, the largest first. Few, since each has a statement that stays prepared.
 pub(crate) const SIZES: [usize; 3] = [32, 8, 1];
 
-/// `rows` in parts, each of one of [`SIZES`].
+/// Splits `rows` into parts of these [`SIZES`].
 pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     iter::from_fn(move || {
         let size = SIZES.into_iter().find(|size| *size <= rows.len())?;
@@ -15,7 +15,7 @@ pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
     })
 }
 
-/// What stands behind `values`: so many times `row`.
+/// The `values` list: `row` repeated.
 pub(crate) fn values(row: &str, rows: usize) -> String {
     vec![format!("({row})"); rows].join(", ")
 }

@@ -1,4 +1,4 @@
-//! The connection that takes an account out of a SQLite file.
+//! The connection of an erasure in a SQLite file.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) async fn connect(
     let address = address
         .create_if_missing(false)
         .busy_timeout(busy_timeout)
-        // What is overwritten or deleted is not left in the file's free places.
+        // Overwrites deleted content in the file's free pages.
         .pragma("secure_delete", "on");
     address.connect().await.map_err(|error| unopened(&file, &error))
 }

@@ -1,4 +1,4 @@
-//! What an error of SQLite means for the caller.
+//! Classification of SQLite errors.
 
 use std::path::Path;
 
@@ -21,12 +21,13 @@ pub(crate) fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError
     }
 }
 
-/// Tells a row the database will never take from a database that cannot take any now.
+/// Distinguishes a row that the database will never accept from a database that cannot accept any now.
 pub(crate) fn classify(error: sqlx::Error) -> StoreError {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
     match primary {
-        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH. Busy, full, read-only and I/O errors are not the row's.
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH. Busy, full, read-only and I/O errors are not the row's
+        // fault.
         Some(18..=20) => StoreError::Refused(error),
         _ => StoreError::Unavailable(error),
     }

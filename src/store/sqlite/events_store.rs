@@ -34,17 +34,17 @@ use crate::store::sqlite::{projections, retention};
 use crate::store::traits::Entry;
 use crate::store::traits::{Inserted, Store};
 
-/// A SQLite file: one connection writes, others read beside it.
+/// A SQLite file: one connection writes, others read concurrently.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Tells whether the store answers, also while every reader is busy.
+    /// The connection of the health check, which must not wait for busy readers.
     pings: SqlitePool,
 }
 
 impl Sqlite {
-    /// Opens the file, and makes it and its directory where they are missing.
+    /// Opens the file; creates it and its directory where missing.
     pub(crate) async fn open(
         address: SqliteConnectOptions,
         options: &StoreOptions,
@@ -57,9 +57,9 @@ impl Sqlite {
         }
         let address = address
             .create_if_missing(false)
-            // Readers and the writer do not wait for each other.
+            // In WAL mode readers and the writer do not block each other.
             .journal_mode(SqliteJournalMode::Wal)
-            // A commit is on the disk before it is answered. NORMAL would lose the last ones with the power.
+            // A commit is on disk before the event is answered. NORMAL could lose the last ones at a power cut.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(options.timeout);
         let writer = SqlitePoolOptions::new()
@@ -86,8 +86,8 @@ impl Sqlite {
     }
 }
 
-/// Has SQLite give up what is asked over this connection from now on when it takes longer: nobody else would, also when
-/// the one who asked is gone.
+/// Makes SQLite interrupt statements of this connection that run longer: nothing else would stop them, also after the
+/// caller was cancelled.
 async fn give_up_after(
     most: Option<Duration>,
     connection: &mut SqliteConnection,
@@ -104,7 +104,7 @@ async fn give_up_after(
 impl Store for Sqlite {
     async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.acquire().await.map_err(classify)?;
-        // See `Writing`; a migration makes transactions of its own within this one.
+        // See `Writing`; each migration has a nested transaction.
         connection.close_on_drop();
         let begun = connection.begin_with("begin immediate");
         let mut transaction = begun.await.map_err(classify)?;
@@ -131,7 +131,7 @@ impl Store for Sqlite {
         let fresh: Vec<Entry<'_>> =
             entries.iter().filter(|entry| !known.contains(&entry.event.id)).copied().collect();
         let mut new = insert(writing.connection(), &fresh).await.map_err(classify)?;
-        // An event that stands here twice has one row, and changes things once.
+        // A repeat within the batch is one row and changes the read models once.
         let is_new = entries.iter().map(|entry| new.remove(&entry.event.id.to_string()));
         let is_new: Vec<bool> = is_new.collect();
         let changing = entries.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
@@ -190,12 +190,13 @@ impl Reader for Sqlite {
     }
 }
 
-/// Adds the keys of events that only their request tells. Returns the ids of those that another row stands for.
+/// Inserts the keys of events that are identified by their request. Returns the ids of events that are stored under
+/// another row already.
 async fn request_keys(
     connection: &mut SqliteConnection,
     entries: &[Entry<'_>],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
-    // An event may stand here twice, and then its first place has added its key.
+    // The key may be there from an earlier occurrence of the same event in this batch.
     let (mut added, mut known) = (HashSet::new(), HashSet::new());
     for Entry { event, .. } in entries {
         let Some(key) = event.request_key() else { continue };
@@ -217,7 +218,7 @@ async fn request_keys(
     Ok(known)
 }
 
-/// Adds events. Returns the ids of the new rows.
+/// Inserts events. Returns the ids of the new rows.
 async fn insert(
     connection: &mut SqliteConnection,
     entries: &[Entry<'_>],

@@ -1,4 +1,4 @@
-//! What the SQLite store and the spool share: how their files are made and written.
+//! SQLite files, shared by store and spool: creation and write transactions.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -9,10 +9,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{Executor, Sqlite};
 
-/// How often it is looked whether a statement is to go on, in steps of SQLite's machine: about every ms.
+/// Interval of the check whether a statement may continue, in steps of SQLite's virtual machine: about 1 ms.
 pub(crate) const STEPS: i32 = 10_000;
 
-/// Refuses what is there and no file: to open a pipe, for example, waits for its other end for ever.
+/// Refuses an existing path that is no file: opening a pipe, for example, would block.
 pub(crate) fn check_kind(path: &Path) -> io::Result<()> {
     let problem = match path.metadata() {
         Ok(found) if found.is_dir() => "it is a directory",
@@ -22,7 +22,7 @@ pub(crate) fn check_kind(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, problem))
 }
 
-/// Makes the file and its directory where they are missing, for this user only: it holds who called whom.
+/// Creates the file and its directory where missing, private to this user: the data shows who called whom.
 pub(crate) fn make(file: &Path) -> io::Result<()> {
     check_kind(file)?;
     if let Some(folder) = file.parent()
@@ -30,7 +30,7 @@ pub(crate) fn make(file: &Path) -> io::Result<()> {
         && !folder.exists()
     {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        // So that the directory outlives a power cut as the commits in it do.
+        // Makes the directory entry survive a power cut, as the commits in the file do.
         if let Some(above) = folder.parent() {
             let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
             File::open(above)?.sync_all()?;
@@ -39,15 +39,15 @@ pub(crate) fn make(file: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(file).map(|_| ())
 }
 
-/// A transaction of writes, whose connection is closed where it is not committed. When the disk is full SQLite ends a
-/// transaction by itself, which sqlx does not learn: with its own `Transaction` the connection could not be used again.
+/// A write transaction whose connection is closed unless it is committed. On a full disk SQLite rolls back by itself
+/// without sqlx noticing: with sqlx's `Transaction` the connection would be unusable afterwards.
 pub(crate) struct Writing {
     connection: PoolConnection<Sqlite>,
     committed: bool,
 }
 
 impl Writing {
-    /// Begins, and holds the file's one write lock from the start, so that it cannot fail half-way for want of it.
+    /// Begins, and takes the file's write lock immediately, so that it cannot fail half-way for lack of it.
     pub(crate) async fn begin(pool: &SqlitePool) -> Result<Self, sqlx::Error> {
         let mut writing = Self { connection: pool.acquire().await?, committed: false };
         writing.connection.execute("begin immediate").await?;

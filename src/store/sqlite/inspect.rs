@@ -1,4 +1,4 @@
-//! Looks at a SQLite file without changing it.
+//! Examines a SQLite file without changing it.
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
@@ -21,7 +21,7 @@ pub(crate) async fn examine(
     }
     let connected = address.create_if_missing(false).connect().await;
     let mut connection = connected.map_err(|error| unopened(&file, &error))?;
-    // Only now is the file read.
+    // SQLite opens the file lazily: errors show at the first read.
     let journal_mode: String = sqlx::query_scalar("pragma journal_mode")
         .fetch_one(&mut connection)
         .await
@@ -53,7 +53,7 @@ pub(crate) async fn examine(
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
     }
     let damage = if thorough { damage(&mut connection).await.map_err(classify)? } else { None };
-    // Everything is known: a farewell that fails changes nothing.
+    // The examination is complete: an error on closing loses nothing.
     let _ = connection.close().await;
     Ok(Examination {
         database: format!("SQLite {version}"),
@@ -64,14 +64,14 @@ pub(crate) async fn examine(
     })
 }
 
-/// The first thing that is wrong with the file.
+/// The first damage that `pragma integrity_check` reports.
 async fn damage(connection: &mut SqliteConnection) -> Result<Option<String>, sqlx::Error> {
     let found: String =
         sqlx::query_scalar("pragma integrity_check(1)").fetch_one(connection).await?;
     Ok((found != "ok").then_some(found))
 }
 
-/// Stores an event and a parked one, and takes them back.
+/// Stores an event and a dead letter, and rolls back.
 async fn write(connection: &mut SqliteConnection, now: UnixMillis) -> Result<(), sqlx::Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
     sqlx::query(

@@ -1,4 +1,4 @@
-//! How changes of the read models are written to SQLite: table by table.
+//! Writes changes of the read models to SQLite, table by table.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -13,7 +13,7 @@ use crate::store::sql::dialect::SQLITE;
 use crate::store::sql::upsert;
 use crate::store::sqlite::batch::{SIZES, parts, values};
 
-/// Writes what many events change.
+/// Writes the changes of many events.
 pub(crate) async fn write(
     connection: &mut SqliteConnection,
     batch: &Batch<'_>,
@@ -26,7 +26,8 @@ pub(crate) async fn write(
     Ok(())
 }
 
-/// Adds rows to a table, or to one of the same columns whose name has a prefix, or merges them into those that are there.
+/// Inserts rows into a table, or into the one of the same columns with a prefix to its name, or merges them into
+/// existing rows.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     prefix: &str,
@@ -58,7 +59,7 @@ async fn insert_part(
     Ok(())
 }
 
-/// The statement for so many rows of one of [`TABLES`], made once.
+/// The statement for this number of rows of one of [`TABLES`], cached.
 fn statement_of(table: &Table, rows: usize) -> Arc<str> {
     type Statements = HashMap<(&'static str, usize), Arc<str>>;
     static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
@@ -86,7 +87,7 @@ fn bind<'q>(
     }
 }
 
-/// The statement that adds so many rows to a table, or merges them into those that are there.
+/// The statement that inserts this number of rows into a table, or merges them into existing rows.
 fn statement(prefix: &str, table: &Table, rows: usize) -> String {
     let Table { name, columns } = table;
     let names = upsert::list(columns, |column| column.name.to_owned());

@@ -1,4 +1,4 @@
-//! What is deleted from a SQLite file because it is too old.
+//! Retention in a SQLite file.
 
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
@@ -9,7 +9,7 @@ use crate::store::sessions::counts::SUM_KEY;
 use crate::store::sql::upsert::AGED_BY_AT;
 use crate::store::sqlite::file::Writing;
 
-/// Deletes at most so many old rows of each table, in a transaction for each, since events wait for it.
+/// Deletes at most `rows_max` expired rows of each table, in one transaction per table, since events wait for it.
 pub(crate) async fn delete_expired(
     pool: &SqlitePool,
     before: UnixMillis,
@@ -44,7 +44,7 @@ fn transactions() -> Vec<Vec<String>> {
             .to_owned(),
     ]];
     transactions.extend(AGED_BY_AT.iter().map(|table| vec![some(table, "at < $1")]));
-    // What was done to a room itself is kept as long as the session it belongs to, which is made from it.
+    // Changes of a room are kept as long as the session computed from them.
     transactions.push(vec![some(
         "room_changes",
         "at < $1 and not exists (
@@ -79,7 +79,7 @@ fn transactions() -> Vec<Vec<String>> {
     transactions
 }
 
-/// Deletes some rows of a table that events are written to.
+/// Deletes a bounded number of rows of a projected table.
 fn some(name: &str, condition: &str) -> String {
     let keys = TABLES.iter().filter(|table| table.name == name).flat_map(|table| table.keys());
     let keys = keys.map(|key| key.name).collect::<Vec<_>>().join(", ");

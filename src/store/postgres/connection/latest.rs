@@ -1,8 +1,8 @@
-//! The connections over which events were stored last: the next batch goes over the latest of them.
+//! A stack of the connections that wrote last: the next batch uses the most recent one.
 //!
-//! sqlx's pool hands out the one that was idle longest, so that batches that come one by one would go over all in turn. One
-//! connection of PostgreSQL's has one process, whose caches are warm; and where a disk stalls, each further process that
-//! commits may be the next to wait for it, with all others behind it.
+//! sqlx's pool hands out the connection that was idle longest, so single batches would rotate through all of them.
+//! Each connection is a server process, and a recently used one has warm caches; and on a stalling disk, each further
+//! process that commits may block on it, and all others behind it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,19 +12,19 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use tokio::time::Instant;
 
-/// How long one is kept from the pool, which ends connections that are old.
+/// How long a connection is kept from the pool, which closes old ones.
 const KEPT_AT_MOST: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct Latest {
     pool: PgPool,
-    /// Each with the moment since when the pool is without it.
+    /// Each with the time at which it was taken from the pool.
     kept: Mutex<Vec<(PoolConnection<Postgres>, Instant)>>,
     most: usize,
 }
 
 impl Latest {
-    /// Keeps so many at most, which are then missing in the pool.
+    /// Keeps at most `most` connections, which the pool then lacks.
     pub(crate) fn of(pool: PgPool, most: u32) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Self { pool, kept: Mutex::default(), most }
@@ -34,7 +34,7 @@ impl Latest {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one that was used last, or another of the pool's, and since when it is taken from there.
+    /// The most recently used connection, else one of the pool, and the time at which it was taken from the pool.
     pub(crate) async fn take(&self) -> Result<(PoolConnection<Postgres>, Instant), sqlx::Error> {
         let latest = self.kept().pop();
         match latest {
@@ -43,7 +43,7 @@ impl Latest {
         }
     }
 
-    /// Takes back one that can be used again.
+    /// Returns a connection that is fit for use.
     pub(crate) fn give_back(&self, connection: PoolConnection<Postgres>, since: Instant) {
         let mut kept = self.kept();
         if kept.len() < self.most && since.elapsed() < KEPT_AT_MOST {
@@ -51,7 +51,7 @@ impl Latest {
         }
     }
 
-    /// Gives all to the pool, so that it can close them.
+    /// Returns all connections to the pool, so that it can close them.
     pub(crate) fn close(&self) {
         self.kept().clear();
     }

@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: how a session begins, what its role may do, and which connection a batch goes over.
+//! Connections to PostgreSQL: session settings, privileges of the role, and the choice of a connection for a batch.
 
 pub(crate) mod latest;
 pub(crate) mod privileges;

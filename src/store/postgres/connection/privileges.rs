@@ -1,25 +1,25 @@
-//! Which rights the role of the URL lacks, and who grants them.
+//! Finds the privileges that the role of the URL lacks, and the role that can grant them.
 
 use sqlx::{FromRow, PgConnection};
 
 use crate::store::inspection::MissingRight;
 
-/// What the catalog says of a role and the tables.
+/// Privileges of the role, from the catalog.
 #[derive(Debug, FromRow)]
 struct Rights {
     role: String,
-    /// Where the tables are, or would be; absent where no schema of the search path is there.
+    /// The schema of the tables, existing or future; absent where no schema of the search path exists.
     schema: Option<String>,
     creates: bool,
-    /// Whom `events` belongs to.
+    /// The owner of `events`.
     owner: Option<String>,
     owns: bool,
-    /// The tables of that owner in which it may not do all that the server does, and what it may not.
+    /// That owner's tables for which the role lacks a privilege, with the missing ones.
     closed: Vec<String>,
     denied: Vec<String>,
 }
 
-/// What it lacks to make the tables, where there are none, or to write them and make partitions.
+/// The privileges missing for creating the tables, or, where they exist, for writing them and making partitions.
 pub(crate) async fn missing(
     connection: &mut PgConnection,
     has_tables: bool,

@@ -1,5 +1,5 @@
-//! How a session with PostgreSQL is begun: what we rely on is set in it, and looked at, whatever role, database or pooler
-//! have by default.
+//! Start of a PostgreSQL session: required settings are set and then verified, regardless of the defaults of role,
+//! database or pooler.
 
 use std::time::Duration;
 
@@ -11,55 +11,55 @@ use crate::store::database_error::{SHARED, SHARED_HINT};
 use crate::store::error::StoreError;
 use crate::store::postgres::error::classify;
 
-/// The oldest server this was built for, as `server_version_num`.
+/// The oldest supported server, as `server_version_num`.
 pub(crate) const VERSION_MIN: i32 = 140_000;
-/// How long a connection may take to come about where no pool makes it.
+/// Timeout of connecting outside of a pool.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
-/// How often two sessions are compared, in case others use the pooler too.
+/// Number of comparisons of two sessions, since other clients may use the pooler at the same time.
 const LOOKS: u32 = 3;
 
-/// What is set in a session after it was begun. Not with the options of its start: a pooler drops or refuses those.
+/// Settings made after the session has started. Not as startup options: poolers drop or refuse those.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionSettings(Vec<(&'static str, String)>);
 
 impl SessionSettings {
-    /// What every session relies on. `statement`: how long a statement may take; `idle`: how long a transaction may stand
-    /// still. `None`: as long as it does.
+    /// The settings that every session needs. `statement`: the statement timeout; `idle`: how long a transaction may
+    /// be idle. `None`: unlimited.
     pub(crate) fn new(statement: Option<Duration>, idle: Option<Duration>) -> Self {
         let millis = |most: Option<Duration>| most.map_or(0, |most| most.as_millis()).to_string();
         Self(vec![
-            // A stricter one fails where rows are written from two sides, and what is written needs none.
+            // A stricter level fails where two writers meet, and our statements need none.
             ("default_transaction_isolation", "read committed".to_owned()),
-            // Not `default_transaction_read_only`: providers switch it on to keep a disk from filling up.
+            // Not `default_transaction_read_only`: hosting providers switch it on to protect a full disk.
             ("statement_timeout", millis(statement)),
             ("idle_in_transaction_session_timeout", millis(idle)),
-            // Waiting for a lock is bounded by the statement, and where it is not by `set local`.
+            // Waiting for a lock is bounded by the statement timeout, or by `set local` where that is not enough.
             ("lock_timeout", "0".to_owned()),
-            // One that rests in a pool is not to be ended.
+            // An idle connection of a pool must not be closed by the server.
             ("idle_session_timeout", "0".to_owned()),
         ])
     }
 
-    /// One more, or another value of one of them.
+    /// Adds a setting or replaces its value.
     pub(crate) fn with(self, name: &'static str, value: impl Into<String>) -> Self {
         let mut all = self.without(name);
         all.0.push((name, value.into()));
         all
     }
 
-    /// All but this one.
+    /// Removes a setting.
     pub(crate) fn without(mut self, name: &'static str) -> Self {
         self.0.retain(|(set, _)| *set != name);
         self
     }
 
-    /// Sets them, and sees that they last.
+    /// Sets them, and verifies that they last.
     pub(crate) async fn apply(&self, session: &mut PgConnection) -> Result<(), sqlx::Error> {
         let listed = |write: &dyn Fn(&str, &str) -> String| {
             let each: Vec<String> = self.0.iter().map(|(name, value)| write(name, value)).collect();
             format!("select concat_ws(', ', {})", each.join(", "))
         };
-        // Names and values are fixed words and numbers. Not prepared: a pooler may not know how.
+        // Names and values are constants and numbers. Not prepared: a pooler may not support it.
         let set =
             listed(&|name, value| format!("'{name}=' || set_config('{name}', '{value}', false)"));
         let look = listed(&|name, _| format!("'{name}=' || current_setting('{name}')"));
@@ -68,7 +68,7 @@ impl SessionSettings {
         if set == found {
             return Ok(());
         }
-        // Each as PostgreSQL itself writes it.
+        // In the form in which PostgreSQL reports each.
         let lost: Vec<&str> = found.split(", ").filter(|part| !set.contains(part)).collect();
         let problem = format!("the session does not keep its settings: {}", lost.join(", "));
         Err(sqlx::Error::Configuration(problem.into()))
@@ -80,15 +80,16 @@ async fn text(session: &mut PgConnection, sql: String) -> Result<String, sqlx::E
     sqlx::Row::try_get(&row, 0)
 }
 
-/// Names our sessions for whoever looks at the server, unless the URL does; `part` is which of ours it is.
+/// Sets the application name shown in the server's statistics, unless the URL has one; `part` names the component.
 pub(crate) fn named(address: PgConnectOptions, part: &str) -> PgConnectOptions {
     let name = address.get_application_name().unwrap_or("trtc-callbacks");
     let name = format!("{name} {part}").trim_end().to_owned();
-    // PostgreSQL writes floats exactly anyhow, and poolers refuse what they do not know at the start of a session.
+    // The driver's `extra_float_digits` is not needed: PostgreSQL writes floats exactly, and poolers refuse unknown
+    // startup parameters.
     address.application_name(&name).extra_float_digits(None)
 }
 
-/// A connection of its own, without a pool that would try again and again and keep back why it fails.
+/// Connects without a pool, which would retry and hide the cause of a failure.
 pub(crate) async fn connect(address: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     match timeout(CONNECT_MAX, address.connect()).await {
         Ok(connected) => connected.map_err(classify),
@@ -102,7 +103,7 @@ pub(crate) async fn connect(address: &PgConnectOptions) -> Result<PgConnection, 
     }
 }
 
-/// The same, with what we rely on set.
+/// Connects and applies the settings.
 pub(crate) async fn begin(
     address: &PgConnectOptions,
     settings: &SessionSettings,
@@ -112,7 +113,7 @@ pub(crate) async fn begin(
     Ok(session)
 }
 
-/// Refuses a server that cannot keep every event. Prepares no statement, as what stands before it is not known yet.
+/// Refuses a server that cannot store every event. Prepares no statement, as a pooler may not have been detected yet.
 pub(crate) async fn check_server(session: &mut PgConnection) -> Result<(), StoreError> {
     let asked = "select concat_ws(' ', current_setting('server_version_num'), current_setting('server_encoding'))";
     let said = text(session, asked.to_owned()).await.map_err(classify)?;
@@ -132,23 +133,23 @@ pub(crate) async fn check_server(session: &mut PgConnection) -> Result<(), Store
     Ok(())
 }
 
-/// Refuses a pooler that gives two sessions of ours the same one of the server's, or one of ours now this and now that:
-/// nothing that is set or prepared would last.
+/// Refuses a pooler that shares sessions, within a connection or between two: neither settings nor prepared
+/// statements would last.
 pub(crate) async fn refuse_shared(
     session: &mut PgConnection,
     address: &PgConnectOptions,
 ) -> Result<(), StoreError> {
-    // One connection more may not be allowed; then there is nothing to compare with.
+    // A second connection may exceed the limit; then the comparison is skipped.
     let Ok(mut other) = connect(address).await else { return Ok(()) };
     let first = backend(session).await?;
     let mut shared = false;
     for _ in 0..LOOKS {
-        // A pooler in session mode has it wait for one of the server's, of which it may have no more.
+        // A pooler in session mode queues the second connection while it has no free server connection.
         let Ok(of_other) = timeout(CONNECT_MAX, backend(&mut other)).await else { return Ok(()) };
         let (of_other, again) = (of_other?, backend(session).await?);
         shared = shared || of_other == first || again != first || of_other == again;
     }
-    // It was only asked.
+    // It only ran queries: an error on closing it loses nothing.
     let _ = other.close().await;
     if shared {
         return Err(StoreError::Unready { problem: SHARED.into(), hint: SHARED_HINT.into() });
