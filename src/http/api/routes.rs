@@ -12,8 +12,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::api::params::{NoQuery, QueryParams};
-use crate::http::api::{calls, event_stream, events, list, openapi, rooms, statistics};
+use crate::http::api::{calls, event_stream, events, list, openapi, params, rooms, statistics};
 use crate::http::ops::auth;
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
@@ -47,7 +46,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(endpoints(
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "document", responses((status = 200, body = Object)))]
 async fn document(uri: Uri) -> Result<Response, Problem> {
-    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
+    params::none(&uri)?;
     list::json(&*DOCUMENT)
 }
 

@@ -7,7 +7,8 @@ use axum::extract::{RawQuery, State};
 
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::query::Query;
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
 use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
 use crate::http::ui::section::Section;
@@ -87,14 +88,7 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
     let mut asked = FormBuilder::new("/anomalies", &query, reading.now);
-    let mut filter = AnomalyFilter {
-        kind: asked.choice("kind", "Kind", ANOMALY_KINDS),
-        subject: asked.text("subject", "Call, room or product"),
-        app: asked.app(&ops.apps),
-        resolved: asked.flag("resolved", "State", ["resolved", "open"]),
-        ..AnomalyFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
+    let filter = asked.filter(AnomalyFilter::default(), &ops.apps, &[]);
     let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;

@@ -6,13 +6,14 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
+use crate::callback::Command;
 use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
-use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
+use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
@@ -104,21 +105,8 @@ fn room_link(event: &StoredEvent, room: &str) -> Html {
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = FormBuilder::new("/events", &query, reading.now);
-    let mut filter = EventFilter {
-        family: asked.choice("family", "Family", &families),
-        command: asked.command("command", "Command"),
-        call_id: asked.text("call", "Call id"),
-        room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Acting account"),
-        platform: asked.text("platform", "Platform"),
-        text: asked.text("text", "Body holds"),
-        undecoded: asked.flag("undecoded", "Body", ["undecoded", "any"]).unwrap_or(false),
-        app: asked.app(&ops.apps),
-        ..EventFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
+    let filter = asked.filter(EventFilter::default(), &ops.apps, &[]);
     let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;

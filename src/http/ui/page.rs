@@ -13,8 +13,9 @@ use crate::clock::UnixMillis;
 use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::PageTurn;
 use crate::http::ops::state::Ops;
+use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, Query};
+use crate::http::ui::filters::Form;
 use crate::store::{List, Store, StoreError};
 
 /// How long a page waits for the store.

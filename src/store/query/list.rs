@@ -10,10 +10,11 @@ use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
+use crate::store::query::conditions::{Condition, ConditionValue, Filter};
 use crate::store::query::events::{EventFilter, Order};
-use crate::store::query::filters::RoomKey;
 use crate::store::query::filters::{
-    AnomalyFilter, CallFilter, DetailPage, DetailPlace, RoomFilter, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, DetailPage, DetailPlace, RoomFilter, RoomKey, UserCallFilter,
+    UserVisitFilter,
 };
 use crate::store::query::limits::LIST_BYTES_MAX;
 use crate::store::traits::Store;
@@ -111,8 +112,21 @@ impl UserVisit {
 }
 
 /// Sessions of live rooms: the others are left out, whatever the filter says of families.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LiveSessions(pub RoomFilter);
+
+/// Those of rooms but the family, which is the same in all.
+impl Filter for LiveSessions {
+    fn conditions() -> Vec<&'static Condition> {
+        let mut conditions = RoomFilter::conditions();
+        conditions.retain(|condition| condition.name != "family");
+        conditions
+    }
+
+    fn set(&mut self, name: &str, value: ConditionValue) {
+        self.0.set(name, value);
+    }
+}
 
 #[async_trait]
 impl List for LiveSessions {

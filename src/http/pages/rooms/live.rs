@@ -6,8 +6,9 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 
 use crate::http::ops::state::Ops;
-use crate::http::pages::rooms::list::{RoomRow, asked, row};
-use crate::http::ui::filters::{Form, Query};
+use crate::http::pages::rooms::list::{RoomRow, row};
+use crate::http::query::Query;
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{number, number_or};
 use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
 use crate::http::ui::section::Section;
@@ -36,10 +37,11 @@ struct Figures {
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/live-sessions", Some("live"), reading.now);
-    let app = filter.app;
+    let mut asked = FormBuilder::new("/live-sessions", &query, reading.now);
+    let sessions = asked.filter(LiveSessions::default(), &ops.apps, &[]);
+    let form = asked.done(&["after"]);
     let Shown { rows, older, is_later } =
-        shown(reading.store, &LiveSessions(filter), (&form, &query, "after")).await?;
+        shown(reading.store, &sessions, (&form, &query, "after")).await?;
     let rows = rows.iter().map(|LiveRoom { room, live }| {
         let live = live.as_ref();
         let figure =
@@ -52,6 +54,7 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         };
         (row(room, reading.now), figures)
     });
-    let shell = Shell::new("Live sessions", Section::LiveSessions, reading.now).within(&ops, app);
+    let shell = Shell::new("Live sessions", Section::LiveSessions, reading.now)
+        .within(&ops, sessions.0.app);
     answered(form.is_good(), &List { shell, form, rows: rows.collect(), older, is_later })
 }
