@@ -47,7 +47,7 @@ pub use crate::store::query::filters::{
     RoomFilter, RoomKey, Step, Subject, UserCallFilter, UserVisitFilter,
 };
 pub use crate::store::query::limits::*;
-pub use crate::store::query::list::{Gifts, List, LiveSessions, Part, Visits};
+pub use crate::store::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
 pub use crate::store::query::page::{Details, EventPage, VisitPage};
 pub use crate::store::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};

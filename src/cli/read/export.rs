@@ -78,7 +78,7 @@ impl<F: Filter + Default + List<Row: Serialize>> ListExport<F> {
         let mut out = ListWriter { format: self.format, begun: false };
         let mut after = None;
         loop {
-            let (rows, end) = opened.read(list.part(&*opened.store, after, PAGE_ROWS)).await?;
+            let (rows, end) = opened.read(list.part(&*opened.store, (after, PAGE_ROWS))).await?;
             out.write(&rows)?;
             if end.is_none() {
                 return Ok(());

@@ -66,7 +66,7 @@ impl ListArgs {
         table: impl FnOnce(&[L::Row]) -> String,
     ) -> Result<()> {
         let opened = self.source.open().await?;
-        let (rows, more) = opened.read(list.part(&*opened.store, None, self.limit)).await?;
+        let (rows, more) = opened.read(list.part(&*opened.store, (None, self.limit))).await?;
         if self.json {
             output::print_json(&json_lines(&rows)?)?;
         } else if rows.is_empty() {

@@ -1,20 +1,14 @@
 //! Calls: the list, one with all that happened in it, and the calls and room visits of a user.
 
-use std::sync::Arc;
-
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::api::events::Event;
 use crate::http::api::list;
-use crate::http::api::params;
 use crate::http::api::params::{ListQuery, QueryOf, app_of_path};
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
-use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
     Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
@@ -24,13 +18,8 @@ use crate::store::{
 /// Calls by time of their first event, newest first.
 #[utoipa::path(get, path = "/calls", tag = "calls", params(QueryOf<(CallFilter, ListQuery)>),
     responses((status = 200, body = list::Items<Call>)))]
-pub(crate) async fn calls(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (filter, page) = params::list((&uri, &headers), CallFilter::default(), ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn calls(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(CallFilter::default()).await
 }
 
 /// A call with its members, recordings and timeline.
@@ -78,15 +67,14 @@ pub(crate) struct CallPath {
 #[utoipa::path(get, path = "/calls/{app}/{call_id}", tag = "calls",
     params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(crate) async fn call(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<CallPath>, PathRejection>,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(CallPath { app, call_id }): PathOf<CallPath>,
 ) -> Result<Response, Problem> {
-    let Path(CallPath { app, call_id }) = path.map_err(|rejection| Problem::path(&rejection))?;
     let call_id = path_segment::id(&call_id);
-    params::none(&uri)?;
+    request.read(())?;
     let app = app_of_path(&app)?;
-    let store = ops.reading.store()?;
+    let reading = &request.ops.reading;
+    let store = reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
         let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
@@ -95,7 +83,7 @@ pub(crate) async fn call(
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
         Ok(Some((call, members, recordings, events)))
     };
-    let found = ops.reading.ask(question).await?;
+    let found = reading.ask(question).await?;
     let (call, members, recordings, events) =
         found.ok_or_else(|| Problem::not_found("call not found"))?;
     let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
@@ -136,38 +124,30 @@ pub(crate) struct UserPath {
 #[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "room sessions",
     params(UserPath, QueryOf<ListQuery>), responses((status = 200, body = list::Items<UserVisit>)))]
 pub(crate) async fn user_visits(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<UserPath>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(UserPath { app, account }): PathOf<UserPath>,
 ) -> Result<Response, Problem> {
-    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let ((), page) = params::list((&uri, &headers), (), ops.clock.now())?;
+    let ((), page) = request.list(())?;
     let (app, account) = (app_of_path(&app)?, path_segment::id(&account));
     let name = format!("UserVisit {} {account}", app.as_i64());
     let filter = UserVisitFilter { app, account, after: None, limit: 0 };
-    list::answer_as(&ops.reading, &page, filter, &name).await
+    list::answer_as(&request.ops.reading, &page, filter, &name).await
 }
 
 /// The calls of a user, newest first.
 #[utoipa::path(get, path = "/users/{app}/{account}/calls", tag = "calls",
     params(UserPath, QueryOf<(UserCallFilter, ListQuery)>), responses((status = 200, body = list::Items<UserCall>)))]
 pub(crate) async fn user_calls(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<UserPath>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(UserPath { app, account }): PathOf<UserPath>,
 ) -> Result<Response, Problem> {
-    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let account = path_segment::id(&account);
     let filter = UserCallFilter {
         app: app_of_path(&app)?,
-        account,
+        account: path_segment::id(&account),
         direction: None,
         outcome: None,
         after: None,
         limit: 0,
     };
-    let (filter, page) = params::list((&uri, &headers), filter, ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+    request.answer(filter).await
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::sleep;
 
 use crate::http::api::events::{Event, EventQuery, PayloadQuery};
-use crate::http::api::params::{self, QueryOf};
+use crate::http::api::params::QueryOf;
+use crate::http::api::request::ApiRequest;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::tail::Subscription;
 use crate::http::ops::state::Ops;
@@ -40,14 +40,10 @@ filter! {
 #[utoipa::path(get, path = "/events/stream", tag = "events",
     params(QueryOf<(EventQuery, BehindQuery)>, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last received event")),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
-pub(crate) async fn stream(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let query = <(EventQuery, BehindQuery)>::default();
+pub(crate) async fn stream(request: ApiRequest) -> Result<Response, Problem> {
     let ((filter, PayloadQuery { payload: with_payload }), BehindQuery { last_event_id }) =
-        params::read(&uri, query, ops.clock.now())?;
+        request.read(Default::default())?;
+    let ApiRequest { ops, headers, .. } = request;
     let behind = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // A browser that comes again by itself sends the header, and the query that it began with.
     let behind = behind.filter(|behind| !behind.is_empty()).or(last_event_id.as_deref());

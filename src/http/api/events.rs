@@ -1,11 +1,6 @@
 //! Events: the list, and one.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,12 +12,11 @@ use crate::callback::recorded_request::Delivery;
 use crate::callback::{AppId, Body, Command};
 use crate::clock::UnixMillis;
 use crate::http::api::list;
-use crate::http::api::params;
 use crate::http::api::params::{ListQuery, QueryOf};
-use crate::http::ops::state::Ops;
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::problem::Problem;
 use crate::store::{
-    ConditionKind, EventFilter, List, Part, Store, StoreError, StoredEvent, filter,
+    Behind, ConditionKind, EventFilter, List, Part, Store, StoreError, StoredEvent, filter,
 };
 
 filter! {
@@ -130,13 +124,8 @@ impl List for Events {
     type Row = Event;
     type Place = <EventFilter as List>::Place;
 
-    async fn part(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let (events, end) = self.filter.part(store, after, limit).await?;
+    async fn part(&self, store: &dyn Store, page: Behind<Self>) -> Result<Part<Self>, StoreError> {
+        let (events, end) = self.filter.part(store, page).await?;
         Ok((events.iter().map(|event| Event::new(event, self.with_payload)).collect(), end))
     }
 }
@@ -144,15 +133,9 @@ impl List for Events {
 /// Events by event time, newest first.
 #[utoipa::path(get, path = "/events", tag = "events", params(QueryOf<(EventQuery, ListQuery)>),
     responses((status = 200, body = list::Items<Event>)))]
-pub(crate) async fn events(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let query = EventQuery::default();
-    let ((filter, PayloadQuery { payload }), page) =
-        params::list((&uri, &headers), query, ops.clock.now())?;
-    list::answer(&ops.reading, &page, Events { filter, with_payload: payload }).await
+pub(crate) async fn events(request: ApiRequest) -> Result<Response, Problem> {
+    let ((filter, PayloadQuery { payload }), page) = request.list(EventQuery::default())?;
+    list::answer(&request.ops.reading, &page, Events { filter, with_payload: payload }).await
 }
 
 /// One event with its raw and decoded body.
@@ -160,20 +143,16 @@ pub(crate) async fn events(
     params(("id" = Uuid, Path, description = "Event id")),
     responses((status = 200, body = EventDetail)))]
 pub(crate) async fn event(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let Path(id) = path.map_err(|rejection| Problem::path(&rejection))?;
-    params::none(&uri)?;
+    request.read(())?;
     let wrong = |_| Problem::parameter("id", "`id` is not a UUID", "give the `id` of an event");
     let id: Uuid = id.parse().map_err(wrong)?;
-    let store = ops.reading.store()?;
-    let event = ops
-        .reading
-        .ask(store.event(id))
-        .await?
-        .ok_or_else(|| Problem::not_found("event not found"))?;
+    let reading = &request.ops.reading;
+    let store = reading.store()?;
+    let event =
+        reading.ask(store.event(id)).await?.ok_or_else(|| Problem::not_found("event not found"))?;
     let decoded = match &event.payload {
         Payload::Json(json) => {
             let command = Command::find(&event.command);

@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
@@ -10,10 +10,8 @@ use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFo
 use utoipa::openapi::{RefOr, Required, Schema};
 
 use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::cursor;
 use crate::http::problem::Problem;
-use crate::http::query::Query;
 use crate::store::{Condition, ConditionKind, Filter, filter};
 
 /// Rows of a page, by default and at most.
@@ -21,41 +19,6 @@ const LIMIT: u32 = 50;
 pub(crate) const LIMIT_MAX: u32 = 500;
 /// Maximum length of a parameter, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 1000;
-
-/// The parameters of a request that takes those of `filter`, and no others.
-pub(crate) fn read<F: Filter>(uri: &Uri, filter: F, now: UnixMillis) -> Result<F, Problem> {
-    let query = Query::read(uri.query());
-    if let Some(name) = query.longer_than(TEXT_CHARS_MAX) {
-        let hint = format!("give at most {TEXT_CHARS_MAX} characters");
-        return Err(Problem::parameter(name, format!("`{name}` is too long"), &hint));
-    }
-    Ok(query.filter(filter, &[], now)?)
-}
-
-/// Refuses every parameter.
-pub(crate) fn none(uri: &Uri) -> Result<(), Problem> {
-    read(uri, (), UnixMillis::default())
-}
-
-/// The parameters of a list: those of `filter`, and those of every list.
-pub(crate) fn list<F: Filter>(
-    (uri, headers): (&Uri, &HeaderMap),
-    filter: F,
-    now: UnixMillis,
-) -> Result<(F, Page), Problem> {
-    let (filter, list) = read(uri, (filter, ListQuery::default()), now)?;
-    Ok((filter, Page::read(list, headers)?))
-}
-
-/// The parameters of a list without pages.
-pub(crate) fn whole<F: Filter>(
-    (uri, headers): (&Uri, &HeaderMap),
-    filter: F,
-    now: UnixMillis,
-) -> Result<(F, Page), Problem> {
-    let (filter, FormatQuery { format }) = read(uri, (filter, FormatQuery::default()), now)?;
-    Ok((filter, Page::read(ListQuery { format, ..ListQuery::default() }, headers)?))
-}
 
 /// The parameters of a filter, in the API's document.
 pub(crate) struct QueryOf<F>(PhantomData<F>);
@@ -150,7 +113,8 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn read(query: ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// The part that a query and the header `Accept` ask for.
+    pub(crate) fn read(query: ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
         let form = match query.format.as_deref() {
             Some("csv") => Form::Csv,
             Some("ndjson") => Form::Ndjson,

@@ -1,17 +1,12 @@
 //! Room sessions and live sessions: the lists, one session of a room, and what happened within it.
 
-use std::sync::Arc;
-
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::api::list;
-use crate::http::api::params;
 use crate::http::api::params::{ListQuery, QueryOf, app_of_path};
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
@@ -23,25 +18,15 @@ use crate::store::{
 /// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.
 #[utoipa::path(get, path = "/room-sessions", tag = "room sessions", params(QueryOf<(RoomFilter, ListQuery)>),
     responses((status = 200, body = list::Items<Room>)))]
-pub(crate) async fn rooms(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (filter, page) = params::list((&uri, &headers), RoomFilter::default(), ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn rooms(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(RoomFilter::default()).await
 }
 
 /// Sessions of live rooms, by their start, the latest first.
 #[utoipa::path(get, path = "/live-sessions", tag = "live sessions", params(QueryOf<(LiveSessions, ListQuery)>),
     responses((status = 200, body = list::Items<LiveRoom>)))]
-pub(crate) async fn live_sessions(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (filter, page) = params::list((&uri, &headers), LiveSessions::default(), ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn live_sessions(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(LiveSessions::default()).await
 }
 
 /// Which session of which room.
@@ -57,12 +42,12 @@ pub(crate) struct SessionPath {
     session: String,
 }
 
-type Asks = Result<Path<SessionPath>, PathRejection>;
-
 /// The session that a path names, by its number or as the `latest`; of one family alone where one is given.
-async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Problem> {
-    let Path(SessionPath { app, room_id, session }) =
-        path.map_err(|rejection| Problem::path(&rejection))?;
+async fn find(
+    ops: &Ops,
+    SessionPath { app, room_id, session }: SessionPath,
+    family: Option<&str>,
+) -> Result<Room, Problem> {
     let (app, room_id) = (app_of_path(&app)?, path_segment::id(&room_id));
     let store = ops.reading.store()?;
     let found = if session == "latest" {
@@ -102,12 +87,12 @@ pub(crate) struct RoomDetail {
 }
 
 async fn detail(
-    ops: &Ops,
-    path: Asks,
-    uri: &Uri,
+    request: &ApiRequest,
+    path: SessionPath,
     family: Option<&str>,
 ) -> Result<Response, Problem> {
-    params::none(uri)?;
+    request.read(())?;
+    let ops = &request.ops;
     let room = find(ops, path, family).await?;
     let store = ops.reading.store()?;
     let question = async {
@@ -143,72 +128,62 @@ async fn detail(
 #[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}", tag = "room sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn room(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    detail(&ops, path, &uri, None).await
+    detail(&request, path, None).await
 }
 
 /// One session of a live room: `session` is its number, or `latest`.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}", tag = "live sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn live(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    detail(&ops, path, &uri, Some("live")).await
+    detail(&request, path, Some("live")).await
 }
 
 /// Answers with a list within one session, which `list` makes of the session and an account.
 async fn within<L: list::Answered>(
-    ops: &Ops,
-    path: Asks,
-    (headers, uri): (HeaderMap, Uri),
+    request: &ApiRequest,
+    path: SessionPath,
     family: Option<&str>,
     list: fn(Room, Option<String>) -> L,
 ) -> Result<Response, Problem> {
-    let filter = DetailFilter::default();
-    let (filter, page) = params::list((&uri, &headers), filter, ops.clock.now())?;
-    let room = find(ops, path, family).await?;
+    let (filter, page) = request.list(DetailFilter::default())?;
+    let room = find(&request.ops, path, family).await?;
     // `latest` may be another one by the time of the next page.
     let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.session);
-    list::answer_as(&ops.reading, &page, list(room, filter.account), &name).await
+    list::answer_as(&request.ops.reading, &page, list(room, filter.account), &name).await
 }
 
 /// Who was in a room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}/visits", tag = "room sessions",
     params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn visits(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), None, |room, account| Visits { room, account }).await
+    within(&request, path, None, |room, account| Visits { room, account }).await
 }
 
 /// Who was in a live room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/visits", tag = "live sessions",
     params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn live_visits(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), Some("live"), |room, account| Visits { room, account }).await
+    within(&request, path, Some("live"), |room, account| Visits { room, account }).await
 }
 
 /// Gifts in a live room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/gifts", tag = "live sessions",
     params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<GiftRow>)))]
 pub(crate) async fn gifts(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), Some("live"), |room, account| Gifts { room, account }).await
+    within(&request, path, Some("live"), |room, account| Gifts { room, account }).await
 }

@@ -1,36 +1,25 @@
 //! Anomalies, figures over time, and what an id names.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::list::Items;
-use crate::http::api::params;
-use crate::http::api::params::{Form, FormatQuery, ListQuery, QueryOf};
-use crate::http::ops::state::Ops;
+use crate::http::api::params::{FormatQuery, ListQuery, Page, QueryOf};
+use crate::http::api::request::ApiRequest;
 use crate::http::problem::Problem;
 use crate::store::{
-    Anomaly, AnomalyFilter, ConditionKind, Count, CountBy, CountFilter, Found, List, Part, Step,
-    Store, StoreError, filter,
+    Anomaly, AnomalyFilter, ConditionKind, Count, CountBy, CountFilter, Found, Step, filter,
 };
 
 /// Anomalies: gaps in what the vendor sent, newest first.
 #[utoipa::path(get, path = "/anomalies", tag = "figures", params(QueryOf<(AnomalyFilter, ListQuery)>),
     responses((status = 200, body = list::Items<Anomaly>)))]
-pub(crate) async fn anomalies(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (filter, page) = params::list((&uri, &headers), AnomalyFilter::default(), ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn anomalies(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(AnomalyFilter::default()).await
 }
 
 filter! {
@@ -80,40 +69,14 @@ impl StatisticsQuery {
     }
 }
 
-struct Counts(CountFilter);
-
-#[async_trait]
-impl List for Counts {
-    type Row = Count;
-    type Place = ();
-
-    async fn part(
-        &self,
-        store: &dyn Store,
-        _after: Option<()>,
-        _limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        Ok((store.counts(&self.0).await?, None))
-    }
-}
-
 /// Event counts over time, oldest first. Steps without events are omitted.
 #[utoipa::path(get, path = "/statistics", tag = "figures", params(QueryOf<(StatisticsQuery, FormatQuery)>),
     responses((status = 200, body = Items<Count>)))]
-pub(crate) async fn statistics(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let now = ops.clock.now();
-    let (query, page) = params::whole((&uri, &headers), StatisticsQuery::default(), now)?;
-    let counts = Counts(query.filter(now)?);
-    if page.form == Form::Json {
-        let store = ops.reading.store()?;
-        let items = ops.reading.ask(store.counts(&counts.0)).await?;
-        return list::json(&Items { items, next: None });
-    }
-    list::answer(&ops.reading, &page, counts).await
+pub(crate) async fn statistics(request: ApiRequest) -> Result<Response, Problem> {
+    let query = (StatisticsQuery::default(), FormatQuery::default());
+    let (query, FormatQuery { format }) = request.read(query)?;
+    let page = Page::read(ListQuery { format, ..ListQuery::default() }, &request.headers)?;
+    list::answer(&request.ops.reading, &page, query.filter(request.now)?).await
 }
 
 filter! {
@@ -128,12 +91,13 @@ filter! {
 /// Calls, rooms, accounts and events with an id, at most 20.
 #[utoipa::path(get, path = "/search", tag = "figures", params(("id" = String, Query, description = "A complete call id, room id, account or event id")),
     responses((status = 200, body = Items<Found>)))]
-pub(crate) async fn search(State(ops): State<Arc<Ops>>, uri: Uri) -> Result<Response, Problem> {
-    let query = params::read(&uri, SearchQuery::default(), ops.clock.now())?;
+pub(crate) async fn search(request: ApiRequest) -> Result<Response, Problem> {
+    let query = request.read(SearchQuery::default())?;
     let id = query.id.ok_or_else(|| {
         Problem::parameter("id", "`id` is missing", "give a call id, room id, account or event id")
     })?;
-    let store = ops.reading.store()?;
-    let items = ops.reading.ask(store.find(&id)).await?;
+    let reading = &request.ops.reading;
+    let store = reading.store()?;
+    let items = reading.ask(store.find(&id)).await?;
     list::json(&Items { items, next: None })
 }

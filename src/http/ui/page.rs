@@ -81,7 +81,7 @@ pub(crate) async fn shown<L: List<Place: Cursor>>(
     }
     let behind: Option<L::Place> = cursor::parse(&form.action, query.get(after));
     let is_later = behind.is_some();
-    let (rows, end) = list.part(store, behind, PAGE_ROWS).await?;
+    let (rows, end) = list.part(store, (behind, PAGE_ROWS)).await?;
     let older = end.and_then(|end| cursor::format(&form.action, &end));
     Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
 }

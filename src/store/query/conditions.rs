@@ -131,33 +131,25 @@ impl Condition {
     }
 }
 
-impl From<ConditionValue> for Option<AppId> {
-    fn from(value: ConditionValue) -> Self {
-        if let ConditionValue::App(app) = value { Some(app) } else { None }
-    }
+macro_rules! from_value {
+    ($($kind:ident $type:ty;)*) => {$(
+        impl From<ConditionValue> for Option<$type> {
+            fn from(value: ConditionValue) -> Self {
+                if let ConditionValue::$kind(value) = value { Some(value) } else { None }
+            }
+        }
+    )*};
 }
-
-impl From<ConditionValue> for Option<String> {
-    fn from(value: ConditionValue) -> Self {
-        if let ConditionValue::Text(text) = value { Some(text) } else { None }
-    }
-}
-
-impl From<ConditionValue> for Option<bool> {
-    fn from(value: ConditionValue) -> Self {
-        if let ConditionValue::Flag(flag) = value { Some(flag) } else { None }
-    }
+from_value! {
+    App AppId;
+    Text String;
+    Flag bool;
+    Time UnixMillis;
 }
 
 impl From<ConditionValue> for bool {
     fn from(value: ConditionValue) -> Self {
         value == ConditionValue::Flag(true)
-    }
-}
-
-impl From<ConditionValue> for Option<UnixMillis> {
-    fn from(value: ConditionValue) -> Self {
-        if let ConditionValue::Time(time) = value { Some(time) } else { None }
     }
 }
 
