@@ -11,11 +11,11 @@ use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account_or, badge, inferred, link, moment_value, number, room_href, span, time,
 };
-use crate::http::ui::page::{Paged, Reading, Shown, answered, app, shown};
+use crate::http::ui::page::{Listed, Paged, Reading, answered, app, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{ConditionKind, Room, RoomFilter, SESSION_EARLY_MS, filter};
@@ -63,15 +63,10 @@ pub(crate) fn row(room: &Room, now: UnixMillis) -> RoomRow {
 
 /// `GET /room-sessions`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let mut asked = FormBuilder::new("/room-sessions", &query, reading.now);
-    let filter = asked.filter(RoomFilter::default(), &ops.apps, &[]);
-    let form = asked.done(&["after"]);
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &filter, (&form, &query, "after")).await?;
-    let rows = rows.iter().map(|room| row(room, reading.now)).collect();
-    let shell = Shell::new("Rooms", Section::Rooms, reading.now).within(&ops, filter.app);
+    let Listed { filter, form, rows, older, is_later, now } =
+        listed::<RoomFilter>(&ops, "/room-sessions", query.as_deref()).await?;
+    let rows = rows.iter().map(|room| row(room, now)).collect();
+    let shell = Shell::new("Rooms", Section::Rooms, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 
