@@ -7,6 +7,7 @@ mod live_tail;
 mod ops;
 mod pages;
 mod problem;
+mod query;
 mod receiver;
 mod ui;
 

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::StoreError;
+use crate::store::{ConditionError, StoreError};
 
 /// Problem details (RFC 9457).
 #[derive(Debug, thiserror::Error, Serialize, ToSchema)]
@@ -97,6 +97,12 @@ impl Problem {
     pub(crate) fn internal() -> Self {
         let hint = "the server's log has the reason";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", Some(hint))
+    }
+}
+
+impl From<ConditionError> for Problem {
+    fn from(error: ConditionError) -> Self {
+        Self::parameter(&error.name, error.detail, &error.hint)
     }
 }
 

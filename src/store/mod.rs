@@ -37,13 +37,17 @@ pub use crate::store::model::recording_file::RecordingFile;
 pub use crate::store::model::timeline::{CallStep, arrivals, steps};
 pub use crate::store::open::{accounts, examine, open};
 pub use crate::store::options::StoreOptions;
+pub(crate) use crate::store::query::conditions::filter;
+pub use crate::store::query::conditions::{
+    Condition, ConditionError, ConditionKind, ConditionValue, Filter, TimeRange,
+};
 pub use crate::store::query::events::{EventFilter, Order};
 pub use crate::store::query::filters::{
-    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, RoomFilter, RoomKey,
-    Step, Subject, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailFilter, DetailPage, DetailPlace,
+    RoomFilter, RoomKey, Step, Subject, UserCallFilter, UserVisitFilter,
 };
 pub use crate::store::query::limits::*;
-pub use crate::store::query::list::{Gifts, List, LiveSessions, Part, Visits};
+pub use crate::store::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
 pub use crate::store::query::page::{Details, EventPage, VisitPage};
 pub use crate::store::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::store::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};

@@ -457,7 +457,7 @@ on_both_stores! {
             ("/events?format=xml", "format", "csv"),
             ("/events?call=a&call=b", "call", "once"),
             ("/events/x", "id", "`id` of an event"),
-            ("/events/stream?limit=1", "limit", "known parameters: app, family"),
+            ("/events/stream?limit=1", "limit", "known parameters: family, command"),
             ("/calls?state=over", "state", "ringing"),
             ("/calls/x/y", "app", "digits"),
             ("/openapi.json?x=1", "x", "takes no parameters"),

@@ -276,7 +276,7 @@ on_both_stores! {
         let mut of_a: BTreeMap<String, Vec<String>> = BTreeMap::new();
         let mut after = None;
         loop {
-            let (visits, next) = list.part(&*store, after, 100).await.unwrap();
+            let (visits, next) = list.part(&*store, (after, 100)).await.unwrap();
             for visit in visits {
                 of_a.entry(visit.room_id).or_default().push(line("a", Some(visit.entered_at), visit.left_at));
             }

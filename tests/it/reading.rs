@@ -384,7 +384,7 @@ on_both_stores! {
         let mut told = Vec::new();
         loop {
             let list = UserVisitFilter { app: app(), account: "ann".to_owned(), after: None, limit: 0 };
-            let (visits, next) = list.part(&*store, after, 2).await.unwrap();
+            let (visits, next) = list.part(&*store, (after, 2)).await.unwrap();
             told.extend(visits.into_iter().map(|visit| {
                 let left = visit.left_at.map(|left| left.0 - NOW.0);
                 let session = visit.session.map(|_| visit.name.unwrap_or_default());

@@ -169,6 +169,9 @@ macro_rules! families {
             /// Every family.
             pub const ALL: &'static [Self] = &[$(Self::$family,)*];
 
+            /// The names of all, as they are stored.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
             /// The family's name as it is stored.
             #[must_use]
             pub fn as_str(self) -> &'static str {

@@ -2,9 +2,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::output::{self, cell, seconds};
-use crate::cli::read::lists::{CallArgs, ListArgs};
+use crate::cli::read::filter_args::FilterArgs;
+use crate::cli::read::lists::ListArgs;
 use crate::clock::Clock;
-use crate::store::Call;
+use crate::store::{Call, CallFilter};
 
 /// List calls.
 ///
@@ -12,7 +13,7 @@ use crate::store::Call;
 #[derive(Debug, Args)]
 pub(crate) struct Calls {
     #[command(flatten)]
-    which: CallArgs,
+    which: FilterArgs<CallFilter>,
     #[command(flatten)]
     list: ListArgs,
 }

@@ -1,15 +1,14 @@
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Args;
 use uuid::Uuid;
 
-use crate::callback::{Command, Family};
 use crate::cli::output::{self, cell, json_lines, say};
-use crate::cli::read::lists::{Source, Span};
+use crate::cli::read::filter_args::FilterArgs;
+use crate::cli::read::lists::Source;
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{EventFilter, Order, Store, StoredEvent};
 
@@ -19,7 +18,7 @@ use crate::store::{EventFilter, Order, Store, StoredEvent};
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: FilterArgs<EventFilter>,
     /// Maximum number of events
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     limit: u32,
@@ -31,51 +30,6 @@ pub(crate) struct Events {
     follow: bool,
     #[command(flatten)]
     source: Source,
-}
-
-/// Which stored events.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct FilterArgs {
-    /// Only this family: call, room, mic, live, group, follow, …
-    #[arg(long, value_name = "NAME")]
-    family: Option<String>,
-    /// Only this command, by name or alias
-    #[arg(long, value_name = "NAME")]
-    command: Option<String>,
-    /// Only this call
-    #[arg(long, value_name = "ID")]
-    call: Option<String>,
-    /// Only this room
-    #[arg(long, value_name = "ID")]
-    room: Option<String>,
-    /// Only the request with this RequestId
-    #[arg(long, value_name = "ID")]
-    request: Option<String>,
-    #[command(flatten)]
-    span: Span,
-}
-
-impl FilterArgs {
-    pub(crate) fn filter(&self, now: UnixMillis) -> Result<EventFilter> {
-        let names: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
-        if let Some(name) = self.family.as_deref().filter(|name| !names.contains(name)) {
-            return Err(anyhow!("unknown family `{name}`\nhint: use one of {}", names.join(", ")));
-        }
-        let [since, until] = self.span.times(now)?;
-        let command = self.command.as_deref().map(Command::meant).transpose();
-        let command = command.map_err(|hint| anyhow!("unknown `--command`\nhint: {hint}"))?;
-        Ok(EventFilter {
-            app: self.span.app()?,
-            family: self.family.clone(),
-            command: command.map(Cow::into_owned),
-            call_id: self.call.clone(),
-            room_id: self.room.clone(),
-            request_id: self.request.clone(),
-            since,
-            until,
-            ..EventFilter::default()
-        })
-    }
 }
 
 impl Events {

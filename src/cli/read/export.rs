@@ -4,11 +4,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::cli::output;
-use crate::cli::read::events::FilterArgs;
-use crate::cli::read::lists::{AnomalyArgs, CallArgs, RoomArgs, SessionArgs, Source};
-use crate::clock::Clock;
+use crate::cli::read::filter_args::FilterArgs;
+use crate::cli::read::lists::Source;
+use crate::clock::{Clock, UnixMillis};
 use crate::export;
-use crate::store::{self, List};
+use crate::store::{
+    AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RoomFilter,
+};
 
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 500;
@@ -26,23 +28,23 @@ pub(crate) struct Export {
 #[derive(Debug, Subcommand)]
 enum ExportList {
     /// Events; in NDJSON with their bodies, so that `replay` reads them
-    Events(ListExport<FilterArgs>),
+    Events(ListExport<EventFilter>),
     /// Calls
-    Calls(ListExport<CallArgs>),
+    Calls(ListExport<CallFilter>),
     /// Each session of each conference and live room
-    Rooms(ListExport<RoomArgs>),
+    Rooms(ListExport<RoomFilter>),
     /// Each session of each live room, with its viewers, gifts and battles
     #[command(name = "lives")]
-    LiveSessions(ListExport<SessionArgs>),
+    LiveSessions(ListExport<LiveSessions>),
     /// Detected anomalies, such as calls without an end
-    Anomalies(ListExport<AnomalyArgs>),
+    Anomalies(ListExport<AnomalyFilter>),
 }
 
-/// ExportList rows, in which form, and of which store.
+/// Which rows, in which form, and of which store.
 #[derive(Debug, Args)]
-struct ListExport<F: Args> {
+struct ListExport<F: Filter> {
     #[command(flatten)]
-    which: F,
+    which: FilterArgs<F>,
     /// Output format
     #[arg(long, value_enum, default_value_t = Format::Csv)]
     format: Format,
@@ -61,27 +63,22 @@ impl Export {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         let now = clock.now();
         match self.list {
-            ExportList::Events(of) => of.write(|which| which.filter(now)).await,
-            ExportList::Calls(of) => of.write(|which| which.filter(now)).await,
-            ExportList::Rooms(of) => of.write(|which| which.filter(now)).await,
-            ExportList::LiveSessions(of) => {
-                of.write(|which| Ok(store::LiveSessions(which.filter(now)?))).await
-            }
-            ExportList::Anomalies(of) => of.write(|which| which.filter(now)).await,
+            ExportList::Events(list) => list.write(now).await,
+            ExportList::Calls(list) => list.write(now).await,
+            ExportList::Rooms(list) => list.write(now).await,
+            ExportList::LiveSessions(list) => list.write(now).await,
+            ExportList::Anomalies(list) => list.write(now).await,
         }
     }
 }
 
-impl<F: Args> ListExport<F> {
-    async fn write<L>(self, list: impl FnOnce(F) -> Result<L>) -> Result<()>
-    where
-        L: List<Row: Serialize>,
-    {
-        let (list, opened) = (list(self.which)?, self.source.open().await?);
+impl<F: Filter + Default + List<Row: Serialize>> ListExport<F> {
+    async fn write(self, now: UnixMillis) -> Result<()> {
+        let (list, opened) = (self.which.filter(now)?, self.source.open().await?);
         let mut out = ListWriter { format: self.format, begun: false };
         let mut after = None;
         loop {
-            let (rows, end) = opened.read(list.part(&*opened.store, after, PAGE_ROWS)).await?;
+            let (rows, end) = opened.read(list.part(&*opened.store, (after, PAGE_ROWS))).await?;
             out.write(&rows)?;
             if end.is_none() {
                 return Ok(());

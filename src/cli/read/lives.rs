@@ -2,7 +2,8 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::output::{self, cell, seconds};
-use crate::cli::read::lists::{ListArgs, SessionArgs};
+use crate::cli::read::filter_args::FilterArgs;
+use crate::cli::read::lists::ListArgs;
 use crate::clock::{Clock, UnixMillis};
 use crate::store::{LiveRoom, LiveSessions};
 
@@ -12,7 +13,7 @@ use crate::store::{LiveRoom, LiveSessions};
 #[derive(Debug, Args)]
 pub(crate) struct Lives {
     #[command(flatten)]
-    which: SessionArgs,
+    which: FilterArgs<LiveSessions>,
     #[command(flatten)]
     list: ListArgs,
 }
@@ -20,8 +21,7 @@ pub(crate) struct Lives {
 impl Lives {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         let now = clock.now();
-        let sessions = LiveSessions(self.which.filter(now)?);
-        self.list.print(&sessions, "live room", |rows| table(rows, now)).await
+        self.list.print(&self.which.filter(now)?, "live room", |rows| table(rows, now)).await
     }
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod calls;
 pub(crate) mod events;
 pub(crate) mod export;
+pub(crate) mod filter_args;
 pub(crate) mod lists;
 pub(crate) mod lives;
 pub(crate) mod room;

@@ -2,9 +2,10 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::cli::output::{self, cell, seconds};
-use crate::cli::read::lists::{ListArgs, RoomArgs};
+use crate::cli::read::filter_args::FilterArgs;
+use crate::cli::read::lists::ListArgs;
 use crate::clock::{Clock, UnixMillis};
-use crate::store::Room;
+use crate::store::{Room, RoomFilter};
 
 /// List conferences and live rooms.
 ///
@@ -12,7 +13,7 @@ use crate::store::Room;
 #[derive(Debug, Args)]
 pub(crate) struct Rooms {
     #[command(flatten)]
-    which: RoomArgs,
+    which: FilterArgs<RoomFilter>,
     #[command(flatten)]
     list: ListArgs,
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
-use crate::cli::read::events::FilterArgs;
+use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
@@ -57,7 +57,7 @@ pub(crate) struct Replay {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
-    filter: FilterArgs,
+    filter: FilterArgs<EventFilter>,
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]

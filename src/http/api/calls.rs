@@ -1,73 +1,25 @@
 //! Calls: the list, one with all that happened in it, and the calls and room visits of a user.
 
-use std::sync::Arc;
-
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::http::api::events::Event;
 use crate::http::api::list;
-use crate::http::api::params;
-use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
+use crate::http::api::params::{ListQuery, QueryOf, app_of_path};
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
-use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
-    CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES, Call, CallFilter,
-    CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject, UserCall,
-    UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
 };
 
-/// Filters for calls.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct CallQuery {
-    /// Filter by app (`SDKAppID`).
-    #[param(value_type = Option<i64>)]
-    app: Option<String>,
-    /// Filter by state: ringing, active, ended or overdue.
-    state: Option<String>,
-    /// Filter by result: `normal_end`, cancel, reject, `not_answer`, `call_busy`, interrupt, offline.
-    result: Option<String>,
-    /// Filter by media: audio or video.
-    media: Option<String>,
-    /// Filter by account of a member.
-    user: Option<String>,
-    /// Filter by RTC room id.
-    room: Option<String>,
-    /// Start of the time range of the first event, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
-    since: Option<String>,
-    /// End of the time range, exclusive.
-    until: Option<String>,
-}
-
 /// Calls by time of their first event, newest first.
-#[utoipa::path(get, path = "/calls", tag = "calls", params(CallQuery, ListQuery),
+#[utoipa::path(get, path = "/calls", tag = "calls", params(QueryOf<(CallFilter, ListQuery)>),
     responses((status = 200, body = list::Items<Call>)))]
-pub(crate) async fn calls(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (query, page) = QueryParams::parse(uri.query())?.list::<CallQuery>(&headers)?;
-    let now = ops.clock.now();
-    let [since, until] = params::span(query.since.as_ref(), query.until.as_ref(), now)?;
-    let filter = CallFilter {
-        app: params::app(query.app.as_ref())?,
-        state: params::one_of("state", query.state, CALL_STATES)?,
-        result: params::one_of("result", query.result, CALL_RESULTS)?,
-        media: params::one_of("media", query.media, CALL_MEDIA)?,
-        account: query.user,
-        room_id: query.room,
-        since,
-        until,
-        ..CallFilter::default()
-    };
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn calls(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(CallFilter::default()).await
 }
 
 /// A call with its members, recordings and timeline.
@@ -115,15 +67,14 @@ pub(crate) struct CallPath {
 #[utoipa::path(get, path = "/calls/{app}/{call_id}", tag = "calls",
     params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(crate) async fn call(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<CallPath>, PathRejection>,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(CallPath { app, call_id }): PathOf<CallPath>,
 ) -> Result<Response, Problem> {
-    let Path(CallPath { app, call_id }) = path.map_err(|rejection| Problem::path(&rejection))?;
     let call_id = path_segment::id(&call_id);
-    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
+    request.read(())?;
     let app = app_of_path(&app)?;
-    let store = ops.reading.store()?;
+    let reading = &request.ops.reading;
+    let store = reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
         let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
@@ -132,7 +83,7 @@ pub(crate) async fn call(
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
         Ok(Some((call, members, recordings, events)))
     };
-    let found = ops.reading.ask(question).await?;
+    let found = reading.ask(question).await?;
     let (call, members, recordings, events) =
         found.ok_or_else(|| Problem::not_found("call not found"))?;
     let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
@@ -171,50 +122,32 @@ pub(crate) struct UserPath {
 
 /// The room visits of a user, newest first.
 #[utoipa::path(get, path = "/users/{app}/{account}/visits", tag = "room sessions",
-    params(UserPath, ListQuery), responses((status = 200, body = list::Items<UserVisit>)))]
+    params(UserPath, QueryOf<ListQuery>), responses((status = 200, body = list::Items<UserVisit>)))]
 pub(crate) async fn user_visits(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<UserPath>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(UserPath { app, account }): PathOf<UserPath>,
 ) -> Result<Response, Problem> {
-    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let (NoQuery {}, page) = QueryParams::parse(uri.query())?.list::<NoQuery>(&headers)?;
+    let ((), page) = request.list(())?;
     let (app, account) = (app_of_path(&app)?, path_segment::id(&account));
     let name = format!("UserVisit {} {account}", app.as_i64());
     let filter = UserVisitFilter { app, account, after: None, limit: 0 };
-    list::answer_as(&ops.reading, &page, filter, &name).await
-}
-
-/// Filters for the calls of a user.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct UserCallQuery {
-    /// Filter by direction: incoming or outgoing.
-    direction: Option<String>,
-    /// Filter by outcome for the account: answered, missed, rejected, cancelled, busy, dropped or `hung_up`.
-    outcome: Option<String>,
+    list::answer_as(&request.ops.reading, &page, filter, &name).await
 }
 
 /// The calls of a user, newest first.
 #[utoipa::path(get, path = "/users/{app}/{account}/calls", tag = "calls",
-    params(UserPath, UserCallQuery, ListQuery), responses((status = 200, body = list::Items<UserCall>)))]
+    params(UserPath, QueryOf<(UserCallFilter, ListQuery)>), responses((status = 200, body = list::Items<UserCall>)))]
 pub(crate) async fn user_calls(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<UserPath>, PathRejection>,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(UserPath { app, account }): PathOf<UserPath>,
 ) -> Result<Response, Problem> {
-    let Path(UserPath { app, account }) = path.map_err(|rejection| Problem::path(&rejection))?;
-    let account = path_segment::id(&account);
-    let (query, page) = QueryParams::parse(uri.query())?.list::<UserCallQuery>(&headers)?;
     let filter = UserCallFilter {
         app: app_of_path(&app)?,
-        account,
-        direction: params::one_of("direction", query.direction, CALL_DIRECTIONS)?,
-        outcome: params::one_of("outcome", query.outcome, CALL_OUTCOMES)?,
+        account: path_segment::id(&account),
+        direction: None,
+        outcome: None,
         after: None,
         limit: 0,
     };
-    list::answer(&ops.reading, &page, filter).await
+    request.answer(filter).await
 }

@@ -6,48 +6,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde::Deserialize;
 use tokio::time::sleep;
-use utoipa::IntoParams;
 
-use crate::http::api::events::{Event, EventQuery};
-use crate::http::api::params::QueryParams;
+use crate::http::api::events::{Event, EventQuery, PayloadQuery};
+use crate::http::api::params::QueryOf;
+use crate::http::api::request::ApiRequest;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::tail::Subscription;
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
+use crate::store::{ConditionKind, filter};
 
 /// Interval of keep-alive comments: proxies close idle streams, and a failed write reveals a client that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Size of a chunk of the response, in bytes.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Where a stream resumes.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct BehindQuery {
-    /// The `id` of the last received event, if `Last-Event-ID` is not sent.
-    last_event_id: Option<String>,
+filter! {
+    /// Where a stream resumes.
+    #[derive(Debug, Default)]
+    pub(crate) struct BehindQuery {
+        /// The `id` of the last received event, if `Last-Event-ID` is not sent
+        "last_event_id" "" ConditionKind::Text => last_event_id: Option<String>,
+    }
 }
 
 /// New events as server-sent events: `data` is an event as in the list. An event of type `lagged` means that some were
 /// skipped, because the client was too slow or away for too long. With `Last-Event-ID` the stream resumes; after a restart of
 /// the server, events of a few seconds may be repeated. The stream ends with the session that opened it.
 #[utoipa::path(get, path = "/events/stream", tag = "events",
-    params(EventQuery, BehindQuery, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last received event")),
+    params(QueryOf<(EventQuery, BehindQuery)>, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last received event")),
     responses((status = 200, body = String, content_type = "text/event-stream")))]
-pub(crate) async fn stream(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (query, BehindQuery { last_event_id }) =
-        QueryParams::parse(uri.query())?.both::<EventQuery, BehindQuery>()?;
-    let (filter, with_payload) = query.filter(ops.clock.now())?;
+pub(crate) async fn stream(request: ApiRequest) -> Result<Response, Problem> {
+    let ((filter, PayloadQuery { payload: with_payload }), BehindQuery { last_event_id }) =
+        request.read(Default::default())?;
+    let ApiRequest { ops, headers, .. } = request;
     let behind = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // A browser that comes again by itself sends the header, and the query that it began with.
     let behind = behind.filter(|behind| !behind.is_empty()).or(last_event_id.as_deref());

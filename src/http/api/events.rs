@@ -1,86 +1,35 @@
 //! Events: the list, and one.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::callback::event::Payload;
 use crate::callback::recorded_request::Delivery;
-use crate::callback::{AppId, Body, Command, Family};
+use crate::callback::{AppId, Body, Command};
 use crate::clock::UnixMillis;
 use crate::http::api::list;
-use crate::http::api::params;
-use crate::http::api::params::{ListQuery, NoQuery, QueryParams};
-use crate::http::ops::state::Ops;
+use crate::http::api::params::{ListQuery, QueryOf};
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::problem::Problem;
-use crate::store::{EventFilter, List, Part, Store, StoreError, StoredEvent};
+use crate::store::{
+    Behind, ConditionKind, EventFilter, List, Part, Store, StoreError, StoredEvent, filter,
+};
 
-/// Filters for events.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct EventQuery {
-    /// Filter by app (`SDKAppID`).
-    #[param(value_type = Option<i64>)]
-    app: Option<String>,
-    /// Filter by family: call, room, mic, live, group, follow, …
-    family: Option<String>,
-    /// Filter by command, by its name or an alias.
-    command: Option<String>,
-    /// Filter by call id.
-    call: Option<String>,
-    /// Filter by room id.
-    room: Option<String>,
-    /// Filter by acting account.
-    user: Option<String>,
-    /// Filter by platform, as sent.
-    platform: Option<String>,
-    /// Filter by the vendor's request id.
-    request: Option<String>,
-    /// Filter by a text in the body, as received.
-    text: Option<String>,
-    /// Only events whose body could not be decoded.
-    #[param(value_type = Option<bool>)]
-    undecoded: Option<String>,
-    /// Start of the time range, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
-    since: Option<String>,
-    /// End of the time range, exclusive.
-    until: Option<String>,
-    /// Include the body of each event.
-    #[param(value_type = Option<bool>)]
-    payload: Option<String>,
-}
-
-impl EventQuery {
-    /// The filter, and whether bodies are asked for.
-    pub(crate) fn filter(self, now: UnixMillis) -> Result<(EventFilter, bool), Problem> {
-        let families: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
-        let [since, until] = params::span(self.since.as_ref(), self.until.as_ref(), now)?;
-        let filter = EventFilter {
-            app: params::app(self.app.as_ref())?,
-            family: params::one_of("family", self.family, &families)?,
-            command: params::command(self.command.as_ref())?,
-            call_id: self.call,
-            room_id: self.room,
-            operator: self.user,
-            platform: self.platform,
-            request_id: self.request,
-            text: self.text,
-            undecoded: params::flag("undecoded", self.undecoded.as_ref())?.unwrap_or(false),
-            since,
-            until,
-            ..EventFilter::default()
-        };
-        Ok((filter, params::flag("payload", self.payload.as_ref())?.unwrap_or(false)))
+filter! {
+    /// What is given of each event.
+    #[derive(Debug, Default)]
+    pub(crate) struct PayloadQuery {
+        /// Include the body of each event
+        "payload" "" ConditionKind::Flag(["yes", "no"]) => payload: bool,
     }
 }
+
+/// The parameters of events, in a list and as they arrive.
+pub(crate) type EventQuery = (EventFilter, PayloadQuery);
 
 /// A stored event.
 #[derive(Debug, Serialize, ToSchema)]
@@ -175,28 +124,18 @@ impl List for Events {
     type Row = Event;
     type Place = <EventFilter as List>::Place;
 
-    async fn part(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError> {
-        let (events, end) = self.filter.part(store, after, limit).await?;
+    async fn part(&self, store: &dyn Store, page: Behind<Self>) -> Result<Part<Self>, StoreError> {
+        let (events, end) = self.filter.part(store, page).await?;
         Ok((events.iter().map(|event| Event::new(event, self.with_payload)).collect(), end))
     }
 }
 
 /// Events by event time, newest first.
-#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery, ListQuery),
+#[utoipa::path(get, path = "/events", tag = "events", params(QueryOf<(EventQuery, ListQuery)>),
     responses((status = 200, body = list::Items<Event>)))]
-pub(crate) async fn events(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (query, page) = QueryParams::parse(uri.query())?.list::<EventQuery>(&headers)?;
-    let (filter, with_payload) = query.filter(ops.clock.now())?;
-    list::answer(&ops.reading, &page, Events { filter, with_payload }).await
+pub(crate) async fn events(request: ApiRequest) -> Result<Response, Problem> {
+    let ((filter, PayloadQuery { payload }), page) = request.list(EventQuery::default())?;
+    list::answer(&request.ops.reading, &page, Events { filter, with_payload: payload }).await
 }
 
 /// One event with its raw and decoded body.
@@ -204,20 +143,16 @@ pub(crate) async fn events(
     params(("id" = Uuid, Path, description = "Event id")),
     responses((status = 200, body = EventDetail)))]
 pub(crate) async fn event(
-    State(ops): State<Arc<Ops>>,
-    path: Result<Path<String>, PathRejection>,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let Path(id) = path.map_err(|rejection| Problem::path(&rejection))?;
-    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
+    request.read(())?;
     let wrong = |_| Problem::parameter("id", "`id` is not a UUID", "give the `id` of an event");
     let id: Uuid = id.parse().map_err(wrong)?;
-    let store = ops.reading.store()?;
-    let event = ops
-        .reading
-        .ask(store.event(id))
-        .await?
-        .ok_or_else(|| Problem::not_found("event not found"))?;
+    let reading = &request.ops.reading;
+    let store = reading.store()?;
+    let event =
+        reading.ask(store.event(id)).await?.ok_or_else(|| Problem::not_found("event not found"))?;
     let decoded = match &event.payload {
         Payload::Json(json) => {
             let command = Command::find(&event.command);

@@ -51,7 +51,7 @@ pub(crate) async fn answer_as<L: Answered>(
     let after = page.after(name)?;
     if page.form == Form::Json {
         let store = reading.store()?;
-        let (items, end) = reading.ask(list.part(&*store, after, page.rows())).await?;
+        let (items, end) = reading.ask(list.part(&*store, (after, page.rows()))).await?;
         let items = Items { items, next: end.and_then(|end| cursor::format(name, &end)) };
         let body = serde_json::to_vec(&items).map_err(|error| unwritten(&error))?;
         let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
@@ -145,7 +145,7 @@ impl<L: Answered> Export<L> {
     async fn next(mut self) -> Result<(Option<Bytes>, Self), Problem> {
         let limit = self.left.map_or(LIMIT_MAX, |left| left.min(LIMIT_MAX));
         let store = self.reading.store()?;
-        let question = self.list.part(&*store, self.after.take(), limit);
+        let question = self.list.part(&*store, (self.after.take(), limit));
         let (items, end) = self.reading.ask_patiently(question).await?;
         self.left = self.left.map(|left| left - items.len().try_into().unwrap_or(left));
         self.done = end.is_none() || self.left == Some(0);

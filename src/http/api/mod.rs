@@ -7,6 +7,7 @@ pub(crate) mod events;
 pub(crate) mod list;
 pub(crate) mod openapi;
 pub(crate) mod params;
+pub(crate) mod request;
 pub(crate) mod rooms;
 pub(crate) mod routes;
 pub(crate) mod statistics;

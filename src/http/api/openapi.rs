@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::callback::Family;
 use crate::http::api::params;
 use crate::http::problem::Problem;
 use crate::store;
@@ -20,7 +19,7 @@ use crate::store;
                        than `until` is rejected, and so is a `cursor` of another list.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem, params::Form, store::Step, store::CountBy, store::TopAccount)),
+    components(schemas(Problem, store::Step, store::CountBy, store::TopAccount)),
     security(("token" = []), ("session" = [])),
 )]
 struct Description;
@@ -39,14 +38,14 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     });
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    for (path, operation) in paths.filter_map(|(path, item)| Some((path, item.get_mut("get")?))) {
+    for operation in paths.filter_map(|(_, item)| item.get_mut("get")) {
         operation["responses"]["default"] = problem.clone();
         let summary = operation["summary"].as_str().unwrap_or("").trim_end_matches('.');
         operation["responses"]["200"]["description"] = summary.into();
         let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
         for parameter in parameters.into_iter().flatten() {
             let name = parameter["name"].as_str().unwrap_or("").to_owned();
-            parameter["schema"] = parameter_schema(path, &name, &parameter["schema"]);
+            parameter["schema"] = parameter_schema(&name, &parameter["schema"]);
         }
         let parameters = operation["parameters"].as_array();
         let exports =
@@ -62,70 +61,22 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
     document
 }
 
-/// The schema of a parameter, exactly as strict as the server.
-fn parameter_schema(path: &str, name: &str, schema: &Value) -> Value {
-    let of_rooms = ["/api/v1/room-sessions", "/api/v1/live-sessions"]
-        .iter()
-        .any(|list| path.starts_with(list));
-    let words: &[&str] = match name {
-        "state" if of_rooms => store::ROOM_STATES,
-        "state" => store::CALL_STATES,
-        "result" => store::CALL_RESULTS,
-        "media" => store::CALL_MEDIA,
-        "direction" => store::CALL_DIRECTIONS,
-        "outcome" => store::CALL_OUTCOMES,
-        "kind" => store::ANOMALY_KINDS,
-        "family" if of_rooms => store::ROOM_FAMILIES,
-        "family" => {
-            let families: Vec<_> = Family::ALL.iter().map(|family| family.as_str()).collect();
-            return json!({"type": "string", "enum": families});
-        }
-        _ => &[],
-    };
-    if !words.is_empty() {
-        return json!({"type": "string", "enum": words});
-    }
+/// The schema of a parameter, exactly as strict as the server. That of a condition is so already.
+fn parameter_schema(name: &str, schema: &Value) -> Value {
     let longest = params::TEXT_CHARS_MAX;
     match name {
         "app" => json!({"type": "integer", "format": "int64", "minimum": 1, "maximum": i64::MAX}),
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": params::LIMIT_MAX}),
-        "since" | "until" => json!({"anyOf": [
-            {"type": "string", "format": "date"},
-            {"type": "string", "format": "date-time"},
-            {"type": "string", "pattern": "^[0-9]{1,4}[smhdw]$"},
-        ]}),
         "session" => json!({"type": "string", "pattern": "^(latest|-?[0-9]{1,18})$"}),
-        "command" => {
-            json!({"type": "string", "pattern": "^[A-Za-z0-9]+\\.[A-Za-z0-9]+$", "maxLength": 255})
-        }
         "cursor" => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": longest}),
-        _ if schema["type"].as_str() == Some("string") && schema["format"].is_string() => {
-            schema.clone()
-        }
         _ if is_text(schema) => json!({"type": "string", "minLength": 1, "maxLength": longest}),
-        _ => without_null(schema),
+        _ => schema.clone(),
     }
 }
 
+/// Whether any text fits.
 fn is_text(schema: &Value) -> bool {
     let types = &schema["type"];
-    *types == "string" || types.as_array().is_some_and(|types| types.contains(&json!("string")))
-}
-
-/// Parameters are optional, but never null.
-fn without_null(schema: &Value) -> Value {
-    if let Some(one) = schema["oneOf"].as_array() {
-        let others: Vec<_> = one.iter().filter(|part| part["type"] != "null").collect();
-        if let [only] = others.as_slice() {
-            return (*only).clone();
-        }
-    }
-    let mut schema = schema.clone();
-    if let Some(types) = schema["type"].as_array() {
-        let others: Vec<_> = types.iter().filter(|name| *name != "null").cloned().collect();
-        if let [only] = others.as_slice() {
-            schema["type"] = only.clone();
-        }
-    }
-    schema
+    let is_narrow = ["format", "enum", "pattern"].iter().any(|key| !schema[*key].is_null());
+    !is_narrow && (*types == "string" || *types == json!(["string", "null"]))
 }

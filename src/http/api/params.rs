@@ -1,18 +1,18 @@
-//! Parsing of query parameters: filters, pagination and response format.
+//! Query parameters: the conditions of a list, its pages and its format.
 
-use std::fmt::Write;
+use std::marker::PhantomData;
 
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{RefOr, Required, Schema};
 
-use crate::callback::{AppId, Command};
-use crate::clock::{TIME_HINT, UnixMillis};
+use crate::callback::AppId;
 use crate::http::cursor;
-use crate::http::ops::path_segment::storable;
 use crate::http::problem::Problem;
+use crate::store::{Condition, ConditionKind, Filter, filter};
 
 /// Rows of a page, by default and at most.
 const LIMIT: u32 = 50;
@@ -20,137 +20,80 @@ pub(crate) const LIMIT_MAX: u32 = 500;
 /// Maximum length of a parameter, in characters.
 pub(crate) const TEXT_CHARS_MAX: usize = 1000;
 
-/// The query parameters of a request, as text.
-pub(crate) struct QueryParams(Map<String, Value>);
+/// The parameters of a filter, in the API's document.
+pub(crate) struct QueryOf<F>(PhantomData<F>);
 
-impl QueryParams {
-    /// Parses a query string. Empty values count as absent, as forms send them.
-    pub(crate) fn parse(query: Option<&str>) -> Result<Self, Problem> {
-        let mut asked = Map::new();
-        for (name, value) in form_urlencoded::parse(query.unwrap_or("").as_bytes()) {
-            if value.chars().count() > TEXT_CHARS_MAX {
-                let detail = format!("`{}` is too long", shown(&name));
-                let hint = format!("give at most {TEXT_CHARS_MAX} characters");
-                return Err(Problem::parameter(shown(&name), detail, &hint));
-            }
-            let name = name.into_owned();
-            if asked.contains_key(&name) {
-                let detail = format!("duplicate parameter `{}`", shown(&name));
-                return Err(Problem::parameter(shown(&name), detail, "give it once"));
-            }
-            if !value.is_empty() {
-                asked.insert(name, Value::String(storable(&value)));
-            }
+impl<F: Filter> IntoParams for QueryOf<F> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        F::conditions().into_iter().map(parameter).collect()
+    }
+}
+
+fn parameter(condition: &Condition) -> Parameter {
+    ParameterBuilder::new()
+        .name(condition.name)
+        .parameter_in(ParameterIn::Query)
+        .required(Required::False)
+        .description(Some(condition.help()))
+        .schema(Some(schema(condition.kind)))
+        .build()
+}
+
+/// The schema of a parameter, exactly as strict as the server.
+fn schema(kind: ConditionKind) -> RefOr<Schema> {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let format = |format| text().format(Some(SchemaFormat::KnownFormat(format)));
+    let schema = match kind {
+        ConditionKind::Text => text().min_length(Some(1)).max_length(Some(TEXT_CHARS_MAX)),
+        ConditionKind::OneOf(words) => text().enum_values(Some(words.iter().copied())),
+        ConditionKind::Flag(_) => ObjectBuilder::new().schema_type(Type::Boolean),
+        ConditionKind::App => ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)))
+            .minimum(Some(1))
+            .maximum(Some(i64::MAX)),
+        ConditionKind::Command => {
+            text().pattern(Some(r"^[A-Za-z0-9]+\.[A-Za-z0-9]+$")).max_length(Some(255))
         }
-        Ok(Self(asked))
-    }
-
-    /// The parameters of `P`, and no others.
-    pub(crate) fn only<P: DeserializeOwned + IntoParams>(self) -> Result<P, Problem> {
-        self.check(&names::<P>())?;
-        self.take()
-    }
-
-    /// The parameters of `P` and `Q`, and no others.
-    pub(crate) fn both<P, Q>(self) -> Result<(P, Q), Problem>
-    where
-        P: DeserializeOwned + IntoParams,
-        Q: DeserializeOwned + IntoParams,
-    {
-        self.check(&[names::<P>(), names::<Q>()].concat())?;
-        Ok((Self(self.0.clone()).take()?, self.take()?))
-    }
-
-    /// The parameters of `P`, and those of every list.
-    pub(crate) fn list<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
-    where
-        P: DeserializeOwned + IntoParams,
-    {
-        let known = [names::<P>(), names::<ListQuery>()].concat();
-        self.check(&known)?;
-        let page = Page::read(&Self(self.0.clone()).take()?, headers)?;
-        Ok((self.take()?, page))
-    }
-
-    /// The parameters of `P`, and that of a list without pages.
-    pub(crate) fn whole<P>(self, headers: &HeaderMap) -> Result<(P, Page), Problem>
-    where
-        P: DeserializeOwned + IntoParams,
-    {
-        let known = [names::<P>(), names::<FormQuery>()].concat();
-        self.check(&known)?;
-        let FormQuery { format } = Self(self.0.clone()).take()?;
-        let page = Page::read(&ListQuery { limit: None, cursor: None, format }, headers)?;
-        Ok((self.take()?, page))
-    }
-
-    /// Rejects unknown parameters: ignoring one would answer another question.
-    fn check(&self, known: &[String]) -> Result<(), Problem> {
-        let Some(name) = self.0.keys().find(|name| !known.contains(name)) else {
-            return Ok(());
-        };
-        let name = shown(name);
-        let mut hint = String::new();
-        let near = known.iter().map(|known| (strsim::osa_distance(known, name), known));
-        if let Some((_, near)) = near.filter(|(far, _)| *far <= 2).min() {
-            let _ = write!(hint, "did you mean `{near}`? ");
+        ConditionKind::Time => {
+            let times = AnyOfBuilder::new()
+                .item(format(KnownFormat::Date))
+                .item(format(KnownFormat::DateTime))
+                .item(text().pattern(Some("^[0-9]{1,4}[smhdw]$")));
+            return Schema::AnyOf(times.build()).into();
         }
-        let _ = match known {
-            [] => write!(hint, "this endpoint takes no parameters"),
-            known => write!(hint, "known parameters: {}", known.join(", ")),
-        };
-        Err(Problem::parameter(name, format!("unknown parameter `{name}`"), &hint))
+    };
+    schema.build().into()
+}
+
+/// Forms of a list.
+const FORMATS: &[&str] = &["json", "csv", "ndjson"];
+
+filter! {
+    /// Parameters of every list.
+    #[derive(Debug, Default)]
+    pub(crate) struct ListQuery {
+        /// Maximum number of rows. Of a page: 1 to 500, by default 50. Of an export (`csv`, `ndjson`): of the whole list, by
+        /// default unlimited.
+        "limit" "" ConditionKind::Text => limit: Option<String>,
+        /// The `next` of the previous page.
+        "cursor" "" ConditionKind::Text => cursor: Option<String>,
+        /// Format of the response. `csv` and `ndjson` return the whole list, not a page. Default: the `Accept` header.
+        "format" "" ConditionKind::OneOf(FORMATS) => format: Option<String>,
     }
+}
 
-    fn take<P: DeserializeOwned>(self) -> Result<P, Problem> {
-        serde_json::from_value(Value::Object(self.0)).map_err(|error| {
-            tracing::error!(%error, "parameters of a request were not read");
-            Problem::internal()
-        })
+filter! {
+    /// Parameters of a list without pages.
+    #[derive(Debug, Default)]
+    pub(crate) struct FormatQuery {
+        /// Format of the response. Default: the `Accept` header.
+        "format" "" ConditionKind::OneOf(FORMATS) => format: Option<String>,
     }
-}
-
-/// The part of a foreign name that an error repeats.
-fn shown(name: &str) -> &str {
-    name.char_indices().nth(40).map_or(name, |(end, _)| &name[..end])
-}
-
-fn names<P: IntoParams>() -> Vec<String> {
-    P::into_params(|| None).into_iter().map(|parameter| parameter.name).collect()
-}
-
-/// No parameters.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct NoQuery {}
-
-/// Parameters of every list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Maximum number of rows. Of a page: 1 to 500, by default 50. Of an export (`csv`, `ndjson`): of the whole list, by
-    /// default unlimited.
-    #[param(value_type = Option<i64>)]
-    limit: Option<String>,
-    /// The `next` of the previous page.
-    cursor: Option<String>,
-    /// Format of the response. `csv` and `ndjson` return the whole list, not a page. Default: the `Accept` header.
-    #[param(value_type = Option<Form>)]
-    format: Option<String>,
-}
-
-/// Parameters of a list without pages.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct FormQuery {
-    /// Format of the response. Default: the `Accept` header.
-    #[param(value_type = Option<Form>)]
-    format: Option<String>,
 }
 
 /// Format of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// One page of JSON.
     Json,
@@ -170,27 +113,24 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    fn read(query: &ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// The part that a query and the header `Accept` ask for.
+    pub(crate) fn read(query: ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
         let form = match query.format.as_deref() {
-            Some("json") => Form::Json,
             Some("csv") => Form::Csv,
             Some("ndjson") => Form::Ndjson,
-            Some(_) => {
-                let detail = "unknown value of `format`";
-                return Err(Problem::parameter("format", detail, "expected json, csv or ndjson"));
-            }
+            Some(_) => Form::Json,
             None => accepted(headers),
         };
         let most = if form == Form::Json { LIMIT_MAX } else { u32::MAX };
-        let limit = |text: &String| {
+        let limit = |text: String| {
             let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
             limit.ok_or_else(|| {
                 let hint = format!("give 1 to {most}");
                 Problem::parameter("limit", "`limit` is not a number in its range", &hint)
             })
         };
-        let limit = query.limit.as_ref().map(limit).transpose()?;
-        Ok(Self { form, limit, cursor: query.cursor.clone() })
+        let limit = query.limit.map(limit).transpose()?;
+        Ok(Self { form, limit, cursor: query.cursor })
     }
 
     /// How many rows a page of JSON has.
@@ -229,81 +169,12 @@ fn accepted(headers: &HeaderMap) -> Form {
     form.unwrap_or(Form::Json)
 }
 
-/// A time, a moment or an age.
-fn time(name: &str, text: Option<&String>, now: UnixMillis) -> Result<Option<UnixMillis>, Problem> {
-    let wrong = || Problem::parameter(name, format!("`{name}` is not a valid time"), TIME_HINT);
-    text.map(|text| UnixMillis::parse(text, now).ok_or_else(wrong)).transpose()
-}
-
-/// From when, and until when.
-pub(crate) fn span(
-    since: Option<&String>,
-    until: Option<&String>,
-    now: UnixMillis,
-) -> Result<[Option<UnixMillis>; 2], Problem> {
-    let span = [time("since", since, now)?, time("until", until, now)?];
-    if let [Some(since), Some(until)] = span
-        && since > until
-    {
-        let detail = format!("`since` is {since}, later than `until`, {until}");
-        return Err(Problem::parameter("since", detail, "give the earlier one as `since`"));
-    }
-    Ok(span)
-}
-
-/// The stored name of a command.
-pub(crate) fn command(name: Option<&String>) -> Result<Option<String>, Problem> {
-    let meant = |name: &String| match Command::meant(name) {
-        Ok(name) => Ok(name.into_owned()),
-        Err(hint) => Err(Problem::parameter("command", "unknown command", &hint)),
-    };
-    name.map(meant).transpose()
-}
-
-/// An app's id in a parameter.
-pub(crate) fn app(text: Option<&String>) -> Result<Option<AppId>, Problem> {
-    text.map(|text| app_of_path(text)).transpose()
-}
-
 /// An app's id in a path.
 pub(crate) fn app_of_path(text: &str) -> Result<AppId, Problem> {
     AppId::parse(text).ok_or_else(|| {
-        Problem::parameter(
-            "app",
-            "`app` is not a valid SDKAppID",
-            "give its digits, such as 1400000001",
-        )
+        let hint = "give its digits, such as 1400000001";
+        Problem::parameter("app", "`app` is not a valid SDKAppID", hint)
     })
-}
-
-/// One of a few words; all of them where nothing is given.
-pub(crate) fn one_of(
-    name: &str,
-    text: Option<String>,
-    words: &[&str],
-) -> Result<Option<String>, Problem> {
-    if text.as_deref().is_some_and(|text| !words.contains(&text)) {
-        let detail = format!("unknown value of `{name}`");
-        return Err(Problem::parameter(
-            name,
-            detail,
-            &format!("expected one of {}", words.join(", ")),
-        ));
-    }
-    Ok(text)
-}
-
-/// Yes or no.
-pub(crate) fn flag(name: &str, text: Option<&String>) -> Result<Option<bool>, Problem> {
-    let read = |text: &String| match text.as_str() {
-        "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => {
-            let detail = format!("`{name}` is neither true nor false");
-            Err(Problem::parameter(name, detail, "expected true or false"))
-        }
-    };
-    text.map(read).transpose()
 }
 
 #[cfg(test)]

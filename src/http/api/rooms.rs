@@ -1,87 +1,32 @@
 //! Room sessions and live sessions: the lists, one session of a room, and what happened within it.
 
-use std::sync::Arc;
-
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::clock::UnixMillis;
 use crate::http::api::list;
-use crate::http::api::params;
-use crate::http::api::params::{ListQuery, NoQuery, QueryParams, app_of_path};
+use crate::http::api::params::{ListQuery, QueryOf, app_of_path};
+use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
-    Battle, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, ROOM_FAMILIES, ROOM_STATES,
-    Recording, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
+    Battle, DetailFilter, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, Recording, Room,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
 
-/// Filters for room sessions.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct RoomQuery {
-    /// Filter by app (`SDKAppID`).
-    #[param(value_type = Option<i64>)]
-    app: Option<String>,
-    /// Filter by family: room (conference) or live.
-    family: Option<String>,
-    /// Filter by state: open, ended or overdue.
-    state: Option<String>,
-    /// Filter by room id.
-    room: Option<String>,
-    /// Filter by owner.
-    owner: Option<String>,
-    /// Start of the time range of the start, inclusive: 2026-01-31, RFC 3339, or an age such as 30m, 2h, 7d.
-    since: Option<String>,
-    /// End of the time range, exclusive.
-    until: Option<String>,
-}
-
-impl RoomQuery {
-    fn filter(self, now: UnixMillis) -> Result<RoomFilter, Problem> {
-        let [since, until] = params::span(self.since.as_ref(), self.until.as_ref(), now)?;
-        Ok(RoomFilter {
-            app: params::app(self.app.as_ref())?,
-            family: params::one_of("family", self.family, ROOM_FAMILIES)?,
-            state: params::one_of("state", self.state, ROOM_STATES)?,
-            room_id: self.room,
-            owner: self.owner,
-            since,
-            until,
-            ..RoomFilter::default()
-        })
-    }
-}
-
 /// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.
-#[utoipa::path(get, path = "/room-sessions", tag = "room sessions", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/room-sessions", tag = "room sessions", params(QueryOf<(RoomFilter, ListQuery)>),
     responses((status = 200, body = list::Items<Room>)))]
-pub(crate) async fn rooms(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (query, page) = QueryParams::parse(uri.query())?.list::<RoomQuery>(&headers)?;
-    let filter = query.filter(ops.clock.now())?;
-    list::answer(&ops.reading, &page, filter).await
+pub(crate) async fn rooms(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(RoomFilter::default()).await
 }
 
 /// Sessions of live rooms, by their start, the latest first.
-#[utoipa::path(get, path = "/live-sessions", tag = "live sessions", params(RoomQuery, ListQuery),
+#[utoipa::path(get, path = "/live-sessions", tag = "live sessions", params(QueryOf<(LiveSessions, ListQuery)>),
     responses((status = 200, body = list::Items<LiveRoom>)))]
-pub(crate) async fn live_sessions(
-    State(ops): State<Arc<Ops>>,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    let (query, page) = QueryParams::parse(uri.query())?.list::<RoomQuery>(&headers)?;
-    let filter = query.filter(ops.clock.now())?;
-    list::answer(&ops.reading, &page, LiveSessions(filter)).await
+pub(crate) async fn live_sessions(request: ApiRequest) -> Result<Response, Problem> {
+    request.answer(LiveSessions::default()).await
 }
 
 /// Which session of which room.
@@ -97,12 +42,12 @@ pub(crate) struct SessionPath {
     session: String,
 }
 
-type Asks = Result<Path<SessionPath>, PathRejection>;
-
 /// The session that a path names, by its number or as the `latest`; of one family alone where one is given.
-async fn find(ops: &Ops, path: Asks, family: Option<&str>) -> Result<Room, Problem> {
-    let Path(SessionPath { app, room_id, session }) =
-        path.map_err(|rejection| Problem::path(&rejection))?;
+async fn find(
+    ops: &Ops,
+    SessionPath { app, room_id, session }: SessionPath,
+    family: Option<&str>,
+) -> Result<Room, Problem> {
     let (app, room_id) = (app_of_path(&app)?, path_segment::id(&room_id));
     let store = ops.reading.store()?;
     let found = if session == "latest" {
@@ -142,12 +87,12 @@ pub(crate) struct RoomDetail {
 }
 
 async fn detail(
-    ops: &Ops,
-    path: Asks,
-    uri: &Uri,
+    request: &ApiRequest,
+    path: SessionPath,
     family: Option<&str>,
 ) -> Result<Response, Problem> {
-    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
+    request.read(())?;
+    let ops = &request.ops;
     let room = find(ops, path, family).await?;
     let store = ops.reading.store()?;
     let question = async {
@@ -183,79 +128,62 @@ async fn detail(
 #[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}", tag = "room sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn room(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    detail(&ops, path, &uri, None).await
+    detail(&request, path, None).await
 }
 
 /// One session of a live room: `session` is its number, or `latest`.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}", tag = "live sessions", params(SessionPath),
     responses((status = 200, body = RoomDetail)))]
 pub(crate) async fn live(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    detail(&ops, path, &uri, Some("live")).await
-}
-
-/// Filters for visits and gifts.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct DetailQuery {
-    /// Filter by account; for gifts, sender or receiver.
-    user: Option<String>,
+    detail(&request, path, Some("live")).await
 }
 
 /// Answers with a list within one session, which `list` makes of the session and an account.
 async fn within<L: list::Answered>(
-    ops: &Ops,
-    path: Asks,
-    (headers, uri): (HeaderMap, Uri),
+    request: &ApiRequest,
+    path: SessionPath,
     family: Option<&str>,
     list: fn(Room, Option<String>) -> L,
 ) -> Result<Response, Problem> {
-    let (query, page) = QueryParams::parse(uri.query())?.list::<DetailQuery>(&headers)?;
-    let room = find(ops, path, family).await?;
+    let (filter, page) = request.list(DetailFilter::default())?;
+    let room = find(&request.ops, path, family).await?;
     // `latest` may be another one by the time of the next page.
     let name = format!("{} {} {} {}", L::Row::name(), room.sdk_app_id, room.room_id, room.session);
-    list::answer_as(&ops.reading, &page, list(room, query.user), &name).await
+    list::answer_as(&request.ops.reading, &page, list(room, filter.account), &name).await
 }
 
 /// Who was in a room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/room-sessions/{app}/{room_id}/{session}/visits", tag = "room sessions",
-    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+    params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn visits(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), None, |room, account| Visits { room, account }).await
+    within(&request, path, None, |room, account| Visits { room, account }).await
 }
 
 /// Who was in a live room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/visits", tag = "live sessions",
-    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<Visit>)))]
+    params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<Visit>)))]
 pub(crate) async fn live_visits(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), Some("live"), |room, account| Visits { room, account }).await
+    within(&request, path, Some("live"), |room, account| Visits { room, account }).await
 }
 
 /// Gifts in a live room, within one of its sessions, the latest first.
 #[utoipa::path(get, path = "/live-sessions/{app}/{room_id}/{session}/gifts", tag = "live sessions",
-    params(SessionPath, DetailQuery, ListQuery), responses((status = 200, body = list::Items<GiftRow>)))]
+    params(SessionPath, QueryOf<(DetailFilter, ListQuery)>), responses((status = 200, body = list::Items<GiftRow>)))]
 pub(crate) async fn gifts(
-    State(ops): State<Arc<Ops>>,
-    path: Asks,
-    headers: HeaderMap,
-    uri: Uri,
+    request: ApiRequest,
+    PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
-    within(&ops, path, (headers, uri), Some("live"), |room, account| Gifts { room, account }).await
+    within(&request, path, Some("live"), |room, account| Gifts { room, account }).await
 }

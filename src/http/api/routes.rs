@@ -4,7 +4,6 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Uri;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -12,7 +11,7 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::api::params::{NoQuery, QueryParams};
+use crate::http::api::request::ApiRequest;
 use crate::http::api::{calls, event_stream, events, list, openapi, rooms, statistics};
 use crate::http::ops::auth;
 use crate::http::ops::state::Ops;
@@ -46,8 +45,8 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| openapi::document(endpoints(
 
 /// The description of this API.
 #[utoipa::path(get, path = "/openapi.json", tag = "document", responses((status = 200, body = Object)))]
-async fn document(uri: Uri) -> Result<Response, Problem> {
-    QueryParams::parse(uri.query())?.only::<NoQuery>()?;
+async fn document(request: ApiRequest) -> Result<Response, Problem> {
+    request.read(())?;
     list::json(&*DOCUMENT)
 }
 

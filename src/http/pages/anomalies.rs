@@ -7,9 +7,9 @@ use axum::extract::{RawQuery, State};
 
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
-use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
+use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{ANOMALY_KINDS, Anomaly, AnomalyFilter};
@@ -84,21 +84,9 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
 
 /// `GET /anomalies`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let mut asked = FormBuilder::new("/anomalies", &query, reading.now);
-    let mut filter = AnomalyFilter {
-        kind: asked.choice("kind", "Kind", ANOMALY_KINDS),
-        subject: asked.text("subject", "Call, room or product"),
-        app: asked.app(&ops.apps),
-        resolved: asked.flag("resolved", "State", ["resolved", "open"]),
-        ..AnomalyFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
-    let form = asked.done(&["after"]);
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &filter, (&form, &query, "after")).await?;
-    let rows = rows.iter().map(|anomaly| row(anomaly, reading.now)).collect();
-    let shell = Shell::new("Anomalies", Section::Anomalies, reading.now).within(&ops, filter.app);
+    let Listed { filter, form, rows, older, is_later, now } =
+        listed::<AnomalyFilter>(&ops, "/anomalies", query.as_deref()).await?;
+    let rows = rows.iter().map(|anomaly| row(anomaly, now)).collect();
+    let shell = Shell::new("Anomalies", Section::Anomalies, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, kinds: kinds().collect(), older, is_later })
 }

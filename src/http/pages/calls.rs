@@ -13,20 +13,21 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::Arrivals;
+use crate::http::query::Query;
 use crate::http::ui::charts::{Bar, Span, time_of_day};
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
     moment_behind, nothing, span, time, time_of_day_or, time_or,
 };
-use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
+use crate::http::ui::page::{Listed, Paged, Reading, answered, app, done, listed};
 use crate::http::ui::recordings::{RecordingRow, recording};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
-    AnomalyFilter, CALL_MEDIA, CALL_RESULTS, CALL_STATES, Call, CallFilter, CallStep, DETAILS_MAX,
-    EventFilter, EventPage, Member, StoredEvent, Subject, steps,
+    AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
+    StoredEvent, Subject, steps,
 };
 
 /// What a lane says that has nothing drawn on it.
@@ -78,24 +79,10 @@ fn talk(call: &Call) -> String {
 
 /// `GET /calls`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let mut asked = FormBuilder::new("/calls", &query, reading.now);
-    let mut filter = CallFilter {
-        state: asked.choice("state", "State", CALL_STATES),
-        result: asked.choice("result", "Result", CALL_RESULTS),
-        media: asked.choice("media", "Media", CALL_MEDIA),
-        account: asked.text("user", "Account"),
-        room_id: asked.text("room", "RTC room"),
-        app: asked.app(&ops.apps),
-        ..CallFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
-    let form = asked.done(&["after"]);
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &filter, (&form, &query, "after")).await?;
-    let rows = rows.iter().map(|call| row(call, reading.now)).collect();
-    let shell = Shell::new("Calls", Section::Calls, reading.now).within(&ops, filter.app);
+    let Listed { filter, form, rows, older, is_later, now } =
+        listed::<CallFilter>(&ops, "/calls", query.as_deref()).await?;
+    let rows = rows.iter().map(|call| row(call, now)).collect();
+    let shell = Shell::new("Calls", Section::Calls, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 

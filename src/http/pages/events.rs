@@ -6,18 +6,19 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
+use crate::callback::Command;
 use crate::callback::event::Payload;
 use crate::callback::explain::{self, Field};
-use crate::callback::{Command, Family};
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
+use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
     nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
 };
-use crate::http::ui::page::{Paged, Reading, Shown, answered, done, shown};
+use crate::http::ui::page::{Listed, Paged, Reading, answered, done, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{EventFilter, StoredEvent, arrivals};
@@ -102,28 +103,10 @@ fn room_link(event: &StoredEvent, room: &str) -> Html {
 
 /// `GET /events`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
-    let mut asked = FormBuilder::new("/events", &query, reading.now);
-    let mut filter = EventFilter {
-        family: asked.choice("family", "Family", &families),
-        command: asked.command("command", "Command"),
-        call_id: asked.text("call", "Call id"),
-        room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Acting account"),
-        platform: asked.text("platform", "Platform"),
-        text: asked.text("text", "Body holds"),
-        undecoded: asked.flag("undecoded", "Body", ["undecoded", "any"]).unwrap_or(false),
-        app: asked.app(&ops.apps),
-        ..EventFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
-    let form = asked.done(&["after"]);
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &filter, (&form, &query, "after")).await?;
-    let rows = rows.iter().map(|event| row(event, reading.now)).collect();
-    let shell = Shell::new("Events", Section::Events, reading.now).within(&ops, filter.app);
+    let Listed { filter, form, rows, older, is_later, now } =
+        listed::<EventFilter>(&ops, "/events", query.as_deref()).await?;
+    let rows = rows.iter().map(|event| row(event, now)).collect();
+    let shell = Shell::new("Events", Section::Events, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
 }
 

@@ -10,9 +10,10 @@ use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
+use crate::http::query::Query;
 use crate::http::ui::charts::{Counted, Stacked};
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account_or, age, badge, call_href, link, moment_value, nothing, number, room_href, span,
 };
@@ -21,8 +22,8 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::ingest::Health;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, Count, CountBy, CountFilter, EventFilter, OPEN_COUNTED_MAX,
-    Room, RoomFilter, Step,
+    AnomalyFilter, Call, CallFilter, ConditionKind, Count, CountBy, CountFilter, EventFilter,
+    OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
 };
 use crate::telemetry::{Figures, Outcome as OutcomeName};
 
@@ -98,16 +99,21 @@ struct Outcome {
     meaning: &'static str,
 }
 
+filter! {
+    /// How much time the chart spans.
+    #[derive(Default)]
+    struct SpanQuery {
+        /// An hour or a day
+        "span" "Span" ConditionKind::OneOf(&["hour", "day"]) => span: Option<String>,
+    }
+}
+
 /// `GET /`
 pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let query = Query::read(query.as_deref());
-    query.only(&["span", "app"])?;
-    let is_day = match query.get("span") {
-        "day" => true,
-        "" | "hour" => false,
-        _ => return Err(PageError::Parameter("“span” is not one of hour, day.".to_owned())),
-    };
     let now = ops.clock.now();
+    let SpanQuery { span } = query.filter(SpanQuery::default(), &["app"], now)?;
+    let is_day = span.as_deref() == Some("day");
     let mut asked = FormBuilder::new("/", &query, now);
     let app = asked.app(&ops.apps);
     let form = asked.done(&["span"]);

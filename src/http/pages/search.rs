@@ -11,16 +11,15 @@ use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::calls::{CallRow, row};
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::query::Query;
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
     room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
 };
 use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
 use crate::http::ui::shell::Shell;
-use crate::store::{
-    CALL_DIRECTIONS, CALL_OUTCOMES, Found, UserCallFilter, UserVisit, UserVisitFilter,
-};
+use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
 
 #[derive(Template)]
 #[template(path = "search.html")]
@@ -130,11 +129,12 @@ pub(crate) async fn user(
     let filter = UserCallFilter {
         app: app_id,
         account: name.clone(),
-        direction: asked.choice("direction", "Direction", CALL_DIRECTIONS),
-        outcome: asked.choice("outcome", "Outcome", CALL_OUTCOMES),
+        direction: None,
+        outcome: None,
         after: None,
         limit: 0,
     };
+    let filter = asked.filter(filter, &ops.apps, &[]);
     let form = asked.done(&["after", "visits_after"]);
     let Shown { rows: calls, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;

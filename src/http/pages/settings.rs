@@ -9,7 +9,7 @@ use axum::extract::{RawQuery, State};
 use crate::clock::UnixMillis;
 use crate::http::ops::setup::AppSetup;
 use crate::http::ops::state::Ops;
-use crate::http::ui::filters::Query;
+use crate::http::query::Query;
 use crate::http::ui::html::{Html, badge, id, nothing, number, span, time, time_or, visible};
 use crate::http::ui::page::{Paged, done};
 use crate::http::ui::section::Section;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use crate::callback::Family;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::{EventRow, row};
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::query::Query;
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::page::{PAGE_ROWS, Paged, Reading, answered};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
@@ -28,18 +28,9 @@ struct Tail {
 pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    let families: Vec<&str> = Family::ALL.iter().map(|family| family.as_str()).collect();
     let mut asked = FormBuilder::new("/tail", &query, reading.now);
-    let filter = EventFilter {
-        family: asked.choice("family", "Family", &families),
-        command: asked.command("command", "Command"),
-        call_id: asked.text("call", "Call id"),
-        room_id: asked.text("room", "Room id"),
-        operator: asked.text("user", "Acting account"),
-        app: asked.app(&ops.apps),
-        limit: PAGE_ROWS,
-        ..EventFilter::default()
-    };
+    let latest = EventFilter { limit: PAGE_ROWS, ..EventFilter::default() };
+    let filter = asked.filter(latest, &ops.apps, &["since", "until"]);
     let form = asked.done(&[]);
     let mut events = Vec::new();
     if form.is_good() {

@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::clock::UnixMillis;
 use crate::http::ui::html::visible;
 use crate::http::ui::shell::Shell;
-use crate::store::StoreError;
+use crate::store::{ConditionError, StoreError};
 
 /// Why a page is not there.
 #[derive(Debug)]
@@ -32,6 +32,17 @@ impl From<StoreError> for PageError {
     fn from(error: StoreError) -> Self {
         if error.is_timeout() { Self::TimedOut } else { Self::Store(error) }
     }
+}
+
+impl From<ConditionError> for PageError {
+    fn from(error: ConditionError) -> Self {
+        Self::Parameter(sentence(&error))
+    }
+}
+
+/// What is wrong with a condition, to be read in one line.
+pub(crate) fn sentence(error: &ConditionError) -> String {
+    visible(&format!("{}; {}", error.detail, error.hint)).into_owned()
 }
 
 #[derive(Template)]

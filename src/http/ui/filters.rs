@@ -1,71 +1,15 @@
 //! What a list is asked for: the form above it, read from the query and shown again as it was.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
-
-use crate::callback::{AppId, Command};
-use crate::clock::{TIME_HINT, UnixMillis};
-use crate::http::ops::path_segment::{encoded, storable};
-use crate::http::ui::error::PageError;
+use crate::callback::AppId;
+use crate::clock::UnixMillis;
+use crate::http::ops::path_segment::encoded;
+use crate::http::query::Query;
+use crate::http::ui::error::sentence;
 use crate::http::ui::html::visible;
+use crate::store::{Condition, ConditionKind, ConditionValue, Filter, TimeRange};
 
-/// The query of a page.
-pub(crate) struct Query {
-    values: HashMap<String, String>,
-    /// A name that occurs twice.
-    twice: Option<String>,
-}
-
-impl Query {
-    /// Reads a query string. Empty values count as absent.
-    pub(crate) fn read(raw: Option<&str>) -> Self {
-        let pairs = form_urlencoded::parse(raw.unwrap_or("").as_bytes()).into_owned();
-        let mut query = Self { values: HashMap::new(), twice: None };
-        for (name, value) in pairs.filter(|(_, value)| !value.is_empty()) {
-            if query.values.insert(name.clone(), storable(&value)).is_some() {
-                query.twice = Some(name);
-            }
-        }
-        query
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.exact(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-    }
-
-    /// The same, with the blanks around it.
-    pub(crate) fn exact(&self, name: &str) -> Option<String> {
-        // What an index holds has 255 characters at most.
-        self.values.get(name).map(|text| text.chars().take(255).collect())
-    }
-
-    pub(crate) fn get(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", String::as_str)
-    }
-
-    /// What is wrong with its names, where these are all that a page takes: the answer would be to another question.
-    pub(crate) fn trouble(&self, known: &[&str]) -> Option<String> {
-        let shown = |name: &str| visible(&name.chars().take(40).collect::<String>()).into_owned();
-        if let Some(name) = &self.twice {
-            return Some(format!("Duplicate parameter “{}”: give it once.", shown(name)));
-        }
-        let mut unknown: Vec<_> =
-            self.values.keys().filter(|name| !known.contains(&name.as_str())).collect();
-        unknown.sort_unstable();
-        let name = shown(unknown.first()?);
-        Some(match known {
-            [] => format!("Unknown parameter “{name}”: this page takes none."),
-            known => {
-                format!("Unknown parameter “{name}”; this page takes {}.", known.join(", "))
-            }
-        })
-    }
-
-    /// Refuses a query with other names than these.
-    pub(crate) fn only(&self, known: &[&str]) -> Result<(), PageError> {
-        self.trouble(known).map_or(Ok(()), |trouble| Err(PageError::Parameter(trouble)))
-    }
-}
+/// The condition on the app, for pages that have no other.
+const APP: Condition = Condition { name: "app", label: "App", doc: &[], kind: ConditionKind::App };
 
 /// One field of the form.
 pub(crate) struct Field {
@@ -106,135 +50,91 @@ impl<'a> FormBuilder<'a> {
     /// Any text.
     pub(crate) fn text(&mut self, name: &'static str, label: &'static str) -> Option<String> {
         let value = self.query.text(name);
-        self.add(name, label, "text", Vec::new(), None);
+        let shown = self.query.get(name).to_owned();
+        let choices = Vec::new();
+        self.add(Field { name, label, value: shown, choices, kind: "text", trouble: None });
         value
     }
 
-    /// One of some words.
-    pub(crate) fn choice(
+    /// The conditions of a filter but those `without`, which the page has no use for.
+    pub(crate) fn filter<F: Filter>(
         &mut self,
-        name: &'static str,
-        label: &'static str,
-        words: &[&str],
-    ) -> Option<String> {
-        let choices: Vec<_> = words.iter().map(|word| (*word, word.replace('_', " "))).collect();
-        self.choice_of(name, label, &choices)
-    }
-
-    /// One of some words, each with what is shown in its place.
-    fn choice_of(
-        &mut self,
-        name: &'static str,
-        label: &'static str,
-        words: &[(&str, String)],
-    ) -> Option<String> {
-        let value = self.query.text(name);
-        let is_known = |value: &String| words.iter().any(|(word, _)| word == value);
-        let wrong = value.as_ref().filter(|value| !is_known(value)).map(|value| {
-            let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            format!("“{}” is not one of {}", visible(value), known.join(", "))
-        });
-        let all = words.iter().map(|(word, shown)| ((*word).to_owned(), shown.clone()));
-        let other = value.clone().filter(|_| wrong.is_some()).map(|value| {
-            let shown = visible(&value).into_owned();
-            (value, shown)
-        });
-        let (choices, is_good) = (all.chain(other).collect(), wrong.is_none());
-        self.add(name, label, "text", choices, wrong);
-        value.filter(|_| is_good)
-    }
-
-    /// Yes or no, and how the two are shown.
-    pub(crate) fn flag(
-        &mut self,
-        name: &'static str,
-        label: &'static str,
-        [yes, no]: [&str; 2],
-    ) -> Option<bool> {
-        let words = [("true", yes.to_owned()), ("false", no.to_owned())];
-        let same = match self.query.get(name).trim() {
-            "1" | "yes" => Some("true"),
-            "0" | "no" => Some("false"),
-            _ => None,
-        };
-        let word = self.choice_of(name, label, &words);
-        let (Some(same), Some(field)) = (same, self.form.fields.last_mut()) else {
-            return word.map(|word| word == "true");
-        };
-        field.choices.truncate(words.len());
-        (field.value, field.trouble) = (same.to_owned(), None);
-        Some(same == "true")
-    }
-
-    /// A command, by its name or an alias: its stored name.
-    pub(crate) fn command(&mut self, name: &'static str, label: &'static str) -> Option<String> {
-        let meant = self.query.text(name).map(|name| Command::meant(&name));
-        let trouble = meant.as_ref().and_then(|meant| meant.as_ref().err().cloned());
-        self.add(name, label, "text", Vec::new(), trouble);
-        meant.and_then(Result::ok).map(Cow::into_owned)
-    }
-
-    /// One of the server's apps. It is not asked for where there is but one; another that is named all the same, of events
-    /// that are kept from before, is one to choose from.
-    pub(crate) fn app(&mut self, apps: &[AppId]) -> Option<AppId> {
-        let value = self.query.text("app");
-        let app = value.as_deref().and_then(AppId::parse);
-        let trouble =
-            (value.is_some() && app.is_none()).then(|| "no app id: digits are expected".to_owned());
-        let other = app.filter(|app| !apps.contains(app));
-        let ids = apps.iter().copied().chain(other).map(|app| app.as_i64().to_string());
-        let choices: Vec<_> = ids.map(|id| (id.clone(), id)).collect();
-        if trouble.is_some() {
-            self.add("app", "App", "text", Vec::new(), trouble);
-        } else if choices.len() > 1 || app.is_some() {
-            self.add("app", "App", "text", choices, None);
-        }
-        app
-    }
-
-    /// From when, and until when: moments in UTC, or ages.
-    pub(crate) fn span(&mut self) -> [Option<UnixMillis>; 2] {
-        let [since, until] = ["since", "until"].map(|name| {
-            let value = self.query.text(name);
-            (value.as_deref().and_then(|text| UnixMillis::parse(text, self.now)), value.is_some())
-        });
-        let wrong = |(time, is_given): (Option<UnixMillis>, bool)| {
-            (is_given && time.is_none()).then(|| format!("no time: {TIME_HINT}"))
-        };
-        let order = matches!((since.0, until.0), (Some(since), Some(until)) if since > until);
-        let order = order.then(|| "“From” is later than “Until”".to_owned());
-        let kind = |name| match self.query.get(name) {
-            // The control takes nothing else, and shows nothing of it.
-            text if text.is_empty() || UnixMillis::parse_moment(text.trim()).is_some() => {
-                "datetime-local"
+        mut filter: F,
+        apps: &[AppId],
+        without: &[&str],
+    ) -> F {
+        let mut range = TimeRange::default();
+        for condition in F::conditions() {
+            if !without.contains(&condition.name)
+                && let Some(value) = self.condition(condition, apps)
+            {
+                range.see(condition.name, &value);
+                filter.set(condition.name, value);
             }
-            _ => "text",
-        };
-        let kinds = [kind("since"), kind("until")];
-        self.add("since", "From (UTC)", kinds[0], Vec::new(), wrong(since).or(order));
-        self.add("until", "Until (UTC)", kinds[1], Vec::new(), wrong(until));
-        [since.0, until.0]
+        }
+        if let Err(error) = range.check() {
+            let mut fields = self.form.fields.iter_mut();
+            if let Some(field) = fields.find(|field| field.name == error.name) {
+                field.trouble = Some(sentence(&error));
+            }
+        }
+        filter
     }
 
-    fn add(
-        &mut self,
-        name: &'static str,
-        label: &'static str,
-        kind: &'static str,
-        choices: Vec<(String, String)>,
-        trouble: Option<String>,
-    ) {
-        let mut value = self.query.get(name).to_owned();
-        if kind == "datetime-local" {
-            // The control takes no zone. Links are made of this too, so it is to the ms.
-            value = UnixMillis::parse_moment(value.trim()).map_or(value, |at| {
-                let text = at.to_string();
-                let text = text.trim_end_matches('Z');
-                text.strip_suffix(".000").unwrap_or(text).to_owned()
-            });
+    /// One of the server's apps.
+    pub(crate) fn app(&mut self, apps: &[AppId]) -> Option<AppId> {
+        self.condition(&APP, apps)?.into()
+    }
+
+    fn condition(&mut self, condition: &Condition, apps: &[AppId]) -> Option<ConditionValue> {
+        let text = self.query.text(condition.name);
+        let read = text.as_deref().map(|text| condition.read(text, self.now)).transpose();
+        let (value, trouble) = match read {
+            Ok(value) => (value, None),
+            Err(error) => (None, Some(sentence(&error))),
+        };
+        let same = |word: &str| (word.to_owned(), word.replace('_', " "));
+        let mut choices: Vec<_> = match condition.kind {
+            ConditionKind::OneOf(words) => words.iter().map(|word| same(word)).collect(),
+            ConditionKind::Flag([yes, no]) => {
+                vec![("true".into(), yes.into()), ("false".into(), no.into())]
+            }
+            ConditionKind::App if trouble.is_none() => app_choices(apps, value.as_ref()),
+            _ => Vec::new(),
+        };
+        // It is not asked for where there is but one.
+        if matches!(condition.kind, ConditionKind::App) && text.is_none() && choices.len() < 2 {
+            return None;
         }
-        self.form.is_set |= !value.is_empty();
-        self.form.fields.push(Field { name, label, value, choices, kind, trouble });
+        let mut shown = self.query.get(condition.name).to_owned();
+        let mut input = "text";
+        match (condition.kind, &value) {
+            (ConditionKind::Flag(_), Some(ConditionValue::Flag(flag))) => shown = flag.to_string(),
+            // The control takes neither a zone nor an age, and shows nothing of them.
+            (ConditionKind::Time, _) => {
+                if let Some(shown_in_it) = control_value(&shown) {
+                    (shown, input) = (shown_in_it, "datetime-local");
+                }
+            }
+            _ => {}
+        }
+        if trouble.is_some() && !choices.is_empty() {
+            choices.push((shown.clone(), visible(&shown).into_owned()));
+        }
+        self.add(Field {
+            name: condition.name,
+            label: condition.label,
+            value: shown,
+            choices,
+            kind: input,
+            trouble,
+        });
+        value
+    }
+
+    fn add(&mut self, field: Field) {
+        self.form.is_set |= !field.value.is_empty();
+        self.form.fields.push(field);
     }
 
     /// The form, when all was read. The query may have these names beside those of the fields, and no others.
@@ -244,9 +144,27 @@ impl<'a> FormBuilder<'a> {
         if !known.contains(&"app") {
             known.push("app");
         }
-        self.form.trouble = self.query.trouble(&known);
+        self.form.trouble = self.query.only(&known).err().map(|error| sentence(&error));
         self.form
     }
+}
+
+/// The server's apps; another that is named all the same, of events that are kept from before, is one to choose from.
+fn app_choices(apps: &[AppId], chosen: Option<&ConditionValue>) -> Vec<(String, String)> {
+    let chosen = chosen.cloned().and_then(Option::<AppId>::from);
+    let other = chosen.filter(|app| !apps.contains(app));
+    let ids = apps.iter().copied().chain(other).map(|app| app.to_string());
+    ids.map(|id| (id.clone(), id)).collect()
+}
+
+/// A moment as the control for moments takes it; `None` of other texts. Links are made of this too, so it is to the ms.
+fn control_value(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let moment = UnixMillis::parse_moment(text.trim())?.to_string();
+    let moment = moment.trim_end_matches('Z');
+    Some(moment.strip_suffix(".000").unwrap_or(moment).to_owned())
 }
 
 impl Form {
@@ -272,6 +190,7 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use crate::http::ui::filters::*;
+    use crate::store::{CallFilter, EventFilter};
 
     /// 2026-11-01 12:00 UTC.
     const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
@@ -279,29 +198,29 @@ mod tests {
     #[test]
     fn a_form_shows_what_was_asked_and_what_is_wrong_in_it() {
         let query = Query::read(Some(
-            "user=a%26b&since=2026-11-01T12:00&until=soon&state=odd&app=x&media=&command=EndCall&over=true",
+            "user=a%26b&since=2026-11-01T12:00&until=soon&family=odd&app=x&platform=&command=EndCall&undecoded=yes",
         ));
-        let mut asked = FormBuilder::new("/calls", &query, NOW);
-        assert_eq!(asked.text("user", "Account").as_deref(), Some("a&b"));
-        assert_eq!(asked.span(), [Some(NOW), None]);
-        assert_eq!(asked.choice("state", "State", &["ended"]), None);
-        assert_eq!(asked.choice("media", "Media", &["audio"]), None);
-        assert_eq!(asked.flag("over", "Over", ["over", "not over"]), Some(true));
-        assert_eq!(asked.command("command", "Command"), None);
-        assert_eq!(asked.app(&[]), None);
+        let mut asked = FormBuilder::new("/events", &query, NOW);
+        let filter = asked.filter(EventFilter::default(), &[], &[]);
+        assert_eq!(filter.operator.as_deref(), Some("a&b"));
+        assert_eq!((filter.since, filter.until), (Some(NOW), None));
+        assert_eq!((filter.family, filter.platform, filter.command), (None, None, None));
+        assert!(filter.undecoded && filter.app.is_none());
         let form = asked.done(&["after"]);
         assert_eq!(form.trouble, None);
         let wrong: Vec<_> = form.fields.iter().filter(|field| field.trouble.is_some()).collect();
         let names: Vec<_> = wrong.iter().map(|field| field.name).collect();
-        assert_eq!(names, ["until", "state", "command", "app"]);
+        assert_eq!(names, ["family", "command", "app", "until"]);
         assert!(form.is_set && !form.is_good());
         // What was written is kept, also what the control for moments does not take.
         let until = form.fields.iter().find(|field| field.name == "until").unwrap();
         assert_eq!((until.value.as_str(), until.kind), ("soon", "text"));
-        let state = form.fields.iter().find(|field| field.name == "state").unwrap();
-        assert!(state.choices.iter().any(|(word, _)| word == "odd"));
+        let undecoded = form.fields.iter().find(|field| field.name == "undecoded").unwrap();
+        assert_eq!((undecoded.value.as_str(), undecoded.choices.len()), ("true", 2));
+        let family = form.fields.iter().find(|field| field.name == "family").unwrap();
+        assert!(family.choices.iter().any(|(word, _)| word == "odd"));
         let href = form.behind("after", "1.2");
-        assert!(href.starts_with("/calls?user=a%26b&since="), "{href}");
+        assert!(href.starts_with("/events?family=odd&command=EndCall&user=a%26b&"), "{href}");
         let empty = Query::read(None);
         let empty = FormBuilder::new("/x", &empty, NOW).done(&["after"]);
         assert_eq!(empty.behind("after", "1.2"), "/x?after=1.2");
@@ -317,9 +236,9 @@ mod tests {
         };
         assert_eq!(trouble("user=x&after=y&app=1&odd="), None);
         let said = trouble("account=x").unwrap();
-        assert_eq!(said, "Unknown parameter “account”; this page takes user, after, app.");
-        assert!(trouble("user=x&user=y").unwrap().contains("Duplicate parameter “user”"));
-        assert!(Query::read(Some("%E2%80%AE=1")).only(&[]).is_err());
+        assert_eq!(said, "unknown parameter `account`; known parameters: user, after, app");
+        assert!(trouble("user=x&user=y").unwrap().contains("duplicate parameter `user`"));
+        assert!(trouble("%E2%80%AE=1").unwrap().contains("`\\u{202e}`"));
     }
 
     #[test]
@@ -327,8 +246,8 @@ mod tests {
         let read = |query| {
             let query = Query::read(Some(query));
             let mut asked = FormBuilder::new("/calls", &query, NOW);
-            let span = asked.span();
-            (span, asked.done(&[]))
+            let filter = asked.filter(CallFilter::default(), &[], &[]);
+            ([filter.since, filter.until], asked.done(&[]))
         };
         let ([since, until], form) = read("since=2h&until=30m");
         assert_eq!(
@@ -364,10 +283,11 @@ mod tests {
     fn a_link_keeps_the_milliseconds_of_a_time() {
         let query = Query::read(Some("since=1793534400123&until=1793534401000"));
         let mut asked = FormBuilder::new("/events", &query, NOW);
-        let span = asked.span();
+        let filter = asked.filter(CallFilter::default(), &[], &[]);
         let href = asked.done(&[]).href();
         let again = Query::read(href.split_once('?').map(|(_, query)| query));
-        assert_eq!(FormBuilder::new("/events", &again, NOW).span(), span, "{href}");
+        let again = FormBuilder::new("/calls", &again, NOW).filter(CallFilter::default(), &[], &[]);
+        assert_eq!((again.since, again.until), (filter.since, filter.until), "{href}");
         assert!(href.ends_with("until=2026-11-01T12%3A00%3A01"), "{href}");
     }
 }

@@ -4,7 +4,8 @@ use askama::Template;
 use serde::Deserialize;
 
 use crate::clock::UnixMillis;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::query::Query;
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account, account_or, badge, id, link, list as listed, moment, moment_or, nothing, number,
     number_or, room_at_href, span, visible, words,

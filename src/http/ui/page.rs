@@ -13,9 +13,10 @@ use crate::clock::UnixMillis;
 use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::PageTurn;
 use crate::http::ops::state::Ops;
+use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, Query};
-use crate::store::{List, Store, StoreError};
+use crate::http::ui::filters::{Form, FormBuilder};
+use crate::store::{Filter, List, Store, StoreError};
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -80,9 +81,35 @@ pub(crate) async fn shown<L: List<Place: Cursor>>(
     }
     let behind: Option<L::Place> = cursor::parse(&form.action, query.get(after));
     let is_later = behind.is_some();
-    let (rows, end) = list.part(store, behind, PAGE_ROWS).await?;
+    let (rows, end) = list.part(store, (behind, PAGE_ROWS)).await?;
     let older = end.and_then(|end| cursor::format(&form.action, &end));
     Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
+}
+
+/// A list, with the form above it and the page that was asked for.
+pub(crate) struct Listed<F: List> {
+    pub(crate) filter: F,
+    pub(crate) form: Form,
+    pub(crate) rows: Vec<F::Row>,
+    pub(crate) older: Option<String>,
+    pub(crate) is_later: bool,
+    pub(crate) now: UnixMillis,
+}
+
+/// Reads the page of the list at `path` that a query asks for.
+pub(crate) async fn listed<F: Filter + Default + List<Place: Cursor>>(
+    ops: &Ops,
+    path: &str,
+    query: Option<&str>,
+) -> Result<Listed<F>, PageError> {
+    let reading = Reading::of(ops).await?;
+    let query = Query::read(query);
+    let mut asked = FormBuilder::new(path, &query, reading.now);
+    let filter = asked.filter(F::default(), &ops.apps, &[]);
+    let form = asked.done(&["after"]);
+    let Shown { rows, older, is_later } =
+        shown(reading.store, &filter, (&form, &query, "after")).await?;
+    Ok(Listed { filter, form, rows, older, is_later, now: reading.now })
 }
 
 /// The app in a path.

@@ -2,46 +2,50 @@
 
 use uuid::Uuid;
 
-use crate::callback::AppId;
+use crate::callback::{AppId, Family};
 use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::Room;
+use crate::store::query::conditions::{ConditionKind, filter};
 
-/// Which stored events, and in which order.
-#[derive(Debug, Clone, Default)]
-pub struct EventFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// Of this family, by its stored name.
-    pub family: Option<String>,
-    /// Of this command, by its canonical name.
-    pub command: Option<String>,
-    /// About this call.
-    pub call_id: Option<String>,
-    /// About this room.
-    pub room_id: Option<String>,
-    /// By this account.
-    pub operator: Option<String>,
-    /// From this platform, as sent.
-    pub platform: Option<String>,
-    /// Of the request that the vendor calls so.
-    pub request_id: Option<String>,
-    /// Whose body, where it is JSON, has this text in it as it stands.
-    pub text: Option<String>,
-    /// Only those whose body did not fit its command.
-    pub undecoded: bool,
-    /// That happened at this time or later.
-    pub since: Option<UnixMillis>,
-    /// That happened before this time.
-    pub until: Option<UnixMillis>,
-    /// That arrived at this time or later.
-    pub received_since: Option<UnixMillis>,
-    /// That arrived before this time.
-    pub received_until: Option<UnixMillis>,
-    /// Which end to begin at.
-    pub order: Order,
-    /// At most so many.
-    pub limit: u32,
+filter! {
+    /// Which stored events, and in which order.
+    #[derive(Debug, Clone, Default)]
+    pub struct EventFilter {
+        /// Only this family
+        "family" "Family" ConditionKind::OneOf(Family::NAMES) => family: Option<String>,
+        /// Only this command, by its name or an alias
+        "command" "Command" ConditionKind::Command => command: Option<String>,
+        /// Only this call
+        "call" "Call id" ConditionKind::Text => call_id: Option<String>,
+        /// Only this room
+        "room" "Room id" ConditionKind::Text => room_id: Option<String>,
+        /// Only this acting account
+        "user" "Acting account" ConditionKind::Text => operator: Option<String>,
+        /// Only this platform, as sent
+        "platform" "Platform" ConditionKind::Text => platform: Option<String>,
+        /// Only the request with this id of the vendor's (`RequestId`)
+        "request" "Request id" ConditionKind::Text => request_id: Option<String>,
+        /// Only bodies of JSON that hold this text, as received
+        "text" "Body holds" ConditionKind::Text => text: Option<String>,
+        /// Only events whose body could not be decoded
+        "undecoded" "Body" ConditionKind::Flag(["undecoded", "any"]) => undecoded: bool,
+        /// Only this app (`SDKAppID`)
+        "app" "App" ConditionKind::App => app: Option<AppId>,
+        /// Only from this time on: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+        "since" "From (UTC)" ConditionKind::Time => since: Option<UnixMillis>,
+        /// Only before this time
+        "until" "Until (UTC)" ConditionKind::Time => until: Option<UnixMillis>,
+    } and {
+        /// That arrived at this time or later.
+        received_since: Option<UnixMillis>,
+        /// That arrived before this time.
+        received_until: Option<UnixMillis>,
+        /// Which end to begin at.
+        order: Order,
+        /// At most so many.
+        limit: u32,
+    }
 }
 
 impl EventFilter {

@@ -6,48 +6,59 @@ use uuid::Uuid;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::store::column_values::{
+    ANOMALY_KINDS, CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES,
+    ROOM_FAMILIES, ROOM_STATES,
+};
 use crate::store::model::read_models::Room;
+use crate::store::query::conditions::{ConditionKind, filter};
 
-/// Which calls. Absent conditions let all through.
-#[derive(Debug, Clone, Default)]
-pub struct CallFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// In this state.
-    pub state: Option<String>,
-    /// With this result.
-    pub result: Option<String>,
-    /// `audio` or `video`.
-    pub media: Option<String>,
-    /// In which this account takes part.
-    pub account: Option<String>,
-    /// In this RTC room.
-    pub room_id: Option<String>,
-    /// First named at this time or later.
-    pub since: Option<UnixMillis>,
-    /// First named before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `first_at`, `sdk_app_id`, `call_id`.
-    pub after: Option<(UnixMillis, i64, String)>,
-    /// At most so many.
-    pub limit: u32,
+filter! {
+    /// Which calls. Absent conditions let all through.
+    #[derive(Debug, Clone, Default)]
+    pub struct CallFilter {
+        /// Only this state
+        "state" "State" ConditionKind::OneOf(CALL_STATES) => state: Option<String>,
+        /// Only this result
+        "result" "Result" ConditionKind::OneOf(CALL_RESULTS) => result: Option<String>,
+        /// Only this medium
+        "media" "Media" ConditionKind::OneOf(CALL_MEDIA) => media: Option<String>,
+        /// Only with this account as caller or callee
+        "user" "Account" ConditionKind::Text => account: Option<String>,
+        /// Only this RTC room
+        "room" "RTC room" ConditionKind::Text => room_id: Option<String>,
+        /// Only this app (`SDKAppID`)
+        "app" "App" ConditionKind::App => app: Option<AppId>,
+        /// Only those whose first event happened at this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+        "since" "From (UTC)" ConditionKind::Time => since: Option<UnixMillis>,
+        /// Only those whose first event happened before this time
+        "until" "Until (UTC)" ConditionKind::Time => until: Option<UnixMillis>,
+    } and {
+        /// Behind this one: `first_at`, `sdk_app_id`, `call_id`.
+        after: Option<(UnixMillis, i64, String)>,
+        /// At most so many.
+        limit: u32,
+    }
 }
 
-/// Which calls of an account.
-#[derive(Debug, Clone)]
-pub struct UserCallFilter {
-    /// The app.
-    pub app: AppId,
-    /// The account.
-    pub account: String,
-    /// `incoming` or `outgoing`.
-    pub direction: Option<String>,
-    /// As [`UserCall::outcome`](crate::store::UserCall::outcome).
-    pub outcome: Option<String>,
-    /// Behind this one: [`UserCall::at`](crate::store::UserCall::at), `call_id`.
-    pub after: Option<(UnixMillis, String)>,
-    /// At most so many.
-    pub limit: u32,
+filter! {
+    /// Which calls of an account.
+    #[derive(Debug, Clone)]
+    pub struct UserCallFilter {
+        /// Only this direction, as the account sees it
+        "direction" "Direction" ConditionKind::OneOf(CALL_DIRECTIONS) => direction: Option<String>,
+        /// Only this outcome for the account
+        "outcome" "Outcome" ConditionKind::OneOf(CALL_OUTCOMES) => outcome: Option<String>,
+    } and {
+        /// The app.
+        app: AppId,
+        /// The account.
+        account: String,
+        /// Behind this one: [`UserCall::at`](crate::store::UserCall::at), `call_id`.
+        after: Option<(UnixMillis, String)>,
+        /// At most so many.
+        limit: u32,
+    }
 }
 
 /// Which room visits of an account.
@@ -63,27 +74,39 @@ pub struct UserVisitFilter {
     pub limit: u32,
 }
 
-/// Which sessions of rooms.
-#[derive(Debug, Clone, Default)]
-pub struct RoomFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// `room` or `live`.
-    pub family: Option<String>,
-    /// In this state.
-    pub state: Option<String>,
-    /// Of this room id.
-    pub room_id: Option<String>,
-    /// Owned by this account.
-    pub owner: Option<String>,
-    /// Started at this time or later.
-    pub since: Option<UnixMillis>,
-    /// Started before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `started_at`, `sdk_app_id`, `room_id`, `session`.
-    pub after: Option<(UnixMillis, i64, String, i64)>,
-    /// At most so many.
-    pub limit: u32,
+filter! {
+    /// Which sessions of rooms.
+    #[derive(Debug, Clone, Default)]
+    pub struct RoomFilter {
+        /// Only this family: `room` is a conference
+        "family" "Family" ConditionKind::OneOf(ROOM_FAMILIES) => family: Option<String>,
+        /// Only this state
+        "state" "State" ConditionKind::OneOf(ROOM_STATES) => state: Option<String>,
+        /// Only this room id
+        "room" "Room id" ConditionKind::Text => room_id: Option<String>,
+        /// Only rooms of this owner
+        "owner" "Owner" ConditionKind::Text => owner: Option<String>,
+        /// Only this app (`SDKAppID`)
+        "app" "App" ConditionKind::App => app: Option<AppId>,
+        /// Only those that started at this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+        "since" "From (UTC)" ConditionKind::Time => since: Option<UnixMillis>,
+        /// Only those that started before this time
+        "until" "Until (UTC)" ConditionKind::Time => until: Option<UnixMillis>,
+    } and {
+        /// Behind this one: `started_at`, `sdk_app_id`, `room_id`, `session`.
+        after: Option<(UnixMillis, i64, String, i64)>,
+        /// At most so many.
+        limit: u32,
+    }
+}
+
+filter! {
+    /// Which visits or gifts of one session.
+    #[derive(Debug, Clone, Default)]
+    pub struct DetailFilter {
+        /// Only this account; of gifts, as sender or receiver
+        "user" "Account" ConditionKind::Text => account: Option<String>,
+    }
 }
 
 /// A page of the details of one session.
@@ -110,25 +133,28 @@ pub struct DetailPlace {
     pub entered: bool,
 }
 
-/// Which anomalies.
-#[derive(Debug, Clone, Default)]
-pub struct AnomalyFilter {
-    /// Of this app.
-    pub app: Option<AppId>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// About this call id or room id.
-    pub subject: Option<String>,
-    /// Only those that are still so, or only those that are not.
-    pub resolved: Option<bool>,
-    /// That happened at this time or later.
-    pub since: Option<UnixMillis>,
-    /// That happened before this time.
-    pub until: Option<UnixMillis>,
-    /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `session`.
-    pub after: Option<(UnixMillis, i64, String, String, i64)>,
-    /// At most so many.
-    pub limit: u32,
+filter! {
+    /// Which anomalies.
+    #[derive(Debug, Clone, Default)]
+    pub struct AnomalyFilter {
+        /// Only this kind
+        "kind" "Kind" ConditionKind::OneOf(ANOMALY_KINDS) => kind: Option<String>,
+        /// Only this call id, room id, family or product
+        "subject" "Call, room or product" ConditionKind::Text => subject: Option<String>,
+        /// Only this app (`SDKAppID`)
+        "app" "App" ConditionKind::App => app: Option<AppId>,
+        /// Only resolved ones (true), or only open ones (false)
+        "resolved" "State" ConditionKind::Flag(["resolved", "open"]) => resolved: Option<bool>,
+        /// Only from this time on: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+        "since" "From (UTC)" ConditionKind::Time => since: Option<UnixMillis>,
+        /// Only before this time
+        "until" "Until (UTC)" ConditionKind::Time => until: Option<UnixMillis>,
+    } and {
+        /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `session`.
+        after: Option<(UnixMillis, i64, String, String, i64)>,
+        /// At most so many.
+        limit: u32,
+    }
 }
 
 /// Which counts.

@@ -8,18 +8,22 @@ use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{
-    Anomaly, Call, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
+    Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
+use crate::store::query::conditions::{Condition, ConditionValue, Filter};
 use crate::store::query::events::{EventFilter, Order};
-use crate::store::query::filters::RoomKey;
 use crate::store::query::filters::{
-    AnomalyFilter, CallFilter, DetailPage, DetailPlace, RoomFilter, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, RoomFilter, RoomKey,
+    UserCallFilter, UserVisitFilter,
 };
 use crate::store::query::limits::LIST_BYTES_MAX;
 use crate::store::traits::Store;
 
 /// Rows, and behind which place to go on; `None` at the end of the list.
 pub type Part<L> = (Vec<<L as List>::Row>, Option<<L as List>::Place>);
+
+/// Behind which place to go on, and how many rows are wanted.
+pub type Behind<L> = (Option<<L as List>::Place>, u32);
 
 /// A list that is read in pages.
 #[async_trait]
@@ -29,17 +33,12 @@ pub trait List: Send + Sync {
     /// The place of a row in the list.
     type Place: Send;
 
-    /// At most `limit` rows behind `after`. May be fewer, or none, though more come behind.
+    /// At most so many rows behind that place. May be fewer, or none, though more come behind.
     ///
     /// # Errors
     ///
     /// What the store says.
-    async fn part(
-        &self,
-        store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
-    ) -> Result<Part<Self>, StoreError>;
+    async fn part(&self, store: &dyn Store, page: Behind<Self>) -> Result<Part<Self>, StoreError>;
 }
 
 /// A part of a list of which one row more than `limit` was read where there are more.
@@ -66,8 +65,7 @@ impl List for EventFilter {
     async fn part(
         &self,
         store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
+        (after, limit): Behind<Self>,
     ) -> Result<Part<Self>, StoreError> {
         let filter = Self { order: Order::Newest { after }, limit, ..self.clone() };
         let page = store.event_page(&filter).await?;
@@ -86,8 +84,7 @@ macro_rules! list {
             async fn part(
                 &self,
                 store: &dyn Store,
-                after: Option<Self::Place>,
-                limit: u32,
+                (after, limit): Behind<Self>,
             ) -> Result<Part<Self>, StoreError> {
                 let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
                 Ok(cut(store.$read(&filter).await?, limit, <$row>::place, <$row>::bytes))
@@ -102,6 +99,17 @@ list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
 list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
 list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
 
+/// All at once: they are bounded.
+#[async_trait]
+impl List for CountFilter {
+    type Row = Count;
+    type Place = ();
+
+    async fn part(&self, store: &dyn Store, _: Behind<Self>) -> Result<Part<Self>, StoreError> {
+        Ok((store.counts(self).await?, None))
+    }
+}
+
 impl UserVisit {
     /// Where it stands in the list.
     #[must_use]
@@ -111,8 +119,21 @@ impl UserVisit {
 }
 
 /// Sessions of live rooms: the others are left out, whatever the filter says of families.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct LiveSessions(pub RoomFilter);
+
+/// Those of rooms but the family, which is the same in all.
+impl Filter for LiveSessions {
+    fn conditions() -> Vec<&'static Condition> {
+        let mut conditions = RoomFilter::conditions();
+        conditions.retain(|condition| condition.name != "family");
+        conditions
+    }
+
+    fn set(&mut self, name: &str, value: ConditionValue) {
+        self.0.set(name, value);
+    }
+}
 
 #[async_trait]
 impl List for LiveSessions {
@@ -122,11 +143,10 @@ impl List for LiveSessions {
     async fn part(
         &self,
         store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
+        (after, limit): Behind<Self>,
     ) -> Result<Part<Self>, StoreError> {
         let filter = RoomFilter { family: Some("live".to_owned()), ..self.0.clone() };
-        let (rooms, mut end) = filter.part(store, after, limit).await?;
+        let (rooms, mut end) = filter.part(store, (after, limit)).await?;
         let mut rows: Vec<LiveRoom> = Vec::with_capacity(rooms.len());
         let mut bytes = 0;
         for part in rooms.chunks(SESSIONS_AT_ONCE) {
@@ -179,8 +199,7 @@ impl List for Visits {
     async fn part(
         &self,
         store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
+        (after, limit): Behind<Self>,
     ) -> Result<Part<Self>, StoreError> {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };
@@ -207,8 +226,7 @@ impl List for Gifts {
     async fn part(
         &self,
         store: &dyn Store,
-        after: Option<Self::Place>,
-        limit: u32,
+        (after, limit): Behind<Self>,
     ) -> Result<Part<Self>, StoreError> {
         let account = self.account.clone();
         let page = DetailPage { account, after, limit: limit.saturating_add(1) };

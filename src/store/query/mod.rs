@@ -1,5 +1,6 @@
 //! What a reader asks for: conditions, order, and the page of a list.
 
+pub(crate) mod conditions;
 pub(crate) mod events;
 pub(crate) mod filters;
 pub(crate) mod limits;

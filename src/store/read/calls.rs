@@ -9,6 +9,7 @@ use crate::store::model::read_models::{Call, Member, UserCall};
 use crate::store::query::filters::{CallFilter, UserCallFilter};
 use crate::store::query::limits::DETAILS_MAX;
 use crate::store::query::page::Details;
+use crate::store::read::apps::apps;
 use crate::store::sql::builder::Reader;
 
 /// The columns of a [`Call`], of the table `c`.
@@ -37,8 +38,11 @@ pub(crate) async fn calls<R: Reader>(
         sql.push(" where m.account = ").text(account);
         sql.when_time(" and m.first_at >= ", filter.since);
         // The index begins with the app.
-        let apps =
-            if let Some(app) = filter.app { vec![app.as_i64()] } else { apps(reader).await? };
+        let apps = if let Some(app) = filter.app {
+            vec![app.as_i64()]
+        } else {
+            apps(reader, "calls").await?
+        };
         sql.push(" and m.sdk_app_id in ").numbers(&apps);
         condition = " and ";
     }
@@ -67,20 +71,6 @@ pub(crate) async fn calls<R: Reader>(
     sql.push(" order by c.first_at desc, c.sdk_app_id desc, c.call_id desc limit ");
     sql.number(filter.limit.into());
     reader.fetch(sql).await
-}
-
-/// The apps that have calls: one look into the index for each.
-pub(crate) async fn apps<R: Reader>(reader: &R) -> Result<Vec<i64>, StoreError> {
-    let sql = reader.statement(
-        "with recursive apps (id) as (
-             select min(sdk_app_id) from calls
-             union all
-             select (select min(sdk_app_id) from calls where sdk_app_id > apps.id)
-             from apps where apps.id is not null)
-         select id from apps where id is not null",
-    );
-    let rows: Vec<(i64,)> = reader.fetch(sql).await?;
-    Ok(rows.into_iter().map(|(app,)| app).collect())
 }
 
 pub(crate) async fn call<R: Reader>(

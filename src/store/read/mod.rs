@@ -1,5 +1,6 @@
 //! Reads the read models, in both databases.
 
+pub(crate) mod apps;
 pub(crate) mod calls;
 pub(crate) mod events;
 pub(crate) mod next_marks;

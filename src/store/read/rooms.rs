@@ -4,10 +4,10 @@ use crate::callback::AppId;
 use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room, Visit};
-use crate::store::query::filters::RoomKey;
-use crate::store::query::filters::{DetailPage, DetailPlace, RoomFilter};
+use crate::store::query::filters::{DetailPage, DetailPlace, RoomFilter, RoomKey};
 use crate::store::query::limits::MARKS_SCANNED_MAX;
 use crate::store::query::page::VisitPage;
+use crate::store::read::apps::apps;
 use crate::store::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
 use crate::store::sessions::queue::END;
 use crate::store::sql::builder::{Reader, Statement};
@@ -32,7 +32,7 @@ pub(crate) async fn rooms<R: Reader>(
             sql.push(" and r.sdk_app_id = ").number(app.as_i64());
         }
         None if filter.room_id.is_some() => {
-            sql.push(" and r.sdk_app_id in ").numbers(&apps(reader).await?);
+            sql.push(" and r.sdk_app_id in ").numbers(&apps(reader, "room_sessions").await?);
         }
         None => {}
     }
@@ -56,20 +56,6 @@ pub(crate) async fn rooms<R: Reader>(
     );
     sql.number(filter.limit.into());
     reader.fetch_page(sql, Room::bytes).await
-}
-
-/// The apps that have rooms: one look into the index for each.
-pub(crate) async fn apps<R: Reader>(reader: &R) -> Result<Vec<i64>, StoreError> {
-    let sql = reader.statement(
-        "with recursive apps (id) as (
-             select min(sdk_app_id) from room_sessions
-             union all
-             select (select min(sdk_app_id) from room_sessions where sdk_app_id > apps.id)
-             from apps where apps.id is not null)
-         select id from apps where id is not null",
-    );
-    let rows: Vec<(i64,)> = reader.fetch(sql).await?;
-    Ok(rows.into_iter().map(|(app,)| app).collect())
 }
 
 pub(crate) async fn room<R: Reader>(reader: &R, key: &RoomKey) -> Result<Option<Room>, StoreError> {
@@ -262,7 +248,7 @@ pub(crate) async fn latest<R: Reader>(
 ) -> Result<Vec<(i64, i64)>, StoreError> {
     let mut sql =
         reader.statement("select sdk_app_id, max(session) from room_sessions where sdk_app_id in ");
-    sql.numbers(&apps(reader).await?).push(" and room_id = ").text(room_id);
+    sql.numbers(&apps(reader, "room_sessions").await?).push(" and room_id = ").text(room_id);
     sql.push(" group by sdk_app_id order by sdk_app_id");
     reader.fetch(sql).await
 }
@@ -270,7 +256,7 @@ pub(crate) async fn latest<R: Reader>(
 /// The apps in which this account owned a room.
 pub(crate) async fn owned<R: Reader>(reader: &R, owner: &str) -> Result<Vec<i64>, StoreError> {
     let mut found = Vec::new();
-    for app in apps(reader).await? {
+    for app in apps(reader, "room_sessions").await? {
         let filter = RoomFilter {
             app: AppId::parse(&app.to_string()),
             owner: Some(owner.to_owned()),

@@ -7,7 +7,8 @@ use crate::store::error::StoreError;
 use crate::store::model::read_models::{Anomaly, Count, Found};
 use crate::store::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
 use crate::store::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
-use crate::store::read::{calls, events, rooms};
+use crate::store::read::apps::apps;
+use crate::store::read::{events, rooms};
 use crate::store::sql::builder::Reader;
 
 pub(crate) async fn anomalies<R: Reader>(
@@ -113,7 +114,7 @@ pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     {
         found.push(Found::Event { id });
     }
-    let apps = calls::apps(reader).await?;
+    let apps = apps(reader, "calls").await?;
     let mut sql = reader.statement("select sdk_app_id from calls where sdk_app_id in ");
     sql.numbers(&apps).push(" and call_id = ").text(text).push(" order by sdk_app_id");
     for (sdk_app_id,) in reader.fetch::<(i64,)>(sql).await? {

@@ -6,19 +6,19 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use crate::callback::AppId;
-use crate::clock::{TIME_HINT, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
+use crate::http::query::Query;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account_or, badge, inferred, link, moment_value, number, room_href, span, time,
 };
-use crate::http::ui::page::{Paged, Reading, Shown, answered, app, shown};
+use crate::http::ui::page::{Listed, Paged, Reading, answered, app, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
-use crate::store::{ROOM_FAMILIES, ROOM_STATES, Room, RoomFilter, SESSION_EARLY_MS};
+use crate::store::{ConditionKind, Room, RoomFilter, SESSION_EARLY_MS, filter};
 
 #[derive(Template)]
 #[template(path = "rooms.html")]
@@ -61,40 +61,22 @@ pub(crate) fn row(room: &Room, now: UnixMillis) -> RoomRow {
     }
 }
 
-/// The conditions that lists of rooms and of sessions share.
-pub(crate) fn asked(
-    apps: &[AppId],
-    query: &Query,
-    action: &str,
-    family: Option<&str>,
-    now: UnixMillis,
-) -> (RoomFilter, Form) {
-    let mut asked = FormBuilder::new(action, query, now);
-    let mut filter = RoomFilter {
-        family: match family {
-            Some(family) => Some(family.to_owned()),
-            None => asked.choice("family", "Family", ROOM_FAMILIES),
-        },
-        state: asked.choice("state", "State", ROOM_STATES),
-        room_id: asked.text("room", "Room id"),
-        owner: asked.text("owner", "Owner"),
-        app: asked.app(apps),
-        ..RoomFilter::default()
-    };
-    [filter.since, filter.until] = asked.span();
-    (filter, asked.done(&["after"]))
-}
-
 /// `GET /room-sessions`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/room-sessions", None, reading.now);
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &filter, (&form, &query, "after")).await?;
-    let rows = rows.iter().map(|room| row(room, reading.now)).collect();
-    let shell = Shell::new("Rooms", Section::Rooms, reading.now).within(&ops, filter.app);
+    let Listed { filter, form, rows, older, is_later, now } =
+        listed::<RoomFilter>(&ops, "/room-sessions", query.as_deref()).await?;
+    let rows = rows.iter().map(|room| row(room, now)).collect();
+    let shell = Shell::new("Rooms", Section::Rooms, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, older, is_later })
+}
+
+filter! {
+    /// Which moment, of a room whose session is not known.
+    #[derive(Default)]
+    struct MomentQuery {
+        /// The moment
+        "at" "At" ConditionKind::Time => at: Option<UnixMillis>,
+    }
 }
 
 /// `GET /room-sessions/{app}/{room_id}`: leads to the latest session, or to the one that the moment `at` falls in.
@@ -105,10 +87,7 @@ pub(crate) async fn latest(
 ) -> Paged {
     let reading = Reading::of(&ops).await?;
     let query = Query::read(query.as_deref());
-    query.only(&["at", "app"])?;
-    let wrong = || PageError::Parameter(format!("“at” is not a valid time: {TIME_HINT}."));
-    let at = query.text("at");
-    let at = at.map(|at| UnixMillis::parse(&at, reading.now).ok_or_else(wrong)).transpose()?;
+    let MomentQuery { at } = query.filter(MomentQuery::default(), &["app"], reading.now)?;
     let room_id = path_segment::id(&room_id);
     let sessions = RoomFilter {
         app: Some(app(&app_id)?),

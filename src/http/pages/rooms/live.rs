@@ -6,10 +6,10 @@ use askama::Template;
 use axum::extract::{RawQuery, State};
 
 use crate::http::ops::state::Ops;
-use crate::http::pages::rooms::list::{RoomRow, asked, row};
-use crate::http::ui::filters::{Form, Query};
+use crate::http::pages::rooms::list::{RoomRow, row};
+use crate::http::ui::filters::Form;
 use crate::http::ui::html::{number, number_or};
-use crate::http::ui::page::{Paged, Reading, Shown, answered, shown};
+use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{Live, LiveRoom, LiveSessions};
@@ -34,12 +34,8 @@ struct Figures {
 
 /// `GET /live-sessions`
 pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery) -> Paged {
-    let reading = Reading::of(&ops).await?;
-    let query = Query::read(query.as_deref());
-    let (filter, form) = asked(&ops.apps, &query, "/live-sessions", Some("live"), reading.now);
-    let app = filter.app;
-    let Shown { rows, older, is_later } =
-        shown(reading.store, &LiveSessions(filter), (&form, &query, "after")).await?;
+    let Listed { filter: sessions, form, rows, older, is_later, now } =
+        listed::<LiveSessions>(&ops, "/live-sessions", query.as_deref()).await?;
     let rows = rows.iter().map(|LiveRoom { room, live }| {
         let live = live.as_ref();
         let figure =
@@ -50,8 +46,9 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
             coins: figure(|live| live.gift_coins),
             battles: figure(|live| live.battles),
         };
-        (row(room, reading.now), figures)
+        (row(room, now), figures)
     });
-    let shell = Shell::new("Live sessions", Section::LiveSessions, reading.now).within(&ops, app);
+    let shell =
+        Shell::new("Live sessions", Section::LiveSessions, now).within(&ops, sessions.0.app);
     answered(form.is_good(), &List { shell, form, rows: rows.collect(), older, is_later })
 }

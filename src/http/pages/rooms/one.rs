@@ -10,9 +10,10 @@ use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::AnomalyRow;
 use crate::http::pages::rooms::list::{RoomRow, row};
+use crate::http::query::Query;
 use crate::http::ui::charts::Steps;
 use crate::http::ui::error::PageError;
-use crate::http::ui::filters::{Form, FormBuilder, Query};
+use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account, account_or, badge, copyable, id, inferred, moment, moment_or, moment_value,
     nothing, number, number_or, room_href, stayed, time, time_or, visible, words,
@@ -23,8 +24,8 @@ use crate::http::ui::recordings::{RecordingRow, recording};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
-    self, Anomaly, AnomalyFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay, Store,
-    StoreError, Subject, Visit,
+    self, Anomaly, AnomalyFilter, DetailFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay,
+    Store, StoreError, Subject, Visit,
 };
 
 /// How much of a room's other properties is shown, in bytes.
@@ -172,7 +173,7 @@ impl Visits {
     ) -> Result<Self, StoreError> {
         let href = room_href(room.sdk_app_id, &room.room_id, room.session);
         let mut asked = FormBuilder::new(href, query, now);
-        let account = asked.text("user", "Account");
+        let DetailFilter { account } = asked.filter(DetailFilter::default(), &[], &[]);
         let form = asked.done(&PARAMETERS);
         let visits = store::Visits { room: room.clone(), account };
         let Shown { rows, older, is_later } =

@@ -1,0 +1,74 @@
+//! A request of the API, read as every endpoint reads it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use serde::de::DeserializeOwned;
+
+use crate::clock::UnixMillis;
+use crate::http::api::list::{self, Answered};
+use crate::http::api::params::{ListQuery, Page, TEXT_CHARS_MAX};
+use crate::http::ops::state::Ops;
+use crate::http::problem::Problem;
+use crate::http::query::Query;
+use crate::store::Filter;
+
+/// A request, and what answers it.
+pub(crate) struct ApiRequest {
+    pub(crate) ops: Arc<Ops>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) now: UnixMillis,
+    uri: Uri,
+}
+
+impl FromRequestParts<Arc<Ops>> for ApiRequest {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, ops: &Arc<Ops>) -> Result<Self, Infallible> {
+        let (ops, now) = (ops.clone(), ops.clock.now());
+        Ok(Self { ops, headers: parts.headers.clone(), now, uri: parts.uri.clone() })
+    }
+}
+
+impl ApiRequest {
+    /// Its parameters, which are those of `filter` and no others.
+    pub(crate) fn read<F: Filter>(&self, filter: F) -> Result<F, Problem> {
+        let query = Query::read(self.uri.query());
+        if let Some(name) = query.longer_than(TEXT_CHARS_MAX) {
+            let hint = format!("give at most {TEXT_CHARS_MAX} characters");
+            return Err(Problem::parameter(name, format!("`{name}` is too long"), &hint));
+        }
+        Ok(query.filter(filter, &[], self.now)?)
+    }
+
+    /// The same, and those of every list.
+    pub(crate) fn list<F: Filter>(&self, filter: F) -> Result<(F, Page), Problem> {
+        let (filter, list) = self.read((filter, ListQuery::default()))?;
+        Ok((filter, Page::read(list, &self.headers)?))
+    }
+
+    /// Answers with the part of a list that it asks for.
+    pub(crate) async fn answer<F: Filter + Answered>(
+        &self,
+        filter: F,
+    ) -> Result<Response, Problem> {
+        let (filter, page) = self.list(filter)?;
+        list::answer(&self.ops.reading, &page, filter).await
+    }
+}
+
+/// What stands in the path.
+pub(crate) struct PathOf<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for PathOf<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::<T>::from_request_parts(parts, state).await;
+        path.map(|Path(path)| Self(path)).map_err(|rejection| Problem::path(&rejection))
+    }
+}
