@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use trtc_callbacks::cli::Cli;
+use trtc_callbacks::telemetry::Outcome;
 
 use crate::process::{Serving, done};
 use crate::support::on_both_stores;
@@ -55,13 +56,6 @@ fn parts(page: &str) -> (Vec<&str>, Vec<Block<'_>>) {
     }
     assert!(open.is_none(), "a block of code has no end: {page:.80}");
     (text, blocks)
-}
-
-/// What stands between backticks, and the rest.
-fn code_and_text(line: &str) -> (Vec<&str>, String) {
-    let pieces: Vec<&str> = line.split('`').collect();
-    let code = pieces.iter().skip(1).step_by(2).copied().collect();
-    (code, pieces.into_iter().step_by(2).collect())
 }
 
 /// The anchors of a page's headings, as GitHub makes them.
@@ -134,7 +128,7 @@ fn the_summary_lists_every_page_once() {
     assert_eq!(missing, Vec::<PathBuf>::new());
 }
 
-/// The words of the commands on a line, as a shell would split them; what is redirected is left out.
+/// The words of the commands on a line, as a shell would split them; redirections and comments are left out.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut word, mut quote) = (vec![Vec::new()], None::<String>, None);
     for letter in line.chars().chain([' ']) {
@@ -151,7 +145,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
         }
     }
     for command in &mut commands {
-        let end = command.iter().position(|word| matches!(word.as_str(), ">" | "&&" | ";"));
+        let end = command.iter().position(|word| matches!(word.as_str(), ">" | "&&" | ";" | "#"));
         command.truncate(end.unwrap_or(command.len()));
     }
     commands
@@ -198,8 +192,8 @@ fn command_lines(page: &str) -> Vec<String> {
         lines.extend(commands.map(str::to_owned));
     }
     for line in text {
-        let (code, _) = code_and_text(line);
-        let commands = code.into_iter().filter(|code| code.starts_with("trtc-callbacks "));
+        let code = line.split('`').skip(1).step_by(2);
+        let commands = code.filter(|code| code.starts_with("trtc-callbacks "));
         lines.extend(commands.map(str::to_owned));
     }
     lines
@@ -227,6 +221,13 @@ fn every_command_of_the_documents_parses() {
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(parsed > 50, "{parsed}");
+}
+
+#[test]
+fn the_page_on_monitoring_explains_every_outcome() {
+    let page = include_str!("../../docs/operate/monitoring.md");
+    let missing = Outcome::names().filter(|name| !page.contains(&format!("`{name}`")));
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
 /// The queries of a block of SQL for this store: those behind its name in a comment, or all where none is named.
