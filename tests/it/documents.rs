@@ -134,7 +134,6 @@ fn commands(line: &str) -> Vec<Vec<String>> {
     for letter in line.chars().chain([' ']) {
         match (letter, quote) {
             (_, Some(open)) if letter == open => quote = None,
-            (_, Some(_)) => word.get_or_insert_default().push(letter),
             ('\'' | '"', None) => {
                 quote = Some(letter);
                 word.get_or_insert_default();
@@ -237,7 +236,7 @@ fn queries(block: &str, is_postgres: bool) -> Vec<String> {
         match line {
             "-- PostgreSQL" => mine = is_postgres,
             "-- SQLite" => mine = !is_postgres,
-            _ if mine => sql += &format!("{line}\n"),
+            _ if mine => sql.extend([line, "\n"]),
             _ => {}
         }
     }
