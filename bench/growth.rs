@@ -94,7 +94,7 @@ pub(crate) async fn run(
         "machine": machine::describe(programs, &databases.version),
         "runs": rows.iter().map(json_row).collect::<Vec<_>>(),
     });
-    let docs = |name: &str| asked.docs.then(|| root().join("docs").join(name));
+    let docs = |name: &str| asked.docs.then(|| root().join("docs/reports").join(name));
     for path in asked.json.clone().into_iter().chain(docs("performance-growth.json")) {
         save(&path, &format!("{json:#}\n"))?;
     }

@@ -1,5 +1,5 @@
 //! The whole chain under load: from a request's first byte to the committed row, of this server, of its like, and of the two
-//! parts that nobody can do without. `scripts/bench` runs it; `docs/performance.md` says what is measured, and how.
+//! parts that nobody can do without. `scripts/bench` runs it; `docs/reports/performance.md` says what is measured, and how.
 
 mod chart;
 mod contender;
@@ -43,7 +43,7 @@ pub(crate) struct Asked {
     /// Files to write.
     json: Option<PathBuf>,
     chart: Option<PathBuf>,
-    /// Whether the files in `docs/` are to be written.
+    /// Whether the files in `docs/reports/` are to be written.
     docs: bool,
 }
 

@@ -69,7 +69,7 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
 }
 
 fn write(asked: &Asked, report: &Report) -> Result<()> {
-    let docs = |name: &str| asked.docs.then(|| root().join("docs").join(name));
+    let docs = |name: &str| asked.docs.then(|| root().join("docs/reports").join(name));
     let json = format!("{:#}\n", report::json(report));
     for path in asked.json.clone().into_iter().chain(docs("performance.json")) {
         save(&path, &json)?;

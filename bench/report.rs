@@ -135,7 +135,7 @@ pub(crate) fn tables(report: &Report) -> String {
     text
 }
 
-/// The part of `docs/performance.md` that is written by the bench.
+/// The part of `docs/reports/performance.md` that is written by the bench.
 pub(crate) fn document(report: &Report) -> String {
     let mut text = "### Measured on\n\n".to_owned();
     for (name, value) in &report.machine {

@@ -2,7 +2,7 @@
 //!
 //! Run it with `./scripts/with-postgres cargo bench --bench read_speed`; it takes some minutes and 6 GB of disk. With
 //! `READ_SPEED_URL` it fills that database where it is empty, and leaves it there; with `READ_SPEED_EVENTS`, with that
-//! many events. `docs/reading.md` has what came of it.
+//! many events. `docs/reports/reading.md` has what came of it.
 
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 

@@ -328,40 +328,58 @@ fn describe(recorder: &PrometheusRecorder) {
     settle_metrics::describe(recorder);
     let counters = [
         (REQUESTS, "HTTP requests to the public listener"),
-        (OUTCOMES, "What became of the requests; adds up to trtc_requests_total"),
-        (EVENTS, "Verified events by family, and whether their body has a type here"),
-        (CONNECTIONS_CLOSED, "Connections of the public listener that the server closed"),
-        (DECODE_PANICS, "Events that were kept undecoded because reading them panicked"),
-        (STORE_ERRORS, "Batches or rows the store did not take"),
-        (RETENTION, "What was removed because of its age: whole partitions, and single rows"),
-        (ANOMALIES_FOUND, "Gaps in what the vendor sent, as they were found"),
-        (SPOOL_DRAINED, "Events that came from the spool into the store"),
-        (SPOOL_ERRORS, "What the spool did not do: its disk is full, or worse"),
+        (OUTCOMES, "Outcomes of the requests; they add up to trtc_requests_total"),
         (
-            SPOOL_DAMAGED,
-            "Files and records of the spool that were quarantined, because they cannot be trusted",
+            EVENTS,
+            "Verified events; `untyped` is a command without a type here, `undecoded` a body in which something did not fit its type",
         ),
+        (
+            CONNECTIONS_CLOSED,
+            "Connections of the public listener that the server closed; `evicted` is to make room for others, `write_too_slow` a client that did not read its answer",
+        ),
+        (
+            DECODE_PANICS,
+            "Events that were stored undecoded because decoding panicked: a bug in this program, which the log locates",
+        ),
+        (STORE_ERRORS, "Batches or rows that the store did not take"),
+        (RETENTION, "Whole partitions and single rows that were deleted because of their age"),
+        (ANOMALIES_FOUND, "Gaps found in what the vendor sent"),
+        (SPOOL_DRAINED, "Events that were replayed from the spool into the store"),
+        (SPOOL_ERRORS, "Failed operations of the spool, for example because its disk is full"),
+        (SPOOL_DAMAGED, "Damaged files and records of the spool that were quarantined"),
         (
             LAST_RESORT,
-            "Events that neither store nor spool took, and whether the error log has them",
+            "Events that neither store nor spool took: `written` to the error log, or `lost`, if standard error did not take them either or storing one panicked",
         ),
-        (OPS_WRONG_TOKENS, "Wrong tokens that the operations listener was given"),
-        (LOG_LINES_DROPPED, "Lines of the log that standard error did not take"),
+        (OPS_WRONG_TOKENS, "Wrong tokens that the operations listener received"),
+        (
+            LOG_LINES_DROPPED,
+            "Log lines that standard error did not take, or not fast enough; up to 5 s behind",
+        ),
         (SIGN_REUSED, "New events under a signature that was first seen more than 5 s before"),
-        (TLS_HANDSHAKE_ERRORS, "Connections that ended before TLS was agreed on"),
-        (TLS_RELOADS, "Changed certificate files, and whether they could be used"),
-        (REGISTRATION_CHECKS, "Checks of what is registered at the vendor, by their result"),
-        (VENDOR_LIST, "How often the vendor's list of addresses was taken, or was not"),
+        (TLS_HANDSHAKE_ERRORS, "Connections that ended during the TLS handshake"),
+        (
+            TLS_RELOADS,
+            "Reloads of changed certificate files; after `failed` the previous certificate stays in use",
+        ),
+        (
+            REGISTRATION_CHECKS,
+            "Checks of the registration at the vendor; `repaired` differed and was corrected, `failed` is an error of the vendor's API",
+        ),
+        (
+            VENDOR_LIST,
+            "Refreshes of the vendor's address list; `failed` is no answer, or one that was not accepted as a whole",
+        ),
     ];
     for (name, text) in counters {
         recorder.describe_counter(name.into(), Some(Unit::Count), text.into());
     }
     describe_gauges(recorder);
     let histograms = [
-        (BATCH_ROWS, "Rows of one batch"),
-        (COMMIT_SECONDS, "From handing a batch to the store until it was committed"),
-        (ANSWER_SECONDS, "From the head of a request until its answer"),
-        (LAG_SECONDS, "From an event's own time until it was received"),
+        (BATCH_ROWS, "Rows of a batch"),
+        (COMMIT_SECONDS, "Seconds from handing a batch to the store until it is committed"),
+        (ANSWER_SECONDS, "Seconds from the head of a request until its answer"),
+        (LAG_SECONDS, "Seconds from an event's own time until it is received"),
     ];
     for (name, text) in histograms {
         recorder.describe_histogram(name.into(), None, text.into());
@@ -371,31 +389,40 @@ fn describe(recorder: &PrometheusRecorder) {
 fn describe_gauges(recorder: &PrometheusRecorder) {
     let gauges = [
         (QUEUE_EVENTS, "Events on their way into the store or the spool"),
-        (QUEUE_BYTES, "Bytes of their bodies"),
-        (STORE_CIRCUIT_OPEN, "Whether the store is away, and events go straight to the spool"),
-        (SPOOL_EVENTS, "Events that wait in the spool"),
+        (QUEUE_BYTES, "Bytes of the bodies of events on their way into the store or the spool"),
+        (
+            STORE_CIRCUIT_OPEN,
+            "1 while the store does not take events and they go straight to the spool",
+        ),
+        (SPOOL_EVENTS, "Events in the spool"),
         (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
         (
             ANOMALIES_OPEN,
-            "Gaps in what the vendor sent that are still so, on the server that settles",
+            "Open gaps in what the vendor sent; on the server that computes sessions, elsewhere 0",
         ),
         (
             SILENCE_SECONDS,
-            "How long ago the last event of an app happened, on the server that settles",
+            "Seconds since the last event of an app, to the minute; on the server that computes sessions",
         ),
-        (TLS_EXPIRY, "When the certificate in use ends, in seconds since 1970; absent without TLS"),
-        (REGISTRATION_DRIFT, "Whether what is registered at the vendor is not what is wanted"),
+        (
+            TLS_EXPIRY,
+            "Expiry time of the certificate in use, in seconds since 1970; absent without HTTPS",
+        ),
+        (
+            REGISTRATION_DRIFT,
+            "1 if the registration at the vendor differs from what is wanted; absent until the vendor has answered",
+        ),
         (
             REGISTRATION_CHECKED,
-            "When the vendor last said what is registered, in seconds since 1970",
+            "Time of the vendor's last answer about the registration, in seconds since 1970",
         ),
         (
             VENDOR_NETWORKS,
-            "Networks of the vendor's list in force; 0 while all addresses are let in",
+            "Networks of the vendor's address list in force; 0 while all addresses are accepted; absent if the list is not used",
         ),
-        (VENDOR_LIST_AT, "When the vendor gave the list in force, in seconds since 1970"),
-        (BUILD_INFO, "The running version"),
+        (VENDOR_LIST_AT, "Time of the vendor's address list in force, in seconds since 1970"),
+        (BUILD_INFO, "1, with the running version"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());

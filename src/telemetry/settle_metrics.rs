@@ -50,16 +50,22 @@ impl SettleMetrics {
 
 pub(crate) fn describe(recorder: &PrometheusRecorder) {
     let gauges = [
-        (QUEUE, "Rooms with new facts that are not settled, each once for each day of the facts"),
-        (BACKOFF, "Rooms that could not be settled and are tried again later"),
+        (
+            QUEUE,
+            "Rooms whose sessions are to be computed, once for each day they have new events of; 100,000 at most",
+        ),
+        (
+            BACKOFF,
+            "Rooms whose computation failed and is retried, after 10 s and up to half an hour",
+        ),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), Some(Unit::Count), text.into());
     }
-    let text = "How long the room has been queued that waits the longest";
+    let text = "Seconds since the oldest room in that queue was added; up to 10 is usual";
     recorder.describe_gauge(OLDEST.into(), Some(Unit::Seconds), text.into());
-    let text = "How often some rooms could not be settled, or not in time";
+    let text = "Failed or timed-out computations of sessions; the log says why";
     recorder.describe_counter(FAILURES.into(), Some(Unit::Count), text.into());
-    let text = "How long settling some rooms took";
+    let text = "Seconds that computing the sessions of up to 32 rooms took";
     recorder.describe_histogram(SECONDS.into(), Some(Unit::Seconds), text.into());
 }

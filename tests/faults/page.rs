@@ -1,4 +1,4 @@
-//! `docs/reliability.md` holds the figures of the last full run, and nothing else.
+//! `docs/reports/reliability.md` holds the figures of the last full run, and nothing else.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const COLUMNS: [&str; 13] = [
 const BEGIN: &str = include_str!("page_begin.md");
 
 fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reports").join(name)
 }
 
 /// The page, of the figures that `scripts/soak` and `scripts/fuzz` recorded.

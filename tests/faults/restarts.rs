@@ -65,7 +65,7 @@ async fn ten_restarts_on_sockets_of_the_service_manager_lose_nothing() {
     assert_eq!(place.errors(), Vec::<String>::new());
 }
 
-/// nginx as README has it, with connections to the server that it keeps.
+/// nginx as `docs/guide/tencent-console.md` has it, with connections to the server that it keeps.
 struct Nginx {
     child: Child,
     address: SocketAddr,

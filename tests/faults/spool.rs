@@ -160,7 +160,7 @@ async fn no_room(
     serving.until("/readyz", 200).await;
 }
 
-/// Brings the events of the error log into the store, as the README tells operators to.
+/// Brings the events of the error log into the store, as `docs/operate/outages.md` tells operators to.
 fn replay(place: &Place) {
     let log = place.folder().join("errors.log");
     File::create(&log).unwrap().write_all(place.not_stored().as_bytes()).unwrap();

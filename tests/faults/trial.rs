@@ -44,7 +44,7 @@ pub(crate) struct Trial {
     _alone: MutexGuard<'static, ()>,
 }
 
-/// What a trial showed; a line of `docs/reliability.json`.
+/// What a trial showed; a line of `docs/reports/reliability.json`.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Shown {
     pub(crate) test: String,

@@ -665,10 +665,10 @@ fn the_help_is_readable() {
     insta::assert_snapshot!(help);
 }
 
-/// The blocks of `kind` within a part of the README.
-fn blocks(part: &str, kind: &str) -> Vec<String> {
+/// The blocks of `kind` within a page.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
     let fence = format!("```{kind}\n");
-    let rest = part.split(fence.as_str()).skip(1);
+    let rest = page.split(fence.as_str()).skip(1);
     let unindent = |block: &str| -> String {
         block.lines().flat_map(|line| [line.trim_start(), "\n"]).collect()
     };
@@ -676,19 +676,17 @@ fn blocks(part: &str, kind: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_commands_of_the_readme_do_what_it_says() {
-    let readme = include_str!("../../README.md");
-    let (_, part) = readme.split_once("## Point the vendor at it").unwrap();
-    let (part, _) = part.split_once("What to know of the vendor's side").unwrap();
+async fn the_commands_of_the_page_do_what_it_says() {
+    let page = include_str!("../../docs/guide/tencent-console.md");
     let place = Place::new().await;
-    let config = &blocks(part, "toml")[0];
+    let config = &blocks(page, "toml")[0];
     let host = format!("host = '{}'", place.stub.origin());
     let config =
         config.replace("region = \"singapore\"", &host).replace("/etc/trtc/secret-key", "key");
     assert!(config.contains(&host) && config.contains("\"key\""), "{config}");
     std::fs::write(place.path().join("my.toml"), config).unwrap();
 
-    let console = blocks(part, "console").concat();
+    let console = blocks(page, "console").concat();
     let commands: Vec<&str> = console
         .lines()
         .filter_map(|line| line.strip_prefix("$ "))
@@ -711,7 +709,7 @@ async fn the_commands_of_the_readme_do_what_it_says() {
         assert!(output.status.success(), "{command}: {errors}");
         printed += &String::from_utf8_lossy(&output.stdout);
     }
-    // What the README shows of their output is what they print.
+    // What the page shows of their output is what they print.
     for line in console.lines().filter(|line| !line.starts_with("$ ") && *line != "…") {
         let shown = printed.lines().any(|printed| printed.starts_with(line));
         assert!(shown, "`{line}` is not in {printed}");

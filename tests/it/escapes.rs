@@ -29,7 +29,7 @@ fn ends() -> Vec<(String, Option<String>)> {
     ]
 }
 
-/// How calls ended, as the README asks.
+/// How calls ended, as `docs/query/recipes.md` asks.
 const RESULTS: &str =
     "select cast(count(*) as text) || ' ' || (payload->'CallRecord'->>'CallResult') from events
      where command = 'Call.CallbackAfterEndCall' group by payload->'CallRecord'->>'CallResult'";

@@ -1,4 +1,5 @@
-//! The README's examples for reverse proxies, run as they stand there: what they let through, and what they write to logs.
+//! The examples for reverse proxies in `docs/guide/tencent-console.md`, run as they stand there: what they let through, and what
+//! they write to logs.
 
 use std::fs;
 use std::net::TcpListener;
@@ -114,11 +115,11 @@ impl Proxy {
         found
     }
 
-    /// The example as the README has it.
+    /// The example as the page has it.
     fn example(&self) -> String {
-        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-        let readme = fs::read_to_string(readme).unwrap();
-        let (_, behind) = readme.split_once(self.fence).expect("the README has the example");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/tencent-console.md");
+        let page = fs::read_to_string(page).unwrap();
+        let (_, behind) = page.split_once(self.fence).expect("the page has the example");
         let (example, _) = behind.split_once("```").unwrap();
         assert!(example.contains(self.quiet), "{example}");
         example.to_owned()

@@ -31,7 +31,7 @@ pub(crate) fn judge(
     match found.parked {
         Some(0) => findings.ok("dead letters", "none"),
         Some(parked) => {
-            let hint = "their `reason` says what the store refused; the README says how to post them again";
+            let hint = "their `reason` says what the store refused; docs/operate/outages.md says how to post them again";
             findings.warn("dead letters", counted(parked), hint);
         }
         None => {}
