@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::error::SettingsError;
 use crate::tencent_api::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
 
@@ -69,21 +70,22 @@ impl AppSettings {
 
     /// Checks what is said of the vendor. The file of the key is read by those who need the key.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        let wrong = |key: &str, text: &str| {
-            let (problem, hint) = text.split_once("\nhint: ").unwrap_or((text, "correct it"));
-            let problem = format!("key `apps.{key}` of app {}: {problem}", self.sdk_app_id);
-            Err(SettingsError::new(problem, hint))
+        let wrong = |key: &str, found: Diagnostic| {
+            let of = format_args!("key `apps.{key}` of app {}: ", self.sdk_app_id);
+            Err(found.prefixed(of).into())
         };
         if self.secret_key.is_some() && self.secret_key_file.is_some() {
-            return wrong("secret_key_file", "`secret_key` is set too\nhint: set one of both");
+            let found = Diagnostic::new("`secret_key` is set too", "set one of both");
+            return wrong("secret_key_file", found);
         }
         if let Some(Err(error)) = self.host.as_deref().map(Endpoint::parse) {
-            return wrong("host", &error.to_string());
+            return wrong("host", error.diagnostic());
         }
         let callbacks = &self.callbacks;
         let named = |product| callbacks.words(product).is_some_and(|words| !words.is_empty());
         if callbacks.url.is_none() && Product::ALL.into_iter().any(named) {
-            return wrong("callbacks", "there are commands, and no URL\nhint: set its `url` too");
+            let found = Diagnostic::new("there are commands, and no URL", "set its `url` too");
+            return wrong("callbacks", found);
         }
         for product in Product::ALL {
             let Some(wanted) = callbacks.wanted(product) else { continue };
@@ -96,7 +98,7 @@ impl AppSettings {
                     Rule::CommandForeign => product.as_str(),
                     _ => "url",
                 };
-                return wrong(&format!("callbacks.{key}"), &finding.to_string());
+                return wrong(&format!("callbacks.{key}"), finding.diagnostic);
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use crate::callback::Admission;
 use crate::callback::source_filter::VendorNetworks;
+use crate::diagnostic::Hint;
 use crate::settings::{DEFAULTS, Settings, Sources};
 
 pub(crate) fn env(variables: &[(&str, &str)]) -> Sources {
@@ -21,7 +22,7 @@ pub(crate) fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
 }
 
 pub(crate) fn error(sources: &Sources) -> String {
-    Settings::load(sources).unwrap_err().to_string()
+    Settings::load(sources).unwrap_err().diagnostic().to_string()
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_server_that_is_to_call_the_vendor_must_be_able_to() {
         (&[check, url, key], "app 1400000001 has no `region`"),
         (&[("TRTC_REGISTRATION__REPAIR", "true")], "and nothing is checked"),
     ] {
-        let message = serve(changes).unwrap_err().to_string();
+        let message = serve(changes).unwrap_err().diagnostic().to_string();
         assert!(message.contains(said), "{message}");
     }
     assert_eq!(serve(&[list, check, url, key, region]), Ok(()));

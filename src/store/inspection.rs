@@ -3,6 +3,7 @@
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::clock::UnixMillis;
+use crate::diagnostic::Diagnostic;
 
 /// Rows are counted up to so many; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;
@@ -60,8 +61,8 @@ pub struct PostgresState {
     /// Whether a partition could be made, by one that was made and taken back; `None` where there are no tables yet, or
     /// others were in the way.
     pub makes_partitions: Option<Result<(), String>>,
-    /// The rights that the role of the URL lacks.
-    pub missing_rights: Vec<MissingRight>,
+    /// The rights that the role of the URL lacks: who may not do what, and who grants it, and how.
+    pub missing_rights: Vec<Diagnostic>,
     /// The months, this one and the next, that no partition covers at their present or first moment. Empty where
     /// there are no tables yet.
     pub months_without_partition: Vec<String>,
@@ -69,15 +70,6 @@ pub struct PostgresState {
     pub default_rows: i64,
     /// The server's clock.
     pub clock: UnixMillis,
-}
-
-/// A right that the server needs and does not have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingRight {
-    /// Who may not do what.
-    pub problem: String,
-    /// Who grants it, and how.
-    pub hint: String,
 }
 
 /// What a SQLite file is like.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Hint;
 use crate::tencent_api::registration::product::Product;
 
 macro_rules! regions {
@@ -113,15 +114,17 @@ impl FromStr for Region {
 
 /// There is no region of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no region\nhint: give {}; or the host itself with `--host`", names())]
+#[error("`{name}` is no region")]
 pub struct UnknownRegion {
     /// What was given.
     pub name: String,
 }
 
-fn names() -> String {
-    let names: Vec<String> = Region::ALL.iter().map(|region| format!("`{region}`")).collect();
-    names.join(", ")
+impl Hint for UnknownRegion {
+    fn hint(&self) -> Option<String> {
+        let names: Vec<String> = Region::ALL.iter().map(|region| format!("`{region}`")).collect();
+        Some(format!("give {}; or the host itself with `--host`", names.join(", ")))
+    }
 }
 
 /// Where one client sends its calls.
@@ -199,13 +202,19 @@ impl From<Region> for Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not the name of a host.
-    #[error(
-        "`{0}` is no host\nhint: give a name such as `adminapisgp.im.qcloud.com`, without a path"
-    )]
+    #[error("`{0}` is not a host")]
     NoHost(String),
     /// The signature would be read by everybody on the way.
-    #[error(
-        "plain HTTP to `{0}`\nhint: use https://; only a stand-in on this machine is called without"
-    )]
+    #[error("plain HTTP to `{0}`")]
     Plain(String),
+}
+
+impl Hint for EndpointError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoHost(_) => "give a name such as `adminapisgp.im.qcloud.com`, without a path",
+            Self::Plain(_) => "use https://; only a stand-in on this machine is called without",
+        };
+        Some(hint.to_owned())
+    }
 }

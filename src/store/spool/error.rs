@@ -1,10 +1,12 @@
 //! Why the spool failed.
 
+use crate::diagnostic::Hint;
+
 /// Why the spool did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The file cannot be made or opened, for reasons that do not go away by themselves.
-    #[error("open the spool `{path}`: {reason}\nhint: {hint}")]
+    #[error("open the spool `{path}`: {reason}")]
     Open {
         /// Where it was to be.
         path: String,
@@ -22,6 +24,15 @@ pub enum SpoolError {
     /// Anything else: the disk's fault, most likely.
     #[error("the spool failed: {0}")]
     Failed(String),
+}
+
+impl Hint for SpoolError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open { hint, .. } => Some((*hint).to_owned()),
+            Self::Full | Self::Damaged(_) | Self::Failed(_) => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for SpoolError {
