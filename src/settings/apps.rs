@@ -157,7 +157,10 @@ fn region<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Region>, D::Erro
     let name = String::deserialize(input)?;
     name.parse().map(Some).map_err(|_| {
         let names: Vec<&str> = Region::ALL.iter().map(|region| region.as_str()).collect();
-        serde::de::Error::custom(format!("`{name}` is no region; there are {}", names.join(", ")))
+        serde::de::Error::custom(format!(
+            "`{name}` is not a region; there are {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -218,7 +221,7 @@ mod tests {
         let said = wrong("host = 'http://api.example.com'");
         assert!(said.contains("`apps.host` of app 1: plain HTTP"), "{said}");
         let said = wrong("region = 'mars'");
-        assert!(said.contains("`mars` is no region; there are china, singapore"), "{said}");
+        assert!(said.contains("`mars` is not a region; there are china, singapore"), "{said}");
         let said = wrong("secret_key = 'a'\nsecret_key_file = 'b'");
         assert!(said.contains("`secret_key` is set too"), "{said}");
         let said = wrong("callbacks.urls = 'x'");
@@ -249,6 +252,6 @@ mod tests {
         assert!(key_of(&sources, "3").secret_key.is_none());
         assert!(key_of(&sources, "1").secret_key.is_some());
         let said = error(&env(&[("TRTC_SDK_APP_ID", "1"), ("TRTC_REGION", "mars")]));
-        assert!(said.contains("TRTC_REGION: `mars` is no region\nhint: give `china`"), "{said}");
+        assert!(said.contains("TRTC_REGION: `mars` is not a region\nhint: give `china`"), "{said}");
     }
 }

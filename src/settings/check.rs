@@ -59,7 +59,7 @@ impl Settings {
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
             if !path.starts_with('/') || !path.bytes().all(plain) {
-                let problem = format!("key `server.callback_paths`: `{path}` is no plain path");
+                let problem = format!("key `server.callback_paths`: `{path}` is not a plain path");
                 let hint = "begin with `/` and use letters, digits and `-._~/` only";
                 return Err(SettingsError::new(problem, hint));
             }

@@ -53,5 +53,5 @@ fn of_parser(text: &str) -> Option<String> {
             .starts_with('|')
     };
     let said: Vec<&str> = rest.lines().skip_while(shows).map(str::trim).collect();
-    Some(format!("no TOML at {place}: {}", said.join(" ").trim()))
+    Some(format!("invalid TOML at {place}: {}", said.join(" ").trim()))
 }

@@ -103,14 +103,14 @@ fn what_would_be_unsafe_is_refused() {
     assert!(error(&sources).contains("a token is empty"));
     let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 1");
     assert!(error(&sources).contains("stands twice"));
-    assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("no SDKAppID"));
+    assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("not a valid SDKAppID"));
     assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
     assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
     assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
     let message = error(&env(&[("TRTC_SERVER__TLS_KEY", "key.pem")]));
     assert!(message.contains("hint: set both for HTTPS"), "{message}");
     let message = error(&env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.1, vender")]));
-    assert!(message.contains("`auth.source_addresses`: `vender` is no address"), "{message}");
+    assert!(message.contains("`auth.source_addresses`: `vender` is not an address"), "{message}");
     let message = error(&env(&[("TRTC_AUTH__TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0")]));
     assert!(message.contains("trusts whoever asks"), "{message}");
 }

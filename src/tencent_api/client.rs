@@ -242,7 +242,9 @@ impl Attempt {
 fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Attempt {
     let Some(answer) = Answer::read(body) else {
         return Attempt::failed(match status {
-            StatusCode::OK => Failure::NotUnderstood("it is no JSON of the documented form".into()),
+            StatusCode::OK => {
+                Failure::NotUnderstood("it is not JSON of the documented form".into())
+            }
             _ => Failure::Status(status.as_u16()),
         });
     };

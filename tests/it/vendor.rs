@@ -166,7 +166,7 @@ async fn the_addresses_that_callbacks_come_from_are_listed() {
     stub.fail("GetIPList", 1, Fault::Text(r#"{"ActionStatus":"OK","ErrorCode":0}"#.to_owned()));
     let error = client.ip_list(Egress::China).await.unwrap_err().diagnostic().to_string();
     assert!(error.starts_with("GetIPList at 127.0.0.1:"), "{error}");
-    assert!(error.contains("`IPList` is no list"), "{error}");
+    assert!(error.contains("`IPList` is not a list"), "{error}");
 }
 
 #[tokio::test]
@@ -263,14 +263,14 @@ async fn an_answer_that_is_none_is_an_error_at_once() {
         (Fault::Status(403), "HTTP status 403"),
         (Fault::Status(404), "HTTP status 404"),
         (Fault::Redirect("https://example.com/".to_owned()), "HTTP status 307"),
-        (text(""), "no JSON of the documented form"),
-        (text("<html>sign in</html>"), "no JSON of the documented form"),
-        (text("[]"), "no JSON of the documented form"),
-        (text("{}"), "no JSON of the documented form"),
+        (text(""), "not JSON of the documented form"),
+        (text("<html>sign in</html>"), "not JSON of the documented form"),
+        (text("[]"), "not JSON of the documented form"),
+        (text("{}"), "not JSON of the documented form"),
         (text(r#"{"ActionStatus":"OK"}"#), "no `ErrorCode`"),
         (text(r#"{"ErrorCode":0}"#), "`ActionStatus` not `OK`"),
         (text(r#"{"ActionStatus":"FAIL","ErrorCode":0}"#), "`ActionStatus` not `OK`"),
-        (text(r#"{"ActionStatus":"OK","ErrorCode":0,"Response":{"Url":7}}"#), "`Url` is no text"),
+        (text(r#"{"ActionStatus":"OK","ErrorCode":0,"Response":{"Url":7}}"#), "`Url` is not text"),
         (Fault::Long(2 << 20), "longer than 1048576 bytes"),
     ] {
         stub.fail("get_callback", 1, fault);

@@ -94,7 +94,11 @@ fn url_findings(text: &str) -> Vec<Finding> {
     let parsed = Url::parse(text).ok().filter(Url::has_host);
     let (Some(url), true) = (parsed, plain || text.starts_with("https://")) else {
         let hint = "give one such as https://callbacks.example.com/callback";
-        return vec![error(Rule::UrlForm, "the callback URL is no http:// or https:// URL", hint)];
+        return vec![error(
+            Rule::UrlForm,
+            "the callback URL is not an http:// or https:// URL",
+            hint,
+        )];
     };
     if !url.username().is_empty() || url.password().is_some() {
         let hint = "make the path long and random instead, and set a token (Live)";
@@ -244,7 +248,7 @@ fn command_finding(product: Product, name: &str, canonical: &str) -> Option<Find
             let hint = "Chat's callbacks are set in the vendor's console only";
             return Some(error(Rule::CommandForeign, text, hint));
         }
-        let text = format!("`{}` is no known command of {product}", shown(name));
+        let text = format!("`{}` is not a known command of {product}", shown(name));
         return Some(error(Rule::CommandUnknown, text, near(product, name)));
     };
     if name != canonical {

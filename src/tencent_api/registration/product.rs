@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::{Command, Family, Kind};
+use crate::callback::{Command, Family};
 use crate::diagnostic::Hint;
 
 /// A product of the vendor. An app has one callback configuration, one URL and one list of commands, for each.
@@ -106,7 +106,7 @@ impl FromStr for Product {
 
 /// There is no product of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no product")]
+#[error("`{0}` is not a product")]
 pub struct UnknownProduct(pub String);
 
 impl Hint for UnknownProduct {
@@ -122,14 +122,6 @@ pub struct Word {
     pub name: &'static str,
     /// How it stands with the product.
     pub standing: Standing,
-}
-
-impl Word {
-    /// Whether the vendor waits for our answer before it goes on.
-    #[must_use]
-    pub fn is_before(&self) -> bool {
-        Command::find(self.name).is_some_and(|command| command.kind == Kind::Before)
-    }
 }
 
 /// How a command word stands with a product.
