@@ -20,11 +20,12 @@
 //! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
-//! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
+//! - [`settings`], [`telemetry`], [`diagnostic`], [`clock`]: what all of them use.
 
 pub mod callback;
 pub mod cli;
 pub mod clock;
+pub mod diagnostic;
 mod export;
 pub mod http;
 pub mod ingest;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::clock::{Clock, UnixMillis};
-use crate::store::{Store, StoreError};
+use crate::diagnostic::Diagnostic;
+use crate::store::Store;
+use crate::store::deadline::within;
 use crate::telemetry::Metrics;
 
 /// How many rows are deleted at once.
@@ -24,16 +26,17 @@ const STEP_MAX: Duration = Duration::from_secs(30);
 pub(crate) async fn run(store: &Arc<dyn Store>, keep: Duration, clock: &Clock, metrics: &Metrics) {
     let age = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
     let before = UnixMillis(clock.now().0.saturating_sub(age));
-    if let Err(reason) = drop_partitions(store, before, metrics).await {
-        warn!(reason, "old partitions were not looked for; trying again within the hour");
+    if let Err(Diagnostic { problem: reason, hint }) = drop_partitions(store, before, metrics).await
+    {
+        warn!(reason, hint, "old partitions were not looked for; trying again within the hour");
     }
     let mut rows = 0;
     let done = delete_rows(store, before, metrics, &mut rows).await;
     if rows > 0 {
         info!(rows, %before, "deleted what was older than it is to be kept");
     }
-    if let Err(reason) = done {
-        warn!(reason, "old rows were not all deleted; trying again within the hour");
+    if let Err(Diagnostic { problem: reason, hint }) = done {
+        warn!(reason, hint, "old rows were not all deleted; trying again within the hour");
     }
 }
 
@@ -41,17 +44,20 @@ async fn drop_partitions(
     store: &Arc<dyn Store>,
     before: UnixMillis,
     metrics: &Metrics,
-) -> Result<(), String> {
-    for partition in step(store.expired_partitions(before)).await? {
+) -> Result<(), Diagnostic> {
+    for partition in within(STEP_MAX, store.expired_partitions(before)).await? {
         // One that somebody reads just now must not keep the others.
-        match step(store.drop_partition(&partition, before)).await {
+        match within(STEP_MAX, store.drop_partition(&partition, before)).await {
             Ok(true) => {
                 metrics.retention_partitions.increment(1);
                 info!(partition, %before, "dropped a partition that was older than it is to be kept");
             }
             Ok(false) => {}
-            Err(reason) => {
-                warn!(reason, partition, "an old partition stays; trying again within the hour");
+            Err(Diagnostic { problem: reason, hint }) => {
+                warn!(
+                    reason,
+                    hint, partition, "an old partition stays; trying again within the hour"
+                );
             }
         }
     }
@@ -63,11 +69,11 @@ async fn delete_rows(
     before: UnixMillis,
     metrics: &Metrics,
     rows: &mut u64,
-) -> Result<(), String> {
+) -> Result<(), Diagnostic> {
     let mut batch = BATCH_ROWS;
     loop {
         let begun = Instant::now();
-        let deleted = match step(store.delete_expired(before, batch)).await {
+        let deleted = match within(STEP_MAX, store.delete_expired(before, batch)).await {
             Ok(deleted) => deleted,
             // Too many large rows for the time a statement has, perhaps.
             Err(_) if batch > 1 => {
@@ -75,7 +81,7 @@ async fn delete_rows(
                 sleep(begun.elapsed().max(PAUSE_MIN)).await;
                 continue;
             }
-            Err(reason) => return Err(reason),
+            Err(found) => return Err(found),
         };
         if deleted == 0 {
             return Ok(());
@@ -83,12 +89,5 @@ async fn delete_rows(
         *rows += deleted;
         metrics.retention_rows.increment(deleted);
         sleep(begun.elapsed().max(PAUSE_MIN)).await;
-    }
-}
-
-async fn step<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, String> {
-    match timeout(STEP_MAX, work).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err("the store did not answer in time".to_owned()),
     }
 }

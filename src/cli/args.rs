@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
 use crate::callback::AppId;
+use crate::diagnostic::Diagnostic;
 use crate::settings::{Settings, Sources};
 
 /// Where settings come from; the same for every command that needs them.
@@ -71,7 +72,10 @@ impl ConfigArgs {
 
 /// Reads the value of `--app`.
 pub(crate) fn app_id(text: Option<&str>) -> Result<Option<AppId>> {
-    let wrong = "is not a valid SDKAppID\nhint: give a number such as 1400000001";
-    let parse = |text| AppId::parse(text).ok_or_else(|| anyhow!("`--app {text}` {wrong}"));
-    text.map(parse).transpose()
+    let Some(text) = text else { return Ok(None) };
+    let Some(app) = AppId::parse(text) else {
+        let problem = format!("`--app {text}` is not a valid SDKAppID");
+        bail!(Diagnostic::new(problem, "give a number such as 1400000001"));
+    };
+    Ok(Some(app))
 }

@@ -17,6 +17,7 @@ mod check_config;
 mod commands;
 mod completions;
 pub(crate) mod doctor;
+pub(crate) mod error;
 mod healthcheck;
 pub(crate) mod output;
 mod own_server;
@@ -114,14 +115,14 @@ pub fn run(cli: Cli) -> Result<()> {
 /// What the program ends with after this error: 3 where `callback-config check` found a difference, otherwise 1.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<tencent::callback_config::Drift>() { 3 } else { 1 }
+    if error.is::<error::CallbackDrift>() { 3 } else { 1 }
 }
 
 /// What the program says of this error. Some of it may be from elsewhere: letters that would steer a terminal are spelled
 /// out.
 #[must_use]
 pub fn error_text(error: &anyhow::Error) -> String {
-    letters::spelled_in_lines(&format!("error: {error:#}")).into_owned()
+    letters::spelled_in_lines(&format!("error: {}", error::diagnostic(error))).into_owned()
 }
 
 /// Runs a command to its end. A thread that is stuck by then is left behind, so that it does not keep the process.

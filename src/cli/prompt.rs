@@ -4,10 +4,15 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 
+use crate::diagnostic::Diagnostic;
+
 /// Waits for a `yes`. Where there is no terminal to ask on, `hint` says what to give instead.
 pub(crate) fn confirm(hint: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        bail!("cannot ask for confirmation without a terminal; nothing was changed\nhint: {hint}");
+        bail!(Diagnostic::new(
+            "cannot ask for confirmation without a terminal; nothing was changed",
+            hint
+        ));
     }
     write!(std::io::stderr(), "type yes to continue: ").context("write to stderr")?;
     let mut answer = String::new();

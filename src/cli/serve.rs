@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Succession};
@@ -56,9 +57,10 @@ impl Serve {
         let hand_over = settings.server.hand_over.clone();
         let hand_over = Some(hand_over).filter(|path| !path.as_os_str().is_empty());
         if self.take_over && hand_over.is_none() {
-            anyhow::bail!(
-                "`--take-over` needs the key `server.hand_over`\nhint: set it to the path that the running server has"
-            );
+            anyhow::bail!(Diagnostic::new(
+                "`--take-over` needs the key `server.hand_over`",
+                "set it to the path that the running server has"
+            ));
         }
         let from = hand_over.as_deref().filter(|_| self.take_over);
         let Sockets { public, ops, from } =

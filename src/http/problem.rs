@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::diagnostic::Hint;
 use crate::store::{ConditionError, StoreError};
 
 /// Problem details (RFC 9457).
@@ -113,10 +114,10 @@ impl From<StoreError> for Problem {
             return Self::too_slow();
         }
         if error.is_unavailable() {
-            tracing::debug!(%error, "the store did not answer a reader");
+            tracing::debug!(%error, hint = error.hint(), "the store did not answer a reader");
             return Self::busy("the store is not available");
         }
-        tracing::error!(%error, "a query of the API failed");
+        tracing::error!(%error, hint = error.hint(), "a query of the API failed");
         match error {
             StoreError::Refused(_) => Self::internal(),
             // A missing database or right, for example.

@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use crate::callback::Event;
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::Limits;
 use crate::ingest::outcome::Outcome;
@@ -161,16 +162,16 @@ impl BatchWriter {
                 Err(Failure::Refused(refusal.to_string()))
             }
             Ok(Err(error)) => {
-                let reason = error.to_string();
-                self.breaker.failed(&reason);
+                let found = error.diagnostic();
+                self.breaker.failed(&found);
                 self.metrics.store_unavailable.increment(1);
-                Err(Failure::Unavailable(reason))
+                Err(Failure::Unavailable(found.problem))
             }
             Err(_) => {
-                let reason = "the store did not answer in time".to_owned();
-                self.breaker.failed(&reason);
+                let found = Diagnostic::from("the store did not answer in time".to_owned());
+                self.breaker.failed(&found);
                 self.metrics.store_timeouts.increment(1);
-                Err(Failure::TooSlow(reason))
+                Err(Failure::TooSlow(found.problem))
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tracing::{info, warn};
 
+use crate::diagnostic::Diagnostic;
 use crate::telemetry::Metrics;
 
 /// Number of consecutive failures that open the breaker. A first failure may be due to a dead connection.
@@ -49,14 +50,11 @@ impl Breaker {
     }
 
     /// Records an attempt that failed because of the store.
-    pub(crate) fn failed(&self, reason: &str) {
+    pub(crate) fn failed(&self, found: &Diagnostic) {
         let failures = self.failures.fetch_add(1, Ordering::AcqRel) + 1;
         if failures >= FAILURES_MAX && !self.open.swap(true, Ordering::AcqRel) {
             self.metrics.store_circuit_open.set(1.0);
-            let (reason, hint) = match reason.split_once("\nhint: ") {
-                Some((reason, hint)) => (reason, Some(hint)),
-                None => (reason, None),
-            };
+            let Diagnostic { problem: reason, hint } = found;
             warn!(
                 reason,
                 hint, "the store does not take events; they go to the spool until it does"

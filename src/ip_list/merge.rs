@@ -40,7 +40,7 @@ pub(crate) fn merge(before: &Lists, answers: &[IpList]) -> Result<(Lists, Option
         } else if let Some(example) = answer.unreadable.first() {
             let (count, example) = (answer.unreadable.len(), example.escape_debug());
             let text = format!(
-                "entries of the vendor's list that are no addresses: {count}, for example `{example}`"
+                "entries of the vendor's list that are not addresses: {count}, for example `{example}`"
             );
             doubt = Some(Doubt::new("unreadable", text));
             if !known.is_empty() {

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use crate::callback::source_filter::{Networks, VendorNetworks};
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::Diagnostic;
 use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
 use crate::telemetry::Metrics;
@@ -135,7 +136,7 @@ impl Addresses {
         match trouble {
             Some(trouble) => {
                 if before.as_ref().is_none_or(|before| !before.is_like(&trouble)) {
-                    let Trouble { text: reason, hint, .. } = &trouble;
+                    let Diagnostic { problem: reason, hint } = &trouble.diagnostic;
                     warn!(reason, hint, "the list of the vendor's addresses is not fresh");
                 }
                 self.book.lock().1.trouble = Some(trouble.after(before.as_ref()));

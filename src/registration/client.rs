@@ -5,6 +5,7 @@ use secrecy::SecretString;
 
 use crate::callback::AppId;
 use crate::clock::Clock;
+use crate::diagnostic::Hint;
 use crate::settings::{AppSettings, SecretFileError, read_secret};
 use crate::tencent_api::{
     Client, ClientError, Endpoint, EndpointError, Limits, Signer, UserSigError,
@@ -16,21 +17,13 @@ pub(crate) const IDENTIFIER: &str = "administrator";
 /// Why the vendor's API cannot be called for an app.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistrationError {
-    #[error("`{0}` is no SDKAppID\nhint: give a number such as 1400000001")]
+    #[error("`{0}` is not a valid SDKAppID")]
     NoAppId(String),
-    #[error(
-        "there is no secret key of app {0}\n\
-         hint: give `--secret-key-file FILE`, set TRTC_SECRET_KEY or TRTC_SECRET_KEY_FILE, or set `secret_key_file` in \
-         its `[[apps]]` table"
-    )]
+    #[error("there is no secret key of app {0}")]
     NoKey(AppId),
     #[error("read the secret key of app {app}: {error}")]
     Key { app: AppId, error: SecretFileError },
-    #[error(
-        "it is not said where app {0} was made\n\
-         hint: give `--region singapore` for most apps of the international site, `--region china` for those of the \
-         Chinese one, or set `region` in its `[[apps]]` table (TRTC_REGION)"
-    )]
+    #[error("it is not said where app {0} was made")]
     NoRegion(AppId),
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -38,6 +31,27 @@ pub(crate) enum RegistrationError {
     Unsigned(#[from] UserSigError),
     #[error(transparent)]
     Client(#[from] ClientError),
+}
+
+impl Hint for RegistrationError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoAppId(_) => "give a number such as 1400000001",
+            Self::NoKey(_) => {
+                "give `--secret-key-file FILE`, set TRTC_SECRET_KEY or TRTC_SECRET_KEY_FILE, or set `secret_key_file` \
+                 in its `[[apps]]` table"
+            }
+            Self::NoRegion(_) => {
+                "give `--region singapore` for most apps of the international site, `--region china` for those of the \
+                 Chinese one, or set `region` in its `[[apps]]` table (TRTC_REGION)"
+            }
+            Self::Key { error, .. } => return error.hint(),
+            Self::Endpoint(error) => return error.hint(),
+            Self::Unsigned(error) => return error.hint(),
+            Self::Client(error) => return error.hint(),
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// The app's id.
@@ -86,7 +100,7 @@ mod tests {
     fn what_is_missing_is_said_with_what_to_do() {
         let clock = Clock::system();
         let mut app = AppSettings::new("1400000001");
-        let said = |app: &AppSettings| client(app, &clock).err().unwrap().to_string();
+        let said = |app: &AppSettings| client(app, &clock).err().unwrap().diagnostic().to_string();
         assert!(said(&app).contains("hint: give `--region singapore`"), "{}", said(&app));
         app.region = Some(Region::Singapore);
         assert!(said(&app).contains("hint: give `--secret-key-file FILE`"), "{}", said(&app));

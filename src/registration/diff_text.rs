@@ -9,7 +9,7 @@ const LETTERS_MAX: usize = 80;
 /// A callback URL without its path, which may be a secret, and without whatever else may stand in it.
 pub(crate) fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return "an address that is none".to_owned();
+        return "an invalid address".to_owned();
     };
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -72,7 +72,7 @@ mod tests {
             ("https://cb.example.com/callback/s3cret", "https://cb.example.com/…"),
             ("https://cb.example.com?s3cret", "https://cb.example.com/…"),
             ("https://user:s3cret@cb.example.com/", "https://cb.example.com/"),
-            ("s3cret", "an address that is none"),
+            ("s3cret", "an invalid address"),
         ] {
             assert_eq!(shown(url), expected);
         }

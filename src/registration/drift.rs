@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use crate::callback::AppId;
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::Diagnostic;
 use crate::registration::diff_text::difference;
 use crate::registration::status::{Book, Entry, Repair, Standing};
 use crate::telemetry::{CheckResult, Metrics};
@@ -24,8 +25,8 @@ const FIRST_WITHIN: Duration = Duration::from_secs(20);
 pub(crate) struct WatchedApp {
     /// The app.
     pub(crate) app: AppId,
-    /// Calls the vendor for the app; or why nobody can, with what to do behind `hint: `.
-    pub(crate) client: Result<Client, String>,
+    /// Calls the vendor for the app; or why nobody can.
+    pub(crate) client: Result<Client, Diagnostic>,
     /// What is wanted; products that are not named are left alone.
     pub(crate) wanted: Vec<(Product, CallbackConfig)>,
 }
@@ -92,7 +93,7 @@ impl DriftMonitor {
         let app = watched.app;
         let looked = match &watched.client {
             Ok(client) => self.look(client, product, wanted).await,
-            Err(text) => Err(Trouble::unable("no client", text, self.clock.now())),
+            Err(found) => Err(Trouble::unable("no client", found.clone(), self.clock.now())),
         };
         let checked = match looked {
             Ok(checked) => {
@@ -132,8 +133,8 @@ impl DriftMonitor {
         let before = plan.before().map(|before| before.url.as_str());
         let wrong = |finding: &Finding| finding.severity == Severity::Error;
         if let Some(finding) = wanted.findings(product, before).into_iter().find(wrong) {
-            let text = format!("not put right: {finding}");
-            return Err(Trouble::unable("unfit", &text, found_at));
+            let found = finding.diagnostic.prefixed("not put right: ");
+            return Err(Trouble::unable("unfit", found, found_at));
         }
         let (change, plan) = self.step(client, client.apply(product, wanted)).await?;
         let change = words_of(&change);
@@ -208,7 +209,7 @@ impl DriftMonitor {
 
     /// Says so once for each reason. What was known stays so.
     fn failed(&self, app: AppId, product: Product, trouble: Trouble) {
-        let (reason, hint) = (trouble.text.clone(), trouble.hint.clone());
+        let Diagnostic { problem: reason, hint } = trouble.diagnostic.clone();
         let is_new = self.book.change(app, product, |entry| {
             let before = entry.trouble.take();
             let is_new = before.as_ref().is_none_or(|before| !before.is_like(&trouble));

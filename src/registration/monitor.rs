@@ -7,6 +7,7 @@ use tracing::error;
 
 use crate::callback::{Admission, AppId};
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::ip_list::refresh::{AddressBook, Addresses};
 use crate::registration::client;
 use crate::registration::drift::{DriftMonitor, WatchedApp};
@@ -47,9 +48,8 @@ impl Watch {
             if !app.has_key() || (list.is_none() && wanted.is_empty()) {
                 continue;
             }
-            let client = client::client(app, clock).map_err(|error| error.to_string());
-            if let Err(text) = &client {
-                let (reason, hint) = text.split_once("\nhint: ").unwrap_or((text, ""));
+            let client = client::client(app, clock).map_err(|error| error.diagnostic());
+            if let Err(Diagnostic { problem: reason, hint }) = &client {
                 error!(app = %id, reason, hint, "the vendor's API cannot be called for an app");
             }
             watched.push(WatchedApp { app: id, client, wanted });

@@ -1,5 +1,6 @@
 //! Why the server did not start.
 
+use crate::diagnostic::Hint;
 use crate::http::TlsError;
 use crate::settings::SettingsError;
 use crate::store::{SpoolError, StoreError};
@@ -24,4 +25,15 @@ pub enum StartError {
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Settings(error) => error.hint(),
+            Self::Tls(error) => error.hint(),
+            Self::Store { reason, .. } => reason.hint(),
+            Self::Spool(error) => error.hint(),
+        }
+    }
 }

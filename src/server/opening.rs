@@ -7,11 +7,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::Ingest;
 use crate::server::error::StartError;
 use crate::settings::Settings;
+use crate::store::deadline::within;
 use crate::store::{self, Spool, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OnChange};
 
 /// How long it may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,7 +70,7 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
     loop {
         match store.migrate().await {
             Err(error) if error.is_unavailable() && Instant::now() < give_up_at => {
-                let (reason, hint) = told(&error);
+                let Diagnostic { problem: reason, hint } = error.diagnostic();
                 warn!(reason, hint, store = url, "waiting for the store");
                 sleep_until((Instant::now() + MIGRATE_PAUSE).min(give_up_at)).await;
             }
@@ -79,17 +81,11 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
 
 /// Brings a store up to this version that was not there at the start.
 pub(crate) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
-    let mut said = None;
-    loop {
-        let trouble = match timeout(MIGRATE_TIMEOUT, store.migrate()).await {
-            Ok(Ok(())) => break,
-            Ok(Err(error)) => told(&error),
-            Err(_) => ("it did not answer in time".to_owned(), None),
-        };
-        if said.as_ref() != Some(&trouble) {
-            let (reason, hint) = &trouble;
+    let mut logged = OnChange::default();
+    while let Err(found) = within(MIGRATE_TIMEOUT, store.migrate()).await {
+        if logged.is_new(&found) {
+            let Diagnostic { problem: reason, hint } = found;
             error!(reason, hint, "the store is not ready; events go to the spool until it is");
-            said = Some(trouble);
         }
         sleep(MIGRATE_PAUSE).await;
     }
@@ -100,19 +96,8 @@ pub(crate) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Cloc
 
 /// Where it fails, events go on into the partitions there are, the default one last.
 pub(crate) async fn make_partitions(store: &Arc<dyn Store>, clock: &Clock) {
-    let (reason, hint) = match timeout(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => told(&error),
-        Err(_) => ("the store did not answer in time".to_owned(), None),
-    };
-    error!(reason, hint, "partitions were not made ahead; trying again within the hour");
-}
-
-/// What is wrong with a store, and what to do about it where that is known.
-fn told(error: &StoreError) -> (String, Option<String>) {
-    let text = error.to_string();
-    match text.split_once("\nhint: ") {
-        Some((reason, hint)) => (reason.to_owned(), Some(hint.to_owned())),
-        None => (text, None),
+    if let Err(found) = within(UPKEEP_TIMEOUT, store.upkeep(clock.now())).await {
+        let Diagnostic { problem: reason, hint } = found;
+        error!(reason, hint, "partitions were not made ahead; trying again within the hour");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::diagnostic::Diagnostic;
 use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
 use crate::sessions::{drift, silence};
@@ -40,7 +41,7 @@ impl Settler {
         &self,
         sweeps: &mut Sweeps,
         failures: &mut FailureLog,
-    ) -> Result<(), String> {
+    ) -> Result<(), Diagnostic> {
         let mut store = step(SettlerConnection::open(&self.options)).await?;
         loop {
             let begun = Instant::now();

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::diagnostic::Diagnostic;
 use crate::sessions::drift;
 use crate::sessions::gaps::Sweeps;
 use crate::sessions::settler::{FailureLog, RETRY_PAUSE, Settler, step};
@@ -29,7 +30,7 @@ impl Settler {
     }
 
     /// Settles while the connection lasts that says who does. Returns why it does not.
-    async fn lead(&self, failures: &mut FailureLog) -> Result<(), String> {
+    async fn lead(&self, failures: &mut FailureLog) -> Result<(), Diagnostic> {
         let mut lock = step(SettlerConnection::open(&self.options)).await?;
         while !step(lock.lead()).await? {
             // Only this server knows of them.

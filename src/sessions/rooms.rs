@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::sessions::compute::Round;
 use crate::sessions::memory::Memory;
 use crate::sessions::plan::{SettleReport, settle};
@@ -32,11 +33,11 @@ fn slot_old(clock_ms: i64) -> i64 {
 struct LazyConnection(Option<SettlerConnection>);
 
 impl LazyConnection {
-    async fn store(&mut self, settler: &Settler) -> Result<&mut SettlerConnection, String> {
+    async fn store(&mut self, settler: &Settler) -> Result<&mut SettlerConnection, Diagnostic> {
         if self.0.is_none() {
             self.0 = Some(step(SettlerConnection::open(&settler.options)).await?);
         }
-        self.0.as_mut().ok_or_else(|| "there is no connection".to_owned())
+        self.0.as_mut().ok_or_else(|| "there is no connection".to_owned().into())
     }
 }
 
@@ -65,7 +66,7 @@ impl Settler {
         &self,
         connection: &mut LazyConnection,
         after: &mut Option<RoomId>,
-    ) -> Result<Option<String>, String> {
+    ) -> Result<Option<Diagnostic>, Diagnostic> {
         let begun = Instant::now();
         let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
@@ -118,7 +119,7 @@ impl Settler {
         &self,
         connection: &mut LazyConnection,
         room: &RoomId,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Diagnostic> {
         let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
         let days = step(store.queued_of(room, DAYS_MAX)).await?;
@@ -142,7 +143,7 @@ impl Settler {
         some: &[Queued],
         slot_old: i64,
         most: Duration,
-    ) -> Result<(), String> {
+    ) -> Result<(), Diagnostic> {
         let is_deep = most > QUICK_MAX;
         let round = Round {
             now: self.clock.now(),
@@ -168,7 +169,7 @@ impl Settler {
             Ok(Err(error)) => {
                 self.metrics.settle.failures.increment(1);
                 memory.failed(some);
-                Err(error.to_string())
+                Err(error.diagnostic())
             }
             Err(_) => {
                 self.metrics.settle.failures.increment(1);
@@ -177,7 +178,7 @@ impl Settler {
                 } else {
                     memory.late(some);
                 }
-                Err("some rooms were not settled in time".to_owned())
+                Err("some rooms were not settled in time".to_owned().into())
             }
         }
     }

@@ -3,16 +3,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::callback::AppId;
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::registration::Book;
 use crate::sessions::memory::Memory;
 use crate::settings::{GapsSettings, SettleSettings};
+use crate::store::deadline::within;
 use crate::store::{StoreError, StoreOptions};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OnChange};
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.
@@ -56,18 +57,18 @@ impl Settler {
 
 /// Logs a failure once, and the recovery from it.
 #[derive(Default)]
-pub(super) struct FailureLog(Option<String>);
+pub(super) struct FailureLog(OnChange<Diagnostic>);
 
 impl FailureLog {
-    pub(super) fn failed(&mut self, reason: &str) {
-        if self.0.as_deref() != Some(reason) {
-            warn!(reason, "room sessions and live sessions are not up to date; trying again");
-            self.0 = Some(reason.to_owned());
+    pub(super) fn failed(&mut self, found: &Diagnostic) {
+        if self.0.is_new(found) {
+            let Diagnostic { problem: reason, hint } = found;
+            warn!(reason, hint, "room sessions and live sessions are not up to date; trying again");
         }
     }
 
     pub(super) fn succeeded(&mut self) {
-        if self.0.take().is_some() {
+        if self.0.clear() {
             info!("room sessions and live sessions are settled again");
         }
     }
@@ -76,9 +77,6 @@ impl FailureLog {
 /// Waits for a step of the store, no longer than [`STEP_MAX`].
 pub(super) async fn step<T>(
     work: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, String> {
-    match timeout(STEP_MAX, work).await {
-        Ok(done) => done.map_err(|error| error.to_string()),
-        Err(_) => Err("the store did not answer in time".to_owned()),
-    }
+) -> Result<T, Diagnostic> {
+    within(STEP_MAX, work).await
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::error::SettingsError;
 use crate::tencent_api::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
 
@@ -69,21 +70,22 @@ impl AppSettings {
 
     /// Checks what is said of the vendor. The file of the key is read by those who need the key.
     pub(crate) fn check(&self) -> Result<(), SettingsError> {
-        let wrong = |key: &str, text: &str| {
-            let (problem, hint) = text.split_once("\nhint: ").unwrap_or((text, "correct it"));
-            let problem = format!("key `apps.{key}` of app {}: {problem}", self.sdk_app_id);
-            Err(SettingsError::new(problem, hint))
+        let wrong = |key: &str, found: Diagnostic| {
+            let of = format_args!("key `apps.{key}` of app {}: ", self.sdk_app_id);
+            Err(found.prefixed(of).into())
         };
         if self.secret_key.is_some() && self.secret_key_file.is_some() {
-            return wrong("secret_key_file", "`secret_key` is set too\nhint: set one of both");
+            let found = Diagnostic::new("`secret_key` is set too", "set one of both");
+            return wrong("secret_key_file", found);
         }
         if let Some(Err(error)) = self.host.as_deref().map(Endpoint::parse) {
-            return wrong("host", &error.to_string());
+            return wrong("host", error.diagnostic());
         }
         let callbacks = &self.callbacks;
         let named = |product| callbacks.words(product).is_some_and(|words| !words.is_empty());
         if callbacks.url.is_none() && Product::ALL.into_iter().any(named) {
-            return wrong("callbacks", "there are commands, and no URL\nhint: set its `url` too");
+            let found = Diagnostic::new("there are commands, and no URL", "set its `url` too");
+            return wrong("callbacks", found);
         }
         for product in Product::ALL {
             let Some(wanted) = callbacks.wanted(product) else { continue };
@@ -96,7 +98,7 @@ impl AppSettings {
                     Rule::CommandForeign => product.as_str(),
                     _ => "url",
                 };
-                return wrong(&format!("callbacks.{key}"), &finding.to_string());
+                return wrong(&format!("callbacks.{key}"), finding.diagnostic);
             }
         }
         Ok(())
@@ -155,7 +157,10 @@ fn region<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Region>, D::Erro
     let name = String::deserialize(input)?;
     name.parse().map(Some).map_err(|_| {
         let names: Vec<&str> = Region::ALL.iter().map(|region| region.as_str()).collect();
-        serde::de::Error::custom(format!("`{name}` is no region; there are {}", names.join(", ")))
+        serde::de::Error::custom(format!(
+            "`{name}` is not a region; there are {}",
+            names.join(", ")
+        ))
     })
 }
 
@@ -216,7 +221,7 @@ mod tests {
         let said = wrong("host = 'http://api.example.com'");
         assert!(said.contains("`apps.host` of app 1: plain HTTP"), "{said}");
         let said = wrong("region = 'mars'");
-        assert!(said.contains("`mars` is no region; there are china, singapore"), "{said}");
+        assert!(said.contains("`mars` is not a region; there are china, singapore"), "{said}");
         let said = wrong("secret_key = 'a'\nsecret_key_file = 'b'");
         assert!(said.contains("`secret_key` is set too"), "{said}");
         let said = wrong("callbacks.urls = 'x'");
@@ -247,6 +252,6 @@ mod tests {
         assert!(key_of(&sources, "3").secret_key.is_none());
         assert!(key_of(&sources, "1").secret_key.is_some());
         let said = error(&env(&[("TRTC_SDK_APP_ID", "1"), ("TRTC_REGION", "mars")]));
-        assert!(said.contains("TRTC_REGION: `mars` is no region\nhint: give `china`"), "{said}");
+        assert!(said.contains("TRTC_REGION: `mars` is not a region\nhint: give `china`"), "{said}");
     }
 }

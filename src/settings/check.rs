@@ -2,10 +2,11 @@
 
 use secrecy::ExposeSecret;
 
+use crate::diagnostic::Hint;
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::tree::Settings;
-use crate::store::{self, StoreError};
+use crate::store;
 use crate::telemetry;
 use crate::tencent_api::Product;
 
@@ -58,7 +59,7 @@ impl Settings {
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
             if !path.starts_with('/') || !path.bytes().all(plain) {
-                let problem = format!("key `server.callback_paths`: `{path}` is no plain path");
+                let problem = format!("key `server.callback_paths`: `{path}` is not a plain path");
                 let hint = "begin with `/` and use letters, digits and `-._~/` only";
                 return Err(SettingsError::new(problem, hint));
             }
@@ -77,10 +78,7 @@ impl Settings {
             return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
         }
         self.check_ops_token()?;
-        store::check_url(&self.store.url).map_err(|error| match error {
-            StoreError::Address { problem, hint } => SettingsError::new(problem, hint),
-            error => SettingsError::new(error.to_string(), "set `store.url`"),
-        })?;
+        store::check_url(&self.store.url).map_err(|error| error.diagnostic())?;
         telemetry::check_filter(&self.log.filter).map_err(|reason| {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")

@@ -1,27 +1,29 @@
 //! What is wrong with settings.
 
-use std::fmt;
+use crate::diagnostic::{Diagnostic, Hint};
 
 /// What is wrong with the settings, and what to do.
-#[derive(Debug, PartialEq, Eq)]
-pub struct SettingsError {
-    problem: String,
-    hint: String,
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.problem)]
+pub struct SettingsError(Diagnostic);
+
+impl From<Diagnostic> for SettingsError {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self(diagnostic)
+    }
 }
 
 impl SettingsError {
     pub(super) fn new(problem: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { problem: problem.into(), hint: hint.into() }
+        Self(Diagnostic::new(problem, hint))
     }
 }
 
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nhint: {}", self.problem, self.hint)
+impl Hint for SettingsError {
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
     }
 }
-
-impl std::error::Error for SettingsError {}
 
 /// Keeps what a file holds out of the text: it may be a secret in the wrong place.
 impl From<config::ConfigError> for SettingsError {
@@ -51,5 +53,5 @@ fn of_parser(text: &str) -> Option<String> {
             .starts_with('|')
     };
     let said: Vec<&str> = rest.lines().skip_while(shows).map(str::trim).collect();
-    Some(format!("no TOML at {place}: {}", said.join(" ").trim()))
+    Some(format!("invalid TOML at {place}: {}", said.join(" ").trim()))
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
+use crate::diagnostic::Hint;
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::tree::Settings;
@@ -186,12 +187,11 @@ impl Environment {
             (app.secret_key, app.secret_key_file) = (Some(key.into()), None);
         }
         if let Some(region) = region {
-            let parsed = region.parse().map_err(|error: UnknownRegion| {
-                let text = error.to_string();
-                let (_, hint) = text.split_once("\nhint: ").unwrap_or_default();
-                SettingsError::new(format!("TRTC_REGION: `{region}` is no region"), hint)
-            });
-            app.region = Some(parsed?);
+            let parsed = region.parse();
+            app.region =
+                Some(parsed.map_err(|error: UnknownRegion| {
+                    error.diagnostic().prefixed("TRTC_REGION: ")
+                })?);
         }
         if callback_url.is_some() {
             app.callbacks.url = callback_url;

@@ -6,15 +6,23 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
+use crate::diagnostic::Hint;
+
 /// A longer file holds no key and no token. In bytes.
 const SECRET_BYTES_MAX: u64 = 4096;
 
 /// Why a file does not give its secret.
 #[derive(Debug, thiserror::Error)]
-#[error("{place}: {problem}\nhint: name a file that holds the secret and nothing else")]
+#[error("{place}: {problem}")]
 pub struct SecretFileError {
     place: String,
     problem: String,
+}
+
+impl Hint for SecretFileError {
+    fn hint(&self) -> Option<String> {
+        Some("name a file that holds the secret and nothing else".to_owned())
+    }
 }
 
 /// Reads a secret that a file holds, without the line's end behind it.

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use crate::callback::Admission;
 use crate::callback::source_filter::VendorNetworks;
+use crate::diagnostic::Hint;
 use crate::settings::{DEFAULTS, Settings, Sources};
 
 pub(crate) fn env(variables: &[(&str, &str)]) -> Sources {
@@ -21,7 +22,7 @@ pub(crate) fn file(text: &str) -> (tempfile::NamedTempFile, Sources) {
 }
 
 pub(crate) fn error(sources: &Sources) -> String {
-    Settings::load(sources).unwrap_err().to_string()
+    Settings::load(sources).unwrap_err().diagnostic().to_string()
 }
 
 #[test]
@@ -102,14 +103,14 @@ fn what_would_be_unsafe_is_refused() {
     assert!(error(&sources).contains("a token is empty"));
     let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 1");
     assert!(error(&sources).contains("stands twice"));
-    assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("no SDKAppID"));
+    assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("not a valid SDKAppID"));
     assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,b")])).contains("`b`"));
     assert!(error(&env(&[("TRTC_SERVER__CALLBACK_PATHS", "/a,/a")])).contains("twice"));
     assert!(Settings::load(&Sources::default()).unwrap().apps_to_serve().is_err());
     let message = error(&env(&[("TRTC_SERVER__TLS_KEY", "key.pem")]));
     assert!(message.contains("hint: set both for HTTPS"), "{message}");
     let message = error(&env(&[("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.1, vender")]));
-    assert!(message.contains("`auth.source_addresses`: `vender` is no address"), "{message}");
+    assert!(message.contains("`auth.source_addresses`: `vender` is not an address"), "{message}");
     let message = error(&env(&[("TRTC_AUTH__TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0")]));
     assert!(message.contains("trusts whoever asks"), "{message}");
 }
@@ -159,7 +160,7 @@ fn a_server_that_is_to_call_the_vendor_must_be_able_to() {
         (&[check, url, key], "app 1400000001 has no `region`"),
         (&[("TRTC_REGISTRATION__REPAIR", "true")], "and nothing is checked"),
     ] {
-        let message = serve(changes).unwrap_err().to_string();
+        let message = serve(changes).unwrap_err().diagnostic().to_string();
         assert!(message.contains(said), "{message}");
     }
     assert_eq!(serve(&[list, check, url, key, region]), Ok(()));

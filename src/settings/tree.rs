@@ -48,7 +48,7 @@ impl Settings {
         for app in &self.apps {
             let sent = &app.sdk_app_id;
             let Some(id) = AppId::parse(sent) else {
-                let problem = format!("key `apps.sdk_app_id`: `{sent}` is no SDKAppID");
+                let problem = format!("key `apps.sdk_app_id`: `{sent}` is not a valid SDKAppID");
                 return Err(SettingsError::new(problem, "give a number such as 1400000001"));
             };
             if apps.ids().any(|known| known == id) {
@@ -130,7 +130,7 @@ impl Settings {
 }
 
 fn no_address(key: &str, word: &str) -> SettingsError {
-    let problem = format!("key `{key}`: `{word}` is no address and no range of them");
+    let problem = format!("key `{key}`: `{word}` is not an address or a range of addresses");
     let hint = "give addresses such as 203.0.113.7, or ranges such as 203.0.113.0/24";
     SettingsError::new(problem, hint)
 }

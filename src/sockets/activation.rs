@@ -29,7 +29,7 @@ impl Passed {
 pub(crate) fn passed() -> Result<Passed, SocketError> {
     let wrong = |problem: String| SocketError::Passed(problem);
     let sockets = sd_listen_fds::get()
-        .map_err(|_| wrong("LISTEN_PID or LISTEN_FDS is no number".to_owned()))?;
+        .map_err(|_| wrong("LISTEN_PID or LISTEN_FDS is not a number".to_owned()))?;
     let mut passed = Passed::default();
     for (name, socket) in sockets {
         let name = name.unwrap_or_default();
@@ -53,6 +53,6 @@ fn listener(socket: OwnedFd) -> Result<TcpListener, String> {
     let listener = TcpListener::from(socket);
     match listener.local_addr() {
         Ok(_) if kind == SocketType::STREAM => Ok(listener),
-        _ => Err("it is no TCP socket".to_owned()),
+        _ => Err("it is not a TCP socket".to_owned()),
     }
 }

@@ -3,11 +3,13 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::diagnostic::Hint;
+
 /// Why a listening socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// Binding failed.
-    #[error("listen on {address} (key `{key}`): {problem}\nhint: {}", bind_hint(*address, problem))]
+    #[error("listen on {address} (key `{key}`): {problem}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -27,6 +29,15 @@ pub enum SocketError {
         /// The cause.
         source: io::Error,
     },
+}
+
+impl Hint for SocketError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Bind { address, problem, .. } => Some(bind_hint(*address, problem)),
+            Self::Passed(_) | Self::TakeOver { .. } => None,
+        }
+    }
 }
 
 /// The hint of a bind error.
@@ -59,8 +70,8 @@ mod tests {
             (io::ErrorKind::AddrInUse, "hint: another process holds the port: `ss -ltnp"),
             (io::ErrorKind::AddrNotAvailable, "hint: this machine has no such address"),
         ] {
-            let said = SocketError::Bind { address, key: "server.listen", problem: kind.into() }
-                .to_string();
+            let error = SocketError::Bind { address, key: "server.listen", problem: kind.into() };
+            let said = error.diagnostic().to_string();
             assert!(said.starts_with("listen on 0.0.0.0:80 (key `server.listen`): "), "{said}");
             assert!(said.contains(hint), "{said}");
             let in_use = kind == io::ErrorKind::AddrInUse;

@@ -64,7 +64,7 @@ fn receive(stream: &UnixStream) -> io::Result<Vec<TcpListener>> {
         }
     }
     if received.bytes != OFFER.len() || offer != OFFER || sockets.len() != SOCKETS {
-        let other = "what listens there is no server of a version that hands over to this one";
+        let other = "the process that listens there is not a server of a version that hands over to this one";
         return Err(io::Error::other(other));
     }
     Ok(sockets)

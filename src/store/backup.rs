@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
+use crate::diagnostic::Hint;
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::sqlite::error::{classify, missing, unopened};
@@ -28,9 +29,7 @@ pub enum BackupError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The store is a PostgreSQL database, which has backup tools of its own.
-    #[error(
-        "{url} is a PostgreSQL, whose own program copies it\nhint: `pg_dump --format=custom --file={file} {url}`"
-    )]
+    #[error("{url} is a PostgreSQL, whose own program copies it")]
     Server {
         /// Its address, without user and password.
         url: String,
@@ -38,23 +37,36 @@ pub enum BackupError {
         file: String,
     },
     /// A file exists at the target.
-    #[error(
-        "`{0}` is there already, and is not overwritten\nhint: name another file, or move that one away"
-    )]
+    #[error("`{0}` is there already, and is not overwritten")]
     Exists(String),
     /// Another backup to the same target is running.
-    #[error("another backup to `{0}` is under way\nhint: wait for its end, or name another file")]
+    #[error("another backup to `{0}` is under way")]
     UnderWay(String),
     /// The copy cannot be written.
-    #[error(
-        "write `{file}`: {reason}\nhint: see that its folder is there, that this user may write it, and that there is room"
-    )]
+    #[error("write `{file}`: {reason}")]
     Write {
         /// The target.
         file: String,
         /// The cause.
         reason: String,
     },
+}
+
+impl Hint for BackupError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Store(error) => return error.hint(),
+            Self::Server { url, file } => {
+                return Some(format!("`pg_dump --format=custom --file={file} {url}`"));
+            }
+            Self::Exists(_) => "name another file, or move that one away",
+            Self::UnderWay(_) => "wait for its end, or name another file",
+            Self::Write { .. } => {
+                "see that its folder is there, that this user may write it, and that there is room"
+            }
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// A backup that was begun.

@@ -1,10 +1,11 @@
 //! Explains database errors: cause and hint.
 
-use std::fmt::Write as _;
 use std::io::ErrorKind;
 
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;
+
+use crate::diagnostic::Diagnostic;
 
 /// A pooler gives each transaction another session.
 pub(crate) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \
@@ -29,18 +30,10 @@ pub(crate) fn cause(error: &sqlx::Error) -> String {
     }
 }
 
-/// The text of [`StoreError::Unavailable`](crate::store::StoreError): the cause and, on a line of its own, a hint.
-pub(crate) fn unavailable(error: &sqlx::Error) -> String {
-    let (text, hint) = explain(error);
-    with_hint(text, hint)
-}
-
-fn with_hint(mut text: String, hint: Option<&str>) -> String {
-    if let Some(hint) = hint {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "\nhint: {hint}");
-    }
-    text
+/// Cause and hint of [`StoreError::Unavailable`](crate::store::StoreError).
+pub(crate) fn unavailable(error: &sqlx::Error) -> Diagnostic {
+    let (problem, hint) = explain(error);
+    Diagnostic { problem, hint: hint.map(str::to_owned) }
 }
 
 fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
@@ -156,17 +149,18 @@ fn of_connection(cause: &str) -> (String, Option<&'static str>) {
     (not(cause), Some(hint))
 }
 
-/// The text of [`StoreError::Migrate`](crate::store::StoreError).
-pub(crate) fn migrating(error: &MigrateError) -> String {
-    let (text, hint) = match error {
-        MigrateError::Execute(error) => {
-            return format!("bring its tables up to this version: {}", unavailable_cause(error));
-        }
+/// What [`StoreError::Migrate`](crate::store::StoreError) says.
+pub(crate) fn migrating(error: &MigrateError) -> Diagnostic {
+    let stopped = |what: &str| format!("bring its tables up to this version: {what}");
+    // Without saying that the store is away.
+    let by_database = |problem: &str, error| Diagnostic {
+        problem: stopped(problem),
+        hint: unavailable(error).hint,
+    };
+    let (problem, hint) = match error {
+        MigrateError::Execute(error) => return by_database(&cause(error), error),
         MigrateError::ExecuteMigration(error, number) => {
-            return format!(
-                "bring its tables up to this version: migration {number}: {}",
-                unavailable_cause(error)
-            );
+            return by_database(&format!("migration {number}: {}", cause(error)), error);
         }
         MigrateError::VersionMissing(number) => (
             format!(
@@ -184,14 +178,9 @@ pub(crate) fn migrating(error: &MigrateError) -> String {
             format!("migration {number} of the store's tables broke off half-way"),
             "look into the database's log, and mend it by hand or restore a backup",
         ),
-        _ => return format!("bring its tables up to this version: {error}"),
+        _ => return stopped(&error.to_string()).into(),
     };
-    with_hint(text, Some(hint))
-}
-
-/// Cause and hint, without the words that the store is unavailable.
-fn unavailable_cause(error: &sqlx::Error) -> String {
-    with_hint(cause(error), explain(error).1)
+    Diagnostic::new(problem, hint)
 }
 
 #[cfg(test)]
@@ -218,9 +207,8 @@ mod tests {
             (sqlx::Error::Tls("server does not support TLS".into()), "switch `ssl` on"),
         ] {
             let said = unavailable(&error);
-            assert!(said.starts_with("the store is not available: "), "{said}");
-            let (_, heard) = said.split_once("\nhint: ").unwrap_or_default();
-            assert!(heard.contains(hint), "{said}");
+            assert!(said.problem.starts_with("the store is not available: "), "{said}");
+            assert!(said.hint.as_ref().is_some_and(|heard| heard.contains(hint)), "{said}");
         }
     }
 

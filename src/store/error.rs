@@ -2,36 +2,38 @@
 
 use sqlx::migrate::MigrateError;
 
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::store::database_error::{cause, migrating, unavailable};
 
 /// Why a store operation failed. The text has the cause; there is no source chain behind it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store's URL is invalid. Permanent.
-    #[error("{problem}\nhint: {hint}")]
-    Address {
-        /// The cause.
-        problem: String,
-        /// The hint.
-        hint: String,
-    },
+    #[error("{}", .0.problem)]
+    Address(Diagnostic),
     /// The store is unreachable or not ready. A retry may succeed.
-    #[error("{}", unavailable(.0))]
+    #[error("{}", unavailable(.0).problem)]
     Unavailable(sqlx::Error),
     /// The store or a pooler in front of it is misconfigured. A retry may succeed once that is corrected.
-    #[error("{problem}\nhint: {hint}")]
-    Unready {
-        /// The cause.
-        problem: String,
-        /// The hint.
-        hint: String,
-    },
+    #[error("{}", .0.problem)]
+    Unready(Diagnostic),
     /// The store refuses one of the rows. Permanent.
     #[error("the store refuses a row: {}", cause(.0))]
     Refused(sqlx::Error),
     /// The migration failed.
-    #[error("{}", migrating(.0))]
+    #[error("{}", migrating(.0).problem)]
     Migrate(MigrateError),
+}
+
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Address(diagnostic) | Self::Unready(diagnostic) => diagnostic.hint.clone(),
+            Self::Unavailable(error) => unavailable(error).hint,
+            Self::Migrate(error) => migrating(error).hint,
+            Self::Refused(_) => None,
+        }
+    }
 }
 
 impl From<MigrateError> for StoreError {
@@ -54,7 +56,7 @@ impl StoreError {
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         match self {
-            Self::Unready { .. } => true,
+            Self::Unready(_) => true,
             Self::Unavailable(error)
             | Self::Migrate(
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
@@ -66,7 +68,7 @@ impl StoreError {
                 let code = code.as_deref().filter(|code| code.len() == 5).unwrap_or("08000");
                 code == "42P05" || ["08", "25", "26", "40", "53", "55", "57"].contains(&&code[..2])
             }
-            Self::Migrate(_) | Self::Address { .. } | Self::Refused(_) => false,
+            Self::Migrate(_) | Self::Address(_) | Self::Refused(_) => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use sqlx::migrate::{Migration, Migrator};
 
 use crate::clock::UnixMillis;
+use crate::diagnostic::Diagnostic;
 
 /// Rows are counted up to this number; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;
@@ -60,23 +61,14 @@ pub struct PostgresState {
     /// Whether a partition can be made, tried with one that was rolled back; `None` without tables, or where a lock
     /// was not available.
     pub makes_partitions: Option<Result<(), String>>,
-    /// The privileges that the role of the URL lacks.
-    pub missing_rights: Vec<MissingRight>,
+    /// The privileges that the role of the URL lacks, each with the statement that grants it.
+    pub missing_rights: Vec<Diagnostic>,
     /// Of this month and the next, those without a partition. Empty without tables.
     pub months_without_partition: Vec<String>,
     /// Number of rows in the default partition, counted up to [`COUNT_MAX`] + 1.
     pub default_rows: i64,
     /// The server's clock.
     pub clock: UnixMillis,
-}
-
-/// A privilege that the server needs and lacks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingRight {
-    /// The role and the privilege.
-    pub problem: String,
-    /// The statement that grants it, and who may run it.
-    pub hint: String,
 }
 
 /// The state of a SQLite file.

@@ -3,6 +3,7 @@
 pub(crate) mod backup;
 pub(crate) mod column_values;
 pub(crate) mod database_error;
+pub(crate) mod deadline;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod inspection;
@@ -26,7 +27,7 @@ pub use crate::store::erase::accounts::{Accounts, Change, Key, Record, Scan, Tab
 pub use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use crate::store::error::StoreError;
 pub use crate::store::inspection::{
-    COUNT_MAX, Examination, Kind, Migrations, MissingRight, PostgresState, SqliteState,
+    COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState,
 };
 pub use crate::store::model::event::StoredEvent;
 pub use crate::store::model::read_models::{

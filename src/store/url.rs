@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
+use crate::diagnostic::Diagnostic;
 use crate::store::error::StoreError;
 
 /// PostgreSQL parameters that the driver supports, with their aliases.
@@ -79,7 +80,7 @@ impl StoreUrl {
 }
 
 fn wrong(problem: &str, hint: &str) -> StoreError {
-    StoreError::Address { problem: format!("key `store.url`: {problem}"), hint: hint.to_owned() }
+    StoreError::Address(Diagnostic::new(format!("key `store.url`: {problem}"), hint))
 }
 
 /// `rest` is the part after the scheme.
@@ -234,9 +235,10 @@ fn shown(socket: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Hint;
 
     fn said(url: &str) -> String {
-        check_url(&url.into()).unwrap_err().to_string()
+        check_url(&url.into()).unwrap_err().diagnostic().to_string()
     }
 
     fn address(url: &str) -> PgConnectOptions {
@@ -263,7 +265,7 @@ mod tests {
             "postgres://u@h/d?sslmode=s3cret",
             "postgres://u@h/d?port=s3cret",
         ] {
-            let said = check_url(&url.into()).err().map(|error| error.to_string());
+            let said = check_url(&url.into()).err().map(|error| error.diagnostic().to_string());
             let told = said.clone().unwrap_or_default().replace("`s3cret`", "");
             for text in [shown(url), told] {
                 assert!(!text.contains("s3"), "{url}: {text}");
@@ -338,7 +340,7 @@ mod tests {
             let url = format!("postgres://u:s3cret@h/d?sslmode=verify-full&{key}=/nowhere/ca.pem");
             check_url(&url.as_str().into()).unwrap();
             let Err(error) = StoreUrl::to_open(&url.as_str().into()) else { panic!("{key}") };
-            let said = error.to_string();
+            let said = error.diagnostic().to_string();
             let named = format!("`{key}`: read /nowhere/ca.pem: No such file");
             assert!(said.contains(&named) && said.contains("\nhint: "), "{said}");
         }

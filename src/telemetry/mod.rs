@@ -3,6 +3,7 @@
 mod figures;
 mod logs;
 mod metrics;
+mod on_change;
 mod outcome;
 mod panics;
 mod recorder;
@@ -12,6 +13,7 @@ mod stderr;
 pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
+pub(crate) use on_change::OnChange;
 pub use outcome::{CheckResult, Closed, Outcome};
 pub use panics::log_panics;
 pub use settle_metrics::SettleMetrics;

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::callback::AppId;
+use crate::diagnostic::Hint;
 use crate::tencent_api::answer::{Answer, Secrets};
 use crate::tencent_api::error::{Action, Failure, VendorError};
 use crate::tencent_api::pace::Pace;
@@ -215,11 +216,15 @@ impl fmt::Debug for Client {
 
 /// No HTTP client can be made on this machine.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error(
-    "prepare the HTTP client: {0}\n\
-     hint: does the machine have certificates of public CAs, the package `ca-certificates` for example?"
-)]
+#[error("prepare the HTTP client: {0}")]
 pub struct ClientError(String);
+
+impl Hint for ClientError {
+    fn hint(&self) -> Option<String> {
+        let hint = "does the machine have certificates of public CAs, the package `ca-certificates` for example?";
+        Some(hint.to_owned())
+    }
+}
 
 /// One attempt of a call, and its result.
 struct Attempt {
@@ -237,7 +242,9 @@ impl Attempt {
 fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Attempt {
     let Some(answer) = Answer::read(body) else {
         return Attempt::failed(match status {
-            StatusCode::OK => Failure::NotUnderstood("it is no JSON of the documented form".into()),
+            StatusCode::OK => {
+                Failure::NotUnderstood("it is not JSON of the documented form".into())
+            }
             _ => Failure::Status(status.as_u16()),
         });
     };

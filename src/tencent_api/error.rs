@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::diagnostic::Hint;
 use crate::tencent_api::error_codes;
 use crate::tencent_api::error_codes::Retry;
 use crate::tencent_api::registration::product::Product;
@@ -109,10 +110,7 @@ impl Failure {
             Self::TimedOut(after) => format!("no answer within {after:.1?}"),
             Self::NotUnderstood(what) => format!("the answer is not the vendor's: {what}"),
             Self::TooLarge(most) => format!("the answer is longer than {most} bytes"),
-            Self::Unsigned(error) => {
-                let text = error.to_string();
-                text.split_once("\nhint: ").map_or(text.clone(), |(text, _)| text.to_owned())
-            }
+            Self::Unsigned(error) => error.to_string(),
             Self::NoSuchAction => "the vendor has no such call for this product".to_owned(),
             Self::TokenUnfit => "a token has 1 to 128 characters".to_owned(),
             Self::Contended(times) => {
@@ -139,12 +137,7 @@ impl Failure {
                 "is the host right (`--region`, `--host`), and may this machine reach it on port 443?"
             }
             Self::TimedOut(_) => "try again later; is the network slow, or a firewall on the way?",
-            Self::Unsigned(error) => {
-                let text = error.to_string();
-                return text
-                    .split_once("\nhint: ")
-                    .map_or(String::new(), |(_, hint)| hint.to_owned());
-            }
+            Self::Unsigned(error) => return error.hint().unwrap_or_default(),
             Self::NoSuchAction => "for `call`, `set_callback` also replaces what exists",
             Self::TokenUnfit => {
                 "give such a token, or say whether callbacks are to be signed, or both"
@@ -171,6 +164,12 @@ impl VendorError {
         let notes =
             if notes.is_empty() { String::new() } else { format!(" [{}]", notes.join(", ")) };
         let Self { action, host, failure, .. } = self;
-        format!("{action} at {host}: {}{notes}\nhint: {}", failure.meaning(), failure.hint())
+        format!("{action} at {host}: {}{notes}", failure.meaning())
+    }
+}
+
+impl Hint for VendorError {
+    fn hint(&self) -> Option<String> {
+        Some(self.failure.hint())
     }
 }

@@ -4,15 +4,14 @@ use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use crate::clock::UnixMillis;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::tencent_api::error::{Action, Failure, VendorError};
 
 /// What went wrong, without secrets.
 #[derive(Debug, Clone)]
 pub(crate) struct Trouble {
-    /// On one line.
-    pub(crate) text: String,
-    /// What to do.
-    pub(crate) hint: String,
+    /// What it was, on one line, and what to do.
+    pub(crate) diagnostic: Diagnostic,
     /// The vendor's name for the call; absent where its answer had none.
     pub(crate) request_id: Option<String>,
     /// Since when it is so, for this reason.
@@ -32,32 +31,26 @@ impl Trouble {
     /// A call failed.
     pub(crate) fn failed(error: &VendorError, now: UnixMillis) -> Self {
         let reason = Reason::Vendor(error.action, error.code(), discriminant(&error.failure));
-        let text = error.to_string();
-        let text = text.split_once("\nhint: ").map_or(text.as_str(), |(text, _)| text).to_owned();
-        let (hint, request_id) = (error.failure.hint(), error.request_id.clone());
-        Self { text, hint, request_id, since: now, reason }
+        let (diagnostic, request_id) = (error.diagnostic(), error.request_id.clone());
+        Self { diagnostic, request_id, since: now, reason }
     }
 
     /// It took too long altogether.
     pub(crate) fn slow(host: &str, within: Duration, now: UnixMillis) -> Self {
         let text = format!("{host} did not bring it to an end within {} s", within.as_secs());
-        let hint = "is the network slow, or a firewall on the way?".to_owned();
-        Self { text, hint, request_id: None, since: now, reason: Reason::Slow }
+        let diagnostic = Diagnostic::new(text, "is the network slow, or a firewall on the way?");
+        Self { diagnostic, request_id: None, since: now, reason: Reason::Slow }
     }
 
     /// The vendor's list of addresses does not do; `kind` is why, in general.
     pub(crate) fn list(kind: &'static str, text: String, now: UnixMillis) -> Self {
         let hint = "the list before stays in force; without one, all are let in; see `auth.source_addresses`";
-        let (hint, reason) = (hint.to_owned(), Reason::Own(kind));
-        Self { text, hint, request_id: None, since: now, reason }
+        Self::unable(kind, Diagnostic::new(text, hint), now)
     }
 
-    /// Nobody is to be called, since something here does not do; `kind` is why, in general. The text may have a hint.
-    pub(crate) fn unable(kind: &'static str, text: &str, now: UnixMillis) -> Self {
-        let (text, hint) =
-            text.split_once("\nhint: ").unwrap_or((text, "correct the configuration"));
-        let (text, hint) = (text.to_owned(), hint.to_owned());
-        Self { text, hint, request_id: None, since: now, reason: Reason::Own(kind) }
+    /// Nobody is to be called, since something here does not do; `kind` is why, in general.
+    pub(crate) fn unable(kind: &'static str, diagnostic: Diagnostic, now: UnixMillis) -> Self {
+        Self { diagnostic, request_id: None, since: now, reason: Reason::Own(kind) }
     }
 
     /// This trouble, since when it is so where it is the one that was there before.

@@ -45,7 +45,7 @@ impl Client {
         let call = Call { action, service: "ConfigSvc", query, body: json!({}), secret: None };
         let (answer, receipt) = self.call(&call).await?;
         let Value::Array(entries) = &answer.ip_list else {
-            return Err(self.not_understood(action, "`IPList` is no list", receipt));
+            return Err(self.not_understood(action, "`IPList` is not a list", receipt));
         };
         let mut list = IpList { networks: Vec::new(), unreadable: Vec::new() };
         for entry in entries {

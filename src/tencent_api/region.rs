@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::Hint;
 use crate::tencent_api::registration::product::Product;
 
 macro_rules! regions {
     ($($(#[$doc:meta])*
-        $region:ident = $name:literal, $host:literal, $backup:literal, $pages:expr, [$($product:ident)*];)*) => {
+        $region:ident = $name:literal, $host:literal, $pages:expr, [$($product:ident)*];)*) => {
         /// A data centre of the vendor. An app belongs to one, and the others refuse it (code 60026).
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "kebab-case")]
@@ -33,13 +34,6 @@ macro_rules! regions {
                 match self { $(Self::$region => $host,)* }
             }
 
-            /// The host to try when the other is away. The overview of Chat's API names them, no page of Call, Room or
-            /// Live does.
-            #[must_use]
-            pub fn backup_host(self) -> &'static str {
-                match self { $(Self::$region => $backup,)* }
-            }
-
             /// Where the host is known from.
             #[must_use]
             pub fn source(self) -> Source {
@@ -57,24 +51,23 @@ macro_rules! regions {
 
 regions! {
     /// Apps of the Chinese site.
-    China = "china", "console.tim.qq.com", "adminapi.my-imcloud.com", Source::Product, [Call Room Live];
+    China = "china", "console.tim.qq.com", Source::Product, [Call Room Live];
     /// Apps of the international site, unless another region was chosen for them.
-    Singapore = "singapore", "adminapisgp.im.qcloud.com", "adminapisgp.my-imcloud.com", Source::Product,
-        [Call Room Live];
+    Singapore = "singapore", "adminapisgp.im.qcloud.com", Source::Product, [Call Room Live];
     /// South Korea.
-    Seoul = "seoul", "adminapikr.im.qcloud.com", "adminapikr.my-imcloud.com", Source::Product, [Call];
+    Seoul = "seoul", "adminapikr.im.qcloud.com", Source::Product, [Call];
     /// The United States, Silicon Valley.
-    Usa = "usa", "adminapiusa.im.qcloud.com", "adminapiusa.my-imcloud.com", Source::Product, [Live];
+    Usa = "usa", "adminapiusa.im.qcloud.com", Source::Product, [Live];
     /// Indonesia.
-    Jakarta = "jakarta", "adminapiidn.im.qcloud.com", "adminapiidn.my-imcloud.com", Source::Product, [Live];
+    Jakarta = "jakarta", "adminapiidn.im.qcloud.com", Source::Product, [Live];
     /// Germany.
-    Frankfurt = "frankfurt", "adminapiger.im.qcloud.com", "adminapiger.my-imcloud.com", Source::Chat, [];
+    Frankfurt = "frankfurt", "adminapiger.im.qcloud.com", Source::Chat, [];
     /// Japan.
-    Tokyo = "tokyo", "adminapijpn.im.qcloud.com", "adminapijpn.my-imcloud.com", Source::Chat, [];
+    Tokyo = "tokyo", "adminapijpn.im.qcloud.com", Source::Chat, [];
     /// India; no newer page names it.
-    Mumbai = "mumbai", "adminapiind.im.qcloud.com", "adminapiind.my-imcloud.com", Source::Chat, [];
+    Mumbai = "mumbai", "adminapiind.im.qcloud.com", Source::Chat, [];
     /// Saudi Arabia; no page names it at all.
-    SaudiArabia = "saudi-arabia", "adminapiksa.im.qcloud.com", "adminapiksa.my-imcloud.com", Source::Code, [];
+    SaudiArabia = "saudi-arabia", "adminapiksa.im.qcloud.com", Source::Code, [];
 }
 
 /// Where a region's host is known from.
@@ -113,15 +106,17 @@ impl FromStr for Region {
 
 /// There is no region of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{name}` is no region\nhint: give {}; or the host itself with `--host`", names())]
+#[error("`{name}` is not a region")]
 pub struct UnknownRegion {
     /// What was given.
     pub name: String,
 }
 
-fn names() -> String {
-    let names: Vec<String> = Region::ALL.iter().map(|region| format!("`{region}`")).collect();
-    names.join(", ")
+impl Hint for UnknownRegion {
+    fn hint(&self) -> Option<String> {
+        let names: Vec<String> = Region::ALL.iter().map(|region| format!("`{region}`")).collect();
+        Some(format!("give {}; or the host itself with `--host`", names.join(", ")))
+    }
 }
 
 /// Where one client sends its calls.
@@ -199,13 +194,19 @@ impl From<Region> for Endpoint {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not the name of a host.
-    #[error(
-        "`{0}` is no host\nhint: give a name such as `adminapisgp.im.qcloud.com`, without a path"
-    )]
+    #[error("`{0}` is not a host")]
     NoHost(String),
     /// The signature would be read by everybody on the way.
-    #[error(
-        "plain HTTP to `{0}`\nhint: use https://; only a stand-in on this machine is called without"
-    )]
+    #[error("plain HTTP to `{0}`")]
     Plain(String),
+}
+
+impl Hint for EndpointError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoHost(_) => "give a name such as `adminapisgp.im.qcloud.com`, without a path",
+            Self::Plain(_) => "use https://; only a stand-in on this machine is called without",
+        };
+        Some(hint.to_owned())
+    }
 }

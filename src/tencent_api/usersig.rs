@@ -18,6 +18,7 @@ use sha2::Sha256;
 
 use crate::callback::AppId;
 use crate::clock::UnixMillis;
+use crate::diagnostic::Hint;
 
 /// The longest text that is read: what the vendor makes has a few hundred characters.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -171,45 +172,50 @@ impl fmt::Debug for UserSig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserSigError {
     /// No account has such a name.
-    #[error(
-        "`identifier` is no account's name: {0}\nhint: give the name alone, `administrator` for example"
-    )]
+    #[error("`identifier` is not an account's name: {0}")]
     Identifier(&'static str),
     /// The key is none.
-    #[error(
-        "the secret key is empty, or has white space in it\n\
-         hint: copy the key of the app, `SDKSecretKey`, from the vendor's console, and nothing else"
-    )]
+    #[error("the secret key is empty, or has white space in it")]
     Key,
     /// It is longer, or inflates to more, than any that the vendor makes.
-    #[error("the UserSig is too long to be one\nhint: give the text of one UserSig alone")]
+    #[error("the UserSig is too long to be one")]
     TooLong,
     /// Somebody left out the last step.
-    #[error(
-        "the UserSig has `+`, `/` or `=` in it\n\
-         hint: whoever made it left out the last step: `*` for `+`, `-` for `/`, `_` for `=`"
-    )]
+    #[error("the UserSig has `+`, `/` or `=` in it")]
     PlainBase64,
     /// Not base64 in the vendor's alphabet.
-    #[error(
-        "the UserSig is not base64 in the vendor's alphabet\n\
-         hint: was it cut off, or its `*` lost on the way?"
-    )]
+    #[error("the UserSig is not base64 in the vendor's alphabet")]
     Base64,
     /// Not compressed, or cut off.
-    #[error("the UserSig holds no zlib stream, or not all of it\nhint: was it cut off?")]
+    #[error("the UserSig holds no zlib stream, or not all of it")]
     Zlib,
     /// Not the expected document.
-    #[error(
-        "the UserSig holds no ticket: line {line}, column {column} of its JSON\n\
-         hint: is it of version 2, and not an older one or a JWT?"
-    )]
+    #[error("the UserSig holds no ticket: line {line}, column {column} of its JSON")]
     Json {
         /// Counted from 1.
         line: usize,
         /// Counted from 1.
         column: usize,
     },
+}
+
+impl Hint for UserSigError {
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Identifier(_) => "give the name alone, `administrator` for example",
+            Self::Key => {
+                "copy the key of the app, `SDKSecretKey`, from the vendor's console, and nothing else"
+            }
+            Self::TooLong => "give the text of one UserSig alone",
+            Self::PlainBase64 => {
+                "whoever made it left out the last step: `*` for `+`, `-` for `/`, `_` for `=`"
+            }
+            Self::Base64 => "was it cut off, or its `*` lost on the way?",
+            Self::Zlib => "was it cut off?",
+            Self::Json { .. } => "is it of version 2, and not an older one or a JWT?",
+        };
+        Some(hint.to_owned())
+    }
 }
 
 /// Base64 as the vendor writes it, which is not that of RFC 4648 for URLs: there `-` stands for `+`, here for `/`.

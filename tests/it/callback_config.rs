@@ -228,10 +228,18 @@ async fn what_the_vendor_would_not_take_is_refused_before_it_is_asked() {
     let place = Place::new().await;
     for (flags, text, hint) in [
         ("--url https://rtc.example.com/?a=b", "has a query", "puts a query of its own"),
-        ("--url ftp://rtc.example.com/", "no http:// or https:// URL", "give one such as https://"),
+        (
+            "--url ftp://rtc.example.com/",
+            "not an http:// or https:// URL",
+            "give one such as https://",
+        ),
         ("--url https://rtc.example.com/a$b", "does not take: '$'", "use letters"),
         ("--command Room.CallbackAfterCreateRoom", "of room, not of call", "register it for room"),
-        ("--command Call.CallbackAfterEndCal", "no known command", "`Call.CallbackAfterEndCall`"),
+        (
+            "--command Call.CallbackAfterEndCal",
+            "not a known command",
+            "`Call.CallbackAfterEndCall`",
+        ),
     ] {
         let said = place.failed(&format!("callback-config apply --product call {flags}"), 1);
         assert!(said.starts_with("error: call: "), "{said}");
@@ -295,7 +303,7 @@ async fn a_wrong_key_region_or_identifier_gives_an_error_that_says_what_to_do() 
     let said = place.failed(&format!("{apply} --secret-key-file nowhere/key"), 1);
     assert!(said.contains("of app 1400000001: `nowhere/key`: No such file"), "{said}");
     let said = place.failed(&format!("{apply} --region mars"), 2);
-    assert!(said.contains("`mars` is no region\nhint: give `china`, `singapore`"), "{said}");
+    assert!(said.contains("`mars` is not a region\nhint: give `china`, `singapore`"), "{said}");
     let said = place.failed(&format!("{apply} --host http://api.example.com"), 1);
     assert!(said.contains("plain HTTP to `api.example.com`\nhint: "), "{said}");
     assert_eq!(place.registered(Product::Call), None);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 use trtc_callbacks::callback::{AppId, Apps, Body, Event, Query};
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::store::{Salvage, Spool, SpoolError, Spooled};
 
 use crate::support::{
@@ -488,6 +489,7 @@ async fn a_spool_that_cannot_be_made_says_what_to_do() {
     let error = Spool::open(&file.join("spool.db"), MIB, Duration::ZERO, NOW)
         .await
         .unwrap_err()
+        .diagnostic()
         .to_string();
     assert!(error.starts_with("open the spool `"), "{error}");
     assert!(error.contains("\nhint: set `spool.path` to "), "{error}");
@@ -495,7 +497,8 @@ async fn a_spool_that_cannot_be_made_says_what_to_do() {
 
 /// What is said of a file that is no spool for us.
 async fn refused(path: &Path) -> String {
-    let error = Spool::open(path, MIB, Duration::ZERO, NOW).await.unwrap_err().to_string();
+    let error =
+        Spool::open(path, MIB, Duration::ZERO, NOW).await.unwrap_err().diagnostic().to_string();
     assert!(error.starts_with(&format!("open the spool `{}`: ", path.display())), "{error}");
     assert!(error.contains("\nhint: ") && error.contains("`spool.path`"), "{error}");
     error

@@ -113,7 +113,7 @@ fn a_start_that_fails_names_the_form_the_line_and_the_variable() {
     }
     fs::write(folder.path().join("my.toml"), "[ingest]\nlanes = [1\n").unwrap();
     let said = failed(folder.path(), &[&app[..], &["--config", "my.toml"]].concat(), 1);
-    assert!(said.contains("no TOML at line 2, column ") && said.contains("my.toml"), "{said}");
+    assert!(said.contains("invalid TOML at line 2, column ") && said.contains("my.toml"), "{said}");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let said = failed(folder.path(), &[&app[..], &["--listen", &address]].concat(), 1);

@@ -17,6 +17,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use trtc_callbacks::clock::Clock;
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::http::certificate_expiry;
 use trtc_callbacks::server::{self, Listeners};
 
@@ -82,7 +83,7 @@ impl Authority {
         let bind = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let listeners = Listeners { public: bind().await, ops: bind().await };
         let ran = server::run(settings, listeners, Clock::manual(NOW), CancellationToken::new());
-        ran.await.map_err(|error| error.to_string())
+        ran.await.map_err(|error| error.diagnostic().to_string())
     }
 
     /// A connection over TLS of this version.

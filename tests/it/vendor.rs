@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use secrecy::{ExposeSecret, SecretString};
 use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::Clock;
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{
     CallbackConfig, Client, Deleted, Egress, Endpoint, Failure, Limits, Product, Signer,
     TokenConfig, VendorError,
@@ -163,9 +164,9 @@ async fn the_addresses_that_callbacks_come_from_are_listed() {
     let list = client.ip_list(Egress::China).await.unwrap();
     assert_eq!((list.networks.len(), list.unreadable), (1, vec!["\"soon\"".into(), "7".into()]));
     stub.fail("GetIPList", 1, Fault::Text(r#"{"ActionStatus":"OK","ErrorCode":0}"#.to_owned()));
-    let error = client.ip_list(Egress::China).await.unwrap_err().to_string();
+    let error = client.ip_list(Egress::China).await.unwrap_err().diagnostic().to_string();
     assert!(error.starts_with("GetIPList at 127.0.0.1:"), "{error}");
-    assert!(error.contains("`IPList` is no list"), "{error}");
+    assert!(error.contains("`IPList` is not a list"), "{error}");
 }
 
 #[tokio::test]
@@ -195,7 +196,7 @@ async fn tries_are_limited_and_said() {
     stub.fail("get_callback", 9, Fault::Code(100_001));
     let error = client.callback(Product::Live).await.unwrap_err();
     assert_eq!((error.tries, stub.seen().len()), (4, 4));
-    let text = error.to_string();
+    let text = error.diagnostic().to_string();
     assert!(text.contains("[RequestId Id-") && text.contains(", 4 tries]\nhint: "), "{text}");
 }
 
@@ -249,7 +250,7 @@ async fn broken_connections_and_servers_are_tried_again() {
         stub.fail("get_callback", 4, fault.clone());
         let error = client.callback(Product::Live).await.unwrap_err();
         assert_eq!(error.tries, 4, "{fault:?}");
-        assert!(error.to_string().contains("\nhint: "), "{error}");
+        assert!(error.diagnostic().to_string().contains("\nhint: "), "{error}");
     }
 }
 
@@ -262,21 +263,21 @@ async fn an_answer_that_is_none_is_an_error_at_once() {
         (Fault::Status(403), "HTTP status 403"),
         (Fault::Status(404), "HTTP status 404"),
         (Fault::Redirect("https://example.com/".to_owned()), "HTTP status 307"),
-        (text(""), "no JSON of the documented form"),
-        (text("<html>sign in</html>"), "no JSON of the documented form"),
-        (text("[]"), "no JSON of the documented form"),
-        (text("{}"), "no JSON of the documented form"),
+        (text(""), "not JSON of the documented form"),
+        (text("<html>sign in</html>"), "not JSON of the documented form"),
+        (text("[]"), "not JSON of the documented form"),
+        (text("{}"), "not JSON of the documented form"),
         (text(r#"{"ActionStatus":"OK"}"#), "no `ErrorCode`"),
         (text(r#"{"ErrorCode":0}"#), "`ActionStatus` not `OK`"),
         (text(r#"{"ActionStatus":"FAIL","ErrorCode":0}"#), "`ActionStatus` not `OK`"),
-        (text(r#"{"ActionStatus":"OK","ErrorCode":0,"Response":{"Url":7}}"#), "`Url` is no text"),
+        (text(r#"{"ActionStatus":"OK","ErrorCode":0,"Response":{"Url":7}}"#), "`Url` is not text"),
         (Fault::Long(2 << 20), "longer than 1048576 bytes"),
     ] {
         stub.fail("get_callback", 1, fault);
         let error = client.callback(Product::Live).await.unwrap_err();
         assert_eq!(error.tries, 1, "{error}");
-        assert!(error.to_string().contains(said), "{error}");
-        assert!(error.to_string().contains("\nhint: "), "{error}");
+        assert!(error.diagnostic().to_string().contains(said), "{error}");
+        assert!(error.diagnostic().to_string().contains("\nhint: "), "{error}");
     }
 }
 
@@ -313,7 +314,7 @@ async fn status_200_with_a_failure_is_an_error_without_a_request_id_too() {
     let error = client.callback(Product::Live).await.unwrap_err();
     assert_eq!((error.code(), &error.request_id), (Some(60002), &None));
     stub.fail("get_callback", 1, Fault::Text(r#"{"ErrorCode":424242,"RequestId":"Id-x"}"#.into()));
-    let text = client.callback(Product::Live).await.unwrap_err().to_string();
+    let text = client.callback(Product::Live).await.unwrap_err().diagnostic().to_string();
     assert!(text.contains("code 424242: a code that is not documented [RequestId Id-x]"), "{text}");
     assert!(text.contains("\nhint: look the code up"), "{text}");
 }
@@ -365,13 +366,17 @@ async fn a_wrong_key_identifier_app_or_site_says_what_to_do() {
         let client = client_as(&stub, &clock, limits(), who);
         let error = client.callback(Product::Live).await.unwrap_err();
         assert_eq!((error.code(), error.tries), (Some(code), 1), "{error}");
-        let text = error.to_string();
+        let text = error.diagnostic().to_string();
         assert!(text.split_once("\nhint: ").unwrap().1.contains(hint), "{text}");
         assert!(text.starts_with(&format!("live get_callback at {}: code", client.host())));
     }
     let slow = Clock::manual(NOW.minus(Duration::from_hours(1)));
-    let error =
-        client_of(&stub, &slow, limits()).callback(Product::Live).await.unwrap_err().to_string();
+    let error = client_of(&stub, &slow, limits())
+        .callback(Product::Live)
+        .await
+        .unwrap_err()
+        .diagnostic()
+        .to_string();
     assert!(error.contains("code 70001") && error.contains("set this machine's clock"), "{error}");
 }
 
@@ -397,7 +402,7 @@ async fn a_machine_that_is_not_there_is_an_error_that_says_where() {
     ] {
         let error = client.callback(Product::Call).await.unwrap_err();
         assert!(matches!(error.failure, Failure::Unreachable(_)), "{error:?}");
-        let text = error.to_string();
+        let text = error.diagnostic().to_string();
         assert!(text.starts_with(&format!("call get_callback at {host}: cannot be reached")));
         assert!(text.contains("--region"), "{text}");
         assert_hides(&error, &[KEY]);
@@ -453,7 +458,7 @@ async fn what_the_vendor_says_back_of_a_secret_is_not_shown() {
     let app = AppId::parse(&APP.to_string()).unwrap();
     let signer = Signer::new(app, "administrator", KEY.into(), &clock).unwrap();
     let usersig = signer.sign().unwrap();
-    let shown = format!("{error} {error:?}");
+    let shown = format!("{error}\n{error:?}");
     assert!(shown.contains("usersig=[secret]"), "the test is about something: {shown}");
     for secret in [KEY, "tok\"", usersig.expose_secret()] {
         assert!(!shown.contains(secret), "{shown}");

@@ -1,5 +1,6 @@
 //! From what is registered to what is wanted, with somebody else at work.
 
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{CallbackConfig, Change, Client, Failure, Product, Written};
 
 use crate::vendor::{APP, URL, client_of, limits, stub};
@@ -143,7 +144,7 @@ async fn somebody_who_keeps_writing_ends_it_after_some_tries() {
     stub.fail("update_callback", 9, Fault::OthersDelete);
     let error = client.apply(Product::Live, &wanted(Product::Live)).await.unwrap_err();
     assert_eq!(error.failure, Failure::Contended(4));
-    assert!(error.to_string().contains("who else registers callbacks"), "{error}");
+    assert!(error.hint().unwrap().contains("who else registers callbacks"), "{error}");
     assert_eq!(stub.seen().len(), 9);
 }
 

@@ -1,5 +1,6 @@
 //! Every code that the vendor documents, raised over HTTP.
 
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::error_codes;
 use trtc_callbacks::tencent_api::error_codes::Retry;
 use trtc_callbacks::tencent_api::{CallbackConfig, Failure, Product};
@@ -53,7 +54,7 @@ async fn every_documented_code_says_what_it_means_and_what_to_do() {
             assert_eq!(error.code(), Some(row.code));
             assert_eq!((error.tries, stub.seen().len() - before), (tries, tries as usize));
             assert_eq!(error.request_id.is_some(), !bare);
-            let text = error.to_string();
+            let text = error.diagnostic().to_string();
             let (line, hint) = text.split_once("\nhint: ").unwrap();
             assert!(line.starts_with("room set_callback at 127.0.0.1:"), "{line}");
             assert!(line.contains(&format!(": code {}: {}", row.code, row.meaning)), "{line}");

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::store;
 
 /// Back up a SQLite store, also while a server writes to it.
@@ -49,12 +50,15 @@ async fn say_of_spool(path: &Path) {
     }
     let shown = path.display();
     match store::examine_spool(path).await {
-        Ok(Some(found)) if found.size.events > 0 => say(&format!(
-            "{} events wait in the spool {shown} and are not in the copy\n\
-             hint: a running server stores them as soon as the store accepts writes; back up again then",
-            found.size.events
-        )),
+        Ok(Some(found)) if found.size.events > 0 => {
+            let problem = format!(
+                "{} events wait in the spool {shown} and are not in the copy",
+                found.size.events
+            );
+            let hint = "a running server stores them as soon as the store accepts writes; back up again then";
+            say(&Diagnostic::new(problem, hint).to_string());
+        }
         Ok(_) => {}
-        Err(error) => say(&format!("cannot inspect the spool {shown}: {error}")),
+        Err(error) => say(&format!("cannot inspect the spool {shown}: {}", error.diagnostic())),
     }
 }

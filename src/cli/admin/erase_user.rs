@@ -11,6 +11,7 @@ use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::prompt;
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
 
@@ -73,7 +74,7 @@ impl EraseUser {
         let settings = self.config.load(Some(&self.store), None)?;
         let pseudonym = self.pseudonym.clone().unwrap_or_else(|| random_pseudonym(clock));
         let erasure = Erasure::new(&self.account, &pseudonym).ok_or_else(|| {
-            anyhow!("the account is empty, or the pseudonym has other characters than letters, digits and `-`\nhint: see `--help`")
+            anyhow!(Diagnostic::new("the account is empty, or the pseudonym has other characters than letters, digits and `-`", "see `--help`"))
         })?;
         let app = app_id(self.app.as_deref())?;
         let url = store::display_url(&settings.store.url);
@@ -201,9 +202,10 @@ impl EraseUser {
 async fn forget_rebuild(options: &store::StoreOptions, url: &str) -> Result<()> {
     let forgotten = rebuild::forget(options).await;
     if !forgotten.with_context(|| format!("open the store {url}"))? {
-        bail!(
-            "a rebuild of the store {url} is running; nothing was changed\nhint: wait until it has finished"
-        );
+        bail!(Diagnostic::new(
+            format!("a rebuild of the store {url} is running; nothing was changed"),
+            "wait until it has finished"
+        ));
     }
     Ok(())
 }
@@ -220,7 +222,7 @@ async fn warn_of_spool(path: &Path, pseudonym: &str) {
             found.size.events
         )),
         Ok(_) => {}
-        Err(error) => say(&format!("cannot inspect the spool {shown}: {error}")),
+        Err(error) => say(&format!("cannot inspect the spool {shown}: {}", error.diagnostic())),
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::rebuild::{Rebuild, Work};
 use crate::store::{self, Progress, Stage, StoreError, Tally};
 
@@ -56,9 +57,10 @@ impl RebuildModels {
         let work = Work { settings: &settings, dry_run: self.dry_run };
         let rebuild = Rebuild::open(&work, clock).await;
         let Some(mut rebuild) = rebuild.with_context(|| format!("open the store {url}"))? else {
-            bail!(
-                "a rebuild of the store {url} is running\nhint: wait until it has finished, or stop it"
-            );
+            bail!(Diagnostic::new(
+                format!("a rebuild of the store {url} is running"),
+                "wait until it has finished, or stop it"
+            ));
         };
         if rebuild.is_resumed() {
             say(&format!("resuming after {} events", rebuild.progress().events));

@@ -11,6 +11,7 @@ use crate::cli::doctor::{files, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
+use crate::diagnostic::Hint;
 use crate::server;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
@@ -51,7 +52,7 @@ impl Doctor {
             Ok(settings) => self.check(&settings, clock, &mut findings).await,
             Err(error) => {
                 let hint = "`trtc-callbacks default-config` explains every key";
-                findings.error("configuration", &error, hint);
+                findings.error("configuration", error.diagnostic(), hint);
             }
         }
         let foreign = sources.foreign_variables().join(", ");
@@ -105,10 +106,11 @@ impl Doctor {
             Ok(Ok(found)) => {
                 storage::judge(&url, &found, clock.now(), self.integrity, findings);
             }
-            Ok(Err(error @ StoreError::Address { .. })) => findings.error("store", &error, ""),
+            Ok(Err(StoreError::Address(found))) => findings.error("store", found, ""),
             Ok(Err(error)) => {
                 let hint = "check that it is running, and that `store.url` has its address, user and password";
-                findings.error("store", &format_args!("{url}: {error}"), hint);
+                let found = error.diagnostic().prefixed(format_args!("{url}: "));
+                findings.error("store", found, hint);
             }
             Err(_) => {
                 let text = format!("{url} did not answer within {} s", wait.as_secs());

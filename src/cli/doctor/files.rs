@@ -7,6 +7,7 @@ use tokio::time::timeout;
 use crate::cli::doctor::machine;
 use crate::cli::doctor::report::Findings;
 use crate::clock::UnixMillis;
+use crate::diagnostic::Hint;
 use crate::http;
 use crate::settings::Settings;
 use crate::store::{self, SpoolExamination};
@@ -36,7 +37,7 @@ pub(crate) async fn spool(settings: &Settings, findings: &mut Findings) {
         Ok(Ok(Some(found))) => judge(&shown, &found, settings.spool.bytes_max, findings),
         Ok(Err(error)) => {
             let hint = "run this as the server's user; the server quarantines a damaged spool when it starts";
-            findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
+            findings.error(CHECK, error.diagnostic().prefixed(format_args!("{shown}: ")), hint);
         }
         Err(_) => {
             findings.fail(CHECK, format!("{shown}: no answer"), "check that its disk is mounted");
@@ -96,6 +97,6 @@ pub(crate) fn certificate(settings: &Settings, now: UnixMillis, findings: &mut F
                 _ => findings.ok(CHECK, text),
             }
         }
-        Err(error) => findings.error(CHECK, &error, ""),
+        Err(error) => findings.error(CHECK, error.diagnostic(), ""),
     }
 }

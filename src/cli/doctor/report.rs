@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
+use crate::diagnostic::Diagnostic;
+
 /// How well one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -43,13 +45,10 @@ impl Findings {
         self.add(Level::Fail, what, text.into(), Some(hint));
     }
 
-    /// A failure whose text holds its own hint, on the line behind.
-    pub(crate) fn error(&mut self, what: &'static str, error: &dyn std::fmt::Display, hint: &str) {
-        let text = error.to_string();
-        match text.split_once("\nhint: ") {
-            Some((problem, hint)) => self.fail(what, problem, hint),
-            None => self.fail(what, text, hint),
-        }
+    /// A failure that may have a hint of its own; `hint` is for one that has none.
+    pub(crate) fn error(&mut self, what: &'static str, found: Diagnostic, hint: &str) {
+        let hint = found.hint.as_deref().unwrap_or(hint);
+        self.fail(what, found.problem, hint);
     }
 
     fn add(&mut self, level: Level, what: &'static str, text: String, hint: Option<&str>) {

@@ -113,7 +113,7 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
 /// Whether its role may do what the server does.
 fn rights(state: &PostgresState, findings: &mut Findings) {
     for missing in &state.missing_rights {
-        findings.fail("rights", &missing.problem, &missing.hint);
+        findings.error("rights", missing.clone(), "");
     }
     match &state.makes_partitions {
         Some(Ok(())) => findings.ok("making partitions", "one was created and rolled back"),

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::report::Findings;
 use crate::clock::Clock;
+use crate::diagnostic::Hint;
 use crate::ip_list::cache_file::CachedLists;
 use crate::registration::address_file;
 use crate::registration::client;
@@ -50,7 +51,7 @@ fn kept(settings: &Settings, clock: &Clock, findings: &mut Findings) {
         }
         Err(error) => {
             let hint = "run this as the server's user; the server replaces the file with the vendor's next list";
-            findings.error(CHECK, &format_args!("{shown}: {error}"), hint);
+            findings.fail(CHECK, format!("{shown}: {error}"), hint);
         }
     }
 }
@@ -63,7 +64,7 @@ async fn given(settings: &Settings, clock: &Clock, findings: &mut Findings) {
     };
     let client = match client::client(app, clock) {
         Ok(client) => client,
-        Err(error) => return findings.error(CHECK, &error, ""),
+        Err(error) => return findings.error(CHECK, error.diagnostic(), ""),
     };
     let ask = async {
         let (mut ranges, mut unreadable) = (0, 0);
@@ -85,7 +86,7 @@ async fn given(settings: &Settings, clock: &Clock, findings: &mut Findings) {
                 format!("the vendor returned {ranges} ranges and {unreadable} invalid entries");
             findings.warn(CHECK, text, "such a list only adds to the previous one");
         }
-        Ok(Err(error)) => findings.error(CHECK, &error, ""),
+        Ok(Err(error)) => findings.error(CHECK, error.diagnostic(), ""),
         Err(_) => {
             let text = format!("{} did not answer within {} s", client.host(), ASK_MAX.as_secs());
             findings.fail(CHECK, text, "check the network and firewalls");

@@ -7,11 +7,13 @@ use clap::{Args, ValueEnum};
 
 use crate::callback::AppId;
 use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
+use crate::cli::error::diagnostic;
 use crate::cli::output::say;
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::registration::client;
 use crate::settings::{AppSettings, Settings};
-use crate::tencent_api::{Client, Product, Region};
+use crate::tencent_api::{Client, Product, Region, UnknownRegion};
 
 /// Whose key, and which.
 #[derive(Debug, Clone, Args)]
@@ -35,7 +37,7 @@ pub(crate) struct VendorArgs {
     #[arg(long, value_name = "NAME")]
     identifier: Option<String>,
     /// Region where the app was created: singapore, china, seoul, usa, … [default: as configured]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = region)]
     region: Option<Region>,
     /// Host of the vendor's API, instead of a region's
     #[arg(long, value_name = "HOST", conflicts_with = "region")]
@@ -58,6 +60,10 @@ pub(crate) enum Products {
     All,
 }
 
+fn region(name: &str) -> Result<Region, Diagnostic> {
+    name.parse().map_err(|error: UnknownRegion| error.diagnostic())
+}
+
 impl KeyArgs {
     /// The app that is named, or the only one that is configured. One that is named need not be configured.
     pub(crate) fn app(&self, store: Option<&StoreArgs>) -> Result<(Settings, AppSettings)> {
@@ -70,12 +76,18 @@ impl KeyArgs {
             (Some(_), apps) => apps.iter().find(is_named),
             (None, [app]) => Some(app),
             (None, []) => {
-                bail!("no app is configured\nhint: name one with `--app`, or set TRTC_SDK_APP_ID")
+                bail!(Diagnostic::new(
+                    "no app is configured",
+                    "name one with `--app`, or set TRTC_SDK_APP_ID"
+                ))
             }
             (None, apps) => {
                 let ids: Vec<&str> = apps.iter().map(|app| app.sdk_app_id.as_str()).collect();
                 let ids = ids.join(", ");
-                bail!("several apps are configured: {ids}\nhint: name one with `--app`")
+                bail!(Diagnostic::new(
+                    format!("several apps are configured: {ids}"),
+                    "name one with `--app`"
+                ))
             }
         };
         // One that is named was added where it was not configured.
@@ -124,17 +136,17 @@ impl Products {
                 Ok(result) => done.push(result),
                 Err(error) if self != Self::All => return Err(error),
                 Err(error) => {
-                    say(&format!("error: {error:#}"));
+                    say(&format!("error: {}", diagnostic(&error)));
                     failed += 1;
                 }
             }
         }
         match failed {
             0 => Ok(done),
-            failed => bail!(
-                "{failed} of {} products failed\nhint: see the errors above, and run it again for those products",
-                products.len()
-            ),
+            failed => bail!(Diagnostic::new(
+                format!("{failed} of {} products failed", products.len()),
+                "see the errors above, and run it again for those products"
+            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::cli::args::StoreArgs;
@@ -8,6 +8,7 @@ use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
 use crate::cli::tencent::verify::Verifier;
 use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, Written};
 
@@ -95,7 +96,7 @@ impl Apply {
         let mut plan = client.plan(product, wanted).await?;
         let before = plan.before().map(|before| before.url.clone());
         for finding in self.findings(product, wanted, before.as_deref()) {
-            say(&format!("warning: {product}: {finding}"));
+            say(&format!("warning: {product}: {}", finding.diagnostic));
         }
         for _ in 0..CONTENTIONS_MAX {
             let diff = plan.diff();
@@ -125,10 +126,10 @@ impl Apply {
                 }
             }
         }
-        bail!(
-            "somebody else keeps changing what is registered for {product}\n\
-             hint: find out who else registers callbacks for this app, and try again"
-        )
+        bail!(Diagnostic::new(
+            format!("somebody else keeps changing what is registered for {product}"),
+            "find out who else registers callbacks for this app, and try again"
+        ))
     }
 
     /// What is to be said of it, errors of what is allowed as warnings.
@@ -155,13 +156,13 @@ impl Apply {
         let Some(first) = errors.next() else { return Ok(()) };
         // All of them, so that nobody has to run it once for each.
         for finding in errors {
-            say(&format!("error: {product}: {finding}"));
+            say(&format!("error: {product}: {}", finding.diagnostic));
         }
-        let mut text = format!("{product}: {first}");
-        if first.rule == Rule::CommandUnknown {
-            text += " `--allow-unknown` lets it pass";
+        let mut found = first.diagnostic.clone().prefixed(format_args!("{product}: "));
+        if let (Rule::CommandUnknown, Some(hint)) = (first.rule, &mut found.hint) {
+            *hint += " `--allow-unknown` lets it pass";
         }
-        Err(anyhow!(text))
+        Err(found.into())
     }
 
     fn confirm(&self, product: Product, diff: &Diff) -> Result<()> {

@@ -2,12 +2,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::cli::error::CallbackDrift;
 use crate::cli::output::{self, say};
 use crate::cli::prompt;
 use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
 use crate::cli::tencent::apply::Apply;
 use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
+use crate::diagnostic::Hint;
 use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Deleted, Product};
 
@@ -77,13 +79,6 @@ struct Delete {
     vendor: VendorArgs,
 }
 
-/// Something is registered otherwise than it is wanted. The program ends with 3 then.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the registered configuration differs from the wanted one: {0}\nhint: `callback-config apply` registers the wanted one"
-)]
-pub(crate) struct Drift(String);
-
 impl CallbackConfigs {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         match self.action {
@@ -112,7 +107,7 @@ impl Show {
         let mut shown = Vec::new();
         let asked = self.product.each(async |product| {
             let found = client.callback(product).await;
-            let error = found.as_ref().err().map(ToString::to_string);
+            let error = found.as_ref().err().map(|error| error.diagnostic().to_string());
             let config = found.as_ref().ok().and_then(Option::as_ref);
             if self.json {
                 shown.push(ProductStatus {
@@ -164,7 +159,7 @@ impl Check {
             Ok(Some(product.as_str()))
         });
         let drifted: Vec<&str> = compared.await?.into_iter().flatten().collect();
-        if drifted.is_empty() { Ok(()) } else { Err(Drift(drifted.join(", ")).into()) }
+        if drifted.is_empty() { Ok(()) } else { Err(CallbackDrift(drifted.join(", ")).into()) }
     }
 }
 

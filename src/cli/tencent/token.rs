@@ -3,7 +3,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::cli::output::{self, say};
 use crate::cli::prompt;
 use crate::cli::tencent::app::{Vendor, VendorArgs};
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::{AppSettings, read_secret};
 use crate::tencent_api::{Deleted, TokenConfig};
 
@@ -189,7 +190,7 @@ impl Set {
         let alone = (self.enable || self.disable) && !self.configured && before.is_some();
         let token = if let Some(path) = &self.token_file {
             let read = read_secret(path);
-            Some(read.map_err(|error| anyhow!("read the token from {error}"))?)
+            Some(read.map_err(|error| error.diagnostic().prefixed("read the token from "))?)
         } else if let Some(out) = &self.out {
             Some(generate(out)?)
         } else if alone {
@@ -197,12 +198,11 @@ impl Set {
         } else if let Some(token) = app.callback_tokens.first() {
             Some(token.clone())
         } else {
-            bail!(
-                "app {} has no configured token\n\
-                 hint: give `--token-file FILE`, or `--generate --out FILE`, or set `callback_tokens` or \
-                 TRTC_CALLBACK_TOKEN",
-                app.sdk_app_id
-            );
+            bail!(Diagnostic::new(
+                format!("app {} has no configured token", app.sdk_app_id),
+                "give `--token-file FILE`, or `--generate --out FILE`, or set `callback_tokens` or \
+                 TRTC_CALLBACK_TOKEN"
+            ));
         };
         Ok(TokenConfig { token, enabled })
     }
@@ -212,10 +212,12 @@ impl Set {
 fn warn(is_configured: Option<bool>) {
     match is_configured {
         Some(true) => {}
-        Some(false) => say(
-            "warning: callbacks will be signed with a token that is not configured for the app\n\
-             hint: a server with this configuration rejects them: give it the token too (`callback_tokens`)",
-        ),
+        Some(false) => {
+            let hint = "a server with this configuration rejects them: give it the token too (`callback_tokens`)";
+            let problem =
+                "warning: callbacks will be signed with a token that is not configured for the app";
+            say(&Diagnostic::new(problem, hint).to_string());
+        }
         None => say(
             "note: a server without a token takes signed and unsigned callbacks; give it this one in 2 minutes \
              (TRTC_CALLBACK_TOKEN or `callback_tokens`), and it takes signed ones only",

@@ -11,6 +11,7 @@ use crate::callback::AppId;
 use crate::cli::output::{self, say};
 use crate::cli::tencent::app::KeyArgs;
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::Diagnostic;
 use crate::letters::replaced;
 use crate::registration::client;
 use crate::registration::client::RegistrationError;
@@ -180,9 +181,10 @@ fn read(from: Option<&str>) -> Result<String> {
         Some(given) => bail!("there is no file {}", shown_path(given.as_ref())),
     }
     if text.trim().is_empty() {
-        bail!(
-            "no UserSig was given\nhint: give one, or a file with one, or pipe it to standard input"
-        );
+        bail!(Diagnostic::new(
+            "no UserSig was given",
+            "give one, or a file with one, or pipe it to standard input"
+        ));
     }
     Ok(text)
 }

@@ -10,10 +10,12 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::callback::{AppId, Delivery, event_query};
+use crate::cli::error::diagnostic;
 use crate::cli::output::{self, say};
 use crate::cli::tencent::app::Vendor;
 use crate::cli::traffic::target::Target;
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Store};
 use crate::tencent_api::Product;
@@ -71,12 +73,16 @@ impl<'a> Verifier<'a> {
             }
             if Instant::now() >= deadline {
                 let store = store::display_url(&self.settings.store.url);
-                bail!(
-                    "verify {product}: the sample was answered OK but is not in {store} after {took:.0} s\n\
-                     hint: check that this is the server's store, and that the server has app {} and its token; its log \
+                bail!(Diagnostic::new(
+                    format!(
+                        "verify {product}: the sample was answered OK but is not in {store} after {took:.0} s"
+                    ),
+                    format!(
+                        "check that this is the server's store, and that the server has app {} and its token; its log \
                      and `/metrics` show what it rejected",
-                    self.app
-                );
+                        self.app
+                    )
+                ));
             }
             sleep(LOOK_EVERY).await;
         }
@@ -90,7 +96,8 @@ impl<'a> Verifier<'a> {
             match posted {
                 Err(error) if Instant::now() + POST_EVERY < deadline => {
                     if !reported {
-                        say(&format!("{error:#}\nretrying for up to {} s", self.wait.as_secs()));
+                        let wait_s = self.wait.as_secs();
+                        say(&format!("{}\nretrying for up to {wait_s} s", diagnostic(&error)));
                         reported = true;
                     }
                     sleep(POST_EVERY).await;

@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::cli::output;
 use crate::cli::tencent::app::Products;
+use crate::diagnostic::Diagnostic;
 use crate::letters::replaced;
 use crate::settings::{AppSettings, commands};
 use crate::tencent_api::{CallbackConfig, Diff, Plan, Product};
@@ -30,28 +31,29 @@ impl WantedArgs {
     ) -> Result<Option<CallbackConfig>> {
         let callbacks = &app.callbacks;
         let Some(url) = self.url.as_ref().or(callbacks.url.as_ref()) else {
-            bail!(
-                "no callback URL is wanted for {product} of app {}\n\
-                 hint: give `--url https://…`, or set `url` in `[apps.callbacks]` (TRTC_CALLBACK_URL)",
-                app.sdk_app_id
-            );
+            bail!(Diagnostic::new(
+                format!("no callback URL is wanted for {product} of app {}", app.sdk_app_id),
+                "give `--url https://…`, or set `url` in `[apps.callbacks]` (TRTC_CALLBACK_URL)"
+            ));
         };
         if self.commands.is_empty() {
             let wanted = callbacks.wanted_at(url, product);
             if wanted.is_none() && products != Products::All {
-                bail!(
-                    "`apps.callbacks.{product}` of app {} is empty, so {product} is to be left as it is\n\
-                     hint: name commands there, or with `--command`",
-                    app.sdk_app_id
-                );
+                bail!(Diagnostic::new(
+                    format!(
+                        "`apps.callbacks.{product}` of app {} is empty, so {product} is to be left as it is",
+                        app.sdk_app_id
+                    ),
+                    "name commands there, or with `--command`"
+                ));
             }
             return Ok(wanted);
         }
         if products == Products::All && self.commands.iter().any(|name| name != "all") {
-            bail!(
-                "`--command` names commands of one product, and `--product` is all\n\
-                 hint: name the product, or put the lists into `[apps.callbacks]`"
-            );
+            bail!(Diagnostic::new(
+                "`--command` names commands of one product, and `--product` is all",
+                "name the product, or put the lists into `[apps.callbacks]`"
+            ));
         }
         Ok(Some(CallbackConfig::new(url, commands(product, &self.commands))))
     }

@@ -13,6 +13,7 @@ use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::healthcheck;
 use crate::cli::traffic::target::{Distance, Target};
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, EventPage, Order, Store, StoreError, StoreOptions};
 use crate::telemetry::Figures;
@@ -60,7 +61,7 @@ impl Verdict {
     pub(crate) fn into_result(self) -> Result<String> {
         match self.hint {
             None => Ok(self.text + "\n"),
-            Some(hint) => bail!("{}\nhint: {hint}", self.text),
+            Some(hint) => bail!(Diagnostic::new(self.text, hint)),
         }
     }
 }
@@ -316,7 +317,8 @@ impl Confirmation {
         options: &StoreOptions,
         counted: Option<&Counts>,
     ) -> Result<StoredCounts, String> {
-        let failed = |error: StoreError| format!("{}: {error}", self.url).replace('\n', "; ");
+        let failed =
+            |error: StoreError| format!("{}: {}", self.url, error.diagnostic()).replace('\n', "; ");
         let store = store::open(options).await.map_err(failed)?;
         let deadline = Instant::now() + WAIT;
         loop {

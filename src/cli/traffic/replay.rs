@@ -10,12 +10,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::args::{ConfigArgs, StoreArgs};
+use crate::cli::error::diagnostic;
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
 
@@ -204,7 +206,8 @@ impl StoredIds {
 
     fn unknown(error: &store::StoreError) -> Self {
         say(&format!(
-            "cannot check which of these events are stored already, so all are posted: {error}"
+            "cannot check which of these events are stored already, so all are posted: {}",
+            error.diagnostic()
         ));
         Self::Unknown
     }
@@ -289,7 +292,7 @@ impl Posting {
             }
             Some(Ok(Err((place, error)))) => {
                 self.failed += 1;
-                self.bar.suspend(|| say(&format!("failed: {place}: {error:#}")));
+                self.bar.suspend(|| say(&format!("failed: {place}: {}", diagnostic(&error))));
             }
             Some(Err(error)) => {
                 self.failed += 1;
@@ -312,7 +315,10 @@ impl Posting {
         }
         let (posted, failed) = (self.posted, self.failed);
         if posted + failed + self.known == 0 {
-            bail!("no event was found\nhint: `--help` lists the formats that are read");
+            bail!(Diagnostic::new(
+                "no event was found",
+                "`--help` lists the formats that are read"
+            ));
         }
         let verdict = self.confirmation.verdict().await;
         if failed > 0 {

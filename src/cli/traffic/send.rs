@@ -13,6 +13,7 @@ use crate::cli::traffic::json_path;
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::TargetArgs;
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::Diagnostic;
 
 /// Post sample events, or files, to a server
 ///
@@ -85,9 +86,10 @@ impl Send {
 
 fn change(set: &str) -> Result<(&str, Value)> {
     let Some((path, value)) = set.split_once('=') else {
-        bail!(
-            "`--set {set}` has no `=`\nhint: give a path and a value, as in CallRecord.CallResult=Reject"
-        );
+        bail!(Diagnostic::new(
+            format!("`--set {set}` has no `=`"),
+            "give a path and a value, as in CallRecord.CallResult=Reject"
+        ));
     };
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
     Ok((path, value))
@@ -105,15 +107,17 @@ fn choose(what: &str, app: AppId) -> Result<(String, Delivery)> {
         let score = |command: &&Command| strsim::jaro_winkler(what, command.name);
         let nearest = Command::all().max_by(|a, b| score(a).total_cmp(&score(b)));
         let nearest = nearest.map_or("", |command| command.name);
-        bail!(
-            "`{what}` is neither a known command nor a file\nhint: did you mean {nearest}? `trtc-callbacks commands` lists all"
-        );
+        bail!(Diagnostic::new(
+            format!("`{what}` is neither a known command nor a file"),
+            format!("did you mean {nearest}? `trtc-callbacks commands` lists all")
+        ));
     }
     let text = std::fs::read_to_string(what).with_context(|| format!("read {what}"))?;
     let delivery = Delivery::parse(&text).map_err(|error| {
-        anyhow!(
-            "{what}: {error}\nhint: a file has the form {{\"query\": \"SdkAppid=…\", \"body\": {{…}}}}"
-        )
+        anyhow!(Diagnostic::new(
+            format!("{what}: {error}"),
+            "a file has the form {\"query\": \"SdkAppid=…\", \"body\": {…}}"
+        ))
     })?;
     Ok((what.to_owned(), delivery))
 }

@@ -10,11 +10,13 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::callback::AppId;
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+use crate::cli::error::diagnostic;
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::Diagnostic;
 use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 
 /// Send simulated traffic to a server
@@ -122,10 +124,14 @@ impl Simulate {
         let events = self.rate * self.duration.as_secs_f64();
         let bearable = (events / 2.0 / EVENTS_PER_VIEWER).max(4.0);
         if let Some(viewers) = self.viewers.filter(|viewers| f64::from(*viewers) > bearable) {
-            bail!(
-                "a live show of {viewers} viewers has more events than half of the {events:.0} to be sent\n\
-                 hint: give at most `--viewers {bearable:.0}`, a higher `--rate` or a longer `--duration`"
-            );
+            bail!(Diagnostic::new(
+                format!(
+                    "a live show of {viewers} viewers has more events than half of the {events:.0} to be sent"
+                ),
+                format!(
+                    "give at most `--viewers {bearable:.0}`, a higher `--rate` or a longer `--duration`"
+                )
+            ));
         }
         #[expect(
             clippy::cast_possible_truncation,
@@ -255,7 +261,7 @@ impl Play {
             Err(error) => {
                 self.failed += 1;
                 if self.failed <= FAILURES_SHOWN {
-                    self.bar.suspend(|| say(&format!("failed: {error:#}")));
+                    self.bar.suspend(|| say(&format!("failed: {}", diagnostic(&error))));
                 }
             }
         }

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use crate::callback::{AppId, Delivery, response, verify};
 use crate::cli::own_server;
 use crate::clock::Clock;
+use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
 
 /// The app that events are made up for where none is configured.
@@ -65,7 +66,10 @@ impl TargetArgs {
             .into_iter()
             .find(|name| std::env::var_os(name).is_some());
         if let (Some(name), None, true) = (unused, &self.token, settings.apps.is_empty()) {
-            bail!("{name} is set, but no app\nhint: set TRTC_SDK_APP_ID too, or give `--token`");
+            bail!(Diagnostic::new(
+                format!("{name} is set, but no app"),
+                "set TRTC_SDK_APP_ID too, or give `--token`"
+            ));
         }
         let target = match &self.to {
             Some(url) => Target::open("--to", url, settings, clock)?,
@@ -105,9 +109,10 @@ impl Target {
         client: reqwest::ClientBuilder,
     ) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            bail!(
-                "`{flag} {url}` is not an HTTP URL\nhint: give one such as http://127.0.0.1:8080/"
-            );
+            bail!(Diagnostic::new(
+                format!("`{flag} {url}` is not an HTTP URL"),
+                "give one such as http://127.0.0.1:8080/"
+            ));
         }
         let parsed = reqwest::Url::parse(url).with_context(|| format!("`{flag} {url}`"))?;
         // Longer than the vendor's 2 s, so that a slow answer is seen as one.
@@ -159,22 +164,24 @@ impl Target {
         let answer = request.send().await.map_err(|error| {
             // The whole URL holds the signature and, maybe, a secret path.
             let text = format!("{:#}", anyhow::Error::new(error.without_url()));
-            anyhow!(
-                "post to {}: {text}\nhint: check that the server is running and that `{}` is its callback URL",
-                self.origin,
-                self.flag
-            )
+            anyhow!(Diagnostic::new(
+                format!("post to {}: {text}", self.origin),
+                format!(
+                    "check that the server is running and that `{}` is its callback URL",
+                    self.flag
+                )
+            ))
         })?;
         let status = answer.status();
         let text = answer.text().await.map_err(reqwest::Error::without_url)?;
         if status != reqwest::StatusCode::OK || text != response::OK {
             let start: String = text.chars().take(200).collect();
-            let hint = if status == reqwest::StatusCode::FORBIDDEN {
-                "\nhint: check that the server is configured with this app and this token"
-            } else {
-                ""
-            };
-            bail!("answered {status}: {start}{hint}");
+            let hint = "check that the server is configured with this app and this token";
+            let is_forbidden = status == reqwest::StatusCode::FORBIDDEN;
+            bail!(Diagnostic {
+                problem: format!("answered {status}: {start}"),
+                hint: is_forbidden.then(|| hint.to_owned()),
+            });
         }
         Ok(())
     }

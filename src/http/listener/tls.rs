@@ -21,8 +21,9 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::clock::{Clock, UnixMillis};
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::http::listener::slot::{Command, ConnectionSlot};
-use crate::telemetry::{Closed, Metrics};
+use crate::telemetry::{Closed, Metrics, OnChange};
 
 /// Interval of checking the files for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
@@ -35,15 +36,18 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// An unusable certificate or key: cause and hint, without contents of the files.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}\nhint: {hint}")]
-pub struct TlsError {
-    problem: String,
-    hint: &'static str,
-}
+#[error("{}", .0.problem)]
+pub struct TlsError(Diagnostic);
 
 impl TlsError {
     fn new(problem: String, hint: &'static str) -> Self {
-        Self { problem, hint }
+        Self(Diagnostic::new(problem, hint))
+    }
+}
+
+impl Hint for TlsError {
+    fn hint(&self) -> Option<String> {
+        self.0.hint.clone()
     }
 }
 
@@ -117,7 +121,7 @@ impl Tls {
     /// Reloads the certificate when the files change. While they are unusable, the previous one stays in use. Warns
     /// daily before expiry. Never returns.
     pub(crate) async fn keep_up(&self) {
-        let mut failure = None;
+        let mut failure = OnChange::default();
         let mut shown = self.clock.now();
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -127,9 +131,11 @@ impl Tls {
                 shown = now;
             }
             match self.look().await {
-                Ok(None) => failure = None,
+                Ok(None) => {
+                    failure.clear();
+                }
                 Ok(Some(pair)) => {
-                    failure = None;
+                    failure.clear();
                     info!(ends = %pair.ends, "a new certificate is in use");
                     show(&pair, &self.clock, &self.metrics);
                     shown = now;
@@ -137,15 +143,13 @@ impl Tls {
                     self.metrics.tls_reloads_done.increment(1);
                 }
                 // The same problem is logged once.
-                Err(problem) if failure.as_ref() == Some(&problem) => {}
-                Err(problem) => {
-                    let TlsError { problem: reason, hint } = &problem;
+                Err(TlsError(found)) if !failure.is_new(&found) => {}
+                Err(TlsError(Diagnostic { problem: reason, hint })) => {
                     error!(
                         reason,
                         hint, "the new certificate cannot be used; the one before stays in use"
                     );
                     self.metrics.tls_reloads_failed.increment(1);
-                    failure = Some(problem);
                 }
             }
         }

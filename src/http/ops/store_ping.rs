@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use crate::diagnostic::Hint;
 use crate::store::StoreError;
 
 /// Timeout of a ping.
@@ -37,7 +38,7 @@ impl Ping {
         let trouble = match timeout(WITHIN, ping).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the store is not available");
+                tracing::debug!(%error, hint = error.hint(), "the store is not available");
                 Some("not available")
             }
             Err(_) => SILENT,

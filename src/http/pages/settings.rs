@@ -66,8 +66,8 @@ struct List {
 
 fn told(trouble: &Trouble, now: UnixMillis) -> Told {
     Told {
-        text: visible(&trouble.text).into_owned(),
-        hint: visible(&trouble.hint).into_owned(),
+        text: visible(&trouble.diagnostic.problem).into_owned(),
+        hint: visible(trouble.diagnostic.hint.as_deref().unwrap_or_default()).into_owned(),
         request_id: trouble.request_id.as_deref().map(id),
         since: time(trouble.since, now),
     }

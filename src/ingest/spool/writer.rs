@@ -10,9 +10,10 @@ use tracing::{error, info, warn};
 
 use crate::callback::Event;
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::batch_writer::by_bytes;
 use crate::store::{Size, Spool, SpoolError};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OnChange};
 
 /// Maximum number of events of one commit.
 const BATCH_ROWS_MAX: usize = 500;
@@ -43,7 +44,7 @@ struct State {
     /// Why it does not accept events; `None` while it does.
     trouble: Option<Arc<str>>,
     /// The last logged failure, so that each is logged once.
-    logged: Option<String>,
+    logged: OnChange<Diagnostic>,
     /// The file quarantined last since the start.
     quarantined: Option<PathBuf>,
     size: Size,
@@ -87,7 +88,7 @@ impl SpoolWriter {
     pub(crate) fn recovered(&self) {
         let mut state = self.state();
         state.trouble = None;
-        if state.logged.take().is_some() {
+        if state.logged.clear() {
             info!("the spool works");
         }
     }
@@ -123,11 +124,10 @@ impl SpoolWriter {
 
     /// Logs a failure, unless it equals the last one logged.
     pub(crate) fn log(&self, error: &SpoolError) {
-        let text = error.to_string();
-        let mut state = self.state();
-        if state.logged.as_ref() != Some(&text) {
-            warn!(reason = text, "the spool did not do what it should");
-            state.logged = Some(text);
+        let found = error.diagnostic();
+        if self.state().logged.is_new(&found) {
+            let Diagnostic { problem: reason, hint } = found;
+            warn!(reason, hint, "the spool did not do what it should");
         }
     }
 
@@ -167,7 +167,7 @@ impl SpoolWriter {
     async fn try_out(&self) {
         let is_in_doubt = {
             let state = self.state();
-            state.trouble.is_some() || state.logged.is_some()
+            state.trouble.is_some() || state.logged.is_set()
         };
         if !is_in_doubt {
             return;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::callback::recorded_request::Delivery;
 use crate::callback::{Event, event_id};
 use crate::clock::UnixMillis;
+use crate::diagnostic::Diagnostic;
 use crate::projections::Batch;
 
 use crate::store::error::StoreError;
@@ -157,10 +158,10 @@ impl Store for Postgres {
         .await
         .map_err(classify)?;
         if standby {
-            return Err(StoreError::Unready {
-                problem: "the database is a standby and takes no events".into(),
-                hint: "name the primary in `store.url`".into(),
-            });
+            return Err(StoreError::Unready(Diagnostic::new(
+                "the database is a standby and takes no events",
+                "name the primary in `store.url`",
+            )));
         }
         Ok(())
     }

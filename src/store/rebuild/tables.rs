@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::callback::Event;
 use crate::clock::UnixMillis;
+use crate::diagnostic::Diagnostic;
 use crate::projections::{Batch, Change, TABLES, changes};
 use crate::store::error::StoreError;
 use crate::store::model::event::Row;
@@ -432,9 +433,9 @@ fn lock(file: &Path) -> Result<Option<File>, StoreError> {
     match locked {
         Ok(file) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(StoreError::Address {
-            problem: format!("cannot make the file {}: {error}", path.display()),
-            hint: "run this as the user whose file the store is".to_owned(),
-        }),
+        Err(TryLockError::Error(error)) => Err(StoreError::Address(Diagnostic::new(
+            format!("cannot make the file {}: {error}", path.display()),
+            "run this as the user whose file the store is",
+        ))),
     }
 }

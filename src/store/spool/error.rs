@@ -1,10 +1,12 @@
 //! Errors of the spool.
 
+use crate::diagnostic::Hint;
+
 /// Why a spool operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
     /// The file cannot be created or opened, and a retry will not help.
-    #[error("open the spool `{path}`: {reason}\nhint: {hint}")]
+    #[error("open the spool `{path}`: {reason}")]
     Open {
         /// The path of the file.
         path: String,
@@ -22,6 +24,15 @@ pub enum SpoolError {
     /// Any other error, most likely an I/O error.
     #[error("the spool failed: {0}")]
     Failed(String),
+}
+
+impl Hint for SpoolError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Open { hint, .. } => Some((*hint).to_owned()),
+            Self::Full | Self::Damaged(_) | Self::Failed(_) => None,
+        }
+    }
 }
 
 impl From<sqlx::Error> for SpoolError {

@@ -2,23 +2,22 @@
 
 use std::path::Path;
 
+use crate::diagnostic::Diagnostic;
 use crate::store::error::StoreError;
 
 /// There is no file to open.
 pub(crate) fn missing(file: &Path) -> StoreError {
-    StoreError::Address {
-        problem: format!("there is no SQLite file `{}`", file.display()),
-        hint: "`serve` makes it; if it is elsewhere, give `--store sqlite://path/to/file.db`"
-            .into(),
-    }
+    StoreError::Address(Diagnostic::new(
+        format!("there is no SQLite file `{}`", file.display()),
+        "`serve` makes it; if it is elsewhere, give `--store sqlite://path/to/file.db`",
+    ))
 }
 
 pub(crate) fn unopened(file: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Address {
-        problem: format!("open the SQLite file `{}`: {error}", file.display()),
-        hint: "see that it is a SQLite database and writable, or set `store.url` to another place"
-            .into(),
-    }
+    StoreError::Address(Diagnostic::new(
+        format!("open the SQLite file `{}`: {error}", file.display()),
+        "see that it is a SQLite database and writable, or set `store.url` to another place",
+    ))
 }
 
 /// Distinguishes a row that the database will never accept from a database that cannot accept any now.

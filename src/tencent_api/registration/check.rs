@@ -2,12 +2,12 @@
 //! (trtc.io/document/74157, 34520) and the lists of its commands.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
 use crate::callback::Command;
+use crate::diagnostic::Diagnostic;
 use crate::letters::is_unsafe;
 use crate::tencent_api::registration::config::CallbackConfig;
 use crate::tencent_api::registration::product::{GIFT, GIFTS_DO_NOT_WAIT, Product, Standing};
@@ -22,10 +22,8 @@ pub struct Finding {
     pub severity: Severity,
     /// What it is about.
     pub rule: Rule,
-    /// What is found.
-    pub text: String,
-    /// What to do.
-    pub hint: String,
+    /// What is found, and what to do.
+    pub diagnostic: Diagnostic,
 }
 
 /// How bad a finding is.
@@ -71,15 +69,8 @@ pub enum Rule {
     GiftsWait,
 }
 
-/// The finding, and on a second line its hint.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\nhint: {}", self.text, self.hint)
-    }
-}
-
 fn error(rule: Rule, text: impl Into<String>, hint: impl Into<String>) -> Finding {
-    Finding { severity: Severity::Error, rule, text: text.into(), hint: hint.into() }
+    Finding { severity: Severity::Error, rule, diagnostic: Diagnostic::new(text, hint) }
 }
 
 fn warning(rule: Rule, text: impl Into<String>, hint: impl Into<String>) -> Finding {
@@ -103,7 +94,11 @@ fn url_findings(text: &str) -> Vec<Finding> {
     let parsed = Url::parse(text).ok().filter(Url::has_host);
     let (Some(url), true) = (parsed, plain || text.starts_with("https://")) else {
         let hint = "give one such as https://callbacks.example.com/callback";
-        return vec![error(Rule::UrlForm, "the callback URL is no http:// or https:// URL", hint)];
+        return vec![error(
+            Rule::UrlForm,
+            "the callback URL is not an http:// or https:// URL",
+            hint,
+        )];
     };
     if !url.username().is_empty() || url.password().is_some() {
         let hint = "make the path long and random instead, and set a token (Live)";
@@ -253,7 +248,7 @@ fn command_finding(product: Product, name: &str, canonical: &str) -> Option<Find
             let hint = "Chat's callbacks are set in the vendor's console only";
             return Some(error(Rule::CommandForeign, text, hint));
         }
-        let text = format!("`{}` is no known command of {product}", shown(name));
+        let text = format!("`{}` is not a known command of {product}", shown(name));
         return Some(error(Rule::CommandUnknown, text, near(product, name)));
     };
     if name != canonical {

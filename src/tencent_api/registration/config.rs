@@ -203,15 +203,17 @@ fn read_config(response: &Value) -> Result<Option<CallbackConfig>, &'static str>
     let url = match &response["Url"] {
         Value::String(url) if !url.is_empty() => url,
         Value::Null | Value::String(_) => return Ok(None),
-        _ => return Err("`Url` is no text"),
+        _ => return Err("`Url` is not text"),
     };
     let commands = match &response["CallbackCommandList"] {
         Value::Null => Vec::new(),
         Value::Array(words) => {
             let words = words.iter().map(|word| word.as_str().map(str::to_owned));
-            words.collect::<Option<_>>().ok_or("`CallbackCommandList` holds what is no text")?
+            words
+                .collect::<Option<_>>()
+                .ok_or("`CallbackCommandList` has an entry that is not text")?
         }
-        _ => return Err("`CallbackCommandList` is no list"),
+        _ => return Err("`CallbackCommandList` is not a list"),
     };
     Ok(Some(CallbackConfig { url: url.clone(), commands }))
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::{Command, Family, Kind};
+use crate::callback::{Command, Family};
+use crate::diagnostic::Hint;
 
 /// A product of the vendor. An app has one callback configuration, one URL and one list of commands, for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,8 +106,14 @@ impl FromStr for Product {
 
 /// There is no product of this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no product\nhint: give `call`, `room` or `live`")]
+#[error("`{0}` is not a product")]
 pub struct UnknownProduct(pub String);
+
+impl Hint for UnknownProduct {
+    fn hint(&self) -> Option<String> {
+        Some("give `call`, `room` or `live`".to_owned())
+    }
+}
 
 /// A word in a product's list of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,14 +122,6 @@ pub struct Word {
     pub name: &'static str,
     /// How it stands with the product.
     pub standing: Standing,
-}
-
-impl Word {
-    /// Whether the vendor waits for our answer before it goes on.
-    #[must_use]
-    pub fn is_before(&self) -> bool {
-        Command::find(self.name).is_some_and(|command| command.kind == Kind::Before)
-    }
 }
 
 /// How a command word stands with a product.

@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use crate::store::inspection::MissingRight;
+use crate::diagnostic::Diagnostic;
 
 /// Privileges of the role, from the catalog.
 #[derive(Debug, FromRow)]
@@ -23,7 +23,7 @@ struct Rights {
 pub(crate) async fn missing(
     connection: &mut PgConnection,
     has_tables: bool,
-) -> Result<Vec<MissingRight>, sqlx::Error> {
+) -> Result<Vec<Diagnostic>, sqlx::Error> {
     let rights: Rights = sqlx::query_as(
         "with ours as (
              select relowner, relnamespace from pg_class where oid = to_regclass('events')),
@@ -50,16 +50,14 @@ pub(crate) async fn missing(
 }
 
 impl Rights {
-    fn missing(&self, has_tables: bool) -> Vec<MissingRight> {
+    fn missing(&self, has_tables: bool) -> Vec<Diagnostic> {
         let role = &self.role;
         let mut missing = Vec::new();
         let Some(schema) = &self.schema else {
-            missing.push(MissingRight {
-                problem: format!("no schema of the search path of the role `{role}` is there"),
-                hint: format!(
-                    "`create schema {role} authorization {role}`, or set its `search_path`"
-                ),
-            });
+            missing.push(Diagnostic::new(
+                format!("no schema of the search path of the role `{role}` is there"),
+                format!("`create schema {role} authorization {role}`, or set its `search_path`"),
+            ));
             return missing;
         };
         if !self.creates {
@@ -68,22 +66,17 @@ impl Rights {
             } else {
                 "so it has nothing to keep events in"
             };
-            missing.push(MissingRight {
-                problem: format!(
-                    "the role `{role}` may not create tables in the schema `{schema}`, {what}"
-                ),
-                hint: format!(
+            missing.push(Diagnostic::new(
+                format!("the role `{role}` may not create tables in the schema `{schema}`, {what}"),
+                format!(
                     "`grant create, usage on schema {schema} to {role}`, as the schema's owner"
                 ),
-            });
+            ));
         }
         if let Some(owner) = self.owner.as_ref().filter(|_| has_tables && !self.owns) {
-            missing.push(MissingRight {
-                problem: format!(
+            missing.push(Diagnostic::new(format!(
                     "the role `{role}` does not own the table `events`, `{owner}` does, so no partition can be made"
-                ),
-                hint: format!("`grant {owner} to {role}`, or let `{owner}` be the user of `store.url`"),
-            });
+                ), format!("`grant {owner} to {role}`, or let `{owner}` be the user of `store.url`")));
         }
         if let Some(table) =
             self.closed.iter().find(|name| *name == "events").or(self.closed.first())
@@ -93,12 +86,9 @@ impl Rights {
                 0 => String::new(),
                 others => format!(" and {others} other tables"),
             };
-            missing.push(MissingRight {
-                problem: format!("the role `{role}` lacks {denied} on `{table}`{others}"),
-                hint: format!(
+            missing.push(Diagnostic::new(format!("the role `{role}` lacks {denied} on `{table}`{others}"), format!(
                     "`grant select, insert, update, delete on all tables in schema {schema} to {role}`, as their owner"
-                ),
-            });
+                )));
         }
         missing
     }

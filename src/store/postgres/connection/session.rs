@@ -7,6 +7,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::timeout;
 
+use crate::diagnostic::Diagnostic;
 use crate::store::database_error::{SHARED, SHARED_HINT};
 use crate::store::error::StoreError;
 use crate::store::postgres::error::classify;
@@ -93,13 +94,13 @@ pub(crate) fn named(address: PgConnectOptions, part: &str) -> PgConnectOptions {
 pub(crate) async fn connect(address: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     match timeout(CONNECT_MAX, address.connect()).await {
         Ok(connected) => connected.map_err(classify),
-        Err(_) => Err(StoreError::Unready {
-            problem: format!(
+        Err(_) => Err(StoreError::Unready(Diagnostic::new(
+            format!(
                 "the store is not available: it gave no answer within {} s",
                 CONNECT_MAX.as_secs()
             ),
-            hint: "see that host and port in `store.url` are right, and that no firewall stands between".into(),
-        }),
+            "see that host and port in `store.url` are right, and that no firewall stands between",
+        ))),
     }
 }
 
@@ -119,16 +120,16 @@ pub(crate) async fn check_server(session: &mut PgConnection) -> Result<(), Store
     let said = text(session, asked.to_owned()).await.map_err(classify)?;
     let (version, encoding) = said.split_once(' ').unwrap_or((&said, ""));
     if version.parse::<i32>().unwrap_or(0) < VERSION_MIN {
-        return Err(StoreError::Address {
-            problem: format!("PostgreSQL {version} is too old"),
-            hint: "use PostgreSQL 14 or newer".into(),
-        });
+        return Err(StoreError::Address(Diagnostic::new(
+            format!("PostgreSQL {version} is too old"),
+            "use PostgreSQL 14 or newer",
+        )));
     }
     if encoding != "UTF8" {
-        return Err(StoreError::Address {
-            problem: format!("the database's encoding is {encoding}, which cannot hold every text"),
-            hint: "create the database with `encoding 'UTF8' template template0`".into(),
-        });
+        return Err(StoreError::Address(Diagnostic::new(
+            format!("the database's encoding is {encoding}, which cannot hold every text"),
+            "create the database with `encoding 'UTF8' template template0`",
+        )));
     }
     Ok(())
 }
@@ -152,7 +153,7 @@ pub(crate) async fn refuse_shared(
     // It only ran queries: an error on closing it loses nothing.
     let _ = other.close().await;
     if shared {
-        return Err(StoreError::Unready { problem: SHARED.into(), hint: SHARED_HINT.into() });
+        return Err(StoreError::Unready(Diagnostic::new(SHARED, SHARED_HINT)));
     }
     Ok(())
 }
