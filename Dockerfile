@@ -9,8 +9,8 @@ COPY . .
 # image, so the binary is copied out of the one that holds it.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/build/target,sharing=locked \
-    cargo build --release --locked --bin trtc-callbacks \
-    && cp target/release/trtc-callbacks /usr/local/bin/
+    cargo build --profile dist --locked --bin trtc-callbacks \
+    && cp target/dist/trtc-callbacks /usr/local/bin/
 
 # Debian's slim image and not a distroless one: it comes from the same place as the one above, a directory can be made in
 # it for a user that is not root, and an operator can look around in it.

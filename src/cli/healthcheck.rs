@@ -58,7 +58,7 @@ pub(crate) fn client(timeout: Duration) -> Result<reqwest::Client> {
     // The listener speaks plain HTTP, also where callbacks come over TLS. Without this, a machine without certificates
     // of any CA would be unwell.
     let no_certificates = std::iter::empty();
-    let client = reqwest::Client::builder().tls_certs_only(no_certificates).no_proxy();
+    let client = crate::tencent_api::http_client().tls_certs_only(no_certificates).no_proxy();
     client.timeout(timeout).build().context("prepare the HTTP client")
 }
 

@@ -7,6 +7,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_rustls::rustls::crypto::ring;
 
 use crate::callback::AppId;
 use crate::diagnostic::Hint;
@@ -17,6 +18,17 @@ use crate::tencent_api::region::Endpoint;
 use crate::tencent_api::registration::product::Product;
 use crate::tencent_api::retry::Limits;
 use crate::tencent_api::signer::Signer;
+
+/// The beginning of every HTTP client here.
+///
+/// The HTTP client library brings no TLS provider of its own in this build, as that of its choice is a C library which takes
+/// longer to compile than the server; it takes the process's. One that was installed before stays.
+#[must_use]
+pub fn http_client() -> reqwest::ClientBuilder {
+    // An error says that there is one already.
+    let _ = ring::default_provider().install_default();
+    reqwest::Client::builder()
+}
 
 /// Calls the vendor's API for one app, as one of its admins. Clones share connections and pace.
 #[derive(Clone)]
@@ -68,7 +80,7 @@ impl Client {
         limits: Limits,
     ) -> Result<Self, ClientError> {
         let endpoint = endpoint.into();
-        let http = reqwest::Client::builder()
+        let http = http_client()
             .connect_timeout(limits.connect)
             .timeout(limits.one_try)
             // A redirect would hand the signature to somebody else.

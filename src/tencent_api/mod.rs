@@ -20,7 +20,7 @@ pub(crate) mod retry;
 pub(crate) mod signer;
 pub(crate) mod usersig;
 
-pub use crate::tencent_api::client::{Client, ClientError, Receipt};
+pub use crate::tencent_api::client::{Client, ClientError, Receipt, http_client};
 pub use crate::tencent_api::error::{Action, Failure, VendorError};
 pub use crate::tencent_api::ip_list::{Egress, IpList};
 pub use crate::tencent_api::region::{Endpoint, EndpointError, Region, Source, UnknownRegion};

@@ -103,7 +103,7 @@ fn create(room: &str, at: i64) -> (&'static str, String) {
 }
 
 fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap()
+    trtc_callbacks::tencent_api::http_client().timeout(Duration::from_secs(30)).build().unwrap()
 }
 
 /// Posts it, and says whether it was answered OK.

@@ -294,7 +294,10 @@ impl Serving {
 
     /// Status and text of a page for operators; none where it does not answer in time.
     pub(crate) async fn ops(&self, path: &str) -> Option<(u16, String)> {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let client = trtc_callbacks::tencent_api::http_client()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .unwrap();
         let answer = client.get(format!("http://{}{path}", self.ops)).send().await.ok()?;
         Some((answer.status().as_u16(), answer.text().await.ok()?))
     }

@@ -666,7 +666,8 @@ async fn behind_a_proxy_that_speaks_https_the_cookie_is_for_https() {
 
 /// A client that is led nowhere.
 fn browser() -> reqwest::Client {
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let client =
+        trtc_callbacks::tencent_api::http_client().redirect(reqwest::redirect::Policy::none());
     client.timeout(Duration::from_secs(20)).build().unwrap()
 }
 

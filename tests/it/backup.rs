@@ -57,7 +57,7 @@ async fn a_copy_is_made_under_traffic_and_has_what_was_answered() {
             let (answered, stop) = (answered.clone(), stop.clone());
             let url = format!("{}/?SdkAppid={APP}", serving.url);
             tokio::spawn(async move {
-                let client = reqwest::Client::new();
+                let client = trtc_callbacks::tencent_api::http_client().build().unwrap();
                 let mut sent = 0;
                 while !stop.load(Ordering::Relaxed) {
                     let body = destroy_room(sender * 1_000_000 + sent);

@@ -110,7 +110,10 @@ async fn serve_own(receiver: Receiver) -> (String, AbortOnDropHandle<()>) {
 }
 
 async fn post_to(url: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let client = trtc_callbacks::tencent_api::http_client()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap();
     let answer = client.post(url).body("{}").send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }

@@ -122,7 +122,8 @@ impl Serving {
     }
 
     async fn figures(&self) -> Figures {
-        let answer = reqwest::get(format!("{}/metrics", self.ops_url)).await.unwrap();
+        let client = trtc_callbacks::tencent_api::http_client().build().unwrap();
+        let answer = client.get(format!("{}/metrics", self.ops_url)).send().await.unwrap();
         Figures(answer.text().await.unwrap())
     }
 
@@ -306,7 +307,10 @@ async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start_without_spool(folder.path(), &["--store", &database.url]);
     database.execute("alter table events rename to away").await;
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let client = trtc_callbacks::tencent_api::http_client()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap();
     let mut posts = tokio::task::JoinSet::new();
     for number in 0..100 {
         let url = format!("{}/?SdkAppid={APP}", serving.url);
@@ -392,7 +396,10 @@ async fn a_stop_before_the_store_was_ready_loses_nothing() {
 
 /// Posts eight events at once; what they are answered.
 fn post_eight(serving: &Serving) -> tokio::task::JoinSet<String> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+    let client = trtc_callbacks::tencent_api::http_client()
+        .timeout(Duration::from_secs(20))
+        .build()
+        .unwrap();
     let mut posts = tokio::task::JoinSet::new();
     for number in 0..8 {
         let url = format!("{}/?SdkAppid={APP}", serving.url);

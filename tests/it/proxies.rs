@@ -173,7 +173,7 @@ async fn logs_of(proxy: &Proxy, program: &str, example: &str) -> (String, String
     let server: u16 = serving.url.rsplit(':').next().unwrap().parse().unwrap();
     let ports = Ports { own: free_port(), server };
     let running = proxy.start(program, example, folder.path(), ports);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = trtc_callbacks::tencent_api::http_client().no_proxy().build().unwrap();
     let time = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs().to_string();
     let sign = sign(&TOKEN.into(), &time);
     let url = format!(

@@ -282,7 +282,7 @@ on_both_stores! {
     async fn beside_a_server_it_finds_right_what_that_wrote_and_has_it_settle_the_rest(database: Database) {
         let folder = tempfile::tempdir().unwrap();
         let serving = Serving::start(folder.path(), &["--store", &database.url]);
-        let client = reqwest::Client::new();
+        let client = trtc_callbacks::tencent_api::http_client().build().unwrap();
         for delivery in deliveries(1) {
             let request = delivery.delivery(app());
             let url = format!("{}/?{}", serving.url, request.query);

@@ -31,7 +31,10 @@ impl Serving {
             .stderr(stderr)
             .spawn()
             .unwrap();
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
+        let client = trtc_callbacks::tencent_api::http_client()
+            .timeout(Duration::from_secs(10))
+            .build()
+            .unwrap();
         let (url, ops_url) = (format!("http://{public}"), format!("http://{ops}"));
         let serving = Self { child, url, ops_url, client };
         eventually("it is ready", || async {

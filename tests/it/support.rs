@@ -230,7 +230,10 @@ impl Server {
         let stop = CancellationToken::new();
         let clock = Clock::manual(NOW);
         let running = tokio::spawn(server::run(settings, listeners, clock.clone(), stop.clone()));
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        let client = trtc_callbacks::tencent_api::http_client()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
         let server = Self { url, ops_url, client, clock, stop, running: Some(running) };
         let ready = || async { server.get_ops("/readyz").await.0 == 200 };
         eventually("the server is ready", ready).await;

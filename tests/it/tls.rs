@@ -103,7 +103,7 @@ impl Authority {
     ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[version])
             .unwrap()
@@ -192,7 +192,7 @@ async fn an_event_comes_over_https_in_tls_1_2_and_1_3() {
     }
     // An ordinary client, too.
     let root = reqwest::Certificate::from_der(&authority.root).unwrap();
-    let client = reqwest::Client::builder()
+    let client = trtc_callbacks::tencent_api::http_client()
         .tls_certs_only([root])
         .resolve("localhost", address(&server).parse().unwrap())
         .timeout(Duration::from_secs(20))

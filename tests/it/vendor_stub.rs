@@ -37,7 +37,8 @@ async fn code(
 ) -> i64 {
     let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
     let url = format!("{}{path}?{query}", stub.origin());
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5));
+    let client =
+        trtc_callbacks::tencent_api::http_client().no_proxy().timeout(Duration::from_secs(5));
     let request = client.build().unwrap().request(method, url).body(body.to_owned());
     let answer = request.send().await.unwrap();
     assert_eq!(answer.status(), 200);

@@ -87,12 +87,12 @@ impl Target {
         settings: &Settings,
         clock: &Clock,
     ) -> Result<Self> {
-        Self::open_with(flag, url, (settings, clock), reqwest::Client::builder())
+        Self::open_with(flag, url, (settings, clock), crate::tencent_api::http_client())
     }
 
     /// The server that the configuration is of.
     fn of_configuration(settings: &Settings, clock: &Clock) -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy();
+        let client = crate::tencent_api::http_client().no_proxy();
         let client = match own_server::tls(settings)? {
             Some(tls) => client.tls_backend_preconfigured(tls),
             None => client,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
@@ -74,7 +74,7 @@ impl Tls {
     ) -> Result<Self, TlsError> {
         let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
         // Explicit, since a process may have another default provider.
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(ring::default_provider());
         let pair = files.read()?.parse(&files, &provider)?;
         show(&pair, &clock, &metrics);
         let current = Arc::new(Current(RwLock::new(Arc::new(pair))));
@@ -179,7 +179,7 @@ impl Tls {
 /// When a file cannot be read or parsed, or the key does not match the certificate.
 pub fn certificate_expiry(certificate: &Path, key: &Path) -> Result<UnixMillis, TlsError> {
     let files = Files { certificate: certificate.to_owned(), key: key.to_owned() };
-    Ok(files.read()?.parse(&files, &aws_lc_rs::default_provider())?.ends)
+    Ok(files.read()?.parse(&files, &ring::default_provider())?.ends)
 }
 
 /// Logs the remaining validity and sets its metric.
