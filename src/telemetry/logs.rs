@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::SubscriberBuilder;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::stderr::LogLine;
 
@@ -38,7 +40,7 @@ impl TryFrom<String> for LogFormat {
 /// # Errors
 /// What is wrong with it.
 pub fn check_filter(filter: &str) -> Result<(), String> {
-    EnvFilter::try_new(filter).map(|_| ()).map_err(|error| error.to_string())
+    targets(filter).map(|_| ())
 }
 
 /// Starts logging to stderr, for the whole process. A second call changes nothing.
@@ -49,21 +51,26 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 /// # Errors
 /// When `filter` cannot be read: it is a level such as `info`, or directives such as `info,trtc_callbacks=debug`.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    let filter = targets(filter)?;
     let terminal = std::io::stderr().is_terminal();
     // Its own errors would be printed with `eprintln!`, which panics where stderr does not take them.
-    let lines = SubscriberBuilder::default()
-        .with_writer(LogLine::new)
-        .log_internal_errors(false)
-        .with_env_filter(filter);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(LogLine::new).log_internal_errors(false);
     let json = format == LogFormat::Json || (format == LogFormat::Auto && !terminal);
     let started = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        let lines = lines.json().flatten_event(true);
+        let lines = lines.with_current_span(false).with_span_list(false).with_filter(filter);
+        tracing_subscriber::registry().with(lines).try_init()
     } else {
         let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        lines.with_ansi(colours).try_init()
+        let lines = lines.with_ansi(colours).with_filter(filter);
+        tracing_subscriber::registry().with(lines).try_init()
     };
     // It only fails where the process already has a subscriber, which then is the one that was wanted.
     drop(started);
     Ok(())
+}
+
+fn targets(filter: &str) -> Result<Targets, String> {
+    filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
 }
