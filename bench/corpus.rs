@@ -6,10 +6,11 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::{Clock, UnixMillis};
-use trtc_callbacks::simulate::{Generator, Options};
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::simulate::{Generator, Options};
+use protocol::{AppId, Apps, Event, Query};
+use trtc_callbacks::clock::Clock;
 
 pub(crate) const APP: &str = "1400000001";
 /// How many digits the length before each request has.

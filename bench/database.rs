@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use protocol::UnixMillis;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store;
 

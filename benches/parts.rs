@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use divan::Bencher;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query, Verified, event_id, verify};
-use trtc_callbacks::clock::UnixMillis;
+use protocol::UnixMillis;
+use protocol::simulate::{Generator, Options};
+use protocol::{AppId, Apps, Event, Query, Verified, event_id, verify};
 use trtc_callbacks::projections;
 use trtc_callbacks::projections::Batch;
-use trtc_callbacks::simulate::{Generator, Options};
 
 const APP: &str = "1400000001";
 /// When all of it happens: 2026-11-01 12:00 UTC.
@@ -91,7 +91,7 @@ fn requests() -> Vec<Request> {
     let start = UnixMillis(NOW.0 - 86_400_000);
     let scenarios = Generator::new(7, app(), start, Options::default());
     let deliveries = scenarios.flat_map(|scenario| scenario.deliveries).take(4_000);
-    let request = |timed: trtc_callbacks::simulate::TimedDelivery| Request {
+    let request = |timed: protocol::simulate::TimedDelivery| Request {
         query: timed.delivery(app()).query,
         body: timed.body,
     };

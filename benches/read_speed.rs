@@ -9,9 +9,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::AppId;
+use protocol::UnixMillis;
 use sqlx::{Connection, Executor, PgConnection};
-use trtc_callbacks::callback::AppId;
-use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store::{
     self, AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, DetailPlace, EventFilter,

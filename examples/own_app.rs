@@ -9,9 +9,9 @@ use std::time::Instant;
 use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
-use trtc_callbacks::callback::body::call::CallBody;
-use trtc_callbacks::callback::body::live::LiveBody;
-use trtc_callbacks::callback::{AppId, Apps, Body, Event};
+use protocol::body::call::CallBody;
+use protocol::body::live::LiveBody;
+use protocol::{AppId, Apps, Body, Event};
 use trtc_callbacks::http::{Receiver, callback_router};
 use trtc_callbacks::ingest::{Outcome, Sink};
 

@@ -5,15 +5,15 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-use serde_json::Value;
-use serde_json::value::RawValue;
-use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::{
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::{
     AppId, Apps, Body, Command, Delivery, Event, Kind, Query, Rejection, Verified, event_id,
     verify as signing,
 };
-use trtc_callbacks::clock::UnixMillis;
+use secrecy::SecretString;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use trtc_callbacks::store::StoredEvent;
 
 /// A check of one input; it panics where something does not hold.

@@ -1,9 +1,9 @@
 //! Receives the server-side callbacks of Tencent RTC, types them and keeps every one.
 //!
 //! As a program it is a server with a database behind it; as a library it gives the typed events and a router to mount
-//! in an axum app of your own (`examples/own_app.rs`). The modules, in reading order:
+//! in an axum app of your own (`examples/own_app.rs`). The types alone are the crate `trtc-callbacks-protocol`, here [`protocol`].
+//! The modules, in reading order:
 //!
-//! - [`callback`]: the protocol, pure. A query is verified, a body becomes a typed [`callback::Event`] with an id.
 //! - [`projections`]: what each event means, pure: what it changes in the tables of calls, room sessions and live sessions.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
@@ -17,12 +17,10 @@
 //! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.
 //! - `ip_list`: the list of the vendor's addresses, kept fresh and in force.
 //! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
-//! - [`simulate`]: believable traffic for demos and tests, pure.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
 //! - [`settings`], [`telemetry`], [`diagnostic`], [`clock`]: what all of them use.
 
-pub mod callback;
 pub mod cli;
 pub mod clock;
 pub mod diagnostic;
@@ -38,8 +36,9 @@ mod retention;
 pub mod server;
 pub(crate) mod sessions;
 pub mod settings;
-pub mod simulate;
 pub mod sockets;
 pub mod store;
 pub mod telemetry;
 pub mod tencent_api;
+
+pub use protocol;

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::store::Store;
 use crate::store::deadline::within;
 use crate::telemetry::Metrics;
+use protocol::UnixMillis;
 
 /// How many rows are deleted at once.
 const BATCH_ROWS: u32 = 500;

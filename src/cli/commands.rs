@@ -2,8 +2,8 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use crate::callback::{Command, Family};
 use crate::cli::output;
+use protocol::{Command, Family};
 
 /// List the known callback commands.
 ///

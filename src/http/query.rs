@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment::storable;
 use crate::store::{ConditionError, Filter};
+use protocol::UnixMillis;
 
 /// The parameters of a request, as text.
 pub(crate) struct Query {

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, warn};
 
-use crate::callback::Event;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::breaker::Breaker;
@@ -19,6 +18,7 @@ use crate::projections;
 use crate::projections::Change;
 use crate::store::{Entry, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
+use protocol::Event;
 
 /// The pause before an unavailable store is retried: initially, and at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::callback::{Delivery, Event};
 use crate::telemetry::{Metrics, stderr};
+use protocol::{Delivery, Event};
 
 /// How long an answer waits for its line to be written. The vendor must not wait for a full pipe.
 const WRITE_WAIT: Duration = Duration::from_millis(50);

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::callback::{Body, Event};
 use crate::clock::Clock;
 use crate::projections::Change;
 use crate::settings::IngestSettings;
 use crate::store::{Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
+use protocol::{Body, Event};
 
 use crate::ingest::batch_writer::{Answer, BatchWriter, Ticket, changes_ahead};
 use crate::ingest::breaker::Breaker;

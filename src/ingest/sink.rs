@@ -4,8 +4,8 @@ use std::time;
 
 use async_trait::async_trait;
 
-use crate::callback::Event;
 use crate::ingest::outcome::Outcome;
+use protocol::Event;
 
 /// Receives verified, decoded events: the server's own [`Ingest`](super::Ingest), or yours when you mount the
 /// callback router in another app.

@@ -8,8 +8,8 @@ use std::path::Path;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixMillis;
 use crate::ip_list::merge::Lists;
+use protocol::UnixMillis;
 
 /// The largest file that is read, in bytes. Both lists at their longest take less.
 const BYTES_MAX: u64 = 1 << 20;

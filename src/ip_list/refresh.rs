@@ -7,8 +7,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::callback::source_filter::{Networks, VendorNetworks};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
@@ -16,6 +15,8 @@ use crate::telemetry::Metrics;
 use crate::tencent_api::failure::Trouble;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{Client, Egress, IpList};
+use protocol::UnixMillis;
+use protocol::source_filter::{Networks, VendorNetworks};
 
 /// How long one app's client may take to be told the list.
 const ASK_MAX: Duration = Duration::from_mins(1);

@@ -1,10 +1,10 @@
 //! The changes of many events, merged into the rows to write.
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::projections::change::Change;
 use crate::projections::schema::TABLES;
 use crate::projections::table::{Row, Table, Value};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 const DAY_MS: i64 = 86_400_000;
 

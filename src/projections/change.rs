@@ -8,9 +8,9 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::projections::table::{Row, Value};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// One row that an event adds to a read model, or merges into it.
 #[derive(Debug, Clone)]

@@ -1,10 +1,10 @@
 //! Short English sentences that describe an event, for the pages of one call or one room.
 
-use crate::callback::Event;
-use crate::callback::body::call::{ActionType, CallBody, EndCall, MemberChanged, StartCall};
-use crate::callback::body::decoded::Body;
-use crate::callback::body::live::LiveBody;
-use crate::callback::json::scalar::{AccountId, Known};
+use protocol::Event;
+use protocol::body::call::{ActionType, CallBody, EndCall, MemberChanged, StartCall};
+use protocol::body::decoded::Body;
+use protocol::body::live::LiveBody;
+use protocol::json::scalar::{AccountId, Known};
 
 use crate::projections::change::{Change, RoomChangeKind};
 use crate::projections::{changes, word};

@@ -14,16 +14,16 @@ mod value;
 
 use std::borrow::Cow;
 
-use crate::callback::Event;
-use crate::callback::body::call::CallBody;
-use crate::callback::body::decoded::Body;
-use crate::callback::body::live::LiveBody;
-use crate::callback::body::mic::MicBody;
-use crate::callback::body::room::RoomBody;
-use crate::callback::command::description::{Command, Family};
-use crate::callback::event::contained;
-use crate::callback::json::scalar::Known;
-use crate::clock::UnixMillis;
+use protocol::Event;
+use protocol::UnixMillis;
+use protocol::body::call::CallBody;
+use protocol::body::decoded::Body;
+use protocol::body::live::LiveBody;
+use protocol::body::mic::MicBody;
+use protocol::body::room::RoomBody;
+use protocol::command::description::{Command, Family};
+use protocol::event::contained;
+use protocol::json::scalar::Known;
 
 pub use crate::projections::batch::Batch;
 pub use crate::projections::change::Change;
@@ -143,7 +143,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::callback::{AppId, Apps, Command, Delivery, Query};
+    use protocol::{AppId, Apps, Command, Delivery, Query};
 
     /// As many distinct entries as a body of the default size limit holds.
     const MANY: usize = 5_000;

@@ -6,8 +6,8 @@ use std::cmp::Ordering;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// A table of a read model.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use serde_json::value::RawValue;
 
-use crate::callback::Event;
-use crate::callback::event::{clipped, is_sensible};
-use crate::callback::json::escapes::readable;
-use crate::callback::json::scalar::{Known, Seconds, Vocabulary};
-use crate::clock::UnixMillis;
 use crate::projections::change::Json;
+use protocol::Event;
+use protocol::UnixMillis;
+use protocol::event::{clipped, is_sensible};
+use protocol::json::escapes::readable;
+use protocol::json::scalar::{Known, Seconds, Vocabulary};
 
 /// Maximum number of rows that one event may change, and of list entries considered, so that its statements stay
 /// within their timeout. The vendor's largest bodies have a few dozen.
@@ -68,7 +68,7 @@ pub(crate) fn json<T: serde::Serialize>(value: &T) -> Option<Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::callback::body::call::{ActionType, CallResult};
+    use protocol::body::call::{ActionType, CallResult};
 
     #[test]
     fn words_are_spelled_as_the_tables_have_them() {

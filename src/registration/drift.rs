@@ -6,8 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::callback::AppId;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::registration::diff_text::difference;
 use crate::registration::status::{Book, Entry, Repair, Standing};
@@ -15,6 +14,8 @@ use crate::telemetry::{CheckResult, Metrics};
 use crate::tencent_api::failure::Trouble;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// How long one product may take to be looked at, and as long to be put right.
 const STEP_MAX: Duration = Duration::from_mins(1);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tracing::error;
 
-use crate::callback::{Admission, AppId};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::ip_list::refresh::{AddressBook, Addresses};
@@ -16,6 +15,7 @@ use crate::settings::{AppSettings, Settings};
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::tencent_api::{CallbackConfig, Product};
+use protocol::{Admission, AppId};
 
 /// The name of the file that holds the last good list of the vendor's addresses.
 const ADDRESS_FILE: &str = "vendor-addresses.json";

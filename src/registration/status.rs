@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::tencent_api::failure::Trouble;
 use crate::tencent_api::{CallbackConfig, Product};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// How many repairs wait to be listed. More than may wait while the store is away for a day.
 const REPAIRS_MAX: usize = 500;

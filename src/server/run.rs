@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::callback::Apps;
 use crate::clock::Clock;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
@@ -24,6 +23,7 @@ use crate::settings::Settings;
 use crate::sockets::{Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
+use protocol::Apps;
 
 /// How long a stop waits for the store's connections to close.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::callback::{AppId, Apps};
 use crate::clock::Clock;
 use crate::http::{
     self, Addresses, AppSetup, Limits, Ops, ReadLimiter, Receiver, Setup, Sources, StoreHandle,
@@ -19,6 +18,7 @@ use crate::server::listeners::Listeners;
 use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::telemetry::Metrics;
+use protocol::{AppId, Apps};
 
 /// How many connections the operators may have.
 const OPS_CONNECTIONS_MAX: usize = 100;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::clock::UnixMillis;
 use crate::projections::change::RoomFamily;
 use crate::projections::session::boundaries::SessionBounds;
 use crate::projections::session::presence::PresenceFigures;
@@ -10,6 +9,7 @@ use crate::projections::session::statistics::RoomSum;
 use crate::store::{
     Attendance, Finding, Live, LiveFacts, Room, RoomId, SettlerConnection, Span, StoreError,
 };
+use protocol::UnixMillis;
 
 /// What settling a room depends on beside its facts.
 pub(crate) struct Round {

@@ -1,9 +1,9 @@
 //! Registrations at the vendor that are not what is wanted, as the guard of this server found them.
 
-use crate::clock::UnixMillis;
 use crate::registration::{Book, Standing};
 use crate::store::{Finding, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
+use protocol::UnixMillis;
 
 const KIND: &str = "registration_drift";
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tracing::info;
 
-use crate::clock::UnixMillis;
 use crate::settings::{GapsSettings, seconds};
 use crate::store::{Finding, OpenCall, Overdue, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
+use protocol::UnixMillis;
 
 /// How long the start of a call may come after something else of it.
 const START_WAIT: Duration = Duration::from_mins(1);

@@ -1,6 +1,5 @@
 //! Plans what is settled of rooms, some at once: their sessions around the day of which new facts are known.
 
-use crate::clock::UnixMillis;
 use crate::projections::session::boundaries;
 use crate::projections::session::boundaries::{EARLY_MS, SessionBounds};
 use crate::sessions::compute::{Outcome, Round, SessionInput, SessionRows, compute, findings};
@@ -8,6 +7,7 @@ use crate::store::{
     Finding, Known, Live, Queued, Room, SettledSession, Settlement, SettlerConnection, Span,
     StoreError, Window,
 };
+use protocol::UnixMillis;
 
 /// How many rooms, or sessions of them, are read at once.
 pub(crate) const AT_ONCE: usize = 32;

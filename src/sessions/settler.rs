@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::registration::Book;
@@ -14,6 +13,7 @@ use crate::settings::{GapsSettings, SettleSettings};
 use crate::store::deadline::within;
 use crate::store::{StoreError, StoreOptions};
 use crate::telemetry::{Metrics, OnChange};
+use protocol::AppId;
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::settings::{GapsSettings, seconds};
 use crate::store::{Finding, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
+use protocol::AppId;
+use protocol::UnixMillis;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;

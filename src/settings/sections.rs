@@ -11,8 +11,8 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::callback::response::{NotStored, Rejected};
 use crate::telemetry::LogFormat;
+use protocol::response::{NotStored, Rejected};
 
 /// `[server]`
 #[derive(Debug, Clone, Deserialize)]

@@ -4,10 +4,10 @@ use std::io::Write;
 
 use secrecy::ExposeSecret;
 
-use crate::callback::Admission;
-use crate::callback::source_filter::VendorNetworks;
 use crate::diagnostic::Hint;
 use crate::settings::{DEFAULTS, Settings, Sources};
+use protocol::Admission;
+use protocol::source_filter::VendorNetworks;
 
 pub(crate) fn env(variables: &[(&str, &str)]) -> Sources {
     let pairs = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));

@@ -5,8 +5,6 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
-use crate::callback::source_filter::{Networks, VendorNetworks};
-use crate::callback::{Admission, AppId, Apps};
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::sections::{
@@ -15,6 +13,8 @@ use crate::settings::sections::{
     StoreSettings,
 };
 use crate::store::StoreOptions;
+use protocol::source_filter::{Networks, VendorNetworks};
+use protocol::{Admission, AppId, Apps};
 
 /// Everything that can be set. The keys are explained in [`DEFAULTS`](crate::settings::DEFAULTS).
 #[derive(Debug, Clone, Deserialize)]

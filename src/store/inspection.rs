@@ -2,8 +2,8 @@
 
 use sqlx::migrate::{Migration, Migrator};
 
-use crate::clock::UnixMillis;
 use crate::diagnostic::Diagnostic;
+use protocol::UnixMillis;
 
 /// Rows are counted up to this number; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::clock::UnixMillis;
 use crate::store::erase::accounts::Accounts;
 use crate::store::error::StoreError;
 use crate::store::inspection::Examination;
@@ -13,6 +12,7 @@ use crate::store::sqlite::events_store::Sqlite;
 use crate::store::traits::Store;
 use crate::store::url::StoreUrl;
 use crate::store::{postgres, sqlite};
+use protocol::UnixMillis;
 
 /// Opens the store of the URL. A database server need not answer yet.
 ///

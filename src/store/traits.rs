@@ -8,8 +8,6 @@ use std::fmt;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::callback::{AppId, Event};
-use crate::clock::UnixMillis;
 use crate::projections::Change;
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
@@ -23,6 +21,8 @@ use crate::store::query::filters::{
     UserCallFilter, UserVisitFilter,
 };
 use crate::store::query::page::{Details, EventPage, VisitPage};
+use protocol::UnixMillis;
+use protocol::{AppId, Event};
 
 /// A store of events. All methods may be called concurrently.
 #[async_trait]

@@ -7,10 +7,10 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::callback::{AppId, Body, Event, Family};
 use crate::telemetry::outcome::{CheckResult, Closed, Outcome};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, SettleMetrics};
+use protocol::{AppId, Body, Event, Family};
 
 /// Every metric of the server, with handles made once, so that counting costs an addition.
 ///
@@ -432,7 +432,7 @@ fn describe_gauges(recorder: &PrometheusRecorder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::callback::Rejection;
+    use protocol::Rejection;
 
     #[test]
     fn every_outcome_has_a_counter_of_its_own() {

@@ -1,6 +1,6 @@
 //! The outcomes that metrics count.
 
-use crate::callback::Rejection;
+use protocol::Rejection;
 
 /// The outcome of one HTTP request to the public listener. The outcomes add up to the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

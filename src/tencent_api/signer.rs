@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::callback::AppId;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::tencent_api::usersig::{UserSig, UserSigError};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// How long a signature is valid. Enough for a clock that is some minutes off, and short for a leaked one.
 const VALID_FOR: Duration = Duration::from_mins(30);

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use protocol::simulate::{Kind, Options};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
-use trtc_callbacks::simulate::{Kind, Options};
 
 use crate::page::{Page, Scheme, Screen};
 use crate::played::{Played, end, field_of, play};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trtc_callbacks::simulate::{Kind, Options};
+use protocol::simulate::{Kind, Options};
 
 use crate::page::{Page, Scheme, Screen};
 use crate::played::Played;

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-use trtc_callbacks::callback::AppId;
-use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::simulate::{
+use protocol::AppId;
+use protocol::UnixMillis;
+use protocol::simulate::{
     Disturbance, Generator, Kind, Options, Scenario, TimedDelivery, disturbed,
 };
+use serde_json::Value;
 
 use crate::support::{APP, Database, NOW, Server, eventually};
 

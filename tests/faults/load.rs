@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use protocol::UnixMillis;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 
 use crate::support::{APP, DESTROY_ROOM, OK};
 

@@ -1,7 +1,7 @@
 //! Amounts: what gifts are worth, numbers as large as they can be, and names that somebody makes up.
 
+use protocol::{AppId, Apps, Event, Query};
 use serde_json::{Value, json};
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
 use trtc_callbacks::projections::{AMOUNT_MAX, changes};
 use trtc_callbacks::store::Entry;
 

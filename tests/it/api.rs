@@ -192,7 +192,7 @@ on_both_stores! {
         let server = server(&database).await;
         // The later one arrives first.
         server.post_body("Call.CallbackAfterEndCall", end_call(1, "talked")).await;
-        server.clock.set(trtc_callbacks::clock::UnixMillis(NOW.0 + 5));
+        server.clock.set(protocol::UnixMillis(NOW.0 + 5));
         server.post_body("Call.CallbackAfterEndCall", end_call(2, "talked")).await;
         let call = ask(&server, &format!("/calls/{APP}/talked")).await;
         assert_eq!((&call["state"], &call["talk_seconds"]), (&json!("ended"), &json!(5)));

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use protocol::UnixMillis;
 use tokio::time::timeout;
-use trtc_callbacks::clock::UnixMillis;
 
 use crate::api::endless;
 use crate::support::{

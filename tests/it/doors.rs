@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use protocol::UnixMillis;
+use protocol::source_filter::Networks;
+use protocol::verify::sign;
+use protocol::{Admission, AppId, Apps, Event};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use trtc_callbacks::callback::source_filter::Networks;
-use trtc_callbacks::callback::verify::sign;
-use trtc_callbacks::callback::{Admission, AppId, Apps, Event};
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::http::{Receiver, callback_router};
 use trtc_callbacks::ingest::{Outcome, Sink};
 use trtc_callbacks::telemetry::Metrics;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use protocol::{AppId, Apps, Event};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use trtc_callbacks::callback::{AppId, Apps, Event};
 use trtc_callbacks::http::{Receiver, callback_router};
 use trtc_callbacks::ingest::{Outcome, Sink};
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use protocol::event::Payload;
 use serde_json::Value;
-use trtc_callbacks::callback::event::Payload;
 use trtc_callbacks::store::{Spool, StoredEvent};
 
 use crate::models::{dump_all, settled};

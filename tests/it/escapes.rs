@@ -1,7 +1,7 @@
 //! Escapes that the JSON functions of databases refuse, in bodies that are JSON.
 
+use protocol::Delivery;
 use serde_json::Value;
-use trtc_callbacks::callback::Delivery;
 
 use crate::process::done;
 use crate::support::{Database, NOW, Server, eventually, on_both_stores, settings, stored};

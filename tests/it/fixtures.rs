@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use protocol::{AppId, Apps, Command, Event, Query};
 use serde_json::{Value, json};
-use trtc_callbacks::callback::{AppId, Apps, Command, Event, Query};
 use trtc_callbacks::store::StoredEvent;
 
 use crate::support::{APP, Expected, Fixture, NOW, Server, fixtures, on_both_stores, stored};

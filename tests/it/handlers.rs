@@ -1,6 +1,6 @@
 //! What events change in the read models, by the handlers alone.
 
-use trtc_callbacks::callback::{AppId, Apps, Command, Delivery, Event, Query};
+use protocol::{AppId, Apps, Command, Delivery, Event, Query};
 use trtc_callbacks::projections::change::{CallChange, MemberChange, RoomChangeKind};
 use trtc_callbacks::projections::{Change, changes};
 

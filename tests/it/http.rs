@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use protocol::verify::sign;
 use secrecy::SecretString;
-use trtc_callbacks::callback::verify::sign;
 
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, settings, stored,

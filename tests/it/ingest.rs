@@ -6,9 +6,10 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use protocol::UnixMillis;
+use protocol::{AppId, Apps, Event, Query};
 use tokio::time::{Instant, sleep, sleep_until};
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{

@@ -40,7 +40,7 @@ fn limits() -> Limits {
     Limits {
         connections_max: 100,
         reserved_max: 0,
-        trusted_proxies: trtc_callbacks::callback::source_filter::Networks::default(),
+        trusted_proxies: protocol::source_filter::Networks::default(),
         header_timeout: PATIENCE,
         header_bytes_max: 32 << 10,
         idle_timeout: PATIENCE,

@@ -1,6 +1,6 @@
 //! Bodies that are not quite as they should be, or of which a part does not fit: what is right counts, in the read models too.
 
-use trtc_callbacks::callback::event::Payload;
+use protocol::event::Payload;
 use trtc_callbacks::store::StoredEvent;
 
 use crate::support::{Database, Server, on_both_stores, stored};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use protocol::UnixMillis;
+use protocol::{AppId, Apps, Event, Query};
 use sqlx::{Connection, Executor, PgConnection};
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::projections::table::{Kind, Table, Value};
 use trtc_callbacks::projections::{Batch, Change, TABLES, changes};
 use trtc_callbacks::store::{Entry, Store};

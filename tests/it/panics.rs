@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
+use protocol::{AppId, Apps, Event, Query};
 use trtc_callbacks::telemetry::{self, LogFormat, Metrics};
 
 use crate::support::{APP, NOW};

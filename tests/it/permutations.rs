@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::UnixMillis;
+use protocol::UnixMillis;
+use protocol::simulate::{Generator, Kind, Options};
+use protocol::{AppId, Apps, Event, Query};
 use trtc_callbacks::projections::table::Row;
 use trtc_callbacks::projections::{Batch, Change, TABLES, changes};
-use trtc_callbacks::simulate::{Generator, Kind, Options};
 use trtc_callbacks::store::Entry;
 use uuid::Uuid;
 

@@ -211,7 +211,7 @@ fn a_sample_can_be_changed_and_signed() {
 fn stored_events_and_files_are_replayed() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (source, target) = (Serving::start(one.path(), &[]), Serving::start(two.path(), &[]));
-    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/protocol/fixtures");
     let count = crate::support::fixtures().len();
     let said = done(one.path(), &["replay", fixtures, "--to", &source.url]);
     assert_eq!(said, format!("{count} sent: {count} stored\n"));

@@ -1,9 +1,9 @@
 //! What holds for any input at all.
 
 use proptest::prelude::*;
+use protocol::event::Payload;
+use protocol::{AppId, Apps, Body, Command, Delivery, Event, Query, Rejection};
 use serde_json::Value as Json;
-use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::{AppId, Apps, Body, Command, Delivery, Event, Query, Rejection};
 use trtc_callbacks::projections::table::{Column, Kind, Value};
 use trtc_callbacks::projections::{Batch, changes};
 
@@ -84,7 +84,7 @@ fn check_kept(event: &Event, body: &[u8]) -> Result<(), TestCaseError> {
     }
     prop_assert_eq!(
         event.id.get_version_num() == 8,
-        event.timed && event.kind == trtc_callbacks::callback::Kind::After
+        event.timed && event.kind == protocol::Kind::After
     );
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use trtc_callbacks::callback::verify::sign;
+use protocol::verify::sign;
 
 use crate::process::Serving;
 use crate::support::{APP, DESTROY_ROOM, OK, destroy_room, eventually};

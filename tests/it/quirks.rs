@@ -3,25 +3,23 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use trtc_callbacks::callback::body::battle::BattleEnd;
-use trtc_callbacks::callback::body::call::{ActionType, CallBody as Call, MediaType, RoomIdType};
-use trtc_callbacks::callback::body::follow::{FollowBody as Follow, Followed};
-use trtc_callbacks::callback::body::live::{
-    AdminChange, DestroyCause, LiveBody as Live, Member, Presence,
-};
-use trtc_callbacks::callback::body::mic::{MicBody as Mic, Seat};
-use trtc_callbacks::callback::body::recording::RecordingEvent;
-use trtc_callbacks::callback::body::room::{RoomBody as Room, RoomType};
-use trtc_callbacks::callback::event::Payload;
-use trtc_callbacks::callback::json::forms::{Many, Nested};
-use trtc_callbacks::callback::json::scalar::{Count, Flag, Known, Millis, Seconds};
-use trtc_callbacks::callback::query::Platform;
-use trtc_callbacks::callback::{
+use protocol::UnixMillis;
+use protocol::body::battle::BattleEnd;
+use protocol::body::call::{ActionType, CallBody as Call, MediaType, RoomIdType};
+use protocol::body::follow::{FollowBody as Follow, Followed};
+use protocol::body::live::{AdminChange, DestroyCause, LiveBody as Live, Member, Presence};
+use protocol::body::mic::{MicBody as Mic, Seat};
+use protocol::body::recording::RecordingEvent;
+use protocol::body::room::{RoomBody as Room, RoomType};
+use protocol::event::Payload;
+use protocol::json::forms::{Many, Nested};
+use protocol::json::scalar::{Count, Flag, Known, Millis, Seconds};
+use protocol::query::Platform;
+use protocol::{
     AppId, Apps, Body, Command, Delivery, Event, Family, Kind, Query, Rejection, event_id,
     response, verify,
 };
-use trtc_callbacks::clock::UnixMillis;
+use serde_json::{Value, json};
 
 /// 2026-11-01.
 const RECEIVED: UnixMillis = UnixMillis(1_793_491_200_000);
@@ -55,7 +53,7 @@ fn told(command: &str, members: &str) -> Event {
 
 macro_rules! fixture {
     ($name:literal) => {{
-        let file = include_str!(concat!("../fixtures/", $name, ".json"));
+        let file = include_str!(concat!("../../crates/protocol/fixtures/", $name, ".json"));
         let delivery = Delivery::parse(file).unwrap();
         decode_at(RECEIVED, &delivery.query, &delivery.bytes().unwrap())
     }};

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use trtc_callbacks::callback::AppId;
-use trtc_callbacks::clock::UnixMillis;
+use protocol::AppId;
+use protocol::UnixMillis;
 use trtc_callbacks::store::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, EVENTS_SCANNED_MAX, EventFilter,
     Found, List, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, Step, Store, Subject,

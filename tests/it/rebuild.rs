@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::UnixMillis;
+use protocol::simulate::{Generator, Kind as Scene, Options, TimedDelivery};
+use protocol::{AppId, Apps, Event, Query};
 use serde_json::Value;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::projections::table::{Column, Join, Kind, Table};
 use trtc_callbacks::projections::{Change, TABLES, changes};
-use trtc_callbacks::simulate::{Generator, Kind as Scene, Options, TimedDelivery};
 use trtc_callbacks::store::{Entry, Store};
 
 use crate::models::dump;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::CommandFactory;
+use protocol::AppId;
 use serde_json::Value;
-use trtc_callbacks::callback::AppId;
 use trtc_callbacks::cli::Cli;
 use trtc_callbacks::telemetry::Metrics;
 

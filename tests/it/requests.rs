@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use protocol::verify::sign;
 use secrecy::SecretString;
 use serde_json::Value;
-use trtc_callbacks::callback::verify::sign;
 
 use crate::process::done;
 use crate::support::{

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::UnixMillis;
+use protocol::simulate::Kind;
+use protocol::{AppId, Apps, Event, Query};
 use sqlx::Connection;
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::UnixMillis;
 use trtc_callbacks::settings::Settings;
-use trtc_callbacks::simulate::Kind;
 use trtc_callbacks::store::{self, Inserted, SettlerConnection, Store};
 
 use crate::models::settled;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trtc_callbacks::clock::UnixMillis;
+use protocol::UnixMillis;
 
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
 
@@ -293,8 +293,8 @@ on_both_stores! {
     }
 
     async fn rooms_and_sessions_are_the_same_whatever_the_order_of_events(database: Database) {
-        use trtc_callbacks::callback::AppId;
-        use trtc_callbacks::simulate::{Generator, Kind, Options};
+        use protocol::AppId;
+        use protocol::simulate::{Generator, Kind, Options};
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         let (one, two) = tokio::join!(Server::start(&database), Server::start(&other));
         let start = UnixMillis(T);

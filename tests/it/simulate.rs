@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::{self, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-use trtc_callbacks::callback::body::call::CallBody;
-use trtc_callbacks::callback::body::live::LiveBody;
-use trtc_callbacks::callback::{AppId, Apps, Body, Command, Event, Query};
-use trtc_callbacks::clock::UnixMillis;
-use trtc_callbacks::simulate::{
+use protocol::UnixMillis;
+use protocol::body::call::CallBody;
+use protocol::body::live::LiveBody;
+use protocol::simulate::{
     Disturbance, Due, Generator, Kind, Options, Scenario, TimedDelivery, Traffic, disturbed,
 };
+use protocol::{AppId, Apps, Body, Command, Event, Query};
+use serde_json::Value;
 
 use crate::process::{Serving, done, failed, lines, program};
 use crate::support::{APP, NOW, eventually};

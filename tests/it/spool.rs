@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use protocol::{AppId, Apps, Body, Event, Query};
 use sqlx::Connection;
-use trtc_callbacks::callback::{AppId, Apps, Body, Event, Query};
 use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::store::{Salvage, Spool, SpoolError, Spooled};
 

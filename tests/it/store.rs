@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use trtc_callbacks::callback::{AppId, Apps, Event, Query};
-use trtc_callbacks::clock::UnixMillis;
+use protocol::UnixMillis;
+use protocol::{AppId, Apps, Event, Query};
 use trtc_callbacks::store::{EventFilter, Inserted, Order, Store};
 
 use crate::support::{

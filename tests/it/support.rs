@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::UnixMillis;
+use protocol::{Delivery, Event};
 use serde::Deserialize;
 use sqlx::{Connection, Executor};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use trtc_callbacks::callback::{Delivery, Event};
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::server::{self, Listeners, StartError};
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store::{
@@ -381,7 +382,7 @@ pub(crate) fn fixtures() -> Vec<Fixture> {
     struct Rest {
         stored: Expected,
     }
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/protocol/fixtures");
     let mut fixtures = Vec::new();
     for folder in root.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
         for file in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use protocol::AppId;
 use secrecy::{ExposeSecret, SecretString};
-use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{

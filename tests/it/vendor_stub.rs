@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use protocol::AppId;
 use reqwest::Method;
 use secrecy::ExposeSecret;
-use trtc_callbacks::callback::AppId;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::tencent_api::UserSig;
 

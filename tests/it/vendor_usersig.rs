@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use protocol::AppId;
+use protocol::UnixMillis;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
-use trtc_callbacks::callback::AppId;
-use trtc_callbacks::clock::{Clock, UnixMillis};
+use trtc_callbacks::clock::Clock;
 use trtc_callbacks::tencent_api::{Signer, UserSig, UserSigError};
 
 use crate::vendor_stub::ticket;

@@ -5,8 +5,6 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use tokio::time::{Instant, sleep};
 
-use crate::callback::redact::Erasure;
-use crate::callback::{AppId, event_id};
 use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::prompt;
@@ -14,6 +12,8 @@ use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
+use protocol::redact::Erasure;
+use protocol::{AppId, event_id};
 
 /// How many rows are looked at, and changed, at once.
 const BATCH_ROWS: u32 = 500;

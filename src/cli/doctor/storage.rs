@@ -1,8 +1,8 @@
 //! What of a store's state is well, and what is to be done about the rest.
 
 use crate::cli::doctor::report::Findings;
-use crate::clock::UnixMillis;
 use crate::store::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
+use protocol::UnixMillis;
 
 /// How far the database's clock may be from ours, in ms.
 const CLOCK_DIFFERENCE_MAX: u64 = 5000;

@@ -5,13 +5,13 @@ use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use crate::callback::AppId;
 use crate::cli::args::app_id;
 use crate::cli::output::{self, cell, say, seconds, time_or_dash};
 use crate::cli::read::lists::{Source, cut, timeline};
 use crate::store::{
     Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
 };
+use protocol::AppId;
 
 /// Show one call: its members, recordings and events.
 ///

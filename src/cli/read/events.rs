@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::cli::output::{self, cell, json_lines, say};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::read::lists::Source;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::store::{EventFilter, Order, Store, StoredEvent};
+use protocol::UnixMillis;
 
 /// List stored events.
 ///

@@ -6,11 +6,12 @@ use serde_json::value::RawValue;
 use crate::cli::output;
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::read::lists::Source;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::export;
 use crate::store::{
     AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RoomFilter,
 };
+use protocol::UnixMillis;
 
 /// How many rows are read at once.
 const PAGE_ROWS: u32 = 500;

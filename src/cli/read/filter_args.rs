@@ -8,8 +8,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::clock::UnixMillis;
 use crate::store::{Condition, ConditionError, ConditionKind, Filter};
+use protocol::UnixMillis;
 
 /// The options for the conditions of `F`.
 #[derive(Debug)]

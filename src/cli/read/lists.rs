@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, cell, json_lines, say};
-use crate::clock::UnixMillis;
 use crate::store::{self, List, Store, StoreError, StoredEvent};
+use protocol::UnixMillis;
 
 /// The store that is read.
 #[derive(Debug, Args)]

@@ -4,8 +4,9 @@ use clap::Args;
 use crate::cli::output::{self, cell, seconds};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::read::lists::ListArgs;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::store::{LiveRoom, LiveSessions};
+use protocol::UnixMillis;
 
 /// List live rooms, with their gifts.
 ///

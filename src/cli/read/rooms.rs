@@ -4,8 +4,9 @@ use clap::Args;
 use crate::cli::output::{self, cell, seconds};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::read::lists::ListArgs;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::store::{Room, RoomFilter};
+use protocol::UnixMillis;
 
 /// List conferences and live rooms.
 ///

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::callback::AppId;
 use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::error::diagnostic;
 use crate::cli::output::say;
@@ -14,6 +13,7 @@ use crate::diagnostic::{Diagnostic, Hint};
 use crate::registration::client;
 use crate::settings::{AppSettings, Settings};
 use crate::tencent_api::{Client, Product, Region, UnknownRegion};
+use protocol::AppId;
 
 /// Whose key, and which.
 #[derive(Debug, Clone, Args)]

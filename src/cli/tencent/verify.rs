@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::callback::{AppId, Delivery, event_query};
 use crate::cli::error::diagnostic;
 use crate::cli::output::{self, say};
 use crate::cli::tencent::app::Vendor;
@@ -19,6 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Store};
 use crate::tencent_api::Product;
+use protocol::{AppId, Delivery, event_query};
 
 /// The pause between two looks into the store.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

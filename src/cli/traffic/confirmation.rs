@@ -9,14 +9,15 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::healthcheck;
 use crate::cli::traffic::target::{Distance, Target};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, EventPage, Order, Store, StoreError, StoreOptions};
 use crate::telemetry::Figures;
+use protocol::UnixMillis;
+use protocol::{AppId, Apps, Delivery, Event, Query};
 
 /// How many events are looked for in a store at most.
 const LOOKED_MAX: usize = 20_000;

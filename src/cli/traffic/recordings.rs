@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::callback::{Delivery, Query};
+use protocol::{Delivery, Query};
 
 /// Files that are read where a directory is named.
 const ENDINGS: [&str; 4] = ["json", "jsonl", "ndjson", "log"];

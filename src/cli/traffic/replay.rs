@@ -8,7 +8,6 @@ use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::callback::{AppId, Apps, Delivery, Event, Query};
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::error::diagnostic;
 use crate::cli::output::{self, progress_bar, say};
@@ -16,10 +15,12 @@ use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
+use protocol::UnixMillis;
+use protocol::{AppId, Apps, Delivery, Event, Query};
 
 /// How many stored events are read at once.
 const PAGE: u32 = 500;

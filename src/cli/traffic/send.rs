@@ -5,15 +5,16 @@ use clap::Args;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::callback::{AppId, Command, Delivery};
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::output;
 use crate::cli::traffic::confirmation::Confirmation;
 use crate::cli::traffic::json_path;
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::TargetArgs;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
+use protocol::UnixMillis;
+use protocol::{AppId, Command, Delivery};
 
 /// Post sample events, or files, to a server
 ///
@@ -151,7 +152,7 @@ fn edited(
 
 /// Sets every time that stands where the command has one, in the unit and the type it has there.
 fn set_time(body: &mut Value, query: &str, time: UnixMillis) {
-    let in_query = crate::callback::Query::parse(query).command;
+    let in_query = protocol::Query::parse(query).command;
     let in_body = body.get("CallbackCommand").and_then(Value::as_str).map(str::to_owned);
     let Some(command) = in_body.or(in_query).and_then(|name| Command::find(&name)) else {
         return;

@@ -8,16 +8,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::callback::AppId;
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::error::diagnostic;
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
-use crate::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
+use protocol::AppId;
+use protocol::UnixMillis;
+use protocol::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 
 /// Send simulated traffic to a server
 ///

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use secrecy::SecretString;
 
-use crate::callback::{AppId, Delivery, response, verify};
 use crate::cli::own_server;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
+use protocol::{AppId, Delivery, response, verify};
 
 /// The app that events are made up for where none is configured.
 const SAMPLE_APP: &str = "1400000001";

@@ -7,10 +7,6 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::callback::event::Payload;
-use crate::callback::recorded_request::Delivery;
-use crate::callback::{AppId, Body, Command};
-use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::params::{ListQuery, QueryOf};
 use crate::http::api::request::{ApiRequest, PathOf};
@@ -18,6 +14,10 @@ use crate::http::problem::Problem;
 use crate::store::{
     Behind, ConditionKind, EventFilter, List, Part, Store, StoreError, StoredEvent, filter,
 };
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::recorded_request::Delivery;
+use protocol::{AppId, Body, Command};
 
 filter! {
     /// What is given of each event.

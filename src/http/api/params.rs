@@ -9,10 +9,10 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Required, Schema};
 
-use crate::callback::AppId;
 use crate::http::cursor;
 use crate::http::problem::Problem;
 use crate::store::{Condition, ConditionKind, Filter, filter};
+use protocol::AppId;
 
 /// Rows of a page, by default and at most.
 const LIMIT: u32 = 50;

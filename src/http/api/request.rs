@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
-use crate::clock::UnixMillis;
 use crate::http::api::list::{self, Answered};
 use crate::http::api::params::{ListQuery, Page, TEXT_CHARS_MAX};
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
 use crate::store::Filter;
+use protocol::UnixMillis;
 
 /// A request, and what answers it.
 pub(crate) struct ApiRequest {

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use axum::response::Response;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::api::list;
 use crate::http::api::list::Items;
 use crate::http::api::params::{FormatQuery, ListQuery, Page, QueryOf};
@@ -14,6 +12,8 @@ use crate::http::problem::Problem;
 use crate::store::{
     Anomaly, AnomalyFilter, ConditionKind, Count, CountBy, CountFilter, Found, Step, filter,
 };
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// Anomalies: gaps in what the vendor sent, newest first.
 #[utoipa::path(get, path = "/anomalies", tag = "figures", params(QueryOf<(AnomalyFilter, ListQuery)>),

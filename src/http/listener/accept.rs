@@ -16,7 +16,6 @@ use tokio_util::either::Either;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::callback::source_filter::Networks;
 use crate::http::listener::connection;
 use crate::http::listener::exchange::Exchange;
 use crate::http::listener::fd_limit;
@@ -26,6 +25,7 @@ use crate::http::listener::slots::{ConnectionSlots, SlotGuard};
 use crate::http::listener::stop::Stop;
 use crate::http::listener::tls::Tls;
 use crate::telemetry::Metrics;
+use protocol::source_filter::Networks;
 
 /// Pause after a failed `accept`.
 const REST: Duration = Duration::from_millis(100);

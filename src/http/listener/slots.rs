@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::callback::source_filter::Networks;
 use crate::http::listener::slot::{Command, ConnectionSlot, origin};
+use protocol::source_filter::Networks;
 
 /// Interval at which a waiting connection tries again to evict: others fall idle in the meantime.
 const ASK_AGAIN: Duration = Duration::from_millis(50);

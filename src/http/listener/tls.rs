@@ -20,10 +20,11 @@ use tracing::{debug, error, info, warn};
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::http::listener::slot::{Command, ConnectionSlot};
 use crate::telemetry::{Closed, Metrics, OnChange};
+use protocol::UnixMillis;
 
 /// Interval of checking the files for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);

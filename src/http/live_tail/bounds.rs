@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
 
 /// The longest time after its `received_at` that a row may become visible.
 pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);

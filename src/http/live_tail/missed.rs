@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::bounds::{
     BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
 };
 use crate::store::{EventPage, StoredEvent};
+use protocol::UnixMillis;
 
 /// Bound of buffered bodies per subscriber: all subscribers together hold no more than the tail. The rest is read
 /// later.
@@ -72,9 +72,9 @@ impl Missed {
 
 #[cfg(test)]
 mod tests {
-    use crate::callback::AppId;
-    use crate::callback::event::Payload;
     use crate::http::live_tail::missed::*;
+    use protocol::AppId;
+    use protocol::event::Payload;
 
     fn event(at: i64, bytes: usize) -> StoredEvent {
         StoredEvent {

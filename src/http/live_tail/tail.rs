@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::callback::event::Payload;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::http::live_tail::arrival::Arrival;
 use crate::http::live_tail::bounds::{
     BACK_FAR, LISTENERS_MAX, PAGE, PAGES_MAX, PAUSE_MAX, RECENT_BYTES_MAX, earlier,
@@ -21,6 +20,8 @@ use crate::http::live_tail::missed::Missed;
 use crate::http::ops::read_limiter::ReadLimiter;
 use crate::http::problem::Problem;
 use crate::store::{EventFilter, Order, StoredEvent};
+use protocol::UnixMillis;
+use protocol::event::Payload;
 
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -415,8 +416,8 @@ impl Subscription {
 
 #[cfg(test)]
 mod tests {
-    use crate::callback::AppId;
     use crate::http::live_tail::tail::*;
+    use protocol::AppId;
 
     fn event(bytes: usize) -> StoredEvent {
         StoredEvent {

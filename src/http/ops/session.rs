@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
 
 /// The cookie's name.
 const COOKIE: &str = "trtc_session";

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::callback::AppId;
 use crate::ip_list::refresh::AddressBook;
 use crate::registration::Book;
+use protocol::AppId;
 
 /// The settings that pages show, and the states of background refreshes.
 pub(crate) struct Setup {

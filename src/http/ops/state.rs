@@ -6,7 +6,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::callback::AppId;
 use crate::clock::Clock;
 use crate::http::live_tail::tail::Tail;
 use crate::http::ops::guess_limit::Guesses;
@@ -16,6 +15,7 @@ use crate::http::ops::setup::Setup;
 use crate::http::ops::store_handle::StoreHandle;
 use crate::http::ops::store_ping::Ping;
 use crate::telemetry::Metrics;
+use protocol::AppId;
 
 /// Shared state of the operations listener.
 pub(crate) struct Ops {

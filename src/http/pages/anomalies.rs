@@ -5,7 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
@@ -13,6 +12,7 @@ use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{ANOMALY_KINDS, Anomaly, AnomalyFilter};
+use protocol::UnixMillis;
 
 /// Kinds, and what they mean.
 fn kinds() -> impl Iterator<Item = (&'static str, &'static str)> {

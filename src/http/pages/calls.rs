@@ -7,9 +7,6 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use crate::callback::event::Payload;
-use crate::callback::explain::changed_accounts;
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::Arrivals;
@@ -29,6 +26,9 @@ use crate::store::{
     AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
     StoredEvent, Subject, steps,
 };
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::explain::changed_accounts;
 
 /// What a lane says that has nothing drawn on it.
 const UNTIMED: &str = "no event says from when to when";

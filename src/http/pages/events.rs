@@ -6,10 +6,6 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
-use crate::callback::Command;
-use crate::callback::event::Payload;
-use crate::callback::explain::{self, Field};
-use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
 use crate::http::ui::error::PageError;
@@ -22,6 +18,10 @@ use crate::http::ui::page::{Listed, Paged, Reading, answered, done, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{EventFilter, StoredEvent, arrivals};
+use protocol::Command;
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::explain::{self, Field};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;

@@ -6,8 +6,6 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
 use crate::http::query::Query;
@@ -26,6 +24,8 @@ use crate::store::{
     OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
 };
 use crate::telemetry::{Figures, Outcome as OutcomeName};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// How long it waits for the store. Less than other pages: it has more to say.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -6,8 +6,6 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::calls::{CallRow, row};
@@ -20,6 +18,8 @@ use crate::http::ui::html::{
 use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
 use crate::http::ui::shell::Shell;
 use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 #[derive(Template)]
 #[template(path = "search.html")]

@@ -6,7 +6,6 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
-use crate::clock::UnixMillis;
 use crate::http::ops::setup::AppSetup;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
@@ -17,6 +16,7 @@ use crate::http::ui::shell::Shell;
 use crate::ip_list::refresh::AddressBook;
 use crate::registration::{Entry, Standing, shown};
 use crate::tencent_api::failure::Trouble;
+use protocol::UnixMillis;
 
 #[derive(Template)]
 #[template(path = "settings.html")]

@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::clock::UnixMillis;
 use crate::http::ops::state::Ops;
 use crate::http::ops::{auth, session};
 use crate::http::ui::assets;
+use protocol::UnixMillis;
 
 /// The largest form that is read, in bytes, and how long it may take.
 const FORM_BYTES_MAX: usize = 8192;

@@ -16,10 +16,7 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::callback::response;
-use crate::callback::response::{NotStored, Rejected};
-use crate::callback::{Admission, AppId, Apps, Event, Query, Rejection, Verified};
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::Clock;
 use crate::http::listener::slot::ConnectionSlot;
 use crate::http::receiver::body_budget::{ACQUIRE_TIMEOUT, BodyBudget};
 use crate::http::receiver::content_encoding::{Encoding, Failure};
@@ -28,6 +25,10 @@ use crate::http::receiver::rejection_log::{Rejections, Stray};
 use crate::http::receiver::signature_reuse::Replays;
 use crate::ingest::{self, Sink};
 use crate::telemetry::{Metrics, Outcome};
+use protocol::UnixMillis;
+use protocol::response;
+use protocol::response::{NotStored, Rejected};
+use protocol::{Admission, AppId, Apps, Event, Query, Rejection, Verified};
 
 /// The callback endpoint.
 pub struct Receiver {

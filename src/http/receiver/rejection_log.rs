@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::callback::{AppId, Rejection};
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
+use protocol::{AppId, Rejection};
 
 /// Interval between two warnings of the same reason.
 const PAUSE: Duration = Duration::from_mins(1);

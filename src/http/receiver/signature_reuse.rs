@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use crate::callback::{AppId, Verified};
-use crate::clock::UnixMillis;
 use crate::http::receiver::rejection_log::LogThrottle;
+use protocol::UnixMillis;
+use protocol::{AppId, Verified};
 
 /// Up to this time after its first use, reuse is explained by a pending request or events of one second.
 const REPLAY_AFTER: Duration = Duration::from_secs(5);
@@ -76,9 +76,9 @@ impl Replays {
 
 #[cfg(test)]
 mod tests {
-    use crate::callback::verify::sign;
-    use crate::callback::{Apps, Query};
     use crate::http::receiver::signature_reuse::*;
+    use protocol::verify::sign;
+    use protocol::{Apps, Query};
 
     const SECOND: i64 = 1_669_872_112;
 

@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use crate::clock::UnixMillis;
 use crate::http::ui::html::{clock, number, span};
+use protocol::UnixMillis;
 
 /// How wide a drawing is in its own units.
 const WIDTH: i64 = 1000;

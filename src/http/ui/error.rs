@@ -4,10 +4,10 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::clock::UnixMillis;
 use crate::http::ui::html::visible;
 use crate::http::ui::shell::Shell;
 use crate::store::{ConditionError, StoreError};
+use protocol::UnixMillis;
 
 /// Why a page is not there.
 #[derive(Debug)]

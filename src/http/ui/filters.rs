@@ -1,12 +1,12 @@
 //! What a list is asked for: the form above it, read from the query and shown again as it was.
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment::encoded;
 use crate::http::query::Query;
 use crate::http::ui::error::sentence;
 use crate::http::ui::html::visible;
 use crate::store::{Condition, ConditionKind, ConditionValue, Filter, TimeRange};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// The condition on the app, for pages that have no other.
 const APP: Condition = Condition { name: "app", label: "App", doc: &[], kind: ConditionKind::App };

@@ -6,9 +6,9 @@ use std::fmt;
 use askama::filters::{Escaper, Html as Escape, HtmlSafe};
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment::{encoded, segment};
 use crate::letters;
+use protocol::UnixMillis;
 
 /// Text that is HTML already. Only this file makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use askama::Template;
 use serde::Deserialize;
 
-use crate::clock::UnixMillis;
 use crate::http::query::Query;
 use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
@@ -12,6 +11,7 @@ use crate::http::ui::html::{
 };
 use crate::http::ui::page::shown;
 use crate::store::{Battle, GiftRow, Gifts, Live, Room, RoomKey, Store, StoreError};
+use protocol::UnixMillis;
 
 /// What may stand in the query of a room's page: the conditions and places of its two lists.
 pub(crate) const PARAMETERS: [&str; 5] = ["user", "after", "giver", "gifts_after", "app"];

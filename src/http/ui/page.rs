@@ -8,8 +8,6 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::PageTurn;
 use crate::http::ops::state::Ops;
@@ -17,6 +15,8 @@ use crate::http::query::Query;
 use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Form, FormBuilder};
 use crate::store::{Filter, List, Store, StoreError};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// How long a page waits for the store.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use crate::clock::UnixMillis;
 use crate::http::ui::html::{Html, badge, id, nothing, time, visible};
 use crate::store::Recording;
+use protocol::UnixMillis;
 
 /// How many files are named.
 const FILES_MAX: usize = 100;

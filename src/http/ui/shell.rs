@@ -1,13 +1,13 @@
 //! What every page has around it: title, navigation, search box.
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::http::ops::session;
 use crate::http::ops::setup::Addresses;
 use crate::http::ops::state::Ops;
 use crate::http::ui::assets;
 use crate::http::ui::html::{Html, moment, visible};
 use crate::http::ui::section::Section;
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// What a page has around it.
 pub(crate) struct Shell {

@@ -7,7 +7,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::callback::Event;
 use crate::ingest::batch_writer::BatchWriter;
 use crate::ingest::spool::replay::SpoolReplay;
 use crate::ingest::spool::salvage::Salvager;
@@ -15,6 +14,7 @@ use crate::ingest::spool::writer::{SpoolTicket, SpoolWriter};
 use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};
 use crate::store::SpoolError;
 use crate::telemetry::Metrics;
+use protocol::Event;
 
 /// Maximum number of events queued for the spool. More could not be written in time.
 const SPOOL_QUEUE_MAX: usize = 4096;

@@ -10,11 +10,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::callback::Event;
 use crate::ingest::batch_writer::{BatchWriter, GROUP_BYTES_MAX, Ticket};
 use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Spooled;
 use crate::telemetry::Metrics;
+use protocol::Event;
 
 /// Batch size: at most, and initially.
 const ROWS_MAX: u32 = 500;

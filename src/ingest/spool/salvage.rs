@@ -8,9 +8,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::callback::Event;
 use crate::ingest::spool::writer::SpoolWriter;
 use crate::store::Salvage;
+use protocol::Event;
 
 /// The pause before events are offered again to a spool that did not accept them.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -8,12 +8,12 @@ use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use crate::callback::Event;
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::batch_writer::by_bytes;
 use crate::store::{Size, Spool, SpoolError};
 use crate::telemetry::{Metrics, OnChange};
+use protocol::Event;
 
 /// Maximum number of events of one commit.
 const BATCH_ROWS_MAX: usize = 500;

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::callback::Event;
-use crate::callback::body::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
-use crate::callback::json::forms::Nested;
-use crate::callback::json::scalar::{BattleId, Known};
 use crate::projections::change::{BattleMark, Change};
 use crate::projections::value::{amount, first, moment, text, word};
+use protocol::Event;
+use protocol::body::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
+use protocol::json::forms::Nested;
+use protocol::json::scalar::{BattleId, Known};
 
 /// A battle was proposed. It has not begun yet.
 pub(crate) fn create_battle(event: &Event, body: &CreateBattle, changes: &mut Vec<Change>) {
     let Some(mut mark) = mark(event, body.battle_id.as_ref(), "create") else { return };
     mark.duration_ms = body.duration.map(|length| amount(length.0));
-    let room = |room_id: &crate::callback::json::scalar::RoomId| BattleRoom {
+    let room = |room_id: &protocol::json::scalar::RoomId| BattleRoom {
         room_id: Some(room_id.clone()),
         ..BattleRoom::default()
     };

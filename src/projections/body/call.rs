@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::callback::Event;
-use crate::callback::body::call::{
-    ActionType, CallRecord, CallType, ChangedUser, EndCall, MemberChanged, RecordChanged,
-    StartCall, UserStatus,
-};
-use crate::callback::json::scalar::{AccountId, Known};
-use crate::clock::UnixMillis;
 use crate::projections::body::recording;
 use crate::projections::change::{CallChange, Change, LastAction, MemberChange};
 use crate::projections::value::{first, moment, text, word};
+use protocol::Event;
+use protocol::UnixMillis;
+use protocol::body::call::{
+    ActionType, CallRecord, CallType, ChangedUser, EndCall, MemberChanged, RecordChanged,
+    StartCall, UserStatus,
+};
+use protocol::json::scalar::{AccountId, Known};
 
 /// The caller is in the call from its start; everybody else is invited.
 pub(crate) fn start_call(event: &Event, body: &StartCall, changes: &mut Vec<Change>) {

@@ -5,13 +5,6 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::callback::Event;
-use crate::callback::body::live::{
-    AdminChange, BeforeSendGift, ChangeOwner, CreateRoom, DelMetadata, DestroyCause, DestroyRoom,
-    LiveRoomInfo, MemberStateChanged, ModifyAdmin, Presence, PresenceCause, SetMetadata, Statistic,
-    UpdateRoomInfo,
-};
-use crate::callback::json::scalar::{AccountId, Count, Known};
 use crate::projections::body::room::{presence, room_change};
 use crate::projections::change::{
     Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily,
@@ -21,6 +14,13 @@ use crate::projections::session::bounds::{
     CATEGORIES_MAX, METADATA_BYTES_MAX, RECEIVERS_MAX, TEXT_BYTES_MAX, json_bytes,
 };
 use crate::projections::value::{amount, first, json, moment, text, word};
+use protocol::Event;
+use protocol::body::live::{
+    AdminChange, BeforeSendGift, ChangeOwner, CreateRoom, DelMetadata, DestroyCause, DestroyRoom,
+    LiveRoomInfo, MemberStateChanged, ModifyAdmin, Presence, PresenceCause, SetMetadata, Statistic,
+    UpdateRoomInfo,
+};
+use protocol::json::scalar::{AccountId, Count, Known};
 
 /// Properties of a live room without a column of their own.
 #[derive(Serialize)]

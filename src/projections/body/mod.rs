@@ -1,4 +1,4 @@
-//! One projection for each typed command, in files named as those of [`callback::body`](crate::callback::body).
+//! One projection for each typed command, in files named as those of [`callback::body`](protocol::body).
 
 pub(crate) mod battle;
 pub(crate) mod call;

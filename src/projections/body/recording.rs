@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use crate::callback::Event;
-use crate::callback::body::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
-use crate::callback::json::scalar::AccountId;
 use crate::projections::change::{Change, Json, RecordingMark};
 use crate::projections::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
 use crate::projections::value::{amount, json, text};
+use protocol::Event;
+use protocol::body::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
+use protocol::json::scalar::AccountId;
 
 /// One file as `recording_marks.files` holds it. Times in ms since 1970.
 #[derive(Default, Serialize)]

@@ -2,14 +2,14 @@
 
 use serde::Serialize;
 
-use crate::callback::Event;
-use crate::callback::body::room::{
-    CreateRoom, DestroyRoom, MemberEnter, MemberLeave, RoomInfo, UpdateRoomInfo,
-};
-use crate::callback::json::scalar::{AccountId, Known};
 use crate::projections::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
 use crate::projections::session::bounds;
 use crate::projections::value::{amount, first, json, moment, text, word};
+use protocol::Event;
+use protocol::body::room::{
+    CreateRoom, DestroyRoom, MemberEnter, MemberLeave, RoomInfo, UpdateRoomInfo,
+};
+use protocol::json::scalar::{AccountId, Known};
 
 /// Properties of a conference without a column of their own. Times in s since 1970.
 #[derive(Serialize)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::callback::Event;
-use crate::callback::body::mic::SeatInfoChanged;
 use crate::projections::change::{Change, SeatMark};
 use crate::projections::value::{first, text};
+use protocol::Event;
+use protocol::body::mic::SeatInfoChanged;
 
 /// The state of the listed seats after the event.
 pub(crate) fn seat_info_changed(event: &Event, body: &SeatInfoChanged, changes: &mut Vec<Change>) {

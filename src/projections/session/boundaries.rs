@@ -2,7 +2,7 @@
 //!
 //! A session is a range of time, so a late create moves no row of the facts within it.
 
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
 
 /// Grace period: for this long after a destroy, facts of a room belong to the session that ended. In ms.
 pub const GRACE_MS: i64 = 60_000;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::UnixMillis;
 use crate::projections::session::bounds::json_bytes;
 use crate::projections::session::moment;
+use protocol::UnixMillis;
 
 /// Bytes of an entry beside its key and value: quotes, colon and comma.
 const ENTRY_BYTES: usize = 6;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::clock::UnixMillis;
 use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 use crate::projections::session::moment;
+use protocol::UnixMillis;
 
 /// Maximum number of points of the occupancy curve before the last one and its end.
 const POINTS_MAX: usize = 238;

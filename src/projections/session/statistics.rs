@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 
-use crate::clock::UnixMillis;
 use crate::projections::session::admins::Admins;
 use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
+use protocol::UnixMillis;
 
 /// One change of a room, input of [`RoomSum`]: columns of `room_changes` of the same names.
 #[derive(Debug, Clone, Default)]

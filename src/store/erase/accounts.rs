@@ -6,15 +6,15 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
-use crate::callback::event::Payload;
-use crate::callback::redact::{Erased, Erasure, without_operator};
-use crate::callback::{AppId, Delivery, Query};
-use crate::clock::UnixMillis;
 use crate::store::erase::projections;
 use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
 use crate::store::error::StoreError;
 use crate::store::model::event::{Row as EventRow, StoredEvent};
 use crate::store::sql::connection::{Arg, DbConnection};
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::redact::{Erased, Erasure, without_operator};
+use protocol::{AppId, Delivery, Query};
 
 /// How often a step is tried after a deadlock or serialization failure.
 const TRIES_MAX: u32 = 5;

@@ -2,11 +2,11 @@
 //!
 //! Both stores share the statements except for a few expressions. Parameters are bound as text.
 
-use crate::callback::AppId;
-use crate::callback::event::clipped;
-use crate::callback::redact::Erasure;
 use crate::projections::TABLES;
 use crate::projections::table::{Column, Join, Kind, Table};
+use protocol::AppId;
+use protocol::event::clipped;
+use protocol::redact::Erasure;
 
 use crate::store::sql::dialect::Dialect;
 use crate::store::sql::upsert;

@@ -2,19 +2,14 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sqlx::error::BoxDynError;
-use sqlx::{Database, Decode};
-use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
-use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
-use crate::callback::event::Payload;
-use crate::callback::event_query::query;
-use crate::callback::recorded_request::Delivery;
-use crate::callback::{AppId, Body, Command, Event};
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::event_query::query;
+use protocol::recorded_request::Delivery;
+use protocol::{AppId, Body, Command, Event};
 
 /// One row of `events`. Its fields are the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -198,38 +193,5 @@ impl TryFrom<Row> for StoredEvent {
             query: row.query,
             decode_error: row.decode_error,
         })
-    }
-}
-
-/// Times are strings in API schemas.
-impl PartialSchema for UnixMillis {
-    fn schema() -> RefOr<Schema> {
-        let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
-        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
-    }
-}
-
-impl ToSchema for UnixMillis {}
-
-/// Times are read as numbers of ms.
-impl<DB: Database> sqlx::Type<DB> for UnixMillis
-where
-    i64: sqlx::Type<DB>,
-{
-    fn type_info() -> DB::TypeInfo {
-        i64::type_info()
-    }
-
-    fn compatible(info: &DB::TypeInfo) -> bool {
-        i64::compatible(info)
-    }
-}
-
-impl<'r, DB: Database> Decode<'r, DB> for UnixMillis
-where
-    i64: Decode<'r, DB>,
-{
-    fn decode(value: DB::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        i64::decode(value).map(Self)
     }
 }

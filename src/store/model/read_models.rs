@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
 use crate::projections::session::statistics::worth;
 use crate::store::model::recording_file::RecordingFile;
+use protocol::UnixMillis;
 
 /// JSON text of a column.
 pub type JsonText = Box<RawValue>;

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{Call, Member};
+use protocol::UnixMillis;
 
 /// One step of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]

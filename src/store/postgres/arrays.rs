@@ -6,7 +6,7 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo};
 use sqlx::{Encode, Postgres, Type};
 
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
 
 /// A time as PostgreSQL sends it: µs since 2000.
 pub(crate) struct Moment(pub(crate) UnixMillis);

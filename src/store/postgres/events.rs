@@ -8,8 +8,8 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
 
-use crate::callback::Event;
 use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
+use protocol::Event;
 
 /// The columns of `events`, in binding order.
 const COLUMNS: [ArrayOf; 17] = [

@@ -13,11 +13,11 @@ use sqlx::{Connection, Executor};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::callback::recorded_request::Delivery;
-use crate::callback::{Event, event_id};
-use crate::clock::UnixMillis;
 use crate::diagnostic::Diagnostic;
 use crate::projections::Batch;
+use protocol::UnixMillis;
+use protocol::recorded_request::Delivery;
+use protocol::{Event, event_id};
 
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;

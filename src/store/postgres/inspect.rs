@@ -5,8 +5,6 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::callback::event_id;
-use crate::clock::UnixMillis;
 use crate::store::database_error::cause;
 use crate::store::error::StoreError;
 use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
@@ -15,6 +13,8 @@ use crate::store::postgres::connection::session;
 use crate::store::postgres::connection::session::{SessionSettings, VERSION_MIN};
 use crate::store::postgres::error::classify;
 use crate::store::postgres::partitions::BOUNDS;
+use protocol::UnixMillis;
+use protocol::event_id;
 
 /// Timeout of statements and locks, in ms.
 const STATEMENT_MAX: Duration = Duration::from_secs(5);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 
-use crate::clock::UnixMillis;
 use crate::store::options::StoreOptions;
+use protocol::UnixMillis;
 
 /// The key of the advisory lock for creating and dropping partitions: the letters `trtc`.
 const PARTITIONS_LOCK: i64 = 0x7472_7463;

@@ -3,8 +3,8 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-use crate::clock::UnixMillis;
 use crate::store::sql::upsert::AGED_BY_AT;
+use protocol::UnixMillis;
 
 /// The time bound: the first parameter.
 const BEFORE: &str = "timestamptz 'epoch' + $1 * interval '1 millisecond'";

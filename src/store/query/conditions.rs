@@ -1,7 +1,7 @@
 //! The conditions that lists take: each described once, for the API, the forms of the dashboard and the command line.
 
-use crate::callback::{AppId, Command};
-use crate::clock::{TIME_HINT, UnixMillis};
+use protocol::time::{TIME_HINT, UnixMillis};
+use protocol::{AppId, Command};
 
 /// One condition of a list: a parameter of the API, a field of a form, an option of a command.
 #[derive(Debug)]

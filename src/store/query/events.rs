@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use crate::callback::{AppId, Family};
-use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::Room;
 use crate::store::query::conditions::{ConditionKind, filter};
+use protocol::UnixMillis;
+use protocol::{AppId, Family};
 
 filter! {
     /// Which stored events, and in which order.

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::store::column_values::{
     ANOMALY_KINDS, CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES,
     ROOM_FAMILIES, ROOM_STATES,
 };
 use crate::store::model::read_models::Room;
 use crate::store::query::conditions::{ConditionKind, filter};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 filter! {
     /// Which calls. Absent conditions let all through.

@@ -3,8 +3,6 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{
@@ -18,6 +16,8 @@ use crate::store::query::filters::{
 };
 use crate::store::query::limits::LIST_BYTES_MAX;
 use crate::store::traits::Store;
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// Rows, and behind which place to go on; `None` at the end of the list.
 pub type Part<L> = (Vec<<L as List>::Row>, Option<<L as List>::Place>);

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::Visit;
 use crate::store::query::filters::DetailPlace;
+use protocol::UnixMillis;
 
 /// One page of a list of events; see [`ReadModels::event_page`](crate::store::ReadModels::event_page).
 #[derive(Debug, Clone, PartialEq, Eq)]

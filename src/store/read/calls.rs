@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Call, Member, UserCall};
 use crate::store::query::filters::{CallFilter, UserCallFilter};
@@ -11,6 +9,8 @@ use crate::store::query::limits::DETAILS_MAX;
 use crate::store::query::page::Details;
 use crate::store::read::apps::apps;
 use crate::store::sql::builder::Reader;
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// The columns of a [`Call`], of the table `c`.
 const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.chat_group_id, c.room_id, c.state, \

@@ -2,8 +2,6 @@
 
 use uuid::Uuid;
 
-use crate::callback::event_id;
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::event::Row;
 use crate::store::model::event::StoredEvent;
@@ -11,6 +9,8 @@ use crate::store::query::events::{EventFilter, Order};
 use crate::store::query::limits::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
 use crate::store::query::page::EventPage;
 use crate::store::sql::builder::{Reader, Statement};
+use protocol::UnixMillis;
+use protocol::event_id;
 
 /// An event's place in a list.
 type Place = (UnixMillis, Uuid);

@@ -3,7 +3,6 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::callback::AppId;
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::UserVisit;
@@ -21,6 +20,7 @@ use crate::store::query::page::{EventPage, VisitPage};
 use crate::store::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
 use crate::store::sql::builder::Reader;
 use crate::store::traits::ReadModels;
+use protocol::AppId;
 
 #[async_trait]
 impl<R: Reader> ReadModels for R {

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{JsonText, Recording};
 use crate::store::query::filters::Subject;
@@ -10,6 +9,7 @@ use crate::store::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
 use crate::store::query::page::Details;
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::Reader;
+use protocol::UnixMillis;
 
 /// How many events of a subject's tasks are read.
 const MARKS_MAX: usize = 10_000;

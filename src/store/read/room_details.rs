@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
 use crate::store::query::filters::DetailPage;
@@ -10,6 +9,7 @@ use crate::store::query::limits::DETAILS_MAX;
 use crate::store::query::page::Details;
 use crate::store::read::rooms::within;
 use crate::store::sql::builder::{Reader, Statement};
+use protocol::UnixMillis;
 
 pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<Stay>, StoreError> {
     let mut sql = reader.statement(

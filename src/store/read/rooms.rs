@@ -1,7 +1,5 @@
 //! Reads sessions of rooms, what only live rooms have, and visits.
 
-use crate::callback::AppId;
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room, Visit};
 use crate::store::query::filters::{DetailPage, DetailPlace, RoomFilter, RoomKey};
@@ -11,6 +9,8 @@ use crate::store::read::apps::apps;
 use crate::store::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
 use crate::store::sessions::queue::END;
 use crate::store::sql::builder::{Reader, Statement};
+use protocol::AppId;
+use protocol::UnixMillis;
 
 /// The columns of a [`Room`], of the table `r`.
 const ROOM: &str = "select r.sdk_app_id, r.room_id, r.session, r.family, r.name, r.owner, r.room_type, r.state, \

@@ -2,7 +2,6 @@
 
 use uuid::Uuid;
 
-use crate::callback::AppId;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Anomaly, Count, Found};
 use crate::store::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
@@ -10,6 +9,7 @@ use crate::store::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
 use crate::store::read::apps::apps;
 use crate::store::read::{events, rooms};
 use crate::store::sql::builder::Reader;
+use protocol::AppId;
 
 pub(crate) async fn anomalies<R: Reader>(
     reader: &R,

@@ -1,11 +1,11 @@
 //! Reads the rooms an account came into.
 
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::UserVisit;
 use crate::store::query::filters::UserVisitFilter;
 use crate::store::read::next_marks::{next_of_enters, place_enters};
 use crate::store::sql::builder::Reader;
+use protocol::UnixMillis;
 
 /// An enter, the session it is of, and the account's next mark in that session.
 #[derive(sqlx::FromRow)]

@@ -12,8 +12,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::callback::Event;
-use crate::clock::UnixMillis;
 use crate::diagnostic::Diagnostic;
 use crate::projections::{Batch, Change, TABLES, changes};
 use crate::store::error::StoreError;
@@ -23,6 +21,8 @@ use crate::store::options::StoreOptions;
 use crate::store::sessions::queue::{END, Queued, RoomId};
 use crate::store::sql::connection::{Arg, DbConnection};
 use crate::store::url::StoreUrl;
+use protocol::Event;
+use protocol::UnixMillis;
 
 /// The key of the advisory lock of a rebuild: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;

@@ -1,6 +1,5 @@
 //! Reads the facts of room sessions, of several sessions by one statement.
 
-use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::SessionBounds;
 use crate::projections::session::metadata::MetadataSum;
 use crate::projections::session::presence::Presence;
@@ -12,6 +11,7 @@ use crate::store::model::read_models::{Live, Room};
 use crate::store::sessions::queue::{END, RoomId, SettlerConnection};
 use crate::store::sessions::windows::Window;
 use crate::store::sql::connection::Arg;
+use protocol::UnixMillis;
 
 /// Maximum number of rows read at once. The size of a row is bounded by the projections.
 const MARKS_ROWS: usize = 8000;

@@ -4,11 +4,11 @@
 //! begin and end no session. This bounds the sessions of a day. While fewer boundaries count than a day has minutes,
 //! two days contain a gap of a minute between those of one kind, after which nothing depends on what was before.
 
-use crate::clock::UnixMillis;
 use crate::projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
 use crate::store::error::StoreError;
 use crate::store::sessions::queue::{END, Queued, RoomId, SettlerConnection};
 use crate::store::sql::connection::Arg;
+use protocol::UnixMillis;
 
 /// The length of a day, in ms.
 const DAY_MS: i64 = 86_400_000;

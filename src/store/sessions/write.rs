@@ -1,12 +1,12 @@
 //! Writes room sessions and their anomalies.
 
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::model::read_models::{Live, Room};
 use crate::store::sessions::queue::{Queued, RoomId, SettlerConnection};
 use crate::store::sessions::windows::Window;
 use crate::store::sql::bulk_write::Ready;
 use crate::store::sql::connection::{Arg, DbConnection};
+use protocol::UnixMillis;
 
 /// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]

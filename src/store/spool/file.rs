@@ -11,9 +11,9 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::clock::UnixMillis;
 use crate::store::spool::error::{SpoolError, primary_code};
 use crate::store::sqlite::file;
+use protocol::UnixMillis;
 
 /// Suffixes of a quarantined file, before and after its records were salvaged.
 pub(crate) const DAMAGED: &str = ".damaged-";

@@ -10,8 +10,6 @@ use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-use crate::callback::Event;
-use crate::clock::UnixMillis;
 use crate::store::spool::error::SpoolError;
 use crate::store::spool::file;
 use crate::store::spool::file::Pools;
@@ -19,6 +17,8 @@ use crate::store::spool::lock::SpoolLock;
 use crate::store::spool::record::{Columns, Record, Size, Spooled, spooled};
 use crate::store::sqlite::batch::parts;
 use crate::store::sqlite::file::Writing;
+use protocol::Event;
+use protocol::UnixMillis;
 
 /// Records read together.
 #[derive(Debug)]

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::callback::event::Payload;
-use crate::callback::{AppId, Body, Command, Event};
-use crate::clock::UnixMillis;
+use protocol::UnixMillis;
+use protocol::event::Payload;
+use protocol::{AppId, Body, Command, Event};
 
 /// The contents of the spool in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use crate::callback::Event;
 use crate::store::spool::file;
 use crate::store::spool::file::{DAMAGED, SALVAGED};
 use crate::store::spool::record::{Columns, spooled};
+use protocol::Event;
 
 /// Number of records read at once.
 const ROWS_MAX: u32 = 200;

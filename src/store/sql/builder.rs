@@ -6,12 +6,12 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
-use crate::clock::UnixMillis;
 use crate::store::error::StoreError;
 use crate::store::query::limits::{DETAIL_BYTES_MAX, LIST_BYTES_MAX};
 use crate::store::query::page::Details;
 use crate::store::sql::dialect::Dialect;
 use crate::store::sql::template::render;
+use protocol::UnixMillis;
 
 /// Runs statements over the connections for readers.
 pub(crate) trait Reader: Send + Sync {

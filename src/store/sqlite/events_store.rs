@@ -14,10 +14,10 @@ use sqlx::{AssertSqlSafe, Connection, Sqlite as Db};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::callback::recorded_request::Delivery;
-use crate::callback::{Event, event_id};
-use crate::clock::UnixMillis;
 use crate::projections::Batch;
+use protocol::UnixMillis;
+use protocol::recorded_request::Delivery;
+use protocol::{Event, event_id};
 
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;

@@ -3,12 +3,12 @@
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use crate::callback::event_id;
-use crate::clock::UnixMillis;
 use crate::store::database_error::cause;
 use crate::store::error::StoreError;
 use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
 use crate::store::sqlite::error::{classify, missing, unopened};
+use protocol::UnixMillis;
+use protocol::event_id;
 
 pub(crate) async fn examine(
     address: SqliteConnectOptions,

@@ -3,11 +3,11 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
-use crate::clock::UnixMillis;
 use crate::projections::TABLES;
 use crate::store::sessions::counts::SUM_KEY;
 use crate::store::sql::upsert::AGED_BY_AT;
 use crate::store::sqlite::file::Writing;
+use protocol::UnixMillis;
 
 /// Deletes at most `rows_max` expired rows of each table, in one transaction per table, since events wait for it.
 pub(crate) async fn delete_expired(

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::callback::Command;
 use crate::tencent_api::client::{Client, Receipt};
 use crate::tencent_api::error::{Action, Failure, VendorError};
 use crate::tencent_api::registration::config::{CallbackConfig, EXISTS, EXISTS_NOT};
 use crate::tencent_api::registration::product::Product;
+use protocol::Command;
 
 /// How often [`Client::apply`] begins again because somebody else wrote meanwhile.
 const CONTENTIONS_MAX: u32 = 4;

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
-use crate::callback::Command;
 use crate::diagnostic::Diagnostic;
 use crate::letters::is_unsafe;
 use crate::tencent_api::registration::config::CallbackConfig;
 use crate::tencent_api::registration::product::{GIFT, GIFTS_DO_NOT_WAIT, Product, Standing};
+use protocol::Command;
 
 /// The longest name of a host, and of a part of it.
 const HOST_CHARS_MAX: usize = 63;

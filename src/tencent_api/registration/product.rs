@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::callback::{Command, Family};
 use crate::diagnostic::Hint;
+use protocol::{Command, Family};
 
 /// A product of the vendor. An app has one callback configuration, one URL and one list of commands, for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

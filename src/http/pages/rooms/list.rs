@@ -6,7 +6,6 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Redirect};
 
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
@@ -19,6 +18,7 @@ use crate::http::ui::page::{Listed, Paged, Reading, answered, app, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{ConditionKind, Room, RoomFilter, SESSION_EARLY_MS, filter};
+use protocol::UnixMillis;
 
 #[derive(Template)]
 #[template(path = "rooms.html")]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 
-use crate::clock::UnixMillis;
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::AnomalyRow;
@@ -27,6 +26,7 @@ use crate::store::{
     self, Anomaly, AnomalyFilter, DetailFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay,
     Store, StoreError, Subject, Visit,
 };
+use protocol::UnixMillis;
 
 /// How much of a room's other properties is shown, in bytes.
 const PROPERTIES_BYTES_MAX: usize = 20_000;
@@ -128,7 +128,7 @@ pub(crate) async fn page(
     let about =
         |anomaly: &&Anomaly| anomaly.session == room.session && !anomaly.kind.starts_with("call_");
     let here = if room.family == "live" { Section::LiveSessions } else { Section::Rooms };
-    let laid_out = |json: &str| crate::callback::explain::indented(json, PROPERTIES_BYTES_MAX).0;
+    let laid_out = |json: &str| protocol::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
         shell: Shell::new(format!("Room {room_id}"), here, now).within(&ops, Some(app)),
         id: copyable(&room_id),

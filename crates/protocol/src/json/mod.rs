@@ -1,0 +1,10 @@
+//! Tolerant reading of JSON: scalars in every form the vendor sends, fields each by itself, and the text as it stands.
+
+pub mod escapes;
+pub(crate) mod fieldwise;
+pub mod forms;
+pub(crate) mod lexer;
+mod newtype_names;
+pub(crate) mod raw;
+pub mod scalar;
+pub(crate) mod typed;

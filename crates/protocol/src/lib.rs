@@ -1,0 +1,40 @@
+//! The protocol, pure: bytes in, values out. No I/O, no clock, no framework.
+//!
+//! In reading order: [`query`] reads the query string, [`verify`] decides whose request it is and
+//! [`source_filter`] whether it comes from where it may, [`command`] lists every
+//! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`event_id`], and
+//! [`response`] is what the vendor gets back. [`body`] holds the typed bodies, built from the tolerant
+//! scalars of [`json`]. [`recorded_request`] is one request as a text that can be kept in a file and sent again, [`redact`] takes an
+//! account out of what is stored, [`explain`] says where in a body something stands. With the feature `simulate`, the module of
+//! that name makes believable traffic.
+
+pub mod body;
+pub mod command;
+pub mod dialect;
+pub mod event;
+pub mod event_id;
+pub mod event_query;
+pub mod explain;
+pub mod json;
+pub mod query;
+pub mod recorded_request;
+pub mod redact;
+pub mod response;
+#[cfg(feature = "simulate")]
+pub mod simulate;
+pub mod source_filter;
+pub mod time;
+pub mod verify;
+
+pub use crate::body::decoded::Body;
+pub use crate::command::description::{Command, Family, Kind};
+pub use crate::recorded_request::Delivery;
+pub use crate::source_filter::Admission;
+pub use event::Event;
+pub use query::Query;
+pub use time::UnixMillis;
+pub use verify::{AppId, Apps, Rejection, Verified};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
