@@ -12,24 +12,19 @@ const EVERYBODYS: &str = "diagnostic";
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     (EVERYBODYS, &[], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("callback", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("projections", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("store", &["callback", "projections", "clock"], &["axum", "reqwest"]),
-    ("settings", &["callback", "store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
-    (
-        "ip_list",
-        &["callback", "clock", "settings", "telemetry", "tencent_api"],
-        &["axum", "sqlx", "reqwest"],
-    ),
+    ("projections", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("store", &["projections", "clock"], &["axum", "reqwest"]),
+    ("settings", &["store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
+    ("ip_list", &["clock", "settings", "telemetry", "tencent_api"], &["axum", "sqlx", "reqwest"]),
     (
         "registration",
-        &["callback", "clock", "ip_list", "settings", "store", "telemetry", "tencent_api"],
+        &["clock", "ip_list", "settings", "store", "telemetry", "tencent_api"],
         &["axum", "sqlx", "reqwest"],
     ),
-    ("telemetry", &["callback"], &["axum", "sqlx", "reqwest"]),
+    ("telemetry", &[], &["axum", "sqlx", "reqwest"]),
     (
         "ingest",
-        &["callback", "projections", "store", "clock", "settings", "telemetry"],
+        &["projections", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("letters", &[], &["axum", "sqlx", "tokio", "reqwest"]),
@@ -37,7 +32,6 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     (
         "http",
         &[
-            "callback",
             "export",
             "letters",
             "store",
@@ -52,18 +46,16 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "sessions",
-        &["callback", "registration", "projections", "store", "clock", "settings", "telemetry"],
+        &["registration", "projections", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("rebuild", &["store", "sessions", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("sockets", &[], &["axum", "sqlx", "reqwest"]),
-    ("simulate", &["callback", "clock"], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("tencent_api", &["callback", "clock", "letters"], &["axum", "sqlx"]),
+    ("tencent_api", &["clock", "letters"], &["axum", "sqlx"]),
     (
         "server",
         &[
-            "callback",
             "ip_list",
             "store",
             "ingest",
@@ -82,7 +74,6 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     (
         "cli",
         &[
-            "callback",
             "export",
             "ip_list",
             "projections",
@@ -93,7 +84,6 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "server",
             "rebuild",
             "registration",
-            "simulate",
             "sockets",
             "clock",
             "settings",
@@ -190,7 +180,8 @@ fn documents_name_only_files_that_exist() {
 #[test]
 fn documents_name_only_tests_that_exist() {
     let mut code_of: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for file in [source(), root().join("tests")].iter().flat_map(|folder| files(folder)) {
+    for file in [source(), protocol(), root().join("tests")].iter().flat_map(|folder| files(folder))
+    {
         let code = fs::read_to_string(&file).unwrap();
         code_of.insert(file, code);
     }
@@ -214,7 +205,8 @@ fn documents_name_only_tests_that_exist() {
 
 #[test]
 fn no_two_files_import_each_other() {
-    let circles = circles(&imports());
+    let circles: Vec<Vec<String>> =
+        [source(), protocol()].iter().flat_map(|folder| circles(&imports(folder))).collect();
     let text = circles.iter().map(|circle| circle.join("\n  -> ")).collect::<Vec<_>>().join("\n");
     assert!(
         circles.is_empty(),
@@ -226,7 +218,7 @@ fn no_two_files_import_each_other() {
 #[test]
 fn no_folder_has_more_than_12_files() {
     let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for file in files(&source()) {
+    for file in [source(), protocol()].iter().flat_map(|folder| files(folder)) {
         *folders.entry(file.parent().unwrap().to_owned()).or_default() += 1;
     }
     for (folder, count) in folders.iter().filter(|(folder, _)| **folder != source()) {
@@ -257,7 +249,7 @@ fn nothing_is_said_in_a_way_that_panics_where_stderr_takes_nothing() {
 
 #[test]
 fn no_file_is_longer_than_500_lines() {
-    for file in files(&source()) {
+    for file in [source(), protocol()].iter().flat_map(|folder| files(folder)) {
         let lines = fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= 500, "{} has {lines} lines", file.display());
     }
@@ -313,14 +305,14 @@ fn words_after(code: &str, prefix: &str) -> Vec<String> {
     words
 }
 
-/// The files of `src/` by their module paths, and for each the modules it imports, its tests aside. A re-export is an import
+/// The files of a crate by their module paths, and for each the modules it imports, its tests aside. A re-export is an import
 /// of the file that has it.
-fn imports() -> BTreeMap<String, BTreeSet<String>> {
-    let code: BTreeMap<String, String> = files(&source())
+fn imports(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let code: BTreeMap<String, String> = files(source)
         .iter()
         .filter(|file| !file.ends_with("src/lib.rs") && !file.ends_with("src/main.rs"))
         .map(|file| {
-            let path = file.strip_prefix(source()).unwrap().with_extension("");
+            let path = file.strip_prefix(source).unwrap().with_extension("");
             let names = path.iter().map(|name| name.to_str().unwrap());
             let module = names.filter(|name| *name != "mod").collect::<Vec<_>>().join("::");
             let code = fs::read_to_string(file).unwrap();
@@ -496,4 +488,8 @@ fn root() -> PathBuf {
 
 fn source() -> PathBuf {
     root().join("src")
+}
+
+fn protocol() -> PathBuf {
+    root().join("crates/protocol/src")
 }
