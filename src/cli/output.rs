@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_cannot_steer_the_terminal() {
+    fn a_cell_cannot_control_the_terminal() {
         assert_eq!(cell(Some("a\u{1b}[31mb\n\u{202e}")), "a\u{fffd}[31mb\u{fffd}\u{fffd}");
         assert_eq!(cell(Some("a\u{85}\u{200b}\u{feff}")), "a\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(cell(Some(&"x".repeat(61))).chars().count(), 60);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_said_as_people_say_them() {
+    fn durations_are_printed_for_people() {
         let said = [0, 59, 60, 3599, 3600, 90_061].map(seconds);
         assert_eq!(said, ["0 s", "59 s", "1 min 00 s", "59 min 59 s", "1 h 00 min", "25 h 01 min"]);
     }

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_came_before_counts_and_a_slow_body_leaves_a_moment() {
+    fn time_already_spent_counts_and_leaves_a_minimum_budget() {
         let millis = Duration::from_millis;
         let limits = Limits { answer: millis(1900), alone: millis(1600) };
         let arrived = Instant::now();

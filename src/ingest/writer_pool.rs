@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lingering_worker_is_woken_once_by_a_full_batch_or_a_finished_write() {
+    fn a_full_batch_or_a_finished_write_wakes_a_worker_once() {
         let trigger = BatchTrigger::new();
         let is_woken = || trigger.look.notified().now_or_never().is_some();
         trigger.queued(1000);

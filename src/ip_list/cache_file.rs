@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_belongs_to_this_user() {
+    fn a_written_cache_is_read_back_and_private_to_its_user() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vendor-addresses.json");
         assert_eq!(CachedLists::read(&path).unwrap(), None);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_an_error_and_no_list() {
+    fn an_invalid_cache_file_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("vendor-addresses.json");
         let page = |words: &str| {

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_answer_replaces_what_was_known_list_by_list() {
+    fn a_complete_answer_replaces_each_list() {
         let before = [ranges(&["10.0.0.0/8"]), ranges(&["192.0.2.0/24"])];
         let answers = [answer(&["203.0.113.7/32"], &[]), answer(&["192.0.2.0/25"], &[])];
         let expected = [ranges(&["203.0.113.7/32"]), ranges(&["192.0.2.0/25"])];
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_answer_takes_nothing_away() {
+    fn an_empty_answer_removes_nothing() {
         let before = [ranges(&["10.0.0.0/8"]), Vec::new()];
         let (merged, doubt) =
             merge(&before, &[answer(&[], &[]), answer(&["192.0.2.1/32"], &[])]).unwrap();
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_cannot_be_read_whole_adds_and_takes_nothing_away() {
+    fn a_partly_readable_answer_only_adds_ranges() {
         let before = [ranges(&["10.0.0.0/8"]), Vec::new()];
         let answers = [answer(&["192.0.2.1/32", "10.0.0.0/8"], &["x\u{1b}"]), answer(&[], &[])];
         let (merged, doubt) = merge(&before, &answers).unwrap();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_without_end_is_not_taken() {
+    fn a_list_over_the_bound_is_refused() {
         let one = |n: u32| IpNet::from(std::net::IpAddr::from(n.to_be_bytes()));
         let many: Vec<IpNet> = (0..).map(one).take(NETWORKS_MAX + 1).collect();
         let answers =

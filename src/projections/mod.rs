@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn no_list_makes_a_handler_do_more_than_its_share() {
+    fn no_list_gives_a_projection_more_than_its_share_of_changes() {
         let app = AppId::parse("1400000001").unwrap();
         let now = UnixMillis(1_793_534_400_000);
         let mut most = 0;

@@ -303,14 +303,14 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(10_000))]
 
         #[test]
-        fn joining_two_rows_knows_no_order((table, [one, two, three]) in rows()) {
+        fn merging_two_rows_is_commutative((table, [one, two, three]) in rows()) {
             prop_assert_eq!(joined(table, &one, &two), joined(table, &two, &one));
             let left = joined(table, &joined(table, &one, &two), &three);
             prop_assert_eq!(left, joined(table, &one, &joined(table, &two, &three)));
         }
 
         #[test]
-        fn joining_a_row_again_changes_nothing_but_sums((table, [one, two, _]) in rows()) {
+        fn merging_a_row_again_changes_only_sums((table, [one, two, _]) in rows()) {
             let once = joined(table, &one, &two);
             let twice = joined(table, &once, &two);
             for ((column, once), twice) in table.columns.iter().zip(once).zip(twice) {

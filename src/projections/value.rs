@@ -71,7 +71,7 @@ mod tests {
     use protocol::body::call::{ActionType, CallResult};
 
     #[test]
-    fn words_are_spelled_as_the_tables_have_them() {
+    fn known_values_have_one_spelling_in_tables() {
         let known = |text| word(Some(&Known::<CallResult>::parse(text)));
         assert_eq!(known("NotAnswer").as_deref(), Some("not_answer"));
         assert_eq!(known("Cancel").as_deref(), Some("cancel"));

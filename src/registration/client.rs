@@ -97,7 +97,7 @@ mod tests {
     use crate::tencent_api::Region;
 
     #[test]
-    fn what_is_missing_is_said_with_what_to_do() {
+    fn a_missing_region_or_key_is_an_error_with_a_hint() {
         let clock = Clock::system();
         let mut app = AppSettings::new("1400000001");
         let said = |app: &AppSettings| client(app, &clock).err().unwrap().diagnostic().to_string();

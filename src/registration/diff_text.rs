@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_shown_without_what_may_be_secret() {
+    fn a_url_is_shown_without_possible_secrets() {
         for (url, expected) in [
             ("https://cb.example.com", "https://cb.example.com"),
             ("https://cb.example.com/", "https://cb.example.com/"),
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_told_in_a_bounded_line() {
+    fn a_difference_is_described_in_a_bounded_line() {
         let config = |url: &str, words: &[&str]| CallbackConfig::new(url, words.iter().copied());
         let wanted = config("https://a.example/callback/s3cret", &["Call.A", "Call.B"]);
         assert_eq!(difference(Some(&wanted), &wanted), "");

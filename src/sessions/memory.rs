@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_room_with_many_days_leaves_others_their_turn() {
+    async fn a_room_with_many_days_takes_turns_with_others() {
         let mut memory = Memory::default();
         let mut waiting: Vec<Queued> = (0..5000).map(|day| queued(1, "busy", day, 1)).collect();
         waiting.push(queued(1, "probe", 9000, 50));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_with_many_rooms_leaves_others_their_turn() {
+    async fn an_app_with_many_rooms_takes_turns_with_others() {
         let mut memory = Memory::default();
         let rooms = (0..900).map(|room| queued(1, &format!("r{room:03}"), 0, 1));
         let ready = memory.ready(rooms.chain([queued(2, "probe", 0, 50)]).collect());
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_room_that_fails_again_and_again_is_tried_ever_later() {
+    async fn a_room_that_keeps_failing_is_retried_with_backoff() {
         let mut memory = Memory::default();
         let poison = queued(1, "poison", 0, 1);
         for failures in 0..12 {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_fails_with_others_is_tried_by_itself() {
+    async fn a_room_that_fails_in_a_batch_is_retried_alone() {
         let mut memory = Memory::default();
         let all = vec![queued(1, "a", 0, 1), queued(1, "b", 0, 1)];
         memory.failed(&all);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_room_is_settled_by_itself_and_then_apart_from_the_others() {
+    async fn a_large_room_is_settled_alone_and_then_in_the_slow_queue() {
         let mut memory = Memory::default();
         let all = vec![queued(1, "large", 0, 1), queued(1, "small", 0, 1)];
         memory.too_much(&all, 0);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn slow_rooms_have_their_turns_apart_from_the_others() {
+    async fn slow_rooms_take_turns_in_a_queue_of_their_own() {
         let mut memory = Memory::default();
         let (hot, other) = (queued(1, "hot", 0, 1), queued(1, "other", 0, 1));
         memory.too_much(std::slice::from_ref(&hot), 0);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_is_the_median_of_the_same_hours() {
+    fn the_usual_rate_is_the_median_of_the_same_hours() {
         let hours = days(&[60, 60, 0, 6000, 60, 60, 60]);
         assert_eq!(rounded(&hours, at(9, 30), at(10, 0)), 30);
         assert_eq!(rounded(&hours, at(9, 45), at(10, 15)), 30);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_usual_where_little_is_known() {
+    fn no_rate_is_usual_without_enough_history() {
         assert_eq!(rounded(&days(&[60, 60, 60]), at(9, 0), at(10, 0)), 0);
         assert_eq!(rounded(&days(&[60, 60, 60, 60]), at(9, 30), at(10, 30)), 60);
         assert_eq!(rounded(&Hours::new(), at(9, 0), at(10, 0)), 0);

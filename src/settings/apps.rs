@@ -183,7 +183,7 @@ mod tests {
     const URL: &str = "https://rtc.example.com/callback";
 
     #[test]
-    fn with_a_url_alone_the_usual_commands_of_every_product_are_wanted() {
+    fn a_url_alone_wants_the_usual_commands_of_every_product() {
         let callbacks = app(&format!("callbacks.url = '{URL}'")).callbacks;
         for product in Product::ALL {
             let usual = CallbackConfig::new(URL, product.usual_commands());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_may_have_other_commands_more_or_be_left_alone() {
+    fn a_product_may_have_other_or_more_commands_or_none() {
         let more = "Follow.CallbackAfterFollowAdd";
         let text = format!(
             "[apps.callbacks]\nurl = '{URL}'\ncall = ['Call.CallbackAfterEndCall']\nroom = []\n\
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_vendor_would_not_take_is_refused_and_a_new_command_is_not() {
+    fn invalid_callbacks_are_refused_and_new_commands_are_not() {
         let said = wrong("callbacks.url = 'https://rtc.example.com/?a=b'");
         assert!(said.contains("`apps.callbacks.url` of app 1: "), "{said}");
         assert!(said.contains("query") && said.contains("\nhint: "), "{said}");
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_do_for_a_single_app_and_for_the_one_a_command_is_about() {
+    fn variables_apply_to_the_only_app_or_the_named_one() {
         let mut sources = env(&[
             ("TRTC_SECRET_KEY", "s3cret"),
             ("TRTC_REGION", "china"),

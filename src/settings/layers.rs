@@ -327,7 +327,7 @@ mod tests {
     use crate::settings::tests::{env, error, file};
 
     #[test]
-    fn each_layer_beats_the_one_before() {
+    fn each_layer_overrides_the_one_before() {
         let (_file, mut sources) = file("[ingest]\nlanes = 3\nbatch_rows_max = 30");
         assert_eq!(Settings::load(&sources).unwrap().ingest.lanes, 3);
         sources.env.insert("TRTC_INGEST__LANES".into(), "4".into());
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_names_the_near_miss() {
+    fn an_unknown_key_suggests_the_closest() {
         let (_file, sources) = file("[server]\nlisen = \"0.0.0.0:1\"");
         assert_eq!(
             error(&sources),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_variable_is_answered_with_the_one_that_was_meant() {
+    fn an_unknown_variable_suggests_the_closest() {
         for (given, meant) in [
             ("TRTC_STORE_URL", "TRTC_STORE__URL"),
             ("TRTC_STORE_URL_FILE", "TRTC_STORE__URL_FILE"),

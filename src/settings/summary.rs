@@ -93,7 +93,7 @@ mod tests {
     use crate::settings::tests::env;
 
     #[test]
-    fn what_is_in_force_is_told_without_secrets() {
+    fn the_settings_summary_has_no_secrets() {
         let settings = Settings::load(&env(&[
             ("TRTC_STORE__URL", "postgres://trtc:s3cret@db/trtc"),
             ("TRTC_OPS__TOKEN", "s3cret"),

@@ -85,7 +85,7 @@ fn a_value_of_the_wrong_kind_names_its_key() {
 }
 
 #[test]
-fn what_would_be_unsafe_is_refused() {
+fn unsafe_settings_are_refused() {
     let message = error(&env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090")]));
     assert!(message.contains("hint: set `ops.token`"), "{message}");
     let open = |token| env(&[("TRTC_OPS__LISTEN", "0.0.0.0:9090"), ("TRTC_OPS__TOKEN", token)]);
@@ -123,7 +123,7 @@ fn a_list_in_a_variable_may_be_empty() {
 }
 
 #[test]
-fn the_vendors_list_is_named_alone_or_beside_addresses_of_ones_own() {
+fn the_vendors_list_may_stand_alone_or_beside_addresses() {
     let of = |sources: &Sources| Settings::load(sources).unwrap();
     let (_file, alone) = file("[auth]\nsource_addresses = \"vendor\"");
     let (_file, listed) = file("[auth]\nsource_addresses = [\"vendor\"]");
@@ -143,7 +143,7 @@ fn the_vendors_list_is_named_alone_or_beside_addresses_of_ones_own() {
 }
 
 #[test]
-fn a_server_that_is_to_call_the_vendor_must_be_able_to() {
+fn calls_to_the_vendor_require_credentials_at_start() {
     let serve = |changes: &[(&str, &str)]| {
         let all = [&[("TRTC_SDK_APP_ID", "1400000001")], changes].concat();
         Settings::load(&env(&all)).unwrap().apps_to_serve().map(|_| ())

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn why_nobody_can_listen_is_told_with_what_to_do() {
+    fn listen_errors_are_explained_with_hints() {
         let address = "0.0.0.0:80".parse().unwrap();
         for (kind, hint) in [
             (io::ErrorKind::PermissionDenied, "hint: this user may not listen on port 80"),

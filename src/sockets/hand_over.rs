@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_next_process_accepts_what_came_to_the_one_before() {
+    async fn the_next_process_accepts_pending_connections() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/hand-over.sock");
         // No server runs: it opens its own sockets.
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_socket_of_a_server_is_neither_used_nor_removed() {
+    async fn a_foreign_socket_is_neither_used_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "of somebody").unwrap();

@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kept_a_connection_from_being_made_is_told_with_what_to_do() {
+    fn connection_errors_have_hints() {
         let io = |kind: ErrorKind, text: &str| sqlx::Error::Io(std::io::Error::new(kind, text));
         for (error, hint) in [
             (sqlx::Error::PoolTimedOut, "has connections left"),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_codes_of_a_database_are_told_with_what_to_do() {
+    fn database_error_codes_have_hints() {
         for (code, cause, hint) in [
             ("08P01", "unsupported startup parameter: options", "ignore_startup_parameters"),
             (

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_names_no_store_says_what_to_give() {
+    fn an_invalid_store_url_is_an_error_with_a_hint() {
         for url in ["mysql://x", "sqlite::memory:", "sqlite://?mode=memory", "sqlite://", "x", ""] {
             let said = said(url);
             assert!(said.contains("`store.url`") && said.contains("\nhint: give `"), "{said}");
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_is_taken_out_of_its_brackets() {
+    fn the_brackets_of_an_ipv6_address_are_removed() {
         for (url, host, port) in [
             ("postgres://trtc@[::1]:5433/trtc", "::1", 5433),
             ("postgres://trtc:p%40w@[2001:db8::7]/trtc?sslmode=disable", "2001:db8::7", 5432),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_parameter_is_named_with_the_one_that_was_meant() {
+    fn an_unknown_parameter_suggests_the_closest() {
         let url = |query: &str| format!("postgres://u:s3cret@h/d?{query}");
         for (query, problem, hint) in [
             ("sslpassword=s3cret", "no parameter `sslpassword`", "hint: "),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_are_refused_and_say_what_to_give() {
+    fn several_hosts_are_refused_with_a_hint() {
         for url in [
             "postgres://u@h1:5432,h2:5432/d",
             "postgres://u@h1,h2/d",
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_is_not_there_is_named_when_the_store_is_opened() {
+    fn a_missing_certificate_is_named_when_the_store_opens() {
         for key in ["sslrootcert", "sslcert", "ssl-key", "ssl-ca"] {
             let url = format!("postgres://u:s3cret@h/d?sslmode=verify-full&{key}=/nowhere/ca.pem");
             check_url(&url.as_str().into()).unwrap();

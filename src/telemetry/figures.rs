@@ -38,7 +38,7 @@ mod tests {
     use crate::telemetry::outcome::Outcome;
 
     #[test]
-    fn what_was_counted_is_read_back() {
+    fn metrics_are_read_back() {
         let metrics = Metrics::new();
         metrics.request();
         metrics.request();

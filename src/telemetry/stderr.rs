@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_bounded_in_lines_and_bytes_and_one_line_always_has_room() {
+    fn the_queue_is_bounded_and_always_accepts_a_first_line() {
         let bound = || Bound { lines: 3, bytes: 100 };
         let put = |queue: &mut Queue, bytes| {
             queue.put(Line { text: line("x", bytes), done: None }).is_ok()
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_line_that_was_cut_off_the_next_one_begins_anew() {
+    fn after_a_partial_write_the_next_line_starts_on_its_own() {
         /// A disk with so much room.
         struct Disk(usize, std::io::PipeWriter);
         impl Write for Disk {

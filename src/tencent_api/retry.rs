@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_try_does_not_mend_is_not_tried() {
+    fn permanent_errors_are_not_retried() {
         for failure in
             [refused(70009), refused(424_242), Failure::Status(404), Failure::TooLarge(1)]
         {

@@ -72,7 +72,7 @@ async fn small_hour(database: Database) -> Played {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_data_every_page_says_what_to_do_next() {
+async fn an_empty_page_says_what_to_do_next() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let page = Page::empty(&server.ops_url).await;
@@ -99,7 +99,7 @@ async fn without_data_every_page_says_what_to_do_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_data_every_page_can_be_read_on_a_desktop_and_a_phone_in_the_light_and_in_the_dark() {
+async fn every_page_passes_all_checks_on_every_screen_and_scheme() {
     let played = small_hour(Database::sqlite()).await;
     let page = Page::empty(&played.server.ops_url).await;
     let mut paths: Vec<String> = MAIN.iter().map(|path| (*path).to_owned()).collect();
@@ -187,7 +187,7 @@ async fn an_event_is_in_the_tail_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tail_shows_what_its_filter_lets_through_and_holds_still_when_asked_to() {
+async fn the_tail_applies_its_filter_and_can_be_paused() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/tail").await;
@@ -250,7 +250,7 @@ impl Door {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_tail_says_that_it_is_cut_off_and_goes_on_by_itself() {
+async fn the_tail_shows_a_lost_connection_and_reconnects() {
     let database = Database::sqlite();
     let door = Door::open().await;
     let server = Server::start(&database).await;
@@ -311,7 +311,7 @@ async fn search_leads_to_calls_rooms_accounts_and_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_is_a_lane_for_each_member_and_a_row_for_each_event() {
+async fn a_call_page_has_a_lane_per_member_and_a_row_per_event() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let scenario = play(&server, Kind::GroupCall, Options::tiny()).await;
@@ -346,7 +346,7 @@ async fn a_call_is_a_lane_for_each_member_and_a_row_for_each_event() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_its_body_and_where_each_column_comes_from() {
+async fn an_event_page_shows_the_body_and_each_columns_source() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     server
@@ -375,7 +375,7 @@ async fn an_event_is_its_body_and_where_each_column_comes_from() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_is_who_was_inside_over_time_and_every_visit() {
+async fn a_room_page_shows_occupancy_and_every_visit() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let scenario = play(&server, Kind::Conference, Options::tiny()).await;
@@ -406,7 +406,7 @@ async fn a_room_is_who_was_inside_over_time_and_every_visit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_live_is_its_gifts_and_its_battles() {
+async fn a_live_session_page_shows_gifts_and_battles() {
     let played = small_hour(Database::sqlite()).await;
     let page = Page::open(&played.server.ops_url, "/live-sessions").await;
     let sessions = page.texts("#live-sessions tbody tr").await;
@@ -430,7 +430,7 @@ async fn a_live_is_its_gifts_and_its_battles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_gap_is_an_anomaly_that_leads_to_what_it_is_about() {
+async fn a_gap_is_an_anomaly_that_links_to_its_subject() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     server.post_body(DESTROY_ROOM, destroy_room(7)).await;
@@ -561,7 +561,7 @@ async fn everything_is_reached_with_the_keyboard_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_users_chose_does_nothing_in_a_browser() {
+async fn user_chosen_text_runs_no_script_in_a_browser() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/tail").await;
@@ -651,7 +651,7 @@ async fn one_signs_in_with_the_token_and_out_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_no_token_is_asked_for_nobody_can_sign_out() {
+async fn without_an_ops_token_there_is_no_sign_out() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let page = Page::open(&server.ops_url, "/").await;
@@ -661,7 +661,7 @@ async fn where_no_token_is_asked_for_nobody_can_sign_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_overview_renews_itself_and_keeps_what_one_opened() {
+async fn the_overview_refreshes_and_keeps_open_details() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     post_call(&server, "call-1", "alice").await;

@@ -106,7 +106,7 @@ async fn a_page_of_the_real_server_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_that_is_too_faint_is_found_in_the_colours_it_is_in() {
+async fn low_contrast_text_is_found_in_each_colour_scheme() {
     let faint =
         "<p style='color: light-dark(#222, #333); background: light-dark(#fff, #000)'>hard to read";
     let page = Page::open(&serve(faint).await, "/").await;
@@ -148,7 +148,7 @@ async fn a_page_that_is_wider_than_a_phone_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_asked_for_elsewhere_is_found() {
+async fn a_request_to_another_host_is_found() {
     assert_found(&[
         ("<img alt='' src=http://elsewhere.example/image>", "elsewhere: http://elsewhere.example/image"),
         ("<img alt='' src=http://198.51.100.7/>", "elsewhere: http://198.51.100.7/"),
@@ -184,7 +184,7 @@ async fn whatever_is_asked_for_elsewhere_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_elsewhere_goes_nowhere() {
+async fn a_connection_to_another_host_is_blocked() {
     let page = Page::open(&serve("").await, "/").await;
     for url in ["http://elsewhere.example/", "http://198.51.100.7/", "http://localhost.example/"] {
         let asked =
@@ -197,7 +197,7 @@ async fn a_connection_elsewhere_goes_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_wrong_in_a_page_is_found() {
+async fn errors_in_a_page_are_found() {
     let worker = "<script>new Worker(URL.createObjectURL(new Blob(['inAWorker()'])))</script>";
     assert_found(&[
         ("<script>console.error('said', 7)</script>", "console: said 7"),
@@ -215,7 +215,7 @@ async fn what_goes_wrong_in_a_page_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_is_not_found_is_no_fault_where_it_is_expected() {
+async fn an_expected_404_is_no_fault() {
     let page = Page::empty(&serve("").await).await;
     page.goto_status("/nowhere", 404).await;
     assert_eq!(page.text("body").await, "nothing here");
@@ -256,7 +256,7 @@ fn size_of_png(png: &[u8]) -> (u32, u32) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_browser_ends_with_whoever_started_it_and_leaves_no_file() {
+async fn a_browser_ends_with_its_parent_and_leaves_no_file() {
     let chromium = Chromium::launch().unwrap();
     chromium.must(None, "Browser.getVersion", serde_json::json!({})).await;
     let folder = chromium.folder.clone();

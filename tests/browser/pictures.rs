@@ -78,7 +78,7 @@ async fn the_main_pages_are_shown_with_an_hour_that_was_played() {
 
 /// Those that are no longer made are gone, and none is missing.
 #[test]
-fn the_pictures_that_are_kept_are_those_that_are_made() {
+fn the_committed_pictures_are_those_that_are_made() {
     let mut kept: Vec<String> = folder()
         .read_dir()
         .unwrap()

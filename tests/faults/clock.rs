@@ -8,7 +8,7 @@ use crate::server::Place;
 use crate::trial::{Kept, Trial, calm};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_clock_that_jumps_by_an_hour_and_back_costs_nothing() {
+async fn a_clock_that_jumps_an_hour_and_back_loses_no_event() {
     let library = std::env::var("TEST_FAKETIME").ok().filter(|library| !library.is_empty()).expect(
         "TEST_FAKETIME is not set: run ./scripts/test, which finds or installs libfaketime",
     );

@@ -26,7 +26,7 @@ async fn kill_again_and_again(trial: Trial, place: &Place, store_url: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_on_postgres_it_loses_nothing_and_stores_nothing_twice() {
+async fn repeated_kills_on_postgres_lose_and_duplicate_no_event() {
     let cluster = Cluster::start().await;
     let trial =
         Trial::of("the server is killed (`kill -9`) at random moments", &cluster.label().await);
@@ -34,14 +34,14 @@ async fn killed_again_and_again_on_postgres_it_loses_nothing_and_stores_nothing_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_again_and_again_on_sqlite_it_loses_nothing_and_stores_nothing_twice() {
+async fn repeated_kills_on_sqlite_lose_and_duplicate_no_event() {
     let trial = Trial::of("the server is killed (`kill -9`) at random moments", "SQLite");
     let place = Place::on_sqlite();
     kill_again_and_again(trial, &place, &place.sqlite_url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_while_the_database_is_away_it_brings_what_it_answered_from_its_spool() {
+async fn a_kill_during_a_database_outage_loses_no_spooled_event() {
     let mut cluster = Cluster::start().await;
     let label = cluster.label().await;
     let trial = Trial::of("the server is killed while PostgreSQL is stopped", &label).with_cuts();
@@ -65,7 +65,7 @@ async fn killed_while_the_database_is_away_it_brings_what_it_answered_from_its_s
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_stop_in_full_traffic_it_ends_well_and_loses_nothing() {
+async fn sigterm_under_full_traffic_exits_cleanly_and_loses_no_event() {
     let cluster = Cluster::start().await;
     let trial = Trial::of("SIGTERM in full traffic", &cluster.label().await).with_cuts();
     let place = Place::on(&cluster.url());
@@ -84,7 +84,7 @@ async fn told_to_stop_in_full_traffic_it_ends_well_and_loses_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_stop_while_the_database_is_away_it_keeps_all_for_the_next_start() {
+async fn sigterm_while_the_database_hangs_loses_no_event() {
     let mut cluster = Cluster::start().await;
     let label = cluster.label().await;
     let trial = Trial::of("SIGTERM while PostgreSQL stands still", &label).with_cuts();
@@ -108,7 +108,7 @@ async fn told_to_stop_while_the_database_is_away_it_keeps_all_for_the_next_start
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_replica_is_killed_while_the_other_goes_on() {
+async fn killing_one_of_two_replicas_loses_no_event() {
     let cluster = Cluster::start().await;
     let label = cluster.label().await;
     let trial = Trial::of("one of two replicas is killed (`kill -9`)", &label).with_cuts();

@@ -135,17 +135,17 @@ async fn honest_within(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_heads_keep_no_honest_client_waiting() {
+async fn slow_heads_delay_no_honest_client() {
     honest_under("1,000 clients send their heads byte by byte", &[(slow_heads, 1)], 1000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_bodies_keep_no_honest_client_waiting() {
+async fn slow_bodies_delay_no_honest_client() {
     honest_under("1,000 clients send their bodies byte by byte", &[(slow_bodies, 1)], 1000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_keep_no_honest_client_waiting() {
+async fn idle_connections_delay_no_honest_client() {
     let fault = match idle_count() {
         IDLE => "10,000 connections are opened and say nothing",
         _ => "2,000 connections are opened and say nothing",
@@ -154,22 +154,22 @@ async fn idle_connections_keep_no_honest_client_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oversized_heads_keep_no_honest_client_waiting() {
+async fn oversized_heads_delay_no_honest_client() {
     honest_under("heads over the limit, one after another", &[(oversized_heads, 4)], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn endless_bodies_keep_no_honest_client_waiting() {
+async fn endless_bodies_delay_no_honest_client() {
     honest_under("chunked bodies without an end", &[(endless_bodies, 4)], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelined_requests_keep_no_honest_client_waiting() {
+async fn pipelined_requests_delay_no_honest_client() {
     honest_under("pipelined requests, fifty at a time", &[(pipelining, 2)], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_pipelining_strangers_keep_no_honest_client_waiting() {
+async fn a_thousand_pipelining_clients_delay_no_honest_client() {
     let fault = "1,000 connections with eight pipelined `GET /nothing` each";
     // A build for debugging takes a quarter of a second for as many new connections alone.
     let p99 = in_full(HONEST_P99, Duration::from_secs(1));
@@ -177,12 +177,12 @@ async fn a_thousand_pipelining_strangers_keep_no_honest_client_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_keeps_no_honest_client_waiting() {
+async fn garbage_delays_no_honest_client() {
     honest_under("garbage instead of HTTP", &[(garbage, 4)], 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_of_it_together_keeps_no_honest_client_waiting() {
+async fn all_attacks_together_delay_no_honest_client() {
     let attacks: [(Attack, usize); 7] = [
         (idle, 4),
         (slow_heads, 1),

@@ -223,31 +223,31 @@ fn metadata_events() -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_full_of_metadata_keeps_no_other_waiting() {
+async fn a_room_full_of_metadata_delays_no_other_room_on_sqlite() {
     on_sqlite(METADATA, metadata_events(), metadata).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_full_of_metadata_keeps_no_other_of_a_database_waiting() {
+async fn a_room_full_of_metadata_delays_no_other_room_on_postgres() {
     on_postgres(METADATA, metadata_events(), metadata).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_created_each_ms_keeps_no_other_waiting() {
+async fn a_room_created_each_ms_delays_no_other_room_on_sqlite() {
     on_sqlite(CREATES, in_full(100_000, 5000), creates).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_room_created_each_ms_keeps_no_other_of_a_database_waiting() {
+async fn a_room_created_each_ms_delays_no_other_room_on_postgres() {
     on_postgres(CREATES, in_full(100_000, 5000), creates).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_of_thousands_of_days_keep_no_other_waiting() {
+async fn rooms_of_thousands_of_days_delay_no_other_room_on_sqlite() {
     on_sqlite(DAYS, in_full(60_000, 6000), days).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_of_thousands_of_days_keep_no_other_of_a_database_waiting() {
+async fn rooms_of_thousands_of_days_delay_no_other_room_on_postgres() {
     on_postgres(DAYS, in_full(60_000, 6000), days).await;
 }

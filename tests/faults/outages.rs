@@ -57,17 +57,17 @@ async fn stop_and_start(fault: &'static str, how: Stop) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_stopped_fast_and_started_again_costs_nothing() {
+async fn a_fast_restart_of_postgres_loses_no_event() {
     stop_and_start("PostgreSQL is stopped (fast) and started again", Stop::Fast).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_stopped_at_once_and_started_again_costs_nothing() {
+async fn an_immediate_restart_of_postgres_loses_no_event() {
     stop_and_start("PostgreSQL is stopped (immediate) and started again", Stop::Immediate).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_stands_still_costs_nothing() {
+async fn a_frozen_database_loses_no_event() {
     let cluster = Cluster::start().await;
     let stage = Stage::set("PostgreSQL is frozen (SIGSTOP), then goes on", &cluster).await;
     cluster.freeze();
@@ -77,7 +77,7 @@ async fn a_database_that_stands_still_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_are_cut_in_the_middle_of_a_statement_cost_nothing() {
+async fn database_connections_cut_mid_statement_lose_no_event() {
     let cluster = Cluster::start().await;
     let proxy = Proxy::before(address(&cluster), Random::new());
     let fault = "connections to PostgreSQL are cut while bytes flow";
@@ -95,7 +95,7 @@ async fn connections_that_are_cut_in_the_middle_of_a_statement_cost_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_network_that_swallows_all_it_is_given_costs_nothing() {
+async fn a_network_that_drops_all_packets_loses_no_event() {
     let cluster = Cluster::start().await;
     let proxy = Proxy::before(address(&cluster), Random::new());
     let fault = "what is sent to PostgreSQL vanishes, connections stay open";
@@ -107,7 +107,7 @@ async fn a_network_that_swallows_all_it_is_given_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_only_reads_costs_nothing() {
+async fn a_read_only_database_loses_no_event() {
     let cluster = Cluster::start().await;
     let stage = Stage::set("the database is made read-only, then writable again", &cluster).await;
     cluster.execute("alter system set default_transaction_read_only = on").await;
@@ -119,7 +119,7 @@ async fn a_database_that_only_reads_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_on_the_table_costs_nothing() {
+async fn a_lock_on_the_events_table_loses_no_event() {
     let cluster = Cluster::start().await;
     let stage = Stage::set("an exclusive lock is held on `events`", &cluster).await;
     let mut holder = cluster.session().await;
@@ -131,7 +131,7 @@ async fn a_lock_on_the_table_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_without_a_free_connection_costs_nothing() {
+async fn a_database_without_a_free_connection_loses_no_event() {
     let cluster = Cluster::start_with(20).await;
     let stage = Stage::set("other sessions take all of `max_connections`", &cluster).await;
     let mut first = cluster.session().await;

@@ -74,7 +74,7 @@ fn put_aside(spool: &Path) -> Vec<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spool_that_is_garbage_is_moved_aside_and_events_are_taken() {
+async fn a_garbage_spool_is_quarantined_and_events_are_accepted() {
     let after = start_with_damage(
         "the spool file is garbage at the start (events from then on)",
         |spool| {
@@ -88,7 +88,7 @@ async fn a_spool_that_is_garbage_is_moved_aside_and_events_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_spool_that_was_cut_short_is_moved_aside_and_what_can_be_read_is_stored() {
+async fn a_truncated_spool_is_quarantined_and_its_rest_is_stored() {
     let after = start_with_damage(
         "the spool file is cut short at the start (events from then on)",
         |spool| {
@@ -110,7 +110,7 @@ async fn a_spool_that_was_cut_short_is_moved_aside_and_what_can_be_read_is_store
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_changed_on_the_disk_is_put_aside_and_all_others_are_stored() {
+async fn a_corrupt_spool_record_is_quarantined_and_the_rest_is_stored() {
     let after = start_with_damage(
         "a byte of the spool file is another at the start (events from then on)",
         |spool| {
@@ -170,7 +170,7 @@ fn replay(place: &Place) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_full_spool_does_not_take_is_in_the_error_log_and_replayed_from_it() {
+async fn events_beyond_a_full_spool_are_replayed_from_the_error_log() {
     let mut cluster = Cluster::start().await;
     let place = Place::on(&cluster.url()).with("TRTC_SPOOL__BYTES_MAX", "1048576");
     let fault = "PostgreSQL is stopped until the spool is full (`spool.bytes_max`)";
@@ -178,7 +178,7 @@ async fn what_a_full_spool_does_not_take_is_in_the_error_log_and_replayed_from_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_full_disk_does_not_take_is_in_the_error_log_and_replayed_from_it() {
+async fn events_beyond_a_full_disk_are_replayed_from_the_error_log() {
     let mut cluster = Cluster::start().await;
     let place = Place::on(&cluster.url());
     let data = place.folder().join("data");

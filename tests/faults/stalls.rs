@@ -80,21 +80,21 @@ async fn on_postgres(rate: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalling_disk_costs_no_event_on_sqlite() {
+async fn a_stalling_disk_loses_no_event_on_sqlite() {
     on_sqlite(20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalling_disk_costs_no_event_on_sqlite_at_500_a_second() {
+async fn a_stalling_disk_loses_no_event_on_sqlite_at_500_per_second() {
     on_sqlite(500).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalling_disk_costs_no_event_on_postgres() {
+async fn a_stalling_disk_loses_no_event_on_postgres() {
     on_postgres(20).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stalling_disk_costs_no_event_on_postgres_at_500_a_second() {
+async fn a_stalling_disk_loses_no_event_on_postgres_at_500_per_second() {
     on_postgres(500).await;
 }

@@ -151,7 +151,7 @@ async fn post_some(server: &Server) {
 }
 
 on_both_stores! {
-    async fn every_answer_is_as_the_served_description_has_it(database: Database) {
+    async fn every_response_matches_the_served_openapi_document(database: Database) {
         let server = server(&database).await;
         post_some(&server).await;
         let description = Description::of(&server).await;
@@ -188,7 +188,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn one_call_is_told_with_members_recordings_and_every_event(database: Database) {
+    async fn a_call_has_its_members_recordings_and_every_event(database: Database) {
         let server = server(&database).await;
         // The later one arrives first.
         server.post_body("Call.CallbackAfterEndCall", end_call(1, "talked")).await;
@@ -215,7 +215,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn one_session_of_a_room_is_told_with_what_happened_in_it(database: Database) {
+    async fn a_room_session_has_its_members_and_events(database: Database) {
         let server = server(&database).await;
         for family in ["room-sessions", "live-sessions"] {
             let room = ask(&server, &format!("/{family}/{APP}/show%2F1/20")).await;
@@ -317,7 +317,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn a_made_up_cursor_is_no_fault_of_the_server(database: Database) {
+    async fn a_forged_cursor_is_a_client_error(database: Database) {
         let server = server(&database).await;
         post_some(&server).await;
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
@@ -395,7 +395,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn a_page_of_large_bodies_ends_early_and_loses_none(database: Database) {
+    async fn a_page_of_large_bodies_ends_early_and_skips_no_event(database: Database) {
         const EVENTS: usize = 40;
         const MOST: usize = 9 << 20;
         let server = server(&database).await;
@@ -441,7 +441,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn what_does_not_do_is_told_as_a_problem(database: Database) {
+    async fn invalid_requests_are_answered_with_problem_details(database: Database) {
         let server = server(&database).await;
         let description = Description::of(&server).await;
         for (path, parameter, words) in [
@@ -492,7 +492,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn a_question_that_takes_too_long_is_given_up_and_keeps_nobody_waiting(database: Database) {
+    async fn a_read_past_its_timeout_ends_and_delays_no_event(database: Database) {
         let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "200"), ("TRTC_STORE__READERS_MAX", "2")];
         let server = Server::start_with(settings(&database, &changes)).await;
         // A view in the table's place never comes to an end.
@@ -535,7 +535,7 @@ pub(crate) fn endless(database: &Database) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_asks_while_too_many_do_is_told_to_come_again() {
+async fn too_many_concurrent_reads_are_answered_with_retry_after() {
     let database = Database::sqlite();
     let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "4000"), ("TRTC_STORE__READERS_MAX", "1")];
     let server = Server::start_with(settings(&database, &changes)).await;
@@ -555,7 +555,7 @@ async fn who_asks_while_too_many_do_is_told_to_come_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_the_store_away_the_api_says_so() {
+async fn the_api_reports_an_unavailable_store() {
     let database = Database::postgres().await;
     let server = Server::start_with(settings(&database, &[])).await;
     database.vanish().await;
@@ -622,7 +622,7 @@ async fn a_token_or_a_sign_in_opens_the_api_and_nothing_else_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_of_somebody_else_does_not_open_the_api() {
+async fn a_foreign_host_header_does_not_open_the_api() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     for (host, status) in [("localhost:9090", 200), ("evil.example", 403)] {
@@ -635,7 +635,7 @@ async fn a_name_of_somebody_else_does_not_open_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_tokens_are_looked_at_so_often_and_no_more() {
+async fn wrong_tokens_are_rate_limited() {
     let database = Database::sqlite();
     let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
     let client = browser();
@@ -654,7 +654,7 @@ async fn wrong_tokens_are_looked_at_so_often_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn behind_a_proxy_that_speaks_https_the_cookie_is_for_https() {
+async fn behind_an_https_proxy_the_cookie_is_secure() {
     let database = Database::sqlite();
     let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "s3cret")])).await;
     let form = browser().post(format!("{}/sign-in", server.ops_url)).body("token=s3cret");

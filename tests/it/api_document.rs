@@ -18,7 +18,7 @@ fn operations(document: &Value) -> Vec<(&String, &Value)> {
 }
 
 #[tokio::test]
-async fn every_operation_describes_its_answer_and_bounds_its_parameters() {
+async fn every_operation_has_descriptions_and_bounded_parameters() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let document = document(&server).await;
@@ -47,7 +47,7 @@ async fn every_operation_describes_its_answer_and_bounds_its_parameters() {
 }
 
 #[tokio::test]
-async fn what_the_description_names_as_words_and_bounds_is_taken_and_no_more() {
+async fn the_documented_enums_and_bounds_are_exactly_those_accepted() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let document = document(&server).await;
@@ -88,7 +88,7 @@ async fn what_the_description_names_as_words_and_bounds_is_taken_and_no_more() {
 }
 
 #[tokio::test]
-async fn answers_and_pages_are_gzip_for_those_who_take_it() {
+async fn responses_are_gzipped_for_clients_that_accept_it() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     for number in 0..30 {
@@ -155,7 +155,7 @@ async fn an_export_is_a_file_with_a_name() {
 }
 
 #[tokio::test]
-async fn a_sum_of_delays_is_called_one() {
+async fn a_sum_of_delays_is_named_as_a_sum() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     for number in [1, 2] {

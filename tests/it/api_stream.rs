@@ -99,7 +99,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn what_was_missed_comes_whole_though_it_is_read_in_parts(database: Database) {
+    async fn missed_events_are_complete_though_read_in_parts(database: Database) {
         let server = Server::start(&database).await;
         let posted: Vec<_> = (0..12)
             .map(|number| {
@@ -121,7 +121,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn who_was_cut_off_goes_on_without_loss_or_repeat(database: Database) {
+    async fn a_stream_resumes_without_loss_or_duplicate(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
         post(&server, 0..5).await;
@@ -142,7 +142,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn who_was_away_for_too_long_is_told_so(database: Database) {
+    async fn a_stream_client_that_missed_too_much_is_told(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
         post(&server, 0..1).await;
@@ -158,7 +158,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn who_is_cut_off_while_it_catches_up_goes_on_there(database: Database) {
+    async fn a_catch_up_that_is_cut_off_resumes_where_it_was(database: Database) {
         let server = Server::start(&database).await;
         let behind = Listener::open(&server, "", None).await.id;
         let at = |number: usize| NOW.plus(Duration::from_secs(30 * number as u64));
@@ -191,7 +191,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn who_was_away_for_too_long_is_told_so_by_another_server_too(database: Database) {
+    async fn another_server_also_tells_a_client_that_missed_too_much(database: Database) {
         let server = Server::start(&database).await;
         let behind = Listener::open(&server, "", None).await.id;
         server.stop().await;
@@ -204,7 +204,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn after_a_restart_none_is_lost(database: Database) {
+    async fn a_stream_loses_no_event_over_a_restart(database: Database) {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", None).await;
         post(&server, 0..2).await;
@@ -223,7 +223,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listeners_are_so_many_and_end_with_the_server() {
+async fn stream_clients_are_limited_and_closed_at_a_stop() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let mut listeners = Vec::new();
@@ -255,7 +255,7 @@ async fn listeners_are_so_many_and_end_with_the_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_that_is_none_of_the_stream_is_a_problem() {
+async fn an_invalid_last_event_id_is_a_problem() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let url = format!("{}/api/v1/events/stream", server.ops_url);

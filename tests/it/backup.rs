@@ -46,7 +46,7 @@ fn mode(file: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copy_is_made_under_traffic_and_has_what_was_answered() {
+async fn a_backup_under_traffic_has_every_event_answered_before() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let store = folder.path().join("data/trtc-callbacks.db");
@@ -143,7 +143,7 @@ async fn a_killed_backup_leaves_no_copy_and_the_next_one_succeeds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_overwrites_nothing_and_says_what_it_has_not() {
+async fn a_backup_overwrites_nothing_and_names_what_it_omits() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate"]);
     fs::write(folder.path().join("mine.txt"), "mine").unwrap();
@@ -178,7 +178,7 @@ async fn a_backup_overwrites_nothing_and_says_what_it_has_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_postgresql_is_left_to_its_own_program() {
+async fn a_backup_of_postgres_is_refused_and_names_pg_dump() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let url = database.url.replace("postgres://postgres@", "postgres://postgres:s3cret@");

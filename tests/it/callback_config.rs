@@ -112,7 +112,7 @@ fn other() -> Config {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apply_registers_all_three_on_a_new_app_and_a_second_run_changes_nothing() {
+async fn apply_registers_all_products_and_is_idempotent() {
     let place = Place::new().await;
     let ran = place.run("callback-config apply --product all");
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -139,7 +139,7 @@ async fn apply_registers_all_three_on_a_new_app_and_a_second_run_changes_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drift_by_hand_is_found_by_check_and_mended_only_when_it_may() {
+async fn check_finds_drift_and_apply_needs_consent_to_correct_it() {
     let place = Place::new().await;
     place.done("callback-config apply --product all");
     place.stub.put(ID, "room_config", Some(other()));
@@ -177,7 +177,7 @@ async fn a_drift_by_hand_is_found_by_check_and_mended_only_when_it_may() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten_unseen() {
+async fn a_concurrent_change_is_shown_before_it_is_overwritten() {
     // Nothing was there when it looked, and something when it wrote.
     for (yes, code) in [("", 1), ("--yes", 0)] {
         let place = Place::new().await;
@@ -206,7 +206,7 @@ async fn what_somebody_else_changed_meanwhile_is_shown_and_not_overwritten_unsee
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_product_that_fails_does_not_keep_the_others() {
+async fn one_products_failure_does_not_stop_the_others() {
     let place = Place::new().await;
     place.stub.fail("room_config/get_callback", 1, Fault::Code(60016));
     let said = place.failed("callback-config apply --product all", 1);
@@ -224,7 +224,7 @@ async fn a_product_that_fails_does_not_keep_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_vendor_would_not_take_is_refused_before_it_is_asked() {
+async fn an_invalid_configuration_is_refused_without_a_request() {
     let place = Place::new().await;
     for (flags, text, hint) in [
         ("--url https://rtc.example.com/?a=b", "has a query", "puts a query of its own"),
@@ -264,7 +264,7 @@ async fn what_the_vendor_would_not_take_is_refused_before_it_is_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wanted_may_differ_by_product_and_leave_one_alone() {
+async fn each_product_may_have_its_own_commands_or_none() {
     let text = format!(
         "[apps.callbacks]\nurl = '{URL}'\ncall = ['Call.CallbackAfterEndCall']\nlive = []\n"
     );
@@ -287,7 +287,7 @@ async fn what_is_wanted_may_differ_by_product_and_leave_one_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_region_or_identifier_gives_an_error_that_says_what_to_do() {
+async fn a_wrong_key_region_or_identifier_is_an_error_with_a_hint() {
     let place = Place::new().await;
     let apply = "callback-config apply --product call";
     std::fs::write(place.path().join("foreign"), "f".repeat(64)).unwrap();
@@ -314,7 +314,7 @@ async fn a_wrong_key_region_or_identifier_gives_an_error_that_says_what_to_do() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_app_is_the_one_that_is_named_or_the_only_one_that_is_configured() {
+async fn the_app_is_the_named_one_or_the_only_configured_one() {
     let place = Place::new().await;
     let host = place.stub.origin();
     let show = |more: &str, env: &[(&str, &str)]| {
@@ -343,7 +343,7 @@ async fn the_app_is_the_one_that_is_named_or_the_only_one_that_is_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_is_verified_to_be_stored_and_makes_no_call() {
+async fn a_verified_sample_is_stored_and_creates_no_call() {
     let place = Place::new().await;
     let serving = Serving::start(place.path(), &["--config", "my.toml"]);
     let apply =
@@ -370,7 +370,7 @@ async fn a_sample_is_verified_to_be_stored_and_makes_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sample_that_does_not_arrive_is_an_error_that_says_what_to_do() {
+async fn a_sample_that_does_not_arrive_is_an_error_with_a_hint() {
     let place = Place::new().await;
     let apply = "callback-config apply --product call --verify --wait 1 --url";
     let said = place.failed(&format!("{apply} {URL}"), 1);
@@ -391,7 +391,7 @@ async fn a_sample_that_does_not_arrive_is_an_error_that_says_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn show_tells_people_and_machines() {
+async fn show_prints_text_or_json() {
     let place = Place::new().await;
     place.stub.put(ID, "room_config", Some(other()));
     let steers = Config { url: "https://e.example.com/\u{1b}[31m".into(), commands: vec![] };
@@ -419,7 +419,7 @@ async fn show_tells_people_and_machines() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn deleting_is_asked_about() {
+async fn delete_asks_for_confirmation() {
     let place = Place::new().await;
     place.done("callback-config apply --product all");
     let said = place.failed("callback-config delete --product call", 1);
@@ -456,7 +456,7 @@ fn answered(place: &Place, arguments: &str, answer: &str) -> (bool, String) {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn on_a_terminal_one_is_asked_before_commands_go() {
+async fn on_a_terminal_removing_commands_needs_confirmation() {
     let place = Place::new().await;
     place.stub.put(ID, "room_config", Some(other()));
     let apply = "callback-config apply --product room";
@@ -514,7 +514,7 @@ async fn the_token_of_live_is_set_in_part_shown_masked_and_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_generated_token_goes_to_a_file_of_ones_own_and_replaces_none() {
+async fn a_generated_token_goes_to_a_new_private_file() {
     let place = Place::new().await;
     let ran = place.run("callback-token set --generate --out new --disable");
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -624,7 +624,7 @@ async fn everything_said(fault: Option<(&str, Fault)>, sent: &mut BTreeSet<Strin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_key_token_or_signature_is_ever_said() {
+async fn no_key_token_or_signature_is_printed() {
     let faults =
         [Fault::Echo(60004), Fault::Echo(100_002), Fault::Status(403), Fault::Text("no".into())];
     let met = faults.into_iter().flat_map(|fault| {

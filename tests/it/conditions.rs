@@ -31,7 +31,7 @@ const WRONG: [(&str, &str, &str); 13] = [
 ];
 
 on_both_stores! {
-    async fn what_is_no_condition_is_refused_by_api_and_page(database: Database) {
+    async fn an_unknown_condition_is_refused_by_api_and_page(database: Database) {
         let server = Server::start(&database).await;
         for (list, query, expected) in WRONG {
             let (status, text) = server.get_ops(&format!("/api/v1{list}?{query}")).await;

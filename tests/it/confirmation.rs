@@ -63,7 +63,7 @@ fn what_the_server_rejected_is_counted_by_its_reason() {
 }
 
 on_both_stores! {
-    async fn without_figures_the_store_is_looked_into(database: Database) {
+    async fn without_metrics_the_store_is_read(database: Database) {
         let folder = configured("");
         let store = database.url.as_str();
         let serving = Serving::start(folder.path(), &["--config", "my.toml", "--store", store]);
@@ -91,7 +91,7 @@ on_both_stores! {
 }
 
 #[test]
-fn where_nobody_can_be_asked_that_is_said() {
+fn unverifiable_deliveries_are_reported_as_such() {
     let (folder, elsewhere) = (configured(""), tempfile::tempdir().unwrap());
     let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
     let none = [("TRTC_OPS__LISTEN", "127.0.0.1:1")];
@@ -111,7 +111,7 @@ fn where_nobody_can_be_asked_that_is_said() {
 }
 
 #[test]
-fn without_a_target_the_server_of_the_configuration_is_meant() {
+fn without_a_target_the_configured_server_is_used() {
     let folder = configured("[server]\ncallback_paths = [\"/callback/s3cret\"]");
     let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
     let places = [
@@ -129,7 +129,7 @@ fn without_a_target_the_server_of_the_configuration_is_meant() {
 }
 
 #[test]
-fn without_a_target_https_is_spoken_where_the_server_does() {
+fn without_a_target_https_is_used_where_the_server_has_tls() {
     let folder = configured(
         "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"\ncallback_paths = [\"/x\"]",
     );

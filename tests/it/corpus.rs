@@ -41,22 +41,22 @@ fn replay(target: &str) {
 }
 
 #[test]
-fn the_query_parser_passes_what_the_fuzzer_kept() {
+fn the_query_parser_passes_the_fuzz_corpus() {
     replay("query");
 }
 
 #[test]
-fn the_signature_check_passes_what_the_fuzzer_kept() {
+fn the_signature_check_passes_the_fuzz_corpus() {
     replay("verify");
 }
 
 #[test]
-fn the_decoder_passes_what_the_fuzzer_kept() {
+fn the_decoder_passes_the_fuzz_corpus() {
     replay("decode");
 }
 
 #[test]
-fn the_reader_of_recorded_requests_passes_what_the_fuzzer_kept() {
+fn the_recorded_request_reader_passes_the_fuzz_corpus() {
     replay("delivery");
 }
 
@@ -72,7 +72,7 @@ fn every_fixture_passes_the_fuzzers_checks() {
 }
 
 #[test]
-fn every_value_of_every_fixture_may_be_of_any_other_kind() {
+fn every_fixture_decodes_with_any_value_of_another_type() {
     for fixture in fixtures() {
         println!("{}", fixture.name);
         let Ok(body) = serde_json::from_slice(&fixture.delivery.bytes().unwrap()) else { continue };

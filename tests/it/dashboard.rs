@@ -120,7 +120,7 @@ async fn post_call(server: &Server, call: &str, caller: &str, guest: &str) {
 }
 
 on_both_stores! {
-    async fn without_data_every_page_says_what_to_do_next(database: Database) {
+    async fn an_empty_page_says_what_to_do_next(database: Database) {
         let server = Server::start(&database).await;
         // What no store takes, a page does not hand on.
         for (path, status) in [
@@ -178,7 +178,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn a_call_is_told_as_a_timeline(database: Database) {
+    async fn a_call_is_shown_as_a_timeline(database: Database) {
         let server = Server::start(&database).await;
         post_call(&server, "c/1", "alice", "bob").await;
         let html = page(&server, &format!("/calls/{APP}/c%2F1")).await;
@@ -207,7 +207,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn what_users_chose_is_shown_and_never_obeyed(database: Database) {
+    async fn user_chosen_text_is_shown_escaped(database: Database) {
         let server = Server::start(&database).await;
         post_call(&server, HOSTILE, HOSTILE, "bob").await;
         for path in [
@@ -250,7 +250,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn the_order_of_arrival_is_one_in_page_api_and_terminal(database: Database) {
+    async fn page_api_and_terminal_share_one_order_of_arrival(database: Database) {
         let server = Server::start(&database).await;
         // All but the first arrive within the same ms, and all happen within another.
         server.clock.set(UnixMillis(NOW.0 - 1000));
@@ -358,7 +358,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn an_event_says_where_everything_comes_from(database: Database) {
+    async fn an_event_names_the_source_of_each_value(database: Database) {
         let server = Server::start(&database).await;
         let body = r#"{"CallbackCommand":"Room.CallbackAfterDestroyRoom","Operator_Account":12345678901234567890123,"RoomId":"r","New":1.10,"EventTime":1793534399000}"#;
         server.post_body(DESTROY_ROOM, body).await;
@@ -382,7 +382,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn search_leads_to_the_one_thing_that_has_the_id(database: Database) {
+    async fn search_redirects_to_the_only_match(database: Database) {
         let server = Server::start(&database).await;
         post_call(&server, "the-call", "alice", "bob").await;
         let html = page(&server, "/search?id=the-call").await;
@@ -394,7 +394,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn what_is_not_there_is_a_page_that_says_so(database: Database) {
+    async fn a_missing_page_is_an_explained_404(database: Database) {
         let server = Server::start(&database).await;
         for path in [
             "/nowhere",
@@ -417,7 +417,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn one_of_several_apps_is_chosen_and_kept_from_page_to_page(database: Database) {
+    async fn the_chosen_app_is_kept_from_page_to_page(database: Database) {
         let mut both = settings(&database, &[]);
         both.apps.push(both.apps[0].clone());
         OTHER_APP.clone_into(&mut both.apps[1].sdk_app_id);
@@ -456,7 +456,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn an_account_is_told_with_its_calls_and_rooms(database: Database) {
+    async fn an_account_page_lists_its_calls_and_rooms(database: Database) {
         let server = Server::start(&database).await;
         post_call(&server, "the-call", "alice", "bob").await;
         for number in 0..55 {
@@ -479,7 +479,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn pages_read_so_many_at_once_and_leave_readers_to_the_api(database: Database) {
+    async fn page_reads_are_limited_and_leave_readers_to_the_api(database: Database) {
         let changes = [("TRTC_STORE__READ_TIMEOUT_MS", "12000"), ("TRTC_STORE__READERS_MAX", "2")];
         let server = Server::start_with(settings(&database, &changes)).await;
         server.post_body(DESTROY_ROOM, destroy_room(0)).await;
@@ -536,7 +536,7 @@ on_both_stores! {
 }
 
 #[tokio::test]
-async fn a_path_that_is_a_secret_is_on_no_page() {
+async fn a_secret_callback_path_is_on_no_page() {
     let database = Database::sqlite();
     let path = ("TRTC_SERVER__CALLBACK_PATHS", "/callback/s3cret");
     let server = Server::start_with(settings(&database, &[path])).await;
@@ -553,7 +553,7 @@ async fn a_path_that_is_a_secret_is_on_no_page() {
 }
 
 #[tokio::test]
-async fn outcomes_stand_in_one_order_at_each_render() {
+async fn outcomes_are_in_the_same_order_at_each_render() {
     let server = Server::start(&Database::sqlite()).await;
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
     server.post_body(DESTROY_ROOM, destroy_room(1)).await;
@@ -587,7 +587,7 @@ async fn outcomes_stand_in_one_order_at_each_render() {
 }
 
 #[tokio::test]
-async fn what_a_filter_cannot_read_is_said_beside_it() {
+async fn an_invalid_filter_value_is_reported_beside_its_field() {
     let server = Server::start(&Database::sqlite()).await;
     for path in
         ["/calls?since=soon", "/events?app=x", "/room-sessions?until=5.5", "/anomalies?app=-1"]
@@ -601,7 +601,7 @@ async fn what_a_filter_cannot_read_is_said_beside_it() {
 }
 
 #[tokio::test]
-async fn style_and_script_are_kept_for_good_under_their_hash() {
+async fn assets_are_cached_immutably_under_their_hash() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let html = page(&server, "/").await;
@@ -631,7 +631,7 @@ async fn style_and_script_are_kept_for_good_under_their_hash() {
 }
 
 #[tokio::test]
-async fn pages_are_for_those_who_signed_in() {
+async fn pages_require_a_sign_in() {
     let database = Database::sqlite();
     let server =
         Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "a-long-enough-token")]))
@@ -653,7 +653,7 @@ async fn pages_are_for_those_who_signed_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_store_is_away_the_overview_says_what_the_server_knows() {
+async fn the_overview_shows_the_servers_state_without_a_store() {
     let database = Database::postgres().await;
     let server = Server::start(&database).await;
     post_call(&server, "c", "alice", "bob").await;

@@ -164,7 +164,7 @@ async fn a_database_that_takes_no_writes_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_odd_about_a_database_is_said() {
+async fn unusual_database_settings_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::postgres().await;
     let store = ["--store", database.url.as_str()];
@@ -189,7 +189,7 @@ async fn what_is_odd_about_a_database_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_hangs_does_not_hang_it() {
+async fn a_hanging_store_does_not_hang_doctor() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::postgres().await;
     let store = ["--store", database.url.as_str()];
@@ -213,7 +213,7 @@ async fn a_store_that_hangs_does_not_hang_it() {
 }
 
 #[tokio::test]
-async fn the_spool_is_looked_at() {
+async fn doctor_examines_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data/spool.db");
     let (_, checks) = examined(folder.path(), &[]);
@@ -242,7 +242,7 @@ async fn the_spool_is_looked_at() {
 }
 
 #[test]
-fn a_running_server_is_asked() {
+fn doctor_queries_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let listen = serving.ops_url.strip_prefix("http://").unwrap();
@@ -263,7 +263,7 @@ fn a_running_server_is_asked() {
 }
 
 #[test]
-fn who_takes_the_connection_and_does_not_answer_is_no_server_that_is_well() {
+fn doctor_fails_when_the_ops_port_accepts_but_never_answers() {
     let folder = tempfile::tempdir().unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = listener.local_addr().unwrap().to_string();

@@ -57,7 +57,7 @@ async fn a_request_from_a_listed_address_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_trusted_proxy_says_is_believed_and_no_more() {
+async fn only_a_trusted_proxys_forwarded_address_is_believed() {
     let changes = [
         ("TRTC_AUTH__SOURCE_ADDRESSES", "203.0.113.0/24"),
         ("TRTC_AUTH__TRUSTED_PROXIES", "127.0.0.1,10.0.0.0/8"),
@@ -130,7 +130,7 @@ async fn an_event_whose_sink_panics_is_answered_and_counted_as_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signature_used_again_counts_for_the_spool_too() {
+async fn a_reused_signature_is_counted_for_spooled_events_too() {
     let (receiver, metrics) = own_receiver(Some(Outcome::Spooled), vec!["t".into()]);
     let clock = Clock::manual(NOW);
     let (url, _served) = serve_own(receiver.with_clock(clock.clone())).await;
@@ -146,7 +146,7 @@ async fn a_signature_used_again_counts_for_the_spool_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_app_of_ones_own_that_does_not_tell_the_peer_takes_nothing_with_a_list() {
+async fn an_embedded_receiver_without_peers_rejects_under_a_list() {
     let sources = Networks::parse(["0.0.0.0/0", "::/0"]).unwrap();
     let (receiver, metrics) = own_receiver(Some(Outcome::New), Vec::new());
     let receiver = receiver.with_admission(Admission::new(sources, Networks::default()));
@@ -157,7 +157,7 @@ async fn an_app_of_ones_own_that_does_not_tell_the_peer_takes_nothing_with_a_lis
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signature_used_again_for_another_event_is_counted_and_taken() {
+async fn a_signature_reused_for_another_event_is_counted_and_stored() {
     let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "t")]).await;
     let time = NOW.as_secs();
     let sign = sign(&SecretString::from("t"), &time.to_string());
@@ -180,7 +180,7 @@ async fn a_signature_used_again_for_another_event_is_counted_and_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_with_it() {
+async fn every_ops_response_has_the_security_headers() {
     let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
     // A page leads to the one to sign in at.
     for (path, status) in [
@@ -214,7 +214,7 @@ async fn every_answer_of_the_operations_listener_tells_browsers_to_do_nothing_wi
 
 /// A web page's own name may lead to 127.0.0.1 all of a sudden, and its scripts with it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_of_somebody_else_does_not_open_the_operations_listener() {
+async fn a_foreign_host_header_does_not_open_the_ops_listener() {
     let ask = async |server: &Server, host: &str| {
         let url = format!("{}/metrics", server.ops_url);
         let answer = server.client.get(url).header("Host", host).send().await.unwrap();

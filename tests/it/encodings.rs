@@ -104,7 +104,7 @@ async fn a_body_that_inflates_beyond_the_limit_ends_at_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_inflated_is_kept_with_its_reason() {
+async fn an_undecompressible_body_is_stored_with_its_reason() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let whole = gzip(destroy_room(1).as_bytes());

@@ -52,7 +52,7 @@ async fn post_to(server: &Server, number: usize, path: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slash_more_in_the_path_is_the_same_callback_path() {
+async fn extra_slashes_in_the_callback_path_are_accepted() {
     let (database, server) =
         server(&[("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret/in")]).await;
     let same = [
@@ -108,7 +108,7 @@ impl Sink for Own {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mounted_router_takes_other_spellings_and_no_other_path() {
+async fn a_mounted_router_accepts_path_spellings_and_no_other_path() {
     let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
     let receiver = Receiver::new(apps, Arc::new(Own));
     let own = axum::Router::new()
@@ -197,7 +197,7 @@ fn an_event_of_the_rtc_engine_is_named_in_the_log() {
 }
 
 #[test]
-fn what_is_not_spoken_on_a_plain_port_is_named_in_the_log() {
+fn another_protocol_on_a_plain_port_is_named_in_the_log() {
     let logged = Logged::start(&[]);
     let proxied = [
         b"PROXY TCP4 192.0.2.1 192.0.2.2 40000 8080\r\n".to_vec(),
@@ -242,7 +242,7 @@ fn plain_http_on_a_tls_port_is_named_in_the_log() {
 }
 
 #[test]
-fn a_forwarded_address_that_is_none_is_shown_escaped_and_cut() {
+fn an_invalid_forwarded_address_is_logged_escaped_and_cut() {
     let folder = tempfile::tempdir().unwrap();
     let config =
         "[auth]\nsource_addresses = [\"203.0.113.0/24\"]\ntrusted_proxies = [\"127.0.0.1\"]\n";

@@ -31,7 +31,7 @@ fn body(members: &str, number: usize) -> String {
 }
 
 on_both_stores! {
-    async fn an_account_is_taken_out_of_every_row(database: Database) {
+    async fn an_account_is_erased_from_every_row(database: Database) {
         let server = Server::start(&database).await;
         let bodies = [
             body(r#""Operator_Account":"bob","n":1e400"#, 0),
@@ -85,7 +85,7 @@ on_both_stores! {
         assert_eq!(stored(&database).await, after);
     }
 
-    async fn an_account_is_taken_out_of_the_read_models_and_nothing_else_changes(database: Database) {
+    async fn an_erasure_changes_only_the_account_in_read_models(database: Database) {
         let server = Server::start(&database).await;
         for fixture in crate::support::fixtures() {
             server.post(&fixture.delivery).await;
@@ -133,7 +133,7 @@ on_both_stores! {
         assert_eq!(rows(&said), 0, "{said}");
     }
 
-    async fn odd_accounts_are_found(database: Database) {
+    async fn accounts_with_special_characters_are_erased(database: Database) {
         let server = Server::start(&database).await;
         let quoted = r#"a"b\c"#;
         for (number, operator) in [
@@ -162,7 +162,7 @@ on_both_stores! {
         }
     }
 
-    async fn with_delete_the_events_in_which_it_acted_go(database: Database) {
+    async fn with_delete_the_events_of_the_account_are_deleted(database: Database) {
         let server = Server::start(&database).await;
         server.post_body(DESTROY_ROOM, body(r#""Operator_Account":"bob""#, 0)).await;
         server.post_body(DESTROY_ROOM, body(r#""Operator_Account":"al","To_Account":"bob""#, 1)).await;
@@ -198,7 +198,7 @@ on_both_stores! {
         }
     }
 
-    async fn dead_letter_events_lose_it_too(database: Database) {
+    async fn an_account_is_erased_from_dead_letters_too(database: Database) {
         let server = Server::start(&database).await;
         database.execute(if database.is_postgres() {
             "alter table events add check (room_id not like 'r%')"
@@ -266,7 +266,7 @@ on_both_stores! {
 
 /// Two that take the same rows in opposite orders: PostgreSQL ends one of them, which is to try again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_is_no_end_of_an_erasure() {
+async fn an_erasure_retries_after_a_deadlock() {
     let database = Database::postgres().await;
     let server = Server::start(&database).await;
     settled(&database, "r", "bob", NOW).await;
@@ -288,7 +288,7 @@ async fn a_deadlock_is_no_end_of_an_erasure() {
 }
 
 #[tokio::test]
-async fn nobody_is_erased_without_a_yes() {
+async fn an_erasure_needs_confirmation() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate"]);
     let output = program(folder.path()).args(["erase-user", "bob"]).output().unwrap();

@@ -73,7 +73,7 @@ on_both_stores! {
         assert!(text.contains(r#""c\u0000t""#), "{text}");
     }
 
-    async fn such_events_come_through_the_spool_and_a_replay(database: Database) {
+    async fn events_with_such_escapes_survive_the_spool_and_a_replay(database: Database) {
         let server = Server::start(&database).await;
         database.execute("alter table events rename to gone").await;
         for (sent, _) in ends() {

@@ -30,7 +30,7 @@ fn members(changes: &[Change]) -> Vec<&MemberChange> {
 }
 
 #[test]
-fn every_typed_command_that_tells_of_a_call_or_a_room_changes_more_than_the_count() {
+fn every_typed_call_or_room_command_changes_a_read_model() {
     let silent = ["Live.CallbackAfterCreateRoomReachingThreshold"];
     for command in Command::all() {
         if !command.is_typed() {
@@ -45,7 +45,7 @@ fn every_typed_command_that_tells_of_a_call_or_a_room_changes_more_than_the_coun
 }
 
 #[test]
-fn an_event_that_names_nothing_is_counted_and_changes_nothing_else() {
+fn an_event_without_ids_is_only_counted() {
     for command in Command::all() {
         for body in ["{}", "[]", "{", r#"{"EventTime":"x"}"#] {
             let changes = changes(&event(command.name, body));
@@ -69,7 +69,7 @@ fn the_caller_is_in_the_call_and_the_others_are_rung() {
 }
 
 #[test]
-fn a_member_who_left_is_not_called_present_by_the_list_beside() {
+fn a_member_who_left_is_not_present_by_the_user_list() {
     let body = r#"{"CallId":"c","UserList":[{"User_Account":"a","Status":"Calling"},
         {"User_Account":"b","Status":"Calling"}],"ChangedUserList":[
         {"User_Account":"b","ActionType":"Hang Up"}],"EventTime":1793534399000}"#;
@@ -96,7 +96,7 @@ fn a_call_that_never_connected_has_no_acceptance() {
 }
 
 #[test]
-fn a_time_that_makes_no_sense_is_not_taken_for_one() {
+fn an_implausible_time_is_ignored() {
     for seconds in ["9223372036854775807", "-1", "0", "1"] {
         let body = format!(
             r#"{{"RoomInfo":{{"RoomId":"r","CreateTime":{seconds}}},"EventTime":1793534399000}}"#
@@ -108,7 +108,7 @@ fn a_time_that_makes_no_sense_is_not_taken_for_one() {
 }
 
 #[test]
-fn what_an_index_cannot_take_is_cut() {
+fn values_too_long_for_an_index_are_cut() {
     let long = "x".repeat(3000);
     let body = format!(
         r#"{{"RoomId":"{long}","MemberList_Account":["{long}","a\u0000b"],"EventTime":1793534399000}}"#

@@ -132,7 +132,7 @@ async fn a_second_head_that_does_not_come_is_answered_after_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_brought_requests_may_be_idle_for_longer_than_a_new_one() {
+async fn a_used_connection_may_idle_longer_than_a_new_one() {
     let changes = [("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000")];
     let (database, server) = server(&changes).await;
     let mut used = sent(&server, &post(1, ""));
@@ -158,7 +158,7 @@ async fn an_idle_connection_is_closed_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_strangers_beyond_the_places_lock_nobody_out() {
+async fn idle_clients_beyond_the_slots_block_nobody() {
     let changes =
         [("TRTC_SERVER__CONNECTIONS_MAX", "16"), ("TRTC_SERVER__HEADER_TIMEOUT_MS", "600000")];
     let (database, server) = server(&changes).await;
@@ -175,7 +175,7 @@ async fn idle_strangers_beyond_the_places_lock_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_bodies_lock_nobody_out() {
+async fn slow_bodies_block_nobody() {
     let changes =
         [("TRTC_SERVER__CONNECTIONS_MAX", "4"), ("TRTC_SERVER__BODY_TIMEOUT_MS", "600000")];
     let (database, server) = server(&changes).await;
@@ -196,7 +196,7 @@ async fn slow_bodies_lock_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_bodies_that_fill_the_memory_lock_nobody_out() {
+async fn slow_bodies_that_fill_the_body_budget_block_nobody() {
     let changes =
         [("TRTC_INGEST__QUEUE_BYTES_MAX", "1048576"), ("TRTC_SERVER__BODY_TIMEOUT_MS", "600000")];
     let (_database, server) = server(&changes).await;
@@ -229,7 +229,7 @@ async fn slow_bodies_that_fill_the_memory_lock_nobody_out() {
 
 /// A request that is there whole counts, whatever its sender does then.
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sends_a_request_and_closes_is_served() {
+async fn a_request_is_served_though_its_client_closes() {
     let (database, server) = server(&[]).await;
     for number in 0..50 {
         drop(sent(&server, &post(number, "")));
@@ -246,7 +246,7 @@ async fn whoever_sends_a_request_and_closes_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_sends_no_more_is_answered_and_a_body_that_breaks_off_is_not_taken() {
+async fn a_half_closed_client_is_answered_and_a_cut_body_refused() {
     let (database, server) = server(&[]).await;
     let half_closed = sent(&server, &post(1, ""));
     half_closed.shutdown(Shutdown::Write).unwrap();
@@ -261,7 +261,7 @@ async fn whoever_sends_no_more_is_answered_and_a_body_that_breaks_off_is_not_tak
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_is_being_served_keeps_its_place() {
+async fn a_request_being_served_keeps_its_slot() {
     let database = Database::postgres().await;
     let changes =
         [("TRTC_SERVER__CONNECTIONS_MAX", "2"), ("TRTC_SERVER__HEADER_TIMEOUT_MS", "600000")];
@@ -303,7 +303,7 @@ fn fill(mut stream: TcpStream) -> TcpStream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_its_answers_is_left() {
+async fn a_client_that_does_not_read_its_answers_is_closed() {
     let (_database, server) = server(&[("TRTC_SERVER__WRITE_TIMEOUT_MS", "500")]).await;
     let stream = never_read(&server).await;
     let left = || async { closed(&server, "write_too_slow").await == 1 };
@@ -317,7 +317,7 @@ async fn a_client_that_does_not_read_its_answers_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_its_answers_makes_room_and_does_not_hold_the_stop() {
+async fn a_client_that_reads_no_answers_is_evicted_and_delays_no_stop() {
     let changes = [
         ("TRTC_SERVER__WRITE_TIMEOUT_MS", "600000"),
         ("TRTC_SERVER__SHUTDOWN_TIMEOUT_MS", "500"),
@@ -400,7 +400,7 @@ async fn no_request_is_read_out_of_the_body_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_nobody_asked_for_is_not_read_as_a_request() {
+async fn an_unexpected_body_is_not_read_as_a_request() {
     let (_database, server) = server(&[]).await;
     let hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
     let length = hidden.len();
@@ -465,7 +465,7 @@ async fn heads_over_the_limit_are_refused_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_still_sending_sees_the_answer() {
+async fn a_client_that_is_still_sending_receives_the_answer() {
     let changes = [("TRTC_SERVER__BODY_BYTES_MAX", "2048")];
     let (_database, server) = server(&changes).await;
     let large = "x".repeat(500_000);
@@ -505,7 +505,7 @@ async fn endlessly(server: &Server, head: &str, part: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chunked_body_without_end_is_cut_off_however_it_is_cut_up() {
+async fn an_endless_chunked_body_is_cut_off_for_any_chunk_size() {
     let (database, server) = server(&[("TRTC_SERVER__BODY_BYTES_MAX", "65536")]).await;
     let head = |app: &str| {
         let path = format!("/?SdkAppid={app}&CallbackCommand={DESTROY_ROOM}");

@@ -48,7 +48,7 @@ async fn whatever_a_post_holds_is_answered_with_the_envelope() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_of_ones_own_in_the_url_take_nothing_from_the_vendors() {
+async fn own_query_keys_do_not_override_the_vendors() {
     let (database, server) = server(&[("TRTC_CALLBACK_TOKEN", "t0ken")]).await;
     let time = NOW.as_secs();
     let sign = sign(&SecretString::from("t0ken"), &time.to_string());
@@ -106,7 +106,7 @@ async fn rejected_requests_may_be_answered_with_403() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_callback_gets_a_plain_http_error() {
+async fn a_request_that_is_no_callback_gets_a_plain_http_error() {
     let (database, server) = server(&[("TRTC_SERVER__BODY_BYTES_MAX", "2048")]).await;
     let (status, ..) = server.post_raw("/elsewhere", Vec::new()).await;
     assert_eq!(status, 404);
@@ -137,7 +137,7 @@ async fn the_body_limit_holds_while_reading_a_body_of_unknown_length() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
+async fn a_body_declared_too_large_is_refused_without_reading() {
     let (_database, server) = server(&[("TRTC_SERVER__BODY_TIMEOUT_MS", "600000")]).await;
     let head =
         format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n{{", query(""));
@@ -147,7 +147,7 @@ async fn a_body_that_says_it_is_too_large_is_not_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_body_that_does_not_come_is_given_up() {
+async fn a_body_that_does_not_arrive_times_out() {
     let (database, server) = server(&[("TRTC_SERVER__BODY_TIMEOUT_MS", "100")]).await;
     let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{{", query(""));
     let answer = raw(&server, &head).await;
@@ -157,7 +157,7 @@ async fn a_body_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_that_does_not_come_or_is_too_large_ends_the_connection() {
+async fn a_late_or_oversized_head_ends_the_connection() {
     let changes =
         [("TRTC_SERVER__HEADER_TIMEOUT_MS", "1000"), ("TRTC_SERVER__HEADER_BYTES_MAX", "16384")];
     let (_database, server) = server(&changes).await;
@@ -210,7 +210,7 @@ async fn the_outcomes_add_up_to_the_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_open_and_figures_ask_for_the_token() {
+async fn health_is_open_and_metrics_need_the_token() {
     let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
     assert_eq!(server.get_ops("/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
@@ -240,7 +240,7 @@ async fn readiness_tells_when_the_store_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_can_keep_nothing_is_not_ready() {
+async fn a_server_without_store_and_spool_is_not_ready() {
     let database = Database::postgres().await;
     let mut settings = settings(&database, &[]);
     settings.spool.path = "".into();
@@ -254,7 +254,7 @@ async fn a_server_that_can_keep_nothing_is_not_ready() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bodies_that_memory_has_no_room_for_are_shed_and_counted() {
+async fn bodies_beyond_the_body_budget_are_shed_and_counted() {
     let changes = [
         ("TRTC_SERVER__BODY_BYTES_MAX", "1048576"),
         ("TRTC_INGEST__QUEUE_BYTES_MAX", "1048576"),

@@ -214,7 +214,7 @@ async fn start(slow: &Arc<Slow>, spool: Option<Spool>, settings: &IngestSettings
 const LONGEST: Duration = Duration::from_millis(1960);
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_stood_still_is_used_again_at_once() {
+async fn a_store_that_recovers_is_used_at_once() {
     for lanes in ["1", "2"] {
         let commit = Duration::from_millis(300);
         let (answers, rows) = submit_steadily(lanes, commit, 8, (1.0, 4.0)).await;
@@ -231,7 +231,7 @@ async fn a_store_that_stood_still_is_used_again_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stall_within_the_budget_costs_nothing() {
+async fn every_event_is_stored_over_a_stall_within_the_budget() {
     for lanes in ["1", "2"] {
         let commit = Duration::from_millis(10);
         let (answers, rows) = submit_steadily(lanes, commit, 4, (1.0, 2.8)).await;
@@ -245,7 +245,7 @@ async fn a_stall_within_the_budget_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_is_never_there_costs_no_answer_more_than_the_deadline() {
+async fn without_a_store_every_answer_meets_the_deadline() {
     let (answers, rows) = submit_steadily("2", Duration::ZERO, 2, (0.0, 1000.0)).await;
     for (_, took, outcome, _) in &answers {
         assert_eq!(*outcome, Outcome::NotStored);
@@ -255,7 +255,7 @@ async fn a_store_that_is_never_there_costs_no_answer_more_than_the_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_before_an_event_is_whole_counts() {
+async fn the_time_to_receive_a_body_counts_toward_the_deadline() {
     let never = Instant::now() + Duration::from_hours(1);
     let slow =
         Slow { commit: Duration::ZERO, stall: (Instant::now(), never), rows: Mutex::default() };
@@ -272,7 +272,7 @@ async fn the_time_before_an_event_is_whole_counts() {
 
 /// In real time, since a file is written. What is durable first answers, and the other changes nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_spool_is_tried_beside_a_commit_and_whichever_is_first_answers() {
+async fn spool_and_commit_race_and_the_first_answers() {
     let folder = tempfile::tempdir().unwrap();
     let (spool, _) =
         Spool::open(&folder.path().join("spool.db"), 1 << 20, Duration::ZERO, NOW).await.unwrap();

@@ -109,7 +109,7 @@ fn each_module_uses_only_the_layers_below_it() {
 }
 
 #[test]
-fn each_module_keeps_to_its_own_trade() {
+fn sql_clocks_and_libraries_stay_in_their_modules() {
     for (module, code) in modules() {
         let (_, _, banned) = layer(&module);
         for word in *banned {
@@ -239,7 +239,7 @@ fn the_two_stores_do_not_know_each_other() {
 }
 
 #[test]
-fn nothing_is_said_in_a_way_that_panics_where_stderr_takes_nothing() {
+fn no_source_file_uses_eprintln() {
     for file in files(&source()) {
         let code = fs::read_to_string(&file).unwrap();
         let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -121,7 +121,7 @@ async fn a_rejected_callback_is_answered_as_a_stored_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pipelining_strangers_keep_no_event_out() {
+async fn pipelining_clients_block_no_event() {
     let changes = [("TRTC_SERVER__CONNECTIONS_MAX", "16")];
     let (database, server) = server(&changes).await;
     let ended = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -167,7 +167,7 @@ fn so_far(stream: &mut TcpStream) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn health_is_answered_while_every_place_is_busy() {
+async fn health_is_answered_while_every_slot_is_busy() {
     let database = Database::postgres().await;
     let server = Server::start_with(settings(&database, &[])).await;
     let mut lock = sqlx::PgConnection::connect(&database.url).await.unwrap();
@@ -215,7 +215,7 @@ async fn health_is_answered_while_every_place_is_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_tokens_are_counted_and_soon_not_answered_as_such() {
+async fn wrong_tokens_are_counted_and_then_rate_limited() {
     let (_database, server) = server(&[("TRTC_OPS__TOKEN", "s3cret")]).await;
     let ask = async |path: &str, token: &str| {
         let request = server.client.get(format!("{}{path}", server.ops_url)).bearer_auth(token);
@@ -244,7 +244,7 @@ async fn wrong_tokens_are_counted_and_soon_not_answered_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_pages_of_others_ask_for_is_not_done_without_a_token() {
+async fn cross_site_requests_are_refused_without_a_token() {
     for (token, allowed) in [("", false), ("s3cret", true)] {
         let (_database, server) = server(&[("TRTC_OPS__TOKEN", token)]).await;
         let ask = async |path: &str, site: &str| {

@@ -60,7 +60,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn half_an_emoji_in_a_name_or_an_account_costs_nothing(database: Database) {
+    async fn half_an_emoji_in_a_name_or_account_loses_no_field(database: Database) {
         let server = Server::start(&database).await;
         let body = r#"{"CallbackCommand":"Room.CallbackAfterCreateRoom","Operator_Account":"ann\ud83d",
             "RoomInfo":{"RoomId":"r-1","RoomName":"cut \ud83d","Owner_Account":"\ude00ann"},

@@ -237,7 +237,7 @@ on_both_stores! {
         assert_eq!(database.rows().await, 4 * count);
     }
 
-    async fn an_event_and_what_it_changes_are_stored_together_or_not_at_all(database: Database) {
+    async fn an_event_and_its_changes_are_stored_atomically(database: Database) {
         let store = database.store().await;
         store.migrate().await.unwrap();
         store.upkeep(NOW).await.unwrap();
@@ -260,7 +260,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn a_change_that_is_refused_does_not_cost_the_event(database: Database) {
+    async fn a_refused_change_does_not_lose_the_event(database: Database) {
         let server = Server::start(&database).await;
         refuse_members(&database).await;
         for (command, body) in call(1) {
@@ -283,7 +283,7 @@ on_both_stores! {
         }
     }
 
-    async fn what_waited_in_the_spool_changes_the_same(database: Database) {
+    async fn spooled_events_change_the_read_models_the_same(database: Database) {
         let direct = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         let server = Server::start(&direct).await;
         for (command, body) in call(1) {
@@ -388,7 +388,7 @@ async fn a_batch_locks_the_rows_of_a_call_before_those_of_its_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_write_the_same_calls_at_once_and_never_wait_in_a_circle() {
+async fn two_servers_write_the_same_calls_without_a_deadlock() {
     let database = Database::postgres().await;
     let (one, two) = tokio::join!(Server::start(&database), Server::start(&database));
     let servers = [Arc::new(one), Arc::new(two)];

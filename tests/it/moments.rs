@@ -260,7 +260,7 @@ fn seat(account: &str, by: &str, at: i64) -> Said {
 }
 
 on_both_stores! {
-    async fn of_one_time_whoever_was_outside_came_and_whoever_was_inside_left(database: Database) {
+    async fn at_one_time_visits_follow_from_the_state_before(database: Database) {
         let expected = visits();
         let scenarios: Vec<_> = expected.iter().map(|(scenario, ..)| scenario.clone()).collect();
         let played = play(&database, &scenarios).await;
@@ -299,7 +299,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn of_one_time_a_free_seat_is_taken_and_left_and_a_taken_one_left(database: Database) {
+    async fn at_one_time_seat_changes_follow_from_the_state_before(database: Database) {
         let expected = [
             (vec![seat("a", "x", 5), seat("", "x", 5)], "a 5-5"),
             (vec![seat("a", "x", 1), seat("", "x", 5), seat("b", "x", 5)], "a 1-5, b 5--"),
@@ -326,7 +326,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn of_one_time_the_state_before_decides_on_admins_and_metadata(database: Database) {
+    async fn at_one_time_admins_and_metadata_follow_from_the_state_before(database: Database) {
         let expected = [
             (vec![admin("add", r#""a""#, "o", 5), admin("delete", r#""a""#, "o", 5)], "[] {}"),
             (vec![admin("add", r#""a""#, "o", 1), admin("add", r#""a","b""#, "o", 5), admin("delete", r#""a""#, "o", 5)], r#"["a","b"] {}"#),
@@ -355,7 +355,7 @@ on_both_stores! {
         }
     }
 
-    async fn of_one_time_a_room_is_created_before_it_is_changed_and_destroyed(database: Database) {
+    async fn at_one_time_create_comes_before_change_and_destroy(database: Database) {
         let create = |at| ("Room.CallbackAfterCreateRoom", r#""Operator_Account":"o""#.to_owned(), at);
         let destroy = |at| ("Room.CallbackAfterDestroyRoom", r#""Operator_Account":"o""#.to_owned(), at);
         let expected: [(Vec<Said>, &[&str]); 4] = [
@@ -377,7 +377,7 @@ on_both_stores! {
         }
     }
 
-    async fn of_one_time_a_member_came_and_left_or_left_a_call_and_came(database: Database) {
+    async fn at_one_time_call_members_follow_from_the_state_before(database: Database) {
         let start = ("Call.CallbackAfterStartCall", r#""UserList":[{"User_Account":"ann","Status":"Calling"},{"User_Account":"bob","Status":"Waiting"}]"#.to_owned(), 0);
         // Who does what, and who is then in the call.
         let act = |who: &str, action: &str, inside: &str, at: i64| {
@@ -412,7 +412,7 @@ on_both_stores! {
         }
     }
 
-    async fn of_one_time_a_recording_is_as_its_later_step_says(database: Database) {
+    async fn at_one_time_a_recordings_later_step_counts(database: Database) {
         let mut rows = crate::reading::Rows::new(&database);
         let store = database.store().await;
         store.migrate().await.unwrap();

@@ -11,7 +11,7 @@ use crate::support::{APP, NOW};
 const CHILD: &str = "TEST_PANICS";
 
 #[test]
-fn an_event_whose_reading_panicked_is_counted() {
+fn a_panic_while_decoding_is_counted() {
     let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
     let verified = apps.verify(Query::parse(&format!("SdkAppid={APP}")), NOW).unwrap();
     let mut event = Event::decode(&verified, b"{}", NOW);
@@ -24,13 +24,13 @@ fn an_event_whose_reading_panicked_is_counted() {
 }
 
 #[test]
-fn a_panic_is_logged_with_its_place_and_without_its_text() {
+fn a_panic_is_logged_with_its_location_and_without_its_text() {
     if let Ok(log) = std::env::var(CHILD) {
         return panic_as_told(&log);
     }
     for log in ["none", "json"] {
         // This test again, in a process of its own: the hook is the whole process's.
-        let test = "panics::a_panic_is_logged_with_its_place_and_without_its_text";
+        let test = "panics::a_panic_is_logged_with_its_location_and_without_its_text";
         let child = Command::new(std::env::current_exe().unwrap())
             .args([test, "--exact", "--nocapture"])
             .env(CHILD, log)

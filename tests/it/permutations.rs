@@ -106,7 +106,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(CASES)))]
 
     #[test]
-    fn a_scenario_ends_the_same_whatever_the_order_of_its_events_and_their_repeats(
+    fn a_scenario_is_independent_of_event_order_and_repeats(
         scenario: prop::sample::Index, seed: u64
     ) {
         let told = &POOL[scenario.index(POOL.len())];
@@ -133,7 +133,7 @@ pub(crate) async fn store_all(database: &Database, told: &[Told], parts: &[Vec<u
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_stores_hold_what_a_fold_of_the_sorted_events_gives_whatever_their_order() {
+async fn both_stores_equal_the_fold_of_the_sorted_events_in_any_order() {
     for seed in 0..cases(STORED_CASES) {
         let seed = u64::from(seed);
         let told = told(seed, Kind::ALL.into_iter().chain(Kind::ALL));

@@ -117,7 +117,7 @@ fn post(folder: &Path, serving: &Serving) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_as_it_comes_is_passed_with_every_setting() {
+async fn every_session_setting_applies_behind_a_pooler() {
     let ignoring = "ignore_startup_parameters = extra_float_digits,options";
     for settings_of_pooler in [&[][..], &[ignoring]] {
         let database = Database::postgres().await;
@@ -148,7 +148,7 @@ async fn a_parameter_that_a_pooler_refuses_is_named_with_its_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pooler_in_transaction_mode_is_named_and_the_spool_takes_events() {
+async fn behind_a_transaction_pooler_events_go_to_the_spool() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate", "--store", &database.url]);
@@ -175,7 +175,7 @@ async fn a_pooler_in_transaction_mode_is_named_and_the_spool_takes_events() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_through_a_pooler_in_transaction_mode_says_what_to_set() {
+async fn a_command_through_a_transaction_pooler_has_a_hint() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate", "--store", &database.url]);

@@ -158,7 +158,7 @@ pub(crate) fn lines(json_lines: &str) -> Vec<Value> {
 }
 
 #[test]
-fn every_command_can_be_sent_and_is_listed_with_family_subject_and_time() {
+fn every_sent_command_is_listed_with_family_subject_and_time() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let said = done(folder.path(), &["send", "--all", "--to", &serving.url]);
@@ -278,7 +278,7 @@ fn follow_shows_an_event_when_it_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
+async fn unstored_events_are_replayed_from_the_error_log() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start_without_spool(folder.path(), &["--store", &database.url]);
@@ -302,7 +302,7 @@ async fn what_could_not_be_stored_is_in_the_error_log_and_replayed_from_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_log_that_nobody_reads_keeps_no_answer_waiting() {
+async fn an_unread_error_log_delays_no_answer() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start_without_spool(folder.path(), &["--store", &database.url]);
@@ -492,7 +492,7 @@ fn no_secret_body_or_query_is_logged() {
 }
 
 #[test]
-fn a_wrong_start_says_what_is_wrong_and_what_to_do() {
+fn a_failed_start_names_the_cause_and_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let said = failed(folder.path(), &["serve"], 1);
     assert!(said.starts_with("error: no app is configured"), "{said}");
@@ -558,7 +558,7 @@ fn the_configuration_can_be_checked_and_printed() {
 }
 
 #[test]
-fn migrate_brings_the_tables_and_health_is_told_by_exit_code() {
+fn migrate_creates_tables_and_healthcheck_sets_the_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let said = done(folder.path(), &["migrate"]);
     assert_eq!(said, "the store sqlite://data/trtc-callbacks.db is up to date\n");
@@ -606,7 +606,7 @@ fn help_and_completions_are_printed() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn few_file_descriptors_mean_fewer_connections_and_lock_nobody_out() {
+async fn few_file_descriptors_limit_connections_and_block_nobody() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     let folder = tempfile::tempdir().unwrap();

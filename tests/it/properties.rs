@@ -123,19 +123,19 @@ proptest! {
     }
 
     #[test]
-    fn a_body_with_any_one_value_replaced_is_kept((query, body) in mutated_fixture()) {
+    fn replacing_one_value_keeps_the_body((query, body) in mutated_fixture()) {
         check_kept(&decode(&query, &body), &body)?;
     }
 
     #[test]
-    fn any_one_value_replaced_leaves_all_other_fields_as_they_were(
+    fn replacing_one_value_changes_no_other_field(
         (query, body, place, value) in replacement()
     ) {
         check_replaced(&query, &body, &place, &value.to_string());
     }
 
     #[test]
-    fn what_a_body_with_any_one_value_replaced_changes_fits_its_columns(
+    fn replacing_one_value_gives_rows_that_fit_their_columns(
         (query, body) in mutated_fixture()
     ) {
         let changes = changes(&decode(&query, &body));
@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn a_kept_request_becomes_the_same_event_again((query, body) in mutated_fixture()) {
+    fn a_recorded_request_becomes_the_same_event((query, body) in mutated_fixture()) {
         let event = decode(&query, &body);
         let line = Delivery::of_event(&event).to_line();
         let kept = Delivery::parse(&line).unwrap();

@@ -207,11 +207,11 @@ async fn keeps_the_secret(proxy: Proxy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_for_nginx_keeps_path_and_signature_out_of_its_logs() {
+async fn the_nginx_example_logs_no_path_and_no_signature() {
     keeps_the_secret(NGINX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_example_for_caddy_keeps_path_and_signature_out_of_its_logs() {
+async fn the_caddy_example_logs_no_path_and_no_signature() {
     keeps_the_secret(CADDY).await;
 }

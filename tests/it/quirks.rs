@@ -123,7 +123,7 @@ fn quirk_03_the_room_update_command_may_lack_after() {
 }
 
 #[test]
-fn quirk_04_the_live_recording_command_may_have_the_follow_prefix() {
+fn quirk_04_live_recordings_may_have_the_follow_prefix() {
     let name = "CallbackAfterCloudRecordingChanged";
     assert_twins(&format!("Live.{name}"), &format!("Follow.{name}"));
 }
@@ -314,7 +314,7 @@ fn quirk_15_booleans_may_be_text() {
 }
 
 #[test]
-fn quirk_16_objects_counters_results_and_texts_may_have_the_tables_type() {
+fn quirk_16_values_may_have_the_type_of_the_pages_table() {
     let start = |room: &str| {
         let event = told("Live.CallbackAfterStartBattle", &format!(r#""FromRoomInfo":{room}"#));
         (event.room_id.clone(), typed!(event, Live::StartBattle).from_room_info.unwrap())
@@ -372,7 +372,7 @@ fn quirk_18_calls_number_the_kinds_of_room_ids_from_1() {
 }
 
 #[test]
-fn quirk_19_event_type_is_text_in_live_rooms_and_a_number_in_recordings() {
+fn quirk_19_event_type_is_text_in_live_and_a_number_elsewhere() {
     let body = typed!(fixture!("live/destroy_room_captured"), Live::DestroyRoom);
     assert_eq!(body.event_type, Some(Known::Value(DestroyCause::BySystem)));
     let body = typed!(fixture!("live/member_state_changed"), Live::MemberStateChanged);
@@ -393,7 +393,7 @@ fn recorded(top: &str, info: &str) -> [Event; 2] {
 }
 
 #[test]
-fn quirk_20_a_recorders_times_and_payload_have_several_names_and_shapes() {
+fn quirk_20_recording_times_and_payloads_have_several_forms() {
     const S: i64 = 1_740_464_136;
     const MS: i64 = S * 1000 + 241;
     for (top, info, event_time, callback_ts, event_ms_ts, event_ts) in [
@@ -422,7 +422,7 @@ fn quirk_20_a_recorders_times_and_payload_have_several_names_and_shapes() {
 }
 
 #[test]
-fn quirk_21_the_flat_tables_read_literally_give_the_samples_body() {
+fn quirk_21_flat_call_bodies_decode_as_nested_ones() {
     for (command, object, members) in [
         ("Call.CallbackAfterStartCall", "CallInfo", r#""MediaType":"Audio","RoomIdType":2"#),
         ("Call.CallbackAfterEndCall", "CallRecord", r#""Caller_Account":"bob","AcceptTime":0"#),
@@ -451,7 +451,7 @@ fn quirk_22_a_calls_id_stands_in_three_places() {
 }
 
 #[test]
-fn quirk_23_lists_of_users_are_of_texts_here_and_of_objects_there() {
+fn quirk_23_lists_of_users_hold_texts_or_objects() {
     let body = typed!(fixture!("room/member_enter"), Room::MemberEnter);
     assert_eq!(body.member_list_account, Some(vec!["bob".into(), "carol".into()]));
     let body = typed!(fixture!("live/member_state_changed"), Live::MemberStateChanged);
@@ -514,7 +514,7 @@ fn quirk_26_a_body_without_a_command_is_dispatched_on_the_query() {
 }
 
 #[test]
-fn quirk_27_a_pages_sample_with_comments_or_wrong_commas_is_kept_raw() {
+fn quirk_27_a_sample_with_comments_or_wrong_commas_is_kept_raw() {
     for sample in [
         "{\n  \"RoomId\": \"a\", // which\n  \"EventTime\": 1737532800000\n}\n",
         "{\"RoomId\": \"a\" \"EventTime\": 1737532800000}",
@@ -539,7 +539,7 @@ fn quirk_28_lists_may_hold_the_caller_and_repeat() {
 }
 
 #[test]
-fn quirk_29_a_repeat_has_the_id_of_the_first_and_any_other_body_another() {
+fn quirk_29_a_repeat_has_the_same_id_and_another_body_another() {
     let first = told(DESTROY_ROOM, r#""RoomId":"weekly-review","EventTime":1737367277300"#);
     let body = first.payload.as_bytes();
     let later = RECEIVED.plus(Duration::from_hours(48));
@@ -561,7 +561,7 @@ fn quirk_29_a_repeat_has_the_id_of_the_first_and_any_other_body_another() {
 }
 
 #[test]
-fn quirk_30_one_answer_allows_where_no_answer_would_block_or_allow() {
+fn quirk_30_one_answer_allows_every_before_callback() {
     assert_eq!(response::OK, r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#);
     assert_eq!(told("Live.CallbackBeforeSendGift", r#""GiftWater":{}"#).kind, Kind::Before);
     assert_eq!(told("Group.CallbackBeforeSendMsg", r#""GroupId":"g""#).kind, Kind::Before);
@@ -576,7 +576,7 @@ fn refusal(token: &str, query: &str) -> Option<&'static str> {
 }
 
 #[test]
-fn quirk_31_the_sign_of_engine_events_is_not_the_sign_of_callbacks() {
+fn quirk_31_the_sign_of_engine_events_does_not_sign_callbacks() {
     // base64 of the HMAC over the documented body with the key 123654, and the same 32 bytes in hex.
     let base64 = "kkoFeO3Oh2ZHnjtg8tEAQhtXK16%2FKI05W3BQff8IvGA%3D";
     let hex = "924a0578edce8766479e3b60f2d100421b572b5ebf288d395b70507dff08bc60";

@@ -193,7 +193,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn a_users_calls_say_direction_outcome_and_peers(database: Database) {
+    async fn a_users_calls_have_direction_outcome_and_peers(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         let ended = ", accept_event_at, end_event_at, result";
@@ -301,7 +301,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn visits_end_by_event_or_by_rule_and_belong_to_one_session(database: Database) {
+    async fn visits_end_by_event_or_rule_and_belong_to_one_session(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.room("r", 0, ", until_at, ended_at, enters_missing", ", @100, @90, 2");
@@ -362,7 +362,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn the_rooms_an_account_came_into_are_told_with_their_ends(database: Database) {
+    async fn the_rooms_of_an_account_are_listed_with_their_ends(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.room("r", 100, ", enters_missing, name, until_at, ended_at", ", 0, 'First', @200, @190");
@@ -408,7 +408,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn a_page_of_visits_looks_through_so_many_leaves_and_says_where_to_go_on(database: Database) {
+    async fn a_page_of_visits_scans_a_bounded_number_of_leaves(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.room("r", 0, ", enters_missing", ", 1");
@@ -590,7 +590,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn an_event_counts_once_however_long_the_spans_are(database: Database) {
+    async fn an_event_counts_once_for_any_span_length(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         let columns = "sdk_app_id, width_s, at, command, result, family, events, lag_ms, lag_ms_max";
@@ -653,7 +653,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn an_id_is_found_whatever_it_names(database: Database) {
+    async fn an_id_of_any_kind_is_found(database: Database) {
         let store = store(&database).await;
         let mut rows = Rows::new(&database);
         rows.call("x", 1, "", "").member("other", "x", 1, "", "false");
@@ -679,7 +679,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn events_are_found_by_what_they_say(database: Database) {
+    async fn events_are_found_by_their_body(database: Database) {
         let store = store(&database).await;
         let events = event_rows(&database, 60_010);
         database.execute(&events).await;

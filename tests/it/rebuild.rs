@@ -207,7 +207,7 @@ fn faults(report: &Value, table: &str) -> [u64; 3] {
 }
 
 on_both_stores! {
-    async fn whatever_is_missing_wrong_or_too_much_is_reported_and_mended(database: Database) {
+    async fn a_rebuild_reports_and_corrects_every_difference(database: Database) {
         ingest(&database, &events(&deliveries(12))).await;
         rebuild(&database, &[]);
         let right = all(&database).await;
@@ -237,7 +237,7 @@ on_both_stores! {
         assert!(text.ends_with("nothing to repair\n") && text.contains("call_members"), "{text}");
     }
 
-    async fn broken_off_it_goes_on_and_what_came_meanwhile_counts_once(database: Database) {
+    async fn an_interrupted_rebuild_resumes_and_counts_new_events_once(database: Database) {
         let events = events(&deliveries(20));
         let half = |first| events.iter().skip(first).step_by(2).cloned().collect::<Vec<Event>>();
         let (before, meanwhile) = (half(0), half(1));
@@ -260,7 +260,7 @@ on_both_stores! {
         assert_eq!(rebuild(&database, &[])["faults"], 0);
     }
 
-    async fn from_events_alone_it_makes_what_ingest_makes(database: Database) {
+    async fn a_rebuild_from_events_equals_ingest(database: Database) {
         let events = events(&deliveries(12));
         let whole = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         ingest(&whole, &events).await;
@@ -280,7 +280,7 @@ on_both_stores! {
         expect(&database, &all(&whole).await).await;
     }
 
-    async fn beside_a_server_it_finds_right_what_that_wrote_and_has_it_settle_the_rest(database: Database) {
+    async fn a_rebuild_beside_a_server_finds_no_fault_and_queues_rooms(database: Database) {
         let folder = tempfile::tempdir().unwrap();
         let serving = Serving::start(folder.path(), &["--store", &database.url]);
         let client = trtc_callbacks::tencent_api::http_client().build().unwrap();
@@ -306,7 +306,7 @@ on_both_stores! {
         drop(serving);
     }
 
-    async fn a_second_one_is_refused_and_so_is_an_erasure(database: Database) {
+    async fn a_second_rebuild_and_an_erasure_are_refused(database: Database) {
         ingest(&database, &events(&deliveries(1))).await;
         let folder = tempfile::tempdir().unwrap();
         let refused = |arguments: &[&str]| {

@@ -133,7 +133,7 @@ fn list(entries: &str) -> Fault {
 }
 
 on_both_stores! {
-    async fn a_drift_by_hand_is_found_and_taken_back_when_it_is_right(database: Database) {
+    async fn a_drift_is_listed_until_the_registration_is_right(database: Database) {
         let stub = stub(Clock::manual(NOW)).await;
         let server = Server::start_with(guarding(&database, &stub, false)).await;
         let nothing = || async { subjects(&anomalies(&server, false).await) == ["call", "live", "room"] };
@@ -178,7 +178,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn what_drifted_is_put_right_where_that_is_wanted(database: Database) {
+    async fn a_drift_is_corrected_where_configured(database: Database) {
         let stub = stub(Clock::manual(NOW)).await;
         register_all(&stub);
         let server = Server::start_with(guarding(&database, &stub, true)).await;
@@ -201,7 +201,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn after_a_restart_what_is_listed_stays_until_it_is_known_better(database: Database) {
+    async fn a_listed_drift_survives_a_restart_until_checked(database: Database) {
         let first = stub(Clock::manual(NOW)).await;
         let server = Server::start_with(guarding(&database, &first, false)).await;
         eventually("it is listed", || async { anomalies(&server, false).await.len() == 3 }).await;
@@ -226,7 +226,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_servers_that_put_right_do_each_other_no_harm() {
+async fn two_servers_that_correct_drift_do_not_conflict() {
     let database = Database::postgres().await;
     let stub = stub(Clock::manual(NOW)).await;
     let one = Server::start_with(guarding(&database, &stub, true)).await;
@@ -258,7 +258,7 @@ async fn two_servers_that_put_right_do_each_other_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_vendors_api_does_callbacks_are_answered_and_stored() {
+async fn a_failing_vendor_api_loses_no_callback() {
     let database = Database::sqlite();
     let stub = stub(Clock::manual(NOW)).await;
     for fault in [
@@ -305,7 +305,7 @@ async fn whatever_the_vendors_api_does_callbacks_are_answered_and_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_vendors_list_is_applied_and_its_change_takes_effect_without_a_restart() {
+async fn a_change_of_the_vendors_list_applies_without_a_restart() {
     let database = Database::sqlite();
     let stub = stub(Clock::manual(NOW)).await;
     let server = Server::start_with(listing(&database, &stub)).await;
@@ -335,7 +335,7 @@ async fn the_vendors_list_is_applied_and_its_change_takes_effect_without_a_resta
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_or_broken_list_never_takes_the_place_of_a_good_one() {
+async fn an_empty_or_broken_list_never_replaces_a_good_one() {
     for (answer, adds) in [
         (list(""), false),
         (list(&format!("\"{FOREIGN}\", \"x.y.z\"")), true),
@@ -358,7 +358,7 @@ async fn an_empty_or_broken_list_never_takes_the_place_of_a_good_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_list_all_are_let_in_and_it_is_said() {
+async fn without_any_list_all_sources_are_admitted_with_a_warning() {
     for answer in [list(""), list("\"203.0.113.7\", 7"), Fault::Status(500)] {
         let database = Database::sqlite();
         let stub = stub(Clock::manual(NOW)).await;
@@ -380,7 +380,7 @@ async fn without_any_list_all_are_let_in_and_it_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_list_outlives_a_restart_while_the_vendors_api_is_away() {
+async fn the_cached_list_survives_a_restart_without_the_vendors_api() {
     let database = Database::sqlite();
     let stub = stub(Clock::manual(NOW)).await;
     let settings = listing(&database, &stub);

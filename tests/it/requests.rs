@@ -75,7 +75,7 @@ on_both_stores! {
         assert_eq!(database.count("select count(*) from request_keys").await, 8);
     }
 
-    async fn a_repeat_is_known_behind_the_spool(database: Database) {
+    async fn a_repeat_is_recognised_after_the_spool(database: Database) {
         let server = Server::start(&database).await;
         post(&server, UNTIMED, "&RequestId=one", BODY).await;
         database.execute("alter table events rename to gone").await;
@@ -95,7 +95,7 @@ on_both_stores! {
         assert!(queries[1].ends_with("&RequestId=two&tenant=7"), "{queries:?}");
     }
 
-    async fn a_request_is_found_by_the_vendors_name_for_it(database: Database) {
+    async fn a_request_is_found_by_the_vendors_request_id(database: Database) {
         let server = Server::start(&database).await;
         post(&server, UNTIMED, "&RequestId=Id-7f-O-Seq-1", BODY).await;
         post(&server, UNTIMED, "", BODY).await;
@@ -150,7 +150,7 @@ on_both_stores! {
         assert_eq!(row.delivery().query, usual);
     }
 
-    async fn who_acted_is_erased_from_the_query_too(database: Database) {
+    async fn an_operator_is_erased_from_the_query_too(database: Database) {
         let server = Server::start(&database).await;
         let more = "&tenant=7&ClientIP=203.0.113.77&OptPlatform=Web";
         post(&server, DESTROY_ROOM, more, &destroy_room(1)).await;
@@ -162,7 +162,7 @@ on_both_stores! {
         assert!(!rows[0].delivery().query.contains("OptPlatform"), "{query}");
     }
 
-    async fn names_of_requests_go_when_they_are_too_old(database: Database) {
+    async fn request_keys_expire(database: Database) {
         let server = Server::start(&database).await;
         for (seconds, request) in [(0, "old"), (100, "new")] {
             server.clock.set(NOW.plus(Duration::from_secs(seconds)));

@@ -68,7 +68,7 @@ async fn partitions(database: &Database) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn only_what_is_older_than_it_is_to_be_kept_goes(database: Database) {
+    async fn only_expired_events_are_deleted(database: Database) {
         // Ninety, so that the boundary is in no partition made for NOW.
         let settings = settings(&database, &[("TRTC_RETENTION__EVENTS_DAYS", "90")]);
         let store = migrated(&settings, NOW).await;
@@ -93,7 +93,7 @@ on_both_stores! {
         assert_eq!(database.count("select count(*) from dead_letter_events").await, 1);
     }
 
-    async fn what_the_read_models_say_of_expired_events_goes_with_them(database: Database) {
+    async fn expired_events_leave_the_read_models_too(database: Database) {
         let told = told(5, Kind::ALL);
         store_all(&database, &told, &[(0..told.len()).collect()]).await;
         // As who settles does.
@@ -146,7 +146,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn without_a_limit_everything_stays(database: Database) {
+    async fn without_a_retention_limit_nothing_is_deleted(database: Database) {
         let settings = settings(&database, &[]);
         assert_eq!(settings.retention.keep(), None);
         let server = Server::start_with(settings).await;
@@ -158,7 +158,7 @@ on_both_stores! {
         assert_eq!(server.figures().await.value(ROWS), 0);
     }
 
-    async fn events_are_taken_while_many_old_ones_go(database: Database) {
+    async fn events_are_stored_while_many_old_ones_are_deleted(database: Database) {
         let settings = thirty_days(&database);
         let store = migrated(&settings, NOW).await;
         let count = 6000;
@@ -199,7 +199,7 @@ const ROWS: &str = "trtc_retention_dropped_total{what=\"rows\"}";
 const PARTITIONS: &str = "trtc_retention_dropped_total{what=\"partitions\"}";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whole_partitions_go_when_their_last_moment_is_too_old() {
+async fn a_partition_is_dropped_when_its_last_moment_is_too_old() {
     let database = Database::postgres().await;
     let settings = thirty_days(&database);
     // It has run since March: partitions from February to November.
@@ -238,7 +238,7 @@ async fn whole_partitions_go_when_their_last_moment_is_too_old() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_that_would_be_dropped_at_once_is_not_made() {
+async fn an_already_expired_partition_is_not_created() {
     let database = Database::postgres().await;
     let short = settings(&database, &[("TRTC_RETENTION__EVENTS_DAYS", "1")]);
     let store = migrated(&short, date("2026-11-15")).await;
@@ -256,7 +256,7 @@ async fn a_partition_that_would_be_dropped_at_once_is_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn partitions_go_over_the_end_of_a_year() {
+async fn partitions_continue_over_the_end_of_a_year() {
     let database = Database::postgres().await;
     let settings = settings(&database, &[]);
     let store = migrated(&settings, date("2026-12-31")).await;
@@ -303,7 +303,7 @@ async fn events_in_the_default_partition_make_room_for_a_new_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_whose_partition_comes_while_it_is_stored_is_stored() {
+async fn an_event_is_stored_while_its_partition_is_created() {
     let database = Database::postgres().await;
     let server = Arc::new(Server::start(&database).await);
     let mut making = sqlx::PgConnection::connect(&database.url).await.unwrap();
@@ -338,7 +338,7 @@ async fn an_event_whose_partition_comes_while_it_is_stored_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
+async fn a_partition_starts_behind_events_too_many_to_move() {
     let database = Database::postgres().await;
     let settings = settings(&database, &[]);
     let store = migrated(&settings, date("2026-03-15")).await;
@@ -368,7 +368,7 @@ async fn a_partition_begins_behind_more_events_than_can_be_moved_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_of_an_old_partition_keeps_neither_the_run_nor_events_waiting() {
+async fn a_reader_of_an_old_partition_blocks_no_run_and_no_event() {
     let database = Database::postgres().await;
     let settings = thirty_days(&database);
     migrated(&settings, date("2026-03-15")).await.close().await;

@@ -110,7 +110,7 @@ fn partitions(database: &Database) -> impl Future<Output = i64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn doctor_names_the_right_that_a_role_lacks() {
+async fn doctor_names_a_missing_privilege() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate", "--store", &database.url]);
@@ -150,7 +150,7 @@ async fn doctor_names_the_right_that_a_role_lacks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_right_is_logged_and_said_with_what_to_do() {
+async fn a_missing_privilege_is_reported_with_a_hint() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let role = Role::new(&database, "").await;
@@ -184,7 +184,7 @@ async fn a_missing_right_is_logged_and_said_with_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_right_that_is_taken_away_is_logged_with_what_to_do() {
+async fn a_revoked_privilege_is_logged_with_a_hint() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let role = Role::new(&database, "grant usage, create on schema public to ROLE;").await;
@@ -235,7 +235,7 @@ async fn a_store_without_tables_says_how_to_make_them() {
 }
 
 #[test]
-fn a_wrong_port_is_said_as_it_is() {
+fn a_wrong_port_is_reported_plainly() {
     let folder = tempfile::tempdir().unwrap();
     let url = "postgres://u:s3cret@127.0.0.1:1/x";
     let said = failed(folder.path(), &["migrate", "--store", url], 1);
@@ -265,7 +265,7 @@ async fn the_application_name_of_the_url_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_of_another_version_are_told_in_words() {
+async fn tables_of_another_version_are_explained() {
     for database in [Database::sqlite(), Database::postgres().await] {
         let folder = tempfile::tempdir().unwrap();
         done(folder.path(), &["migrate", "--store", &database.url]);

@@ -156,7 +156,7 @@ on_both_stores! {
         assert_eq!(curve, expected);
     }
 
-    async fn rooms_that_are_settled_together_are_as_each_by_itself(database: Database) {
+    async fn rooms_settled_together_equal_rooms_settled_alone(database: Database) {
         let server = Server::start(&database).await;
         for number in 0..40 {
             let room = format!("r{number:02}");
@@ -199,7 +199,7 @@ on_both_stores! {
         eventually("all rooms are settled again", || async { everything(&database).await == each }).await;
     }
 
-    async fn a_room_that_is_refused_keeps_none_of_those_beside_it(database: Database) {
+    async fn a_refused_room_does_not_block_its_batch(database: Database) {
         let server = Server::start(&database).await;
         database.execute(if database.is_postgres() {
             "alter table room_sessions add constraint poison check (room_id <> 'm')"
@@ -210,7 +210,7 @@ on_both_stores! {
         comes(&database, &sessions(&database), &["a open 0 - - | 0 0 0 0 0 0", "z open 0 - - | 0 0 0 0 0 0"]).await;
     }
 
-    async fn a_create_that_comes_last_takes_what_was_in_no_session(database: Database) {
+    async fn a_late_create_adopts_events_without_a_session(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[enter("r", "ann", 10_000), destroy("r", 50_000)]).await;
         comes(&database, &sessions(&database), &["r ended - 50 50 | 0 1 1 1 1 0"]).await;
@@ -242,7 +242,7 @@ on_both_stores! {
         ]).await;
     }
 
-    async fn what_is_incomplete_makes_sense_all_the_same(database: Database) {
+    async fn incomplete_rooms_give_consistent_sessions(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[
             leave("leave", "ann", 10_000),
@@ -292,7 +292,7 @@ on_both_stores! {
         ]).await;
     }
 
-    async fn rooms_and_sessions_are_the_same_whatever_the_order_of_events(database: Database) {
+    async fn rooms_and_sessions_are_independent_of_event_order(database: Database) {
         use protocol::AppId;
         use protocol::simulate::{Generator, Kind, Options};
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
@@ -322,7 +322,7 @@ on_both_stores! {
         assert_eq!(settled, everything(&other).await);
     }
 
-    async fn a_room_with_100_000_members_keeps_no_event_waiting(database: Database) {
+    async fn a_room_with_100_000_members_delays_no_event(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[create("hot", 0)]).await;
         let (numbers, at, id) = if database.is_postgres() {
@@ -353,7 +353,7 @@ on_both_stores! {
         assert!((100..=240).contains(&points.len()), "{} points", points.len());
     }
 
-    async fn a_call_without_an_end_is_overdue_until_something_is_heard_of_it(database: Database) {
+    async fn a_call_without_an_end_is_overdue_until_its_next_event(database: Database) {
         let server = Server::start(&database).await;
         let call = |command: &'static str, at: i64, rest: &str| (command, format!(
             r#"{{"CallbackCommand":"{command}","EventTime":{},{rest}}}"#, T + at
@@ -389,7 +389,7 @@ on_both_stores! {
         eventually("the open gaps are shown", open).await;
     }
 
-    async fn a_room_of_which_nothing_is_heard_is_overdue_until_something_is(database: Database) {
+    async fn a_silent_room_is_overdue_until_its_next_event(database: Database) {
         let server = Server::start(&database).await;
         post(&server, &[create("r", 0), enter("r", "ann bob", 10_000)]).await;
         comes(&database, &sessions(&database), &["r open 0 - - | 2 2 2 2 0 0"]).await;
@@ -401,7 +401,7 @@ on_both_stores! {
         comes(&database, GAPS, &["leaves_missing r resolved", "room_without_destroy r resolved"]).await;
     }
 
-    async fn silence_is_noticed_where_callbacks_are_usual(database: Database) {
+    async fn an_app_that_falls_silent_is_an_anomaly(database: Database) {
         let store = database.store().await;
         store.migrate().await.unwrap();
         store.close().await;
@@ -445,7 +445,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_servers_one_settles_and_the_other_takes_over() {
+async fn one_server_settles_rooms_and_another_takes_over() {
     let database = Database::postgres().await;
     let (one, two) = tokio::join!(Server::start(&database), Server::start(&database));
     for number in 0..10 {

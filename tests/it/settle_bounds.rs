@@ -79,7 +79,7 @@ fn around_midnight(room: &str) -> Vec<Event> {
 }
 
 on_both_stores! {
-    async fn metadata_of_one_session_is_bounded_and_what_is_cut_says_so(database: Database) {
+    async fn metadata_of_a_session_is_bounded_and_marked_when_cut(database: Database) {
         let bound = [("TRTC_SETTLE__SESSION_BYTES_MAX", "10000")];
         let server = Server::start_with(settings(&database, &bound)).await;
         post(&server, &[live("Live.CallbackAfterCreateRoom", "l", 0, ""), metadata("l", 1000, 16, 3990)]).await;
@@ -102,7 +102,7 @@ on_both_stores! {
         comes(&database, "select cast(metadata as text) from live_sessions", &[r#"{"x":"y"}"#]).await;
     }
 
-    async fn properties_of_a_room_are_bounded_and_what_is_cut_says_so(database: Database) {
+    async fn properties_of_a_room_are_bounded_and_marked_when_cut(database: Database) {
         let server = Server::start(&database).await;
         let info = |at: i64, text: &str| {
             let command = "Live.CallbackAfterUpdateRoomInfo";
@@ -118,7 +118,7 @@ on_both_stores! {
         comes(&database, properties, &[r#"whole {"custom_info":"short"}"#]).await;
     }
 
-    async fn so_many_creates_of_a_day_begin_sessions_and_no_more(database: Database) {
+    async fn sessions_begun_in_a_day_are_bounded(database: Database) {
         let bound = [("TRTC_SETTLE__BOUNDARIES_PER_DAY_MAX", "10")];
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         let (one, two) = (settings(&database, &bound), settings(&other, &bound));
@@ -142,7 +142,7 @@ on_both_stores! {
         assert_eq!(database.count("select count(*) from room_sessions").await, 13);
     }
 
-    async fn dense_creates_and_destroys_are_the_same_whatever_their_order(database: Database) {
+    async fn dense_creates_and_destroys_are_independent_of_order(database: Database) {
         let bound = [("TRTC_SETTLE__BOUNDARIES_PER_DAY_MAX", "40")];
         let other = if database.is_postgres() { Database::postgres().await } else { Database::sqlite() };
         let (one, two) = (settings(&database, &bound), settings(&other, &bound));
@@ -161,7 +161,7 @@ on_both_stores! {
         assert_eq!(settled, everything(&other).await);
     }
 
-    async fn a_room_with_thousands_of_days_keeps_no_other_waiting(database: Database) {
+    async fn a_room_with_thousands_of_days_delays_no_other(database: Database) {
         let store = database.store().await;
         store.migrate().await.unwrap();
         store.close().await;
@@ -201,7 +201,7 @@ on_both_stores! {
         assert!(database.count("select count(*) from settle_queue where room_id = 'm'").await > 0);
     }
 
-    async fn thousands_who_come_in_one_moment_are_all_counted(database: Database) {
+    async fn thousands_of_enters_at_one_moment_are_all_counted(database: Database) {
         let server = Server::start(&database).await;
         let (numbers, at, id, yes) = if database.is_postgres() {
             ("generate_series(0, 9999) as n(n)".to_owned(), format!("timestamptz 'epoch' + {T} * interval '1 millisecond'"), "gen_random_uuid()", "true")
@@ -217,7 +217,7 @@ on_both_stores! {
         comes(&database, members, &["cold 0", "hot 10000"]).await;
     }
 
-    async fn files_of_a_recording_are_bounded_and_what_is_cut_says_so(database: Database) {
+    async fn files_of_a_recording_are_bounded_and_marked_when_cut(database: Database) {
         let server = Server::start(&database).await;
         let call = format!(r#"{{"CallbackCommand":"Call.CallbackAfterStartCall","EventTime":{T},"CallInfo":{{"CallId":"c","CallMediaType":"Video"}},"UserList":[{{"User_Account":"ann","Status":"Calling"}}]}}"#);
         post(&server, &[("Call.CallbackAfterStartCall", call)]).await;
@@ -235,7 +235,7 @@ on_both_stores! {
         assert!(status == 200 && page.len() < 1 << 20, "{status}, {} bytes", page.len());
     }
 
-    async fn lists_of_large_rows_end_where_they_are_large_and_go_on(database: Database) {
+    async fn a_list_of_large_rows_is_paged_by_bytes(database: Database) {
         let store = database.store().await;
         store.migrate().await.unwrap();
         store.close().await;
@@ -280,7 +280,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_settler_gives_up_sqlite_gives_up_too() {
+async fn a_cancelled_settlement_interrupts_sqlite() {
     let database = Database::sqlite();
     let store = database.store().await;
     store.migrate().await.unwrap();

@@ -48,14 +48,14 @@ fn scenarios(each: usize, options: &Options) -> Vec<Scenario> {
 }
 
 #[test]
-fn the_same_seed_plays_the_same_and_another_does_not() {
+fn a_seed_determines_the_traffic() {
     let play = |seed| -> Vec<Scenario> { generator(seed, Options::tiny()).take(60).collect() };
     assert_eq!(play(1), play(1));
     assert_ne!(play(1), play(2));
 }
 
 #[test]
-fn the_same_seed_at_another_time_plays_the_same_with_other_calls() {
+fn a_seed_at_another_time_repeats_commands_with_new_call_ids() {
     let calls = |start| {
         let mut generator = Generator::new(5, app(), start, Options::tiny());
         let scenario = generator.scenario(Kind::AnsweredCall, start);
@@ -68,7 +68,7 @@ fn the_same_seed_at_another_time_plays_the_same_with_other_calls() {
 }
 
 #[test]
-fn every_body_is_read_as_its_type_at_its_time_by_name() {
+fn every_simulated_body_decodes_with_its_type_and_time() {
     for options in [Options::tiny(), Options { compress: 60.0, ..Options::default() }] {
         for scenario in scenarios(12, &options) {
             for delivery in &scenario.deliveries {
@@ -114,7 +114,7 @@ fn the_times_of_a_scenario_rise() {
 }
 
 #[test]
-fn calls_end_as_their_kind_says_with_times_that_fit() {
+fn calls_end_as_their_kind_with_consistent_times() {
     let results = BTreeMap::from([
         (Kind::AnsweredCall, &["NormalEnd"][..]),
         (Kind::RejectedCall, &["Reject"]),
@@ -171,7 +171,7 @@ fn sessions(scenarios: &[Scenario]) -> Vec<(String, UnixMillis, UnixMillis)> {
 }
 
 #[test]
-fn a_room_id_lives_several_times_and_never_twice_at_once() {
+fn a_room_id_has_several_sessions_and_never_two_at_once() {
     let options = Options {
         kinds: vec![(Kind::Conference, 1), (Kind::Show, 1)],
         compress: 100.0,
@@ -194,7 +194,7 @@ fn a_room_id_lives_several_times_and_never_twice_at_once() {
 }
 
 #[test]
-fn nobody_leaves_who_did_not_come_and_the_statistics_count_what_was_played() {
+fn no_leave_lacks_an_enter_and_statistics_match_the_traffic() {
     let options = Options { viewers: 40, ..Options::tiny() };
     let mut generator = generator(9, options);
     let mut seen = 0;
@@ -269,7 +269,7 @@ fn a_conference_counts_its_members() {
 }
 
 #[test]
-fn a_battle_is_fought_by_rooms_that_are_live_for_as_long_as_it_says() {
+fn a_battle_has_live_rooms_and_its_stated_length() {
     let mut generator = generator(12, Options { viewers: 20, ..Options::tiny() });
     let mut ends: BTreeMap<u64, usize> = BTreeMap::new();
     for _ in 0..80 {
@@ -316,7 +316,7 @@ fn a_battle_is_fought_by_rooms_that_are_live_for_as_long_as_it_says() {
 }
 
 #[test]
-fn losses_duplicates_and_disorder_do_what_they_say() {
+fn losses_duplicates_and_disorder_apply_as_configured() {
     let deliveries: Vec<TimedDelivery> = Traffic::new(
         generator(2, Options { compress: 60.0, rate: 100.0, ..Options::tiny() }),
         NOW.plus(Duration::from_mins(1)),
@@ -358,7 +358,7 @@ fn losses_duplicates_and_disorder_do_what_they_say() {
 }
 
 #[test]
-fn traffic_comes_in_order_at_its_rate_and_all_of_it_is_over_in_time() {
+fn traffic_is_in_order_at_its_rate_and_ends_in_time() {
     let end = NOW.plus(Duration::from_mins(2));
     let options = Options {
         compress: 60.0,
@@ -383,7 +383,7 @@ fn traffic_comes_in_order_at_its_rate_and_all_of_it_is_over_in_time() {
 }
 
 #[test]
-fn options_without_sense_do_no_harm() {
+fn senseless_options_do_no_harm() {
     let options = Options {
         compress: f64::NAN,
         rate: -1.0,
@@ -427,7 +427,7 @@ fn stored(folder: &Path) -> Vec<Value> {
 }
 
 #[test]
-fn what_is_played_is_stored_and_counted() {
+fn simulated_events_are_stored_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let play = ["simulate", "--duration", "2s", "--rate", "200", "--to", &serving.url];
@@ -455,7 +455,7 @@ fn what_is_played_is_stored_and_counted() {
 }
 
 #[test]
-fn it_signs_where_there_is_a_token() {
+fn simulated_events_are_signed_where_there_is_a_token() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("[[apps]]\nsdk_app_id = {APP}\ncallback_tokens = [\"t0ken\"]");
     std::fs::write(folder.path().join("my.toml"), config).unwrap();
@@ -471,7 +471,7 @@ fn it_signs_where_there_is_a_token() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_what_to_do() {
+fn simulate_failures_are_errors_with_hints() {
     let folder = tempfile::tempdir().unwrap();
     let said = failed(folder.path(), &["simulate", "--to", "http://127.0.0.1:1/"], 1);
     assert!(said.contains("post to http://127.0.0.1:1"), "{said}");
@@ -496,7 +496,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_signal_ends_it_with_its_summary() {
+async fn a_signal_ends_simulate_with_its_summary() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let mut playing = program(folder.path());

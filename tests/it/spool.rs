@@ -40,7 +40,7 @@ async fn all(spool: &Spool) -> Vec<Spooled> {
 }
 
 #[tokio::test]
-async fn every_event_comes_back_as_it_was_and_in_order() {
+async fn every_spooled_event_comes_back_unchanged_and_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let mut events: Vec<Event> = fixtures()
@@ -106,7 +106,7 @@ async fn a_full_spool_says_so_and_its_file_grows_no_further() {
 }
 
 #[tokio::test]
-async fn a_record_that_was_changed_is_not_trusted() {
+async fn a_changed_spool_record_fails_its_checksum() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let spool = open(&path, MIB).await;
@@ -135,7 +135,7 @@ async fn a_record_that_was_changed_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_quarantined_and_what_can_be_read_of_it_is_taken_over() {
+async fn a_damaged_file_is_quarantined_and_its_records_are_salvaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let spool = open(&path, 64 * MIB).await;
@@ -164,7 +164,7 @@ async fn a_damaged_file_is_quarantined_and_what_can_be_read_of_it_is_taken_over(
 }
 
 #[tokio::test]
-async fn of_a_file_that_was_cut_short_the_beginning_is_taken_over() {
+async fn the_beginning_of_a_truncated_spool_is_salvaged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let spool = open(&path, 64 * MIB).await;
@@ -194,7 +194,7 @@ async fn salvaged(quarantined: &Path) -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn places_of_one_file_are_not_those_of_the_next() {
+async fn positions_of_one_spool_file_do_not_apply_to_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(&folder.path().join("spool.db"), 64 * MIB).await;
     spool.append(&[&numbered(1)]).await.unwrap();
@@ -222,7 +222,7 @@ async fn drained(server: &Server) {
 }
 
 on_both_stores! {
-    async fn while_the_store_is_away_events_are_kept_and_stored_when_it_is_back(database: Database) {
+    async fn events_are_spooled_during_an_outage_and_replayed_after(database: Database) {
         let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "1250")];
         let server = Server::start_with(settings(&database, &changes)).await;
         server.post_body(DESTROY_ROOM, destroy_room(0)).await;
@@ -258,7 +258,7 @@ on_both_stores! {
         assert_eq!(server.get_ops("/readyz").await, (200, "ok\n".to_owned()));
     }
 
-    async fn what_a_server_left_in_the_spool_is_stored_by_the_next_one(database: Database) {
+    async fn spooled_events_are_stored_by_the_next_server(database: Database) {
         let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "200")]);
         let server = Server::start_with(settings.clone()).await;
         close(&database).await;
@@ -293,7 +293,7 @@ on_both_stores! {
         assert!(std::fs::read_to_string(quarantined).unwrap().starts_with("this is no database"));
     }
 
-    async fn a_damaged_file_that_was_not_yet_taken_over_is_by_the_next_server(database: Database) {
+    async fn a_damaged_spool_file_is_salvaged_by_the_next_server(database: Database) {
         let settings = settings(&database, &[]);
         let path = settings.spool.path.clone();
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -310,7 +310,7 @@ on_both_stores! {
         server.stop().await;
     }
 
-    async fn an_event_the_store_will_not_have_holds_up_no_other(database: Database) {
+    async fn a_refused_event_blocks_no_other_in_the_spool(database: Database) {
         let changes = [("TRTC_INGEST__ACK_DEADLINE_MS", "200")];
         let server = Server::start_with(settings(&database, &changes)).await;
         // A mistake in a trigger, which says nothing of the row: to us it looks like a store that is away.
@@ -347,7 +347,7 @@ on_both_stores! {
         drained(&server).await;
     }
 
-    async fn a_server_that_starts_while_its_store_is_away_takes_events(database: Database) {
+    async fn a_server_started_during_an_outage_accepts_events(database: Database) {
         let server = Server::start(&database).await;
         server.stop().await;
         // The table that says which version the others are of.
@@ -361,7 +361,7 @@ on_both_stores! {
         assert_eq!(database.rows().await, 1);
     }
 
-    async fn a_spool_that_failed_is_tried_out_until_it_works(database: Database) {
+    async fn a_failed_spool_is_probed_until_it_works(database: Database) {
         let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
         let path = settings.spool.path.clone();
         let server = Server::start_with(settings).await;
@@ -394,7 +394,7 @@ on_both_stores! {
         assert_eq!(database.rows().await, kept + 1);
     }
 
-    async fn a_slow_spool_has_what_is_left_of_the_time(database: Database) {
+    async fn a_slow_spool_gets_the_rest_of_the_deadline(database: Database) {
         let settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "1250")]);
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&settings.spool.path);
         let server = Server::start_with(settings).await;
@@ -432,7 +432,7 @@ on_both_stores! {
         assert!(database.rows().await >= i64::try_from(spooled().await).unwrap());
     }
 
-    async fn with_store_away_and_spool_full_events_go_to_the_error_log_and_it_is_not_ready(database: Database) {
+    async fn without_store_and_spool_room_events_go_to_the_error_log(database: Database) {
         let mut settings = settings(&database, &[("TRTC_INGEST__ACK_DEADLINE_MS", "100")]);
         // Less than may be set, so that a few small events fill it.
         settings.spool.bytes_max = 1;
@@ -462,7 +462,7 @@ on_both_stores! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_a_database_to_connect_to_takes_events_from_the_start() {
+async fn a_server_started_without_a_database_accepts_events() {
     let database = Database::postgres().await;
     // A port that was free a moment ago, and that nobody listens on.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -482,7 +482,7 @@ async fn a_server_without_a_database_to_connect_to_takes_events_from_the_start()
 }
 
 #[tokio::test]
-async fn a_spool_that_cannot_be_made_says_what_to_do() {
+async fn a_spool_that_cannot_be_created_is_an_error_with_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -505,7 +505,7 @@ async fn refused(path: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_spool_is_of_one_server_at_a_time() {
+async fn a_spool_belongs_to_one_server_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.db");
     let first = open(&path, MIB).await;
@@ -538,7 +538,7 @@ async fn a_spool_is_of_one_server_at_a_time() {
 }
 
 #[tokio::test]
-async fn what_is_no_spool_is_refused_and_left_as_it_is() {
+async fn a_file_that_is_no_spool_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     assert!(refused(folder.path()).await.contains("it is a directory"));
     let pipe = folder.path().join("pipe");

@@ -56,7 +56,7 @@ impl Drop for Logged {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_anybody_may_use_says_so_once() {
+async fn a_server_without_authentication_warns_once() {
     const OPEN: &str = "unsigned requests are taken at a path that is easy to guess";
     let token = ("TRTC_CALLBACK_TOKEN", "t0ken");
     let path = ("TRTC_SERVER__CALLBACK_PATHS", "/zq8s");
@@ -93,7 +93,7 @@ async fn a_server_that_anybody_may_use_says_so_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_variables_of_a_kubernetes_service_are_ignored_with_a_notice() {
+async fn variables_of_a_kubernetes_service_are_ignored_with_a_notice() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = program(folder.path());
     command.envs([("TRTC_PORT", "tcp://10.0.0.1:80"), ("TRTC_SERVICE_HOST", "10.0.0.1")]);
@@ -104,7 +104,7 @@ async fn the_variables_of_a_kubernetes_service_are_ignored_with_a_notice() {
 }
 
 #[test]
-fn a_start_that_fails_names_the_form_the_line_and_the_variable() {
+fn a_failed_start_names_the_form_the_line_and_the_variable() {
     let folder = tempfile::tempdir().unwrap();
     let app = ["serve", "--sdk-app-id", APP];
     for listen in [":24081", "localhost:24081"] {
@@ -165,7 +165,7 @@ fn plain_http_needs_no_certificates_of_a_ca() {
 }
 
 #[test]
-fn an_account_that_is_nowhere_is_said_to_be_so() {
+fn an_unknown_account_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate"]);
     let erase = ["erase-user", "nobody", "--dry-run"];

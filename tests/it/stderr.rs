@@ -163,7 +163,7 @@ fn with_closed_stderr(folder: &Path) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_stderr_keeps_neither_answers_nor_the_end_waiting() {
+async fn a_full_stderr_delays_neither_answers_nor_the_stop() {
     let folder = tempfile::tempdir().unwrap();
     let (_unread, full, _) = full_pipe();
     let serving = Serving::start(program(folder.path()), full).await;
@@ -174,7 +174,7 @@ async fn a_full_stderr_keeps_neither_answers_nor_the_end_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stderr_that_fails_costs_no_event_and_no_good_end() {
+async fn a_failing_stderr_loses_no_event_and_exits_cleanly() {
     let (_, reader_gone) = pipe().unwrap();
     let full_disk = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let stderrs = [
@@ -198,7 +198,7 @@ async fn a_stderr_that_fails_costs_no_event_and_no_good_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_that_fails_ends_with_1_where_nobody_can_be_told() {
+async fn a_failed_start_exits_with_1_without_a_stderr() {
     let folder = tempfile::tempdir().unwrap();
     let (_unread, full, _) = full_pipe();
     let full_disk = std::fs::File::options().write(true).open("/dev/full").unwrap();
@@ -209,7 +209,7 @@ async fn a_start_that_fails_ends_with_1_where_nobody_can_be_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dropped_log_lines_are_counted_and_said_when_stderr_is_read_again() {
+async fn dropped_log_lines_are_counted_and_logged_later() {
     let folder = tempfile::tempdir().unwrap();
     let (reader, full, filled) = full_pipe();
     let mut command = program(folder.path());
@@ -234,7 +234,7 @@ async fn dropped_log_lines_are_counted_and_said_when_stderr_is_read_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_in_the_error_log_are_whole_and_replayed_among_the_lines_of_a_busy_log() {
+async fn events_in_a_busy_error_log_are_whole_and_replayable() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let (reader, writer) = pipe().unwrap();
@@ -272,7 +272,7 @@ async fn events_in_the_error_log_are_whole_and_replayed_among_the_lines_of_a_bus
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_wait_for_a_full_stderr_keep_no_stop_waiting() {
+async fn events_waiting_for_a_full_stderr_delay_no_stop() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     let (_unread, full, _) = full_pipe();
@@ -289,7 +289,7 @@ async fn events_that_wait_for_a_full_stderr_keep_no_stop_waiting() {
 }
 
 #[test]
-fn what_a_command_says_beside_its_data_may_go_nowhere() {
+fn a_command_works_without_a_stderr() {
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate"]);
     let full_disk = std::fs::File::options().write(true).open("/dev/full").unwrap();

@@ -26,7 +26,7 @@ async fn rooms(store: &Arc<dyn Store>, filter: EventFilter) -> Vec<String> {
 }
 
 on_both_stores! {
-    async fn what_is_stored_is_read_back(database: Database) {
+    async fn stored_events_are_read_back(database: Database) {
         let store = database.store().await;
         store.migrate().await.unwrap();
         store.migrate().await.unwrap();
@@ -95,7 +95,7 @@ on_both_stores! {
         store.close().await;
     }
 
-    async fn bad_input_in_one_burst_is_stored_beside_its_neighbours(database: Database) {
+    async fn bad_input_is_stored_beside_its_neighbours(database: Database) {
         let server = Arc::new(Server::start(&database).await);
         let command = "Room.CallbackAfterDestroyRoom";
         let with = |member: &str| {
@@ -144,7 +144,7 @@ on_both_stores! {
         assert_eq!(server.figures().await.outcome("stored"), 2 * bad as u64);
     }
 
-    async fn a_row_the_store_refuses_is_parked_and_its_neighbours_stored(database: Database) {
+    async fn a_refused_row_is_a_dead_letter_and_the_rest_is_stored(database: Database) {
         let server = Arc::new(Server::start(&database).await);
         database.execute(if database.is_postgres() {
             "alter table events add check (room_id <> 'room-13')"
@@ -221,7 +221,7 @@ fn long_id() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_body_is_compressed_by_what_is_quick() {
+async fn a_large_body_is_compressed_with_lz4_where_available() {
     let database = Database::postgres().await;
     let server = Server::start(&database).await;
     let (command, name) = ("Room.CallbackAfterUpdateRoomInfo", "name ".repeat(2000));
@@ -337,7 +337,7 @@ async fn an_event_whose_sender_went_away_is_stored_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_cannot_hold_every_text_is_refused() {
+async fn a_database_without_utf8_is_refused() {
     let database = Database::postgres().await;
     database.execute("create database latin encoding 'LATIN1' locale 'C' template template0").await;
     let (server, _) = database.url.rsplit_once('/').unwrap();

@@ -58,7 +58,7 @@ async fn with_certificate(certificate: CertificateDer<'static>, key: &KeyPair) -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_no_servers_is_explained() {
+async fn a_ca_certificate_used_by_a_server_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     for (is_ca, said, hint) in [
         (

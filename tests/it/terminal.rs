@@ -40,7 +40,7 @@ fn shown(folder: &Path, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn what_users_chose_does_not_steer_a_terminal() {
+fn user_chosen_text_does_not_control_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &[]);
     let call = format!("c{STEERS}");

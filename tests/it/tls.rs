@@ -140,7 +140,7 @@ async fn post(stream: &mut TlsStream<TcpStream>, number: usize) {
 
 /// Whoever once sent an accepted request may hold connections for nothing. They go before those that are new.
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_known_connections_keep_no_newcomer_out() {
+async fn idle_verified_connections_block_no_new_one() {
     let authority = Authority::new();
     authority.write(authority.issue(2040));
     let (database, server) = authority.server(&[("TRTC_SERVER__CONNECTIONS_MAX", "16")]).await;
@@ -259,7 +259,7 @@ async fn a_client_that_speaks_tls_1_1_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_certificate_is_used_for_new_connections_and_a_broken_one_is_not() {
+async fn a_valid_new_certificate_is_used_and_a_broken_one_ignored() {
     let authority = Authority::new();
     let (first, second) = (authority.issue(2040), authority.issue(2041));
     authority.write(first.clone());
@@ -290,7 +290,7 @@ async fn a_changed_certificate_is_used_for_new_connections_and_a_broken_one_is_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_handshake_that_does_not_come_ends_the_connection() {
+async fn a_handshake_that_does_not_arrive_ends_the_connection() {
     let authority = Authority::new();
     authority.write(authority.issue(2040));
     let (_database, server) = authority.server(&[("TRTC_SERVER__HEADER_TIMEOUT_MS", "500")]).await;
@@ -315,7 +315,7 @@ async fn a_handshake_that_does_not_come_ends_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_silent_before_the_handshake_gives_up_the_place() {
+async fn a_client_silent_before_the_handshake_is_evicted() {
     let authority = Authority::new();
     authority.write(authority.issue(2040));
     let (database, server) = authority.server(&[("TRTC_SERVER__CONNECTIONS_MAX", "1")]).await;
@@ -330,7 +330,7 @@ async fn whoever_is_silent_before_the_handshake_gives_up_the_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_with_files_that_do_not_do_says_which_and_what_to_do() {
+async fn invalid_tls_files_at_start_are_named_with_a_hint() {
     let authority = Authority::new();
     let (certificate, key) = authority.issue(2040);
     let (_, other) = authority.issue(2040);
@@ -358,7 +358,7 @@ async fn a_start_with_files_that_do_not_do_says_which_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_has_ended_is_used_all_the_same() {
+async fn an_expired_certificate_is_still_used() {
     let authority = Authority::new();
     authority.write(authority.issue(2020));
     let (_database, server) = authority.server(&[]).await;

@@ -28,7 +28,7 @@ const EVENTS: [(&str, &str); 3] = [
 ];
 
 on_both_stores! {
-    async fn a_call_is_listed_and_told_in_the_order_it_happened(database: Database) {
+    async fn a_call_is_listed_and_shown_in_order_of_time(database: Database) {
         let server = Server::start(&database).await;
         for (command, body) in EVENTS {
             server.post_body(command, body).await;
@@ -60,7 +60,7 @@ on_both_stores! {
         .unwrap();
     }
 
-    async fn a_call_that_is_not_there_says_how_to_find_one(database: Database) {
+    async fn an_unknown_call_id_is_an_error_with_a_hint(database: Database) {
         Server::start(&database).await.stop().await;
         let url = database.url.clone();
         tokio::task::spawn_blocking(move || {
@@ -78,7 +78,7 @@ on_both_stores! {
         .unwrap();
     }
 
-    async fn a_list_is_exported_whole(database: Database) {
+    async fn an_export_has_the_whole_list(database: Database) {
         let server = Server::start(&database).await;
         for (command, body) in EVENTS {
             server.post_body(command, body).await;

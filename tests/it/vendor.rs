@@ -102,7 +102,7 @@ async fn a_call_has_no_update_and_none_is_sent() {
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_goes_well_either_way() {
+async fn deleting_what_is_not_registered_succeeds() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     assert!(matches!(client.delete_callback(Product::Room).await.unwrap(), Deleted::Gone(_)));
@@ -136,7 +136,7 @@ async fn a_token_is_set_shown_changed_in_part_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_token_of_no_sensible_length_is_not_sent() {
+async fn a_token_of_invalid_length_is_not_sent() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for unfit in [token("", true), token(&"a".repeat(129), true), TokenConfig::default()] {
@@ -170,7 +170,7 @@ async fn the_addresses_that_callbacks_come_from_are_listed() {
 }
 
 #[tokio::test]
-async fn another_try_has_another_random_and_another_signature() {
+async fn each_attempt_has_a_new_random_and_a_new_signature() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.fail("set_callback", 3, Fault::Code(60008));
@@ -190,7 +190,7 @@ async fn another_try_has_another_random_and_another_signature() {
 }
 
 #[tokio::test]
-async fn tries_are_limited_and_said() {
+async fn attempts_are_limited_and_counted_in_the_error() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.fail("get_callback", 9, Fault::Code(100_001));
@@ -201,7 +201,7 @@ async fn tries_are_limited_and_said() {
 }
 
 #[tokio::test]
-async fn all_tries_together_have_their_time() {
+async fn all_attempts_share_one_deadline() {
     let (stub, clock) = stub().await;
     let limits = Limits {
         all_tries: Duration::from_secs(1),
@@ -223,7 +223,7 @@ async fn all_tries_together_have_their_time() {
 }
 
 #[tokio::test]
-async fn an_answer_that_does_not_come_is_given_up_and_asked_for_again() {
+async fn a_response_timeout_is_retried() {
     let (stub, clock) = stub().await;
     let limits = Limits { one_try: Duration::from_secs(1), ..limits() };
     let client = client_of(&stub, &clock, limits);
@@ -233,13 +233,13 @@ async fn an_answer_that_does_not_come_is_given_up_and_asked_for_again() {
 }
 
 #[test]
-fn the_vendor_gives_up_before_we_do() {
+fn the_vendors_timeout_is_shorter_than_ours() {
     assert!(Limits::default().one_try > Duration::from_secs(3));
     assert!(Limits::default().connect > Duration::from_secs(3));
 }
 
 #[tokio::test]
-async fn broken_connections_and_servers_are_tried_again() {
+async fn connection_and_server_errors_are_retried() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for fault in [Fault::Drop, Fault::Status(500), Fault::Status(503), Fault::Status(429)] {
@@ -255,7 +255,7 @@ async fn broken_connections_and_servers_are_tried_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_none_is_an_error_at_once() {
+async fn an_invalid_response_is_an_error_without_a_retry() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     let text = |text: &str| Fault::Text(text.to_owned());
@@ -282,7 +282,7 @@ async fn an_answer_that_is_none_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_missing_from_a_good_answer_is_missed_by_nobody() {
+async fn a_successful_response_may_lack_fields() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for (response, config) in [
@@ -303,7 +303,7 @@ async fn what_is_missing_from_a_good_answer_is_missed_by_nobody() {
 }
 
 #[tokio::test]
-async fn status_200_with_a_failure_is_an_error_without_a_request_id_too() {
+async fn status_200_with_a_failure_code_is_an_error() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.fail(
@@ -348,7 +348,7 @@ async fn no_more_than_200_calls_are_made_in_a_second() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_identifier_app_or_site_says_what_to_do() {
+async fn a_wrong_key_identifier_app_or_site_has_a_hint() {
     let clock = Clock::manual(NOW);
     let chinese = App { site: "china", ..App::new(1_400_000_002, KEY) };
     let apps = vec![App::new(APP, KEY), chinese];
@@ -381,7 +381,7 @@ async fn a_wrong_key_identifier_app_or_site_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_machine_that_is_not_there_is_an_error_that_says_where() {
+async fn an_unreachable_host_is_named_in_the_error() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     let origin = stub.origin();
@@ -419,7 +419,7 @@ fn assert_hides(error: &VendorError, secrets: &[&str]) {
 }
 
 #[tokio::test]
-async fn no_key_signature_or_token_is_in_what_is_shown() {
+async fn debug_output_has_no_key_signature_or_token() {
     let (stub, clock) = stub().await;
     let limits = Limits { one_try: Duration::from_millis(300), tries_max: 1, ..limits() };
     let client = client_of(&stub, &clock, limits);
@@ -448,7 +448,7 @@ async fn no_key_signature_or_token_is_in_what_is_shown() {
 }
 
 #[tokio::test]
-async fn what_the_vendor_says_back_of_a_secret_is_not_shown() {
+async fn a_secret_the_vendor_echoes_is_not_shown() {
     let clock = Clock::manual(NOW);
     let options = Options { apps: vec![App::new(APP, KEY)], ..Options::new(clock.clone()) };
     let stub = Stub::start("127.0.0.1:0".parse().unwrap(), options).await.unwrap();

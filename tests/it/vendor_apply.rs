@@ -45,7 +45,7 @@ async fn a_new_app_is_registered_and_a_second_run_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_differs_is_updated_and_call_is_set() {
+async fn a_difference_is_updated_or_set_for_call() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for product in Product::ALL {
@@ -59,7 +59,7 @@ async fn what_differs_is_updated_and_call_is_set() {
 }
 
 #[tokio::test]
-async fn the_order_of_commands_and_their_other_names_are_no_difference() {
+async fn order_and_aliases_of_commands_are_no_difference() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     let mut config = Config { url: URL.to_owned(), commands: wanted(Product::Room).commands };
@@ -83,7 +83,7 @@ async fn a_plan_changes_nothing() {
 }
 
 #[tokio::test]
-async fn somebody_who_sets_between_look_and_write_is_overwritten_by_an_update() {
+async fn a_concurrent_set_is_overwritten_by_an_update() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for product in [Product::Room, Product::Live] {
@@ -102,7 +102,7 @@ async fn somebody_who_sets_between_look_and_write_is_overwritten_by_an_update() 
 }
 
 #[tokio::test]
-async fn somebody_who_deletes_between_look_and_write_is_made_up_for_by_a_set() {
+async fn a_concurrent_delete_is_followed_by_a_set() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.put(APP, "live_config", Some(others(Product::Live)));
@@ -113,7 +113,7 @@ async fn somebody_who_deletes_between_look_and_write_is_made_up_for_by_a_set() {
 }
 
 #[tokio::test]
-async fn a_set_whose_answer_was_lost_is_found_done() {
+async fn a_set_with_a_lost_response_is_found_applied() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.fail("set_callback", 1, Fault::DoAndDrop);
@@ -126,7 +126,7 @@ async fn a_set_whose_answer_was_lost_is_found_done() {
 }
 
 #[tokio::test]
-async fn what_the_vendor_refuses_with_counts_more_than_what_it_shows() {
+async fn the_vendors_refusal_counts_more_than_its_current_state() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     // It still shows none while there is one.
@@ -137,7 +137,7 @@ async fn what_the_vendor_refuses_with_counts_more_than_what_it_shows() {
 }
 
 #[tokio::test]
-async fn somebody_who_keeps_writing_ends_it_after_some_tries() {
+async fn endless_concurrent_writes_end_an_apply() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     stub.fail("set_callback", 9, Fault::OthersSet(others(Product::Live)));
@@ -149,7 +149,7 @@ async fn somebody_who_keeps_writing_ends_it_after_some_tries() {
 }
 
 #[tokio::test]
-async fn a_plan_that_was_shown_does_not_overwrite_what_was_not_in_it() {
+async fn a_shown_plan_overwrites_only_what_it_showed() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     for product in Product::ALL {
@@ -168,7 +168,7 @@ async fn a_plan_that_was_shown_does_not_overwrite_what_was_not_in_it() {
 }
 
 #[tokio::test]
-async fn a_shown_plan_that_meets_a_set_in_its_last_moment_is_shown_again() {
+async fn a_concurrent_set_returns_a_new_plan_to_show() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     let plan = client.plan(Product::Live, &wanted(Product::Live)).await.unwrap();
@@ -181,7 +181,7 @@ async fn a_shown_plan_that_meets_a_set_in_its_last_moment_is_shown_again() {
 }
 
 #[tokio::test]
-async fn a_failure_of_the_vendors_is_no_race() {
+async fn a_vendor_failure_is_not_taken_for_a_race() {
     let (stub, clock) = stub().await;
     let client = client_of(&stub, &clock, limits());
     let unfit = CallbackConfig::new("https://example.com/?query", ["Live.CallbackAfterCreateRoom"]);

@@ -66,7 +66,7 @@ fn a_url_that_the_vendor_would_refuse_is_an_error() {
 }
 
 #[test]
-fn what_may_be_meant_is_a_warning() {
+fn a_plain_or_private_url_is_a_warning() {
     let warned = |rule| [(Severity::Warning, rule)];
     assert_eq!(broken("http://example.com/", None), warned(Rule::UrlPlain));
     for host in ["localhost", "callbacks", "127.0.0.1", "10.1.2.3", "192.168.0.1", "100.64.0.1"] {
@@ -75,7 +75,7 @@ fn what_may_be_meant_is_a_warning() {
 }
 
 #[test]
-fn a_port_that_begins_with_the_other_is_warned_of() {
+fn a_port_with_another_as_prefix_is_a_warning() {
     let warned = [(Severity::Warning, Rule::UrlPort)];
     let to = "https://example.com:4433/";
     assert_eq!(broken(to, Some("https://example.com/")), warned);
@@ -87,7 +87,7 @@ fn a_port_that_begins_with_the_other_is_warned_of() {
 }
 
 #[test]
-fn commands_are_held_against_the_products_list() {
+fn commands_are_checked_against_the_products_list() {
     let of = |product, name: &str| commands(product, &[name]).pop().unwrap();
     let (severity, rule, hint) = of(Product::Call, "Call.CallbackAfterStrtCall");
     assert_eq!((severity, rule), (Severity::Error, Rule::CommandUnknown));

@@ -66,7 +66,7 @@ fn the_vendors_vectors_are_made() {
 }
 
 #[test]
-fn what_the_vendors_packages_made_is_read() {
+fn usersigs_of_the_vendors_packages_are_read() {
     for vector in vectors() {
         for text in [&vector.usersig_pypi_1_1, &vector.usersig_npm_1_0_2] {
             let read = UserSig::decode(text).unwrap();
@@ -90,7 +90,7 @@ fn a_ticket_for_single_rooms_is_read_and_checked() {
 }
 
 #[test]
-fn a_change_of_any_signed_field_shows() {
+fn a_change_of_any_signed_field_is_detected() {
     let vector = &vectors()[0];
     for (field, value) in [
         ("TLS.identifier", Value::from("admin")),
@@ -117,7 +117,7 @@ fn numbers_as_text_are_read_as_some_makers_write_them() {
 }
 
 #[test]
-fn what_is_no_usersig_is_refused_with_its_reason() {
+fn an_invalid_usersig_is_refused_with_its_reason() {
     let made = vectors()[2].made().encode();
     let made = made.expose_secret();
     assert_eq!(error(&made.replace('*', "+").replace('_', "=")), UserSigError::PlainBase64);
@@ -139,7 +139,7 @@ fn a_few_bytes_that_inflate_to_many_are_refused() {
 }
 
 #[test]
-fn no_usersig_is_made_of_what_would_sign_something_else() {
+fn ambiguous_fields_are_refused_for_a_usersig() {
     let make = |identifier: &str, key: &str| {
         let expire = Duration::from_mins(1);
         UserSig::new(app(1), identifier, &key.into(), UnixMillis(0), expire).map(|_| ())
@@ -172,7 +172,7 @@ fn a_signature_is_used_again_until_shortly_before_its_end() {
 }
 
 #[test]
-fn neither_key_nor_signature_is_in_what_is_shown() {
+fn debug_output_has_neither_key_nor_signature() {
     let vector = &vectors()[0];
     let clock = Clock::manual(UnixMillis(0));
     let signer = Signer::new(app(1), "admin", vector.key(), &clock).unwrap();
@@ -208,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn rubbish_is_refused_without_a_panic(text in ".{0,200}") {
+    fn garbage_is_refused_without_a_panic(text in ".{0,200}") {
         prop_assert!(UserSig::decode(&text).is_err());
     }
 

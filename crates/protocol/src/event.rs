@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_whose_reading_panics_is_kept_with_its_bytes_and_its_query() {
+    fn an_event_that_panics_the_decoder_keeps_its_bytes_and_query() {
         let verified =
             verified("&CallbackCommand=Room.CallbackAfterDestroyRoom&ClientIP=::1&OptPlatform=Web");
         for body in [BODY.as_bytes(), b"{", b"\xff"] {
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn two_events_whose_reading_panics_are_two() {
+    fn two_events_that_panic_the_decoder_have_two_ids() {
         let verified = verified("");
         let one = Event::decode_with(panics, &verified, BODY.as_bytes(), NOW);
         let two = Event::decode_with(panics, &verified, BODY.as_bytes(), NOW);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_read_did_not_panic() {
+    fn a_decoded_event_is_not_marked_as_panicked() {
         let event = Event::decode(&verified(""), BODY.as_bytes(), NOW);
         assert!(!event.decode_panicked);
         assert_eq!(event.decode_error, None);

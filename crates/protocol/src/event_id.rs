@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn app_command_body_and_time_each_make_another_id() {
+    fn the_id_depends_on_app_command_body_and_time() {
         let id = repeatable(TIME, app("1"), "a", b"b");
         assert_eq!(id, repeatable(TIME, app("1"), "a", b"b"));
         assert_ne!(id, repeatable(UnixMillis(TIME.0 + 1), app("1"), "a", b"b"));
@@ -124,7 +124,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_tells_its_time(millis in 0..(1_i64 << 48), body: Vec<u8>) {
+        fn an_id_contains_its_time(millis in 0..(1_i64 << 48), body: Vec<u8>) {
             let time = UnixMillis(millis);
             prop_assert_eq!(time_of(repeatable(time, app("1"), "c", &body)), time);
             prop_assert_eq!(time_of(unique(time)), time);

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_left_out_wherever_it_stands() {
+    fn a_signature_is_removed_at_any_position() {
         for (sent, kept) in [
             ("Sign=ab&tenant=7&RequestTime=5", "tenant=7"),
             ("tenant=7?SdkAppid=1&S%69gn=ab&requestTIME=5", "tenant=7?SdkAppid=1"),

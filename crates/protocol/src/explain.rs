@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_stands_beside_its_type() {
+    fn every_value_is_explained_with_its_type() {
         let fields = fields(COMMAND, START, 100);
         let field = |path: &str| fields.iter().find(|field| field.path == path).unwrap();
         let account = field("UserList[1].User_Account");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_stands_beside_nothing() {
+    fn a_value_that_does_not_fit_has_no_type() {
         let fields = fields(COMMAND, r#"{"UserList":7,"EventTime":"1"}"#, 100);
         let field = |path: &str, sent: &str, typed: &str| Field {
             path: path.into(),

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_question_mark_is_an_ampersand_and_the_vendors_part_counts() {
+    fn a_second_question_mark_separates_the_vendors_parameters() {
         let query = Query::parse("tenant=7&SdkAppid=1?SdkAppid=2&CallbackCommand=c");
         assert_eq!(query.sdk_app_id.as_deref(), Some("2"));
         assert_eq!(query.command.as_deref(), Some("c"));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closer_spelling_counts_before_a_looser_one_in_any_order() {
+    fn an_exact_key_wins_over_a_looser_spelling_in_any_order() {
         for (close, loose) in [
             ("SdkAppid", "SdkAppId"),
             ("SdkAppId", "sdkappid"),
@@ -188,7 +188,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn own_keys_never_take_the_place_of_the_vendors(
+        fn own_keys_never_replace_the_vendors(
             own in proptest::collection::vec(
                 ("[a-zA-Z]{1,8}|(?i)(sdkappid|callbackcommand|webhookcommand|command|clientip|optplatform|sign|requesttime|requestid)", "[a-z0-9]{0,4}"),
                 0..6,

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_body_stands_on_one_line_and_comes_back() {
+    fn any_body_round_trips_on_one_line() {
         for body in ["{\"A\": 1.0}", " {} ", "{\n}", "null", "\"x\"", "", "text", "a\u{0}b"] {
             for payload in [Payload::Json(body.into()), Payload::Raw(body.into())] {
                 let not_json = serde_json::from_str::<&RawValue>(body).is_err();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_read_over_several_lines_is_written_on_one() {
+    fn a_multi_line_body_is_written_on_one_line() {
         let read = Delivery::parse("{\"query\":\"q\",\"body\":{\n\"A\":\r1}}").unwrap();
         let line = read.to_line();
         assert!(!line.contains(['\n', '\r']), "{line}");
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn dialect_and_headers_stand_on_the_line_and_come_back() {
+    fn dialect_and_headers_round_trip_on_the_line() {
         let json = r#"{"dialect":"im","headers":{"sign":"c2ln"},"query":"q","body":{"A":1}}"#;
         let read = Delivery::parse(json).unwrap();
         assert_eq!(read.headers["sign"], "c2ln");

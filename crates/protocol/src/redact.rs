@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_seen_through() {
+    fn an_escaped_account_is_found() {
         assert_eq!(
             json("bob", r#"["\u0062ob","\u0062o\u0062y"]"#),
             r#"["erased-0","\u0062o\u0062y"]"#
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_with_nul_is_found_as_columns_have_it() {
+    fn an_account_with_nul_is_found_in_its_column_form() {
         for account in ["c\0t", "c\u{fffd}t"] {
             assert_eq!(json(account, r#"["c\u0000t","ct"]"#), r#"["erased-0","ct"]"#);
         }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_counts_under_the_name_of_an_account_only() {
+    fn an_integer_is_an_account_only_under_an_account_key() {
         let text = r#"{"User_Account":144327509918264371,"RoomId":144327509918264371,
             "CalleeList_Account":[1,144327509918264371],
             "L":[{"UserID":144327509918264371,"x":[144327509918264371]}],"UserIds":[144327509918264371]}"#;
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_body_that_is_no_json_the_account_counts_as_a_word() {
+    fn outside_json_the_account_is_replaced_as_a_whole_word() {
         let raw = |text: &str| erasure("bob").raw(text.as_bytes()).map(lossy);
         assert_eq!(raw("{\"a\":\"bob\"} x").unwrap(), "{\"a\":\"erased-0\"} x");
         assert_eq!(raw("bob,bobby bob").unwrap(), "erased-0,bobby erased-0");
@@ -406,14 +406,14 @@ mod tests {
         }
 
         #[test]
-        fn any_text_at_all_is_survived(text: String, bytes: Vec<u8>, account in ".+") {
+        fn redacting_any_text_does_not_panic(text: String, bytes: Vec<u8>, account in ".+") {
             let _ = erasure(&account).json(&text);
             let _ = erasure(&account).raw(&bytes);
             let _ = erasure(&account).delivery(&text);
         }
 
         #[test]
-        fn what_was_erased_is_gone(account in "[a-z0-9]{1,20}", rest in "\\PC{0,20}") {
+        fn a_redacted_account_does_not_occur_again(account in "[a-z0-9]{1,20}", rest in "\\PC{0,20}") {
             prop_assume!(!rest.contains(&account) && !"erased-0".contains(&account));
             prop_assume!(account != "a" && account != "b");
             let text = serde_json::json!({"a": account, "b": [account, rest]}).to_string();

@@ -237,20 +237,20 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_everybody_is_taken() {
+    fn without_a_list_every_peer_is_admitted() {
         assert_eq!(admission(&[], &[]).check(None, []), Ok(()));
         assert_eq!(admission(&[], &["10.0.0.1"]).check(None, [&b"nonsense"[..]]), Ok(()));
     }
 
     #[test]
-    fn with_a_list_who_is_not_known_is_not_taken() {
+    fn with_a_list_an_unknown_peer_is_rejected() {
         let admission = admission(&["0.0.0.0/0", "::/0"], &[]);
         assert_eq!(admission.check(None, []), Err(None));
         assert_eq!(admission.check(Some("192.0.2.1".parse().unwrap()), []), Ok(()));
     }
 
     #[test]
-    fn the_header_is_read_from_its_end_and_from_proxies_of_ours_alone() {
+    fn the_header_is_read_from_its_end_and_only_behind_own_proxies() {
         let proxies = ["10.0.0.0/8", "fd00::/8"];
         for (peer, lines, expected) in [
             ("192.0.2.1", &["203.0.113.1"][..], Some("192.0.2.1")),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_shown_escaped_and_cut() {
+    fn an_invalid_address_is_shown_escaped_and_cut() {
         let admission = admission(&["203.0.113.0/24"], &["10.0.0.0/8"]);
         let shown = |peer: &str, line: &[u8]| admission.unreadable(peer.parse().ok(), [line]);
         assert_eq!(shown("10.0.0.1", b"203.0.113.9, _hidden , 10.0.0.2").unwrap(), "_hidden");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vendors_list_lets_all_in_until_it_is_known_and_is_never_emptied() {
+    fn the_vendors_list_admits_all_until_set_and_is_never_emptied() {
         let read = |words: &[&str]| Networks::parse(words.iter().copied()).unwrap();
         let list = VendorNetworks::default();
         let admission = admission(&["192.0.2.1"], &[]).with_vendor(list.clone());
@@ -314,7 +314,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_never_admits_a_peer_that_is_no_proxy_of_ours(
+        fn a_header_from_an_untrusted_peer_is_ignored(
             peer: IpAddr,
             lines in prop::collection::vec(
                 "((203\\.0\\.113\\.[1-9]|10\\.0\\.0\\.1|[a-z,: .0-9]{0,9}),? ?){0,5}", 0..4),
@@ -327,7 +327,7 @@ mod tests {
         }
 
         #[test]
-        fn what_a_client_writes_before_the_proxys_own_word_changes_nothing(
+        fn a_forged_prefix_of_the_forwarded_header_has_no_effect(
             forged in prop::collection::vec(any::<u8>(), 0..60),
             client: IpAddr,
         ) {

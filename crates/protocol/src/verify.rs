@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn an_app_is_refused_by_reason() {
+    fn a_wrong_app_is_rejected_with_its_reason() {
         let apps = apps(&[]);
         for (query, reason) in [
             ("", "app_missing"),
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_time_that_is_no_time_is_stale_even_when_signed() {
+    fn an_invalid_request_time_is_stale_even_when_signed() {
         for time in ["soon", "9223372036854775807", "-9223372036854775808", "1e9"] {
             let sign = sign(&"t".into(), time);
             let query = format!("SdkAppid=1400000001&Sign={sign}&RequestTime={time}");

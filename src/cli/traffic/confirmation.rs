@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_counted_is_said_with_its_reasons() {
+    fn the_servers_counts_are_printed_with_reasons() {
         let said = |outcomes: &[(&str, u64)]| {
             let verdict = metrics_verdict(82, &counts(82, outcomes));
             (verdict.text, verdict.hint.is_some())
@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_counted_meanwhile_counts() {
+    fn only_counts_since_the_start_are_reported() {
         let before = counts(5, &[("stored", 4), ("rejected_sign_wrong", 1)]);
         let now = counts(7, &[("stored", 5), ("rejected_sign_wrong", 2)]).since(&before);
         assert_eq!((now.requests, now.all_outcomes()), (2, 2));

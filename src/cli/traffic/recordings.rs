@@ -182,7 +182,7 @@ mod tests {
     use crate::cli::traffic::recordings::*;
 
     #[test]
-    fn deliveries_are_found_in_objects_lines_and_logs() {
+    fn recorded_requests_are_read_from_objects_lines_and_logs() {
         let folder = tempfile::tempdir().unwrap();
         let write =
             |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

@@ -182,7 +182,7 @@ mod tests {
     use crate::http::api::params::*;
 
     #[test]
-    fn a_cursor_is_of_its_own_list() {
+    fn a_cursor_is_valid_only_for_its_list() {
         let page = |cursor| Page { form: Form::Json, limit: None, cursor };
         let after = (1_i64, "x".to_owned());
         let written = cursor::format("calls", &after);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_form_that_is_there_is_taken() {
+    fn the_first_known_format_in_accept_is_used() {
         let form = |accept: &'static str| {
             let headers =
                 [(header::ACCEPT, axum::http::HeaderValue::from_static(accept))].into_iter();

@@ -66,7 +66,7 @@ mod tests {
     use crate::http::listener::fd_limit::*;
 
     #[test]
-    fn the_stores_keep_their_descriptors() {
+    fn file_descriptors_are_reserved_for_the_stores() {
         assert_eq!(allowed(10_000, 264, 1_000_000), 10_000);
         assert_eq!(allowed(10_000, 264, 4096), 3832);
         assert_eq!(allowed(10_000, 264, 256), 128);
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn out_of_descriptors_is_told_from_other_errors() {
+    fn descriptor_exhaustion_is_distinguished_from_other_errors() {
         assert!(are_out(&std::io::Error::from_raw_os_error(24)));
         assert!(are_out(&std::io::Error::from_raw_os_error(23)));
         assert!(!are_out(&std::io::Error::from(std::io::ErrorKind::ConnectionAborted)));

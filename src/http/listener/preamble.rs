@@ -176,7 +176,7 @@ mod tests {
     use crate::http::listener::preamble::*;
 
     #[test]
-    fn first_bytes_tell_what_is_spoken() {
+    fn the_first_bytes_identify_the_protocol() {
         for (bytes, plain, tls) in [
             (
                 &b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"[..],
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_is_named_once_a_minute_with_the_count_of_the_others() {
+    async fn each_protocol_is_logged_once_a_minute_with_a_count() {
         let preambles = Preambles::default();
         assert_eq!(preambles.due(Preamble::Tls), Some(0));
         assert_eq!(preambles.due(Preamble::Tls), None);

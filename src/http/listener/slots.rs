@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn those_go_first_whom_it_hurts_least_and_never_a_busy_one() {
+    async fn the_lowest_priority_goes_first_and_never_a_busy_one() {
         let slots = slots(8);
         let mut seats = Vec::new();
         for _ in 0..8 {
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_idle_known_connection_goes_before_a_newcomer() {
+    async fn an_idle_verified_connection_is_evicted_before_a_new_one() {
         let slots = slots(4);
         let mut seats = Vec::new();
         for index in 0..4 {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_address_with_more_than_its_share_goes_first() {
+    async fn an_address_above_its_share_is_evicted_first() {
         let [one, other] = ["2001:db8::1", "198.51.100.1"].map(|peer| peer.parse().unwrap());
         let neighbour: IpAddr = "2001:db8::ffff:2".parse().unwrap();
         let slots = slots(16);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn while_all_are_busy_one_more_gets_a_reserved_place() {
+    async fn while_all_are_busy_one_more_gets_a_reserved_slot() {
         let slots = ConnectionSlots::new(1, 1, Networks::default());
         let busy = slots.take(HERE).await;
         busy.slot.request_begins(false);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_place_comes_free_with_its_seat_and_a_batch_is_a_sixteenth() {
+    async fn a_dropped_guard_frees_its_slot_and_a_batch_is_a_sixteenth() {
         let slots = slots(32);
         let mut seats = Vec::new();
         for _ in 0..32 {
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trickle_gains_no_time_and_each_state_has_its_own() {
+    async fn a_trickle_extends_no_timeout_and_each_state_has_its_own() {
         let seconds = Duration::from_secs;
         let patience = Timeouts { header: seconds(10), idle: seconds(75), write: seconds(5) };
         let slots = slots(1);

@@ -346,7 +346,7 @@ mod tests {
     use crate::http::listener::tls::*;
 
     #[test]
-    fn it_is_warned_from_two_weeks_before_the_end_once_a_day() {
+    fn expiry_is_warned_of_daily_from_two_weeks_before() {
         let hours = |hours: u64| UnixMillis(0).plus(Duration::from_hours(hours));
         for (now, good) in [
             (0, Validity::Valid),

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_bounded_in_bytes_and_what_follows_is_read_again() {
+    fn a_part_is_bounded_in_bytes_and_the_rest_is_read_again() {
         let now = UnixMillis(1_793_534_400_000);
         let mut missed = Missed::since(now, now);
         let events: Vec<_> = (0..5).map(|at| event(at, PART_BYTES_MAX / 2)).collect();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_away_for_long_is_told_so_and_so_is_who_missed_much() {
+    fn a_client_away_too_long_or_missing_too_much_is_told() {
         let now = UnixMillis(1_793_534_400_000);
         let mut missed = Missed::since(now.minus(2 * PAUSE_MAX), now);
         missed.rows_left = 2;

@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded_in_rows_and_bytes() {
+    fn the_tail_buffer_is_bounded_in_rows_and_bytes() {
         let mut kept = Buffer::default();
         (0..RECENT_MAX + 3).for_each(|_| kept.add(event(1)));
         assert_eq!((kept.recent.len(), kept.first()), (RECENT_MAX, 3));
@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_read_as_it_is_written() {
+    fn a_stream_position_round_trips() {
         let place = Position::parse("0a1b2c3d-7-1793534400000").unwrap();
         assert_eq!((place.name.as_str(), place.next), ("0a1b2c3d", Some(7)));
         assert_eq!(place.received_at, UnixMillis(1_793_534_400_000));

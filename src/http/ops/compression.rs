@@ -100,7 +100,7 @@ mod tests {
     use crate::http::ops::compression::*;
 
     #[test]
-    fn gzip_is_for_those_who_take_it() {
+    fn gzip_is_negotiated_by_accept_encoding() {
         let takes = |text: &'static str| {
             takes_gzip(
                 &[(header::ACCEPT_ENCODING, HeaderValue::from_static(text))].into_iter().collect(),

@@ -65,7 +65,7 @@ mod tests {
     use crate::http::ops::guess_limit::*;
 
     #[test]
-    fn guesses_are_few_and_soon_allowed_again() {
+    fn guesses_are_limited_and_allowed_again_later() {
         let (guesses, now) = (Guesses::new(Counter::noop()), UnixMillis(1_000_000));
         for _ in 0..MAX {
             assert_eq!(guesses.wrong(None, now), None);

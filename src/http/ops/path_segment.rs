@@ -45,7 +45,7 @@ mod tests {
     use crate::http::ops::path_segment::*;
 
     #[test]
-    fn every_id_is_a_segment_that_leads_back_to_it() {
+    fn every_id_round_trips_through_a_path_segment() {
         for text in [".", "..", "~.", "~..", "~~.", "...", "~", "~x", "~x.", ".a", "a.", "a"] {
             let segment = segment(text);
             assert!(!is_dots(&segment), "{text}");

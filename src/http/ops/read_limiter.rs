@@ -138,7 +138,7 @@ mod tests {
     use crate::http::ops::read_limiter::*;
 
     #[tokio::test]
-    async fn what_clients_do_not_take_is_bounded() {
+    async fn responses_not_yet_sent_are_bounded() {
         let reading = ReadLimiter::new(Arc::default(), 1, Duration::from_secs(1));
         let text = Bytes::from(vec![b'x'; WAITING_KIB_MAX * 1024 / 4]);
         let mut bodies: Vec<_> = (0..4).map(|_| reading.body(text.clone()).unwrap()).collect();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_signed_in_and_the_oldest_goes_first() {
+    fn sign_ins_are_limited_and_the_oldest_is_evicted() {
         let (sessions, now) = (Sessions::default(), UnixMillis(0));
         let values: Vec<_> = (0..=SESSIONS_MAX).map(|_| sessions.begin(now)).collect();
         assert!(!sessions.admit(&cookie(&values[0]), now));

@@ -66,7 +66,7 @@ mod tests {
     use crate::http::ops::store_ping::*;
 
     #[tokio::test(start_paused = true)]
-    async fn those_who_ask_together_cost_one_question() {
+    async fn concurrent_pings_share_one_query() {
         let (ping, asked) = (Ping::default(), AtomicUsize::new(0));
         let frozen = || async {
             asked.fetch_add(1, Ordering::Relaxed);

@@ -163,7 +163,7 @@ mod tests {
     use crate::http::pages::sign_in::*;
 
     #[test]
-    fn a_form_is_taken_from_our_own_pages_alone() {
+    fn a_form_is_accepted_only_from_our_own_pages() {
         let foreign = |name: &'static str, value: &'static str| {
             let host = (header::HOST, HeaderValue::from_static("ops.example:9090"));
             let more = (HeaderName::from_static(name), HeaderValue::from_static(value));

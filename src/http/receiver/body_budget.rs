@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_body_gives_up_when_others_need_its_room_and_not_before() {
+    async fn a_slow_body_gives_up_only_when_others_need_its_budget() {
         let budget = BodyBudget::new(10_000);
         let [mut slow_patience, mut early_patience, mut late_patience] = [ACQUIRE_TIMEOUT; 3];
         let mut slow = Box::pin(budget.read(Endless(Some(bytes(9000))), &mut slow_patience));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_body_becomes_has_room_of_its_own() {
+    async fn a_decompressed_body_has_a_budget_of_its_own() {
         let budget = BodyBudget::new(10_000);
         let all = budget.free.available_permits();
         let (_, mut held) =
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_waits_of_one_request_have_one_time() {
+    async fn all_waits_of_a_request_share_one_timeout() {
         let budget = BodyBudget::new(10_000);
         let begun = Instant::now();
         let mut patience = ACQUIRE_TIMEOUT;

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_comes_back_within_the_limit() {
+    fn a_compressed_body_within_the_limit_is_restored() {
         let mut zlib = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(TEXT).unwrap();
         let mut deflate = DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_ends_at_the_limit_and_takes_no_more_than_said() {
+    fn a_decompression_bomb_stops_at_the_limit() {
         let bomb = gzip(&vec![0; 10 << 20]);
         assert!(bomb.len() < 20_000);
         let limit = 100_000;

@@ -57,7 +57,7 @@ mod tests {
     use crate::http::receiver::detach::*;
 
     #[tokio::test]
-    async fn what_is_abandoned_goes_on_and_is_waited_for() {
+    async fn a_dropped_future_continues_and_is_awaited_at_the_stop() {
         let tasks = TaskTracker::new();
         let ((go, gone), (tell, told)) = (oneshot::channel::<()>(), oneshot::channel());
         let mut work = Outliving::new(&tasks, async move {
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_awaited_to_its_end_gives_its_value_and_a_panic_is_an_error() {
+    async fn an_awaited_future_gives_its_value_or_its_panic() {
         let tasks = TaskTracker::new();
         assert_eq!(Outliving::new(&tasks, async { 7 }).await.unwrap(), 7);
         assert!(Outliving::new(&tasks, async { panic!("no") }).await.is_err());

@@ -146,7 +146,7 @@ mod tests {
     use crate::http::receiver::rejection_log::*;
 
     #[test]
-    fn a_reason_is_named_once_a_minute_with_the_count_of_the_others() {
+    fn a_rejection_reason_is_logged_once_a_minute_with_a_count() {
         let rejections = Rejections::default();
         let at = |seconds: i64| UnixMillis(1_700_000_000_000 + seconds * 1000);
         assert_eq!(rejections.due(Rejection::AppMissing, at(0)), Some(0));

@@ -299,7 +299,7 @@ mod tests {
     use crate::http::ui::charts::*;
 
     #[test]
-    fn counts_are_stacked_in_their_spans_and_none_is_lost_from_the_table() {
+    fn counts_are_stacked_by_span_and_all_are_in_the_table() {
         let at = |minute: i64| UnixMillis(minute * 60_000);
         let counts = [
             (at(0), "call", 3),
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_of_one_moment_has_a_width() {
+    fn a_lane_of_zero_length_has_a_width() {
         let span = Span::around([UnixMillis(1000)].into_iter());
         assert_eq!(span.bar(UnixMillis(1000), UnixMillis(1000), "x", String::new()).width, "3");
         assert_eq!(span.ticks().len(), 5);

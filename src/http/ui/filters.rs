@@ -196,7 +196,7 @@ mod tests {
     const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
 
     #[test]
-    fn a_form_shows_what_was_asked_and_what_is_wrong_in_it() {
+    fn a_form_shows_its_values_and_their_errors() {
         let query = Query::read(Some(
             "user=a%26b&since=2026-11-01T12:00&until=soon&family=odd&app=x&platform=&command=EndCall&undecoded=yes",
         ));
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_none_or_stands_twice_is_refused() {
+    fn an_unknown_or_duplicate_name_is_refused() {
         let trouble = |query| {
             let query = Query::read(Some(query));
             let mut asked = FormBuilder::new("/calls", &query, NOW);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_of_moments_or_ages_and_in_order() {
+    fn a_span_takes_times_or_ages_in_order() {
         let read = |query| {
             let query = Query::read(Some(query));
             let mut asked = FormBuilder::new("/calls", &query, NOW);

@@ -282,7 +282,7 @@ mod tests {
     use crate::http::ui::html::*;
 
     #[test]
-    fn what_users_chose_is_escaped_and_made_visible() {
+    fn user_chosen_text_is_escaped_and_made_visible() {
         let hostile = "<script>\"'&\u{202e}\u{0}/..";
         let made = [id(hostile), copyable(hostile), account(1, hostile), badge(hostile)];
         for html in made.map(|html| html.to_string()) {

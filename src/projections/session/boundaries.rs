@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_goes_from_its_create_to_a_minute_behind_its_destroy() {
+    fn a_session_lasts_from_create_to_a_minute_after_destroy() {
         let expected = vec![(100_000, 95_000, Some(260_000), Some(100_000), Some(200_000))];
         assert_eq!(sessions(&[create(100_000), destroy(200_000)], &[98_000, 259_999]), expected);
         assert_eq!(
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_destroy_within_a_minute_is_of_the_same_session_and_a_later_one_is_not() {
+    fn a_second_destroy_after_a_minute_is_a_session_of_its_own() {
         let one = sessions(&[create(10_000), destroy(20_000), destroy(79_999)], &[]);
         assert_eq!(one, [(10_000, 5000, Some(80_000), Some(10_000), Some(20_000))]);
         let two = sessions(&[create(10_000), destroy(20_000), destroy(80_000)], &[]);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_no_session_makes_one_without_a_create() {
+    fn events_in_no_session_form_one_without_a_create() {
         assert_eq!(sessions(&[], &[]), []);
         assert_eq!(sessions(&[], &[5]), [(0, 0, None, None, None)]);
         assert_eq!(sessions(&[destroy(9)], &[]), [(0, 0, Some(60_009), None, Some(9))]);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_create_told_again_begins_no_other_session() {
+    fn a_repeated_create_begins_no_other_session() {
         let named = |at, named| Boundary { created_at: Some(UnixMillis(named)), ..create(at) };
         assert_eq!(sessions(&[named(0, T), named(59_000, T)], &[]).len(), 1);
         assert_eq!(sessions(&[named(0, T), named(61_000, T)], &[]).len(), 2);
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_moment_the_state_before_decides_whether_a_session_begins_or_ends() {
+    fn at_one_moment_the_state_before_decides_on_begin_and_end() {
         // Without an open session the order is create, destroy; within one it is destroy, create.
         let ended = (10_000, 5000, Some(70_000), Some(10_000), Some(10_000));
         assert_eq!(sessions(&[destroy(10_000), create(10_000)], &[]), [ended]);
@@ -333,7 +333,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_of_what_is_known_does_not_matter(
+        fn session_boundaries_do_not_depend_on_the_order_of_marks(
             (boundaries, shuffled) in proptest::collection::vec(any_boundary(), 0..12)
                 .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
             facts in proptest::collection::vec(0..500_000_i64, 0..12),
@@ -342,7 +342,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_asked_about_does_not_depend_on_the_answers(
+        fn the_queried_gaps_do_not_depend_on_the_answers(
             boundaries in proptest::collection::vec(any_boundary(), 0..12),
         ) {
             let mut asked = Vec::new();

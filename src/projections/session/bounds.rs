@@ -75,7 +75,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_is_cut_by_what_it_takes_as_json(text in any::<String>(), bytes_max in 0..40_usize) {
+        fn a_text_is_cut_by_its_length_as_json(text in any::<String>(), bytes_max in 0..40_usize) {
             prop_assert_eq!(json_bytes(&text) + 2, serde_json::to_string(&text).unwrap().len());
             let cut = beginning(&text, bytes_max);
             prop_assert!(text.starts_with(cut) && json_bytes(cut) <= bytes_max);

@@ -137,7 +137,7 @@ mod tests {
     use crate::projections::session::metadata::*;
 
     #[test]
-    fn the_last_value_counts_and_a_deleted_key_makes_room() {
+    fn the_last_value_counts_and_a_deleted_key_frees_its_bytes() {
         let mut sum = MetadataSum::new(30);
         let value = |letters: usize| Some("x".repeat(letters));
         let marks =
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_moment_the_state_before_decides_whether_an_entry_stays() {
+    fn at_one_moment_the_state_before_decides_on_an_entry() {
         let set = |value: &str| Some(value.to_owned());
         let object = |marks: &[(i64, Option<String>)]| {
             let mut sum = MetadataSum::new(100);

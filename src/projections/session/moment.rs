@@ -56,7 +56,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_state_after_is_where_the_last_mark_leads(was: bool, on in 0..9_usize, off in 0..9_usize) {
+        fn the_state_after_is_that_of_the_last_mark(was: bool, on in 0..9_usize, off in 0..9_usize) {
             let all: Vec<bool> = order(was, on, off).collect();
             prop_assert_eq!(all.iter().filter(|on| **on).count(), on);
             prop_assert_eq!(all.len(), on + off);

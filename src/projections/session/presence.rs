@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_in_twice_is_inside_once_and_who_left_twice_is_missed_once() {
+    fn repeated_enters_and_leaves_count_one_presence() {
         let marks =
             [("a", 1, true), ("a", 2, true), ("b", 3, true), ("a", 4, false), ("a", 5, false)];
         let found = figures(&marks, None);
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leave_without_an_enter_makes_nobody_fewer() {
+    fn a_leave_without_an_enter_does_not_reduce_the_count() {
         let found = figures(&[("a", 1, false), ("b", 2, true), ("c", 3, false)], None);
         assert_eq!((found.members, found.enters_missing, found.visitors), (1, 2, 3));
     }
@@ -235,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_figure_is_negative_and_a_curve_has_240_points_at_most(
+        fn no_count_is_negative_and_a_curve_has_at_most_240_points(
             marks in proptest::collection::vec((0..60_u8, 1..5000_i64, any::<bool>()), 0..2000),
             ended in any::<bool>(),
         ) {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn of_one_moment_whoever_was_outside_came_and_whoever_was_inside_left() {
+    fn at_one_moment_the_state_before_decides_on_presence() {
         let found = figures(
             &[("a", 1, true), ("a", 5, false), ("b", 5, true), ("c", 5, true), ("c", 5, false)],
             None,
@@ -275,7 +275,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_marks_of_one_moment_and_the_names_do_not_matter(
+        fn presence_does_not_depend_on_account_names_or_mark_order(
             (marks, shuffled) in proptest::collection::vec((0..4_u8, 0..3_i64, any::<bool>()), 0..12)
                 .prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
         ) {

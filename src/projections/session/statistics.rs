@@ -306,7 +306,7 @@ mod tests {
     use crate::projections::session::statistics::*;
 
     #[test]
-    fn a_room_is_as_it_was_said_last() {
+    fn a_rooms_latest_statistics_count() {
         let mut sum = RoomSum::default();
         let fact = |kind: &str| RoomFact {
             family: "live".into(),

@@ -62,7 +62,7 @@ mod tests {
     use crate::store::model::recording_file::*;
 
     #[test]
-    fn the_times_of_a_file_are_given_as_all_others() {
+    fn times_of_a_recording_file_use_the_common_format() {
         #[derive(Serialize)]
         struct Files {
             #[serde(serialize_with = "all")]

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_told_in_the_order_of_what_happened() {
+    fn a_calls_timeline_is_in_order_of_time() {
         let members = [
             member("alice", true, Some(1)),
             member("bob", false, Some(3)),
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_event_tells_of_is_named() {
+    fn inferred_timeline_entries_are_named() {
         let call = Call { started_at: None, inferred: true, result: None, ..call() };
         assert_eq!(
             told(&call, &[]),

@@ -283,7 +283,7 @@ mod tests {
     use crate::store::sessions::windows::*;
 
     #[test]
-    fn a_room_whose_every_create_has_a_destroy_is_searched_so_far() {
+    fn the_search_before_a_create_is_bounded() {
         let room = RoomId { app: 1, room_id: "r".to_owned() };
         let queued = Queued { room, day: 20_000, slot_first: 0, slot_last: 0 };
         let mut search = Search::new(&queued);

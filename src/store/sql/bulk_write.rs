@@ -96,7 +96,7 @@ mod tests {
     use crate::store::sql::bulk_write::*;
 
     #[test]
-    fn a_statement_is_about_so_many_bytes_and_rows_at_most() {
+    fn a_statement_is_bounded_in_bytes_and_rows() {
         let large: Vec<Vec<Arg>> =
             (0..10_i64).map(|at| vec![at.into(), "x".repeat(300_000).as_str().into()]).collect();
         let sizes: Vec<usize> = parts(&large).iter().map(|part| part.len()).collect();

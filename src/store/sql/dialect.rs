@@ -144,7 +144,7 @@ mod tests {
     use crate::store::sql::dialect::*;
 
     #[test]
-    fn both_databases_know_the_same_words_with_the_same_arguments() {
+    fn both_dialects_define_the_same_macros() {
         let words = |dialect: &Dialect| -> Vec<(&str, bool)> {
             dialect.words.iter().map(|(word, sql)| (*word, sql.contains("{}"))).collect()
         };

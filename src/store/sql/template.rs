@@ -66,7 +66,7 @@ mod tests {
     use crate::store::sql::template::*;
 
     #[test]
-    fn a_statement_is_put_into_the_words_of_each_database() {
+    fn a_statement_is_translated_for_each_database() {
         let sql = "select @ms(max(at)), @text(id) from x where at >= @at(1) and @greatest(a, b) > $2 \
                    and @strpos(@text(c), 'd') > 0 order by a @bytewise";
         assert_eq!(
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_of_no_database_stays() {
+    fn an_unknown_macro_stays_as_it_is() {
         let sql = "delete from x @using where @ms";
         assert_eq!(render(&POSTGRES, sql), sql);
     }

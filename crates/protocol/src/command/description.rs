@@ -258,7 +258,7 @@ mod tests {
     use crate::command::description::*;
 
     #[test]
-    fn a_command_is_meant_by_its_name_and_an_unknown_one_may_be_new() {
+    fn an_unknown_command_may_be_new_or_a_typo() {
         let meant = |name| Command::meant(name).map(Cow::into_owned);
         assert_eq!(meant("Call.CallbackAfterEndCall").unwrap(), "Call.CallbackAfterEndCall");
         assert_eq!(

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_asks_is_before() {
+    fn an_unknown_commands_kind_is_guessed_from_its_name() {
         for command in Command::all() {
             let guessed = Command::unknown(command.name).kind;
             assert_eq!(guessed, command.kind, "{}", command.name);

@@ -62,7 +62,7 @@ mod tests {
     use crate::json::escapes::*;
 
     #[test]
-    fn what_databases_refuse_is_replaced_and_nothing_else() {
+    fn only_escapes_that_databases_refuse_are_replaced() {
         for (json, expected) in [
             (r#"["c\u0000t"]"#, r#"["c\ufffdt"]"#),
             (r#"{"\u0000":1}"#, r#"{"\ufffd":1}"#),
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived_and_as_long_as_before(text in "([\\\\u0d8fé\"+]|\\\\u(0000|d83d|de00)|.){0,20}") {
+        fn replacing_escapes_keeps_the_length_of_any_text(text in "([\\\\u0d8fé\"+]|\\\\u(0000|d83d|de00)|.){0,20}") {
             let once = readable(&text);
             prop_assert_eq!(once.len(), text.len());
             prop_assert_eq!(readable(&once), once.as_ref());

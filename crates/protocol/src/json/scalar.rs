@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_an_error_that_does_not_show_the_value() {
+    fn an_invalid_id_is_an_error_without_the_value() {
         for json in ["1.5", "1e3", "true", "{}", "[17]"] {
             let error = account(json).unwrap_err();
             assert!(error.contains("expected a string or an integer"), "{error}");
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_word_folds_case_space_and_underscore() {
+    fn enum_values_ignore_case_space_and_underscore() {
         for json in ["\"Apple\"", "\"apple\"", "\"granny smith\"", "\"GrannySmith\""] {
             assert_eq!(read(json), Ok(Known::Value(Fruit::Apple)), "{json}");
         }

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_do_not_fit_are_left_out_of_their_list() {
+    fn list_elements_that_do_not_fit_are_skipped() {
         let json = r#"{"UserList":[7,{"User_Account":"ann"},null,{"User_Account":{},"Status":"Calling"},[]]}"#;
         let (body, reason) = read::<StartCall>(json);
         let users = body.user_list.unwrap();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_or_a_single_value_and_an_object_in_a_string_are_read_by_parts_too() {
+    fn single_values_and_embedded_objects_are_read_by_parts() {
         let admins = |sent: &str| {
             let (body, reason) = read::<ModifyAdmin>(&format!(r#"{{"Admin_Account":{sent}}}"#));
             (body.admin_account.map(|list| list.0), reason)
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_repeats_counts_as_it_stands_last_and_is_named() {
+    fn the_last_of_repeated_members_counts_and_is_named() {
         let json = r#"{"RoomInfo":{"RoomId":"a","RoomName":"n","RoomId":"b"},"x":1,"x":2}"#;
         let (body, reason) = read::<CreateRoom>(json);
         assert_eq!(body.room_info.unwrap().room_id, Some("b".into()));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn of_very_many_misfits_the_first_are_named_and_the_search_ends() {
+    fn only_the_first_misfits_are_named_and_the_search_is_bounded() {
         let seats =
             |count: usize| format!(r#"{{"SeatList":[{}7],"EventTime":1}}"#, "7,".repeat(count - 1));
         let (_, reason) = read::<SeatInfoChanged>(&seats(7));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_no_body() {
+    fn a_body_that_is_no_object_is_refused() {
         for json in ["[]", "7", "null", r#""{}""#] {
             assert!(crate::json::typed::read::<EndCall>(json).is_err(), "{json}");
         }
