@@ -12,7 +12,7 @@ const EVERYBODYS: &str = "diagnostic";
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
     (EVERYBODYS, &[], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("projections", &["clock"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("projections", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("store", &["projections", "clock"], &["axum", "reqwest"]),
     ("settings", &["store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
     ("ip_list", &["clock", "settings", "telemetry", "tencent_api"], &["axum", "sqlx", "reqwest"]),
@@ -218,7 +218,9 @@ fn no_two_files_import_each_other() {
 #[test]
 fn no_folder_has_more_than_12_files() {
     let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for file in [source(), protocol()].iter().flat_map(|folder| files(folder)) {
+    let all = [source(), protocol()];
+    for file in all.iter().flat_map(|folder| files(folder)).filter(|file| !file.ends_with("lib.rs"))
+    {
         *folders.entry(file.parent().unwrap().to_owned()).or_default() += 1;
     }
     for (folder, count) in folders.iter().filter(|(folder, _)| **folder != source()) {
