@@ -23,7 +23,6 @@ use protocol::AppId;
 ///
 /// The HTTP client library brings no TLS provider of its own in this build, as that of its choice is a C library which takes
 /// longer to compile than the server; it takes the process's. One that was installed before stays.
-#[must_use]
 pub fn http_client() -> reqwest::ClientBuilder {
     // An error says that there is one already.
     let _ = ring::default_provider().install_default();

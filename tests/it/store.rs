@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::UnixMillis;
 use protocol::{AppId, Apps, Event, Query};
+use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::store::{EventFilter, Inserted, Order, Store};
 
 use crate::support::{
@@ -344,7 +345,7 @@ async fn a_database_without_utf8_is_refused() {
     let latin = format!("{server}/latin");
     let changed = settings(&database, &[("TRTC_STORE__URL", &latin)]);
     let store = trtc_callbacks::store::open(&changed.store_options()).await.unwrap();
-    let error = store.migrate().await.unwrap_err().to_string();
+    let error = store.migrate().await.unwrap_err().diagnostic().to_string();
     store.close().await;
     database.execute("drop database latin").await;
     assert!(error.contains("encoding is LATIN1"), "{error}");

@@ -210,6 +210,7 @@ impl Event {
 
     /// What tells a repeat of an event that has no time of its own, but a request's id: the [`event_id::content`] of its id.
     /// Absent for all others.
+    #[must_use]
     pub fn request_key(&self) -> Option<Uuid> {
         let is_repeatable = self.id.get_version_num() == 8;
         (is_repeatable && !self.timed).then(|| event_id::content(self.id))
@@ -333,6 +334,7 @@ impl Name {
 }
 
 /// Whether a time that a body names makes sense: from 2015 to a day after it arrived.
+#[must_use]
 pub fn is_sensible(time: UnixMillis, received_at: UnixMillis) -> bool {
     (EARLIEST..=received_at.plus(AHEAD_MAX)).contains(&time)
 }
@@ -358,7 +360,8 @@ fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// As [`storable`], and short enough for an index.
+/// `text` as a column of both stores holds it: short enough for an index, with U+FFFD for NUL, which PostgreSQL refuses.
+#[must_use]
 pub fn clipped(text: &str) -> String {
     match text.char_indices().nth(COLUMN_CHARS_MAX) {
         Some((end, _)) => storable(&text[..end]),

@@ -214,6 +214,7 @@ fn operator(delivery: &Delivery) -> Option<String> {
 }
 
 /// A query without what says where and with what the operator acted.
+#[must_use]
 pub fn without_operator(query: &str) -> String {
     let query = query.replace('?', "&");
     let kept = form_urlencoded::parse(query.as_bytes())

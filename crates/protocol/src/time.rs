@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for UnixMillis {
 /// What [`UnixMillis::parse`] takes, for those who gave something else.
 pub const TIME_HINT: &str = "give 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d";
 
-/// A date and time in an OpenAPI document.
+/// Its schema: a date and time.
 #[cfg(feature = "utoipa")]
 mod openapi {
     use utoipa::openapi::RefOr;

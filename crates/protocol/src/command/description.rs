@@ -84,6 +84,7 @@ impl Command {
     }
 
     /// How a command that no row names is read.
+    #[must_use]
     pub fn unknown(name: &str) -> Self {
         let asks = name.contains("Before") || name.contains("Prev");
         let kind = if asks { Kind::Before } else { Kind::After };

@@ -7,6 +7,7 @@ const REPLACEMENT: &str = "\\ufffd";
 
 /// A JSON text as databases can read it: `\ufffd` stands in the place of each escape that they refuse. The text itself where
 /// there is none, which costs one search.
+#[must_use]
 pub fn readable(json: &str) -> Cow<'_, str> {
     if !json.contains("\\u") {
         return json.into();
