@@ -17,7 +17,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-use crate::http::receiver::paths::Elsewhere;
+use crate::http::receiver::paths::PathFallback;
 
 pub use crate::http::listener::accept::{Limits, serve};
 pub(crate) use crate::http::listener::fd_limit::{connections_allowed, descriptors_needed};
@@ -41,7 +41,7 @@ pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
 /// The public listener: the vendor's callbacks and nothing else.
 pub(crate) fn public_router(receiver: Receiver, paths: &[String]) -> Router {
     let receiver = Arc::new(receiver);
-    let elsewhere = Elsewhere::new(receiver.clone(), paths);
+    let elsewhere = PathFallback::new(receiver.clone(), paths);
     let elsewhere = Router::new().fallback(receiver::paths::elsewhere).with_state(elsewhere);
     callback_routes(receiver, paths).fallback_service(elsewhere)
 }

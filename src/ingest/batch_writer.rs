@@ -16,7 +16,7 @@ use crate::ingest::budget::Limits;
 use crate::ingest::outcome::Outcome;
 use crate::projections;
 use crate::projections::Change;
-use crate::store::{Entry, Inserted, Store, StoreError};
+use crate::store::{EventInsert, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 use protocol::Event;
 
@@ -144,7 +144,8 @@ impl BatchWriter {
     async fn insert(&self, group: &[Ticket], patient: bool) -> Result<Vec<Inserted>, Failure> {
         let changes: Vec<_> = group.iter().map(|ticket| self.changes(ticket)).collect();
         let entries = group.iter().zip(&changes);
-        let entries = entries.map(|(ticket, changes)| Entry { event: &ticket.event, changes });
+        let entries =
+            entries.map(|(ticket, changes)| EventInsert { event: &ticket.event, changes });
         let entries: Vec<_> = entries.collect();
         let begun = Instant::now();
         let is_wanted = || patient && group.iter().any(|ticket| !ticket.answer.is_closed());
@@ -180,7 +181,7 @@ impl BatchWriter {
     /// another connection is tried concurrently: the first may be dead without an error.
     async fn attempt(
         &self,
-        entries: &[Entry<'_>],
+        entries: &[EventInsert<'_>],
         is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<Inserted>, StoreError> {
         let mut first = pin!(self.store.insert(entries));

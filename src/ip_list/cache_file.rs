@@ -26,7 +26,7 @@ pub(crate) struct CachedLists {
 /// As the file has it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Page {
+struct FileContent {
     fetched_at: UnixMillis,
     china: Vec<String>,
     overseas: Vec<String>,
@@ -56,7 +56,7 @@ impl CachedLists {
         if file.take(BYTES_MAX).read_to_string(&mut text)? as u64 == BYTES_MAX {
             return Err(io::Error::other("it is too long"));
         }
-        let page: Page = serde_json::from_str(&text)?;
+        let page: FileContent = serde_json::from_str(&text)?;
         let ranges = |words: &[String]| {
             let range = |word: &String| word.parse().map_err(io::Error::other);
             words.iter().map(range).collect::<io::Result<Vec<IpNet>>>()
@@ -76,8 +76,11 @@ impl CachedLists {
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let words = |ranges: &Vec<IpNet>| ranges.iter().map(IpNet::to_string).collect();
         let [china, overseas] = &self.lists;
-        let page =
-            Page { fetched_at: self.fetched_at, china: words(china), overseas: words(overseas) };
+        let page = FileContent {
+            fetched_at: self.fetched_at,
+            china: words(china),
+            overseas: words(overseas),
+        };
         let text = serde_json::to_string_pretty(&page)?;
         let new = path.with_extension("json.new");
         let mut options = OpenOptions::new();

@@ -12,7 +12,7 @@ use crate::diagnostic::Diagnostic;
 use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
 use crate::telemetry::Metrics;
-use crate::tencent_api::failure::Trouble;
+use crate::tencent_api::failure::FailureReport;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{Client, Egress, IpList};
 use protocol::UnixMillis;
@@ -46,7 +46,7 @@ pub(crate) struct AddressState {
     /// When the vendor gave them; absent while there are none.
     pub(crate) fetched_at: Option<UnixMillis>,
     /// Why it was not asked since, or what is odd about its answer; absent where all is well.
-    pub(crate) trouble: Option<Trouble>,
+    pub(crate) trouble: Option<FailureReport>,
 }
 
 impl AddressBook {
@@ -149,7 +149,7 @@ impl Addresses {
     }
 
     /// What the first app is told that is told anything.
-    async fn fetch(&self) -> Result<Vec<IpList>, Trouble> {
+    async fn fetch(&self) -> Result<Vec<IpList>, FailureReport> {
         let mut failed = None;
         for client in &self.clients {
             let both = async {
@@ -161,23 +161,23 @@ impl Addresses {
             };
             failed = Some(match timeout(ASK_MAX, both).await {
                 Ok(Ok(lists)) => return Ok(lists),
-                Ok(Err(error)) => Trouble::failed(&error, self.clock.now()),
-                Err(_) => Trouble::slow(client.host(), ASK_MAX, self.clock.now()),
+                Ok(Err(error)) => FailureReport::failed(&error, self.clock.now()),
+                Err(_) => FailureReport::slow(client.host(), ASK_MAX, self.clock.now()),
             });
         }
         Err(failed.unwrap_or_else(|| {
             let text = "no app has a secret key to ask the vendor's API with".to_owned();
-            Trouble::list("no client", text, self.clock.now())
+            FailureReport::list("no client", text, self.clock.now())
         }))
     }
 
     /// Puts in force what may be, and keeps it. Returns what is odd about the answer.
-    async fn take(&self, answers: &[IpList]) -> Option<Trouble> {
+    async fn take(&self, answers: &[IpList]) -> Option<FailureReport> {
         let now = self.clock.now();
         let before = self.book.lock().0.clone();
         let (lists, doubt) = match merge(&before.lists, answers) {
             Ok(merged) => merged,
-            Err(doubt) => return Some(Trouble::list(doubt.kind, doubt.text, now)),
+            Err(doubt) => return Some(FailureReport::list(doubt.kind, doubt.text, now)),
         };
         let kept = CachedLists { lists, fetched_at: now };
         if kept.lists != before.lists {
@@ -189,7 +189,7 @@ impl Addresses {
         }
         self.put_in_force(kept.clone());
         let unwritten = self.keep(kept).await;
-        doubt.map(|doubt| Trouble::list(doubt.kind, doubt.text, now)).or(unwritten)
+        doubt.map(|doubt| FailureReport::list(doubt.kind, doubt.text, now)).or(unwritten)
     }
 
     fn put_in_force(&self, kept: CachedLists) {
@@ -205,12 +205,12 @@ impl Addresses {
     }
 
     /// Writes the list to the file. Returns why it could not.
-    async fn keep(&self, kept: CachedLists) -> Option<Trouble> {
+    async fn keep(&self, kept: CachedLists) -> Option<FailureReport> {
         let file = self.file.clone()?;
         let shown = file.display().to_string();
         let written = in_background(move || kept.write(&file)).await;
         let text = format!("the list could not be written to {shown}: {}", written.err()?);
-        Some(Trouble::list("unwritten", text, self.clock.now()))
+        Some(FailureReport::list("unwritten", text, self.clock.now()))
     }
 }
 

@@ -9,9 +9,9 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::registration::diff_text::difference;
-use crate::registration::status::{Book, Entry, Repair, Standing};
+use crate::registration::status::{ProductStatus, RegistrationState, RegistrationStatus, Repair};
 use crate::telemetry::{CheckResult, Metrics};
-use crate::tencent_api::failure::Trouble;
+use crate::tencent_api::failure::FailureReport;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
 use protocol::AppId;
@@ -37,7 +37,7 @@ pub(crate) struct DriftMonitor {
     watched: Vec<WatchedApp>,
     interval: Duration,
     repair: bool,
-    book: Arc<Book>,
+    book: Arc<RegistrationStatus>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -51,27 +51,31 @@ impl DriftMonitor {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let entry = |app: &WatchedApp, (product, wanted): &(Product, CallbackConfig)| Entry {
-            app: app.app,
-            product: *product,
-            host: app.client.as_ref().map_or_else(|_| String::new(), |client| client.host().into()),
-            wanted: wanted.clone(),
-            standing: Standing::Unknown,
-            registered: None,
-            checked_at: None,
-            trouble: None,
-            repaired_at: None,
-        };
+        let entry =
+            |app: &WatchedApp, (product, wanted): &(Product, CallbackConfig)| ProductStatus {
+                app: app.app,
+                product: *product,
+                host: app
+                    .client
+                    .as_ref()
+                    .map_or_else(|_| String::new(), |client| client.host().into()),
+                wanted: wanted.clone(),
+                standing: RegistrationState::Unknown,
+                registered: None,
+                checked_at: None,
+                trouble: None,
+                repaired_at: None,
+            };
         let entries = watched
             .iter()
             .flat_map(|app| app.wanted.iter().map(|wanted| entry(app, wanted)))
             .collect();
-        let book = Arc::new(Book::new(interval, repair, entries));
+        let book = Arc::new(RegistrationStatus::new(interval, repair, entries));
         Self { watched, interval, repair, book, clock, metrics }
     }
 
     /// What it finds.
-    pub(crate) fn book(&self) -> Arc<Book> {
+    pub(crate) fn book(&self) -> Arc<RegistrationStatus> {
         self.book.clone()
     }
 
@@ -94,7 +98,7 @@ impl DriftMonitor {
         let app = watched.app;
         let looked = match &watched.client {
             Ok(client) => self.look(client, product, wanted).await,
-            Err(found) => Err(Trouble::unable("no client", found.clone(), self.clock.now())),
+            Err(found) => Err(FailureReport::unable("no client", found.clone(), self.clock.now())),
         };
         let checked = match looked {
             Ok(checked) => {
@@ -118,7 +122,7 @@ impl DriftMonitor {
         client: &Client,
         product: Product,
         wanted: &CallbackConfig,
-    ) -> Result<CheckResult, Trouble> {
+    ) -> Result<CheckResult, FailureReport> {
         let app = client.app();
         let plan = self.step(client, client.plan(product, wanted)).await?;
         let detail = difference(plan.before(), wanted);
@@ -135,7 +139,7 @@ impl DriftMonitor {
         let wrong = |finding: &Finding| finding.severity == Severity::Error;
         if let Some(finding) = wanted.findings(product, before).into_iter().find(wrong) {
             let found = finding.diagnostic.prefixed("not put right: ");
-            return Err(Trouble::unable("unfit", found, found_at));
+            return Err(FailureReport::unable("unfit", found, found_at));
         }
         let (change, plan) = self.step(client, client.apply(product, wanted)).await?;
         let change = words_of(&change);
@@ -155,11 +159,11 @@ impl DriftMonitor {
         &self,
         client: &Client,
         call: impl Future<Output = Result<T, VendorError>>,
-    ) -> Result<T, Trouble> {
+    ) -> Result<T, FailureReport> {
         match timeout(STEP_MAX, call).await {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(Trouble::failed(&error, self.clock.now())),
-            Err(_) => Err(Trouble::slow(client.host(), STEP_MAX, self.clock.now())),
+            Ok(Err(error)) => Err(FailureReport::failed(&error, self.clock.now())),
+            Err(_) => Err(FailureReport::slow(client.host(), STEP_MAX, self.clock.now())),
         }
     }
 
@@ -167,14 +171,14 @@ impl DriftMonitor {
         let now = self.clock.now();
         let before = self.book.change(app, product, |entry| {
             let before = entry.standing.clone();
-            if !matches!(before, Standing::Right(_)) {
-                entry.standing = Standing::Right(now);
+            if !matches!(before, RegistrationState::Right(_)) {
+                entry.standing = RegistrationState::Right(now);
             }
             entry.registered = Some(wanted.url.clone());
             entry.checked_at = Some(now);
             before
         });
-        if matches!(before, Some(Standing::Differs(..))) {
+        if matches!(before, Some(RegistrationState::Differs(..))) {
             info!(%app, %product, "what is registered at the vendor is what is wanted again");
         }
         self.show(app, product, false, now);
@@ -191,10 +195,10 @@ impl DriftMonitor {
         let now = self.clock.now();
         let noted = self.book.change(app, product, |entry| {
             let (since, is_new) = match &entry.standing {
-                Standing::Differs(since, known) => (*since, known != detail),
-                Standing::Unknown | Standing::Right(_) => (now, true),
+                RegistrationState::Differs(since, known) => (*since, known != detail),
+                RegistrationState::Unknown | RegistrationState::Right(_) => (now, true),
             };
-            entry.standing = Standing::Differs(since, detail.to_owned());
+            entry.standing = RegistrationState::Differs(since, detail.to_owned());
             entry.registered = registered;
             entry.checked_at = Some(now);
             (since, is_new)
@@ -209,7 +213,7 @@ impl DriftMonitor {
     }
 
     /// Says so once for each reason. What was known stays so.
-    fn failed(&self, app: AppId, product: Product, trouble: Trouble) {
+    fn failed(&self, app: AppId, product: Product, trouble: FailureReport) {
         let Diagnostic { problem: reason, hint } = trouble.diagnostic.clone();
         let is_new = self.book.change(app, product, |entry| {
             let before = entry.trouble.take();

@@ -10,7 +10,7 @@ use crate::diagnostic::{Diagnostic, Hint};
 use crate::ip_list::refresh::{AddressBook, Addresses};
 use crate::registration::client;
 use crate::registration::drift::{DriftMonitor, WatchedApp};
-use crate::registration::status::Book;
+use crate::registration::status::RegistrationStatus;
 use crate::settings::{AppSettings, Settings};
 use crate::store;
 use crate::telemetry::Metrics;
@@ -21,12 +21,12 @@ use protocol::{Admission, AppId};
 const ADDRESS_FILE: &str = "vendor-addresses.json";
 
 /// All that is looked after, as the settings want it; nothing where they want nothing.
-pub(crate) struct Watch {
+pub(crate) struct VendorMonitor {
     guard: Option<DriftMonitor>,
     addresses: Option<Addresses>,
 }
 
-impl Watch {
+impl VendorMonitor {
     /// What the settings want. An app that nobody can call the vendor for is said so, and does not keep others from
     /// being looked after.
     pub(crate) fn new(
@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// What the guard finds; empty where there is none.
-    pub(crate) fn book(&self) -> Arc<Book> {
+    pub(crate) fn book(&self) -> Arc<RegistrationStatus> {
         self.guard.as_ref().map(DriftMonitor::book).unwrap_or_default()
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::tencent_api::failure::Trouble;
+use crate::tencent_api::failure::FailureReport;
 use crate::tencent_api::{CallbackConfig, Product};
 use protocol::AppId;
 use protocol::UnixMillis;
@@ -15,7 +15,7 @@ const REPAIRS_MAX: usize = 500;
 
 /// What is wanted and what is registered, for every app and product that is watched.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
+pub(crate) struct RegistrationStatus {
     interval: Option<Duration>,
     repairs: bool,
     pages: Mutex<State>,
@@ -24,13 +24,13 @@ pub(crate) struct Book {
 
 #[derive(Debug, Default)]
 struct State {
-    entries: Vec<Entry>,
+    entries: Vec<ProductStatus>,
     repaired: VecDeque<Repair>,
 }
 
 /// The registration of one product of an app.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct ProductStatus {
     /// The app.
     pub(crate) app: AppId,
     /// Its product.
@@ -40,20 +40,20 @@ pub(crate) struct Entry {
     /// What is to be registered.
     pub(crate) wanted: CallbackConfig,
     /// Whether it is, as far as is known.
-    pub(crate) standing: Standing,
+    pub(crate) standing: RegistrationState,
     /// The URL that is registered; absent where nothing is, or it is not known.
     pub(crate) registered: Option<String>,
     /// When the vendor last said what is registered.
     pub(crate) checked_at: Option<UnixMillis>,
     /// Why it was not asked since, or not put right; absent where nothing went wrong.
-    pub(crate) trouble: Option<Trouble>,
+    pub(crate) trouble: Option<FailureReport>,
     /// When it was last put right by us, since the start.
     pub(crate) repaired_at: Option<UnixMillis>,
 }
 
 /// Whether what is registered is what is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum RegistrationState {
     /// The vendor has not said since the start.
     Unknown,
     /// It is, and was found to be at this time first.
@@ -77,9 +77,9 @@ pub(crate) struct Repair {
     pub(crate) detail: String,
 }
 
-impl Book {
+impl RegistrationStatus {
     /// Nothing is known yet. Checks come every `interval`; never without one.
-    pub(crate) fn new(interval: Duration, repairs: bool, entries: Vec<Entry>) -> Self {
+    pub(crate) fn new(interval: Duration, repairs: bool, entries: Vec<ProductStatus>) -> Self {
         let pages = Mutex::new(State { entries, repaired: VecDeque::new() });
         Self { interval: Some(interval), repairs, pages, version: AtomicU64::new(0) }
     }
@@ -99,7 +99,7 @@ impl Book {
     }
 
     /// All that is known.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<ProductStatus> {
         self.pages().entries.clone()
     }
 
@@ -124,7 +124,7 @@ impl Book {
         &self,
         app: AppId,
         product: Product,
-        change: impl FnOnce(&mut Entry) -> T,
+        change: impl FnOnce(&mut ProductStatus) -> T,
     ) -> Option<T> {
         let mut pages = self.pages();
         let entry =

@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::http::Tls;
 use crate::ingest::Ingest;
 use crate::ingest::supervisor::keep_running;
-use crate::registration::Watch;
+use crate::registration::VendorMonitor;
 use crate::retention;
 use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
@@ -37,7 +37,7 @@ pub(crate) struct Background {
     /// How long events are kept; for ever without it.
     pub(crate) keep: Option<Duration>,
     pub(crate) settler: Arc<Settler>,
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) watch: Arc<VendorMonitor>,
 }
 
 /// One background job: its name in the log, and what begins it, at the start and after each panic.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
-use crate::registration::Watch;
+use crate::registration::VendorMonitor;
 use crate::server::background::Background;
 use crate::server::error::StartError;
 use crate::server::listeners::Listeners;
@@ -57,7 +57,7 @@ pub async fn run_in_turn(
     let admission = settings.admission()?;
     let metrics = Arc::new(Metrics::new());
     let store_handle = Arc::new(OnceLock::new());
-    let watch = Arc::new(Watch::new(&settings, &admission, &clock, &metrics));
+    let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
     let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);

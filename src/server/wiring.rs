@@ -13,7 +13,7 @@ use crate::http::{
     Tls, TlsError,
 };
 use crate::ingest::Ingest;
-use crate::registration::{Book, Watch};
+use crate::registration::{RegistrationStatus, VendorMonitor};
 use crate::server::listeners::Listeners;
 use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
@@ -41,7 +41,7 @@ pub(crate) fn operations(
 }
 
 /// What the settings page shows.
-pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &Watch) -> Setup {
+pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &VendorMonitor) -> Setup {
     let auth = &settings.auth;
     let app = |(id, app): (AppId, &AppSettings)| AppSetup {
         id,
@@ -98,7 +98,7 @@ pub(crate) fn addresses(settings: &Settings, listeners: &Listeners) -> Addresses
 pub(crate) fn settler(
     settings: &Settings,
     apps: &Apps,
-    book: Arc<Book>,
+    book: Arc<RegistrationStatus>,
     clock: &Clock,
     metrics: &Arc<Metrics>,
 ) -> Settler {

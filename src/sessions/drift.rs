@@ -1,6 +1,6 @@
 //! Registrations at the vendor that are not what is wanted, as the guard of this server found them.
 
-use crate::registration::{Book, Standing};
+use crate::registration::{RegistrationState, RegistrationStatus};
 use crate::store::{Finding, SettlerConnection, StoreError};
 use crate::telemetry::Metrics;
 use protocol::UnixMillis;
@@ -11,7 +11,7 @@ const KIND: &str = "registration_drift";
 /// is listed stays.
 pub(crate) async fn sweep(
     store: &mut SettlerConnection,
-    book: &Book,
+    book: &RegistrationStatus,
     now: UnixMillis,
     metrics: &Metrics,
 ) -> Result<(), StoreError> {
@@ -21,12 +21,12 @@ pub(crate) async fn sweep(
         let watched = entries.iter().find(|entry| {
             entry.app.as_i64() == drift.sdk_app_id && entry.product.as_str() == drift.subject
         });
-        if watched.is_none_or(|entry| matches!(entry.standing, Standing::Right(_))) {
+        if watched.is_none_or(|entry| matches!(entry.standing, RegistrationState::Right(_))) {
             store.resolve(drift.sdk_app_id, KIND, &drift.subject, drift.session, now).await?;
         }
     }
     for entry in &entries {
-        let Standing::Differs(since, detail) = &entry.standing else { continue };
+        let RegistrationState::Differs(since, detail) = &entry.standing else { continue };
         let (app, subject) = (entry.app.as_i64(), entry.product.as_str());
         let known = listed.iter().find(|drift| drift.sdk_app_id == app && drift.subject == subject);
         let (session, is_new) = known.map_or((since.0, true), |known| (known.session, false));
@@ -43,7 +43,7 @@ pub(crate) async fn sweep(
 /// Lists what this server found and put right: it is over, and nobody else knows of it.
 pub(crate) async fn list_repairs(
     store: &mut SettlerConnection,
-    book: &Book,
+    book: &RegistrationStatus,
     metrics: &Metrics,
 ) -> Result<(), StoreError> {
     for repair in book.unlisted() {

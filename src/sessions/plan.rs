@@ -4,7 +4,7 @@ use crate::projections::session::boundaries;
 use crate::projections::session::boundaries::{EARLY_MS, SessionBounds};
 use crate::sessions::compute::{Outcome, Round, SessionInput, SessionRows, compute, findings};
 use crate::store::{
-    Finding, Known, Live, Queued, Room, SettledSession, Settlement, SettlerConnection, Span,
+    Finding, Live, OpenAnomaly, Queued, Room, SettledSession, Settlement, SettlerConnection, Span,
     StoreError, Window,
 };
 use protocol::UnixMillis;
@@ -36,7 +36,7 @@ pub(crate) struct Plan {
     pub(crate) found: Vec<(&'static str, i64)>,
     /// How much is missing no more.
     pub(crate) resolved: usize,
-    known: Vec<Known>,
+    known: Vec<OpenAnomaly>,
 }
 
 impl Plan {
@@ -145,7 +145,7 @@ struct Draft<'a> {
     resolved: usize,
     rooms_before: Vec<SettledSession>,
     live_sessions_before: Vec<i64>,
-    known: Vec<Known>,
+    known: Vec<OpenAnomaly>,
     /// Up to which slot the day may leave the queue when all is written.
     done: Option<i64>,
     /// What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
@@ -158,7 +158,7 @@ impl<'a> Draft<'a> {
         queued: &'a Queued,
         round: &Round,
         (rooms_before, live_sessions_before): (Vec<SettledSession>, Vec<i64>),
-        known: Vec<Known>,
+        known: Vec<OpenAnomaly>,
     ) -> Self {
         Self {
             queued,

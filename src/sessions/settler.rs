@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
-use crate::registration::Book;
+use crate::registration::RegistrationStatus;
 use crate::sessions::memory::Memory;
 use crate::settings::{GapsSettings, SettleSettings};
 use crate::store::deadline::within;
@@ -31,7 +31,7 @@ pub(crate) struct Settler {
     pub(super) apps: Vec<AppId>,
     pub(super) gaps: GapsSettings,
     pub(super) bounds: SettleSettings,
-    pub(super) book: Arc<Book>,
+    pub(super) book: Arc<RegistrationStatus>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) memory: Mutex<Memory>,
@@ -42,7 +42,7 @@ impl Settler {
         options: StoreOptions,
         apps: Vec<AppId>,
         (gaps, bounds): (GapsSettings, SettleSettings),
-        book: Arc<Book>,
+        book: Arc<RegistrationStatus>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {

@@ -31,8 +31,8 @@ pub use crate::store::inspection::{
 };
 pub use crate::store::model::event::StoredEvent;
 pub use crate::store::model::read_models::{
-    Anomaly, Battle, BattleRoom, Call, Count, Found, GiftRow, JsonText, Live, LiveRoom, Member,
-    Recording, Room, RoomChangeRow, Stay, TopAccount, UserCall, UserVisit, Visit,
+    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Recording,
+    Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
 };
 pub use crate::store::model::recording_file::RecordingFile;
 pub use crate::store::model::timeline::{CallStep, arrivals, steps};
@@ -57,11 +57,11 @@ pub use crate::store::sessions::queue::{
 };
 pub use crate::store::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
 pub use crate::store::sessions::windows::Window;
-pub use crate::store::sessions::write::{Finding, Known, Settlement};
+pub use crate::store::sessions::write::{Finding, OpenAnomaly, Settlement};
 pub use crate::store::spool::error::SpoolError;
 pub use crate::store::spool::handle::{Batch, Spool};
 pub use crate::store::spool::inspect::{SpoolExamination, examine_spool};
 pub use crate::store::spool::record::{Size, Spooled};
 pub use crate::store::spool::salvage::Salvage;
-pub use crate::store::traits::{Entry, Inserted, ReadModels, Store};
+pub use crate::store::traits::{EventInsert, Inserted, ReadModels, Store};
 pub use crate::store::url::{check_url, display_url, file};

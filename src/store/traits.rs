@@ -12,7 +12,7 @@ use crate::projections::Change;
 use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::{
-    Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall, UserVisit,
 };
 use crate::store::query::events::EventFilter;
@@ -55,7 +55,7 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
 
     /// Stores all of `entries` or none, new ones with their changes, and returns for each whether it was new. Entries
     /// must be ordered by event id, so that two writers with the same events cannot deadlock.
-    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError>;
+    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Keeps an event that [`Store::insert`] refused as a dead letter, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
@@ -81,7 +81,7 @@ pub enum Inserted {
 
 /// An event, and the changes of the read models that it makes when it is new.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub struct EventInsert<'a> {
     /// The event.
     pub event: &'a Event,
     /// The changes. When empty, only the event is stored.
@@ -158,5 +158,5 @@ pub trait ReadModels {
 
     /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
     /// an event. At most [`FOUND_MAX`](crate::store::FOUND_MAX).
-    async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError>;
+    async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError>;
 }

@@ -9,7 +9,7 @@ use protocol::UnixMillis;
 
 /// What went wrong, without secrets.
 #[derive(Debug, Clone)]
-pub(crate) struct Trouble {
+pub(crate) struct FailureReport {
     /// What it was, on one line, and what to do.
     pub(crate) diagnostic: Diagnostic,
     /// The vendor's name for the call; absent where its answer had none.
@@ -27,7 +27,7 @@ enum Reason {
     Own(&'static str),
 }
 
-impl Trouble {
+impl FailureReport {
     /// A call failed.
     pub(crate) fn failed(error: &VendorError, now: UnixMillis) -> Self {
         let reason = Reason::Vendor(error.action, error.code(), discriminant(&error.failure));

@@ -24,10 +24,12 @@ pub use crate::tencent_api::client::{Client, ClientError, Receipt, http_client};
 pub use crate::tencent_api::error::{Action, Failure, VendorError};
 pub use crate::tencent_api::ip_list::{Egress, IpList};
 pub use crate::tencent_api::region::{Endpoint, EndpointError, Region, Source, UnknownRegion};
-pub use crate::tencent_api::registration::apply::{Change, Diff, Plan, Written};
+pub use crate::tencent_api::registration::apply::{Change, Diff, Plan, WriteOutcome};
 pub use crate::tencent_api::registration::check::{Finding, Rule, Severity};
 pub use crate::tencent_api::registration::config::{CallbackConfig, Deleted, TokenConfig};
-pub use crate::tencent_api::registration::product::{Product, Standing, UnknownProduct, Word};
+pub use crate::tencent_api::registration::product::{
+    CommandSupport, Product, UnknownProduct, Word,
+};
 pub use crate::tencent_api::retry::Limits;
 pub use crate::tencent_api::signer::Signer;
 pub use crate::tencent_api::usersig::{UserSig, UserSigError};

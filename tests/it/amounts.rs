@@ -3,7 +3,7 @@
 use protocol::{AppId, Apps, Event, Query};
 use serde_json::{Value, json};
 use trtc_callbacks::projections::{AMOUNT_MAX, changes};
-use trtc_callbacks::store::Entry;
+use trtc_callbacks::store::EventInsert;
 
 use crate::process::done;
 use crate::support::{APP, Database, NOW, Server, eventually, fixtures, on_both_stores};
@@ -132,8 +132,8 @@ on_both_stores! {
         assert!(events.len() > 500, "{}", events.len());
         for part in events.chunks(100) {
             let changes: Vec<_> = part.iter().map(changes).collect();
-            let mut entries: Vec<Entry<'_>> =
-                part.iter().zip(&changes).map(|(event, changes)| Entry { event, changes }).collect();
+            let mut entries: Vec<EventInsert<'_>> =
+                part.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes }).collect();
             entries.sort_by_key(|entry| entry.event.id);
             store.insert(&entries).await.unwrap();
         }

@@ -14,9 +14,9 @@ use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
-    Entry, EventFilter, EventPage, Found, GiftRow, Inserted, Live, Member, ReadModels, Recording,
-    Room, RoomChangeRow, RoomFilter, RoomKey, Spool, Stay, Store, StoreError, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    EventFilter, EventInsert, EventPage, GiftRow, Inserted, Live, Member, ReadModels, Recording,
+    Room, RoomChangeRow, RoomFilter, RoomKey, SearchHit, Spool, Stay, Store, StoreError,
+    StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -33,13 +33,13 @@ struct Slow {
 
 #[async_trait]
 impl Store for Slow {
-    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError> {
         if (self.stall.0..self.stall.1).contains(&Instant::now()) {
             sleep_until(self.stall.1).await;
         }
         sleep(self.commit).await;
         let mut rows = self.rows.lock().unwrap();
-        let insert = |entry: &Entry<'_>| {
+        let insert = |entry: &EventInsert<'_>| {
             if rows.insert(entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
         Ok(entries.iter().map(insert).collect())
@@ -155,7 +155,7 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
-    async fn find(&self, _: &str) -> Result<Vec<Found>, StoreError> {
+    async fn find(&self, _: &str) -> Result<Vec<SearchHit>, StoreError> {
         unreachable!()
     }
 }

@@ -8,7 +8,7 @@ use protocol::{AppId, Apps, Event, Query};
 use sqlx::{Connection, Executor, PgConnection};
 use trtc_callbacks::projections::table::{Kind, Table, Value};
 use trtc_callbacks::projections::{Batch, Change, TABLES, changes};
-use trtc_callbacks::store::{Entry, Store};
+use trtc_callbacks::store::{EventInsert, Store};
 
 use crate::support::{APP, Database, NOW, Server, eventually, on_both_stores, settings};
 
@@ -244,7 +244,7 @@ on_both_stores! {
         let mut events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
         events.sort_by_key(|event| event.id);
         let changes: Vec<Vec<Change>> = events.iter().map(changes).collect();
-        let entries: Vec<Entry<'_>> = events.iter().zip(&changes).map(|(event, changes)| Entry { event, changes }).collect();
+        let entries: Vec<EventInsert<'_>> = events.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes }).collect();
         refuse_members(&database).await;
         assert!(!store.insert(&entries).await.unwrap_err().is_unavailable());
         assert_eq!(database.rows().await, 0);
@@ -355,7 +355,7 @@ async fn waits(database: &Database) -> bool {
 
 async fn insert(store: Arc<dyn Store>, event: Event) {
     let changes = changes(&event);
-    store.insert(&[Entry { event: &event, changes: &changes }]).await.unwrap();
+    store.insert(&[EventInsert { event: &event, changes: &changes }]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use protocol::UnixMillis;
 use protocol::{AppId, Apps, Event, Query};
 use trtc_callbacks::projections::{Change, changes};
 use trtc_callbacks::store::{
-    DetailPage, Entry, List, Room, RoomFilter, Store, UserVisitFilter, Visit,
+    DetailPage, EventInsert, List, Room, RoomFilter, Store, UserVisitFilter, Visit,
 };
 
 use crate::support::{APP, Database, NOW, Server, on_both_stores};
@@ -85,8 +85,8 @@ async fn play(database: &Database, scenarios: &[Vec<Said>]) -> BTreeMap<String, 
     for mut step in steps.into_iter().chain([last]) {
         step.sort_by_key(|(event, _)| event.id);
         for part in step.chunks(200) {
-            let entries: Vec<Entry<'_>> =
-                part.iter().map(|(event, changes)| Entry { event, changes }).collect();
+            let entries: Vec<EventInsert<'_>> =
+                part.iter().map(|(event, changes)| EventInsert { event, changes }).collect();
             store.insert(&entries).await.unwrap();
         }
     }

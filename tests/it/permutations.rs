@@ -9,7 +9,7 @@ use protocol::simulate::{Generator, Kind, Options};
 use protocol::{AppId, Apps, Event, Query};
 use trtc_callbacks::projections::table::Row;
 use trtc_callbacks::projections::{Batch, Change, TABLES, changes};
-use trtc_callbacks::store::Entry;
+use trtc_callbacks::store::EventInsert;
 use uuid::Uuid;
 
 use crate::models::{dump, folded};
@@ -122,9 +122,9 @@ pub(crate) async fn store_all(database: &Database, told: &[Told], parts: &[Vec<u
     store.migrate().await.unwrap();
     store.upkeep(NOW).await.unwrap();
     for part in parts {
-        let mut entries: Vec<Entry<'_>> = part
+        let mut entries: Vec<EventInsert<'_>> = part
             .iter()
-            .map(|place| Entry { event: &told[*place].0, changes: &told[*place].1 })
+            .map(|place| EventInsert { event: &told[*place].0, changes: &told[*place].1 })
             .collect();
         entries.sort_by_key(|entry| entry.event.id);
         store.insert(&entries).await.unwrap();

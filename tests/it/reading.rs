@@ -7,7 +7,7 @@ use protocol::AppId;
 use protocol::UnixMillis;
 use trtc_callbacks::store::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailPage, EVENTS_SCANNED_MAX, EventFilter,
-    Found, List, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, Step, Store, Subject,
+    List, MARKS_SCANNED_MAX, Order, Room, RoomFilter, RoomKey, SearchHit, Step, Store, Subject,
     UserCallFilter, UserVisitFilter,
 };
 
@@ -664,14 +664,14 @@ on_both_stores! {
         assert_eq!(
             store.find("x").await.unwrap(),
             [
-                Found::Call { sdk_app_id, call_id: "x".into() },
-                Found::Room { sdk_app_id, room_id: "x".into(), session: 5 },
-                Found::Account { sdk_app_id, account: "x".into() },
+                SearchHit::Call { sdk_app_id, call_id: "x".into() },
+                SearchHit::Room { sdk_app_id, room_id: "x".into(), session: 5 },
+                SearchHit::Account { sdk_app_id, account: "x".into() },
             ]
         );
-        let owner = Found::Account { sdk_app_id, account: "own".into() };
+        let owner = SearchHit::Account { sdk_app_id, account: "own".into() };
         assert_eq!(store.find("own").await.unwrap(), [owner]);
-        let viewer = Found::Account { sdk_app_id, account: "seen".into() };
+        let viewer = SearchHit::Account { sdk_app_id, account: "seen".into() };
         assert_eq!(store.find("seen").await.unwrap(), [viewer]);
         for nothing in ["", "none", "a\0b", "%", &id(7)] {
             assert!(store.find(nothing).await.unwrap().is_empty(), "{nothing:?}");

@@ -10,7 +10,7 @@ use serde_json::Value;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::projections::table::{Column, Join, Kind, Table};
 use trtc_callbacks::projections::{Change, TABLES, changes};
-use trtc_callbacks::store::{Entry, Store};
+use trtc_callbacks::store::{EventInsert, Store};
 
 use crate::models::dump;
 use crate::process::{Serving, done, failed};
@@ -61,7 +61,8 @@ async fn ingest(database: &Database, events: &[Event]) {
         let mut page: Vec<&Event> = page.iter().collect();
         page.sort_by_key(|event| event.id);
         let changes: Vec<Vec<Change>> = page.iter().map(|event| changes(event)).collect();
-        let entries = page.iter().zip(&changes).map(|(event, changes)| Entry { event, changes });
+        let entries =
+            page.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes });
         store.insert(&entries.collect::<Vec<_>>()).await.unwrap();
     }
     store.close().await;

@@ -15,7 +15,7 @@ use trtc_callbacks::clock::Clock;
 use trtc_callbacks::server::{self, Listeners, StartError};
 use trtc_callbacks::settings::{Settings, Sources};
 use trtc_callbacks::store::{
-    self, Entry, EventFilter, Inserted, Order, Store, StoreError, StoredEvent,
+    self, EventFilter, EventInsert, Inserted, Order, Store, StoreError, StoredEvent,
 };
 
 pub(crate) const APP: &str = "1400000001";
@@ -323,8 +323,8 @@ pub(crate) async fn insert_alone(
     store: &Arc<dyn Store>,
     events: &[&Event],
 ) -> Result<Vec<Inserted>, StoreError> {
-    let entries: Vec<Entry<'_>> =
-        events.iter().map(|event| Entry { event, changes: &[] }).collect();
+    let entries: Vec<EventInsert<'_>> =
+        events.iter().map(|event| EventInsert { event, changes: &[] }).collect();
     store.insert(&entries).await
 }
 

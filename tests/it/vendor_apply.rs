@@ -1,7 +1,7 @@
 //! From what is registered to what is wanted, with somebody else at work.
 
 use trtc_callbacks::diagnostic::Hint;
-use trtc_callbacks::tencent_api::{CallbackConfig, Change, Client, Failure, Product, Written};
+use trtc_callbacks::tencent_api::{CallbackConfig, Change, Client, Failure, Product, WriteOutcome};
 
 use crate::vendor::{APP, URL, client_of, limits, stub};
 use crate::vendor_stub::{Config, Fault, Stub};
@@ -155,15 +155,15 @@ async fn a_shown_plan_overwrites_only_what_it_showed() {
     for product in Product::ALL {
         let plan = client.plan(product, &wanted(product)).await.unwrap();
         stub.put(APP, product.service(), Some(others(product)));
-        let Written::Moved(moved) = client.write(&plan).await.unwrap() else {
+        let WriteOutcome::Moved(moved) = client.write(&plan).await.unwrap() else {
             panic!("{product} was overwritten");
         };
         assert_eq!(moved.before().unwrap().url, "https://others.example.com");
         assert_eq!(registered(&stub, product).unwrap().url, "https://others.example.com");
-        assert!(matches!(client.write(&moved).await.unwrap(), Written::Done(_)));
+        assert!(matches!(client.write(&moved).await.unwrap(), WriteOutcome::Done(_)));
         assert_eq!(registered(&stub, product), Some(wanted(product)));
         // Whoever wrote the same meanwhile did it for us.
-        assert!(matches!(client.write(&plan).await.unwrap(), Written::Done(Change::None)));
+        assert!(matches!(client.write(&plan).await.unwrap(), WriteOutcome::Done(Change::None)));
     }
 }
 
@@ -173,10 +173,10 @@ async fn a_concurrent_set_returns_a_new_plan_to_show() {
     let client = client_of(&stub, &clock, limits());
     let plan = client.plan(Product::Live, &wanted(Product::Live)).await.unwrap();
     stub.fail("set_callback", 1, Fault::OthersSet(others(Product::Live)));
-    let Written::Moved(moved) = client.write(&plan).await.unwrap() else {
+    let WriteOutcome::Moved(moved) = client.write(&plan).await.unwrap() else {
         panic!("it was overwritten");
     };
-    assert!(matches!(client.write(&moved).await.unwrap(), Written::Done(Change::Updated(_))));
+    assert!(matches!(client.write(&moved).await.unwrap(), WriteOutcome::Done(Change::Updated(_))));
     assert_eq!(registered(&stub, Product::Live), Some(wanted(Product::Live)));
 }
 

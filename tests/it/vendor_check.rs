@@ -2,7 +2,7 @@
 
 use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{
-    CallbackConfig, Diff, Endpoint, Product, Region, Rule, Severity, Standing,
+    CallbackConfig, CommandSupport, Diff, Endpoint, Product, Region, Rule, Severity,
 };
 
 /// The rules that a URL breaks, with one command that breaks none.
@@ -120,7 +120,7 @@ fn the_usual_commands_are_those_the_vendor_lists_and_are_taken() {
         assert_eq!(usual.len(), count, "{usual:?}");
         assert_eq!(commands(product, &usual), [], "{product}");
     }
-    let chat = Product::Live.words().filter(|word| word.standing == Standing::Chat);
+    let chat = Product::Live.words().filter(|word| word.standing == CommandSupport::Chat);
     assert_eq!(chat.count(), 4);
 }
 

@@ -9,7 +9,7 @@ use crate::cli::args::app_id;
 use crate::cli::output::{self, cell, say, seconds, time_or_dash};
 use crate::cli::read::lists::{Source, cut, timeline};
 use crate::store::{
-    Call, DETAILS_MAX, EventFilter, EventPage, Found, Member, Store, StoreError, Subject,
+    Call, DETAILS_MAX, EventFilter, EventPage, Member, SearchHit, Store, StoreError, Subject,
 };
 use protocol::AppId;
 
@@ -104,9 +104,9 @@ impl OneCall {
     }
 }
 
-fn app_of_found(found: &Found) -> Option<AppId> {
+fn app_of_found(found: &SearchHit) -> Option<AppId> {
     match found {
-        Found::Call { sdk_app_id, .. } => AppId::parse(&sdk_app_id.to_string()),
+        SearchHit::Call { sdk_app_id, .. } => AppId::parse(&sdk_app_id.to_string()),
         _ => None,
     }
 }

@@ -10,7 +10,9 @@ use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::letters::replaced;
-use crate::tencent_api::{CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, Written};
+use crate::tencent_api::{
+    CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, WriteOutcome,
+};
 
 /// How often it begins again because somebody else wrote meanwhile.
 const CONTENTIONS_MAX: u32 = 4;
@@ -111,16 +113,16 @@ impl Apply {
             }
             self.confirm(product, &diff)?;
             match client.write(&plan).await? {
-                Written::Done(Change::None) => {
+                WriteOutcome::Done(Change::None) => {
                     let text = "somebody else did just that meanwhile, nothing changed";
                     output::print(&format!("{product}: {text}\n"))?;
                     return Ok(false);
                 }
-                Written::Done(change) => {
+                WriteOutcome::Done(change) => {
                     output::print(&format!("{product}: {}\n", outcome(&change)))?;
                     return Ok(true);
                 }
-                Written::Moved(now) => {
+                WriteOutcome::Moved(now) => {
                     say(&format!("{product}: somebody else changed it meanwhile; looking again"));
                     plan = now;
                 }

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::export;
 use crate::http::api::columns::columns;
-use crate::http::api::params::{Form, LIMIT_MAX, Page};
+use crate::http::api::params::{Form, LIMIT_MAX, PageRequest};
 use crate::http::cursor::{self, Cursor};
 use crate::http::ops::read_limiter::ReadLimiter;
 use crate::http::problem::Problem;
@@ -35,7 +35,7 @@ impl<L> Answered for L where L: List<Row: Serialize + ToSchema, Place: Cursor> +
 /// Answers with a part of `list` in the form that was asked for.
 pub(crate) async fn answer<L: Answered>(
     reading: &Arc<ReadLimiter>,
-    page: &Page,
+    page: &PageRequest,
     list: L,
 ) -> Result<Response, Problem> {
     answer_as(reading, page, list, &L::Row::name()).await
@@ -44,7 +44,7 @@ pub(crate) async fn answer<L: Answered>(
 /// The same of a list that has a `name` of its own in its cursors, which are of no use in another.
 pub(crate) async fn answer_as<L: Answered>(
     reading: &Arc<ReadLimiter>,
-    page: &Page,
+    page: &PageRequest,
     list: L,
     name: &str,
 ) -> Result<Response, Problem> {

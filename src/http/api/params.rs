@@ -105,14 +105,14 @@ pub(crate) enum Form {
 
 /// The requested part of a list, and its format.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct PageRequest {
     pub(crate) form: Form,
     /// How many rows; of an export all without it.
     limit: Option<u32>,
     cursor: Option<String>,
 }
 
-impl Page {
+impl PageRequest {
     /// The part that a query and the header `Accept` ask for.
     pub(crate) fn read(query: ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
         let form = match query.format.as_deref() {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_cursor_is_valid_only_for_its_list() {
-        let page = |cursor| Page { form: Form::Json, limit: None, cursor };
+        let page = |cursor| PageRequest { form: Form::Json, limit: None, cursor };
         let after = (1_i64, "x".to_owned());
         let written = cursor::format("calls", &after);
         assert_eq!(page(written.clone()).after("calls").unwrap(), Some(after));

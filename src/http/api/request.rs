@@ -10,7 +10,7 @@ use axum::response::Response;
 use serde::de::DeserializeOwned;
 
 use crate::http::api::list::{self, Answered};
-use crate::http::api::params::{ListQuery, Page, TEXT_CHARS_MAX};
+use crate::http::api::params::{ListQuery, PageRequest, TEXT_CHARS_MAX};
 use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::http::query::Query;
@@ -46,9 +46,9 @@ impl ApiRequest {
     }
 
     /// The same, and those of every list.
-    pub(crate) fn list<F: Filter>(&self, filter: F) -> Result<(F, Page), Problem> {
+    pub(crate) fn list<F: Filter>(&self, filter: F) -> Result<(F, PageRequest), Problem> {
         let (filter, list) = self.read((filter, ListQuery::default()))?;
-        Ok((filter, Page::read(list, &self.headers)?))
+        Ok((filter, PageRequest::read(list, &self.headers)?))
     }
 
     /// Answers with the part of a list that it asks for.

@@ -6,11 +6,11 @@ use axum::response::Response;
 
 use crate::http::api::list;
 use crate::http::api::list::Items;
-use crate::http::api::params::{FormatQuery, ListQuery, Page, QueryOf};
+use crate::http::api::params::{FormatQuery, ListQuery, PageRequest, QueryOf};
 use crate::http::api::request::ApiRequest;
 use crate::http::problem::Problem;
 use crate::store::{
-    Anomaly, AnomalyFilter, ConditionKind, Count, CountBy, CountFilter, Found, Step, filter,
+    Anomaly, AnomalyFilter, ConditionKind, Count, CountBy, CountFilter, SearchHit, Step, filter,
 };
 use protocol::AppId;
 use protocol::UnixMillis;
@@ -75,7 +75,7 @@ impl StatisticsQuery {
 pub(crate) async fn statistics(request: ApiRequest) -> Result<Response, Problem> {
     let query = (StatisticsQuery::default(), FormatQuery::default());
     let (query, FormatQuery { format }) = request.read(query)?;
-    let page = Page::read(ListQuery { format, ..ListQuery::default() }, &request.headers)?;
+    let page = PageRequest::read(ListQuery { format, ..ListQuery::default() }, &request.headers)?;
     list::answer(&request.ops.reading, &page, query.filter(request.now)?).await
 }
 
@@ -90,7 +90,7 @@ filter! {
 
 /// Calls, rooms, accounts and events with an id, at most 20.
 #[utoipa::path(get, path = "/search", tag = "figures", params(("id" = String, Query, description = "A complete call id, room id, account or event id")),
-    responses((status = 200, body = Items<Found>)))]
+    responses((status = 200, body = Items<SearchHit>)))]
 pub(crate) async fn search(request: ApiRequest) -> Result<Response, Problem> {
     let query = request.read(SearchQuery::default())?;
     let id = query.id.ok_or_else(|| {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use crate::http::listener::connection;
 use crate::http::listener::exchange::Exchange;
 use crate::http::listener::fd_limit;
-use crate::http::listener::preamble::{Look, Looked, Preambles};
+use crate::http::listener::preamble::{InspectedStream, Inspection, Preambles};
 use crate::http::listener::slot::{Command, Timeouts};
 use crate::http::listener::slots::{ConnectionSlots, SlotGuard};
 use crate::http::listener::stop::Stop;
@@ -159,19 +159,19 @@ impl Shared {
     /// Serves one connection to its end, and holds its slot until the stream is closed.
     async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guard: SlotGuard) {
         let metrics = self.metrics.as_ref();
-        let _counted = metrics.map(|metrics| Counted::new(&metrics.connections));
+        let _counted = metrics.map(|metrics| OpenConnection::new(&metrics.connections));
         let slot = guard.slot().clone();
         let (router, metrics) = (self.router.clone(), metrics.cloned());
         let (kept, counts, stop) = (slot.clone(), metrics.clone(), self.stop.clone());
         let exchange = Exchange { router, slot: kept, peer, metrics: counts, stop };
         let service = service_fn(move |request| exchange.clone().answer(request));
         // On the ops listener operators notice a wrong protocol themselves.
-        let look = metrics.is_some().then(|| Look {
+        let look = metrics.is_some().then(|| Inspection {
             preambles: self.preambles.clone(),
             peer,
             speaks_tls: self.tls.is_some(),
         });
-        let stream = Looked::new(stream, look);
+        let stream = InspectedStream::new(stream, look);
         let stream = match &self.tls {
             None => Either::Left(stream),
             Some(tls) => match tls.accept(stream, &slot, self.patience.header).await {
@@ -189,16 +189,16 @@ impl Shared {
 }
 
 /// An open connection in the metrics, counted until it is dropped.
-struct Counted(Gauge);
+struct OpenConnection(Gauge);
 
-impl Counted {
+impl OpenConnection {
     fn new(open: &Gauge) -> Self {
         open.increment(1);
         Self(open.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.decrement(1);
     }

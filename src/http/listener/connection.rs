@@ -56,7 +56,7 @@ pub(crate) async fn run<I, S>(
     S::ResBody: Body + 'static,
     <S::ResBody as Body>::Error: Into<BoxError>,
 {
-    let watched = Watched {
+    let watched = MonitoredStream {
         stream,
         slot: slot.clone(),
         metrics: metrics.clone(),
@@ -151,7 +151,7 @@ fn refusal(answer: &[u8]) -> Outcome {
 }
 
 /// A stream that reports its client's progress to the slot.
-struct Watched<I> {
+struct MonitoredStream<I> {
     stream: I,
     slot: Arc<ConnectionSlot>,
     metrics: Option<Arc<Metrics>>,
@@ -165,7 +165,7 @@ struct Watched<I> {
     discarded: usize,
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> MonitoredStream<I> {
     /// Reads and drops what the client is still sending. Closing a socket with unread bytes resets the connection,
     /// and the client may then never see the answer.
     fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -223,7 +223,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for MonitoredStream<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -240,7 +240,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     }
 }
 
-impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for MonitoredStream<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -104,26 +104,26 @@ impl Preambles {
 }
 
 /// The inspection of a stream's first bytes.
-pub(crate) struct Look {
+pub(crate) struct Inspection {
     pub(crate) preambles: Arc<Preambles>,
     pub(crate) peer: SocketAddr,
     pub(crate) speaks_tls: bool,
 }
 
 /// A stream whose first bytes are inspected as they are read, and otherwise passed through.
-pub(crate) struct Looked<I> {
+pub(crate) struct InspectedStream<I> {
     stream: I,
     /// Absent after the inspection.
-    look: Option<Look>,
+    look: Option<Inspection>,
 }
 
-impl<I> Looked<I> {
-    pub(crate) fn new(stream: I, look: Option<Look>) -> Self {
+impl<I> InspectedStream<I> {
+    pub(crate) fn new(stream: I, look: Option<Inspection>) -> Self {
         Self { stream, look }
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Looked<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for InspectedStream<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -131,7 +131,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Looked<I> {
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        if let Some(Look { preambles, peer, speaks_tls }) = self.look.take() {
+        if let Some(Inspection { preambles, peer, speaks_tls }) = self.look.take() {
             let first = into.filled().get(before..).unwrap_or_default();
             if let Some(preamble) = Preamble::of(first, speaks_tls) {
                 preambles.warn(preamble, peer);
@@ -141,7 +141,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Looked<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Looked<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for InspectedStream<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

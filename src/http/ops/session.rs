@@ -35,10 +35,10 @@ pub(crate) async fn signed_in<T>(answer: impl Future<Output = T>) -> T {
 
 /// The sessions. Only in memory: a restart ends all of them.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<Kept>);
+pub(crate) struct Sessions(Mutex<SessionTable>);
 
 #[derive(Default)]
-struct Kept {
+struct SessionTable {
     /// Oldest first.
     sessions: VecDeque<Session>,
 }
@@ -51,7 +51,7 @@ struct Session {
 
 impl Sessions {
     /// A poisoned lock only means that another request panicked; each change is complete.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, SessionTable> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

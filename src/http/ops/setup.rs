@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::ip_list::refresh::AddressBook;
-use crate::registration::Book;
+use crate::registration::RegistrationStatus;
 use protocol::AppId;
 
 /// The settings that pages show, and the states of background refreshes.
 pub(crate) struct Setup {
     pub(crate) apps: Vec<AppSetup>,
     /// The monitored registrations; empty where none is.
-    pub(crate) book: Arc<Book>,
+    pub(crate) book: Arc<RegistrationStatus>,
     /// The accepted sources of callbacks.
     pub(crate) sources: Sources,
     /// The server's own addresses.

@@ -14,20 +14,23 @@ const WITHIN: Duration = Duration::from_secs(1);
 const RECENT: Duration = Duration::from_secs(10);
 
 /// Why the store is unavailable; `None` while it answers.
-pub(crate) type Trouble = Option<&'static str>;
+pub(crate) type PingError = Option<&'static str>;
 
-const SILENT: Trouble = Some("no answer within a second");
+const SILENT: PingError = Some("no answer within a second");
 
 /// Serializes pings.
 #[derive(Default)]
 pub(crate) struct Ping {
     asking: tokio::sync::Mutex<()>,
-    latest: Mutex<Option<(Instant, Trouble)>>,
+    latest: Mutex<Option<(Instant, PingError)>>,
 }
 
 impl Ping {
     /// Pings the store, or shares the result of a concurrent ping.
-    pub(crate) async fn ask(&self, ping: impl Future<Output = Result<(), StoreError>>) -> Trouble {
+    pub(crate) async fn ask(
+        &self,
+        ping: impl Future<Output = Result<(), StoreError>>,
+    ) -> PingError {
         let came = Instant::now();
         // The caller may be cancelled, and the next one starts a new ping: so this wait is bounded itself.
         let Ok(_asking) = timeout(2 * WITHIN, self.asking.lock()).await else { return SILENT };
@@ -48,13 +51,13 @@ impl Ping {
     }
 
     /// The last result, where it is recent.
-    pub(crate) fn known(&self) -> Option<Trouble> {
+    pub(crate) fn known(&self) -> Option<PingError> {
         let (answered, trouble) = (*self.latest())?;
         (answered.elapsed() < RECENT).then_some(trouble)
     }
 
     /// A poisoned lock only means that another request panicked; a result is stored whole.
-    fn latest(&self) -> MutexGuard<'_, Option<(Instant, Trouble)>> {
+    fn latest(&self) -> MutexGuard<'_, Option<(Instant, PingError)>> {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

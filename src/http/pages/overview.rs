@@ -9,7 +9,7 @@ use axum::extract::{RawQuery, State};
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
 use crate::http::query::Query;
-use crate::http::ui::charts::{Counted, Stacked};
+use crate::http::ui::charts::{CountPoint, Stacked};
 use crate::http::ui::error::PageError;
 use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
@@ -43,7 +43,7 @@ struct Overview {
     is_day: bool,
     /// `None` where the store was not read; `trouble` says why.
     stored: Option<Stored>,
-    trouble: Option<Trouble>,
+    trouble: Option<ReadFailure>,
     server: Server,
     /// Nothing has ever come.
     is_new: bool,
@@ -51,7 +51,7 @@ struct Overview {
 
 /// Why the store was not read.
 #[derive(Clone, Copy)]
-enum Trouble {
+enum ReadFailure {
     /// It takes no events either.
     Away,
     /// It refused, or was not reached.
@@ -126,11 +126,12 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
         Ok(Ok(stored)) => (Some(stored), None),
         Ok(Err(PageError::Store(error))) => {
             tracing::warn!(%error, "the dashboard could not read the store");
-            (None, Some(Trouble::Unread))
+            (None, Some(ReadFailure::Unread))
         }
-        Ok(Err(_)) | Err(_) => (None, Some(Trouble::Busy)),
+        Ok(Err(_)) | Err(_) => (None, Some(ReadFailure::Busy)),
     };
-    let trouble = trouble.map(|trouble| if health.store_away { Trouble::Away } else { trouble });
+    let trouble =
+        trouble.map(|trouble| if health.store_away { ReadFailure::Away } else { trouble });
     let is_new = app.is_none() && stored.as_ref().is_some_and(|stored| stored.last.is_none());
     let shell = Shell::new("Overview", Section::Overview, now).within(&ops, app);
     answered(form.is_good(), &Overview { shell, form, is_day, stored, trouble, server, is_new })
@@ -172,7 +173,7 @@ async fn stored(
     let rooms = store.rooms(&rooms).await?;
     let anomalies = store.anomalies(&open).await?;
     let anomalies_count = store.open_anomalies(app).await?;
-    let counted: Vec<Counted<'_>> =
+    let counted: Vec<CountPoint<'_>> =
         counts.iter().map(|count| (count.at, count.group_name.as_str(), count.events)).collect();
     let events: i64 = counts.iter().map(|count| count.events).sum();
     let lag: i64 = counts.iter().map(|count| count.lag_ms).sum();

@@ -15,9 +15,9 @@ use crate::http::ui::html::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
     room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
 };
-use crate::http::ui::page::{Paged, Reading, Shown, answered, app, done, shown};
+use crate::http::ui::page::{ListPage, Paged, Reading, answered, app, done, shown};
 use crate::http::ui::shell::Shell;
-use crate::store::{Found, UserCallFilter, UserVisit, UserVisitFilter};
+use crate::store::{SearchHit, UserCallFilter, UserVisit, UserVisitFilter};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -48,15 +48,19 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
     }
     let rows = found.iter().map(|found| {
         let (kind, shown, app) = match found {
-            Found::Call { sdk_app_id, call_id } => ("call", call_id.clone(), Some(*sdk_app_id)),
-            Found::Room { sdk_app_id, room_id, .. } => ("room", room_id.clone(), Some(*sdk_app_id)),
-            Found::Account { sdk_app_id, account } => {
+            SearchHit::Call { sdk_app_id, call_id } => ("call", call_id.clone(), Some(*sdk_app_id)),
+            SearchHit::Room { sdk_app_id, room_id, .. } => {
+                ("room", room_id.clone(), Some(*sdk_app_id))
+            }
+            SearchHit::Account { sdk_app_id, account } => {
                 ("account", account.clone(), Some(*sdk_app_id))
             }
-            Found::Event { id } => ("event", id.to_string(), None),
+            SearchHit::Event { id } => ("event", id.to_string(), None),
         };
         let detail = match found {
-            Found::Room { session, .. } if *session > 0 => time(UnixMillis(*session), reading.now),
+            SearchHit::Room { session, .. } if *session > 0 => {
+                time(UnixMillis(*session), reading.now)
+            }
             _ => app.map_or_else(nothing, |app| id(&app.to_string())),
         };
         (kind, link(&href(found), &shown), detail)
@@ -69,12 +73,14 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
     done(&Search { shell, text, rows })
 }
 
-fn href(found: &Found) -> String {
+fn href(found: &SearchHit) -> String {
     match found {
-        Found::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
-        Found::Room { sdk_app_id, room_id, session } => room_href(*sdk_app_id, room_id, *session),
-        Found::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
-        Found::Event { id } => event_href(*id),
+        SearchHit::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
+        SearchHit::Room { sdk_app_id, room_id, session } => {
+            room_href(*sdk_app_id, room_id, *session)
+        }
+        SearchHit::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
+        SearchHit::Event { id } => event_href(*id),
     }
 }
 
@@ -136,7 +142,7 @@ pub(crate) async fn user(
     };
     let filter = asked.filter(filter, &ops.apps, &[]);
     let form = asked.done(&["after", "visits_after"]);
-    let Shown { rows: calls, older, is_later } =
+    let ListPage { rows: calls, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;
     let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
     let place = (&form, &query, "visits_after");

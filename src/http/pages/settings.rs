@@ -14,13 +14,13 @@ use crate::http::ui::page::{Paged, done};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::ip_list::refresh::AddressBook;
-use crate::registration::{Entry, Standing, shown};
-use crate::tencent_api::failure::Trouble;
+use crate::registration::{ProductStatus, RegistrationState, shown};
+use crate::tencent_api::failure::FailureReport;
 use protocol::UnixMillis;
 
 #[derive(Template)]
 #[template(path = "settings.html")]
-struct Page<'a> {
+struct SettingsPage<'a> {
     shell: Shell,
     apps: Vec<(Html, &'static str, String, &'static str)>,
     /// How often is checked; absent where it never is.
@@ -46,11 +46,11 @@ struct Row {
     detail: String,
     checked: Html,
     repaired: Option<Html>,
-    trouble: Option<Told>,
+    trouble: Option<FailureText>,
 }
 
 /// What went wrong.
-struct Told {
+struct FailureText {
     text: String,
     hint: String,
     request_id: Option<Html>,
@@ -61,11 +61,11 @@ struct Told {
 struct List {
     networks: Option<String>,
     fetched: Html,
-    trouble: Option<Told>,
+    trouble: Option<FailureText>,
 }
 
-fn told(trouble: &Trouble, now: UnixMillis) -> Told {
-    Told {
+fn told(trouble: &FailureReport, now: UnixMillis) -> FailureText {
+    FailureText {
         text: visible(&trouble.diagnostic.problem).into_owned(),
         hint: visible(trouble.diagnostic.hint.as_deref().unwrap_or_default()).into_owned(),
         request_id: trouble.request_id.as_deref().map(id),
@@ -73,13 +73,15 @@ fn told(trouble: &Trouble, now: UnixMillis) -> Told {
     }
 }
 
-fn row(entry: &Entry, now: UnixMillis) -> Row {
+fn row(entry: &ProductStatus, now: UnixMillis) -> Row {
     let (state, since, detail) = match &entry.standing {
-        Standing::Unknown => ("unknown", nothing(), ""),
-        Standing::Right(since) => ("right", time(*since, now), ""),
-        Standing::Differs(since, detail) => ("differs", time(*since, now), detail.as_str()),
+        RegistrationState::Unknown => ("unknown", nothing(), ""),
+        RegistrationState::Right(since) => ("right", time(*since, now), ""),
+        RegistrationState::Differs(since, detail) => {
+            ("differs", time(*since, now), detail.as_str())
+        }
     };
-    let is_known = entry.standing != Standing::Unknown;
+    let is_known = entry.standing != RegistrationState::Unknown;
     let registered = match &entry.registered {
         Some(url) => id(&shown(url)),
         None if is_known => badge("nothing"),
@@ -132,7 +134,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let joined =
         |words: &[String]| (!words.is_empty()).then(|| visible(&words.join(", ")).into_owned());
     let sources = &setup.sources;
-    done(&Page {
+    done(&SettingsPage {
         shell: Shell::new("Settings", Section::Settings, now),
         apps: setup.apps.iter().map(app).collect(),
         every: setup.book.interval().map(|every| span(ms(every))),

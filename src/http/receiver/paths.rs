@@ -35,12 +35,12 @@ pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
 }
 
 /// The fallback for requests to none of the listed spellings.
-pub(crate) struct Elsewhere {
+pub(crate) struct PathFallback {
     receiver: Arc<Receiver>,
     paths: HashSet<String>,
 }
 
-impl Elsewhere {
+impl PathFallback {
     pub(crate) fn new(receiver: Arc<Receiver>, paths: &[String]) -> Arc<Self> {
         Arc::new(Self { receiver, paths: paths.iter().map(|path| folded(path)).collect() })
     }
@@ -48,7 +48,7 @@ impl Elsewhere {
 
 /// Serves another spelling of a callback path; any other path is not found.
 pub(crate) async fn elsewhere(
-    State(elsewhere): State<Arc<Elsewhere>>,
+    State(elsewhere): State<Arc<PathFallback>>,
     request: Request<Body>,
 ) -> Response {
     if !elsewhere.paths.contains(&folded(request.uri().path())) {

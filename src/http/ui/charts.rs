@@ -45,7 +45,7 @@ pub(crate) struct Bar {
 }
 
 /// What is counted: when its span begins, what, how many.
-pub(crate) type Counted<'a> = (UnixMillis, &'a str, i64);
+pub(crate) type CountPoint<'a> = (UnixMillis, &'a str, i64);
 
 impl Stacked {
     /// `spans` equal spans of `step_ms` from `since` on. What falls outside is left out.
@@ -53,7 +53,7 @@ impl Stacked {
         since: UnixMillis,
         step_ms: i64,
         spans: usize,
-        counts: &[Counted<'_>],
+        counts: &[CountPoint<'_>],
     ) -> Self {
         let place = |at: UnixMillis| {
             let index = at.0.saturating_sub(since.0).div_euclid(step_ms);

@@ -62,7 +62,7 @@ pub(crate) fn done(page: &impl Template) -> Paged {
 }
 
 /// A page of a list, and what leads to its others.
-pub(crate) struct Shown<T> {
+pub(crate) struct ListPage<T> {
     pub(crate) rows: Vec<T>,
     /// The next page.
     pub(crate) older: Option<String>,
@@ -75,15 +75,15 @@ pub(crate) async fn shown<L: List<Place: Cursor>>(
     store: &dyn Store,
     list: &L,
     (form, query, after): (&Form, &Query, &str),
-) -> Result<Shown<L::Row>, StoreError> {
+) -> Result<ListPage<L::Row>, StoreError> {
     if !form.is_good() {
-        return Ok(Shown { rows: Vec::new(), older: None, is_later: false });
+        return Ok(ListPage { rows: Vec::new(), older: None, is_later: false });
     }
     let behind: Option<L::Place> = cursor::parse(&form.action, query.get(after));
     let is_later = behind.is_some();
     let (rows, end) = list.part(store, (behind, PAGE_ROWS)).await?;
     let older = end.and_then(|end| cursor::format(&form.action, &end));
-    Ok(Shown { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
+    Ok(ListPage { rows, older: older.map(|cursor| form.behind(after, &cursor)), is_later })
 }
 
 /// A list, with the form above it and the page that was asked for.
@@ -107,7 +107,7 @@ pub(crate) async fn listed<F: Filter + Default + List<Place: Cursor>>(
     let mut asked = FormBuilder::new(path, &query, reading.now);
     let filter = asked.filter(F::default(), &ops.apps, &[]);
     let form = asked.done(&["after"]);
-    let Shown { rows, older, is_later } =
+    let ListPage { rows, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;
     Ok(Listed { filter, form, rows, older, is_later, now: reading.now })
 }

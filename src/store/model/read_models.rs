@@ -460,7 +460,7 @@ pub struct Count {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 #[expect(missing_docs, reason = "the keys of the tables")]
-pub enum Found {
+pub enum SearchHit {
     Call { sdk_app_id: i64, call_id: String },
     Room { sdk_app_id: i64, room_id: String, session: i64 },
     Account { sdk_app_id: i64, account: String },

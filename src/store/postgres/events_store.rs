@@ -35,7 +35,7 @@ use crate::store::query::events::EventFilter;
 use crate::store::read;
 use crate::store::sql::builder::{ReadRow, Reader, Statement};
 use crate::store::sql::dialect::{Dialect, POSTGRES};
-use crate::store::traits::Entry;
+use crate::store::traits::EventInsert;
 use crate::store::traits::{Inserted, Store};
 
 /// Compresses bodies above about 2 KB with LZ4 where the server supports it: the default takes ms for some.
@@ -103,7 +103,7 @@ impl Postgres {
     }
 
     /// One attempt at [`Store::insert`]: all of `entries` or none.
-    async fn insert_once(&self, entries: &[Entry<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    async fn insert_once(&self, entries: &[EventInsert<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
         let (connection, since) = self.latest.take().await?;
         let mut lease = Lease(Some(connection));
         let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
@@ -166,7 +166,7 @@ impl Store for Postgres {
         Ok(())
     }
 
-    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut tries = 1;
         let mut new = loop {
             match self.insert_once(entries).await {
@@ -177,7 +177,7 @@ impl Store for Postgres {
                 done => break done.map_err(classify)?,
             }
         };
-        let outcome = |entry: &Entry<'_>| {
+        let outcome = |entry: &EventInsert<'_>| {
             if new.remove(&entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
         Ok(entries.iter().map(outcome).collect())
@@ -248,7 +248,7 @@ impl Reader for Postgres {
 /// and then a single statement does it. `repeats`: whether the previous batch contained repeats.
 async fn insert_all(
     connection: &mut PgConnection,
-    entries: &[Entry<'_>],
+    entries: &[EventInsert<'_>],
     repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
@@ -278,7 +278,7 @@ async fn insert_all(
 /// As [`insert_all`], when some may be stored already.
 async fn insert_some(
     connection: &mut PgConnection,
-    entries: &[Entry<'_>],
+    entries: &[EventInsert<'_>],
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut transaction = connection.begin().await?;

@@ -7,7 +7,7 @@ use crate::store::error::StoreError;
 use crate::store::model::event::StoredEvent;
 use crate::store::model::read_models::UserVisit;
 use crate::store::model::read_models::{
-    Anomaly, Battle, Call, Count, Found, GiftRow, Live, Member, Recording, Room, RoomChangeRow,
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall,
 };
 use crate::store::query::events::EventFilter;
@@ -100,7 +100,7 @@ impl<R: Reader> ReadModels for R {
         events::page(self, filter).await
     }
 
-    async fn find(&self, text: &str) -> Result<Vec<Found>, StoreError> {
+    async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError> {
         statistics::find(self, text).await
     }
 }

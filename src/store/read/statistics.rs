@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::store::error::StoreError;
-use crate::store::model::read_models::{Anomaly, Count, Found};
+use crate::store::model::read_models::{Anomaly, Count, SearchHit};
 use crate::store::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
 use crate::store::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
 use crate::store::read::apps::apps;
@@ -103,7 +103,7 @@ pub(crate) async fn counts<R: Reader>(
     Ok(counts)
 }
 
-pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>, StoreError> {
+pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<SearchHit>, StoreError> {
     let mut found = Vec::new();
     // No column holds a NUL, and PostgreSQL takes none.
     if text.is_empty() || text.contains('\0') {
@@ -112,16 +112,16 @@ pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     if let Ok(id) = Uuid::parse_str(text)
         && events::event(reader, id).await?.is_some()
     {
-        found.push(Found::Event { id });
+        found.push(SearchHit::Event { id });
     }
     let apps = apps(reader, "calls").await?;
     let mut sql = reader.statement("select sdk_app_id from calls where sdk_app_id in ");
     sql.numbers(&apps).push(" and call_id = ").text(text).push(" order by sdk_app_id");
     for (sdk_app_id,) in reader.fetch::<(i64,)>(sql).await? {
-        found.push(Found::Call { sdk_app_id, call_id: text.to_owned() });
+        found.push(SearchHit::Call { sdk_app_id, call_id: text.to_owned() });
     }
     for (sdk_app_id, session) in rooms::latest(reader, text).await? {
-        found.push(Found::Room { sdk_app_id, room_id: text.to_owned(), session });
+        found.push(SearchHit::Room { sdk_app_id, room_id: text.to_owned(), session });
     }
     let mut owners = rooms::owned(reader, text).await?;
     for app in apps {
@@ -136,7 +136,7 @@ pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Found>
     }
     owners.sort_unstable();
     owners.dedup();
-    let account = |sdk_app_id| Found::Account { sdk_app_id, account: text.to_owned() };
+    let account = |sdk_app_id| SearchHit::Account { sdk_app_id, account: text.to_owned() };
     found.extend(owners.into_iter().map(account));
     found.truncate(usize::try_from(FOUND_MAX).unwrap_or(usize::MAX));
     Ok(found)

@@ -131,7 +131,7 @@ pub struct Finding {
 
 /// An open anomaly of an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Known {
+pub struct OpenAnomaly {
     /// As [`Finding::kind`].
     pub kind: String,
     /// As [`Finding::session`].
@@ -250,7 +250,7 @@ impl SettlerConnection {
         &mut self,
         kinds: &[&str],
         windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
-    ) -> Result<Vec<Vec<Known>>, StoreError> {
+    ) -> Result<Vec<Vec<OpenAnomaly>>, StoreError> {
         let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
         let sql = format!(
             "select kind, session, @ms(happened_at) as happened_at, detail from anomalies

@@ -34,11 +34,11 @@ pub struct Batch {
 pub struct Spool {
     path: PathBuf,
     bytes_max: u64,
-    file: RwLock<Opened>,
+    file: RwLock<OpenFile>,
 }
 
 #[derive(Debug)]
-struct Opened {
+struct OpenFile {
     /// The generation: incremented with each new file or opening.
     generation: u64,
     /// Absent while the file cannot be opened; the next operation retries.
@@ -78,7 +78,7 @@ impl Spool {
             Err(error @ SpoolError::Open { .. }) => return Err(error),
             Err(error) => (None, Some(error)),
         };
-        let file = RwLock::new(Opened { generation: 0, pools, lock });
+        let file = RwLock::new(OpenFile { generation: 0, pools, lock });
         Ok((Self { path: path.to_owned(), bytes_max, file }, trouble))
     }
 
@@ -86,7 +86,7 @@ impl Spool {
     /// So a server that takes over accepts events before the other one has ended; the store takes them meanwhile.
     #[must_use]
     pub fn later(path: &Path, bytes_max: u64) -> Self {
-        let file = RwLock::new(Opened { generation: 0, pools: None, lock: None });
+        let file = RwLock::new(OpenFile { generation: 0, pools: None, lock: None });
         Self { path: path.to_owned(), bytes_max, file }
     }
 
@@ -96,7 +96,7 @@ impl Spool {
     }
 
     /// The open file; opens it where an earlier attempt failed.
-    async fn file(&self) -> Result<RwLockReadGuard<'_, Opened>, SpoolError> {
+    async fn file(&self) -> Result<RwLockReadGuard<'_, OpenFile>, SpoolError> {
         let file = self.file.read().await;
         if file.pools.is_some() {
             return Ok(file);
@@ -299,7 +299,7 @@ async fn open_locked(
     Pools::open(path, bytes_max).await
 }
 
-impl Opened {
+impl OpenFile {
     fn pools(&self) -> Result<&Pools, SpoolError> {
         self.pools.as_ref().ok_or_else(|| SpoolError::Failed("it is not open".to_owned()))
     }

@@ -31,7 +31,7 @@ use crate::store::sqlite::error::{classify, missing, unopened};
 use crate::store::sqlite::file;
 use crate::store::sqlite::file::{STEPS, Writing};
 use crate::store::sqlite::{projections, retention};
-use crate::store::traits::Entry;
+use crate::store::traits::EventInsert;
 use crate::store::traits::{Inserted, Store};
 
 /// A SQLite file: one connection writes, others read concurrently.
@@ -125,10 +125,10 @@ impl Store for Sqlite {
         Ok(())
     }
 
-    async fn insert(&self, entries: &[Entry<'_>]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError> {
         let mut writing = Writing::begin(&self.writer).await.map_err(classify)?;
         let known = request_keys(writing.connection(), entries).await.map_err(classify)?;
-        let fresh: Vec<Entry<'_>> =
+        let fresh: Vec<EventInsert<'_>> =
             entries.iter().filter(|entry| !known.contains(&entry.event.id)).copied().collect();
         let mut new = insert(writing.connection(), &fresh).await.map_err(classify)?;
         // A repeat within the batch is one row and changes the read models once.
@@ -194,11 +194,11 @@ impl Reader for Sqlite {
 /// another row already.
 async fn request_keys(
     connection: &mut SqliteConnection,
-    entries: &[Entry<'_>],
+    entries: &[EventInsert<'_>],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     // The key may be there from an earlier occurrence of the same event in this batch.
     let (mut added, mut known) = (HashSet::new(), HashSet::new());
-    for Entry { event, .. } in entries {
+    for EventInsert { event, .. } in entries {
         let Some(key) = event.request_key() else { continue };
         let done = sqlx::query(
             "insert into request_keys (key, event_id, received_at) values ($1, $2, $3)
@@ -221,7 +221,7 @@ async fn request_keys(
 /// Inserts events. Returns the ids of the new rows.
 async fn insert(
     connection: &mut SqliteConnection,
-    entries: &[Entry<'_>],
+    entries: &[EventInsert<'_>],
 ) -> Result<HashSet<String>, sqlx::Error> {
     static STATEMENTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
         SIZES.map(|rows| {

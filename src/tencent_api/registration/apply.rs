@@ -54,7 +54,7 @@ pub enum Change {
 
 /// How writing a plan ended.
 #[derive(Debug, Clone)]
-pub enum Written {
+pub enum WriteOutcome {
     /// It is as wanted.
     Done(Change),
     /// Nothing was written: what is registered is not what the plan was made for any more. Here is the plan for what it
@@ -150,16 +150,16 @@ impl Client {
     ///
     /// # Errors
     /// A call failed.
-    pub async fn write(&self, plan: &Plan) -> Result<Written, VendorError> {
+    pub async fn write(&self, plan: &Plan) -> Result<WriteOutcome, VendorError> {
         let now = self.plan(plan.product, &plan.wanted).await?;
         if now.diff().is_empty() {
-            return Ok(Written::Done(Change::None));
+            return Ok(WriteOutcome::Done(Change::None));
         }
         let has_moved = match now.before() {
             Some(now) => !Diff::between(plan.before(), now).is_empty(),
             None => plan.before().is_some(),
         };
-        if has_moved { Ok(Written::Moved(now)) } else { self.put(plan).await }
+        if has_moved { Ok(WriteOutcome::Moved(now)) } else { self.put(plan).await }
     }
 
     /// Makes what is registered what is wanted, whatever it was.
@@ -177,8 +177,8 @@ impl Client {
         }
         for _ in 0..CONTENTIONS_MAX {
             match self.put(&plan).await? {
-                Written::Done(change) => return Ok((change, plan)),
-                Written::Moved(moved) => plan = moved,
+                WriteOutcome::Done(change) => return Ok((change, plan)),
+                WriteOutcome::Moved(moved) => plan = moved,
             }
         }
         let action = Action { product: Some(product), name: "apply" };
@@ -186,7 +186,7 @@ impl Client {
     }
 
     /// Writes without looking before.
-    async fn put(&self, plan: &Plan) -> Result<Written, VendorError> {
+    async fn put(&self, plan: &Plan) -> Result<WriteOutcome, VendorError> {
         let Plan { product, wanted, .. } = plan;
         let written = if plan.exists && product.has_update() {
             self.update_callback(*product, wanted).await.map(Change::Updated)
@@ -194,7 +194,7 @@ impl Client {
             self.set_callback(*product, wanted).await.map(Change::Set)
         };
         let exists = match written {
-            Ok(change) => return Ok(Written::Done(change)),
+            Ok(change) => return Ok(WriteOutcome::Done(change)),
             Err(error) => match error.code() {
                 Some(EXISTS) => true,
                 Some(EXISTS_NOT) => false,
@@ -203,9 +203,9 @@ impl Client {
         };
         let moved = Plan { exists, ..self.plan(*product, wanted).await? };
         if moved.diff().is_empty() {
-            return Ok(Written::Done(Change::Raced));
+            return Ok(WriteOutcome::Done(Change::Raced));
         }
-        Ok(Written::Moved(moved))
+        Ok(WriteOutcome::Moved(moved))
     }
 }
 

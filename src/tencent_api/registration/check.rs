@@ -9,7 +9,7 @@ use reqwest::Url;
 use crate::diagnostic::Diagnostic;
 use crate::letters::is_unsafe;
 use crate::tencent_api::registration::config::CallbackConfig;
-use crate::tencent_api::registration::product::{GIFT, GIFTS_DO_NOT_WAIT, Product, Standing};
+use crate::tencent_api::registration::product::{CommandSupport, GIFT, GIFTS_DO_NOT_WAIT, Product};
 use protocol::Command;
 
 /// The longest name of a host, and of a part of it.
@@ -256,9 +256,9 @@ fn command_finding(product: Product, name: &str, canonical: &str) -> Option<Find
         return Some(warning(Rule::CommandAlias, text, format!("name it `{canonical}`")));
     }
     let why = match word.standing {
-        Standing::Listed | Standing::Switch => return None,
-        Standing::Unlisted => "does not stand in the vendor's list of commands",
-        Standing::Chat => "shares its URL and its switch with Chat's callbacks",
+        CommandSupport::Listed | CommandSupport::Switch => return None,
+        CommandSupport::Unlisted => "does not stand in the vendor's list of commands",
+        CommandSupport::Chat => "shares its URL and its switch with Chat's callbacks",
     };
     let hint = "the vendor may refuse it, or send it only when it is set in the console too";
     Some(warning(Rule::CommandDoubtful, format!("`{name}` {why}"), hint))

@@ -59,7 +59,7 @@ impl Product {
 
     /// The command words that may stand in its configuration, in the order of the vendor's pages.
     pub fn words(self) -> impl Iterator<Item = Word> {
-        let switch = Word { name: GIFTS_DO_NOT_WAIT, standing: Standing::Switch };
+        let switch = Word { name: GIFTS_DO_NOT_WAIT, standing: CommandSupport::Switch };
         let switch = (self == Self::Live).then_some(switch);
         Command::all().filter_map(move |command| self.word(command)).chain(switch)
     }
@@ -67,7 +67,8 @@ impl Product {
     /// The commands to register where nobody says which: all that the vendor lists for the product alone, and for gifts
     /// that they do not wait for us where we do not answer.
     pub fn usual_commands(self) -> impl Iterator<Item = &'static str> {
-        let usual = |word: &Word| matches!(word.standing, Standing::Listed | Standing::Switch);
+        let usual =
+            |word: &Word| matches!(word.standing, CommandSupport::Listed | CommandSupport::Switch);
         self.words().filter(usual).map(|word| word.name)
     }
 
@@ -75,13 +76,13 @@ impl Product {
     fn word(self, command: &'static Command) -> Option<Word> {
         let social = ["Group.CallbackBeforeSendMsg", "Group.CallbackAfterSendMsg"];
         let standing = match (self, command.family) {
-            (Self::Live, Family::Follow) => Standing::Chat,
-            (Self::Live, Family::Group) if social.contains(&command.name) => Standing::Chat,
+            (Self::Live, Family::Follow) => CommandSupport::Chat,
+            (Self::Live, Family::Group) if social.contains(&command.name) => CommandSupport::Chat,
             (Self::Call, Family::Call)
             | (Self::Room, Family::Room | Family::Mic)
             | (Self::Live, Family::Live | Family::Mic) => {
                 let unlisted = UNLISTED.contains(&command.name);
-                if unlisted { Standing::Unlisted } else { Standing::Listed }
+                if unlisted { CommandSupport::Unlisted } else { CommandSupport::Listed }
             }
             _ => return None,
         };
@@ -121,12 +122,12 @@ pub struct Word {
     /// Its canonical name.
     pub name: &'static str,
     /// How it stands with the product.
-    pub standing: Standing,
+    pub standing: CommandSupport,
 }
 
 /// How a command word stands with a product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum CommandSupport {
     /// In the vendor's list of the product's commands.
     Listed,
     /// The vendor has a page of it, and does not list it with the others: it may be refused.

@@ -18,7 +18,7 @@ use crate::http::ui::html::{
     nothing, number, number_or, room_href, stayed, time, time_or, visible, words,
 };
 use crate::http::ui::live_part::{LivePart, PARAMETERS, cut_names};
-use crate::http::ui::page::{Paged, Reading, Shown, app, done, shown};
+use crate::http::ui::page::{ListPage, Paged, Reading, app, done, shown};
 use crate::http::ui::recordings::{RecordingRow, recording};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
@@ -176,7 +176,7 @@ impl Visits {
         let DetailFilter { account } = asked.filter(DetailFilter::default(), &[], &[]);
         let form = asked.done(&PARAMETERS);
         let visits = store::Visits { room: room.clone(), account };
-        let Shown { rows, older, is_later } =
+        let ListPage { rows, older, is_later } =
             shown(store, &visits, (&form, query, "after")).await?;
         let rows = rows.iter().map(|visit| visit_row(room.sdk_app_id, visit, now)).collect();
         Ok(Self { rows, form, older, is_later })
