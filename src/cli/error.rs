@@ -9,7 +9,9 @@ use crate::server::StartError;
 use crate::settings::{SecretFileError, SettingsError};
 use crate::sockets::SocketError;
 use crate::store::{BackupError, SpoolError, StoreError};
-use crate::tencent_api::{UserSigError, VendorError};
+use crate::tencent_api::{
+    ClientError, EndpointError, UnknownProduct, UnknownRegion, UserSigError, VendorError,
+};
 
 /// Something is registered otherwise than it is wanted. The program ends with 3 then.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +45,10 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     }
     hint_of!(
         BackupError,
-        Diagnostic,
         CallbackDrift,
+        ClientError,
+        Diagnostic,
+        EndpointError,
         RegistrationError,
         SecretFileError,
         SettingsError,
@@ -53,8 +57,39 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         StartError,
         StoreError,
         TlsError,
+        UnknownProduct,
+        UnknownRegion,
         UserSigError,
         VendorError
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+
+    /// An error that is not in the list loses its hint without a word.
+    #[test]
+    fn every_error_with_a_hint_is_listed() {
+        let list = include_str!("error.rs").split("hint_of!(").nth(1).unwrap();
+        let list = list.split(");").next().unwrap();
+        let mut found = 0;
+        for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+            for named in fs::read_to_string(file).unwrap().split("impl Hint for ").skip(1) {
+                let name = named.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
+                if !name.is_empty() {
+                    assert!(list.contains(name), "`{name}` has a hint and is not in the list");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 10, "{found} found");
+    }
 }

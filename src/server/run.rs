@@ -110,7 +110,7 @@ pub async fn run_in_turn(
             () = background.run(ready) => {}
             () = handover.run(stop.clone()) => {}
         }
-        info!("taking no more callbacks, store_handle those that were taken");
+        info!("no more callbacks are accepted; storing those that were");
         submitted.close();
         submitted.wait().await;
         close(&ingest, &store).await;
