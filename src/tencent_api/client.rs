@@ -21,8 +21,8 @@ use protocol::AppId;
 
 /// The beginning of every HTTP client here.
 ///
-/// The HTTP client library brings no TLS provider of its own in this build, as that of its choice is a C library which takes
-/// longer to compile than the server; it takes the process's. One that was installed before stays.
+/// The HTTP client library is built without a TLS provider, since the one it prefers is a large C library; it uses the process's,
+/// and panics where there is none. One that was installed before stays.
 pub fn http_client() -> reqwest::ClientBuilder {
     // An error says that there is one already.
     let _ = ring::default_provider().install_default();
