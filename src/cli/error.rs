@@ -8,7 +8,7 @@ use crate::registration::client::RegistrationError;
 use crate::server::StartError;
 use crate::settings::{SecretFileError, SettingsError};
 use crate::sockets::SocketError;
-use crate::store::{BackupError, SpoolError, StoreError};
+use crate::store::{BackupError, ConditionError, SpoolError, StoreError};
 use crate::tencent_api::{
     ClientError, EndpointError, UnknownProduct, UnknownRegion, UserSigError, VendorError,
 };
@@ -47,6 +47,7 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         BackupError,
         CallbackDrift,
         ClientError,
+        ConditionError,
         Diagnostic,
         EndpointError,
         RegistrationError,

@@ -8,6 +8,7 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
+use crate::diagnostic::Hint;
 use crate::store::{Condition, ConditionError, ConditionKind, Filter};
 use protocol::UnixMillis;
 
@@ -85,7 +86,7 @@ impl TypedValueParser for ConditionParser {
         match self.0.read(&text, UnixMillis(0)) {
             Ok(_) => Ok(text),
             Err(error) => {
-                let text = format!("{error}\n");
+                let text = format!("{}\n", error.diagnostic());
                 Err(Error::raw(ErrorKind::ValueValidation, text).with_cmd(command))
             }
         }

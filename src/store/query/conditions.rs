@@ -3,6 +3,8 @@
 use protocol::time::{TIME_HINT, UnixMillis};
 use protocol::{AppId, Command};
 
+use crate::diagnostic::Hint;
+
 /// One condition of a list: a parameter of the API, a field of a form, an option of a command.
 #[derive(Debug)]
 pub struct Condition {
@@ -48,7 +50,7 @@ pub enum ConditionValue {
 
 /// A condition that cannot be understood. The texts are the same wherever it was given.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{detail}\nhint: {hint}")]
+#[error("{detail}")]
 pub struct ConditionError {
     /// The name of the condition.
     pub name: String,
@@ -56,6 +58,12 @@ pub struct ConditionError {
     pub detail: String,
     /// What to give instead.
     pub hint: String,
+}
+
+impl Hint for ConditionError {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.clone())
+    }
 }
 
 impl ConditionError {
@@ -298,7 +306,7 @@ mod tests {
     fn an_error_names_what_was_probably_meant() {
         let error = calls("state", "endet").unwrap_err();
         assert_eq!(
-            error.to_string(),
+            error.diagnostic().to_string(),
             "unknown value of `state`\nhint: did you mean `ended`? expected one of ringing, active, ended, overdue"
         );
         let error = ConditionError::unknown("stat", &["state", "user"]);
