@@ -7,7 +7,6 @@
 //! - [`projections`]: what each event means, pure: what it changes in the tables of calls, room sessions and live sessions.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
-//! - `letters`: which letters steer what shows a text, and how they are shown instead.
 //! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only place that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
@@ -19,16 +18,14 @@
 //! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
 //! - [`server`]: wires all of it, runs it, stops it in order.
 //! - [`cli`]: the command line, one file per subcommand.
-//! - [`settings`], [`telemetry`], [`diagnostic`], [`clock`]: what all of them use.
+//! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
 
 pub mod cli;
 pub mod clock;
-pub mod diagnostic;
 mod export;
 pub mod http;
 pub mod ingest;
 pub(crate) mod ip_list;
-mod letters;
 pub mod projections;
 mod rebuild;
 pub(crate) mod registration;

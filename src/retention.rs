@@ -7,11 +7,11 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::store::Store;
 use crate::store::deadline::within;
 use crate::telemetry::Metrics;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 
 /// How many rows are deleted at once.
 const BATCH_ROWS: u32 = 500;

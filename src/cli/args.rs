@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
-use crate::diagnostic::Diagnostic;
 use crate::settings::{Settings, Sources};
 use protocol::AppId;
+use protocol::diagnostic::Diagnostic;
 
 /// Where settings come from; the same for every command that needs them.
 #[derive(Debug, Clone, Default, Args)]

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::http::TlsError;
 use crate::registration::client::RegistrationError;
 use crate::server::StartError;
@@ -12,6 +11,7 @@ use crate::store::{BackupError, ConditionError, SpoolError, StoreError};
 use crate::tencent_api::{
     ClientError, EndpointError, UnknownProduct, UnknownRegion, UserSigError, VendorError,
 };
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Something is registered otherwise than it is wanted. The program ends with 3 then.
 #[derive(Debug, thiserror::Error)]

@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::letters;
 use crate::settings;
+use protocol::letters;
 
 pub(crate) mod admin;
 pub(crate) mod args;

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-use crate::letters;
 use protocol::UnixMillis;
+use protocol::letters;
 
 /// How wide a cell of a table may be, in characters.
 const CELL_CHARS_MAX: usize = 60;

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Context, Result, bail};
 
-use crate::diagnostic::Diagnostic;
+use protocol::diagnostic::Diagnostic;
 
 /// Waits for a `yes`. Where there is no terminal to ask on, `hint` says what to give instead.
 pub(crate) fn confirm(hint: &str) -> Result<()> {

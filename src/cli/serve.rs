@@ -5,11 +5,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
 use crate::sockets::{Sockets, Succession};
 use crate::telemetry;
+use protocol::diagnostic::Diagnostic;
 
 /// Receive callbacks and store their events.
 ///

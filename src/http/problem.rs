@@ -6,8 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::diagnostic::Hint;
 use crate::store::{ConditionError, StoreError};
+use protocol::diagnostic::Hint;
 
 /// Problem details (RFC 9457).
 #[derive(Debug, thiserror::Error, Serialize, ToSchema)]

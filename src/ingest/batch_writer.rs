@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::Limits;
 use crate::ingest::outcome::Outcome;
@@ -19,6 +18,7 @@ use crate::projections::Change;
 use crate::store::{EventInsert, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 use protocol::Event;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// The pause before an unavailable store is retried: initially, and at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

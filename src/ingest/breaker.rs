@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use tracing::{info, warn};
 
-use crate::diagnostic::Diagnostic;
 use crate::telemetry::Metrics;
+use protocol::diagnostic::Diagnostic;
 
 /// Number of consecutive failures that open the breaker. A first failure may be due to a dead connection.
 const FAILURES_MAX: u32 = 2;

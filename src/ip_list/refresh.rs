@@ -8,7 +8,6 @@ use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
 use crate::telemetry::Metrics;
@@ -16,6 +15,7 @@ use crate::tencent_api::failure::FailureReport;
 use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{Client, Egress, IpList};
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 use protocol::source_filter::{Networks, VendorNetworks};
 
 /// How long one app's client may take to be told the list.

@@ -4,12 +4,12 @@
 use secrecy::SecretString;
 
 use crate::clock::Clock;
-use crate::diagnostic::Hint;
 use crate::settings::{AppSettings, SecretFileError, read_secret};
 use crate::tencent_api::{
     Client, ClientError, Endpoint, EndpointError, Limits, Signer, UserSigError,
 };
 use protocol::AppId;
+use protocol::diagnostic::Hint;
 
 /// As whom the vendor's API is called where nobody says: every app has this admin.
 pub(crate) const IDENTIFIER: &str = "administrator";

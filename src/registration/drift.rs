@@ -7,7 +7,6 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::registration::diff_text::difference;
 use crate::registration::status::{ProductStatus, RegistrationState, RegistrationStatus, Repair};
 use crate::telemetry::{CheckResult, Metrics};
@@ -16,6 +15,7 @@ use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
 use protocol::AppId;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 
 /// How long one product may take to be looked at, and as long to be put right.
 const STEP_MAX: Duration = Duration::from_mins(1);

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tracing::error;
 
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::ip_list::refresh::{AddressBook, Addresses};
 use crate::registration::client;
 use crate::registration::drift::{DriftMonitor, WatchedApp};
@@ -15,6 +14,7 @@ use crate::settings::{AppSettings, Settings};
 use crate::store;
 use crate::telemetry::Metrics;
 use crate::tencent_api::{CallbackConfig, Product};
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::{Admission, AppId};
 
 /// The name of the file that holds the last good list of the vendor's addresses.

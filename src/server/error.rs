@@ -1,9 +1,9 @@
 //! Why the server did not start.
 
-use crate::diagnostic::Hint;
 use crate::http::TlsError;
 use crate::settings::SettingsError;
 use crate::store::{SpoolError, StoreError};
+use protocol::diagnostic::Hint;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]

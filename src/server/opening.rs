@@ -7,13 +7,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::Ingest;
 use crate::server::error::StartError;
 use crate::settings::Settings;
 use crate::store::deadline::within;
 use crate::store::{self, Spool, Store, StoreError};
 use crate::telemetry::{Metrics, OnChange};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// How long it may take.
 const UPKEEP_TIMEOUT: Duration = Duration::from_secs(30);

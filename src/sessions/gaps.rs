@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::diagnostic::Diagnostic;
 use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
 use crate::sessions::{drift, silence};
 use crate::settings::seconds;
 use crate::store::{QUEUE_COUNTED_MAX, SLOT_MS, SettlerConnection, StoreError};
+use protocol::diagnostic::Diagnostic;
 
 /// How often gaps are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::diagnostic::Diagnostic;
 use crate::sessions::drift;
 use crate::sessions::gaps::Sweeps;
 use crate::sessions::settler::{FailureLog, RETRY_PAUSE, Settler, step};
 use crate::store::SettlerConnection;
+use protocol::diagnostic::Diagnostic;
 
 /// How often to ask whether to take over from the server that settles, and whether one still is that server.
 const LEAD_EVERY: Duration = Duration::from_secs(3);

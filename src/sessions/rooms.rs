@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::sessions::compute::Round;
 use crate::sessions::memory::Memory;
 use crate::sessions::plan::{SettleReport, settle};
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, STEP_MAX, Settler, step};
 use crate::settings::seconds;
 use crate::store::{Queued, RoomId, SLOT_MS, SettlerConnection};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// How long a round may go on before the queue is read again.
 const ROUND_MAX: Duration = Duration::from_secs(2);

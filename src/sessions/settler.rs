@@ -6,7 +6,6 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::registration::RegistrationStatus;
 use crate::sessions::memory::Memory;
 use crate::settings::{GapsSettings, SettleSettings};
@@ -14,6 +13,7 @@ use crate::store::deadline::within;
 use crate::store::{StoreError, StoreOptions};
 use crate::telemetry::{Metrics, OnChange};
 use protocol::AppId;
+use protocol::diagnostic::Diagnostic;
 
 /// How long to wait before new facts are looked for again. It is as long as settling took, where that is longer, so that
 /// the store is ours for half of the time at most.

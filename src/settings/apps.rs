@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::error::SettingsError;
 use crate::tencent_api::{CallbackConfig, Endpoint, Finding, Product, Region, Rule, Severity};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Stands for all usual commands of a product, alone or among others.
 const ALL: &str = "all";

@@ -2,13 +2,13 @@
 
 use secrecy::ExposeSecret;
 
-use crate::diagnostic::Hint;
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::tree::Settings;
 use crate::store;
 use crate::telemetry;
 use crate::tencent_api::Product;
+use protocol::diagnostic::Hint;
 
 /// The least length of `ops.token` where others reach the listener: wrong ones are answered as fast as they come.
 const OPS_TOKEN_BYTES_MIN: usize = 16;

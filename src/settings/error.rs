@@ -1,6 +1,6 @@
 //! What is wrong with settings.
 
-use crate::diagnostic::{Diagnostic, Hint};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// What is wrong with the settings, and what to do.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
-use crate::diagnostic::Hint;
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::tree::Settings;
 use crate::tencent_api::UnknownRegion;
+use protocol::diagnostic::Hint;
 
 /// The built-in layer: every key, commented.
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use crate::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 
 /// A longer file holds no key and no token. In bytes.
 const SECRET_BYTES_MAX: u64 = 4096;

@@ -4,9 +4,9 @@ use std::io::Write;
 
 use secrecy::ExposeSecret;
 
-use crate::diagnostic::Hint;
 use crate::settings::{DEFAULTS, Settings, Sources};
 use protocol::Admission;
+use protocol::diagnostic::Hint;
 use protocol::source_filter::VendorNetworks;
 
 pub(crate) fn env(variables: &[(&str, &str)]) -> Sources {

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use crate::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 
 /// Why a listening socket could not be opened.
 #[derive(Debug, thiserror::Error)]

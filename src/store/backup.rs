@@ -11,11 +11,11 @@ use rustix::fs::OFlags;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use crate::diagnostic::Hint;
 use crate::store::error::StoreError;
 use crate::store::options::StoreOptions;
 use crate::store::sqlite::error::{classify, missing, unopened};
 use crate::store::url::{StoreUrl, display_url};
+use protocol::diagnostic::Hint;
 
 /// Suffix of the copy's name until it is complete.
 const PARTIAL: &str = ".partial";

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;
 
-use crate::diagnostic::Diagnostic;
+use protocol::diagnostic::Diagnostic;
 
 /// A pooler gives each transaction another session.
 pub(crate) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::store::error::StoreError;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Waits for the store, no longer than `most`.
 pub(crate) async fn within<T>(

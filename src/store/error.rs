@@ -2,8 +2,8 @@
 
 use sqlx::migrate::MigrateError;
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::store::database_error::{cause, migrating, unavailable};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Why a store operation failed. The text has the cause; there is no source chain behind it.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,8 @@
 
 use sqlx::migrate::{Migration, Migrator};
 
-use crate::diagnostic::Diagnostic;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 
 /// Rows are counted up to this number; a larger count means "more".
 pub const COUNT_MAX: i64 = 10_000;

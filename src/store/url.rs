@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::diagnostic::Diagnostic;
 use crate::store::error::StoreError;
+use protocol::diagnostic::Diagnostic;
 
 /// PostgreSQL parameters that the driver supports, with their aliases.
 const PARAMETERS: [&str; 17] = [
@@ -235,7 +235,7 @@ fn shown(socket: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnostic::Hint;
+    use protocol::diagnostic::Hint;
 
     fn said(url: &str) -> String {
         check_url(&url.into()).unwrap_err().diagnostic().to_string()

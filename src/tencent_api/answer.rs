@@ -4,8 +4,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::letters::is_unsafe;
 use crate::tencent_api::error::Failure;
+use protocol::letters::is_unsafe;
 
 /// The most characters of a text of the vendor's that are shown.
 const SHOWN_CHARS_MAX: usize = 200;

@@ -9,7 +9,6 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::rustls::crypto::ring;
 
-use crate::diagnostic::Hint;
 use crate::tencent_api::answer::{Answer, Secrets};
 use crate::tencent_api::error::{Action, Failure, VendorError};
 use crate::tencent_api::pace::Pace;
@@ -18,6 +17,7 @@ use crate::tencent_api::registration::product::Product;
 use crate::tencent_api::retry::Limits;
 use crate::tencent_api::signer::Signer;
 use protocol::AppId;
+use protocol::diagnostic::Hint;
 
 /// The beginning of every HTTP client here.
 ///

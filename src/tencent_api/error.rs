@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::diagnostic::Hint;
 use crate::tencent_api::error_codes;
 use crate::tencent_api::error_codes::Retry;
 use crate::tencent_api::registration::product::Product;
 use crate::tencent_api::usersig::UserSigError;
+use protocol::diagnostic::Hint;
 
 /// Which call it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::tencent_api::error::{Action, Failure, VendorError};
 use protocol::UnixMillis;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// What went wrong, without secrets.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Hint;
 use crate::tencent_api::registration::product::Product;
+use protocol::diagnostic::Hint;
 
 macro_rules! regions {
     ($($(#[$doc:meta])*

@@ -16,9 +16,9 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 
-use crate::diagnostic::Hint;
 use protocol::AppId;
 use protocol::UnixMillis;
+use protocol::diagnostic::Hint;
 
 /// The longest text that is read: what the vendor makes has a few hundred characters.
 const TEXT_BYTES_MAX: usize = 8 << 10;

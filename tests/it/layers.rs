@@ -5,13 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The pair of problem and hint, which every layer has errors of.
-const EVERYBODYS: &str = "diagnostic";
-
-/// A module, the modules it may use beside [`EVERYBODYS`], and words that must not stand in it.
+/// A module, the modules it may use, and words that must not stand in it.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
-    (EVERYBODYS, &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("projections", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("store", &["projections", "clock"], &["axum", "reqwest"]),
     ("settings", &["store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
@@ -27,13 +23,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["projections", "store", "clock", "settings", "telemetry"],
         &["axum", "sqlx", "reqwest"],
     ),
-    ("letters", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "http",
         &[
             "export",
-            "letters",
             "store",
             "ingest",
             "ip_list",
@@ -52,7 +46,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("rebuild", &["store", "sessions", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("sockets", &[], &["axum", "sqlx", "reqwest"]),
-    ("tencent_api", &["clock", "letters"], &["axum", "sqlx"]),
+    ("tencent_api", &["clock"], &["axum", "sqlx"]),
     (
         "server",
         &[
@@ -77,7 +71,6 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "export",
             "ip_list",
             "projections",
-            "letters",
             "store",
             "ingest",
             "http",
@@ -102,7 +95,7 @@ fn each_module_uses_only_the_layers_below_it() {
     for (module, code) in modules() {
         let (_, allowed, _) = layer(&module);
         for used in words_after(&code, "crate::") {
-            let may = used == module || used == EVERYBODYS || allowed.contains(&used.as_str());
+            let may = used == module || allowed.contains(&used.as_str());
             assert!(may, "`{module}` uses `crate::{used}`");
         }
     }

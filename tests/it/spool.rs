@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use protocol::diagnostic::Hint;
 use protocol::{AppId, Apps, Body, Event, Query};
 use sqlx::Connection;
-use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::store::{Salvage, Spool, SpoolError, Spooled};
 
 use crate::support::{

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::UnixMillis;
+use protocol::diagnostic::Hint;
 use protocol::{AppId, Apps, Event, Query};
-use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::store::{EventFilter, Inserted, Order, Store};
 
 use crate::support::{

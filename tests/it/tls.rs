@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::diagnostic::Hint;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +18,6 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, ProtocolVersion, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::http::certificate_expiry;
 use trtc_callbacks::server::{self, Listeners};
 

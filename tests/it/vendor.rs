@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use protocol::AppId;
+use protocol::diagnostic::Hint;
 use secrecy::{ExposeSecret, SecretString};
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{
     CallbackConfig, Client, Deleted, Egress, Endpoint, Failure, Limits, Product, Signer,
     TokenConfig, VendorError,

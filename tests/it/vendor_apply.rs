@@ -1,6 +1,6 @@
 //! From what is registered to what is wanted, with somebody else at work.
 
-use trtc_callbacks::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{CallbackConfig, Change, Client, Failure, Product, WriteOutcome};
 
 use crate::vendor::{APP, URL, client_of, limits, stub};

@@ -1,6 +1,6 @@
 //! What is said of a callback configuration before the vendor is asked, and how two of them differ.
 
-use trtc_callbacks::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 use trtc_callbacks::tencent_api::{
     CallbackConfig, CommandSupport, Diff, Endpoint, Product, Region, Rule, Severity,
 };

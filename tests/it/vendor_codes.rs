@@ -1,6 +1,6 @@
 //! Every code that the vendor documents, raised over HTTP.
 
-use trtc_callbacks::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 use trtc_callbacks::tencent_api::error_codes;
 use trtc_callbacks::tencent_api::error_codes::Retry;
 use trtc_callbacks::tencent_api::{CallbackConfig, Failure, Product};

@@ -5,17 +5,20 @@
 //! [`Command`] of the vendor, [`event`] turns a verified request into a typed [`Event`] with its [`event_id`], and
 //! [`response`] is what the vendor gets back. [`body`] holds the typed bodies, built from the tolerant
 //! scalars of [`json`]. [`recorded_request`] is one request as a text that can be kept in a file and sent again, [`redact`] takes an
-//! account out of what is stored, [`explain`] says where in a body something stands. With the feature `simulate`, the module of
+//! account out of what is stored, [`explain`] says where in a body something stands. [`diagnostic`] is the pair of problem and hint
+//! that every error of the server has, [`letters`] are those that must not reach a terminal or a page as they are. With the feature `simulate`, the module of
 //! that name makes believable traffic.
 
 pub mod body;
 pub mod command;
+pub mod diagnostic;
 pub mod dialect;
 pub mod event;
 pub mod event_id;
 pub mod event_query;
 pub mod explain;
 pub mod json;
+pub mod letters;
 pub mod query;
 pub mod recorded_request;
 pub mod redact;

@@ -5,8 +5,8 @@ use clap::Args;
 
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::store;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Back up a SQLite store, also while a server writes to it.
 ///

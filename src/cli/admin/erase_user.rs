@@ -9,9 +9,9 @@ use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::prompt;
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::rebuild;
 use crate::store::{self, Accounts, Change, Erasing, Record, Table};
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::redact::Erasure;
 use protocol::{AppId, event_id};
 

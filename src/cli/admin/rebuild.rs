@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, progress_bar, say};
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::rebuild::{Rebuild, Work};
 use crate::store::{self, Progress, Stage, StoreError, Tally};
+use protocol::diagnostic::Diagnostic;
 
 /// The tables, in the order of the report.
 const TABLES: [&str; 13] = [

@@ -11,10 +11,10 @@ use crate::cli::doctor::{files, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
-use crate::diagnostic::Hint;
 use crate::server;
 use crate::settings::Settings;
 use crate::store::{self, StoreError};
+use protocol::diagnostic::Hint;
 
 /// How long the store may take to be looked at.
 const STORE_WAIT: Duration = Duration::from_secs(15);

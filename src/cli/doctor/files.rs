@@ -6,11 +6,11 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::machine;
 use crate::cli::doctor::report::Findings;
-use crate::diagnostic::Hint;
 use crate::http;
 use crate::settings::Settings;
 use crate::store::{self, SpoolExamination};
 use protocol::UnixMillis;
+use protocol::diagnostic::Hint;
 
 /// How long the spool may take to be looked at.
 const SPOOL_WAIT: Duration = Duration::from_secs(5);

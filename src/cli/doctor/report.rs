@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::diagnostic::Diagnostic;
+use protocol::diagnostic::Diagnostic;
 
 /// How well one thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

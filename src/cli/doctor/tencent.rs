@@ -6,12 +6,12 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::report::Findings;
 use crate::clock::Clock;
-use crate::diagnostic::Hint;
 use crate::ip_list::cache_file::CachedLists;
 use crate::registration::address_file;
 use crate::registration::client;
 use crate::settings::Settings;
 use crate::tencent_api::{Egress, VendorError};
+use protocol::diagnostic::Hint;
 
 const CHECK: &str = "vendor's addresses";
 /// How long the vendor's API may take.

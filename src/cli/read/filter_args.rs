@@ -8,9 +8,9 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches};
 
-use crate::diagnostic::Hint;
 use crate::store::{Condition, ConditionError, ConditionKind, Filter};
 use protocol::UnixMillis;
+use protocol::diagnostic::Hint;
 
 /// The options for the conditions of `F`.
 #[derive(Debug)]

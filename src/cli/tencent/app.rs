@@ -9,11 +9,11 @@ use crate::cli::args::{ConfigArgs, StoreArgs, app_id};
 use crate::cli::error::diagnostic;
 use crate::cli::output::say;
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::registration::client;
 use crate::settings::{AppSettings, Settings};
 use crate::tencent_api::{Client, Product, Region, UnknownRegion};
 use protocol::AppId;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Whose key, and which.
 #[derive(Debug, Clone, Args)]

@@ -8,11 +8,11 @@ use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
 use crate::cli::tencent::verify::Verifier;
 use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
-use crate::letters::replaced;
 use crate::tencent_api::{
     CallbackConfig, Change, Diff, Finding, Product, Rule, Severity, WriteOutcome,
 };
+use protocol::diagnostic::Diagnostic;
+use protocol::letters::replaced;
 
 /// How often it begins again because somebody else wrote meanwhile.
 const CONTENTIONS_MAX: u32 = 4;

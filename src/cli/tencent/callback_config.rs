@@ -9,9 +9,9 @@ use crate::cli::tencent::app::{Products, Vendor, VendorArgs};
 use crate::cli::tencent::apply::Apply;
 use crate::cli::tencent::wanted::{WantedArgs, difference, left_alone};
 use crate::clock::Clock;
-use crate::diagnostic::Hint;
-use crate::letters::replaced;
 use crate::tencent_api::{CallbackConfig, Deleted, Product};
+use protocol::diagnostic::Hint;
+use protocol::letters::replaced;
 
 /// Show, register, compare or delete the callback configuration
 ///

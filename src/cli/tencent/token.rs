@@ -13,9 +13,9 @@ use crate::cli::output::{self, say};
 use crate::cli::prompt;
 use crate::cli::tencent::app::{Vendor, VendorArgs};
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::{AppSettings, read_secret};
 use crate::tencent_api::{Deleted, TokenConfig};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Show, set or delete the token that signs callbacks of Live
 ///

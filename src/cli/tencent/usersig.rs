@@ -10,14 +10,14 @@ use serde_json::json;
 use crate::cli::output::{self, say};
 use crate::cli::tencent::app::KeyArgs;
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
-use crate::letters::replaced;
 use crate::registration::client;
 use crate::registration::client::RegistrationError;
 use crate::settings::shown_path;
 use crate::tencent_api::UserSig;
 use protocol::AppId;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
+use protocol::letters::replaced;
 
 /// The longest validity that the vendor knows.
 const EXPIRE_MAX: Duration = Duration::from_hours(50 * 365 * 24);

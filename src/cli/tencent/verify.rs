@@ -14,10 +14,10 @@ use crate::cli::output::{self, say};
 use crate::cli::tencent::app::Vendor;
 use crate::cli::traffic::target::Target;
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Store};
 use crate::tencent_api::Product;
+use protocol::diagnostic::Diagnostic;
 use protocol::{AppId, Delivery, event_query};
 
 /// The pause between two looks into the store.

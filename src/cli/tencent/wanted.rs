@@ -5,10 +5,10 @@ use clap::Args;
 
 use crate::cli::output;
 use crate::cli::tencent::app::Products;
-use crate::diagnostic::Diagnostic;
-use crate::letters::replaced;
 use crate::settings::{AppSettings, commands};
 use crate::tencent_api::{CallbackConfig, Diff, Plan, Product};
+use protocol::diagnostic::Diagnostic;
+use protocol::letters::replaced;
 
 /// What is wanted.
 #[derive(Debug, Args)]

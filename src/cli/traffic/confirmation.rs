@@ -12,11 +12,11 @@ use uuid::Uuid;
 use crate::cli::healthcheck;
 use crate::cli::traffic::target::{Distance, Target};
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, EventPage, Order, Store, StoreError, StoreOptions};
 use crate::telemetry::Figures;
 use protocol::UnixMillis;
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::{AppId, Apps, Delivery, Event, Query};
 
 /// How many events are looked for in a store at most.

@@ -16,10 +16,10 @@ use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
 use protocol::UnixMillis;
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::{AppId, Apps, Delivery, Event, Query};
 
 /// How many stored events are read at once.

@@ -12,8 +12,8 @@ use crate::cli::traffic::json_path;
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::TargetArgs;
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 use protocol::{AppId, Command, Delivery};
 
 /// Post sample events, or files, to a server

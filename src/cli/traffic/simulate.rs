@@ -15,9 +15,9 @@ use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
 use crate::cli::traffic::target;
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use protocol::AppId;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 use protocol::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 
 /// Send simulated traffic to a server

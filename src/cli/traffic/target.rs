@@ -8,8 +8,8 @@ use secrecy::SecretString;
 
 use crate::cli::own_server;
 use crate::clock::Clock;
-use crate::diagnostic::Diagnostic;
 use crate::settings::Settings;
+use protocol::diagnostic::Diagnostic;
 use protocol::{AppId, Delivery, response, verify};
 
 /// The app that events are made up for where none is configured.

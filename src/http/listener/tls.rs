@@ -21,10 +21,10 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::http::listener::slot::{Command, ConnectionSlot};
 use crate::telemetry::{Closed, Metrics, OnChange};
 use protocol::UnixMillis;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Interval of checking the files for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);

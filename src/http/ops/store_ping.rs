@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::diagnostic::Hint;
 use crate::store::StoreError;
+use protocol::diagnostic::Hint;
 
 /// Timeout of a ping.
 const WITHIN: Duration = Duration::from_secs(1);

@@ -7,8 +7,8 @@ use askama::filters::{Escaper, Html as Escape, HtmlSafe};
 use uuid::Uuid;
 
 use crate::http::ops::path_segment::{encoded, segment};
-use crate::letters;
 use protocol::UnixMillis;
+use protocol::letters;
 
 /// Text that is HTML already. Only this file makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -315,5 +315,20 @@ mod tests {
             ["0 ms", "999 ms", "7.5 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h", "−5 ms"];
         assert_eq!(said, expected);
         assert_eq!([0, 999, 1000, -1_234_567].map(number), ["0", "999", "1,000", "−1,234,567"]);
+    }
+
+    #[test]
+    fn the_script_of_the_dashboard_has_the_same_letters() {
+        let code = |letter: char| match u32::from(letter) {
+            number @ ..=0xffff => format!("\\u{number:04x}"),
+            number => format!("\\u{{{number:x}}}"),
+        };
+        let range = |(first, last): &(char, char)| match (code(*first), code(*last)) {
+            (first, last) if first == last => first,
+            (first, last) => format!("{first}-{last}"),
+        };
+        let all: String = letters::UNSAFE.iter().map(range).collect();
+        let script = include_str!("../../../assets/dashboard.js");
+        assert!(script.contains(&format!("const HIDDEN = /[{all}]/gu;")), "{all}");
     }
 }

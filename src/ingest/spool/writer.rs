@@ -9,11 +9,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::diagnostic::{Diagnostic, Hint};
 use crate::ingest::batch_writer::by_bytes;
 use crate::store::{Size, Spool, SpoolError};
 use crate::telemetry::{Metrics, OnChange};
 use protocol::Event;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Maximum number of events of one commit.
 const BATCH_ROWS_MAX: usize = 500;

@@ -13,9 +13,9 @@ use sqlx::{Connection, Executor};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::diagnostic::Diagnostic;
 use crate::projections::Batch;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 use protocol::recorded_request::Delivery;
 use protocol::{Event, event_id};
 

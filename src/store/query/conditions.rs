@@ -3,7 +3,7 @@
 use protocol::time::{TIME_HINT, UnixMillis};
 use protocol::{AppId, Command};
 
-use crate::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 
 /// One condition of a list: a parameter of the API, a field of a form, an option of a command.
 #[derive(Debug)]

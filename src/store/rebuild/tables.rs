@@ -12,7 +12,6 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::diagnostic::Diagnostic;
 use crate::projections::{Batch, Change, TABLES, changes};
 use crate::store::error::StoreError;
 use crate::store::model::event::Row;
@@ -23,6 +22,7 @@ use crate::store::sql::connection::{Arg, DbConnection};
 use crate::store::url::StoreUrl;
 use protocol::Event;
 use protocol::UnixMillis;
+use protocol::diagnostic::Diagnostic;
 
 /// The key of the advisory lock of a rebuild: the letters `trtb`.
 const REBUILD_LOCK: i64 = 0x7472_7462;

@@ -1,6 +1,6 @@
 //! Errors of the spool.
 
-use crate::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 
 /// Why a spool operation failed.
 #[derive(Debug, thiserror::Error)]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::diagnostic::Diagnostic;
 use crate::store::error::StoreError;
+use protocol::diagnostic::Diagnostic;
 
 /// There is no file to open.
 pub(crate) fn missing(file: &Path) -> StoreError {

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
-use crate::diagnostic::Diagnostic;
-use crate::letters::is_unsafe;
 use crate::tencent_api::registration::config::CallbackConfig;
 use crate::tencent_api::registration::product::{CommandSupport, GIFT, GIFTS_DO_NOT_WAIT, Product};
 use protocol::Command;
+use protocol::diagnostic::Diagnostic;
+use protocol::letters::is_unsafe;
 
 /// The longest name of a host, and of a part of it.
 const HOST_CHARS_MAX: usize = 63;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Hint;
+use protocol::diagnostic::Hint;
 use protocol::{Command, Family};
 
 /// A product of the vendor. An app has one callback configuration, one URL and one list of commands, for each.

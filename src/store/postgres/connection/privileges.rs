@@ -2,7 +2,7 @@
 
 use sqlx::{FromRow, PgConnection};
 
-use crate::diagnostic::Diagnostic;
+use protocol::diagnostic::Diagnostic;
 
 /// Privileges of the role, from the catalog.
 #[derive(Debug, FromRow)]

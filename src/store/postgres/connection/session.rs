@@ -7,10 +7,10 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::timeout;
 
-use crate::diagnostic::Diagnostic;
 use crate::store::database_error::{SHARED, SHARED_HINT};
 use crate::store::error::StoreError;
 use crate::store::postgres::error::classify;
+use protocol::diagnostic::Diagnostic;
 
 /// The oldest supported server, as `server_version_num`.
 pub(crate) const VERSION_MIN: i32 = 140_000;
