@@ -12,8 +12,8 @@
 use sha2::{Digest, Sha256};
 use uuid::{Builder, NoContext, Timestamp, Uuid};
 
+use crate::request::verify::AppId;
 use crate::time::UnixMillis;
-use crate::verify::AppId;
 
 /// The id that a repeat of the same request gets too.
 #[must_use]

@@ -1,6 +1,6 @@
 //! The query that the vendor sends with an event.
 
-use crate::verify::AppId;
+use crate::request::verify::AppId;
 
 /// The query the vendor would send, its signature left out.
 #[must_use]

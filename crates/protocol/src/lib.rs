@@ -19,20 +19,17 @@ pub mod event_query;
 pub mod explain;
 pub mod json;
 pub mod letters;
-pub mod query;
-pub mod recorded_request;
 pub mod redact;
-pub mod response;
+mod request;
 #[cfg(feature = "simulate")]
 pub mod simulate;
-pub mod source_filter;
 pub mod time;
-pub mod verify;
 
 pub use crate::body::decoded::Body;
 pub use crate::command::description::{Command, Family, Kind};
-pub use crate::recorded_request::Delivery;
-pub use crate::source_filter::Admission;
+pub use crate::request::recorded_request::Delivery;
+pub use crate::request::source_filter::Admission;
+pub use crate::request::{query, recorded_request, response, source_filter, verify};
 pub use event::Event;
 pub use query::Query;
 pub use time::UnixMillis;

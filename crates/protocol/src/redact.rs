@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 use crate::event::{Event, clipped};
 use crate::json::lexer::{Token, Tokens, Unescaped};
 use crate::json::raw;
-use crate::query::Query;
-use crate::recorded_request::Delivery;
+use crate::request::query::Query;
+use crate::request::recorded_request::Delivery;
+use crate::request::verify::{AppId, Apps};
 use crate::time::UnixMillis;
-use crate::verify::{AppId, Apps};
 
 /// How deep JSON inside strings inside JSON is looked into. The vendor nests once.
 const NESTED_MAX: usize = 8;

@@ -11,7 +11,7 @@ use crate::command::description::Command;
 use crate::dialect::Dialect;
 use crate::event::{Event, Payload};
 use crate::event_query::query;
-use crate::verify::AppId;
+use crate::request::verify::AppId;
 
 /// A request of the vendor: its query, and its body in the one form of three that holds it.
 ///

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::query::Query;
+use crate::request::query::Query;
 use crate::time::UnixMillis;
 
 /// An application's `SDKAppID` at the vendor.
