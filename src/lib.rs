@@ -14,6 +14,7 @@
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
 //! - [`tencent_api`]: the vendor's REST API: where callbacks go, registered and compared.
 //! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.
+//! - `failure_report`: what went wrong with a call to the vendor, as people are told of it.
 //! - `ip_list`: the list of the vendor's addresses, kept fresh and in force.
 //! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
 //! - [`server`]: wires all of it, runs it, stops it in order.
@@ -23,6 +24,7 @@
 pub mod cli;
 pub mod clock;
 mod export;
+pub(crate) mod failure_report;
 pub mod http;
 pub mod ingest;
 pub(crate) mod ip_list;

@@ -11,7 +11,6 @@ pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod error;
 pub mod error_codes;
-pub(crate) mod failure;
 pub(crate) mod ip_list;
 pub(crate) mod pace;
 pub(crate) mod region;
