@@ -51,7 +51,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("rebuild", &["store", "sessions", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("sockets", &[], &["axum", "sqlx", "reqwest"]),
-    ("tencent_api", &["clock"], &["axum", "sqlx"]),
+    ("tencent_api", &[], &["axum", "sqlx"]),
     (
         "server",
         &[
