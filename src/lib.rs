@@ -38,6 +38,6 @@ pub mod settings;
 pub mod sockets;
 pub mod store;
 pub mod telemetry;
-pub mod tencent_api;
 
 pub use protocol;
+pub use tencent_api;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::tencent_api::usersig::{UserSig, UserSigError};
+use crate::usersig::{UserSig, UserSigError};
 use protocol::AppId;
 use protocol::UnixMillis;
 
