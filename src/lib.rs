@@ -12,7 +12,7 @@
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, room sessions and live sessions anew from the events.
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
-//! - [`tencent_api`]: the vendor's REST API: where callbacks go, registered and compared.
+//! - [`tencent_api`]: the vendor's REST API, the crate `trtc-rest-api`: where callbacks go, registered and compared.
 //! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.
 //! - `failure_report`: what went wrong with a call to the vendor, as people are told of it.
 //! - `ip_list`: the list of the vendor's addresses, kept fresh and in force.

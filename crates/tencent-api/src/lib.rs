@@ -1,4 +1,5 @@
-//! The vendor's REST API, as far as callbacks are concerned: where they go, how they are signed, where they come from.
+//! The REST API of Tencent RTC, the vendor, as far as callbacks are concerned: where they go, how they are signed, where they
+//! come from.
 //!
 //! In reading order: [`UserSig`] is the ticket that each call carries, and a [`Signer`] makes it. A [`Client`] calls an
 //! [`Endpoint`], a [`Region`]'s host for example, for one app. Its calls are about a [`Product`]'s [`CallbackConfig`]
@@ -30,3 +31,10 @@ pub use crate::registration::product::{CommandSupport, Product, UnknownProduct, 
 pub use crate::retry::Limits;
 pub use crate::signer::Signer;
 pub use crate::usersig::{UserSig, UserSigError};
+pub use protocol::diagnostic::{Diagnostic, Hint};
+pub use protocol::{AppId, UnixMillis};
+pub use secrecy::{ExposeSecret, SecretString};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
