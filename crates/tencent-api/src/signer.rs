@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::clock::Clock;
-use crate::tencent_api::usersig::{UserSig, UserSigError};
+use crate::usersig::{UserSig, UserSigError};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -21,7 +20,7 @@ pub struct Signer {
     app: AppId,
     identifier: String,
     key: SecretString,
-    clock: Clock,
+    now: Box<dyn Fn() -> UnixMillis + Send + Sync>,
     kept: Mutex<Option<CachedSig>>,
 }
 
@@ -31,7 +30,8 @@ struct CachedSig {
 }
 
 impl Signer {
-    /// Signs as `identifier`, an admin of the app, with the app's secret key (`SDKSecretKey`).
+    /// Signs as `identifier`, an admin of the app, with the app's secret key (`SDKSecretKey`). `now` gives the present
+    /// moment each time it is called.
     ///
     /// # Errors
     /// The identifier is no account's name, or the key is none.
@@ -39,11 +39,11 @@ impl Signer {
         app: AppId,
         identifier: &str,
         key: SecretString,
-        clock: &Clock,
+        now: impl Fn() -> UnixMillis + Send + Sync + 'static,
     ) -> Result<Self, UserSigError> {
-        UserSig::new(app, identifier, &key, clock.now(), VALID_FOR)?;
+        UserSig::new(app, identifier, &key, now(), VALID_FOR)?;
         let identifier = identifier.to_owned();
-        Ok(Self { app, identifier, key, clock: clock.clone(), kept: Mutex::new(None) })
+        Ok(Self { app, identifier, key, now: Box::new(now), kept: Mutex::new(None) })
     }
 
     /// The app that calls are about.
@@ -63,7 +63,7 @@ impl Signer {
     /// # Errors
     /// None can be made.
     pub fn sign(&self) -> Result<SecretString, UserSigError> {
-        let now = self.clock.now();
+        let now = (self.now)();
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kept) = kept.as_ref() {
             // One from the future is of a clock that was set back meanwhile.
@@ -81,7 +81,7 @@ impl Signer {
     /// # Errors
     /// None can be made.
     pub fn sign_anew(&self) -> Result<SecretString, UserSigError> {
-        let made_at = self.clock.now();
+        let made_at = (self.now)();
         let ticket = UserSig::new(self.app, &self.identifier, &self.key, made_at, VALID_FOR)?;
         let text = ticket.encode();
         let kept = CachedSig { made_at, text: text.clone() };

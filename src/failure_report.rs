@@ -1,9 +1,9 @@
-//! What went wrong with a call to the vendor, as people are told of it.
+//! What went wrong with a call to the vendor that a background job made, as the log and the dashboard tell it.
 
 use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
-use crate::tencent_api::error::{Action, Failure, VendorError};
+use crate::tencent_api::{Action, Failure, VendorError};
 use protocol::UnixMillis;
 use protocol::diagnostic::{Diagnostic, Hint};
 

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use reqwest::Url;
 
-use crate::tencent_api::registration::config::CallbackConfig;
-use crate::tencent_api::registration::product::{CommandSupport, GIFT, GIFTS_DO_NOT_WAIT, Product};
+use crate::registration::config::CallbackConfig;
+use crate::registration::product::{CommandSupport, GIFT, GIFTS_DO_NOT_WAIT, Product};
 use protocol::Command;
 use protocol::diagnostic::Diagnostic;
 use protocol::letters::is_unsafe;

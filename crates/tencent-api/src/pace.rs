@@ -28,8 +28,3 @@ impl Pace {
         *next = Instant::now() + SPACING;
     }
 }
-
-/// A pause a little shorter than `most`, at random, so that servers that start together do not ask together.
-pub(crate) fn jittered(most: Duration) -> Duration {
-    most.mul_f64(0.8 + fastrand::f64() / 5.0)
-}

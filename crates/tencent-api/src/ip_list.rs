@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
-use crate::tencent_api::client::{Call, Client};
-use crate::tencent_api::error::{Action, VendorError};
+use crate::client::{Call, Client};
+use crate::error::{Action, VendorError};
 
 /// Which of the vendor's addresses. The list names them for Chat's callbacks; that those of Call, Room and Live come
 /// from there too is stated nowhere.

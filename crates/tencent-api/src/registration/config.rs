@@ -5,9 +5,9 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use crate::tencent_api::client::{Call, Client, Receipt};
-use crate::tencent_api::error::{Action, Failure, VendorError};
-use crate::tencent_api::registration::product::Product;
+use crate::client::{Call, Client, Receipt};
+use crate::error::{Action, Failure, VendorError};
+use crate::registration::product::Product;
 
 /// There is a configuration already (`set_callback` of Room and Live).
 pub(crate) const EXISTS: i64 = 100_300;

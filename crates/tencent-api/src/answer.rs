@@ -4,7 +4,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::tencent_api::error::Failure;
+use crate::error::Failure;
 use protocol::letters::is_unsafe;
 
 /// The most characters of a text of the vendor's that are shown.

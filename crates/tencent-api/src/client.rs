@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Response, StatusCode};
+use rustls::crypto::ring;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_rustls::rustls::crypto::ring;
 
-use crate::tencent_api::answer::{Answer, Secrets};
-use crate::tencent_api::error::{Action, Failure, VendorError};
-use crate::tencent_api::pace::Pace;
-use crate::tencent_api::region::Endpoint;
-use crate::tencent_api::registration::product::Product;
-use crate::tencent_api::retry::Limits;
-use crate::tencent_api::signer::Signer;
+use crate::answer::{Answer, Secrets};
+use crate::error::{Action, Failure, VendorError};
+use crate::pace::Pace;
+use crate::region::Endpoint;
+use crate::registration::product::Product;
+use crate::retry::Limits;
+use crate::signer::Signer;
 use protocol::AppId;
 use protocol::diagnostic::Hint;
 
@@ -69,7 +69,7 @@ pub struct Receipt {
 }
 
 impl Client {
-    /// A client that calls `endpoint`, a [`Region`](crate::tencent_api::Region) or a host given by name.
+    /// A client that calls `endpoint`, a [`Region`](crate::Region) or a host given by name.
     ///
     /// # Errors
     /// The HTTP client cannot be made, for example where the machine has no certificates of any CA.

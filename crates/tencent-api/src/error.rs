@@ -3,10 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::tencent_api::error_codes;
-use crate::tencent_api::error_codes::Retry;
-use crate::tencent_api::registration::product::Product;
-use crate::tencent_api::usersig::UserSigError;
+use crate::error_codes;
+use crate::error_codes::Retry;
+use crate::registration::product::Product;
+use crate::usersig::UserSigError;
 use protocol::diagnostic::Hint;
 
 /// Which call it was.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::tencent_api::error::Failure;
-use crate::tencent_api::error_codes::Retry;
+use crate::error::Failure;
+use crate::error_codes::Retry;
 
 /// How long and how often one call is tried.
 #[derive(Debug, Clone, Copy)]

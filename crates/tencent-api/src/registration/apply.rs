@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::tencent_api::client::{Client, Receipt};
-use crate::tencent_api::error::{Action, Failure, VendorError};
-use crate::tencent_api::registration::config::{CallbackConfig, EXISTS, EXISTS_NOT};
-use crate::tencent_api::registration::product::Product;
+use crate::client::{Client, Receipt};
+use crate::error::{Action, Failure, VendorError};
+use crate::registration::config::{CallbackConfig, EXISTS, EXISTS_NOT};
+use crate::registration::product::Product;
 use protocol::Command;
 
 /// How often [`Client::apply`] begins again because somebody else wrote meanwhile.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::tencent_api::registration::product::Product;
+use crate::registration::product::Product;
 use protocol::diagnostic::Hint;
 
 macro_rules! regions {
