@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use crate::clock::Clock;
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::Limits;
-use crate::ingest::outcome::Outcome;
+use crate::ingest::sink::Outcome;
 use crate::projections;
 use crate::projections::Change;
 use crate::store::{EventInsert, Inserted, Store, StoreError};

@@ -12,7 +12,6 @@ mod breaker;
 mod budget;
 mod health;
 mod last_resort;
-mod outcome;
 mod pipeline;
 mod sink;
 mod spool;
@@ -20,6 +19,5 @@ pub(crate) mod supervisor;
 mod writer_pool;
 
 pub use health::Health;
-pub use outcome::Outcome;
 pub use pipeline::Ingest;
-pub use sink::Sink;
+pub use sink::{Outcome, Sink};

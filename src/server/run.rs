@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
+use crate::http::{self, Limits, Ops, RequestObserver, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::registration::VendorMonitor;
 use crate::server::background::Background;
@@ -81,14 +81,17 @@ pub async fn run_in_turn(
         watch.load().await;
         let receiver = receiver(&settings, apps.clone(), ingest.clone())
             .with_admission(admission)
-            .with_clock(clock.clone())
-            .with_metrics(metrics.clone());
+            .with_clock({
+                let clock = clock.clone();
+                move || clock.now()
+            })
+            .with_observer(Arc::new(RequestObserver::new(metrics.clone())));
         // It was empty: nothing else fills it.
         let _ = store_handle.set(StoreHandle { store: store.clone(), ingest: ingest.clone() });
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
         warn_if_open(&settings);
-        let submitted = receiver.tasks();
-        let router = http::public_router(receiver, &settings.server.callback_paths);
+        let submissions = receiver.submissions();
+        let router = http::standalone_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();
@@ -111,8 +114,7 @@ pub async fn run_in_turn(
             () = handover.run(stop.clone()) => {}
         }
         info!("no more callbacks are accepted; storing those that were");
-        submitted.close();
-        submitted.wait().await;
+        submissions.finished().await;
         close(&ingest, &store).await;
         Ok(())
     };

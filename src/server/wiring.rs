@@ -114,7 +114,7 @@ pub(crate) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> 
     Receiver::new(apps, ingest)
         .with_rejected(settings.answer.rejected)
         .with_when_not_stored(settings.answer.when_not_stored)
-        .with_room(settings.ingest.queue_bytes_max)
+        .with_body_budget(settings.ingest.queue_bytes_max)
         .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms))
 }
 

@@ -7,6 +7,7 @@ mod on_change;
 mod outcome;
 mod panics;
 mod recorder;
+mod request_outcome;
 mod settle_metrics;
 mod stderr;
 
@@ -14,8 +15,9 @@ pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub(crate) use on_change::OnChange;
-pub use outcome::{CheckResult, Closed, Outcome};
+pub use outcome::{CheckResult, Closed, RefusedHead, outcome_labels};
 pub use panics::log_panics;
+pub use request_outcome::RequestOutcome;
 pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;
 pub use stderr::{FlushLogs, log_lines_dropped, print_error};

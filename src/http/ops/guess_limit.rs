@@ -9,7 +9,7 @@ use std::time::Duration;
 use metrics::Counter;
 use tracing::warn;
 
-use crate::http::receiver::rejection_log::LogThrottle;
+use crate::http::receiver::LogThrottle;
 use protocol::UnixMillis;
 
 /// Maximum number of wrong tokens answered as such within [`WITHIN`], for all clients together.

@@ -1,9 +1,17 @@
 //! The callback endpoint: from a request on the public listener to an event in the sink.
 
-pub(crate) mod body_budget;
-pub(crate) mod content_encoding;
-pub(crate) mod detach;
-pub(crate) mod endpoint;
-pub(crate) mod paths;
-pub(crate) mod rejection_log;
-pub(crate) mod signature_reuse;
+mod answer;
+mod body;
+mod detach;
+mod endpoint;
+mod intake;
+mod log;
+mod observer;
+mod receiver;
+mod router;
+mod signature_reuse;
+
+pub use log::throttle::LogThrottle;
+pub use observer::Observer;
+pub use receiver::Receiver;
+pub use router::{callback_router, standalone_router};

@@ -148,7 +148,7 @@ mod tests {
     use http_body_util::Full;
     use hyper::body::Frame;
 
-    use crate::http::receiver::body_budget::*;
+    use crate::http::receiver::body::budget::*;
 
     /// A body whose first frame arrives and whose rest never does.
     struct Endless(Option<Bytes>);

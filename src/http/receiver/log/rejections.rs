@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
+use protocol::{AppId, Rejection, UnixMillis};
 use tracing::warn;
 
-use protocol::UnixMillis;
-use protocol::{AppId, Rejection};
-
-/// Interval between two warnings of the same reason.
-const PAUSE: Duration = Duration::from_mins(1);
+use crate::http::receiver::log::throttle::LogThrottle;
 
 /// How a request for an app of ours missed the callback endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -25,27 +21,6 @@ pub(crate) enum Stray {
 /// bounded by reasons times our apps.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), LogThrottle>>);
-
-/// Throttles a warning to one per [`PAUSE`], and counts the suppressed ones.
-#[derive(Debug, Default)]
-pub(crate) struct LogThrottle {
-    logged_at: Option<UnixMillis>,
-    suppressed: u64,
-}
-
-impl LogThrottle {
-    /// The number of suppressed warnings if another one is due.
-    pub(crate) fn due(&mut self, now: UnixMillis) -> Option<u64> {
-        let silent = self.logged_at.is_some_and(|logged| now < logged.plus(PAUSE) && now >= logged);
-        if silent {
-            self.suppressed += 1;
-            return None;
-        }
-        let more = self.suppressed;
-        *self = Self { logged_at: Some(now), suppressed: 0 };
-        Some(more)
-    }
-}
 
 impl Rejections {
     /// Logs the reason and the app, at most once a minute for each pair. `unreadable` is the invalid address text,
@@ -143,7 +118,7 @@ impl Rejections {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::rejection_log::*;
+    use crate::http::receiver::log::rejections::*;
 
     #[test]
     fn a_rejection_reason_is_logged_once_a_minute_with_a_count() {
