@@ -39,3 +39,4 @@ pub mod telemetry;
 pub mod tencent_api;
 
 pub use protocol;
+pub use receiver;

@@ -9,7 +9,6 @@ mod ops;
 mod pages;
 mod problem;
 mod query;
-mod receiver;
 mod ui;
 
 use std::sync::Arc;
@@ -27,8 +26,6 @@ pub(crate) use crate::http::ops::read_limiter::ReadLimiter;
 pub(crate) use crate::http::ops::setup::{Addresses, AppSetup, Setup, Sources};
 pub(crate) use crate::http::ops::state::Ops;
 pub(crate) use crate::http::ops::store_handle::StoreHandle;
-pub(crate) use crate::http::receiver::standalone_router;
-pub use crate::http::receiver::{Receiver, callback_router};
 
 /// The operations listener, for the operators' own network.
 pub(crate) fn ops_router(ops: Ops) -> Router {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use axum::http::Extensions;
 
 use crate::http::listener::slot::ConnectionSlot;
-use crate::http::receiver::Observer;
-use crate::telemetry::{Metrics, RequestOutcome};
+use crate::telemetry::Metrics;
 use protocol::{AppId, Event};
+use receiver::{Observer, RequestOutcome};
 
 /// What a receiver tells of its requests, counted in the server's metrics.
 pub struct RequestObserver(Arc<Metrics>);

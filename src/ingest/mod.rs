@@ -13,11 +13,9 @@ mod budget;
 mod health;
 mod last_resort;
 mod pipeline;
-mod sink;
 mod spool;
 pub(crate) mod supervisor;
 mod writer_pool;
 
 pub use health::Health;
 pub use pipeline::Ingest;
-pub use sink::{Outcome, Sink};

@@ -91,7 +91,7 @@ pub async fn run_in_turn(
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
         warn_if_open(&settings);
         let submissions = receiver.submissions();
-        let router = http::standalone_router(receiver, &settings.server.callback_paths);
+        let router = receiver::standalone_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();

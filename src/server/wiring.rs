@@ -9,8 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::http::{
-    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, Receiver, Setup, Sources, StoreHandle,
-    Tls, TlsError,
+    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, Setup, Sources, StoreHandle, Tls, TlsError,
 };
 use crate::ingest::Ingest;
 use crate::registration::{RegistrationStatus, VendorMonitor};
@@ -19,6 +18,7 @@ use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::telemetry::Metrics;
 use protocol::{AppId, Apps};
+use receiver::Receiver;
 
 /// How many connections the operators may have.
 const OPS_CONNECTIONS_MAX: usize = 100;

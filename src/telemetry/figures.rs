@@ -35,7 +35,7 @@ impl Figures {
 mod tests {
     use super::*;
     use crate::telemetry::metrics::Metrics;
-    use crate::telemetry::request_outcome::RequestOutcome;
+    use receiver::RequestOutcome;
 
     #[test]
     fn metrics_are_read_back() {

@@ -9,9 +9,9 @@ use metrics_exporter_prometheus::{
 
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
-use crate::telemetry::request_outcome::RequestOutcome;
 use crate::telemetry::settle_metrics::{self, SettleMetrics};
 use protocol::{AppId, Body, Event, Family};
+use receiver::RequestOutcome;
 
 /// Every metric of the server, with handles made once, so that counting costs an addition.
 ///

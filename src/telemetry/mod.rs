@@ -7,7 +7,6 @@ mod on_change;
 mod outcome;
 mod panics;
 mod recorder;
-mod request_outcome;
 mod settle_metrics;
 mod stderr;
 
@@ -17,7 +16,6 @@ pub use metrics::Metrics;
 pub(crate) use on_change::OnChange;
 pub use outcome::{CheckResult, Closed, RefusedHead, outcome_labels};
 pub use panics::log_panics;
-pub use request_outcome::RequestOutcome;
 pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;
 pub use stderr::{FlushLogs, log_lines_dropped, print_error};

@@ -1,8 +1,7 @@
 //! The outcomes that metrics count, and their labels.
 
 use protocol::Rejection;
-
-use crate::telemetry::request_outcome::RequestOutcome;
+use receiver::RequestOutcome;
 
 /// The labels of the outcomes of requests, in the order of the counters; those of rejections follow.
 const LABELS: [&str; 15] = [

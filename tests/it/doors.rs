@@ -8,12 +8,12 @@ use protocol::UnixMillis;
 use protocol::source_filter::Networks;
 use protocol::verify::sign;
 use protocol::{Admission, AppId, Apps, Event};
+use receiver::{Outcome, Receiver, Sink, callback_router};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::http::{Receiver, RequestObserver, callback_router};
-use trtc_callbacks::ingest::{Outcome, Sink};
+use trtc_callbacks::http::RequestObserver;
 use trtc_callbacks::telemetry::Metrics;
 
 use crate::support::{

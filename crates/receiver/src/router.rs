@@ -10,8 +10,8 @@ use axum::http::{Method, Request};
 use axum::response::Response;
 use axum::routing::post;
 
-use crate::http::receiver::endpoint::{method_not_allowed, not_found, receive};
-use crate::http::receiver::receiver::Receiver;
+use crate::endpoint::{method_not_allowed, not_found, receive};
+use crate::receiver::Receiver;
 
 /// The vendor's callbacks on these paths, to be merged into the router of your app: also with a slash at their end, or
 /// with two in the place of one.
@@ -23,7 +23,7 @@ pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
 }
 
 /// The vendor's callbacks and nothing else, for a listener of their own: any other path is answered 404, and observed as
-/// [`NotFound`](crate::telemetry::RequestOutcome::NotFound).
+/// [`NotFound`](crate::RequestOutcome::NotFound).
 ///
 /// # Panics
 /// When a path does not begin with `/`.
@@ -90,7 +90,7 @@ async fn elsewhere(State(elsewhere): State<Arc<PathFallback>>, request: Request<
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::router::*;
+    use crate::router::*;
 
     #[test]
     fn slashes_alone_are_folded() {

@@ -8,10 +8,10 @@ use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
 
-use crate::http::receiver::log::rejections::Stray;
-use crate::http::receiver::observer::Observer;
-use crate::http::receiver::receiver::Receiver;
-use crate::telemetry::RequestOutcome;
+use crate::log::rejections::Stray;
+use crate::observer::Observer;
+use crate::receiver::Receiver;
+use crate::request_outcome::RequestOutcome;
 
 /// Handler of `POST` on a callback path.
 pub(crate) async fn receive(

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use protocol::{AppId, Rejection, UnixMillis};
 use tracing::warn;
 
-use crate::http::receiver::log::throttle::LogThrottle;
+use crate::log::throttle::LogThrottle;
 
 /// How a request for an app of ours missed the callback endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -118,7 +118,7 @@ impl Rejections {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::log::rejections::*;
+    use crate::log::rejections::*;
 
     #[test]
     fn a_rejection_reason_is_logged_once_a_minute_with_a_count() {

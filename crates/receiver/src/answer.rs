@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use protocol::response;
 use protocol::response::{NotStored, Rejected};
 
-use crate::http::receiver::receiver::Receiver;
-use crate::telemetry::RequestOutcome;
+use crate::receiver::Receiver;
+use crate::request_outcome::RequestOutcome;
 
 /// `Retry-After` of an event that was not stored, in s.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");

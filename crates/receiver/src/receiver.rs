@@ -7,11 +7,11 @@ use protocol::response::{NotStored, Rejected};
 use protocol::{Admission, Apps, UnixMillis};
 use tokio_util::task::TaskTracker;
 
-use crate::http::receiver::body::budget::BodyBudget;
-use crate::http::receiver::log::rejections::Rejections;
-use crate::http::receiver::observer::{NoObserver, Observer};
-use crate::http::receiver::signature_reuse::Replays;
-use crate::ingest::Sink;
+use crate::body::budget::BodyBudget;
+use crate::log::rejections::Rejections;
+use crate::observer::{NoObserver, Observer};
+use crate::signature_reuse::Replays;
+use crate::sink::Sink;
 
 /// Default of the memory for bodies, in bytes.
 const BUDGET_BYTES: usize = 64 << 20;

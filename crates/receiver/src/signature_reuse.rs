@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::{AppId, UnixMillis, Verified};
 use tracing::warn;
 
-use crate::http::receiver::log::throttle::LogThrottle;
+use crate::log::throttle::LogThrottle;
 
 /// Up to this time after its first use, reuse is explained by a pending request or events of one second.
 const REPLAY_AFTER: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ impl Replays {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::signature_reuse::*;
+    use crate::signature_reuse::*;
     use protocol::verify::sign;
     use protocol::{Apps, Query};
 

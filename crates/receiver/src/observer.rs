@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::Extensions;
 use protocol::{AppId, Event};
 
-use crate::telemetry::RequestOutcome;
+use crate::request_outcome::RequestOutcome;
 
 /// Is told what happens to each request, such as to count it. Each method does nothing unless it is overridden, and is
 /// called while the request is served: it must not block.

@@ -14,13 +14,13 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tracing::error;
 
-use crate::http::receiver::body::budget::{ACQUIRE_TIMEOUT, BodyBudget};
-use crate::http::receiver::body::content_encoding::{Encoding, Failure};
-use crate::http::receiver::detach::Outliving;
-use crate::http::receiver::log::rejections::Stray;
-use crate::http::receiver::receiver::Receiver;
-use crate::ingest::Outcome;
-use crate::telemetry::RequestOutcome;
+use crate::body::budget::{ACQUIRE_TIMEOUT, BodyBudget};
+use crate::body::content_encoding::{Encoding, Failure};
+use crate::detach::Outliving;
+use crate::log::rejections::Stray;
+use crate::receiver::Receiver;
+use crate::request_outcome::RequestOutcome;
+use crate::sink::Outcome;
 
 /// A body as it came, and its memory.
 struct ReceivedBody {
