@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::http::{self, Limits, Ops, RequestObserver, Setup, Stop, StoreHandle};
+use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::registration::VendorMonitor;
 use crate::server::background::Background;
@@ -79,13 +79,8 @@ pub async fn run_in_turn(
             () = stop.cancelled() => return Ok(()),
         };
         watch.load().await;
-        let receiver = receiver(&settings, apps.clone(), ingest.clone())
-            .with_admission(admission)
-            .with_clock({
-                let clock = clock.clone();
-                move || clock.now()
-            })
-            .with_observer(Arc::new(RequestObserver::new(metrics.clone())));
+        let receiver = receiver(&settings, apps.clone(), ingest.clone(), &clock, &metrics)
+            .with_admission(admission);
         // It was empty: nothing else fills it.
         let _ = store_handle.set(StoreHandle { store: store.clone(), ingest: ingest.clone() });
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);

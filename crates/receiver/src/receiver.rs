@@ -1,7 +1,7 @@
 //! The receiver and its settings.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::response::{NotStored, Rejected};
 use protocol::{Admission, Apps, UnixMillis};
@@ -130,6 +130,6 @@ impl Submissions {
 
 #[expect(clippy::disallowed_methods, reason = "the default of a clock that can be set")]
 fn system_time() -> UnixMillis {
-    let since_1970 = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     UnixMillis(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
 }

@@ -44,7 +44,7 @@ impl Rejections {
             Rejection::SignWrong(_) => "compare the token here with the vendor's",
             Rejection::RequestTimeStale(_) => "check this machine's clock",
             Rejection::AddressForeign(_) => {
-                "if it is the vendor's, add it to auth.source_addresses; if a proxy's, to auth.trusted_proxies"
+                "if it is the vendor's, add it to the source addresses (auth.source_addresses); if a proxy's, to the trusted proxies (auth.trusted_proxies)"
             }
         };
         let address = match rejection {
@@ -85,7 +85,7 @@ impl Rejections {
         let (reason, advice, message) = match stray {
             Stray::Path => (
                 "path_unknown",
-                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with server.callback_paths",
+                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with the callback paths here (server.callback_paths)",
                 "a callback came to a path that is no callback path, and is lost",
             ),
             Stray::Method => (
