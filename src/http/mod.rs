@@ -1,4 +1,4 @@
-//! The only place that knows axum. All routes stand here.
+//! The only module that knows axum. All routes but those of callbacks stand here.
 
 mod api;
 mod cursor;
