@@ -1,11 +1,14 @@
 //! Receives the server-side callbacks of Tencent RTC, types them and keeps every one.
 //!
 //! As a program it is a server with a database behind it; as a library it gives the typed events and a router to mount
-//! in an axum app of your own (`examples/own_app.rs`). The types alone are the crate `trtc-callbacks-protocol`, here [`protocol`].
-//! The modules, in reading order:
+//! in an axum app of your own (`examples/own_app.rs`). Three of its parts are crates of their own, shown here as modules:
 //!
+//! - [`protocol`]: the types alone, `trtc-callbacks-protocol`.
 //! - [`projections`]: what each event means, pure: what it changes in the tables of calls, room sessions and live sessions.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
+//!
+//! The modules, in reading order:
+//!
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only place that knows axum.
@@ -26,7 +29,6 @@ mod export;
 pub mod http;
 pub mod ingest;
 pub(crate) mod ip_list;
-pub mod projections;
 mod rebuild;
 pub(crate) mod registration;
 mod retention;
@@ -34,8 +36,9 @@ pub mod server;
 pub(crate) mod sessions;
 pub mod settings;
 pub mod sockets;
-pub mod store;
 pub mod telemetry;
 pub mod tencent_api;
 
+pub use projections;
 pub use protocol;
+pub use store;

@@ -1,8 +1,8 @@
 //! The changes of many events, merged into the rows to write.
 
-use crate::projections::change::Change;
-use crate::projections::schema::TABLES;
-use crate::projections::table::{Row, Table, Value};
+use crate::change::Change;
+use crate::schema::TABLES;
+use crate::table::{Row, Table, Value};
 use protocol::AppId;
 use protocol::UnixMillis;
 

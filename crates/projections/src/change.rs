@@ -8,7 +8,7 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::projections::table::{Row, Value};
+use crate::table::{Row, Value};
 use protocol::AppId;
 use protocol::UnixMillis;
 

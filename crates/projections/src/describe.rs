@@ -6,8 +6,8 @@ use protocol::body::decoded::Body;
 use protocol::body::live::LiveBody;
 use protocol::json::scalar::{AccountId, Known};
 
-use crate::projections::change::{Change, RoomChangeKind};
-use crate::projections::{changes, word};
+use crate::change::{Change, RoomChangeKind};
+use crate::{changes, word};
 
 /// Accounts beyond this number are counted instead of named.
 const NAMED_MAX: usize = 5;

@@ -25,15 +25,15 @@ use protocol::command::description::{Command, Family};
 use protocol::event::contained;
 use protocol::json::scalar::Known;
 
-pub use crate::projections::batch::Batch;
-pub use crate::projections::change::Change;
-pub use crate::projections::schema::TABLES;
-pub use crate::projections::table::Table;
-pub use crate::projections::value::{AMOUNT_MAX, CHANGES_MAX};
+pub use crate::batch::Batch;
+pub use crate::change::Change;
+pub use crate::schema::TABLES;
+pub use crate::table::Table;
+pub use crate::value::{AMOUNT_MAX, CHANGES_MAX};
 
-use crate::projections::body::{battle, call, live, recording, room, seat};
-use crate::projections::change::EventCount;
-use crate::projections::value::word;
+use crate::body::{battle, call, live, recording, room, seat};
+use crate::change::EventCount;
+use crate::value::word;
 
 /// The length of a span of `new_event_counts`.
 const MINUTE_MS: i64 = 60_000;

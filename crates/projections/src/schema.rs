@@ -1,10 +1,10 @@
 //! The tables that projections write, in write order.
 
-use crate::projections::change::{
+use crate::change::{
     BattleMark, CallChange, EventCount, Gift, MemberChange, MetadataMark, PresenceMark,
     RecordingMark, RoomChange, SeatMark,
 };
-use crate::projections::table::{Column, Kind, Row, Table};
+use crate::table::{Column, Kind, Row, Table};
 
 use Kind::{Id, Json, Number, Slot, Text, Time, Truth};
 

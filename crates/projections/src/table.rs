@@ -155,11 +155,15 @@ impl Column {
         Self { name, kind, join, may_name: false }
     }
 
-    pub(crate) const fn key(name: &'static str, kind: Kind) -> Self {
+    /// A column of the key.
+    #[must_use]
+    pub const fn key(name: &'static str, kind: Kind) -> Self {
         Self::new(name, kind, Join::Key)
     }
 
-    pub(crate) const fn fact(name: &'static str, kind: Kind) -> Self {
+    /// A column that the key determines.
+    #[must_use]
+    pub const fn fact(name: &'static str, kind: Kind) -> Self {
         Self::new(name, kind, Join::Fact)
     }
 
@@ -180,7 +184,8 @@ impl Column {
     }
 
     /// The same column, which may hold an account.
-    pub(crate) const fn may_name(self) -> Self {
+    #[must_use]
+    pub const fn may_name(self) -> Self {
         Self { may_name: true, ..self }
     }
 }
@@ -260,7 +265,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::projections::schema::TABLES;
+    use crate::schema::TABLES;
 
     /// Few distinct values, so that equal ones occur.
     fn value(kind: Kind) -> BoxedStrategy<Value<'static>> {

@@ -11,10 +11,10 @@ use rustix::fs::OFlags;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use crate::store::error::StoreError;
-use crate::store::options::StoreOptions;
-use crate::store::sqlite::error::{classify, missing, unopened};
-use crate::store::url::{StoreUrl, display_url};
+use crate::error::StoreError;
+use crate::options::StoreOptions;
+use crate::sqlite::error::{classify, missing, unopened};
+use crate::url::{StoreUrl, display_url};
 use protocol::diagnostic::Hint;
 
 /// Suffix of the copy's name until it is complete.

@@ -30,7 +30,7 @@ pub(crate) fn cause(error: &sqlx::Error) -> String {
     }
 }
 
-/// Cause and hint of [`StoreError::Unavailable`](crate::store::StoreError).
+/// Cause and hint of [`StoreError::Unavailable`](crate::StoreError).
 pub(crate) fn unavailable(error: &sqlx::Error) -> Diagnostic {
     let (problem, hint) = explain(error);
     Diagnostic { problem, hint: hint.map(str::to_owned) }
@@ -149,7 +149,7 @@ fn of_connection(cause: &str) -> (String, Option<&'static str>) {
     (not(cause), Some(hint))
 }
 
-/// What [`StoreError::Migrate`](crate::store::StoreError) says.
+/// What [`StoreError::Migrate`](crate::StoreError) says.
 pub(crate) fn migrating(error: &MigrateError) -> Diagnostic {
     let stopped = |what: &str| format!("bring its tables up to this version: {what}");
     // Without saying that the store is away.

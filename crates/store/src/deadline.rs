@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::store::error::StoreError;
+use crate::error::StoreError;
 use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Waits for the store, no longer than `most`.
-pub(crate) async fn within<T>(
+///
+/// # Errors
+/// When the store failed, or did not answer in that time.
+pub async fn within<T>(
     most: Duration,
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, Diagnostic> {

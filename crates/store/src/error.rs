@@ -2,7 +2,7 @@
 
 use sqlx::migrate::MigrateError;
 
-use crate::store::database_error::{cause, migrating, unavailable};
+use crate::database_error::{cause, migrating, unavailable};
 use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Why a store operation failed. The text has the cause; there is no source chain behind it.

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::store::erase::accounts::Accounts;
-use crate::store::error::StoreError;
-use crate::store::inspection::Examination;
-use crate::store::options::StoreOptions;
-use crate::store::postgres::events_store::Postgres;
-use crate::store::sql::connection::DbConnection;
-use crate::store::sqlite::events_store::Sqlite;
-use crate::store::traits::Store;
-use crate::store::url::StoreUrl;
-use crate::store::{postgres, sqlite};
+use crate::erase::accounts::Accounts;
+use crate::error::StoreError;
+use crate::inspection::Examination;
+use crate::options::StoreOptions;
+use crate::postgres::events_store::Postgres;
+use crate::sql::connection::DbConnection;
+use crate::sqlite::events_store::Sqlite;
+use crate::traits::Store;
+use crate::url::StoreUrl;
+use crate::{postgres, sqlite};
 use protocol::UnixMillis;
 
 /// Opens the store of the URL. A database server need not answer yet.

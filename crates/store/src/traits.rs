@@ -8,19 +8,19 @@ use std::fmt;
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::projections::Change;
-use crate::store::error::StoreError;
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::{
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall, UserVisit,
 };
-use crate::store::query::events::EventFilter;
-use crate::store::query::filters::{
+use crate::query::events::EventFilter;
+use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, Subject,
     UserCallFilter, UserVisitFilter,
 };
-use crate::store::query::page::{Details, EventPage, VisitPage};
+use crate::query::page::{Details, EventPage, VisitPage};
+use projections::Change;
 use protocol::UnixMillis;
 use protocol::{AppId, Event};
 
@@ -97,7 +97,7 @@ pub trait ReadModels {
     /// One call; `None` where no event names it.
     async fn call(&self, app: AppId, call_id: &str) -> Result<Option<Call>, StoreError>;
 
-    /// The members of one call, by the time they are first named. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// The members of one call, by the time they are first named. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn call_members(&self, app: AppId, call_id: &str) -> Result<Details<Member>, StoreError>;
 
     /// The calls an account took part in, the latest first.
@@ -118,45 +118,45 @@ pub trait ReadModels {
 
     /// Visits of one session, the latest first, and after them those without an enter event. Inferred ends are given
     /// once the session has ended. Bounded: of leaves without an enter at most
-    /// [`MARKS_SCANNED_MAX`](crate::store::MARKS_SCANNED_MAX) are scanned for a page, which says where to continue.
+    /// [`MARKS_SCANNED_MAX`](crate::MARKS_SCANNED_MAX) are scanned for a page, which says where to continue.
     async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
 
-    /// Stays on the seats of one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX). Inferred ends
+    /// Stays on the seats of one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX). Inferred ends
     /// as for visits.
     async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError>;
 
-    /// Changes of the room within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Changes of the room within one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError>;
 
     /// Gifts within one session, the latest first.
     async fn gifts(&self, room: &Room, page: &DetailPage) -> Result<Vec<GiftRow>, StoreError>;
 
-    /// Battles within one session, by time. At most [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// Battles within one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError>;
 
     /// Recording tasks of a call or of one session of a room, by time. At most
-    /// [`DETAILS_MAX`](crate::store::DETAILS_MAX).
+    /// [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
 
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
 
     /// Number of open anomalies, of one app or of all. Counted up to
-    /// [`OPEN_COUNTED_MAX`](crate::store::OPEN_COUNTED_MAX).
+    /// [`OPEN_COUNTED_MAX`](crate::OPEN_COUNTED_MAX).
     async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError>;
 
-    /// Number of events in each span of time, the earliest first. At most [`COUNTS_MAX`](crate::store::COUNTS_MAX).
+    /// Number of events in each span of time, the earliest first. At most [`COUNTS_MAX`](crate::COUNTS_MAX).
     async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
 
     /// One event, by its id.
     async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
 
     /// A page of events, bounded in time and memory for any filter: without an index it scans at most
-    /// [`EVENTS_SCANNED_MAX`](crate::store::EVENTS_SCANNED_MAX) events, it ends once bodies reach
-    /// [`PAGE_BYTES_MAX`](crate::store::PAGE_BYTES_MAX), and it says where to continue.
+    /// [`EVENTS_SCANNED_MAX`](crate::EVENTS_SCANNED_MAX) events, it ends once bodies reach
+    /// [`PAGE_BYTES_MAX`](crate::PAGE_BYTES_MAX), and it says where to continue.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
     /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
-    /// an event. At most [`FOUND_MAX`](crate::store::FOUND_MAX).
+    /// an event. At most [`FOUND_MAX`](crate::FOUND_MAX).
     async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError>;
 }

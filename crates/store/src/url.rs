@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use crate::store::error::StoreError;
+use crate::error::StoreError;
 use protocol::diagnostic::Diagnostic;
 
 /// PostgreSQL parameters that the driver supports, with their aliases.

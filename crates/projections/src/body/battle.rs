@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::projections::change::{BattleMark, Change};
-use crate::projections::value::{amount, first, moment, text, word};
+use crate::change::{BattleMark, Change};
+use crate::value::{amount, first, moment, text, word};
 use protocol::Event;
 use protocol::body::battle::{BattleEnd, BattleRoom, CreateBattle, EndBattle, StartBattle};
 use protocol::json::forms::Nested;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::projections::body::recording;
-use crate::projections::change::{CallChange, Change, LastAction, MemberChange};
-use crate::projections::value::{first, moment, text, word};
+use crate::body::recording;
+use crate::change::{CallChange, Change, LastAction, MemberChange};
+use crate::value::{first, moment, text, word};
 use protocol::Event;
 use protocol::UnixMillis;
 use protocol::body::call::{

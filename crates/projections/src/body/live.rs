@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::projections::body::room::{presence, room_change};
-use crate::projections::change::{
-    Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily,
-};
-use crate::projections::session::bounds;
-use crate::projections::session::bounds::{
+use crate::body::room::{presence, room_change};
+use crate::change::{Change, Gift, MetadataMark, RoomChange, RoomChangeKind, RoomFamily};
+use crate::session::bounds;
+use crate::session::bounds::{
     CATEGORIES_MAX, METADATA_BYTES_MAX, RECEIVERS_MAX, TEXT_BYTES_MAX, json_bytes,
 };
-use crate::projections::value::{amount, first, json, moment, text, word};
+use crate::value::{amount, first, json, moment, text, word};
 use protocol::Event;
 use protocol::body::live::{
     AdminChange, BeforeSendGift, ChangeOwner, CreateRoom, DelMetadata, DestroyCause, DestroyRoom,

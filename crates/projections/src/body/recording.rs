@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::projections::change::{Change, Json, RecordingMark};
-use crate::projections::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
-use crate::projections::value::{amount, json, text};
+use crate::change::{Change, Json, RecordingMark};
+use crate::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
+use crate::value::{amount, json, text};
 use protocol::Event;
 use protocol::body::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
 use protocol::json::scalar::AccountId;

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::projections::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
-use crate::projections::session::bounds;
-use crate::projections::value::{amount, first, json, moment, text, word};
+use crate::change::{Change, PresenceMark, RoomChange, RoomChangeKind, RoomFamily};
+use crate::session::bounds;
+use crate::value::{amount, first, json, moment, text, word};
 use protocol::Event;
 use protocol::body::room::{
     CreateRoom, DestroyRoom, MemberEnter, MemberLeave, RoomInfo, UpdateRoomInfo,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::projections::change::{Change, SeatMark};
-use crate::projections::value::{first, text};
+use crate::change::{Change, SeatMark};
+use crate::value::{first, text};
 use protocol::Event;
 use protocol::body::mic::SeatInfoChanged;
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::projections::session::bounds::json_bytes;
-use crate::projections::session::moment;
+use crate::session::bounds::json_bytes;
+use crate::session::moment;
 
 /// The bound of their names, in bytes of JSON.
 const BYTES_MAX: usize = 64 << 10;
@@ -83,7 +83,7 @@ impl Admins {
 
 #[cfg(test)]
 mod tests {
-    use crate::projections::session::admins::*;
+    use crate::session::admins::*;
 
     #[test]
     fn a_room_has_no_more_administrators_than_fit() {

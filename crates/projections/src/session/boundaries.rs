@@ -188,7 +188,7 @@ pub fn gaps(boundaries: &[Boundary]) -> Vec<(UnixMillis, Option<UnixMillis>)> {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::projections::session::boundaries::*;
+    use crate::session::boundaries::*;
 
     const T: i64 = 1_740_464_128_000;
 

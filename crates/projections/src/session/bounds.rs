@@ -71,7 +71,7 @@ impl Properties {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::projections::session::bounds::*;
+    use crate::session::bounds::*;
 
     proptest! {
         #[test]

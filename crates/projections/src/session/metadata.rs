@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::projections::session::bounds::json_bytes;
-use crate::projections::session::moment;
+use crate::session::bounds::json_bytes;
+use crate::session::moment;
 use protocol::UnixMillis;
 
 /// Bytes of an entry beside its key and value: quotes, colon and comma.
@@ -134,7 +134,7 @@ impl MetadataSum {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::projections::session::metadata::*;
+    use crate::session::metadata::*;
 
     #[test]
     fn the_last_value_counts_and_a_deleted_key_frees_its_bytes() {

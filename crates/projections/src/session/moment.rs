@@ -2,7 +2,7 @@
 //!
 //! Events arrive in any order and their times are in ms, so two marks of one ms have no order of their own. The state
 //! before decides: an account outside entered and then left, one inside left and then entered. The SQL of
-//! [`store`](crate::store) that orders such marks follows the same rule.
+//! `store` that orders such marks follows the same rule.
 
 use std::cmp::Ordering;
 
@@ -41,7 +41,7 @@ pub fn state_after(was: bool, balance: i64) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::projections::session::moment::*;
+    use crate::session::moment::*;
 
     #[test]
     fn the_state_before_decides_which_mark_comes_first() {

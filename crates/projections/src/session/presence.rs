@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
-use crate::projections::session::moment;
+use crate::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
+use crate::session::moment;
 use protocol::UnixMillis;
 
 /// Maximum number of points of the occupancy curve before the last one and its end.
@@ -189,7 +189,7 @@ impl Presence {
 mod tests {
     use proptest::prelude::*;
 
-    use crate::projections::session::presence::*;
+    use crate::session::presence::*;
 
     fn figures(marks: &[(&str, i64, bool)], ended_at: Option<i64>) -> PresenceFigures {
         let mut presence = Presence::default();

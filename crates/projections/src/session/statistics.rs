@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::value::RawValue;
 
-use crate::projections::session::admins::Admins;
-use crate::projections::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
+use crate::session::admins::Admins;
+use crate::session::bounds::{ACCOUNT_BYTES, ACCOUNTS_BYTES_MAX};
 use protocol::UnixMillis;
 
 /// One change of a room, input of [`RoomSum`]: columns of `room_changes` of the same names.
@@ -303,7 +303,7 @@ fn top(of: HashMap<String, (i64, i64)>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::projections::session::statistics::*;
+    use crate::session::statistics::*;
 
     #[test]
     fn a_rooms_latest_statistics_count() {

@@ -1,16 +1,16 @@
 //! Erasure of an account from events and dead letters.
 //!
 //! Another table that may hold accounts needs a variant of [`Table`], of [`Record`] and of [`Change`]. Tables of the
-//! read models are derived from their descriptions; see [`model_tables`](crate::store::model_tables).
+//! read models are derived from their descriptions; see [`model_tables`](crate::model_tables).
 
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
-use crate::store::erase::projections;
-use crate::store::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
-use crate::store::error::StoreError;
-use crate::store::model::event::{Row as EventRow, StoredEvent};
-use crate::store::sql::connection::{Arg, DbConnection};
+use crate::erase::projections;
+use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, Statement};
+use crate::error::StoreError;
+use crate::model::event::{Row as EventRow, StoredEvent};
+use crate::sql::connection::{Arg, DbConnection};
 use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::redact::{Erased, Erasure, without_operator};

@@ -2,14 +2,14 @@
 //!
 //! Both stores share the statements except for a few expressions. Parameters are bound as text.
 
-use crate::projections::TABLES;
-use crate::projections::table::{Column, Join, Kind, Table};
+use projections::TABLES;
+use projections::table::{Column, Join, Kind, Table};
 use protocol::AppId;
 use protocol::event::clipped;
 use protocol::redact::Erasure;
 
-use crate::store::sql::dialect::Dialect;
-use crate::store::sql::upsert;
+use crate::sql::dialect::Dialect;
+use crate::sql::upsert;
 
 /// The key of the last row of a step.
 pub type RowKey = Vec<String>;

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
+use crate::error::StoreError;
 use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::event_query::query;

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::projections::session::statistics::worth;
-use crate::store::model::recording_file::RecordingFile;
+use crate::model::recording_file::RecordingFile;
+use projections::session::statistics::worth;
 use protocol::UnixMillis;
 
 /// JSON text of a column.
@@ -410,7 +410,7 @@ pub struct Recording {
     /// The latest time any event names for it.
     pub last_at: UnixMillis,
     /// The files, each once: the first 1000, within 256 KiB.
-    #[serde(serialize_with = "crate::store::model::recording_file::all")]
+    #[serde(serialize_with = "crate::model::recording_file::all")]
     #[schema(value_type = Vec<RecordingFile>)]
     pub files: Vec<JsonText>,
     /// Whether files or long names were left out. The events have all of them.

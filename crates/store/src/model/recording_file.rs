@@ -59,7 +59,7 @@ pub(crate) fn all<S: Serializer>(files: &[Box<RawValue>], output: S) -> Result<S
 
 #[cfg(test)]
 mod tests {
-    use crate::store::model::recording_file::*;
+    use crate::model::recording_file::*;
 
     #[test]
     fn times_of_a_recording_file_use_the_common_format() {

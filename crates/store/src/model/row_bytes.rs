@@ -1,6 +1,6 @@
 //! Approximate memory of rows in bytes, by which pages are bounded.
 
-use crate::store::model::read_models::{
+use crate::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
     Visit,
 };

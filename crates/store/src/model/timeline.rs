@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::{Call, Member};
+use crate::model::event::StoredEvent;
+use crate::model::read_models::{Call, Member};
 use protocol::UnixMillis;
 
 /// One step of a call.
@@ -71,7 +71,7 @@ fn rank(kind: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::model::timeline::*;
+    use crate::model::timeline::*;
 
     fn call() -> Call {
         Call {

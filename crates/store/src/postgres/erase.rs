@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::store::error::StoreError;
-use crate::store::postgres::connection::session::{SessionSettings, begin, named};
+use crate::error::StoreError;
+use crate::postgres::connection::session::{SessionSettings, begin, named};
 
 /// Timeout of an idle transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);

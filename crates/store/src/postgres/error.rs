@@ -1,6 +1,6 @@
 //! Classification of PostgreSQL errors.
 
-use crate::store::error::StoreError;
+use crate::error::StoreError;
 
 /// Distinguishes a row that the database will never accept from a database that cannot accept any now.
 pub(crate) fn classify(error: sqlx::Error) -> StoreError {

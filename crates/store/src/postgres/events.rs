@@ -8,7 +8,7 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
 
-use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
+use crate::postgres::arrays::{ArrayOf, Moment, Taken};
 use protocol::Event;
 
 /// The columns of `events`, in binding order.

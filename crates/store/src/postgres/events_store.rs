@@ -13,30 +13,30 @@ use sqlx::{Connection, Executor};
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use crate::projections::Batch;
+use ::projections::Batch;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 use protocol::recorded_request::Delivery;
 use protocol::{Event, event_id};
 
-use crate::store::error::StoreError;
-use crate::store::model::event::StoredEvent;
-use crate::store::options::StoreOptions;
-use crate::store::postgres::connection::latest::Latest;
-use crate::store::postgres::connection::session;
-use crate::store::postgres::connection::session::SessionSettings;
-use crate::store::postgres::error::classify;
-use crate::store::postgres::events;
-use crate::store::postgres::partitions;
-use crate::store::postgres::partitions::Partitions;
-use crate::store::postgres::projections;
-use crate::store::postgres::retention;
-use crate::store::query::events::EventFilter;
-use crate::store::read;
-use crate::store::sql::builder::{ReadRow, Reader, Statement};
-use crate::store::sql::dialect::{Dialect, POSTGRES};
-use crate::store::traits::EventInsert;
-use crate::store::traits::{Inserted, Store};
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::options::StoreOptions;
+use crate::postgres::connection::latest::Latest;
+use crate::postgres::connection::session;
+use crate::postgres::connection::session::SessionSettings;
+use crate::postgres::error::classify;
+use crate::postgres::events;
+use crate::postgres::partitions;
+use crate::postgres::partitions::Partitions;
+use crate::postgres::projections;
+use crate::postgres::retention;
+use crate::query::events::EventFilter;
+use crate::read;
+use crate::sql::builder::{ReadRow, Reader, Statement};
+use crate::sql::dialect::{Dialect, POSTGRES};
+use crate::traits::EventInsert;
+use crate::traits::{Inserted, Store};
 
 /// Compresses bodies above about 2 KB with LZ4 where the server supports it: the default takes ms for some.
 const COMPRESSION: &str = "select set_config(name, 'lz4', false) from pg_settings

@@ -5,14 +5,14 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::store::database_error::cause;
-use crate::store::error::StoreError;
-use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
-use crate::store::postgres::connection::privileges;
-use crate::store::postgres::connection::session;
-use crate::store::postgres::connection::session::{SessionSettings, VERSION_MIN};
-use crate::store::postgres::error::classify;
-use crate::store::postgres::partitions::BOUNDS;
+use crate::database_error::cause;
+use crate::error::StoreError;
+use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
+use crate::postgres::connection::privileges;
+use crate::postgres::connection::session;
+use crate::postgres::connection::session::{SessionSettings, VERSION_MIN};
+use crate::postgres::error::classify;
+use crate::postgres::partitions::BOUNDS;
 use protocol::UnixMillis;
 use protocol::event_id;
 

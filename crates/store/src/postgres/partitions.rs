@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Transaction};
 
-use crate::store::options::StoreOptions;
+use crate::options::StoreOptions;
 use protocol::UnixMillis;
 
 /// The key of the advisory lock for creating and dropping partitions: the letters `trtc`.

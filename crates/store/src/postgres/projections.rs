@@ -7,12 +7,12 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
 
-use crate::projections::table::{Column, Kind, Row, Table, Value};
-use crate::projections::{Batch, TABLES};
-use crate::store::postgres::arrays::{ArrayOf, Moment, Taken};
-use crate::store::postgres::events;
-use crate::store::sql::dialect::{POSTGRES, type_of};
-use crate::store::sql::upsert;
+use crate::postgres::arrays::{ArrayOf, Moment, Taken};
+use crate::postgres::events;
+use crate::sql::dialect::{POSTGRES, type_of};
+use crate::sql::upsert;
+use projections::table::{Column, Kind, Row, Table, Value};
+use projections::{Batch, TABLES};
 use protocol::Event;
 
 /// Groups of tables that usually get rows together: one statement writes a group, as each statement costs a round

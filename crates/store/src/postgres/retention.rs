@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-use crate::store::sql::upsert::AGED_BY_AT;
+use crate::sql::upsert::AGED_BY_AT;
 use protocol::UnixMillis;
 
 /// The time bound: the first parameter.

@@ -240,6 +240,7 @@ impl TimeRange {
 }
 
 /// Declares a filter: first its conditions, each as documentation, name, label, kind and field, then its other fields.
+#[macro_export]
 macro_rules! filter {
     (
         $(#[$meta:meta])*
@@ -254,9 +255,9 @@ macro_rules! filter {
             $($($(#[$of_other])* $vis $other: $other_type,)*)?
         }
 
-        impl $crate::store::query::conditions::Filter for $filter {
-            fn conditions() -> Vec<&'static $crate::store::query::conditions::Condition> {
-                const CONDITIONS: &[$crate::store::query::conditions::Condition] = &[$($crate::store::query::conditions::Condition {
+        impl $crate::Filter for $filter {
+            fn conditions() -> Vec<&'static $crate::Condition> {
+                const CONDITIONS: &[$crate::Condition] = &[$($crate::Condition {
                     name: $name,
                     label: $label,
                     doc: &[$($doc),+],
@@ -265,7 +266,7 @@ macro_rules! filter {
                 CONDITIONS.iter().collect()
             }
 
-            fn set(&mut self, name: &str, value: $crate::store::query::conditions::ConditionValue) {
+            fn set(&mut self, name: &str, value: $crate::ConditionValue) {
                 match name {
                     $($name => self.$field = value.into(),)*
                     _ => {}
@@ -274,12 +275,10 @@ macro_rules! filter {
         }
     };
 }
-pub(crate) use filter;
-
 #[cfg(test)]
 mod tests {
-    use crate::store::query::conditions::*;
-    use crate::store::query::filters::{AnomalyFilter, CallFilter};
+    use crate::query::conditions::*;
+    use crate::query::filters::{AnomalyFilter, CallFilter};
 
     /// 2026-11-01 12:00 UTC.
     const NOW: UnixMillis = UnixMillis(1_793_534_400_000);

@@ -2,9 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::Room;
-use crate::store::query::conditions::{ConditionKind, filter};
+use crate::filter;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::Room;
+use crate::query::conditions::ConditionKind;
 use protocol::UnixMillis;
 use protocol::{AppId, Family};
 

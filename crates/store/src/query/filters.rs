@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::store::column_values::{
+use crate::column_values::{
     ANOMALY_KINDS, CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES,
     ROOM_FAMILIES, ROOM_STATES,
 };
-use crate::store::model::read_models::Room;
-use crate::store::query::conditions::{ConditionKind, filter};
+use crate::filter;
+use crate::model::read_models::Room;
+use crate::query::conditions::ConditionKind;
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -54,7 +55,7 @@ filter! {
         app: AppId,
         /// The account.
         account: String,
-        /// Behind this one: [`UserCall::at`](crate::store::UserCall::at), `call_id`.
+        /// Behind this one: [`UserCall::at`](crate::UserCall::at), `call_id`.
         after: Option<(UnixMillis, String)>,
         /// At most so many.
         limit: u32,
@@ -68,7 +69,7 @@ pub struct UserVisitFilter {
     pub app: AppId,
     /// The account.
     pub account: String,
-    /// Behind this one: [`UserVisit::entered_at`](crate::store::UserVisit::entered_at), `event_id`, `room_id`.
+    /// Behind this one: [`UserVisit::entered_at`](crate::UserVisit::entered_at), `event_id`, `room_id`.
     pub after: Option<(UnixMillis, Uuid, String)>,
     /// At most so many.
     pub limit: u32,
@@ -120,7 +121,7 @@ pub struct DetailPage {
     pub limit: u32,
 }
 
-/// The place of a visit or a gift in its list; see [`Visit::place`](crate::store::Visit::place).
+/// The place of a visit or a gift in its list; see [`Visit::place`](crate::Visit::place).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DetailPlace {
     /// When it began; of a visit that nothing began, when it ended.

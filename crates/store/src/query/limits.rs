@@ -28,4 +28,4 @@ pub const PAGE_BYTES_MAX: usize = 8 << 20;
 pub const MARKS_SCANNED_MAX: u32 = 5000;
 
 /// How long before its create a session of a room may begin. In ms.
-pub const SESSION_EARLY_MS: i64 = crate::projections::session::boundaries::EARLY_MS;
+pub const SESSION_EARLY_MS: i64 = projections::session::boundaries::EARLY_MS;

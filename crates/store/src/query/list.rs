@@ -3,19 +3,19 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::{
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
-use crate::store::query::conditions::{Condition, ConditionValue, Filter};
-use crate::store::query::events::{EventFilter, Order};
-use crate::store::query::filters::{
+use crate::query::conditions::{Condition, ConditionValue, Filter};
+use crate::query::events::{EventFilter, Order};
+use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, RoomFilter, RoomKey,
     UserCallFilter, UserVisitFilter,
 };
-use crate::store::query::limits::LIST_BYTES_MAX;
-use crate::store::traits::Store;
+use crate::query::limits::LIST_BYTES_MAX;
+use crate::traits::Store;
 use protocol::AppId;
 use protocol::UnixMillis;
 

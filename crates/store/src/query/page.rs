@@ -2,12 +2,12 @@
 
 use uuid::Uuid;
 
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::Visit;
-use crate::store::query::filters::DetailPlace;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::Visit;
+use crate::query::filters::DetailPlace;
 use protocol::UnixMillis;
 
-/// One page of a list of events; see [`ReadModels::event_page`](crate::store::ReadModels::event_page).
+/// One page of a list of events; see [`ReadModels::event_page`](crate::ReadModels::event_page).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
     /// The events; may be fewer than asked for, or none, though more come behind.
@@ -16,7 +16,7 @@ pub struct EventPage {
     pub next: Option<(UnixMillis, Uuid)>,
 }
 
-/// One page of the visits within one session of a room; see [`ReadModels::visits`](crate::store::ReadModels::visits).
+/// One page of the visits within one session of a room; see [`ReadModels::visits`](crate::ReadModels::visits).
 #[derive(Debug, Clone, Default)]
 pub struct VisitPage {
     /// The visits; may be fewer than asked for, or none, though more come behind.

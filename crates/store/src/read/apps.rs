@@ -1,7 +1,7 @@
 //! The apps that a table of read models has rows of.
 
-use crate::store::error::StoreError;
-use crate::store::sql::builder::Reader;
+use crate::error::StoreError;
+use crate::sql::builder::Reader;
 
 /// The apps of a table whose index begins with the app: one look into it for each.
 pub(crate) async fn apps<R: Reader>(

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Call, Member, UserCall};
-use crate::store::query::filters::{CallFilter, UserCallFilter};
-use crate::store::query::limits::DETAILS_MAX;
-use crate::store::query::page::Details;
-use crate::store::read::apps::apps;
-use crate::store::sql::builder::Reader;
+use crate::error::StoreError;
+use crate::model::read_models::{Call, Member, UserCall};
+use crate::query::filters::{CallFilter, UserCallFilter};
+use crate::query::limits::DETAILS_MAX;
+use crate::query::page::Details;
+use crate::read::apps::apps;
+use crate::sql::builder::Reader;
 use protocol::AppId;
 use protocol::UnixMillis;
 

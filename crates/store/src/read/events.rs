@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
-use crate::store::model::event::Row;
-use crate::store::model::event::StoredEvent;
-use crate::store::query::events::{EventFilter, Order};
-use crate::store::query::limits::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
-use crate::store::query::page::EventPage;
-use crate::store::sql::builder::{Reader, Statement};
+use crate::error::StoreError;
+use crate::model::event::Row;
+use crate::model::event::StoredEvent;
+use crate::query::events::{EventFilter, Order};
+use crate::query::limits::{EVENTS_SCANNED_MAX, PAGE_BYTES_MAX};
+use crate::query::page::EventPage;
+use crate::sql::builder::{Reader, Statement};
 use protocol::UnixMillis;
 use protocol::event_id;
 

@@ -4,7 +4,7 @@
 //! All of it is looked for in the order of the table's key. So PostgreSQL takes that index also where it knows little of
 //! the table yet, and not the one by time, in which everybody's marks stand.
 
-use crate::store::sql::builder::Statement;
+use crate::sql::builder::Statement;
 
 /// Adds, behind `with page as (…)`, the table `placed`: the page's enters, each with the leaves of its own time, its place
 /// among them, and the time of what is behind it otherwise. The page has the columns of `room_marks`, and `from_at` and

@@ -3,23 +3,23 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
-use crate::store::model::event::StoredEvent;
-use crate::store::model::read_models::UserVisit;
-use crate::store::model::read_models::{
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::UserVisit;
+use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall,
 };
-use crate::store::query::events::EventFilter;
-use crate::store::query::filters::{
+use crate::query::events::EventFilter;
+use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
 };
-use crate::store::query::filters::{RoomKey, Subject};
-use crate::store::query::page::Details;
-use crate::store::query::page::{EventPage, VisitPage};
-use crate::store::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
-use crate::store::sql::builder::Reader;
-use crate::store::traits::ReadModels;
+use crate::query::filters::{RoomKey, Subject};
+use crate::query::page::Details;
+use crate::query::page::{EventPage, VisitPage};
+use crate::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
+use crate::sql::builder::Reader;
+use crate::traits::ReadModels;
 use protocol::AppId;
 
 #[async_trait]

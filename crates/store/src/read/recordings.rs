@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{JsonText, Recording};
-use crate::store::query::filters::Subject;
-use crate::store::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
-use crate::store::query::page::Details;
-use crate::store::read::rooms::within;
-use crate::store::sql::builder::Reader;
+use crate::error::StoreError;
+use crate::model::read_models::{JsonText, Recording};
+use crate::query::filters::Subject;
+use crate::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
+use crate::query::page::Details;
+use crate::read::rooms::within;
+use crate::sql::builder::Reader;
 use protocol::UnixMillis;
 
 /// How many events of a subject's tasks are read.

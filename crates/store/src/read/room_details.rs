@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
-use crate::store::query::filters::DetailPage;
-use crate::store::query::limits::DETAILS_MAX;
-use crate::store::query::page::Details;
-use crate::store::read::rooms::within;
-use crate::store::sql::builder::{Reader, Statement};
+use crate::error::StoreError;
+use crate::model::read_models::{Battle, BattleRoom, GiftRow, Room, RoomChangeRow, Stay};
+use crate::query::filters::DetailPage;
+use crate::query::limits::DETAILS_MAX;
+use crate::query::page::Details;
+use crate::read::rooms::within;
+use crate::sql::builder::{Reader, Statement};
 use protocol::UnixMillis;
 
 pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<Stay>, StoreError> {

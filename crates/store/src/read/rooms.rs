@@ -1,14 +1,14 @@
 //! Reads sessions of rooms, what only live rooms have, and visits.
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Live, Room, Visit};
-use crate::store::query::filters::{DetailPage, DetailPlace, RoomFilter, RoomKey};
-use crate::store::query::limits::MARKS_SCANNED_MAX;
-use crate::store::query::page::VisitPage;
-use crate::store::read::apps::apps;
-use crate::store::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
-use crate::store::sessions::queue::END;
-use crate::store::sql::builder::{Reader, Statement};
+use crate::error::StoreError;
+use crate::model::read_models::{Live, Room, Visit};
+use crate::query::filters::{DetailPage, DetailPlace, RoomFilter, RoomKey};
+use crate::query::limits::MARKS_SCANNED_MAX;
+use crate::query::page::VisitPage;
+use crate::read::apps::apps;
+use crate::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
+use crate::sessions::queue::END;
+use crate::sql::builder::{Reader, Statement};
 use protocol::AppId;
 use protocol::UnixMillis;
 

@@ -2,13 +2,13 @@
 
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Anomaly, Count, SearchHit};
-use crate::store::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
-use crate::store::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
-use crate::store::read::apps::apps;
-use crate::store::read::{events, rooms};
-use crate::store::sql::builder::Reader;
+use crate::error::StoreError;
+use crate::model::read_models::{Anomaly, Count, SearchHit};
+use crate::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
+use crate::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
+use crate::read::apps::apps;
+use crate::read::{events, rooms};
+use crate::sql::builder::Reader;
 use protocol::AppId;
 
 pub(crate) async fn anomalies<R: Reader>(

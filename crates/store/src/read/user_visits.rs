@@ -1,10 +1,10 @@
 //! Reads the rooms an account came into.
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::UserVisit;
-use crate::store::query::filters::UserVisitFilter;
-use crate::store::read::next_marks::{next_of_enters, place_enters};
-use crate::store::sql::builder::Reader;
+use crate::error::StoreError;
+use crate::model::read_models::UserVisit;
+use crate::query::filters::UserVisitFilter;
+use crate::read::next_marks::{next_of_enters, place_enters};
+use crate::sql::builder::Reader;
 use protocol::UnixMillis;
 
 /// An enter, the session it is of, and the account's next mark in that session.

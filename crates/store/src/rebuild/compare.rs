@@ -5,12 +5,12 @@
 
 use serde_json::Value;
 
-use crate::projections::table::{Column, Join, Kind, Table};
-use crate::projections::{TABLES, changes};
-use crate::store::error::StoreError;
-use crate::store::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
-use crate::store::sql::connection::Arg;
-use crate::store::sql::upsert;
+use crate::error::StoreError;
+use crate::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
+use crate::sql::connection::Arg;
+use crate::sql::upsert;
+use projections::table::{Column, Join, Kind, Table};
+use projections::{TABLES, changes};
 
 /// Number of rows compared at once.
 const PAGE_ROWS: usize = 500;
@@ -317,8 +317,7 @@ impl Rebuilding {
         }
         let place = |name: &str| table.keys().position(|column| column.name == name);
         let (Some(room), Some(at)) = (place("room_id"), place("at")) else { return Ok(()) };
-        let day =
-            key[at].as_i64().unwrap_or(0).div_euclid(24 * crate::store::rebuild::tables::HOUR_MS);
+        let day = key[at].as_i64().unwrap_or(0).div_euclid(24 * crate::rebuild::tables::HOUR_MS);
         let sql = format!(
             "insert into {PREFIX}settle_queue (sdk_app_id, room_id, day, slot) values ($1, $2, $3, 0)
              on conflict do nothing"

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::projections::table::Value;
-use crate::projections::{Batch, changes};
-use crate::store::error::StoreError;
-use crate::store::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage};
-use crate::store::sessions::counts::add;
-use crate::store::sql::connection::Arg;
+use crate::error::StoreError;
+use crate::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage};
+use crate::sessions::counts::add;
+use crate::sql::connection::Arg;
+use projections::table::Value;
+use projections::{Batch, changes};
 
 /// Number of events read at once.
 const PAGE_EVENTS: usize = 500;

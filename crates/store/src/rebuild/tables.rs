@@ -1,6 +1,6 @@
 //! Fills the shadow tables of a rebuild from all events, and stores its progress.
 //!
-//! [`compare`](crate::store::rebuild::compare) and [`counts`](crate::store::rebuild::counts) compare the real tables
+//! [`compare`](crate::rebuild::compare) and [`counts`](crate::rebuild::counts) compare the real tables
 //! with them and correct those.
 
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::projections::{Batch, Change, TABLES, changes};
-use crate::store::error::StoreError;
-use crate::store::model::event::Row;
-use crate::store::model::event::StoredEvent;
-use crate::store::options::StoreOptions;
-use crate::store::sessions::queue::{END, Queued, RoomId};
-use crate::store::sql::connection::{Arg, DbConnection};
-use crate::store::url::StoreUrl;
+use crate::error::StoreError;
+use crate::model::event::Row;
+use crate::model::event::StoredEvent;
+use crate::options::StoreOptions;
+use crate::sessions::queue::{END, Queued, RoomId};
+use crate::sql::connection::{Arg, DbConnection};
+use crate::url::StoreUrl;
+use projections::{Batch, Change, TABLES, changes};
 use protocol::Event;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
@@ -146,7 +146,7 @@ impl Rebuilding {
             StoreUrl::Sqlite(address) => {
                 let file = address.get_filename().to_owned();
                 if !file.exists() {
-                    return Err(crate::store::sqlite::error::missing(&file));
+                    return Err(crate::sqlite::error::missing(&file));
                 }
                 let Some(lock) = lock(&file)? else { return Ok(None) };
                 let connection = DbConnection::sqlite(address, options.timeout).await?;
@@ -174,8 +174,7 @@ impl Rebuilding {
         self.drop_tables().await?;
         for table in TABLES {
             let name = format!("{PREFIX}{}", table.name);
-            let columns =
-                crate::store::sql::upsert::list(table.columns, |column| column.name.to_owned());
+            let columns = crate::sql::upsert::list(table.columns, |column| column.name.to_owned());
             let sql =
                 format!("create table {name} as select {columns} from {} limit 0", table.name);
             self.connection.execute(&sql, &[]).await?;

@@ -1,8 +1,8 @@
 //! Aggregates counts of events: writers only append to `new_event_counts`, so that they do not wait for each other.
 
-use crate::store::error::StoreError;
-use crate::store::sessions::queue::SettlerConnection;
-use crate::store::sql::connection::DbConnection;
+use crate::error::StoreError;
+use crate::sessions::queue::SettlerConnection;
+use crate::sql::connection::DbConnection;
 
 /// The greatest sum: larger ones saturate.
 const MAX: i64 = i64::MAX;

@@ -1,16 +1,14 @@
 //! Reads the facts of room sessions, of several sessions by one statement.
 
-use crate::projections::session::boundaries::SessionBounds;
-use crate::projections::session::metadata::MetadataSum;
-use crate::projections::session::presence::Presence;
-use crate::projections::session::statistics::{
-    GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum, worth,
-};
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Live, Room};
-use crate::store::sessions::queue::{END, RoomId, SettlerConnection};
-use crate::store::sessions::windows::Window;
-use crate::store::sql::connection::Arg;
+use crate::error::StoreError;
+use crate::model::read_models::{Live, Room};
+use crate::sessions::queue::{END, RoomId, SettlerConnection};
+use crate::sessions::windows::Window;
+use crate::sql::connection::Arg;
+use projections::session::boundaries::SessionBounds;
+use projections::session::metadata::MetadataSum;
+use projections::session::presence::Presence;
+use projections::session::statistics::{GiftFact, GiftFigures, GiftSum, RoomFact, RoomSum, worth};
 use protocol::UnixMillis;
 
 /// Maximum number of rows read at once. The size of a row is bounded by the projections.
@@ -399,8 +397,8 @@ impl SettlerConnection {
         let lists: Vec<Vec<Arg>> =
             sessions.map(|(room, session)| room.and([session.into()])).collect();
         let of = "where sdk_app_id = $1 and room_id = $2 and session = $3";
-        let rooms = format!("{} {of}", crate::store::sessions::write::select_rooms());
-        let sessions = format!("{} {of}", crate::store::sessions::write::select_live_sessions());
+        let rooms = format!("{} {of}", crate::sessions::write::select_rooms());
+        let sessions = format!("{} {of}", crate::sessions::write::select_live_sessions());
         let rooms: Vec<Vec<Room>> = self.0.each(&rooms, &lists).await?;
         let sessions: Vec<Vec<Live>> = self.0.each(&sessions, &lists).await?;
         let rows = rooms.into_iter().zip(sessions);

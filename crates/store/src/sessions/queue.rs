@@ -1,9 +1,9 @@
 //! The connection of the session worker, and its queue of rooms with new facts.
 
-use crate::store::error::StoreError;
-use crate::store::options::StoreOptions;
-use crate::store::sql::connection::{Arg, DbConnection};
-use crate::store::url::StoreUrl;
+use crate::error::StoreError;
+use crate::options::StoreOptions;
+use crate::sql::connection::{Arg, DbConnection};
+use crate::url::StoreUrl;
 
 /// The key of the session worker's advisory lock: the letters `trts`.
 const SETTLER_LOCK: i64 = 0x7472_7473;

@@ -1,10 +1,10 @@
 //! Periodic search for anomalies that no new event reveals. Each step reads a bounded number of rows by an index.
 
-use crate::store::error::StoreError;
-use crate::store::sessions::counts::SUM_KEY;
-use crate::store::sessions::queue::SettlerConnection;
-use crate::store::sessions::write::{Finding, put, resolve};
-use crate::store::sql::connection::Arg;
+use crate::error::StoreError;
+use crate::sessions::counts::SUM_KEY;
+use crate::sessions::queue::SettlerConnection;
+use crate::sessions::write::{Finding, put, resolve};
+use crate::sql::connection::Arg;
 use protocol::UnixMillis;
 
 /// Number of rows of one step.

@@ -4,10 +4,10 @@
 //! begin and end no session. This bounds the sessions of a day. While fewer boundaries count than a day has minutes,
 //! two days contain a gap of a minute between those of one kind, after which nothing depends on what was before.
 
-use crate::projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
-use crate::store::error::StoreError;
-use crate::store::sessions::queue::{END, Queued, RoomId, SettlerConnection};
-use crate::store::sql::connection::Arg;
+use crate::error::StoreError;
+use crate::sessions::queue::{END, Queued, RoomId, SettlerConnection};
+use crate::sql::connection::Arg;
+use projections::session::boundaries::{Boundary, EARLY_MS, GRACE_MS};
 use protocol::UnixMillis;
 
 /// The length of a day, in ms.
@@ -280,7 +280,7 @@ const FIRST_FROM: &str = "
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sessions::windows::*;
+    use crate::sessions::windows::*;
 
     #[test]
     fn the_search_before_a_create_is_bounded() {

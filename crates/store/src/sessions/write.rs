@@ -1,11 +1,11 @@
 //! Writes room sessions and their anomalies.
 
-use crate::store::error::StoreError;
-use crate::store::model::read_models::{Live, Room};
-use crate::store::sessions::queue::{Queued, RoomId, SettlerConnection};
-use crate::store::sessions::windows::Window;
-use crate::store::sql::bulk_write::Ready;
-use crate::store::sql::connection::{Arg, DbConnection};
+use crate::error::StoreError;
+use crate::model::read_models::{Live, Room};
+use crate::sessions::queue::{Queued, RoomId, SettlerConnection};
+use crate::sessions::windows::Window;
+use crate::sql::bulk_write::Ready;
+use crate::sql::connection::{Arg, DbConnection};
 use protocol::UnixMillis;
 
 /// The type of a column.

@@ -11,8 +11,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection};
 
-use crate::store::spool::error::{SpoolError, primary_code};
-use crate::store::sqlite::file;
+use crate::spool::error::{SpoolError, primary_code};
+use crate::sqlite::file;
 use protocol::UnixMillis;
 
 /// Suffixes of a quarantined file, before and after its records were salvaged.

@@ -10,13 +10,13 @@ use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-use crate::store::spool::error::SpoolError;
-use crate::store::spool::file;
-use crate::store::spool::file::Pools;
-use crate::store::spool::lock::SpoolLock;
-use crate::store::spool::record::{Columns, Record, Size, Spooled, spooled};
-use crate::store::sqlite::batch::parts;
-use crate::store::sqlite::file::Writing;
+use crate::spool::error::SpoolError;
+use crate::spool::file;
+use crate::spool::file::Pools;
+use crate::spool::lock::SpoolLock;
+use crate::spool::record::{Columns, Record, Size, Spooled, spooled};
+use crate::sqlite::batch::parts;
+use crate::sqlite::file::Writing;
 use protocol::Event;
 use protocol::UnixMillis;
 
@@ -135,7 +135,7 @@ impl Spool {
         Ok(Some(quarantined))
     }
 
-    /// The quarantined files that were not salvaged yet; see [`crate::store::Salvage`].
+    /// The quarantined files that were not salvaged yet; see [`crate::Salvage`].
     ///
     /// # Errors
     /// When the directory cannot be read.

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use crate::store::spool::error::SpoolError;
-use crate::store::spool::file;
-use crate::store::spool::file::{DAMAGED, SALVAGED};
-use crate::store::spool::record::Size;
-use crate::store::spool::record::{Columns, spooled};
+use crate::spool::error::SpoolError;
+use crate::spool::file;
+use crate::spool::file::{DAMAGED, SALVAGED};
+use crate::spool::record::Size;
+use crate::spool::record::{Columns, spooled};
 
 /// The state of a spool.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,12 +38,11 @@ pub async fn examine_spool(path: &Path) -> Result<Option<SpoolExamination>, Spoo
     if !path.exists() {
         return Ok((found != SpoolExamination::default()).then_some(found));
     }
-    crate::store::sqlite::file::check_kind(path)
-        .map_err(|error| SpoolError::Failed(error.to_string()))?;
+    crate::sqlite::file::check_kind(path).map_err(|error| SpoolError::Failed(error.to_string()))?;
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(false);
     let options = options.pragma("query_only", "on");
     let mut file = SqliteConnection::connect_with(&options).await?;
-    let size = crate::store::spool::handle::size(&mut file).await?;
+    let size = crate::spool::handle::size(&mut file).await?;
     let damaged: i64 =
         sqlx::query_scalar("select count(*) from damaged").fetch_one(&mut file).await?;
     let oldest: Option<Columns> =

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::store::spool::error::SpoolError;
-use crate::store::spool::file;
-use crate::store::sqlite;
+use crate::spool::error::SpoolError;
+use crate::spool::file;
+use crate::sqlite;
 
 /// Interval of the attempts to take the lock.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

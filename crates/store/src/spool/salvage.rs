@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-use crate::store::spool::file;
-use crate::store::spool::file::{DAMAGED, SALVAGED};
-use crate::store::spool::record::{Columns, spooled};
+use crate::spool::file;
+use crate::spool::file::{DAMAGED, SALVAGED};
+use crate::spool::record::{Columns, spooled};
 use protocol::Event;
 
 /// Number of records read at once.

@@ -6,11 +6,11 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Database, Encode, FromRow, IntoArguments, Type};
 use uuid::Uuid;
 
-use crate::store::error::StoreError;
-use crate::store::query::limits::{DETAIL_BYTES_MAX, LIST_BYTES_MAX};
-use crate::store::query::page::Details;
-use crate::store::sql::dialect::Dialect;
-use crate::store::sql::template::render;
+use crate::error::StoreError;
+use crate::query::limits::{DETAIL_BYTES_MAX, LIST_BYTES_MAX};
+use crate::query::page::Details;
+use crate::sql::dialect::Dialect;
+use crate::sql::template::render;
 use protocol::UnixMillis;
 
 /// Runs statements over the connections for readers.
@@ -117,7 +117,7 @@ pub(crate) struct Statement {
 }
 
 impl Statement {
-    /// Appends a fragment of a [template](crate::store::sql::template). A macro and its argument must be in one
+    /// Appends a fragment of a [template](crate::sql::template). A macro and its argument must be in one
     /// fragment.
     pub(crate) fn push(&mut self, sql: &'static str) -> &mut Self {
         self.text.push_str(&render(self.dialect, sql));

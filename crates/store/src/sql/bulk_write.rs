@@ -4,11 +4,11 @@
 
 use sqlx::AssertSqlSafe;
 
-use crate::store::error::StoreError;
-use crate::store::postgres::error::classify;
-use crate::store::sql::connection::{Arg, DbConnection, in_list, json, list_of};
-use crate::store::sql::dialect::POSTGRES;
-use crate::store::sql::template::render;
+use crate::error::StoreError;
+use crate::postgres::error::classify;
+use crate::sql::connection::{Arg, DbConnection, in_list, json, list_of};
+use crate::sql::dialect::POSTGRES;
+use crate::sql::template::render;
 
 /// Bound of the parameters of one statement, approximately. In bytes.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -93,7 +93,7 @@ impl Arg {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sql::bulk_write::*;
+    use crate::sql::bulk_write::*;
 
     #[test]
     fn a_statement_is_bounded_in_bytes_and_rows() {

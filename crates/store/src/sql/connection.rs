@@ -1,4 +1,4 @@
-//! A connection to either store, whose statements are [templates](crate::store::sql::template).
+//! A connection to either store, whose statements are [templates](crate::sql::template).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +8,13 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
-use crate::projections::table::{Row, Table};
-use crate::store::error::StoreError;
-use crate::store::postgres::connection::session::{SessionSettings, begin, named};
-use crate::store::sql::builder::ReadRow;
-use crate::store::sql::dialect::{Dialect, POSTGRES, SQLITE};
-use crate::store::sql::template::render;
-use crate::store::{postgres, sqlite};
+use crate::error::StoreError;
+use crate::postgres::connection::session::{SessionSettings, begin, named};
+use crate::sql::builder::ReadRow;
+use crate::sql::dialect::{Dialect, POSTGRES, SQLITE};
+use crate::sql::template::render;
+use crate::{postgres, sqlite};
+use projections::table::{Row, Table};
 
 /// Statement timeout.
 const STATEMENT_MAX: Duration = Duration::from_mins(1);
@@ -325,7 +325,7 @@ pub(crate) fn json(lists: &[Vec<Arg>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sql::connection::*;
+    use crate::sql::connection::*;
 
     #[test]
     fn lists_are_one_parameter() {

@@ -1,13 +1,13 @@
 //! The SQL dialects of the two databases.
 
-use crate::projections::table::{Column, Kind};
+use projections::table::{Column, Kind};
 
 /// A database's expressions for what the other one writes differently.
 #[derive(Debug)]
 pub(crate) struct Dialect {
-    /// `select … from events`, with the columns of [`Row`](crate::store::model::event::Row).
+    /// `select … from events`, with the columns of [`Row`](crate::model::event::Row).
     pub(crate) select_events: &'static str,
-    /// The macros of [templates](crate::store::sql::template) with their SQL, in which `{}` stands for the argument.
+    /// The macros of [templates](crate::sql::template) with their SQL, in which `{}` stands for the argument.
     pub(crate) words: &'static [(&'static str, &'static str)],
     /// The database's clock, in slots of 2 s.
     pub(crate) slot: &'static str,
@@ -141,7 +141,7 @@ pub(crate) fn type_of(kind: Kind) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sql::dialect::*;
+    use crate::sql::dialect::*;
 
     #[test]
     fn both_dialects_define_the_same_macros() {

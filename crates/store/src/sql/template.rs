@@ -17,9 +17,9 @@
 //! | `@minute`, `@tick` | between two times: a minute, and less than a ms |
 //! | `@bytewise` | behind a text in `order by`: by its bytes |
 //!
-//! `@from` and `@using` stay: a [bulk write](crate::store::sql::bulk_write) puts its table of parameters there.
+//! `@from` and `@using` stay: a [bulk write](crate::sql::bulk_write) puts its table of parameters there.
 
-use crate::store::sql::dialect::Dialect;
+use crate::sql::dialect::Dialect;
 
 /// Renders a template in one dialect. Unknown macros stay as they are.
 pub(crate) fn render(dialect: &Dialect, template: &str) -> String {
@@ -62,8 +62,8 @@ fn argument(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sql::dialect::{POSTGRES, SQLITE};
-    use crate::store::sql::template::*;
+    use crate::sql::dialect::{POSTGRES, SQLITE};
+    use crate::sql::template::*;
 
     #[test]
     fn a_statement_is_translated_for_each_database() {

@@ -1,7 +1,7 @@
 //! Upserts of rows of the read models, for both databases.
 
-use crate::projections::table::{Column, Join, Kind, Table};
-use crate::store::sql::dialect::Dialect;
+use crate::sql::dialect::Dialect;
+use projections::table::{Column, Join, Kind, Table};
 
 /// Tables of facts that expire by their own time.
 pub(crate) const AGED_BY_AT: [&str; 6] =

@@ -22,7 +22,7 @@ pub(crate) fn values(row: &str, rows: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::sqlite::batch::*;
+    use crate::sqlite::batch::*;
 
     #[test]
     fn parts_are_all_rows_in_their_order_and_of_few_sizes() {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use crate::store::error::StoreError;
-use crate::store::sqlite::error::{missing, unopened};
+use crate::error::StoreError;
+use crate::sqlite::error::{missing, unopened};
 
 pub(crate) async fn connect(
     address: SqliteConnectOptions,

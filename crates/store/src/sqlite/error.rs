@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::store::error::StoreError;
+use crate::error::StoreError;
 use protocol::diagnostic::Diagnostic;
 
 /// There is no file to open.

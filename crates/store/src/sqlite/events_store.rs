@@ -14,25 +14,25 @@ use sqlx::{AssertSqlSafe, Connection, Sqlite as Db};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::projections::Batch;
+use ::projections::Batch;
 use protocol::UnixMillis;
 use protocol::recorded_request::Delivery;
 use protocol::{Event, event_id};
 
-use crate::store::error::StoreError;
-use crate::store::model::event::StoredEvent;
-use crate::store::options::StoreOptions;
-use crate::store::query::events::EventFilter;
-use crate::store::read::events;
-use crate::store::sql::builder::{ReadRow, Reader, Statement};
-use crate::store::sql::dialect::{Dialect, SQLITE};
-use crate::store::sqlite::batch::{SIZES, parts, values};
-use crate::store::sqlite::error::{classify, missing, unopened};
-use crate::store::sqlite::file;
-use crate::store::sqlite::file::{STEPS, Writing};
-use crate::store::sqlite::{projections, retention};
-use crate::store::traits::EventInsert;
-use crate::store::traits::{Inserted, Store};
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::options::StoreOptions;
+use crate::query::events::EventFilter;
+use crate::read::events;
+use crate::sql::builder::{ReadRow, Reader, Statement};
+use crate::sql::dialect::{Dialect, SQLITE};
+use crate::sqlite::batch::{SIZES, parts, values};
+use crate::sqlite::error::{classify, missing, unopened};
+use crate::sqlite::file;
+use crate::sqlite::file::{STEPS, Writing};
+use crate::sqlite::{projections, retention};
+use crate::traits::EventInsert;
+use crate::traits::{Inserted, Store};
 
 /// A SQLite file: one connection writes, others read concurrently.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 
-use crate::store::database_error::cause;
-use crate::store::error::StoreError;
-use crate::store::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
-use crate::store::sqlite::error::{classify, missing, unopened};
+use crate::database_error::cause;
+use crate::error::StoreError;
+use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
+use crate::sqlite::error::{classify, missing, unopened};
 use protocol::UnixMillis;
 use protocol::event_id;
 

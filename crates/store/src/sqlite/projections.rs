@@ -7,11 +7,11 @@ use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Sqlite};
 
-use crate::projections::table::{Kind, Row, Table, Value};
-use crate::projections::{Batch, TABLES};
-use crate::store::sql::dialect::SQLITE;
-use crate::store::sql::upsert;
-use crate::store::sqlite::batch::{SIZES, parts, values};
+use crate::sql::dialect::SQLITE;
+use crate::sql::upsert;
+use crate::sqlite::batch::{SIZES, parts, values};
+use projections::table::{Kind, Row, Table, Value};
+use projections::{Batch, TABLES};
 
 /// Writes the changes of many events.
 pub(crate) async fn write(

@@ -3,10 +3,10 @@
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
-use crate::projections::TABLES;
-use crate::store::sessions::counts::SUM_KEY;
-use crate::store::sql::upsert::AGED_BY_AT;
-use crate::store::sqlite::file::Writing;
+use crate::sessions::counts::SUM_KEY;
+use crate::sql::upsert::AGED_BY_AT;
+use crate::sqlite::file::Writing;
+use projections::TABLES;
 use protocol::UnixMillis;
 
 /// Deletes at most `rows_max` expired rows of each table, in one transaction per table, since events wait for it.

@@ -7,9 +7,9 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tokio::time::timeout;
 
-use crate::store::database_error::{SHARED, SHARED_HINT};
-use crate::store::error::StoreError;
-use crate::store::postgres::error::classify;
+use crate::database_error::{SHARED, SHARED_HINT};
+use crate::error::StoreError;
+use crate::postgres::error::classify;
 use protocol::diagnostic::Diagnostic;
 
 /// The oldest supported server, as `server_version_num`.
