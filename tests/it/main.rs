@@ -46,6 +46,7 @@ mod registration;
 mod replay;
 mod requests;
 mod retention;
+mod rtc_engine;
 mod sessions;
 mod settle;
 mod settle_bounds;

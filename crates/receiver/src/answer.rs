@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use protocol::Dialect;
 use protocol::response;
 use protocol::response::{NotStored, Rejected};
 
@@ -12,8 +13,15 @@ use crate::request_outcome::RequestOutcome;
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 impl Receiver {
-    /// The answer to a request with this outcome.
-    pub(crate) fn answer(&self, outcome: RequestOutcome) -> Response {
+    /// The answer to a request of this dialect with this outcome.
+    pub(crate) fn answer(&self, outcome: RequestOutcome, dialect: Dialect) -> Response {
+        let ok = || {
+            let body = match dialect {
+                Dialect::Im => response::OK,
+                Dialect::RtcEngine => response::RTC_OK,
+            };
+            json(StatusCode::OK, body)
+        };
         match outcome {
             RequestOutcome::Rejected(_) if self.rejected == Rejected::Forbidden => {
                 json(StatusCode::FORBIDDEN, response::FORBIDDEN)
@@ -41,7 +49,7 @@ impl Receiver {
             RequestOutcome::Shed if self.when_not_stored == NotStored::Unavailable => {
                 closing(later(json(StatusCode::SERVICE_UNAVAILABLE, response::UNAVAILABLE)))
             }
-            RequestOutcome::Shed => closing(json(StatusCode::OK, response::OK)),
+            RequestOutcome::Shed => closing(ok()),
             RequestOutcome::NotStored if self.when_not_stored == NotStored::Unavailable => {
                 later(json(StatusCode::SERVICE_UNAVAILABLE, response::UNAVAILABLE))
             }
@@ -51,7 +59,7 @@ impl Receiver {
             | RequestOutcome::Spooled
             | RequestOutcome::NotStored
             | RequestOutcome::Rejected(_)
-            | RequestOutcome::Abandoned => json(StatusCode::OK, response::OK),
+            | RequestOutcome::Abandoned => ok(),
         }
     }
 }

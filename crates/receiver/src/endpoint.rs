@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::Response;
+use protocol::Dialect;
 
 use crate::log::rejections::Stray;
 use crate::observer::Observer;
@@ -19,10 +20,11 @@ pub(crate) async fn receive(
     request: Request<Body>,
 ) -> Response {
     let account = Account::open(&*receiver.observer);
+    let dialect = receiver.dialect(&request);
     let taken = receiver.take(request, account.begun).await;
     let outcome = taken.unwrap_or_else(|refused| refused);
     account.close(outcome);
-    receiver.answer(outcome)
+    receiver.answer(outcome, dialect)
 }
 
 /// Handler of other methods on a callback path.
@@ -32,14 +34,14 @@ pub(crate) async fn method_not_allowed(
 ) -> Response {
     receiver.warn_stray(&request, Stray::Method);
     Account::open(&*receiver.observer).close(RequestOutcome::MethodNotAllowed);
-    receiver.answer(RequestOutcome::MethodNotAllowed)
+    receiver.answer(RequestOutcome::MethodNotAllowed, Dialect::Im)
 }
 
 /// Handler of any other path, where nobody else answers it.
 pub(crate) fn not_found(receiver: &Receiver, request: &Request<Body>) -> Response {
     receiver.warn_stray(request, Stray::Path);
     Account::open(&*receiver.observer).close(RequestOutcome::NotFound);
-    receiver.answer(RequestOutcome::NotFound)
+    receiver.answer(RequestOutcome::NotFound, Dialect::Im)
 }
 
 /// Accounts for each request once, with one outcome, also when its client disconnects and this is dropped early.

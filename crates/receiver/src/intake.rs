@@ -8,7 +8,8 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use protocol::{AppId, Event, Query, Rejection, UnixMillis, Verified};
+use protocol::recorded_request::{APP_HEADER, SIGN_HEADER};
+use protocol::{AppId, Dialect, Event, Query, Rejection, UnixMillis, Verified};
 use serde::de::IgnoredAny;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -21,6 +22,21 @@ use crate::log::rejections::Stray;
 use crate::receiver::Receiver;
 use crate::request_outcome::RequestOutcome;
 use crate::sink::Outcome;
+
+/// What the head of a request shows.
+enum Head {
+    /// All that is signed is in it, and is right.
+    Verified(Verified),
+    /// The signature is over the body.
+    RtcEngine(Claim),
+}
+
+/// What the head of an event of the RTC Engine says.
+struct Claim {
+    app: AppId,
+    signs: Vec<HeaderValue>,
+    query: Query,
+}
 
 /// A body as it came, and its memory.
 struct ReceivedBody {
@@ -42,17 +58,22 @@ impl Receiver {
             return Err(RequestOutcome::BodyTooLarge);
         }
         let now = (self.clock)();
-        let verified = match self.check_head(&request, now) {
-            Ok(verified) => verified,
+        let head = match self.check_head(&request, now) {
+            Ok(head) => head,
             Err(rejection) => {
                 self.warn_rejected(&request, rejection, now);
                 return Err(self.reject(request.into_body(), rejection).await);
             }
         };
-        self.observer.request_verified(request.extensions());
-        // The head is dropped before the body is read: only the body has a budget.
         let encoding = Encoding::of(request.headers());
-        let body = self.read(request.into_body()).await?;
+        let (verified, body) = match head {
+            Head::Verified(verified) => {
+                self.observer.request_verified(request.extensions());
+                // The head is dropped before the body is read: only the body has a budget.
+                (verified, self.read(request.into_body(), &self.budget).await?)
+            }
+            Head::RtcEngine(claim) => self.verify_rtc(request, claim, now).await?,
+        };
         let late = self.replays.is_late(&verified, now);
         let (event, memory) = self.decode(&verified, encoding, body, now).await?;
         self.observer.event_decoded(&event);
@@ -73,13 +94,58 @@ impl Receiver {
         Ok(outcome)
     }
 
-    /// Checks source address, app and signature.
-    fn check_head(&self, request: &Request<Body>, now: UnixMillis) -> Result<Verified, Rejection> {
+    /// Checks source address, app and signature; of an event of the RTC Engine all but the signature, which is over the body.
+    fn check_head(&self, request: &Request<Body>, now: UnixMillis) -> Result<Head, Rejection> {
         let forwarded = request.headers().get_all("x-forwarded-for").iter();
         self.admission
             .check(peer(request), forwarded.map(HeaderValue::as_bytes))
             .map_err(Rejection::AddressForeign)?;
-        self.apps.verify(Query::parse(request.uri().query().unwrap_or("")), now)
+        let query = Query::parse(request.uri().query().unwrap_or(""));
+        if self.dialect(request) == Dialect::Im {
+            return self.apps.verify(query, now).map(Head::Verified);
+        }
+        let header = request.headers().get_all(APP_HEADER).iter().map(HeaderValue::as_bytes);
+        let path = self.app_in_path(request.uri().path()).map(str::as_bytes);
+        let in_query = query.sdk_app_id.as_deref().map(str::as_bytes);
+        let app = self.apps.rtc_app(header.chain(path).chain(in_query))?;
+        let signs = request.headers().get_all(SIGN_HEADER).iter().cloned().collect();
+        Ok(Head::RtcEngine(Claim { app, signs, query }))
+    }
+
+    /// The dialect in which a request is answered and read. One that names no command in its query, and an app or a signature in
+    /// its headers or an app in its path, is an event of the RTC Engine.
+    pub(crate) fn dialect(&self, request: &Request<Body>) -> Dialect {
+        let headers = request.headers();
+        let is_claimed = headers.contains_key(APP_HEADER)
+            || headers.contains_key(SIGN_HEADER)
+            || self.app_in_path(request.uri().path()).is_some();
+        let names_command = || Query::parse(request.uri().query().unwrap_or("")).command.is_some();
+        if is_claimed && !names_command() { Dialect::RtcEngine } else { Dialect::Im }
+    }
+
+    /// Reads the body of an event of the RTC Engine, within the memory for bodies that are not verified, and checks its signature.
+    async fn verify_rtc(
+        &self,
+        request: Request<Body>,
+        claim: Claim,
+        now: UnixMillis,
+    ) -> Result<(Verified, ReceivedBody), RequestOutcome> {
+        let (head, body) = request.into_parts();
+        let extensions = head.extensions;
+        let mut body = self.read(body, &self.unverified_budget).await?;
+        let signs = claim.signs.iter().map(HeaderValue::as_bytes);
+        match self.apps.verify_rtc(claim.app, signs, &body.bytes, claim.query) {
+            Ok(verified) => {
+                self.observer.request_verified(&extensions);
+                let memory = self.budget.admit(body.bytes.len(), &mut body.patience).await;
+                body.memory = memory.ok_or(RequestOutcome::Shed)?;
+                Ok((verified, body))
+            }
+            Err(rejection) => {
+                self.rejections.warn(rejection, now, || None);
+                Err(RequestOutcome::Rejected(rejection))
+            }
+        }
     }
 
     /// The outcome of a rejected request. Its body is read and dropped: it must be within the limits to be answered like
@@ -90,10 +156,10 @@ impl Receiver {
     }
 
     /// Reads a body within its limits of size, time and memory.
-    async fn read(&self, body: Body) -> Result<ReceivedBody, RequestOutcome> {
+    async fn read(&self, body: Body, budget: &BodyBudget) -> Result<ReceivedBody, RequestOutcome> {
         let mut patience = ACQUIRE_TIMEOUT;
         let body = Limited::new(body, self.body_bytes_max);
-        let read = self.within_limits(self.budget.read(body, &mut patience)).await?;
+        let read = self.within_limits(budget.read(body, &mut patience)).await?;
         let (bytes, memory) = read.ok_or(RequestOutcome::Shed)?;
         Ok(ReceivedBody { bytes, memory, patience })
     }
@@ -163,12 +229,6 @@ impl Receiver {
     }
 
     fn warn_rejected(&self, request: &Request<Body>, rejection: Rejection, now: UnixMillis) {
-        let header = request.headers().get("sdkappid");
-        if let (Rejection::AppMissing, Some(app)) = (rejection, header) {
-            let app = app.to_str().ok().and_then(AppId::parse);
-            self.rejections.warn_rtc_engine(app.filter(|app| self.apps.holds(*app)), now);
-            return;
-        }
         let unreadable = || {
             let forwarded = request.headers().get_all("x-forwarded-for").iter();
             self.admission.unreadable(peer(request), forwarded.map(HeaderValue::as_bytes))
@@ -179,7 +239,9 @@ impl Receiver {
     /// Warns of a misdirected request for an app of ours: an event of the vendor is lost.
     pub(crate) fn warn_stray(&self, request: &Request<Body>, stray: Stray) {
         let query = Query::parse(request.uri().query().unwrap_or(""));
-        let app = query.sdk_app_id.as_deref().and_then(|app| AppId::parse(app.trim()));
+        let header = || request.headers().get(APP_HEADER)?.to_str().ok();
+        let app = query.sdk_app_id.as_deref().or_else(header);
+        let app = app.and_then(|app| AppId::parse(app.trim()));
         if let Some(app) = app.filter(|app| self.apps.holds(*app)) {
             self.rejections.warn_stray(stray, app, (self.clock)());
         }

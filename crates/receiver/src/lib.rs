@@ -8,6 +8,7 @@
 //! ([`tracing`]). Counting is up to an [`Observer`].
 
 mod answer;
+mod app_path;
 mod body;
 mod detach;
 mod endpoint;

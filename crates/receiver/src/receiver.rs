@@ -7,6 +7,7 @@ use protocol::response::{NotStored, Rejected};
 use protocol::{Admission, Apps, UnixMillis};
 use tokio_util::task::TaskTracker;
 
+use crate::app_path::AppPath;
 use crate::body::budget::BodyBudget;
 use crate::log::rejections::Rejections;
 use crate::observer::{NoObserver, Observer};
@@ -15,6 +16,8 @@ use crate::sink::Sink;
 
 /// Default of the memory for bodies, in bytes.
 const BUDGET_BYTES: usize = 64 << 20;
+/// The part of it that unverified bodies may take beside it.
+const UNVERIFIED_PART: usize = 4;
 
 /// Verifies, reads and decodes callbacks, hands their events to a [`Sink`] and answers.
 pub struct Receiver {
@@ -30,6 +33,9 @@ pub struct Receiver {
     pub(crate) body_bytes_max: usize,
     pub(crate) body_timeout: Duration,
     pub(crate) budget: BodyBudget,
+    pub(crate) unverified_budget: BodyBudget,
+    /// Those callback paths of which one part is the app's id.
+    pub(crate) app_paths: Vec<AppPath>,
     pub(crate) submissions: TaskTracker,
 }
 
@@ -51,6 +57,8 @@ impl Receiver {
             body_bytes_max: 256 << 10,
             body_timeout: Duration::from_secs(10),
             budget: BodyBudget::new(BUDGET_BYTES),
+            unverified_budget: BodyBudget::new(BUDGET_BYTES / UNVERIFIED_PART),
+            app_paths: Vec::new(),
             submissions: TaskTracker::new(),
         }
     }
@@ -101,12 +109,20 @@ impl Receiver {
     }
 
     /// Sets the memory budget of bodies, in bytes. Beyond it requests wait briefly (backpressure); then slow ones are
-    /// dropped, and those for which there is no memory are answered as not stored (load shedding). Unverified bodies are
-    /// never kept in memory.
+    /// dropped, and those for which there is no memory are answered as not stored (load shedding). Bodies of requests that are
+    /// rejected by their head are not kept in memory at all; those of the RTC Engine, whose signature is over the body, have a
+    /// quarter of this size beside it until they are verified, so that strangers cannot take the memory of verified ones.
     #[must_use]
     pub fn with_body_budget(mut self, bytes: usize) -> Self {
         self.budget = BodyBudget::new(bytes);
+        self.unverified_budget =
+            BodyBudget::new((bytes / UNVERIFIED_PART).max(bytes.min(self.body_bytes_max)));
         self
+    }
+
+    /// The app's id in the path of a request, as sent, where one of the callback paths has a place for it.
+    pub(crate) fn app_in_path<'a>(&self, path: &'a str) -> Option<&'a str> {
+        self.app_paths.iter().find_map(|app_path| app_path.app_in(path))
     }
 
     /// The submissions to the sink, to be waited for before the sink is closed.

@@ -10,16 +10,18 @@ use axum::http::{Method, Request};
 use axum::response::Response;
 use axum::routing::post;
 
+use crate::app_path::AppPath;
 use crate::endpoint::{method_not_allowed, not_found, receive};
 use crate::receiver::Receiver;
 
 /// The vendor's callbacks on these paths, to be merged into the router of your app: also with a slash at their end, or
-/// with two in the place of one.
+/// with two in the place of one. A part `{sdk_app_id}` of a path stands for the app's id, which is compared with what an event of
+/// the RTC Engine says beside it.
 ///
 /// # Panics
 /// When a path does not begin with `/`.
 pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
-    routes(Arc::new(receiver), &spellings(paths))
+    routes(at(receiver, paths), &spellings(paths))
 }
 
 /// The vendor's callbacks and nothing else, for a listener of their own: any other path is answered 404, and observed as
@@ -28,10 +30,16 @@ pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
 /// # Panics
 /// When a path does not begin with `/`.
 pub fn standalone_router(receiver: Receiver, paths: &[String]) -> Router {
-    let receiver = Arc::new(receiver);
+    let receiver = at(receiver, paths);
     let others = PathFallback::new(receiver.clone(), paths);
     let others = Router::new().fallback(elsewhere).with_state(others);
     routes(receiver, paths).fallback_service(others)
+}
+
+/// The receiver, which knows the places for an app's id in these paths.
+fn at(mut receiver: Receiver, paths: &[String]) -> Arc<Receiver> {
+    receiver.app_paths = paths.iter().filter_map(|path| AppPath::of(path)).collect();
+    Arc::new(receiver)
 }
 
 fn routes<'a>(receiver: Arc<Receiver>, paths: impl IntoIterator<Item = &'a String>) -> Router {
@@ -77,7 +85,10 @@ impl PathFallback {
 
 /// Serves another spelling of a callback path; any other path is not found.
 async fn elsewhere(State(elsewhere): State<Arc<PathFallback>>, request: Request<Body>) -> Response {
-    if !elsewhere.paths.contains(&folded(request.uri().path())) {
+    let path = request.uri().path();
+    let is_callback =
+        elsewhere.paths.contains(&folded(path)) || elsewhere.receiver.app_in_path(path).is_some();
+    if !is_callback {
         return not_found(&elsewhere.receiver, &request);
     }
     let receiver = State(elsewhere.receiver.clone());

@@ -78,6 +78,16 @@ impl BodyBudget {
         Ok(Some((rest.into(), permit)))
     }
 
+    /// Acquires the bytes of a request with a body of this size, which is in memory already. `None` when there are none.
+    pub(crate) async fn admit(
+        &self,
+        body_bytes: usize,
+        patience: &mut Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        let bytes = body_bytes.saturating_add(REQUEST_BYTES);
+        self.take(bytes, Instant::now() + SLOW_BODY_GRACE, patience).await
+    }
+
     /// Acquires bytes for the decoded body. `None` when there are none.
     pub(crate) async fn beside(
         &self,

@@ -75,20 +75,6 @@ impl Rejections {
         );
     }
 
-    /// Logs vendor callbacks of another form, at most once a minute for each app.
-    pub(crate) fn warn_rtc_engine(&self, app: Option<AppId>, now: UnixMillis) {
-        if let Some(more) = self.due_of("rtc_engine", app, now) {
-            let app = app.map(|app| app.to_string());
-            warn!(
-                reason = "rtc_engine",
-                app.id = app.as_deref().unwrap_or("none"),
-                more_since_last_warning = more,
-                advice = "send them elsewhere: register this URL for the callbacks of Chat and its kits alone",
-                "an RTC Engine event callback; this version does not keep them"
-            );
-        }
-    }
-
     /// Logs an app whose callbacks miss their path, at most once a minute. Never the path, which may be a secret.
     pub(crate) fn warn_stray(&self, stray: Stray, app: AppId, now: UnixMillis) {
         let (reason, advice, message) = match stray {
