@@ -12,8 +12,9 @@
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, room sessions and live sessions anew from the events.
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
-//! - [`tencent_api`]: the vendor's REST API: where callbacks go, registered and compared.
+//! - [`tencent_api`]: the vendor's REST API, the crate `trtc-rest-api`: where callbacks go, registered and compared.
 //! - `registration`: what is registered at the vendor, compared with what is wanted while the server runs.
+//! - `failure_report`: what went wrong with a call to the vendor, as people are told of it.
 //! - `ip_list`: the list of the vendor's addresses, kept fresh and in force.
 //! - [`sockets`]: the listening sockets: made, passed by a service manager, or handed from one process to the next.
 //! - [`server`]: wires all of it, runs it, stops it in order.
@@ -23,6 +24,7 @@
 pub mod cli;
 pub mod clock;
 mod export;
+pub(crate) mod failure_report;
 pub mod http;
 pub mod ingest;
 pub(crate) mod ip_list;
@@ -36,6 +38,6 @@ pub mod settings;
 pub mod sockets;
 pub mod store;
 pub mod telemetry;
-pub mod tencent_api;
 
 pub use protocol;
+pub use tencent_api;

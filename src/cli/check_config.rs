@@ -53,6 +53,12 @@ impl CheckConfig {
                 tokens => format!("requests must be signed with one of {tokens} tokens"),
             };
             writeln!(text, "app        {}, {signed}", app.sdk_app_id)?;
+            let events = match app.rtc_keys.len() {
+                0 => "unsigned ones are taken".to_owned(),
+                1 => "must be signed".to_owned(),
+                keys => format!("must be signed with one of {keys} keys"),
+            };
+            writeln!(text, "           RTC Engine events: {events}")?;
         }
         if let Some(every) = settings.registration.check_interval() {
             let repair = if settings.registration.repair { "repaired" } else { "reported" };

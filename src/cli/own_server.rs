@@ -33,6 +33,8 @@ pub(crate) fn callback_url(settings: &Settings) -> String {
     let server = &settings.server;
     let scheme = if server.tls_files().is_some() { "https" } else { "http" };
     let path = server.callback_paths.first().map_or("/", String::as_str);
+    let app = settings.apps.first().map_or("", |app| &app.sdk_app_id);
+    let path = path.replace("{sdk_app_id}", app);
     format!("{scheme}://{}{path}", reached(server.listen))
 }
 

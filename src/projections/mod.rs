@@ -69,7 +69,7 @@ fn of_body(event: &Event) -> Vec<Change> {
             seat::seat_info_changed(event, body, &mut changes);
         }
         Body::Live(body) => live_changes(event, body, &mut changes),
-        Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
+        Body::Group(_) | Body::Follow(_) | Body::Rtc(_) | Body::Untyped | Body::Undecoded => {}
     }
     changes
 }

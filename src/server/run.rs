@@ -19,7 +19,7 @@ use crate::server::opening::open;
 use crate::server::wiring::{
     addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
 };
-use crate::settings::Settings;
+use crate::settings::{AppSettings, Settings};
 use crate::sockets::{Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
@@ -193,15 +193,16 @@ fn warn_if_open(settings: &Settings) {
     let Some(path) = server.guessable_path().filter(|_| !server.listen.ip().is_loopback()) else {
         return;
     };
-    let unsigned = settings.apps.iter().find(|app| app.callback_tokens.is_empty());
+    let is_open = |app: &&AppSettings| app.callback_tokens.is_empty() || app.rtc_keys.is_empty();
+    let unsigned = settings.apps.iter().find(is_open);
     let by_address = auth.takes_vendors_list() || auth.given_addresses().next().is_some();
     if let Some(app) = unsigned.filter(|_| !by_address) {
         warn!(
             app = app.sdk_app_id,
             path,
             listen = %server.listen,
-            hint = "set the token of the vendor's console (TRTC_CALLBACK_TOKEN) and one long random path \
-                    (`server.callback_paths`); or let in known addresses only (`auth.source_addresses`)",
+            hint = "set the vendor console's token (TRTC_CALLBACK_TOKEN) and RTC Engine key (TRTC_RTC_KEY), and one long random \
+                    path (`server.callback_paths`); or let in known addresses only (`auth.source_addresses`)",
             "unsigned requests are taken at a path that is easy to guess: whoever reaches this address can have events stored"
         );
     }

@@ -22,6 +22,8 @@ pub struct AppSettings {
     #[serde(default)]
     pub callback_tokens: Vec<SecretString>,
     #[serde(default)]
+    pub rtc_keys: Vec<SecretString>,
+    #[serde(default)]
     pub secret_key: Option<SecretString>,
     #[serde(default)]
     pub secret_key_file: Option<PathBuf>,

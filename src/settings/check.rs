@@ -58,9 +58,14 @@ impl Settings {
         self.admission()?;
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
-            if !path.starts_with('/') || !path.bytes().all(plain) {
+            // At most one part of the path stands for the app's id, and all of it.
+            let fixed = path.replacen("/{sdk_app_id}", "/", 1);
+            let is_part = fixed == *path
+                || path.ends_with("/{sdk_app_id}")
+                || path.contains("/{sdk_app_id}/");
+            if !path.starts_with('/') || !fixed.bytes().all(plain) || !is_part {
                 let problem = format!("key `server.callback_paths`: `{path}` is not a plain path");
-                let hint = "begin with `/` and use letters, digits and `-._~/` only";
+                let hint = "begin with `/` and use letters, digits and `-._~/` only; one part may be `{sdk_app_id}`";
                 return Err(SettingsError::new(problem, hint));
             }
         }

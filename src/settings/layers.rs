@@ -17,9 +17,10 @@ use protocol::diagnostic::Hint;
 pub const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The keys of an app's table, which the defaults show in a comment only.
-const APP_KEYS: [&str; 11] = [
+const APP_KEYS: [&str; 12] = [
     "sdk_app_id",
     "callback_tokens",
+    "rtc_keys",
     "secret_key",
     "secret_key_file",
     "identifier",
@@ -35,8 +36,8 @@ const APP_KEYS: [&str; 11] = [
 const LISTS: [&str; 3] = ["server.callback_paths", "auth.source_addresses", "auth.trusted_proxies"];
 
 /// The variables that are no keys: what they set belongs to a single app, but for the first.
-const SHORTCUTS: [&str; 6] =
-    ["CONFIG", "SDK_APP_ID", "CALLBACK_TOKEN", "SECRET_KEY", "REGION", "CALLBACK_URL"];
+const SHORTCUTS: [&str; 7] =
+    ["CONFIG", "SDK_APP_ID", "CALLBACK_TOKEN", "RTC_KEY", "SECRET_KEY", "REGION", "CALLBACK_URL"];
 
 /// Where settings come from beside the built-in layer.
 #[derive(Debug, Clone, Default)]
@@ -112,6 +113,7 @@ struct Environment {
     keys: Vec<(String, String)>,
     sdk_app_id: Option<String>,
     callback_token: Option<String>,
+    rtc_key: Option<String>,
     secret_key: Option<String>,
     region: Option<String>,
     callback_url: Option<String>,
@@ -137,6 +139,7 @@ impl Environment {
                 "CONFIG" => {}
                 "SDK_APP_ID" => read.sdk_app_id = Some(value),
                 "CALLBACK_TOKEN" => read.callback_token = Some(value),
+                "RTC_KEY" => read.rtc_key = Some(value),
                 "SECRET_KEY" => read.secret_key = Some(value),
                 "REGION" => read.region = Some(value),
                 "CALLBACK_URL" => read.callback_url = Some(value),
@@ -157,8 +160,9 @@ impl Environment {
                 apps.push(AppSettings::new(id));
             }
         }
-        let Self { callback_token, secret_key, region, callback_url, sdk_app_id, keys: _ } = self;
-        let set = [&callback_token, &secret_key, &region, &callback_url];
+        let Self { callback_token, rtc_key, secret_key, region, callback_url, sdk_app_id, keys: _ } =
+            self;
+        let set = [&callback_token, &rtc_key, &secret_key, &region, &callback_url];
         // Commands that are about no app run in the environment of the server, too.
         if apps.is_empty() || set.into_iter().all(Option::is_none) {
             return Ok(());
@@ -169,18 +173,22 @@ impl Environment {
             apps.iter_mut().filter(|app| named.is_none_or(|named| app.sdk_app_id == *named));
         let (Some(app), None) = (candidates.next(), candidates.next()) else {
             let problem = format!(
-                "TRTC_CALLBACK_TOKEN, TRTC_SECRET_KEY, TRTC_REGION and TRTC_CALLBACK_URL belong to a single app, \
-                 and there are {count}"
+                "TRTC_CALLBACK_TOKEN, TRTC_RTC_KEY, TRTC_SECRET_KEY, TRTC_REGION and TRTC_CALLBACK_URL belong to a single \
+                 app, and there are {count}"
             );
             let hint = "name one app with TRTC_SDK_APP_ID, or put each app's own into its `[[apps]]` table";
             return Err(SettingsError::new(problem, hint));
         };
-        if let Some(tokens) = callback_token {
-            // One a line, so that a file can hold the old and the new one.
-            app.callback_tokens = tokens.lines().map(SecretString::from).collect();
-            if app.callback_tokens.is_empty() {
+        // One a line, so that a file can hold the old and the new one.
+        for (variable, value, secrets) in [
+            ("TRTC_CALLBACK_TOKEN", callback_token, &mut app.callback_tokens),
+            ("TRTC_RTC_KEY", rtc_key, &mut app.rtc_keys),
+        ] {
+            let Some(value) = value else { continue };
+            *secrets = value.lines().map(SecretString::from).collect();
+            if secrets.is_empty() {
                 let hint = "unset it to take requests unsigned";
-                return Err(SettingsError::new("TRTC_CALLBACK_TOKEN is empty", hint));
+                return Err(SettingsError::new(format!("{variable} is empty"), hint));
             }
         }
         if let Some(key) = secret_key {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::settings::apps::AppSettings;
@@ -55,14 +55,46 @@ impl Settings {
                 let problem = format!("key `apps.sdk_app_id`: {id} stands twice");
                 return Err(SettingsError::new(problem, "put all its tokens into one table"));
             }
-            if app.callback_tokens.iter().any(|token| token.expose_secret().is_empty()) {
-                let problem = format!("key `apps.callback_tokens` of app {id}: a token is empty");
-                let hint = "remove it; without any token, requests are taken unsigned";
+            let is_empty = |secret: &SecretString| secret.expose_secret().is_empty();
+            for (key, secrets) in
+                [("callback_tokens", &app.callback_tokens), ("rtc_keys", &app.rtc_keys)]
+            {
+                if secrets.iter().any(is_empty) {
+                    let problem = format!("key `apps.{key}` of app {id}: one is empty");
+                    let hint = "remove it; without any, requests are taken unsigned";
+                    return Err(SettingsError::new(problem, hint));
+                }
+            }
+            apps =
+                apps.with(id, app.callback_tokens.clone()).with_rtc_keys(id, app.rtc_keys.clone());
+        }
+        self.check_rtc_keys()?;
+        Ok(apps)
+    }
+
+    /// Checks that no two apps share a key of the RTC Engine: the app's id is not signed, so an event of one could be sent as the
+    /// other's.
+    fn check_rtc_keys(&self) -> Result<(), SettingsError> {
+        for (place, app) in self.apps.iter().enumerate() {
+            let shares = |other: &&AppSettings| {
+                let keys = |app: &AppSettings| {
+                    app.rtc_keys
+                        .iter()
+                        .map(|key| key.expose_secret().to_owned())
+                        .collect::<Vec<_>>()
+                };
+                let known = keys(app);
+                keys(other).iter().any(|key| known.contains(key))
+            };
+            if let Some(other) = self.apps[..place].iter().find(shares) {
+                let (one, two) = (&other.sdk_app_id, &app.sdk_app_id);
+                let problem =
+                    format!("key `apps.rtc_keys`: apps {one} and {two} have the same key");
+                let hint = "give each app a callback key of its own in the console: the signature does not cover the app";
                 return Err(SettingsError::new(problem, hint));
             }
-            apps = apps.with(id, app.callback_tokens.clone());
         }
-        Ok(apps)
+        Ok(())
     }
 
     /// The apps, of which there must be one.

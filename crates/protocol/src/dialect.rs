@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 /// How a callback names its command, and where its signature stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dialect {
     /// That of Chat, which `TUICallKit`, `TUIRoomKit` and `TUILiveKit` share: command and signature stand in the query.
     #[default]
     Im,
+    /// That of the RTC Engine: the body names a group and a type, headers have app and signature, and the signature is over the body.
+    RtcEngine,
 }
 
 impl Dialect {

@@ -2,19 +2,22 @@
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::verify::{AppId, Verified};
 use crate::body::decoded::Body;
 use crate::command::description::{Command, Family, Kind};
+use crate::dialect::Dialect;
+use crate::event_fields::{Fields, storable};
+pub use crate::event_fields::{clipped, is_sensible};
 use crate::event_id;
+use crate::event_name::Name;
 use crate::event_query;
 use crate::json::escapes;
 use crate::json::raw;
 use crate::json::raw::Object;
-use crate::json::scalar::Scalar;
+use crate::rtc::identity;
 use crate::time::UnixMillis;
 
 /// One event of the vendor, as it is kept.
@@ -34,7 +37,8 @@ pub struct Event {
     pub kind: Kind,
     /// When it happened, from the body; `received_at` where the body has no time or an absurd one.
     pub event_time: UnixMillis,
-    /// Whether `event_time` is from the body.
+    /// Whether `event_time` is the event's own, which a repeat has too. An event of the RTC Engine without one has the time of the
+    /// try, where that makes sense.
     pub timed: bool,
     /// When the request arrived.
     pub received_at: UnixMillis,
@@ -109,15 +113,8 @@ impl Payload {
     }
 }
 
-/// Times before 2015 are taken for mistakes.
-const EARLIEST: UnixMillis = UnixMillis(1_420_070_400_000);
-/// So are times more than a day ahead.
-const AHEAD_MAX: Duration = Duration::from_hours(24);
 /// What stands as the reason where reading panicked. What the panic said may hold parts of the body.
 const PANICKED: &str = "reading it panicked, which is a mistake of this program";
-/// How many characters of a name or an id go into its column, so that every store can index it. The payload has all.
-const COLUMN_CHARS_MAX: usize = 255;
-
 impl Event {
     /// Decodes one request. Never fails: what cannot be read is kept with its bytes and the reason. Nor does it panic:
     /// see [`Event::decode_panicked`].
@@ -143,35 +140,45 @@ impl Event {
             Ok((json, object)) => (Ok(json), object),
             Err(reason) => (Err(reason), None),
         };
-        let fields = object.as_ref();
+        let fields = object.map(|object| Fields::of(verified.dialect(), object));
+        let fields = fields.as_ref();
 
-        let name = Name::of(fields, query.command.as_deref());
+        let name = Name::of_request(verified, fields.map(|fields| &fields.body));
         let row = name.row;
         let (body, decode_error) = match (&text, fields) {
             (Err(reason), _) => (Body::Undecoded, Some(reason.clone())),
             (Ok(_), None) => (Body::Undecoded, Some("expected an object".to_owned())),
-            (Ok(json), Some(_)) => match row.decode.map(|decode| decode(json)) {
-                None => (Body::Untyped, None),
-                Some(Ok(decoded)) => (decoded.body, decoded.misfits),
+            (Ok(json), Some(fields)) => match row.decode.map(|decode| decode(json)) {
+                None => (Body::Untyped, fields.misfit()),
+                Some(Ok(decoded)) => (decoded.body, decoded.misfits.or_else(|| fields.misfit())),
                 Some(Err(reason)) => (Body::Undecoded, Some(reason)),
             },
         };
 
-        let body_time = fields.and_then(|fields| time(fields, row.time, received_at));
-        let event_time = body_time.unwrap_or(received_at);
+        let own_time = fields.and_then(|fields| fields.time(row.time, received_at));
+        let sent_at = || fields.and_then(|fields| fields.sent_at(received_at));
+        let event_time = own_time.or_else(sent_at).unwrap_or(received_at);
         let app = verified.app();
         let request_id = query.request_id.as_deref().map(clipped);
         let identified = text.as_ref().map_or(bytes, |json| json.as_bytes());
-        let id = match (row.kind, body_time, &request_id) {
-            (Kind::After, Some(time), _) => {
+        let id = match (verified.dialect(), row.kind, own_time, &request_id) {
+            (Dialect::RtcEngine, ..) => {
+                let info = fields.and_then(|fields| fields.info.as_ref());
+                let identity = match (&text, fields) {
+                    (Ok(json), Some(fields)) => identity::digest(json, &fields.body, info),
+                    _ => identity::digest_of_bytes(bytes),
+                };
+                event_id::of_identity(event_time, app, &identity)
+            }
+            (Dialect::Im, Kind::After, Some(time), _) => {
                 event_id::repeatable(time, app, &name.command, identified)
             }
-            (Kind::After, None, Some(request_id)) => {
+            (Dialect::Im, Kind::After, None, Some(request_id)) => {
                 event_id::of_request(received_at, app, &name.command, request_id, identified)
             }
-            _ => event_id::unique(event_time),
+            (Dialect::Im, ..) => event_id::unique(event_time),
         };
-        let subject = |paths| fields.and_then(|fields| first_id(fields, paths));
+        let subject = |paths| fields.and_then(|fields| fields.first_id(paths));
 
         let event = Self {
             id,
@@ -181,7 +188,7 @@ impl Event {
             command_sent: name.sent,
             kind: row.kind,
             event_time,
-            timed: body_time.is_some(),
+            timed: own_time.is_some(),
             received_at,
             call_id: subject(row.call_id),
             room_id: subject(row.room_id),
@@ -203,6 +210,10 @@ impl Event {
 
     /// The query as received, where the columns do not say the same.
     fn unusual_query(&self, sent: &str) -> Option<String> {
+        if self.family.dialect() == Dialect::RtcEngine {
+            // The vendor adds none to the URL that is configured.
+            return event_query::kept(sent).filter(|query| !query.is_empty());
+        }
         let command = self.command_sent.as_deref().unwrap_or(&self.command);
         let columns = [&self.client_ip, &self.platform, &self.request_id].map(Option::as_deref);
         event_query::unusual(sent, self.app, command, columns)
@@ -219,7 +230,11 @@ impl Event {
     /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
     /// decoded.
     pub fn restore_body(&mut self) {
-        let decode = Command::find(&self.command).and_then(|row| row.decode);
+        let by_group = || Command::of_family(self.family).decode;
+        let decode = match Command::find(&self.command) {
+            Some(row) => row.decode,
+            None => by_group(),
+        };
         self.body = match (&self.payload, decode) {
             (Payload::Json(json), Some(decode)) if Object::parse(json).is_some() => {
                 let decoded = contained(|| decode(json).ok()).flatten();
@@ -240,7 +255,10 @@ impl Event {
     ) -> Self {
         let mut event =
             Self::of_query(verified, Payload::Raw(bytes.to_owned()), reason, received_at);
-        if let (Kind::After, Some(request)) = (event.kind, &event.request_id) {
+        if verified.dialect() == Dialect::RtcEngine {
+            let identity = identity::digest_of_bytes(bytes);
+            event.id = event_id::of_identity(received_at, event.app, &identity);
+        } else if let (Kind::After, Some(request)) = (event.kind, &event.request_id) {
             event.id = event_id::of_request(received_at, event.app, &event.command, request, bytes);
         }
         event.query = event.unusual_query(&verified.query().text);
@@ -267,8 +285,8 @@ impl Event {
     ) -> Self {
         let query = verified.query();
         // Either may be what panicked.
-        let name = contained(|| Name::of(None, query.command.as_deref()));
-        let name = name.unwrap_or_else(Name::unknown);
+        let name = contained(|| Name::of_request(verified, None));
+        let name = name.unwrap_or_else(|| Name::unknown(verified.dialect()));
         Self {
             id: event_id::unique(received_at),
             app: verified.app(),
@@ -298,75 +316,6 @@ impl Event {
 pub fn contained<T>(step: impl FnOnce() -> T) -> Option<T> {
     // Nothing that a step had half done outlives it: it reads, and gives a value.
     catch_unwind(AssertUnwindSafe(step)).ok()
-}
-
-/// What a request calls itself.
-struct Name {
-    command: Cow<'static, str>,
-    sent: Option<String>,
-    row: Command,
-}
-
-impl Name {
-    /// The body's command counts, the query's where the body has none. Where they disagree both are kept.
-    fn of(fields: Option<&Object<'_>>, query: Option<&str>) -> Self {
-        let in_body = fields.and_then(|fields| match fields.at("CallbackCommand")? {
-            Scalar::Text(name) if !name.is_empty() => Some(name),
-            _ => None,
-        });
-        let Some(sent) = in_body.as_deref().or(query) else { return Self::unknown() };
-        let command: Cow<'static, str> = match Command::find(sent) {
-            Some(row) => row.name.into(),
-            None => clipped(sent).into(),
-        };
-        let folded = |name| Command::find(name).map_or(name, |row| row.name);
-        let disagreeing = query.filter(|name| folded(name) != folded(sent));
-        Self {
-            sent: disagreeing.or((sent != command).then_some(sent)).map(storable),
-            row: Command::find(sent).copied().unwrap_or_else(|| Command::unknown(sent)),
-            command,
-        }
-    }
-
-    fn unknown() -> Self {
-        Self { command: "unknown".into(), sent: None, row: Command::unknown("") }
-    }
-}
-
-/// Whether a time that a body names makes sense: from 2015 to a day after it arrived.
-#[must_use]
-pub fn is_sensible(time: UnixMillis, received_at: UnixMillis) -> bool {
-    (EARLIEST..=received_at.plus(AHEAD_MAX)).contains(&time)
-}
-
-/// The first time at one of `paths` that makes sense, read as ms or else as s: some bodies have the other unit.
-fn time(fields: &Object<'_>, paths: &[&str], received_at: UnixMillis) -> Option<UnixMillis> {
-    let sensible = |time: &UnixMillis| is_sensible(*time, received_at);
-    paths.iter().find_map(|path| {
-        let number = fields.at(path)?.into_integer()?;
-        let millis = Some(UnixMillis(number)).filter(sensible);
-        millis.or_else(|| number.checked_mul(1000).map(UnixMillis).filter(sensible))
-    })
-}
-
-/// The first id at one of `paths` that is not empty.
-fn first_id(fields: &Object<'_>, paths: &[&str]) -> Option<String> {
-    let ids = paths.iter().filter_map(|path| fields.at(path)?.into_id());
-    ids.map(|id| clipped(&id)).find(|id| !id.is_empty())
-}
-
-/// `text` without NUL, which PostgreSQL refuses in text: U+FFFD stands in its place in both stores.
-fn storable(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
-}
-
-/// `text` as a column of both stores holds it: short enough for an index, with U+FFFD for NUL, which PostgreSQL refuses.
-#[must_use]
-pub fn clipped(text: &str) -> String {
-    match text.char_indices().nth(COLUMN_CHARS_MAX) {
-        Some((end, _)) => storable(&text[..end]),
-        None => storable(text),
-    }
 }
 
 #[cfg(test)]

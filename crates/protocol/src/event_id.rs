@@ -5,6 +5,7 @@
 //!
 //! - version 8, where it may: 74 bits of SHA-256 over app, command and body, so that a repeat has the same id on every
 //!   replica;
+//! - version 8 of the RTC Engine, whose retries have another body: over the fields that identify the event;
 //! - version 8 over the request's id too, where the body has no time: a repeat, which arrives at another time, has another id
 //!   with the same [`content`];
 //! - version 7, where two equal bodies are two events ("before" commands, and bodies without a time or a request's id): random.
@@ -31,6 +32,13 @@ pub fn of_request(
     body: &[u8],
 ) -> Uuid {
     hashed(received_at, app, &[command.as_bytes(), request_id.as_bytes()], body)
+}
+
+/// The id of an event of the RTC Engine, by a hash of what identifies it: see [`crate::rtc::identity`]. A repeat of one without a time
+/// of its own gets one of the same [`content`].
+#[must_use]
+pub(crate) fn of_identity(time: UnixMillis, app: AppId, identity: &[u8; 32]) -> Uuid {
+    hashed(time, app, &[b"EventGroupId"], identity)
 }
 
 fn hashed(time: UnixMillis, app: AppId, names: &[&[u8]], body: &[u8]) -> Uuid {

@@ -51,6 +51,11 @@ pub(crate) fn unusual(
     if says(sent, &usual) {
         return None;
     }
+    kept(sent)
+}
+
+/// A query as it is kept: its signature left out. `None` where it is too long.
+pub(crate) fn kept(sent: &str) -> Option<String> {
     Some(without_signature(sent)).filter(|query| query.len() <= QUERY_BYTES_MAX)
 }
 

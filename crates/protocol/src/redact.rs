@@ -9,12 +9,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::value::RawValue;
 
-use crate::event::{Event, clipped};
+use crate::event::clipped;
 use crate::json::lexer::{Token, Tokens, Unescaped};
 use crate::json::raw;
-use crate::request::query::Query;
 use crate::request::recorded_request::Delivery;
-use crate::request::verify::{AppId, Apps};
 use crate::time::UnixMillis;
 
 /// How deep JSON inside strings inside JSON is looked into. The vendor nests once.
@@ -111,7 +109,9 @@ impl Erasure {
             let erased = self.raw(line.as_bytes());
             return erased.map_or(Erased::Unchanged, |bytes| Erased::Changed(lossy(bytes)));
         };
-        let by_operator = operator(&delivery).is_some_and(|operator| self.is_account(&operator));
+        // Without a token nothing is stale, so the moment does not matter.
+        let operator = delivery.event(UnixMillis(0)).and_then(|event| event.operator);
+        let by_operator = operator.is_some_and(|operator| self.is_account(&operator));
         let changed = self.body(&mut delivery);
         if by_operator {
             delivery.query = without_operator(&delivery.query);
@@ -200,17 +200,6 @@ fn applied(text: &str, edits: &[Edit]) -> String {
         done = edit.at.end;
     }
     changed + &text[done..]
-}
-
-/// Who acted in a delivery.
-fn operator(delivery: &Delivery) -> Option<String> {
-    let query = Query::parse(&delivery.query);
-    let app = AppId::parse(query.sdk_app_id.as_deref()?)?;
-    // Without a token nothing is stale, so the moment does not matter.
-    let now = UnixMillis(0);
-    let verified = Apps::new().with(app, Vec::new()).verify(query, now).ok()?;
-    let event = Event::decode(&verified, &delivery.bytes().ok()?, now);
-    event.operator
 }
 
 /// A query without what says where and with what the operator acted.

@@ -138,6 +138,14 @@ fn apps(settings: &Settings, findings: &mut Findings) {
         } else {
             findings.ok("apps", format!("{id}, its requests must be signed"));
         }
+        if app.rtc_keys.is_empty() {
+            let hint = "where the console sends them here, set its callback key: TRTC_RTC_KEY or `rtc_keys`";
+            let text =
+                format!("{id} has no RTC Engine key: unsigned events of the RTC Engine are taken");
+            findings.warn("apps", text, hint);
+        } else {
+            findings.ok("apps", format!("{id}, its RTC Engine events must be signed"));
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::store::{self, EventFilter, EventPage, Order, Store, StoreError, Store
 use crate::telemetry::Figures;
 use protocol::UnixMillis;
 use protocol::diagnostic::{Diagnostic, Hint};
-use protocol::{AppId, Apps, Delivery, Event, Query};
+use protocol::{AppId, Delivery};
 
 /// How many events are looked for in a store at most.
 const LOOKED_MAX: usize = 20_000;
@@ -89,18 +89,12 @@ pub(crate) struct Group {
 
 impl SentEvent {
     pub(crate) fn of(delivery: &Delivery, now: UnixMillis) -> Self {
-        let query = Query::parse(&delivery.query);
-        let app = query.sdk_app_id.as_deref().and_then(AppId::parse);
-        let (Some(app), Ok(bytes)) = (app, delivery.bytes()) else { return Self::Nameless };
-        let Ok(verified) = Apps::new().with(app, Vec::new()).verify(query, now) else {
-            return Self::Nameless;
-        };
-        let event = Event::decode(&verified, &bytes, now);
+        let Some(event) = delivery.event(now) else { return Self::Nameless };
         if event.timed && event.id.get_version_num() == 8 {
             return Self::Repeatable(event.id);
         }
         let at = event.timed.then_some(event.event_time);
-        let group = Group { app, command: event.command.into_owned(), at };
+        let group = Group { app: event.app, command: event.command.into_owned(), at };
         Self::Unique(group, Sha256::digest(event.payload.as_bytes()).into())
     }
 }

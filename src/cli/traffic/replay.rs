@@ -18,9 +18,9 @@ use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::store::{self, EventFilter, Order, Store};
+use protocol::Delivery;
 use protocol::UnixMillis;
 use protocol::diagnostic::{Diagnostic, Hint};
-use protocol::{AppId, Apps, Delivery, Event, Query};
 
 /// How many stored events are read at once.
 const PAGE: u32 = 500;
@@ -236,11 +236,7 @@ impl Pace {
 
 /// When the event happened; `None` where its body does not say.
 fn event_time(delivery: &Delivery, now: UnixMillis) -> Option<UnixMillis> {
-    let query = Query::parse(&delivery.query);
-    let app = AppId::parse(query.sdk_app_id.as_deref()?)?;
-    let verified = Apps::new().with(app, Vec::new()).verify(query, now).ok()?;
-    let event = Event::decode(&verified, &delivery.bytes().ok()?, now);
-    event.timed.then_some(event.event_time)
+    delivery.event(now).filter(|event| event.timed).map(|event| event.event_time)
 }
 
 /// Posts so many at once, and counts.

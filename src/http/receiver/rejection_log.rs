@@ -68,6 +68,15 @@ impl Rejections {
             }
             Rejection::SignWrong(_) => "compare the token here with the vendor's",
             Rejection::RequestTimeStale(_) => "check this machine's clock",
+            Rejection::AppConflicting => {
+                "compare the app in the URL's path with the one the URL is configured for in the console"
+            }
+            Rejection::RtcSignMissing(_) => {
+                "set the callback key in the console, or remove rtc_keys here; a proxy must pass the header Sign on"
+            }
+            Rejection::RtcSignWrong(_) => {
+                "compare rtc_keys here with the console's callback key; a proxy must not change the body"
+            }
             Rejection::AddressForeign(_) => {
                 "if it is the vendor's, add it to auth.source_addresses; if a proxy's, to auth.trusted_proxies"
             }

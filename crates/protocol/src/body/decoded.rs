@@ -8,6 +8,7 @@ use crate::body::group::GroupBody;
 use crate::body::live::LiveBody;
 use crate::body::mic::MicBody;
 use crate::body::room::RoomBody;
+use crate::body::rtc::event::RtcBody;
 
 /// What a body says, by family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +25,8 @@ pub enum Body {
     Group(GroupBody),
     /// `Follow.*`
     Follow(FollowBody),
+    /// The RTC Engine's events, which are large
+    Rtc(Box<RtcBody>),
     /// A command without a type here: of Chat, or not known at all.
     Untyped,
     /// A body that is no JSON object; [`Event::decode_error`](crate::Event::decode_error) says why.

@@ -9,3 +9,4 @@ pub mod live;
 pub mod mic;
 pub mod recording;
 pub mod room;
+pub mod rtc;

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::json::forms::Many;
-use crate::json::scalar::{AccountId, Count, Millis, RoomId, Seconds, TaskId};
+use crate::json::scalar::{AccountId, Code, Count, Millis, RoomId, Seconds, TaskId};
 
 /// An event of cloud recording (group 3) or of web page recording (group 8).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,8 +89,50 @@ pub struct RecordingPayload {
     pub errmsg: Option<String>,
     /// The image that could not be read (309).
     pub url: Option<String>,
+    /// Why the storage refused an upload (308).
+    pub code: Option<Code>,
+    /// The same in words (308).
+    pub message: Option<String>,
     /// In words (group 8).
     pub event_message: Option<String>,
+    /// `main`, `aux` or `mix` (311 where it is flat).
+    pub media_id: Option<String>,
+    /// The file's id at the video-on-demand service (311 where it is flat).
+    pub file_id: Option<String>,
+    /// Where it can be played (311 where it is flat).
+    pub video_url: Option<String>,
+    /// The file's name on the recorder (311 where it is flat).
+    pub cache_file: Option<String>,
+    /// Where the file begins, in ms since 1970 (311 where it is flat).
+    pub start_time_stamp: Option<Millis>,
+    /// Where the file ends, in ms since 1970, in **s** in old copies (311 where it is flat).
+    pub end_time_stamp: Option<Millis>,
+}
+
+impl RecordingPayload {
+    /// The file at the video-on-demand service (311): nested, as in samples, or flat, as in the page's table. `None` where there is
+    /// none.
+    #[must_use]
+    pub fn vod(&self) -> Option<VodFile> {
+        if self.tencent_vod.is_some() {
+            return self.tencent_vod.clone();
+        }
+        (self.file_id.is_some() || self.cache_file.is_some()).then(|| VodFile {
+            user_id: self.user_id.clone(),
+            track_type: self.track_type.clone(),
+            media_id: self.media_id.clone(),
+            file_id: self.file_id.clone(),
+            video_url: self.video_url.clone(),
+            cache_file: self.cache_file.clone(),
+            start_time_stamp: self.start_time_stamp.or(self.begin_time_stamp).map(in_millis),
+            end_time_stamp: self.end_time_stamp.map(in_millis),
+        })
+    }
+}
+
+/// Old copies of the page have some of these times in s.
+fn in_millis(time: Millis) -> Millis {
+    if time.0.abs() < 100_000_000_000 { Millis(time.0.saturating_mul(1000)) } else { time }
 }
 
 /// One recorded file.

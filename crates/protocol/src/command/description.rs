@@ -7,6 +7,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 
 use crate::body::decoded::Body;
+use crate::dialect::Dialect;
 
 /// What is known of one command.
 ///
@@ -30,6 +31,8 @@ pub struct Command {
     pub operator: &'static [&'static str],
     /// Where the event's time stands: ms or s since 1970, told apart by their size.
     pub time: &'static [&'static str],
+    /// The `EventType` of the RTC Engine; `None` for the commands of the other dialect.
+    pub event_type: Option<u16>,
     /// The vendor's page. Numbers are of `trtc.io/document/…` and `tencentcloud.com/document/product/647/…`; those of 269,
     /// which are in Chinese, of `cloud.tencent.com/document/product/269/…`.
     pub page: &'static str,
@@ -77,6 +80,7 @@ impl Command {
             room_id: &["RoomId", "RoomInfo.RoomId"],
             operator: &["Operator_Account", "From_Account"],
             time: &["EventTime"],
+            event_type: None,
             page: "",
             decode: None,
             sample: None,
@@ -159,7 +163,8 @@ impl Kind {
 
 macro_rules! families {
     ($($(#[$doc:meta])* $family:ident = $name:literal, $prefix:literal;)*) => {
-        /// Which part of the vendor's services a command belongs to, told by what stands before its first dot.
+        /// Which part of the vendor's services a command belongs to: told by what stands before its first dot, or, of the RTC
+        /// Engine, by the event's group.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
         #[serde(rename_all = "snake_case")]
         pub enum Family { $($(#[$doc])* $family,)* }
@@ -177,7 +182,7 @@ macro_rules! families {
                 match self { $(Self::$family => $name,)* }
             }
 
-            /// The family of any command's name.
+            /// The family of any command's name that has a dot; those of the RTC Engine have none.
             #[must_use]
             pub fn of(command: &str) -> Self {
                 match command.split_once('.').map_or("", |(prefix, _)| prefix) {
@@ -222,6 +227,32 @@ families! {
     OfficialAccount = "official_account", "OfficialAccount";
     /// Push notifications.
     Push = "push", "Push";
+    /// Users who enter and leave rooms of the RTC Engine (group 1).
+    RtcRoom = "rtc_room", "?1";
+    /// Cameras, microphones and screens that are published (group 2).
+    RtcMedia = "rtc_media", "?2";
+    /// Cloud recording (group 3).
+    RtcRecording = "rtc_recording", "?3";
+    /// Streams relayed to a CDN (group 4).
+    RtcRelay = "rtc_relay", "?4";
+    /// Screenshots that were uploaded (group 6).
+    RtcScreenshot = "rtc_screenshot", "?6";
+    /// Online media streams that enter a room (group 7).
+    RtcIngest = "rtc_ingest", "?7";
+    /// Recorded web pages (group 8).
+    RtcWebRecording = "rtc_web_recording", "?8";
+    /// AI conversation and speech to text, version 1 (group 9).
+    RtcAi = "rtc_ai", "?9";
+    /// Slicing of streams into pictures and sounds (group 10).
+    RtcSlicing = "rtc_slicing", "?10";
+    /// Moderation of streams (group 11).
+    RtcModeration = "rtc_moderation", "?11";
+    /// AI transcription and translation, version 2 (group 14).
+    RtcTranscription = "rtc_transcription", "?14";
+    /// AI conversation, version 2 (group 15).
+    RtcAiConversation = "rtc_ai_conversation", "?15";
+    /// The RTC Engine's events of a group that is not known here.
+    RtcUnknown = "rtc_unknown", "?0";
     /// Everything else.
     Unknown = "unknown", "?";
 }
@@ -229,21 +260,60 @@ families! {
 impl Family {
     /// Whether its commands are those of Chat, whose bodies are about groups.
     fn is_of_chat(self) -> bool {
-        match self {
-            Self::Call | Self::Room | Self::Mic | Self::Live | Self::Follow | Self::Unknown => {
-                false
-            }
+        matches!(
+            self,
             Self::Group
-            | Self::C2c
-            | Self::State
-            | Self::Profile
-            | Self::Sns
-            | Self::Alert
-            | Self::Bot
-            | Self::Chatbot
-            | Self::Content
-            | Self::OfficialAccount
-            | Self::Push => true,
+                | Self::C2c
+                | Self::State
+                | Self::Profile
+                | Self::Sns
+                | Self::Alert
+                | Self::Bot
+                | Self::Chatbot
+                | Self::Content
+                | Self::OfficialAccount
+                | Self::Push
+        )
+    }
+
+    /// The dialect in which its events come.
+    #[must_use]
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Self::RtcRoom
+            | Self::RtcMedia
+            | Self::RtcRecording
+            | Self::RtcRelay
+            | Self::RtcScreenshot
+            | Self::RtcIngest
+            | Self::RtcWebRecording
+            | Self::RtcAi
+            | Self::RtcSlicing
+            | Self::RtcModeration
+            | Self::RtcTranscription
+            | Self::RtcAiConversation
+            | Self::RtcUnknown => Dialect::RtcEngine,
+            _ => Dialect::Im,
+        }
+    }
+
+    /// The family of an `EventGroupId` of the RTC Engine.
+    #[must_use]
+    pub fn of_group(group: i64) -> Self {
+        match group {
+            1 => Self::RtcRoom,
+            2 => Self::RtcMedia,
+            3 => Self::RtcRecording,
+            4 => Self::RtcRelay,
+            6 => Self::RtcScreenshot,
+            7 => Self::RtcIngest,
+            8 => Self::RtcWebRecording,
+            9 => Self::RtcAi,
+            10 => Self::RtcSlicing,
+            11 => Self::RtcModeration,
+            14 => Self::RtcTranscription,
+            15 => Self::RtcAiConversation,
+            _ => Self::RtcUnknown,
         }
     }
 }

@@ -2,4 +2,6 @@
 
 pub(crate) mod chat;
 pub mod description;
+mod reading;
 pub(crate) mod registry;
+pub(crate) mod rtc;

@@ -5,8 +5,6 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde::de::DeserializeOwned;
-
 use crate::body::call::{CallBody, EndCall, StartCall};
 use crate::body::decoded::Body;
 use crate::body::follow::FollowBody;
@@ -15,8 +13,9 @@ use crate::body::live::LiveBody;
 use crate::body::mic::MicBody;
 use crate::body::room::RoomBody;
 use crate::command::chat;
-use crate::command::description::{Command, Decoded, Family, Kind};
-use crate::json::typed;
+use crate::command::description::{Command, Family, Kind};
+use crate::command::reading::{read, read_flat};
+use crate::command::rtc;
 
 impl Command {
     /// The command with this canonical name or alias.
@@ -32,32 +31,10 @@ impl Command {
         BY_NAME.get(name).copied()
     }
 
-    /// Every command, in the order of the families' pages.
+    /// Every command, in the order of the families' pages; last the event types of the RTC Engine.
     pub fn all() -> impl Iterator<Item = &'static Self> {
-        TYPED.iter().chain(chat::COMMANDS)
+        TYPED.iter().chain(chat::COMMANDS).chain(rtc::EVENT_TYPES)
     }
-}
-
-/// Reads a body of the type that `into` takes.
-fn read<T: DeserializeOwned>(json: &str, into: fn(T) -> Body) -> Result<Decoded, String> {
-    let (body, misfits) = typed::read(json)?;
-    Ok(Decoded { body: into(body), misfits: misfits.into_reason() })
-}
-
-/// The same of a body that its page's table has flat: where the object that the sample has is missing, its fields are
-/// read from the top level.
-fn read_flat<T: DeserializeOwned, P: DeserializeOwned>(
-    json: &str,
-    object: fn(&mut T) -> &mut Option<P>,
-    into: fn(T) -> Body,
-) -> Result<Decoded, String> {
-    let (mut body, mut misfits) = typed::read(json)?;
-    if object(&mut body).is_none() {
-        let (flat, more) = typed::read(json)?;
-        *object(&mut body) = Some(flat);
-        misfits = misfits.and(more);
-    }
-    Ok(Decoded { body: into(body), misfits: misfits.into_reason() })
 }
 
 const fn after(name: &'static str, family: Family) -> Command {
@@ -306,7 +283,9 @@ mod tests {
     fn names_and_aliases_are_unique_and_say_their_family() {
         let mut seen = HashSet::new();
         for command in Command::all() {
-            assert_eq!(Family::of(command.name), command.family, "{}", command.name);
+            if command.event_type.is_none() {
+                assert_eq!(Family::of(command.name), command.family, "{}", command.name);
+            }
             for name in command.aliases.iter().chain([&command.name]) {
                 assert!(seen.insert(*name), "{name} stands twice");
                 assert_eq!(Command::find(name).unwrap().name, command.name);
@@ -316,7 +295,7 @@ mod tests {
 
     #[test]
     fn an_unknown_commands_kind_is_guessed_from_its_name() {
-        for command in Command::all() {
+        for command in Command::all().filter(|command| command.event_type.is_none()) {
             let guessed = Command::unknown(command.name).kind;
             assert_eq!(guessed, command.kind, "{}", command.name);
         }

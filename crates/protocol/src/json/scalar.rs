@@ -161,6 +161,8 @@ ids! {
     TaskId;
     /// A gift's id, given by the app.
     GiftId;
+    /// A code of the vendor's. Text inside: some events have an integer, others a word.
+    Code;
 }
 
 macro_rules! integers {

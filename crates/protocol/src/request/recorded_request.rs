@@ -11,7 +11,14 @@ use crate::command::description::Command;
 use crate::dialect::Dialect;
 use crate::event::{Event, Payload};
 use crate::event_query::query;
-use crate::request::verify::AppId;
+use crate::request::query::Query;
+use crate::request::verify::{AppId, Apps};
+use crate::time::UnixMillis;
+
+/// The header in which an event of the RTC Engine names its app, `SdkAppId`, as [`Delivery::headers`] has it.
+pub const APP_HEADER: &str = "sdkappid";
+/// The header in which it has its signature, `Sign`; see [`crate::rtc::sign`].
+pub const SIGN_HEADER: &str = "sign";
 
 /// A request of the vendor: its query, and its body in the one form of three that holds it.
 ///
@@ -21,8 +28,8 @@ pub struct Delivery {
     /// The dialect it speaks; that of Chat where it is absent.
     #[serde(default, skip_serializing_if = "Dialect::is_default")]
     pub dialect: Dialect,
-    /// Headers without which it would not be taken again, such as a signature, by their names in lower case. The dialect of
-    /// Chat needs none.
+    /// Headers without which it would not be taken again, by their names in lower case: [`APP_HEADER`] and [`SIGN_HEADER`] of the RTC
+    /// Engine. The dialect of Chat needs none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// The query string, as it stands behind `?`.
@@ -78,6 +85,31 @@ impl Delivery {
         serde_json::to_string(delivery).unwrap_or_default()
     }
 
+    /// The app it names, in its query or in its headers.
+    #[must_use]
+    pub fn app(&self) -> Option<AppId> {
+        let query = || Query::parse(&self.query).sdk_app_id;
+        let text = match self.dialect {
+            Dialect::Im => query(),
+            Dialect::RtcEngine => self.headers.get(APP_HEADER).cloned().or_else(query),
+        };
+        AppId::parse(text?.trim())
+    }
+
+    /// The event that it becomes when it arrives at `now`, whatever its signature. `None` where it names no app or has no body.
+    #[must_use]
+    pub fn event(&self, now: UnixMillis) -> Option<Event> {
+        let (app, body) = (self.app()?, self.bytes().ok()?);
+        // Without tokens and keys everything is taken.
+        let apps = Apps::new().with(app, Vec::new());
+        let query = Query::parse(&self.query);
+        let verified = match self.dialect {
+            Dialect::Im => apps.verify(query, now),
+            Dialect::RtcEngine => apps.verify_rtc(app, [], &body, query),
+        };
+        Some(Event::decode(&verified.ok()?, &body, now))
+    }
+
     /// A made-up delivery of `command`: the documented shape where one is known, else the members that all share.
     #[must_use]
     pub fn sample(command: &Command, app: AppId) -> Self {
@@ -91,7 +123,14 @@ impl Delivery {
                 });
                 Self { body: RawValue::from_string(body.to_string()).ok(), ..Self::default() }
             });
-        delivery.query = query(app, command.name, Some("127.0.0.1"), Some("Web"), None);
+        match delivery.dialect {
+            Dialect::Im => {
+                delivery.query = query(app, command.name, Some("127.0.0.1"), Some("Web"), None);
+            }
+            Dialect::RtcEngine => {
+                delivery.headers = BTreeMap::from([(APP_HEADER.to_owned(), app.to_string())]);
+            }
+        }
         delivery
     }
 
@@ -99,6 +138,14 @@ impl Delivery {
     /// it may stand in a log.
     #[must_use]
     pub fn of_event(event: &Event) -> Self {
+        if event.family.dialect() == Dialect::RtcEngine {
+            let query = event.query.clone().unwrap_or_default();
+            return Self {
+                dialect: Dialect::RtcEngine,
+                headers: BTreeMap::from([(APP_HEADER.to_owned(), event.app.to_string())]),
+                ..Self::of_payload(query, &event.payload)
+            };
+        }
         let command = event.command_sent.as_deref().unwrap_or(&event.command);
         let query = query(
             event.app,
@@ -179,7 +226,10 @@ mod tests {
     #[test]
     fn a_dialect_that_is_not_known_is_refused() {
         let error = Delivery::parse(r#"{"dialect":"morse","query":"q","body":{}}"#).unwrap_err();
-        assert!(error.contains("unknown variant `morse`, expected `im`"), "{error}");
+        assert!(
+            error.contains("unknown variant `morse`, expected `im` or `rtc_engine`"),
+            "{error}"
+        );
     }
 
     #[test]

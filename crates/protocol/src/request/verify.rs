@@ -9,7 +9,9 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
+use crate::dialect::Dialect;
 use crate::request::query::Query;
+use crate::rtc::sign::is_signed as is_rtc_signed;
 use crate::time::UnixMillis;
 
 /// An application's `SDKAppID` at the vendor.
@@ -38,11 +40,20 @@ impl fmt::Display for AppId {
     }
 }
 
-/// The apps whose callbacks are taken, each with its tokens.
+/// The apps whose callbacks are taken, each with its tokens and keys.
 #[derive(Debug, Clone)]
 pub struct Apps {
-    tokens: BTreeMap<AppId, Vec<SecretString>>,
+    apps: BTreeMap<AppId, Secrets>,
     request_time_window: Duration,
+}
+
+/// What one app's callbacks are signed with. One dialect's secrets never open the other.
+#[derive(Debug, Clone, Default)]
+struct Secrets {
+    /// Callback tokens of the dialect of Chat.
+    tokens: Vec<SecretString>,
+    /// Callback keys of the RTC Engine.
+    rtc_keys: Vec<SecretString>,
 }
 
 /// How far `RequestTime` may be from our clock, as the vendor's Live page advises (trtc.io/document/69528).
@@ -52,14 +63,22 @@ impl Apps {
     /// No app yet, and the vendor's window of 60 s both ways for `RequestTime`.
     #[must_use]
     pub fn new() -> Self {
-        Self { tokens: BTreeMap::new(), request_time_window: REQUEST_TIME_WINDOW }
+        Self { apps: BTreeMap::new(), request_time_window: REQUEST_TIME_WINDOW }
     }
 
     /// Takes callbacks of `app`. With `tokens`, each must be signed with one of them: name the old and the new one
     /// while you rotate. Without, they are taken unsigned.
     #[must_use]
     pub fn with(mut self, app: AppId, tokens: Vec<SecretString>) -> Self {
-        self.tokens.insert(app, tokens);
+        self.apps.entry(app).or_default().tokens = tokens;
+        self
+    }
+
+    /// Takes callbacks of `app`, and with `keys` only those events of the RTC Engine that are signed with one of them: the console's
+    /// callback key, and that of the automatic recording template where it has one of its own. Without, they are taken unsigned.
+    #[must_use]
+    pub fn with_rtc_keys(mut self, app: AppId, keys: Vec<SecretString>) -> Self {
+        self.apps.entry(app).or_default().rtc_keys = keys;
         self
     }
 
@@ -78,13 +97,13 @@ impl Apps {
 
     /// The apps' ids in order.
     pub fn ids(&self) -> impl Iterator<Item = AppId> + '_ {
-        self.tokens.keys().copied()
+        self.apps.keys().copied()
     }
 
     /// Whether callbacks of `app` are taken.
     #[must_use]
     pub fn holds(&self, app: AppId) -> bool {
-        self.tokens.contains_key(&app)
+        self.apps.contains_key(&app)
     }
 
     /// Checks one request's query at the time `now`.
@@ -97,7 +116,7 @@ impl Apps {
     pub fn verify(&self, query: Query, now: UnixMillis) -> Result<Verified, Rejection> {
         let sent = query.sdk_app_id.as_deref().ok_or(Rejection::AppMissing)?;
         let app = AppId::parse(sent.trim()).ok_or(Rejection::AppMalformed)?;
-        let tokens = self.tokens.get(&app).ok_or(Rejection::AppForeign(app))?;
+        let tokens = &self.apps.get(&app).ok_or(Rejection::AppForeign(app))?.tokens;
         let mut signed_at = None;
         if !tokens.is_empty() {
             let sign = query.sign.as_deref().ok_or(Rejection::SignMissing(app))?;
@@ -111,7 +130,55 @@ impl Apps {
             }
             signed_at = Some(seconds);
         }
-        Ok(Verified { app, signed_at, query })
+        Ok(Verified { app, dialect: Dialect::Im, is_checked: !tokens.is_empty(), signed_at, query })
+    }
+
+    /// The app whose event of the RTC Engine a request claims to be: what its header `SdkAppId`, its path and its query say of it
+    /// must be one and the same. Nothing of it is signed.
+    ///
+    /// # Errors
+    /// Why the request is not taken.
+    pub fn rtc_app<'a>(
+        &self,
+        claims: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<AppId, Rejection> {
+        let mut claimed = None;
+        for claim in claims {
+            let text = str::from_utf8(claim).map_err(|_| Rejection::AppMalformed)?;
+            let app = AppId::parse(text.trim()).ok_or(Rejection::AppMalformed)?;
+            if claimed.is_some_and(|claimed| claimed != app) {
+                return Err(Rejection::AppConflicting);
+            }
+            claimed = Some(app);
+        }
+        let app = claimed.ok_or(Rejection::AppMissing)?;
+        if self.holds(app) { Ok(app) } else { Err(Rejection::AppForeign(app)) }
+    }
+
+    /// Checks an event of the RTC Engine for `app`, from [`Apps::rtc_app`], by the values of its header `Sign` and its body as received.
+    ///
+    /// The signature covers the body alone, and no time that could be checked: one that was overheard can be sent again, and meets its
+    /// own event then.
+    ///
+    /// # Errors
+    /// The first reason why the request is not taken.
+    pub fn verify_rtc<'a>(
+        &self,
+        app: AppId,
+        signs: impl IntoIterator<Item = &'a [u8]>,
+        body: &[u8],
+        query: Query,
+    ) -> Result<Verified, Rejection> {
+        let keys = &self.apps.get(&app).ok_or(Rejection::AppForeign(app))?.rtc_keys;
+        if !keys.is_empty() {
+            let mut signs = signs.into_iter();
+            let sign = signs.next().ok_or(Rejection::RtcSignMissing(app))?;
+            if signs.next().is_some() || !is_rtc_signed(keys, sign, body) {
+                return Err(Rejection::RtcSignWrong(app));
+            }
+        }
+        let is_checked = !keys.is_empty();
+        Ok(Verified { app, dialect: Dialect::RtcEngine, is_checked, signed_at: None, query })
     }
 }
 
@@ -148,11 +215,13 @@ fn is_signed(tokens: &[SecretString], sign: &str, request_time: &str) -> bool {
     matches.into()
 }
 
-/// A request for an app of ours, signed where that app demands it. Only [`Apps::verify`] makes one, so nothing
-/// unverified can be decoded or stored.
+/// A request for an app of ours, signed where that app demands it. Only [`Apps::verify`] and [`Apps::verify_rtc`] make one, so
+/// nothing unverified can be decoded or stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     app: AppId,
+    dialect: Dialect,
+    is_checked: bool,
     signed_at: Option<i64>,
     query: Query,
 }
@@ -162,6 +231,18 @@ impl Verified {
     #[must_use]
     pub fn app(&self) -> AppId {
         self.app
+    }
+
+    /// The dialect in which it came.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// Whether a signature was checked; not so where the app has no token or key for this dialect.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.is_checked
     }
 
     /// The signed `RequestTime`, in s since 1970; absent where the app has no token, as nobody checked it then.
@@ -192,13 +273,19 @@ pub enum Rejection {
     SignWrong(AppId),
     /// `Sign` fits, but `RequestTime` is too far from our clock, or not a time.
     RequestTimeStale(AppId),
+    /// Header, path and query of an RTC Engine event name different apps.
+    AppConflicting,
+    /// The app has keys for the RTC Engine, and the request has no header `Sign`.
+    RtcSignMissing(AppId),
+    /// The header `Sign` of an RTC Engine event fits none of the app's keys.
+    RtcSignWrong(AppId),
     /// It came from this address, which is not one of those that are taken from; absent where there is no telling it.
     AddressForeign(Option<IpAddr>),
 }
 
 impl Rejection {
     /// Every reason's word, for counters and logs.
-    pub const REASONS: [&'static str; 7] = [
+    pub const REASONS: [&'static str; 10] = [
         "app_missing",
         "app_malformed",
         "app_foreign",
@@ -206,6 +293,9 @@ impl Rejection {
         "sign_wrong",
         "request_time_stale",
         "address_foreign",
+        "app_conflicting",
+        "rtc_sign_missing",
+        "rtc_sign_wrong",
     ];
 
     /// The reason's place in [`Rejection::REASONS`].
@@ -219,6 +309,9 @@ impl Rejection {
             Self::SignWrong(_) => 4,
             Self::RequestTimeStale(_) => 5,
             Self::AddressForeign(_) => 6,
+            Self::AppConflicting => 7,
+            Self::RtcSignMissing(_) => 8,
+            Self::RtcSignWrong(_) => 9,
         }
     }
 
@@ -232,8 +325,13 @@ impl Rejection {
     #[must_use]
     pub fn app(self) -> Option<AppId> {
         match self {
-            Self::AppMissing | Self::AppMalformed | Self::AddressForeign(_) => None,
+            Self::AppMissing
+            | Self::AppMalformed
+            | Self::AppConflicting
+            | Self::AddressForeign(_) => None,
             Self::AppForeign(app)
+            | Self::RtcSignMissing(app)
+            | Self::RtcSignWrong(app)
             | Self::SignMissing(app)
             | Self::SignWrong(app)
             | Self::RequestTimeStale(app) => Some(app),
@@ -339,5 +437,58 @@ mod tests {
             let query = format!("SdkAppid=1400000001&Sign={sign}&RequestTime={time}");
             assert_eq!(verify(&apps(&["t"]), &query, NOW), Err("request_time_stale"));
         }
+    }
+
+    fn rtc_apps(keys: &[&str]) -> (Apps, AppId) {
+        let app = AppId::parse("1400000001").unwrap();
+        let keys = keys.iter().map(|key| (*key).into()).collect();
+        (Apps::new().with(app, vec!["token".into()]).with_rtc_keys(app, keys), app)
+    }
+
+    fn verify_rtc(keys: &[&str], signs: &[&[u8]], body: &[u8]) -> Result<bool, &'static str> {
+        let (apps, app) = rtc_apps(keys);
+        let verified = apps.verify_rtc(app, signs.iter().copied(), body, Query::default());
+        verified.map(|verified| verified.is_checked()).map_err(Rejection::reason)
+    }
+
+    #[test]
+    fn the_app_of_an_rtc_event_is_stated_at_least_once_and_alike() {
+        let (apps, app) = rtc_apps(&[]);
+        let found = |claims: &[&str]| {
+            let claims = claims.iter().map(|claim| claim.as_bytes());
+            apps.rtc_app(claims).map_err(Rejection::reason)
+        };
+        assert_eq!(found(&["1400000001"]), Ok(app));
+        assert_eq!(found(&[" 1400000001", "1400000001"]), Ok(app));
+        assert_eq!(found(&[]), Err("app_missing"));
+        assert_eq!(found(&["1400000001", "1400000002"]), Err("app_conflicting"));
+        assert_eq!(found(&["1400000002"]), Err("app_foreign"));
+        for malformed in ["", "x", "-1", "1400000001, 1400000001"] {
+            assert_eq!(found(&["1400000001", malformed]), Err("app_malformed"), "{malformed}");
+        }
+        assert_eq!(apps.rtc_app([&b"\xff"[..]]).map_err(Rejection::reason), Err("app_malformed"));
+    }
+
+    #[test]
+    fn each_rtc_key_signs_and_a_token_does_not() {
+        let sign = |key: &str, body: &[u8]| crate::rtc::sign::sign(&key.into(), body).into_bytes();
+        let body = b"{}";
+        for key in ["new", "old"] {
+            assert_eq!(verify_rtc(&["new", "old"], &[&sign(key, body)], body), Ok(true));
+        }
+        assert_eq!(verify_rtc(&["new"], &[&sign("token", body)], body), Err("rtc_sign_wrong"));
+        assert_eq!(verify_rtc(&["new"], &[&sign("new", b"{ }")], body), Err("rtc_sign_wrong"));
+        assert_eq!(verify_rtc(&["new"], &[], body), Err("rtc_sign_missing"));
+        let twice = sign("new", body);
+        assert_eq!(verify_rtc(&["new"], &[&twice, &twice], body), Err("rtc_sign_wrong"));
+        assert_eq!(verify_rtc(&["new"], &[b""], body), Err("rtc_sign_wrong"));
+    }
+
+    #[test]
+    fn without_rtc_keys_everything_is_taken_unchecked() {
+        for signs in [&[][..], &[&b"nonsense"[..]][..]] {
+            assert_eq!(verify_rtc(&[], signs, b"not json"), Ok(false));
+        }
+        assert_eq!(verify_rtc(&[""], &[b""], b""), Err("rtc_sign_wrong"));
     }
 }
