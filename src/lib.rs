@@ -1,14 +1,14 @@
 //! Receives the server-side callbacks of Tencent RTC, types them and keeps every one.
 //!
-//! As a program it is a server with a database behind it; as a library it gives the typed events and a router to mount
-//! in an axum app of your own (`examples/own_app.rs`). The types alone are the crate `trtc-callbacks-protocol`, here [`protocol`].
-//! The modules, in reading order:
+//! As a program it is a server with a database behind it. The typed events are the crate `trtc-callbacks-protocol`, here [`protocol`];
+//! the router that receives them, to mount in an axum app of your own too (`examples/own_app.rs`), is the crate
+//! `trtc-callbacks-receiver`, here [`receiver`]. The modules, in reading order:
 //!
 //! - [`projections`]: what each event means, pure: what it changes in the tables of calls, room sessions and live sessions.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `export`: lists as CSV and NDJSON.
-//! - [`http`]: the two listeners. The only place that knows axum.
+//! - [`http`]: the two listeners. The only module that knows axum.
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, room sessions and live sessions anew from the events.
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
@@ -40,4 +40,5 @@ pub mod store;
 pub mod telemetry;
 
 pub use protocol;
+pub use receiver;
 pub use tencent_api;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use trtc_callbacks::cli::Cli;
-use trtc_callbacks::telemetry::Outcome;
+use trtc_callbacks::telemetry::outcome_labels;
 
 use crate::process::{Serving, done};
 use crate::support::on_both_stores;
@@ -242,7 +242,7 @@ fn every_command_of_the_documents_parses() {
 #[test]
 fn the_page_on_monitoring_explains_every_outcome() {
     let page = include_str!("../../docs/operate/monitoring.md");
-    let missing = Outcome::names().filter(|name| !page.contains(&format!("`{name}`")));
+    let missing = outcome_labels().filter(|name| !page.contains(&format!("`{name}`")));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
 }
 

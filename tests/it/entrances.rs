@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{AppId, Apps, Event};
+use receiver::{Outcome, Receiver, Sink, callback_router};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use trtc_callbacks::http::{Receiver, callback_router};
-use trtc_callbacks::ingest::{Outcome, Sink};
 
 use crate::process::Serving;
 use crate::support::{APP, DESTROY_ROOM, Database, OK, Server, destroy_room, settings};

@@ -23,7 +23,7 @@ use crate::store::{
     AnomalyFilter, Call, CallFilter, ConditionKind, Count, CountBy, CountFilter, EventFilter,
     OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
 };
-use crate::telemetry::{Figures, Outcome as OutcomeName};
+use crate::telemetry::{Figures, outcome_labels};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -261,7 +261,7 @@ fn server(figures: &Figures, health: &Health) -> Server {
         .map(|(name, count)| (name, whole(count)))
         .collect();
     // The text has them in another order each time.
-    let order: Vec<String> = OutcomeName::names().collect();
+    let order: Vec<String> = outcome_labels().collect();
     outcomes.sort_by_key(|(name, _)| order.iter().position(|known| known == name));
     let lost = outcomes.iter().filter(|(name, _)| ["not_stored", "shed"].contains(name));
     let lost = lost.map(|(_, count)| count).sum();

@@ -1,15 +1,44 @@
-//! Callback paths. Trailing and doubled slashes are ignored, as proxies and people add them.
+//! The routers, and what is a callback path. Trailing and doubled slashes are ignored, as proxies and people add them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, Request};
 use axum::response::Response;
+use axum::routing::post;
 
-use crate::http::receiver::endpoint;
-use crate::http::receiver::endpoint::Receiver;
+use crate::endpoint::{method_not_allowed, not_found, receive};
+use crate::receiver::Receiver;
+
+/// The vendor's callbacks on these paths, to be merged into the router of your app: also with a slash at their end, or
+/// with two in the place of one.
+///
+/// # Panics
+/// When a path does not begin with `/`.
+pub fn callback_router(receiver: Receiver, paths: &[String]) -> Router {
+    routes(Arc::new(receiver), &spellings(paths))
+}
+
+/// The vendor's callbacks and nothing else, for a listener of their own: any other path is answered 404, and observed as
+/// [`NotFound`](crate::RequestOutcome::NotFound).
+///
+/// # Panics
+/// When a path does not begin with `/`.
+pub fn standalone_router(receiver: Receiver, paths: &[String]) -> Router {
+    let receiver = Arc::new(receiver);
+    let others = PathFallback::new(receiver.clone(), paths);
+    let others = Router::new().fallback(elsewhere).with_state(others);
+    routes(receiver, paths).fallback_service(others)
+}
+
+fn routes<'a>(receiver: Arc<Receiver>, paths: impl IntoIterator<Item = &'a String>) -> Router {
+    let callback = post(receive).fallback(method_not_allowed);
+    let add = |router: Router<_>, path: &String| router.route(path, callback.clone());
+    paths.into_iter().fold(Router::new(), add).with_state(receiver)
+}
 
 /// The canonical spelling of a path: `/a/b` for `//a/b/`. Nothing else is normalised: neither `..` nor
 /// percent-encoded slashes.
@@ -19,7 +48,7 @@ fn folded(path: &str) -> String {
 }
 
 /// The spellings of these paths that a router can list: up to two trailing slashes, and one doubled slash.
-pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
+fn spellings(paths: &[String]) -> BTreeSet<String> {
     let mut all: BTreeSet<String> = paths.iter().cloned().collect();
     for path in paths {
         let folded = folded(path);
@@ -35,36 +64,33 @@ pub(crate) fn spellings(paths: &[String]) -> BTreeSet<String> {
 }
 
 /// The fallback for requests to none of the listed spellings.
-pub(crate) struct PathFallback {
+struct PathFallback {
     receiver: Arc<Receiver>,
     paths: HashSet<String>,
 }
 
 impl PathFallback {
-    pub(crate) fn new(receiver: Arc<Receiver>, paths: &[String]) -> Arc<Self> {
+    fn new(receiver: Arc<Receiver>, paths: &[String]) -> Arc<Self> {
         Arc::new(Self { receiver, paths: paths.iter().map(|path| folded(path)).collect() })
     }
 }
 
 /// Serves another spelling of a callback path; any other path is not found.
-pub(crate) async fn elsewhere(
-    State(elsewhere): State<Arc<PathFallback>>,
-    request: Request<Body>,
-) -> Response {
+async fn elsewhere(State(elsewhere): State<Arc<PathFallback>>, request: Request<Body>) -> Response {
     if !elsewhere.paths.contains(&folded(request.uri().path())) {
-        return endpoint::not_found(&elsewhere.receiver, &request);
+        return not_found(&elsewhere.receiver, &request);
     }
     let receiver = State(elsewhere.receiver.clone());
     if request.method() == Method::POST {
-        endpoint::receive(receiver, request).await
+        receive(receiver, request).await
     } else {
-        endpoint::method_not_allowed(receiver, request).await
+        method_not_allowed(receiver, request).await
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::paths::*;
+    use crate::router::*;
 
     #[test]
     fn slashes_alone_are_folded() {

@@ -2,15 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
+use protocol::{AppId, Rejection, UnixMillis};
 use tracing::warn;
 
-use protocol::UnixMillis;
-use protocol::{AppId, Rejection};
-
-/// Interval between two warnings of the same reason.
-const PAUSE: Duration = Duration::from_mins(1);
+use crate::log::throttle::LogThrottle;
 
 /// How a request for an app of ours missed the callback endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -25,27 +21,6 @@ pub(crate) enum Stray {
 /// bounded by reasons times our apps.
 #[derive(Debug, Default)]
 pub(crate) struct Rejections(Mutex<HashMap<(&'static str, Option<AppId>), LogThrottle>>);
-
-/// Throttles a warning to one per [`PAUSE`], and counts the suppressed ones.
-#[derive(Debug, Default)]
-pub(crate) struct LogThrottle {
-    logged_at: Option<UnixMillis>,
-    suppressed: u64,
-}
-
-impl LogThrottle {
-    /// The number of suppressed warnings if another one is due.
-    pub(crate) fn due(&mut self, now: UnixMillis) -> Option<u64> {
-        let silent = self.logged_at.is_some_and(|logged| now < logged.plus(PAUSE) && now >= logged);
-        if silent {
-            self.suppressed += 1;
-            return None;
-        }
-        let more = self.suppressed;
-        *self = Self { logged_at: Some(now), suppressed: 0 };
-        Some(more)
-    }
-}
 
 impl Rejections {
     /// Logs the reason and the app, at most once a minute for each pair. `unreadable` is the invalid address text,
@@ -78,7 +53,7 @@ impl Rejections {
                 "compare rtc_keys here with the console's callback key; a proxy must not change the body"
             }
             Rejection::AddressForeign(_) => {
-                "if it is the vendor's, add it to auth.source_addresses; if a proxy's, to auth.trusted_proxies"
+                "if it is the vendor's, add it to the source addresses (auth.source_addresses); if a proxy's, to the trusted proxies (auth.trusted_proxies)"
             }
         };
         let address = match rejection {
@@ -119,7 +94,7 @@ impl Rejections {
         let (reason, advice, message) = match stray {
             Stray::Path => (
                 "path_unknown",
-                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with server.callback_paths",
+                "compare the path of the URL registered at the vendor, and what a proxy makes of it, with the callback paths here (server.callback_paths)",
                 "a callback came to a path that is no callback path, and is lost",
             ),
             Stray::Method => (
@@ -152,7 +127,7 @@ impl Rejections {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::rejection_log::*;
+    use crate::log::rejections::*;
 
     #[test]
     fn a_rejection_reason_is_logged_once_a_minute_with_a_count() {

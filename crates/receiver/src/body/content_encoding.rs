@@ -153,7 +153,7 @@ mod tests {
     use axum::http::HeaderValue;
     use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
-    use crate::http::receiver::content_encoding::*;
+    use crate::body::content_encoding::*;
 
     const TEXT: &[u8] = br#"{"CallbackCommand":"C2C.CallbackAfterSendMsg"}"#;
     /// [`TEXT`], by Node.

@@ -145,10 +145,10 @@ mod tests {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    use http_body::Frame;
     use http_body_util::Full;
-    use hyper::body::Frame;
 
-    use crate::http::receiver::body_budget::*;
+    use crate::body::budget::*;
 
     /// A body whose first frame arrives and whose rest never does.
     struct Endless(Option<Bytes>);

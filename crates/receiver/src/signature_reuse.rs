@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use protocol::{AppId, UnixMillis, Verified};
 use tracing::warn;
 
-use crate::http::receiver::rejection_log::LogThrottle;
-use protocol::UnixMillis;
-use protocol::{AppId, Verified};
+use crate::log::throttle::LogThrottle;
 
 /// Up to this time after its first use, reuse is explained by a pending request or events of one second.
 const REPLAY_AFTER: Duration = Duration::from_secs(5);
@@ -76,7 +75,7 @@ impl Replays {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::receiver::signature_reuse::*;
+    use crate::signature_reuse::*;
     use protocol::verify::sign;
     use protocol::{Apps, Query};
 

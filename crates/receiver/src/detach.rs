@@ -54,7 +54,7 @@ mod tests {
     use tokio::sync::oneshot;
     use tokio::time::timeout;
 
-    use crate::http::receiver::detach::*;
+    use crate::detach::*;
 
     #[tokio::test]
     async fn a_dropped_future_continues_and_is_awaited_at_the_stop() {
