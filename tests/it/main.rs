@@ -25,6 +25,7 @@ mod fixtures;
 mod handlers;
 mod hostile;
 mod http;
+mod imports;
 mod ingest;
 mod layers;
 mod listener;
