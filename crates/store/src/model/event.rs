@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::event_query::query;
@@ -136,7 +137,6 @@ impl Serialize for StoredEvent {
 }
 
 /// A row as both databases return it: ids as text, times in ms.
-#[derive(sqlx::FromRow)]
 pub(crate) struct Row {
     id: String,
     sdk_app_id: i64,
@@ -155,6 +155,11 @@ pub(crate) struct Row {
     payload: Option<String>,
     raw: Option<Vec<u8>>,
     decode_error: Option<String>,
+}
+
+from_row! {
+    Row: id, sdk_app_id, family, command, command_sent, event_time, received_at, call_id, room_id, operator, client_ip,
+        platform, request_id, query, payload, raw, decode_error;
 }
 
 impl Row {

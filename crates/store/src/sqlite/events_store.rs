@@ -20,6 +20,7 @@ use protocol::recorded_request::Delivery;
 use protocol::{Event, event_id};
 
 use crate::error::StoreError;
+use crate::migrations;
 use crate::model::event::StoredEvent;
 use crate::options::StoreOptions;
 use crate::query::events::EventFilter;
@@ -108,7 +109,7 @@ impl Store for Sqlite {
         connection.close_on_drop();
         let begun = connection.begin_with("begin immediate");
         let mut transaction = begun.await.map_err(classify)?;
-        sqlx::migrate!("migrations/sqlite").run_direct(None, &mut *transaction, false).await?;
+        migrations::sqlite().run_direct(None, &mut *transaction, false).await?;
         transaction.commit().await.map_err(classify)
     }
 
