@@ -412,6 +412,7 @@ fn row(event: &Event) -> StoredEvent {
         platform: event.platform.clone(),
         request_id: event.request_id.clone(),
         query: event.query.clone(),
+        signature: event.unchecked.then(|| "unchecked".to_owned()),
         payload: event.payload.clone(),
         decode_error: event.decode_error.clone(),
     }

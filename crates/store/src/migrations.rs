@@ -8,17 +8,19 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 4] = [
+const POSTGRES: [File; 5] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/postgres/0004_rebuilds.sql")),
+    (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
 ];
-const SQLITE: [File; 4] = [
+const SQLITE: [File; 5] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/sqlite/0004_rebuilds.sql")),
+    (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
 ];
 
 /// Those of PostgreSQL.
