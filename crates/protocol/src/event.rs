@@ -166,9 +166,10 @@ impl Event {
         let id = match (verified.dialect(), row.kind, own_time, &request_id) {
             (Dialect::RtcEngine, ..) => {
                 let info = fields.and_then(|fields| fields.info.as_ref());
+                let info = info.filter(|_| own_time.is_some());
                 let identity = match (&text, fields) {
                     (Ok(json), Some(fields)) => identity::digest(json, &fields.body, info),
-                    _ => identity::digest_of_bytes(bytes),
+                    _ => identity::digest_of_bytes(identified),
                 };
                 event_id::of_identity(event_time, app, &identity)
             }
