@@ -132,6 +132,7 @@ fn row(event: Event) -> StoredEvent {
         platform: event.platform,
         request_id: event.request_id,
         query: event.query,
+        signature: event.unchecked.then(|| "unchecked".to_owned()),
         payload: event.payload,
         decode_error: event.decode_error,
     }
