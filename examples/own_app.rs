@@ -6,14 +6,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::routing::get;
 use protocol::body::call::CallBody;
 use protocol::body::live::LiveBody;
 use protocol::{AppId, Apps, Body, Event};
-use trtc_callbacks::http::{Receiver, callback_router};
-use trtc_callbacks::ingest::{Outcome, Sink};
+use receiver::{Outcome, Receiver, Sink, async_trait, callback_router};
 
 /// What your app does with an event. Whatever must not be lost is to be on a disk when `submit` returns, for then the
 /// vendor is answered; to have that done for you, use `trtc_callbacks::ingest::Ingest` in place of this.

@@ -1,7 +1,9 @@
-//! The only place that reads the wall clock. Everything else is handed the time.
+//! The only place that reads the wall clock. Everything else is handed the time. Pauses of background jobs
+//! are varied here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use protocol::UnixMillis;
 
@@ -41,6 +43,11 @@ impl Clock {
             None => UnixMillis(jiff::Timestamp::now().as_millisecond()),
         }
     }
+}
+
+/// A pause a little shorter than `most`, at random, so that servers that start together do not ask together.
+pub(crate) fn jittered(most: Duration) -> Duration {
+    most.mul_f64(0.8 + fastrand::f64() / 5.0)
 }
 
 #[cfg(test)]

@@ -12,13 +12,13 @@ use tracing::{error, warn};
 use crate::clock::Clock;
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::Limits;
-use crate::ingest::outcome::Outcome;
 use crate::projections;
 use crate::projections::Change;
 use crate::store::{EventInsert, Inserted, Store, StoreError};
 use crate::telemetry::Metrics;
 use protocol::Event;
 use protocol::diagnostic::{Diagnostic, Hint};
+use receiver::Outcome;
 
 /// The pause before an unavailable store is retried: initially, and at most.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);

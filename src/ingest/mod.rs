@@ -12,14 +12,10 @@ mod breaker;
 mod budget;
 mod health;
 mod last_resort;
-mod outcome;
 mod pipeline;
-mod sink;
 mod spool;
 pub(crate) mod supervisor;
 mod writer_pool;
 
 pub use health::Health;
-pub use outcome::Outcome;
 pub use pipeline::Ingest;
-pub use sink::Sink;

@@ -16,14 +16,13 @@ use crate::settings::IngestSettings;
 use crate::store::{Spool, SpoolError, Store};
 use crate::telemetry::Metrics;
 use protocol::{Body, Event};
+use receiver::{Outcome, Sink};
 
 use crate::ingest::batch_writer::{Answer, BatchWriter, Ticket, changes_ahead};
 use crate::ingest::breaker::Breaker;
 use crate::ingest::budget::{Budget, Limits};
 use crate::ingest::health::Health;
 use crate::ingest::last_resort::LastResort;
-use crate::ingest::outcome::Outcome;
-use crate::ingest::sink::Sink;
 use crate::ingest::spool::handle::SpoolHandle;
 use crate::ingest::spool::writer::SpoolWriter;
 use crate::ingest::supervisor::{RESTART_PAUSE, keep_running};

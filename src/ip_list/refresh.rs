@@ -7,12 +7,11 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, jittered};
+use crate::failure_report::FailureReport;
 use crate::ip_list::cache_file::CachedLists;
 use crate::ip_list::merge::merge;
 use crate::telemetry::Metrics;
-use crate::tencent_api::failure::FailureReport;
-use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{Client, Egress, IpList};
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;

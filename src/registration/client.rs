@@ -76,7 +76,8 @@ pub(crate) fn signer(app: &AppSettings, clock: &Clock) -> Result<Signer, Registr
     let id = app_id(app)?;
     let key = secret_key(app)?.ok_or(RegistrationError::NoKey(id))?;
     let identifier = app.identifier.as_deref().unwrap_or(IDENTIFIER);
-    Ok(Signer::new(id, identifier, key, clock)?)
+    let clock = clock.clone();
+    Ok(Signer::new(id, identifier, key, move || clock.now())?)
 }
 
 /// Who calls the vendor's API for the app.

@@ -6,12 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, jittered};
+use crate::failure_report::FailureReport;
 use crate::registration::diff_text::difference;
 use crate::registration::status::{ProductStatus, RegistrationState, RegistrationStatus, Repair};
 use crate::telemetry::{CheckResult, Metrics};
-use crate::tencent_api::failure::FailureReport;
-use crate::tencent_api::pace::jittered;
 use crate::tencent_api::{CallbackConfig, Change, Client, Finding, Product, Severity, VendorError};
 use protocol::AppId;
 use protocol::UnixMillis;

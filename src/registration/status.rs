@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::tencent_api::failure::FailureReport;
+use crate::failure_report::FailureReport;
 use crate::tencent_api::{CallbackConfig, Product};
 use protocol::AppId;
 use protocol::UnixMillis;

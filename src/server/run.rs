@@ -79,16 +79,14 @@ pub async fn run_in_turn(
             () = stop.cancelled() => return Ok(()),
         };
         watch.load().await;
-        let receiver = receiver(&settings, apps.clone(), ingest.clone())
-            .with_admission(admission)
-            .with_clock(clock.clone())
-            .with_metrics(metrics.clone());
+        let receiver = receiver(&settings, apps.clone(), ingest.clone(), &clock, &metrics)
+            .with_admission(admission);
         // It was empty: nothing else fills it.
         let _ = store_handle.set(StoreHandle { store: store.clone(), ingest: ingest.clone() });
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
         warn_if_open(&settings);
-        let submitted = receiver.tasks();
-        let router = http::public_router(receiver, &settings.server.callback_paths);
+        let submissions = receiver.submissions();
+        let router = receiver::standalone_router(receiver, &settings.server.callback_paths);
         let counted = Some(metrics.clone());
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();
@@ -111,8 +109,7 @@ pub async fn run_in_turn(
             () = handover.run(stop.clone()) => {}
         }
         info!("no more callbacks are accepted; storing those that were");
-        submitted.close();
-        submitted.wait().await;
+        submissions.finished().await;
         close(&ingest, &store).await;
         Ok(())
     };

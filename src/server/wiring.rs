@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::http::{
-    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, Receiver, Setup, Sources, StoreHandle,
-    Tls, TlsError,
+    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, RequestObserver, Setup, Sources,
+    StoreHandle, Tls, TlsError,
 };
 use crate::ingest::Ingest;
 use crate::registration::{RegistrationStatus, VendorMonitor};
@@ -19,6 +19,7 @@ use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::telemetry::Metrics;
 use protocol::{AppId, Apps};
+use receiver::Receiver;
 
 /// How many connections the operators may have.
 const OPS_CONNECTIONS_MAX: usize = 100;
@@ -109,12 +110,20 @@ pub(crate) fn settler(
 }
 
 /// The receiver of callbacks.
-pub(crate) fn receiver(settings: &Settings, apps: Apps, ingest: Arc<Ingest>) -> Receiver {
-    let server = &settings.server;
+pub(crate) fn receiver(
+    settings: &Settings,
+    apps: Apps,
+    ingest: Arc<Ingest>,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+) -> Receiver {
+    let (server, clock) = (&settings.server, clock.clone());
     Receiver::new(apps, ingest)
+        .with_clock(move || clock.now())
+        .with_observer(Arc::new(RequestObserver::new(metrics.clone())))
         .with_rejected(settings.answer.rejected)
         .with_when_not_stored(settings.answer.when_not_stored)
-        .with_room(settings.ingest.queue_bytes_max)
+        .with_body_budget(settings.ingest.queue_bytes_max)
         .with_body_limits(server.body_bytes_max, Duration::from_millis(server.body_timeout_ms))
 }
 

@@ -166,7 +166,7 @@ impl Settings {
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
             ("settle.session_bytes_max", wide(self.settle.session_bytes_max), 256, 1 << 20),
-            // Fewer than a day has minutes: see `store/sessions/windows.rs`.
+            // Fewer than a day has minutes: see `crates/store/src/sessions/windows.rs`.
             ("settle.boundaries_per_day_max", self.settle.boundaries_per_day_max.into(), 2, 1400),
             ("registration.check_interval_s", self.registration.check_interval_s, 0, 604_800),
             ("spool.bytes_max", self.spool.bytes_max, 1 << 20, 1 << 50),

@@ -35,14 +35,14 @@ impl Figures {
 mod tests {
     use super::*;
     use crate::telemetry::metrics::Metrics;
-    use crate::telemetry::outcome::Outcome;
+    use receiver::RequestOutcome;
 
     #[test]
     fn metrics_are_read_back() {
         let metrics = Metrics::new();
         metrics.request();
         metrics.request();
-        metrics.outcome(Outcome::Duplicate);
+        metrics.outcome(RequestOutcome::Duplicate);
         let figures = Figures::read(metrics.handle().render());
         assert_eq!(figures.value("trtc_requests_total"), Some(2.0));
         assert_eq!(figures.value("trtc_requests"), None);

@@ -7,10 +7,11 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::telemetry::outcome::{CheckResult, Closed, Outcome};
+use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, SettleMetrics};
 use protocol::{AppId, Body, Event, Family};
+use receiver::RequestOutcome;
 
 /// Every metric of the server, with handles made once, so that counting costs an addition.
 ///
@@ -141,7 +142,7 @@ impl Metrics {
     pub fn new() -> Self {
         let recorder = recorder();
         describe(&recorder);
-        let outcome = |name| counter(&recorder, OUTCOMES, &[("outcome", name)]);
+        let outcome = |label| counter(&recorder, OUTCOMES, &[("outcome", label)]);
         let events = |family: &Family| {
             ["typed", "untyped", "undecoded"].map(|body| {
                 let labels = [("family", family.to_string()), ("body", body.to_owned())];
@@ -164,7 +165,7 @@ impl Metrics {
         gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
-            outcomes: Outcome::names().map(outcome).collect(),
+            outcomes: outcome_labels().map(outcome).collect(),
             events: Family::ALL.iter().map(events).collect(),
             closed: Closed::ALL.map(closed),
             decode_panics: counter(&recorder, DECODE_PANICS, &[]),
@@ -212,8 +213,14 @@ impl Metrics {
     }
 
     /// Counts what became of a request.
-    pub fn outcome(&self, outcome: Outcome) {
-        self.outcomes[outcome.index()].increment(1);
+    pub fn outcome(&self, outcome: RequestOutcome) {
+        self.outcomes[outcome_index(outcome)].increment(1);
+    }
+
+    /// Counts a request whose head was refused, and that as its outcome.
+    pub fn refused_head(&self, refused: RefusedHead) {
+        self.request();
+        self.outcomes[refused.index()].increment(1);
     }
 
     /// Counts a connection that we closed.
@@ -439,31 +446,32 @@ mod tests {
         let metrics = Metrics::new();
         let app = AppId::parse("1").unwrap();
         let outcomes = [
-            Outcome::Stored,
-            Outcome::Duplicate,
-            Outcome::DeadLetter,
-            Outcome::Spooled,
-            Outcome::NotStored,
-            Outcome::Shed,
-            Outcome::NotFound,
-            Outcome::MethodNotAllowed,
-            Outcome::HeadTooSlow,
-            Outcome::HeadTooLarge,
-            Outcome::HeadBroken,
-            Outcome::BodyTooLarge,
-            Outcome::BodyTooSlow,
-            Outcome::BodyBroken,
-            Outcome::Abandoned,
-            Outcome::Rejected(Rejection::AppMissing),
-            Outcome::Rejected(Rejection::AppMalformed),
-            Outcome::Rejected(Rejection::AppForeign(app)),
-            Outcome::Rejected(Rejection::SignMissing(app)),
-            Outcome::Rejected(Rejection::SignWrong(app)),
-            Outcome::Rejected(Rejection::RequestTimeStale(app)),
-            Outcome::Rejected(Rejection::AddressForeign(None)),
+            RequestOutcome::Stored,
+            RequestOutcome::Duplicate,
+            RequestOutcome::DeadLetter,
+            RequestOutcome::Spooled,
+            RequestOutcome::NotStored,
+            RequestOutcome::Shed,
+            RequestOutcome::NotFound,
+            RequestOutcome::MethodNotAllowed,
+            RequestOutcome::BodyTooLarge,
+            RequestOutcome::BodyTooSlow,
+            RequestOutcome::BodyBroken,
+            RequestOutcome::Abandoned,
+            RequestOutcome::Rejected(Rejection::AppMissing),
+            RequestOutcome::Rejected(Rejection::AppMalformed),
+            RequestOutcome::Rejected(Rejection::AppForeign(app)),
+            RequestOutcome::Rejected(Rejection::SignMissing(app)),
+            RequestOutcome::Rejected(Rejection::SignWrong(app)),
+            RequestOutcome::Rejected(Rejection::RequestTimeStale(app)),
+            RequestOutcome::Rejected(Rejection::AddressForeign(None)),
         ];
         for (times, outcome) in outcomes.iter().enumerate() {
             (0..=times).for_each(|_| metrics.outcome(*outcome));
+        }
+        let refused = [RefusedHead::TooSlow, RefusedHead::TooLarge, RefusedHead::Broken];
+        for (times, refused) in (outcomes.len()..).zip(refused) {
+            (0..=times).for_each(|_| metrics.refused_head(refused));
         }
         let text = metrics.handle().render();
         let mut counts: Vec<u32> = text

@@ -14,7 +14,7 @@ pub use figures::Figures;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub(crate) use on_change::OnChange;
-pub use outcome::{CheckResult, Closed, Outcome};
+pub use outcome::{CheckResult, Closed, RefusedHead, outcome_labels};
 pub use panics::log_panics;
 pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;

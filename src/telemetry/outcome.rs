@@ -1,88 +1,71 @@
-//! The outcomes that metrics count.
+//! The outcomes that metrics count, and their labels.
 
 use protocol::Rejection;
+use receiver::RequestOutcome;
 
-/// The outcome of one HTTP request to the public listener. The outcomes add up to the requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Its event is a new row.
-    Stored,
-    /// Its event already was a row.
-    Duplicate,
-    /// The store refused its event as a row and keeps it as a dead letter. Labelled `parked`.
-    DeadLetter,
-    /// The store did not take its event in time, and the spool did.
-    Spooled,
-    /// Its event could not be kept in time and went to the error log.
-    NotStored,
-    /// There was no room for its body, or it was slow and others needed the room. Its event is nowhere.
-    Shed,
-    /// It was not for us, or not signed.
-    Rejected(Rejection),
-    /// It went to no callback path.
-    NotFound,
-    /// It was no POST.
-    MethodNotAllowed,
-    /// Its head did not come in time.
-    HeadTooSlow,
-    /// Its head was over the limit.
-    HeadTooLarge,
-    /// Its head was not HTTP, or broke off.
-    HeadBroken,
-    /// Its body was over the limit.
-    BodyTooLarge,
-    /// Its body did not come in time.
-    BodyTooSlow,
-    /// Its body broke off.
-    BodyBroken,
-    /// Its connection ended before the answer. What had been taken in is stored all the same.
-    Abandoned,
+/// The labels of the outcomes of requests, in the order of the counters; those of rejections follow.
+const LABELS: [&str; 15] = [
+    "stored",
+    "duplicate",
+    "parked",
+    "spooled",
+    "not_stored",
+    "shed",
+    "not_found",
+    "method_not_allowed",
+    "head_too_slow",
+    "head_too_large",
+    "head_broken",
+    "body_too_large",
+    "body_too_slow",
+    "body_broken",
+    "abandoned",
+];
+
+/// The labels of all outcomes of requests to the public listener, which add up to the requests. People are shown them in
+/// this order.
+pub fn outcome_labels() -> impl Iterator<Item = String> {
+    let rejected = Rejection::REASONS.iter().map(|reason| format!("rejected_{reason}"));
+    LABELS.iter().map(|label| (*label).to_owned()).chain(rejected)
 }
 
-impl Outcome {
-    const PLAIN: [&'static str; 15] = [
-        "stored",
-        "duplicate",
-        "parked",
-        "spooled",
-        "not_stored",
-        "shed",
-        "not_found",
-        "method_not_allowed",
-        "head_too_slow",
-        "head_too_large",
-        "head_broken",
-        "body_too_large",
-        "body_too_slow",
-        "body_broken",
-        "abandoned",
-    ];
-
-    /// The names of all, as figures have them, in the order of the counters. People are shown them in this order.
-    pub fn names() -> impl Iterator<Item = String> {
-        let rejected = Rejection::REASONS.iter().map(|reason| format!("rejected_{reason}"));
-        Self::PLAIN.iter().map(|name| (*name).to_owned()).chain(rejected)
+/// The place of an outcome in [`outcome_labels`].
+pub(crate) fn outcome_index(outcome: RequestOutcome) -> usize {
+    match outcome {
+        RequestOutcome::Stored => 0,
+        RequestOutcome::Duplicate => 1,
+        RequestOutcome::DeadLetter => 2,
+        RequestOutcome::Spooled => 3,
+        RequestOutcome::NotStored => 4,
+        RequestOutcome::Shed => 5,
+        RequestOutcome::NotFound => 6,
+        RequestOutcome::MethodNotAllowed => 7,
+        RequestOutcome::BodyTooLarge => 11,
+        RequestOutcome::BodyTooSlow => 12,
+        RequestOutcome::BodyBroken => 13,
+        RequestOutcome::Abandoned => 14,
+        RequestOutcome::Rejected(rejection) => LABELS.len() + rejection.index(),
     }
+}
 
-    /// Its place among the counters: [`Outcome::PLAIN`], then the rejections.
+/// A head that the listener refused, so that its request never reached the router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedHead {
+    /// It did not come in time.
+    TooSlow,
+    /// It was over the limit.
+    TooLarge,
+    /// It was not HTTP, or broke off.
+    Broken,
+}
+
+impl RefusedHead {
+    /// Its place in [`outcome_labels`].
     pub(crate) fn index(self) -> usize {
         match self {
-            Self::Stored => 0,
-            Self::Duplicate => 1,
-            Self::DeadLetter => 2,
-            Self::Spooled => 3,
-            Self::NotStored => 4,
-            Self::Shed => 5,
-            Self::NotFound => 6,
-            Self::MethodNotAllowed => 7,
-            Self::HeadTooSlow => 8,
-            Self::HeadTooLarge => 9,
-            Self::HeadBroken => 10,
-            Self::BodyTooLarge => 11,
-            Self::BodyTooSlow => 12,
-            Self::BodyBroken => 13,
-            Self::Abandoned => 14,
-            Self::Rejected(rejection) => Self::PLAIN.len() + rejection.index(),
+            Self::TooSlow => 8,
+            Self::TooLarge => 9,
+            Self::Broken => 10,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use trtc_callbacks::cli::Cli;
-use trtc_callbacks::telemetry::Outcome;
+use trtc_callbacks::telemetry::outcome_labels;
 
 use crate::process::{Serving, done};
 use crate::support::on_both_stores;
@@ -128,6 +128,22 @@ fn the_summary_lists_every_page_once() {
     assert_eq!(missing, Vec::<PathBuf>::new());
 }
 
+/// The book that `mdbook build` makes has no other files.
+#[test]
+fn pages_of_the_book_link_only_within_docs() {
+    let docs = root().join("docs");
+    let mut outside = Vec::new();
+    for (path, page) in documents().iter().filter(|(path, _)| path.starts_with(&docs)) {
+        for target in targets(page).into_iter().filter(|target| !target.contains("://")) {
+            let file = path.parent().unwrap().join(target.split('#').next().unwrap_or(""));
+            if fs::canonicalize(&file).is_ok_and(|file| !file.starts_with(&docs)) {
+                outside.push(format!("{}: {target}", path.display()));
+            }
+        }
+    }
+    assert_eq!(outside, Vec::<String>::new());
+}
+
 /// The words of the commands on a line, as a shell would split them; redirections and comments are left out.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let (mut commands, mut word, mut quote) = (vec![Vec::new()], None::<String>, None);
@@ -169,7 +185,8 @@ fn arguments(command: &[String]) -> Option<&[String]> {
             command.iter().position(|word| word == "--")
         }
         // There the word names an image, a service or a package.
-        ("docker", "build" | "run") | ("cargo" | "systemctl", _) => None,
+        ("docker", "build" | "run")
+        | ("cargo" | "systemctl" | "journalctl" | "useradd" | "install", _) => None,
         _ => command.iter().rposition(is_program),
     };
     begin.map(|begin| &command[begin + 1..])
@@ -225,7 +242,7 @@ fn every_command_of_the_documents_parses() {
 #[test]
 fn the_page_on_monitoring_explains_every_outcome() {
     let page = include_str!("../../docs/operate/monitoring.md");
-    let missing = Outcome::names().filter(|name| !page.contains(&format!("`{name}`")));
+    let missing = outcome_labels().filter(|name| !page.contains(&format!("`{name}`")));
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
@@ -253,7 +270,7 @@ on_both_stores! {
         serving.stop();
         let (mut run, mut with_rows) = (0, 0);
         for (path, page) in documents() {
-            if !path.starts_with(root().join("docs/query")) {
+            if !["docs/query", "docs/operate"].iter().any(|folder| path.starts_with(root().join(folder))) {
                 continue;
             }
             let (_, blocks) = parts(&page);
@@ -262,6 +279,10 @@ on_both_stores! {
                 assert!(!queries.is_empty(), "{}: {:?}", path.display(), block.lines);
                 for query in queries {
                     println!("{}: {query}", path.display());
+                    if query.starts_with("delete ") {
+                        database.execute(&query).await;
+                        continue;
+                    }
                     let rows = database.count(&format!("select count(*) from ({query}) as answer")).await;
                     (run, with_rows) = (run + 1, with_rows + usize::from(rows > 0));
                 }

@@ -8,12 +8,12 @@ use protocol::UnixMillis;
 use protocol::source_filter::Networks;
 use protocol::verify::sign;
 use protocol::{Admission, AppId, Apps, Event};
+use receiver::{Outcome, Receiver, Sink, callback_router};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::http::{Receiver, callback_router};
-use trtc_callbacks::ingest::{Outcome, Sink};
+use trtc_callbacks::http::RequestObserver;
 use trtc_callbacks::telemetry::Metrics;
 
 use crate::support::{
@@ -97,7 +97,8 @@ impl Sink for Own {
 fn own_receiver(says: Option<Outcome>, tokens: Vec<SecretString>) -> (Receiver, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let apps = Apps::new().with(AppId::parse(APP).unwrap(), tokens);
-    let receiver = Receiver::new(apps, Arc::new(Own(says))).with_metrics(metrics.clone());
+    let receiver = Receiver::new(apps, Arc::new(Own(says)))
+        .with_observer(Arc::new(RequestObserver::new(metrics.clone())));
     (receiver, metrics)
 }
 
@@ -133,7 +134,11 @@ async fn an_event_whose_sink_panics_is_answered_and_counted_as_lost() {
 async fn a_reused_signature_is_counted_for_spooled_events_too() {
     let (receiver, metrics) = own_receiver(Some(Outcome::Spooled), vec!["t".into()]);
     let clock = Clock::manual(NOW);
-    let (url, _served) = serve_own(receiver.with_clock(clock.clone())).await;
+    let (url, _served) = serve_own(receiver.with_clock({
+        let clock = clock.clone();
+        move || clock.now()
+    }))
+    .await;
     let time = NOW.as_secs();
     let url = format!("{url}&Sign={}&RequestTime={time}", sign(&"t".into(), &time.to_string()));
     for (seconds, reused) in [(0, 0), (30, 1)] {

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use protocol::{AppId, Apps, Event};
+use receiver::{Outcome, Receiver, Sink, callback_router};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use trtc_callbacks::http::{Receiver, callback_router};
-use trtc_callbacks::ingest::{Outcome, Sink};
 
 use crate::process::Serving;
 use crate::support::{APP, DESTROY_ROOM, Database, OK, Server, destroy_room, settings};
@@ -181,17 +180,23 @@ fn a_callback_that_misses_its_path_is_warned_of_once_a_minute() {
 }
 
 #[test]
-fn an_event_of_the_rtc_engine_is_named_in_the_log() {
-    let logged = Logged::start(&[]);
-    let headers = format!("SdkAppId: {APP}\r\nSign: q3J0bGU=\r\n");
+fn a_rejected_rtc_engine_event_is_named_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, format!("[[apps]]\nsdk_app_id = {APP}\nrtc_keys = [\"k3y\"]")).unwrap();
+    let logged = Logged::start(&["--config", config.to_str().unwrap()]);
+    let headers = format!("SdkAppId: {APP}\r\n");
     let body = r#"{"EventGroupId":1,"EventType":103,"EventInfo":{"RoomId":"s3cret"}}"#;
     let line = logged.warning_of(&request("POST", "/", &headers, body));
-    assert_eq!((&line["reason"], &line["app.id"]), (&"rtc_engine".into(), &APP.into()), "{line}");
-    assert!(line["message"].as_str().unwrap().contains("RTC Engine"), "{line}");
-    for secret in ["s3cret", "q3J0bGU"] {
+    assert_eq!((&line["reason"], &line["app.id"]), (&"rtc_sign_missing".into(), &APP.into()));
+    assert!(line["advice"].as_str().unwrap().contains("rtc_keys"), "{line}");
+    let signed = format!("{headers}Sign: q3J0bGU=\r\n");
+    let line = logged.warning_of(&request("POST", "/", &signed, body));
+    assert_eq!(line["reason"], "rtc_sign_wrong", "{line}");
+    for secret in ["s3cret", "q3J0bGU", "k3y"] {
         assert!(!line.to_string().contains(secret), "{line}");
     }
-    // Counted as before, and without that header it is nobody's.
+    // Without headers it is nobody's.
     let line = logged.warning_of(&request("POST", "/", "", body));
     assert_eq!(line["reason"], "app_missing", "{line}");
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use protocol::UnixMillis;
 use protocol::{AppId, Apps, Event, Query};
+use receiver::{Outcome, Sink};
 use tokio::time::{Instant, sleep, sleep_until};
 use trtc_callbacks::clock::Clock;
-use trtc_callbacks::ingest::{Ingest, Outcome, Sink};
+use trtc_callbacks::ingest::Ingest;
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,

@@ -1,20 +1,37 @@
 //! Layers: who may use whom, who never mentions what, and that no two files import each other. And documents: that they name
 //! what exists.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module, the modules it may use, and words that must not stand in it.
-const LAYERS: &[(&str, &[&str], &[&str])] = &[
+use crate::imports::{circles, imports};
+
+/// A part of the server, the parts it may use, and the libraries it never does.
+type Layer = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// The crates in `crates/`.
+const CRATES: &[Layer] = &[
+    ("protocol", &[], &["axum", "tokio", "reqwest"]),
+    ("projections", &["protocol"], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("receiver", &["protocol"], &["sqlx", "metrics", "reqwest"]),
+    ("store", &["projections", "protocol"], &["axum", "reqwest"]),
+    ("tencent-api", &["protocol"], &["axum", "sqlx"]),
+];
+
+/// The modules in `src/`. Crates among those they may use stand there as modules.
+const LAYERS: &[Layer] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
-    ("projections", &[], &["axum", "sqlx", "tokio", "reqwest"]),
-    ("store", &["projections", "clock"], &["axum", "reqwest"]),
     ("settings", &["store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
-    ("ip_list", &["clock", "settings", "telemetry", "tencent_api"], &["axum", "sqlx", "reqwest"]),
+    ("failure_report", &["tencent_api"], &["axum", "sqlx", "tokio", "reqwest"]),
+    (
+        "ip_list",
+        &["clock", "failure_report", "settings", "telemetry", "tencent_api"],
+        &["axum", "sqlx", "reqwest"],
+    ),
     (
         "registration",
-        &["clock", "ip_list", "settings", "store", "telemetry", "tencent_api"],
+        &["clock", "failure_report", "ip_list", "settings", "store", "telemetry", "tencent_api"],
         &["axum", "sqlx", "reqwest"],
     ),
     ("telemetry", &[], &["axum", "sqlx", "reqwest"]),
@@ -28,11 +45,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         "http",
         &[
             "export",
+            "failure_report",
             "store",
             "ingest",
             "ip_list",
             "registration",
-            "tencent_api",
             "clock",
             "telemetry",
         ],
@@ -46,7 +63,6 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("rebuild", &["store", "sessions", "clock", "settings"], &["axum", "sqlx", "reqwest"]),
     ("retention", &["store", "clock", "telemetry"], &["axum", "sqlx", "reqwest"]),
     ("sockets", &[], &["axum", "sqlx", "reqwest"]),
-    ("tencent_api", &["clock"], &["axum", "sqlx"]),
     (
         "server",
         &[
@@ -98,6 +114,29 @@ fn each_module_uses_only_the_layers_below_it() {
             let may = used == module || allowed.contains(&used.as_str());
             assert!(may, "`{module}` uses `crate::{used}`");
         }
+        // Not past `src/lib.rs`, which shows these crates as modules.
+        for name in ["projections", "store", "tencent_api"] {
+            assert!(!code.contains(&format!("use {name}::")), "`{module}`: use crate::{name}");
+        }
+    }
+}
+
+#[test]
+fn crates_depend_only_on_what_their_layer_allows() {
+    let here: BTreeSet<String> = crates().iter().map(|folder| name_of(folder)).collect();
+    let listed: BTreeSet<String> = CRATES.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(here, listed, "the crates of the table");
+    for (name, allowed, banned) in CRATES {
+        let manifest = root().join("crates").join(name).join("Cargo.toml");
+        let manifest = fs::read_to_string(manifest).unwrap();
+        let dependencies = manifest.split("\n[dependencies]\n").nth(1).unwrap();
+        let dependencies = dependencies.split("\n[").next().unwrap();
+        for line in dependencies.lines().filter(|line| !line.starts_with('#')) {
+            let Some((dependency, form)) = line.split_once(" = ") else { continue };
+            assert!(!banned.contains(&dependency), "`{name}` depends on {dependency}");
+            let may = !form.contains("path = ") || allowed.contains(&dependency);
+            assert!(may, "`{name}` uses `{dependency}`");
+        }
     }
 }
 
@@ -109,43 +148,55 @@ fn sql_clocks_and_libraries_stay_in_their_modules() {
             let mention = format!("{word}::");
             assert!(!code.contains(&mention), "`{module}` mentions `{mention}`");
         }
-        if module != "store" {
-            for sql in SQL {
-                assert!(!code.contains(sql), "`{module}` holds SQL: {sql}");
-            }
+    }
+    let crates = crates().into_iter().map(|folder| {
+        let code: String = files(&folder).iter().map(|file| without_comments(file)).collect();
+        (name_of(&folder), code)
+    });
+    for (part, code) in modules().into_iter().chain(crates) {
+        for sql in SQL.iter().filter(|_| part != "store") {
+            assert!(!code.contains(sql), "`{part}` holds SQL: {sql}");
         }
-        if module != "clock" {
+        if !["clock", "receiver"].contains(&part.as_str()) {
             for clock in ["SystemTime::now", "Timestamp::now", "Zoned::now"] {
-                assert!(!code.contains(clock), "`{module}` reads the clock: {clock}");
+                assert!(!code.contains(clock), "`{part}` reads the clock: {clock}");
             }
         }
     }
 }
 
 #[test]
-fn architecture_has_this_table_of_layers() {
+fn architecture_has_these_tables_of_layers() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let table = text.split("| module | may use | never mentions |").nth(1).unwrap();
-    let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
-    let rows: Vec<Vec<&str>> =
-        rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect();
-    let modules: BTreeSet<&str> = LAYERS.iter().map(|(module, ..)| *module).collect();
-    let listed: BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
-    assert_eq!(listed, modules);
-    for row in rows {
-        let [module, may_use, never] = row[..] else { panic!("a row of three: {row:?}") };
-        let module = module.trim_matches('`');
-        let (_, allowed, banned) = layer(module);
-        let named: BTreeSet<&str> = may_use.split('`').skip(1).step_by(2).collect();
-        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
-        if may_use.starts_with("all") {
-            assert!(allowed.is_disjoint(&named), "`{module}` may use {allowed:?}");
-        } else {
-            assert_eq!(named, allowed, "what `{module}` may use");
-        }
-        let crates = ["axum", "sqlx", "tokio", "reqwest"];
-        for word in never.split([',', ';']).map(str::trim).filter(|word| crates.contains(word)) {
-            assert!(banned.contains(&word), "`{module}` may mention {word}");
+    for (head, layers) in [
+        ("| crate | may use | never depends on |", CRATES),
+        ("| module | may use | never mentions |", LAYERS),
+    ] {
+        let table = text.split(head).nth(1).unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let rows: BTreeMap<&str, Vec<&str>> = rows
+            .map(|row| {
+                let row: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+                let name = row[0].split('`').nth(1).unwrap();
+                (name.trim_start_matches("crates/"), row)
+            })
+            .collect();
+        let listed: BTreeSet<&str> = layers.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(rows.keys().copied().collect::<BTreeSet<&str>>(), listed);
+        for (name, allowed, banned) in layers {
+            let [_, may_use, never] = rows[name][..] else { panic!("a row of three: {name}") };
+            let named: BTreeSet<&str> = may_use.split('`').skip(1).step_by(2).collect();
+            let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+            if may_use.starts_with("all") {
+                assert!(allowed.is_disjoint(&named), "`{name}` may use {allowed:?}");
+            } else {
+                assert_eq!(named, allowed, "what `{name}` may use");
+            }
+            let libraries = ["axum", "sqlx", "tokio", "reqwest"];
+            let never = never.split([',', ';']).map(str::trim);
+            for word in never.filter(|word| libraries.contains(word)) {
+                assert!(banned.contains(&word), "`{name}` may mention {word}");
+            }
         }
     }
 }
@@ -173,8 +224,7 @@ fn documents_name_only_files_that_exist() {
 #[test]
 fn documents_name_only_tests_that_exist() {
     let mut code_of: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for file in [source(), protocol(), root().join("tests")].iter().flat_map(|folder| files(folder))
-    {
+    for file in sources().iter().chain([&root().join("tests")]).flat_map(|folder| files(folder)) {
         let code = fs::read_to_string(&file).unwrap();
         code_of.insert(file, code);
     }
@@ -199,7 +249,7 @@ fn documents_name_only_tests_that_exist() {
 #[test]
 fn no_two_files_import_each_other() {
     let circles: Vec<Vec<String>> =
-        [source(), protocol()].iter().flat_map(|folder| circles(&imports(folder))).collect();
+        sources().iter().flat_map(|folder| circles(&imports(folder, &files(folder)))).collect();
     let text = circles.iter().map(|circle| circle.join("\n  -> ")).collect::<Vec<_>>().join("\n");
     assert!(
         circles.is_empty(),
@@ -211,7 +261,7 @@ fn no_two_files_import_each_other() {
 #[test]
 fn no_folder_has_more_than_12_files() {
     let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    let all = [source(), protocol()];
+    let all = sources();
     for file in all.iter().flat_map(|folder| files(folder)).filter(|file| !file.ends_with("lib.rs"))
     {
         *folders.entry(file.parent().unwrap().to_owned()).or_default() += 1;
@@ -224,9 +274,9 @@ fn no_folder_has_more_than_12_files() {
 #[test]
 fn the_two_stores_do_not_know_each_other() {
     for (one, other) in [("postgres", "sqlite"), ("sqlite", "postgres")] {
-        for file in files(&source().join("store").join(one)) {
+        for file in files(&root().join("crates/store/src").join(one)) {
             let code = fs::read_to_string(&file).unwrap();
-            let names = ["store::", "super::"].map(|path| format!("{path}{other}"));
+            let names = ["crate::", "super::"].map(|path| format!("{path}{other}"));
             let knows = names.iter().any(|name| code.contains(name));
             assert!(!knows, "{} knows {other}", file.display());
         }
@@ -235,24 +285,21 @@ fn the_two_stores_do_not_know_each_other() {
 
 #[test]
 fn no_source_file_uses_eprintln() {
-    for file in files(&source()) {
-        let code = fs::read_to_string(&file).unwrap();
-        let mut lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        assert!(!lines.any(|line| line.contains("eprint")), "{} uses eprintln", file.display());
+    for file in sources().iter().flat_map(|folder| files(folder)) {
+        let code = without_comments(&file);
+        assert!(!code.contains("eprint"), "{} uses eprintln", file.display());
     }
 }
 
 #[test]
 fn no_file_is_longer_than_500_lines() {
-    for file in [source(), protocol()].iter().flat_map(|folder| files(folder)) {
+    for file in sources().iter().flat_map(|folder| files(folder)) {
         let lines = fs::read_to_string(&file).unwrap().lines().count();
         assert!(lines <= 500, "{} has {lines} lines", file.display());
     }
 }
 
-fn layer(
-    module: &str,
-) -> &'static (&'static str, &'static [&'static str], &'static [&'static str]) {
+fn layer(module: &str) -> &'static Layer {
     let found = LAYERS.iter().find(|(name, ..)| *name == module);
     found.unwrap_or_else(|| panic!("`{module}` is in no layer: add it to the table"))
 }
@@ -266,12 +313,7 @@ fn modules() -> Vec<(String, String)> {
         if ["lib", "main"].contains(&module.as_str()) {
             continue;
         }
-        let code: String = fs::read_to_string(&file)
-            .unwrap()
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .flat_map(|line| [line, "\n"])
-            .collect();
+        let code = without_comments(&file);
         match modules.iter_mut().find(|(name, _)| *name == module) {
             Some((_, all)) => all.push_str(&code),
             None => modules.push((module, code)),
@@ -279,6 +321,13 @@ fn modules() -> Vec<(String, String)> {
     }
     assert!(modules.len() >= LAYERS.len(), "the table names modules that are gone");
     modules
+}
+
+/// A file's code without the lines that are comments.
+fn without_comments(file: &Path) -> String {
+    let code = fs::read_to_string(file).unwrap();
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 /// The names that stand behind `prefix`, also in braces: `crate::{a, b::c}`.
@@ -298,150 +347,6 @@ fn words_after(code: &str, prefix: &str) -> Vec<String> {
     }
     words.retain(|word| !word.is_empty());
     words
-}
-
-/// The files of a crate by their module paths, and for each the modules it imports, its tests aside. A re-export is an import
-/// of the file that has it.
-fn imports(source: &Path) -> BTreeMap<String, BTreeSet<String>> {
-    let code: BTreeMap<String, String> = files(source)
-        .iter()
-        .filter(|file| !file.ends_with("src/lib.rs") && !file.ends_with("src/main.rs"))
-        .map(|file| {
-            let path = file.strip_prefix(source).unwrap().with_extension("");
-            let names = path.iter().map(|name| name.to_str().unwrap());
-            let module = names.filter(|name| *name != "mod").collect::<Vec<_>>().join("::");
-            let code = fs::read_to_string(file).unwrap();
-            let code = code.split("#[cfg(test)]\nmod tests").next().unwrap();
-            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-            (module, lines.collect::<Vec<_>>().join("\n"))
-        })
-        .collect();
-    let parent =
-        |module: &str| module.rsplit_once("::").map_or("", |(parent, _)| parent).to_owned();
-    let is_child = |of: &str, name: &str| code.contains_key(&format!("{of}::{name}"));
-    let resolved = |module: &str, path: &[String]| -> Option<String> {
-        let mut base = module.to_owned();
-        let mut rest = path;
-        match path.first()?.as_str() {
-            "crate" => (base, rest) = (String::new(), &path[1..]),
-            "self" => rest = &path[1..],
-            "super" => {
-                while let Some(("super", after)) =
-                    rest.split_first().map(|(first, after)| (first.as_str(), after))
-                {
-                    (base, rest) = (parent(&base), after);
-                }
-            }
-            name if is_child(module, name) => {}
-            _ => return None,
-        }
-        let segments: Vec<&str> = base
-            .split("::")
-            .chain(rest.iter().map(String::as_str))
-            .filter(|s| !s.is_empty())
-            .collect();
-        let prefixes = (1..=segments.len()).rev().map(|count| segments[..count].join("::"));
-        prefixes.into_iter().find(|prefix| code.contains_key(prefix))
-    };
-    let used = |module: &String, code: &String| {
-        let paths = paths(code);
-        let used = paths.iter().filter_map(|path| resolved(module, path));
-        used.filter(|used| used != module).collect()
-    };
-    code.iter().map(|(module, code)| (module.clone(), used(module, code))).collect()
-}
-
-/// The paths of more than one name that stand in some code, those of `use` trees one by one.
-fn paths(code: &str) -> Vec<Vec<String>> {
-    let (mut paths, mut rest) = (Vec::new(), code);
-    while let Some(start) = rest.find("use ") {
-        let (before, tree) = rest.split_at(start);
-        let head = before.rsplit('\n').next().unwrap().trim();
-        let end = tree.find(';').unwrap_or(tree.len());
-        if head.is_empty() || head.starts_with("pub") {
-            plain_paths(before, &mut paths);
-            expand(&tree["use ".len()..end], &[], &mut paths);
-            rest = &tree[end..];
-        } else {
-            plain_paths(before, &mut paths);
-            rest = &tree["use ".len()..];
-        }
-    }
-    plain_paths(rest, &mut paths);
-    paths
-}
-
-/// The paths of a `use` tree such as `a::{self, b::{C, D as E}}`.
-fn expand(tree: &str, prefix: &[String], paths: &mut Vec<Vec<String>>) {
-    let tree = tree.trim();
-    let head = tree.split('{').next().unwrap();
-    let head = head.split(" as ").next().unwrap();
-    let mut path = prefix.to_vec();
-    path.extend(
-        head.split("::").map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
-    );
-    let Some(start) = tree.find('{') else {
-        if path.len() > 1 && path.last().is_some_and(|name| name == "self") {
-            path.pop();
-        }
-        paths.push(path);
-        return;
-    };
-    let (mut depth, mut from) = (0, start + 1);
-    for (place, letter) in tree.char_indices().skip_while(|(place, _)| *place <= start) {
-        match letter {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            ',' | '}' if depth == 0 => {
-                if !tree[from..place].trim().is_empty() {
-                    expand(&tree[from..place], &path, paths);
-                }
-                from = place + 1;
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The paths of code without `use`.
-fn plain_paths(code: &str, paths: &mut Vec<Vec<String>>) {
-    let is_of_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-    for word in code.split(|letter| !is_of_path(letter)) {
-        let names: Vec<String> = word.split("::").map(str::to_owned).collect();
-        if names.len() > 1 && !names[0].is_empty() {
-            paths.push(names.into_iter().filter(|name| !name.is_empty()).collect());
-        }
-    }
-}
-
-/// Of each file in a circle the shortest one, each once.
-fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<Vec<String>> {
-    let mut circles = BTreeSet::new();
-    for start in imports.keys() {
-        let mut from: BTreeMap<&String, &String> = BTreeMap::new();
-        let mut queue = VecDeque::from([start]);
-        while let Some(file) = queue.pop_front() {
-            for used in imports.get(file).into_iter().flatten() {
-                if !from.contains_key(used) {
-                    from.insert(used, file);
-                    queue.push_back(used);
-                }
-            }
-        }
-        if !from.contains_key(start) {
-            continue;
-        }
-        let mut circle = vec![from[start].clone()];
-        while circle.last() != Some(start) {
-            circle.push(from[circle.last().unwrap()].clone());
-        }
-        circle.reverse();
-        let least = circle.iter().enumerate().min_by_key(|(_, file)| *file).unwrap().0;
-        circle.rotate_left(least);
-        circle.push(circle[0].clone());
-        circles.insert(circle);
-    }
-    circles
 }
 
 /// The documents for developers, and every page of `docs/`.
@@ -485,6 +390,20 @@ fn source() -> PathBuf {
     root().join("src")
 }
 
-fn protocol() -> PathBuf {
-    root().join("crates/protocol/src")
+/// The sources of the crates in `crates/`.
+fn crates() -> Vec<PathBuf> {
+    let folders = root().join("crates").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let mut crates: Vec<PathBuf> = folders.map(|folder| folder.join("src")).collect();
+    crates.sort();
+    crates
+}
+
+/// The sources of this crate and of those in `crates/`.
+fn sources() -> Vec<PathBuf> {
+    [vec![source()], crates()].concat()
+}
+
+/// The name of a crate by the folder of its source.
+fn name_of(source: &Path) -> String {
+    source.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned()
 }

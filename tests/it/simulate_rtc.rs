@@ -10,6 +10,7 @@ use protocol::simulate::{
 use protocol::{AppId, Body, Dialect, Event};
 use serde_json::Value;
 
+use crate::process::{Serving, done, lines, program};
 use crate::support::{APP, NOW};
 
 /// The types that the scenarios play.
@@ -394,4 +395,33 @@ fn audience_and_anchors_have_their_roles() {
         changes += told(&scenario).iter().filter(|told| told.number == 105).count();
     }
     assert!(changes > 20, "{changes}");
+}
+
+#[test]
+fn both_dialects_are_signed_and_stored_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = format!("[[apps]]\nsdk_app_id = {APP}\nrtc_keys = [\"k3y\"]");
+    std::fs::write(folder.path().join("my.toml"), config).unwrap();
+    let serving = Serving::start(folder.path(), &["--config", "my.toml"]);
+    let play = ["simulate", "--dialect", "both", "--duration", "2s", "--rate", "200", "--to"];
+    let play = [&play[..], &[&serving.url, "--seed", "1"]].concat();
+    let unsigned = program(folder.path()).args(&play).output().unwrap();
+    assert_eq!(unsigned.status.code(), Some(1), "unsigned");
+    let rows = || lines(&done(folder.path(), &["events", "--json", "--limit", "10000"]));
+    let is_rtc = |event: &&Value| event["family"].as_str().unwrap().starts_with("rtc_");
+    assert_eq!(rows().iter().filter(is_rtc).count(), 0, "unsigned");
+
+    let twice = ["--rtc-key", "k3y", "--duplicates", "0.5"];
+    let said = done(folder.path(), &[&play[..], &twice].concat());
+    let rows = rows();
+    let rtc: Vec<&Value> = rows.iter().filter(is_rtc).collect();
+    assert!(rtc.len() > 50 && rows.len() > rtc.len(), "{said}");
+    for event in &rtc {
+        assert_eq!(event["decode_error"], Value::Null, "{event}");
+    }
+    // A second try has another body, and is the same event.
+    let ids: BTreeSet<String> = rtc.iter().map(|event| event["id"].to_string()).collect();
+    assert_eq!(ids.len(), rtc.len());
+    assert!(said.contains(" repeated"), "{said}");
+    serving.stop();
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::UnixMillis;
-use protocol::{Delivery, Event};
+use protocol::response::RTC_OK;
+use protocol::{Delivery, Dialect, Event, UnixMillis};
 use serde::Deserialize;
 use sqlx::{Connection, Executor};
 use tokio::net::TcpListener;
@@ -262,16 +262,21 @@ impl Server {
         (status, content_type, answer.text().await.unwrap())
     }
 
-    /// Posts a delivery and expects the OK envelope.
+    /// Posts a delivery and expects the OK envelope of its dialect.
     pub(crate) async fn post(&self, delivery: &Delivery) {
-        let path = format!("/?{}", delivery.query);
-        let answer = self.post_raw(&path, delivery.bytes().unwrap()).await;
-        assert_eq!(
-            answer,
-            (200, "application/json".to_owned(), OK.to_owned()),
-            "{}",
-            delivery.query
-        );
+        let url = format!("{}/?{}", self.url, delivery.query);
+        let mut request = self.client.post(url).body(delivery.bytes().unwrap());
+        for (name, value) in &delivery.headers {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.unwrap();
+        let ok = match delivery.dialect {
+            Dialect::Im => OK,
+            Dialect::RtcEngine => RTC_OK,
+        };
+        assert_eq!(answer.status(), 200, "{}", delivery.query);
+        assert_eq!(answer.headers()["content-type"], "application/json", "{}", delivery.query);
+        assert_eq!(answer.text().await.unwrap(), ok, "{}", delivery.query);
     }
 
     /// Posts a body under the usual query and expects the OK envelope.

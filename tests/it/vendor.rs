@@ -36,15 +36,18 @@ pub(crate) fn client_of(stub: &Stub, clock: &Clock, limits: Limits) -> Client {
     client_as(stub, clock, limits, (APP, "administrator", KEY))
 }
 
-fn client_as(
-    stub: &Stub,
-    clock: &Clock,
-    limits: Limits,
-    (app, identifier, key): (i64, &str, &str),
-) -> Client {
+fn client_as(stub: &Stub, clock: &Clock, limits: Limits, who: (i64, &str, &str)) -> Client {
+    Client::new(Endpoint::parse(&stub.origin()).unwrap(), signer_as(clock, who), limits).unwrap()
+}
+
+fn signer_of(clock: &Clock) -> Signer {
+    signer_as(clock, (APP, "administrator", KEY))
+}
+
+fn signer_as(clock: &Clock, (app, identifier, key): (i64, &str, &str)) -> Signer {
     let app = AppId::parse(&app.to_string()).unwrap();
-    let signer = Signer::new(app, identifier, key.into(), clock).unwrap();
-    Client::new(Endpoint::parse(&stub.origin()).unwrap(), signer, limits).unwrap()
+    let clock = clock.clone();
+    Signer::new(app, identifier, key.into(), move || clock.now()).unwrap()
 }
 
 /// Whose product's commands they are does not matter here.
@@ -392,10 +395,8 @@ async fn an_unreachable_host_is_named_in_the_error() {
         (client, origin.trim_start_matches("http://").to_owned()),
         (
             {
-                let app = AppId::parse(&APP.to_string()).unwrap();
-                let signer = Signer::new(app, "administrator", KEY.into(), &clock).unwrap();
                 let endpoint = Endpoint::parse(&format!("http://{nobody}")).unwrap();
-                Client::new(endpoint, signer, limits()).unwrap()
+                Client::new(endpoint, signer_of(&clock), limits()).unwrap()
             },
             nobody.to_string(),
         ),
@@ -424,10 +425,7 @@ async fn debug_output_has_no_key_signature_or_token() {
     let limits = Limits { one_try: Duration::from_millis(300), tries_max: 1, ..limits() };
     let client = client_of(&stub, &clock, limits);
     let secret_token = "a-token-of-live";
-    let app = AppId::parse(&APP.to_string()).unwrap();
-    let signatures = |clock: &Clock| -> SecretString {
-        Signer::new(app, "administrator", KEY.into(), clock).unwrap().sign().unwrap()
-    };
+    let signatures = |clock: &Clock| -> SecretString { signer_of(clock).sign().unwrap() };
     for fault in [
         Fault::Code(70009),
         Fault::Status(502),
@@ -455,9 +453,7 @@ async fn a_secret_the_vendor_echoes_is_not_shown() {
     let client = client_of(&stub, &clock, limits());
     stub.fail("set_callback_token", 1, Fault::Echo(100_002));
     let error = client.set_callback_token(&token("tok", true)).await.unwrap_err();
-    let app = AppId::parse(&APP.to_string()).unwrap();
-    let signer = Signer::new(app, "administrator", KEY.into(), &clock).unwrap();
-    let usersig = signer.sign().unwrap();
+    let usersig = signer_of(&clock).sign().unwrap();
     let shown = format!("{error}\n{error:?}");
     assert!(shown.contains("usersig=[secret]"), "the test is about something: {shown}");
     for secret in [KEY, "tok\"", usersig.expose_secret()] {

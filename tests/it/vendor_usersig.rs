@@ -157,7 +157,8 @@ fn ambiguous_fields_are_refused_for_a_usersig() {
 fn a_signature_is_used_again_until_shortly_before_its_end() {
     let start = UnixMillis(1_793_534_400_000);
     let clock = Clock::manual(start);
-    let signer = Signer::new(app(1_400_000_001), "admin", "key".into(), &clock).unwrap();
+    let now = clock.clone();
+    let signer = Signer::new(app(1_400_000_001), "admin", "key".into(), move || now.now()).unwrap();
     let made_at = |after_min: i64| {
         clock.set(UnixMillis(start.0 + after_min * 60_000));
         let text = signer.sign().unwrap();
@@ -174,8 +175,7 @@ fn a_signature_is_used_again_until_shortly_before_its_end() {
 #[test]
 fn debug_output_has_neither_key_nor_signature() {
     let vector = &vectors()[0];
-    let clock = Clock::manual(UnixMillis(0));
-    let signer = Signer::new(app(1), "admin", vector.key(), &clock).unwrap();
+    let signer = Signer::new(app(1), "admin", vector.key(), || UnixMillis(0)).unwrap();
     let (made, text) = (vector.made(), signer.sign().unwrap());
     let shown = format!("{made:?} {signer:?} {:?} {text:?}", made.encode());
     assert!(!shown.contains(&vector.key), "{shown}");

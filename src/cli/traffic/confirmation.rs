@@ -196,12 +196,12 @@ const REJECTIONS: [(&str, &str); 10] = [
     ("rejected_sign_wrong", "wrong token"),
     ("rejected_request_time_stale", "RequestTime too far from the server's clock"),
     ("rejected_app_foreign", "not an app of the server"),
-    ("rejected_rtc_sign_missing", "not signed with a callback key"),
-    ("rejected_rtc_sign_wrong", "wrong callback key"),
     ("rejected_app_missing", "no SdkAppid in the query"),
-    ("rejected_app_conflicting", "two apps named"),
     ("rejected_app_malformed", "SdkAppid is not a number"),
     ("rejected_address_foreign", "from an address that is not allowed"),
+    ("rejected_app_conflicting", "header, path and query name different apps"),
+    ("rejected_rtc_sign_missing", "RTC Engine events not signed"),
+    ("rejected_rtc_sign_wrong", "wrong RTC Engine key"),
 ];
 const HINT_REJECTED: &str = "run it with the server's configuration, which has its apps and their tokens, or give \
                              `--token` or `--rtc-key`, and `--sdk-app-id`";

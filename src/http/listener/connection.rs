@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::debug;
 
 use crate::http::listener::slot::{Command, ConnectionSlot, Timeouts};
-use crate::telemetry::{Closed, Metrics, Outcome};
+use crate::telemetry::{Closed, Metrics, RefusedHead};
 
 /// Timeout of writing the answer to a slow head.
 const TOO_SLOW_TIMEOUT: Duration = Duration::from_secs(1);
@@ -121,32 +121,31 @@ fn overdue(
 /// Counts what no handler saw: connections closed by us, and broken heads. Heads that hyper answers are counted
 /// before the answer is written, so that its receiver finds it counted.
 fn account(ended: &Ended, slot: &ConnectionSlot, metrics: &Metrics) {
-    let outcome = match ended {
+    let refused = match ended {
         Ended::ByUs(closed) => {
             metrics.closed(*closed);
             debug!(reason = closed.as_str(), "connection closed");
-            (*closed == Closed::HeadTooSlow).then_some(Outcome::HeadTooSlow)
+            (*closed == Closed::HeadTooSlow).then_some(RefusedHead::TooSlow)
         }
         Ended::ByHttp(Ok(())) | Ended::Cut => None,
         Ended::ByHttp(Err(error)) => {
             debug!(%error, "connection ended");
             // HTTP/2, for which hyper has no answer, or a head that was cut off.
             let broken = !slot.refused() && (error.is_parse() || slot.is_in_head());
-            broken.then_some(Outcome::HeadBroken)
+            broken.then_some(RefusedHead::Broken)
         }
     };
-    if let Some(outcome) = outcome {
-        metrics.request();
-        metrics.outcome(outcome);
+    if let Some(refused) = refused {
+        metrics.refused_head(refused);
     }
 }
 
-/// The outcome of a head that hyper refuses with this answer. hyper reports the reason only once the connection has
+/// Why hyper refuses a head with this answer. hyper reports the reason only once the connection has
 /// ended.
-fn refusal(answer: &[u8]) -> Outcome {
+fn refusal(answer: &[u8]) -> RefusedHead {
     match answer.strip_prefix(b"HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
-        Some(b"414" | b"431") => Outcome::HeadTooLarge,
-        _ => Outcome::HeadBroken,
+        Some(b"414" | b"431") => RefusedHead::TooLarge,
+        _ => RefusedHead::Broken,
     }
 }
 
@@ -208,8 +207,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> MonitoredStream<I> {
         if self.slot.write_begins()
             && let Some(metrics) = &self.metrics
         {
-            metrics.request();
-            metrics.outcome(refusal(bytes));
+            metrics.refused_head(refusal(bytes));
         }
     }
 

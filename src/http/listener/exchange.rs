@@ -19,7 +19,7 @@ use tokio::task::yield_now;
 
 use crate::http::listener::slot::ConnectionSlot;
 use crate::http::listener::stop::Stop;
-use crate::telemetry::{Metrics, Outcome};
+use crate::telemetry::{Metrics, RefusedHead};
 
 /// The context of the requests of one connection.
 #[derive(Clone)]
@@ -46,8 +46,7 @@ impl Exchange {
         }
         let mut response = if has_odd_coding(request.headers()) {
             if let Some(metrics) = &self.metrics {
-                metrics.request();
-                metrics.outcome(Outcome::HeadBroken);
+                metrics.refused_head(RefusedHead::Broken);
             }
             let close = [(header::CONNECTION, HeaderValue::from_static("close"))];
             (StatusCode::BAD_REQUEST, close, "transfer-encoding: `chunked` alone is taken\n")

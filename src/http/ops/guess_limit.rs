@@ -9,8 +9,8 @@ use std::time::Duration;
 use metrics::Counter;
 use tracing::warn;
 
-use crate::http::receiver::rejection_log::LogThrottle;
 use protocol::UnixMillis;
+use receiver::LogThrottle;
 
 /// Maximum number of wrong tokens answered as such within [`WITHIN`], for all clients together.
 const MAX: usize = 10;

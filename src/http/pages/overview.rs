@@ -23,7 +23,7 @@ use crate::store::{
     AnomalyFilter, Call, CallFilter, ConditionKind, Count, CountBy, CountFilter, EventFilter,
     OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
 };
-use crate::telemetry::{Figures, Outcome as OutcomeName};
+use crate::telemetry::{Figures, outcome_labels};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -261,7 +261,7 @@ fn server(figures: &Figures, health: &Health) -> Server {
         .map(|(name, count)| (name, whole(count)))
         .collect();
     // The text has them in another order each time.
-    let order: Vec<String> = OutcomeName::names().collect();
+    let order: Vec<String> = outcome_labels().collect();
     outcomes.sort_by_key(|(name, _)| order.iter().position(|known| known == name));
     let lost = outcomes.iter().filter(|(name, _)| ["not_stored", "shed"].contains(name));
     let lost = lost.map(|(_, count)| count).sum();
@@ -337,6 +337,11 @@ fn meaning(outcome: &str) -> &'static str {
         "rejected_sign_wrong" => "signed with another token",
         "rejected_request_time_stale" => "signed too long ago, or the clock is wrong",
         "rejected_address_foreign" => "from an address that is not allowed",
+        "rejected_app_conflicting" => "header, path and query name different apps",
+        "rejected_rtc_sign_missing" => {
+            "an RTC Engine event without a signature, although a key is configured"
+        }
+        "rejected_rtc_sign_wrong" => "an RTC Engine event signed with another key",
         "not_found" => "to a path that takes no callbacks",
         "method_not_allowed" => "no POST",
         "head_too_slow" | "body_too_slow" => "did not come in time",

@@ -6,6 +6,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::extract::{RawQuery, State};
 
+use crate::failure_report::FailureReport;
 use crate::http::ops::setup::AppSetup;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
@@ -15,7 +16,6 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::ip_list::refresh::AddressBook;
 use crate::registration::{ProductStatus, RegistrationState, shown};
-use crate::tencent_api::failure::FailureReport;
 use protocol::UnixMillis;
 
 #[derive(Template)]

@@ -6,6 +6,10 @@
 /// delivery. Source: trtc.io/document/34354 and 647/64412.
 pub const OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
 
+/// The answer to every event of the RTC Engine, with HTTP 200. The vendor reads the status alone, and wants status line, headers and
+/// body to be at most 2,000 bytes together. Source: trtc.io/document/39558 and cloud.tencent.com/document/product/647/51586.
+pub const RTC_OK: &str = r#"{"code":0}"#;
+
 /// The body of the 403 that rejected requests get where `answer.rejected` is `forbidden`.
 pub const FORBIDDEN: &str = r#"{"ActionStatus":"FAIL","ErrorInfo":"forbidden","ErrorCode":403}"#;
 

@@ -47,7 +47,7 @@ mod tests {
     }
 
     fn vectors() -> Vec<Vector> {
-        serde_json::from_str(include_str!("../../fixtures/rtc_sign_vectors.json")).unwrap()
+        serde_json::from_str(include_str!("sign_vectors.json")).unwrap()
     }
 
     fn vector(id: &str) -> Vector {

@@ -1,0 +1,74 @@
+//! Errors of a store, and whether a retry may help.
+
+use sqlx::migrate::MigrateError;
+
+use crate::database_error::{cause, migrating, unavailable};
+use protocol::diagnostic::{Diagnostic, Hint};
+
+/// Why a store operation failed. The text has the cause; there is no source chain behind it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store's URL is invalid. Permanent.
+    #[error("{}", .0.problem)]
+    Address(Diagnostic),
+    /// The store is unreachable or not ready. A retry may succeed.
+    #[error("{}", unavailable(.0).problem)]
+    Unavailable(sqlx::Error),
+    /// The store or a pooler in front of it is misconfigured. A retry may succeed once that is corrected.
+    #[error("{}", .0.problem)]
+    Unready(Diagnostic),
+    /// The store refuses one of the rows. Permanent.
+    #[error("the store refuses a row: {}", cause(.0))]
+    Refused(sqlx::Error),
+    /// The migration failed.
+    #[error("{}", migrating(.0).problem)]
+    Migrate(MigrateError),
+}
+
+impl Hint for StoreError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Address(diagnostic) | Self::Unready(diagnostic) => diagnostic.hint.clone(),
+            Self::Unavailable(error) => unavailable(error).hint,
+            Self::Migrate(error) => migrating(error).hint,
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
+impl StoreError {
+    /// Whether a read ran into its timeout.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        let Self::Unavailable(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        // `query_canceled` of PostgreSQL, SQLITE_INTERRUPT of SQLite.
+        matches!(code.as_deref(), Some("57014" | "9"))
+    }
+
+    /// Whether a retry of the same request may succeed.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Unready(_) => true,
+            Self::Unavailable(error)
+            | Self::Migrate(
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+            ) => {
+                // Of the database's own errors only those that pass: no wrong password, missing privilege or missing
+                // table. State lost by a pooler (class 26, and a prepared statement that exists twice) is included,
+                // since correcting the pooler helps. SQLite's codes, which are shorter, count as passing.
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                let code = code.as_deref().filter(|code| code.len() == 5).unwrap_or("08000");
+                code == "42P05" || ["08", "25", "26", "40", "53", "55", "57"].contains(&&code[..2])
+            }
+            Self::Migrate(_) | Self::Address(_) | Self::Refused(_) => false,
+        }
+    }
+}

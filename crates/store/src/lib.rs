@@ -1,0 +1,62 @@
+//! The only crate with SQL: PostgreSQL and SQLite behind one trait.
+
+pub(crate) mod backup;
+pub(crate) mod column_values;
+pub(crate) mod database_error;
+pub mod deadline;
+pub(crate) mod erase;
+pub(crate) mod error;
+pub(crate) mod inspection;
+pub(crate) mod model;
+pub(crate) mod open;
+pub(crate) mod options;
+pub(crate) mod postgres;
+pub(crate) mod query;
+pub(crate) mod read;
+pub(crate) mod rebuild;
+pub(crate) mod sessions;
+pub(crate) mod spool;
+pub(crate) mod sql;
+pub(crate) mod sqlite;
+pub(crate) mod traits;
+pub(crate) mod url;
+
+pub use crate::backup::{Backup, BackupError};
+pub use crate::column_values::*;
+pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
+pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
+pub use crate::error::StoreError;
+pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
+pub use crate::model::event::StoredEvent;
+pub use crate::model::read_models::{
+    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Recording,
+    Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
+};
+pub use crate::model::recording_file::RecordingFile;
+pub use crate::model::timeline::{CallStep, arrivals, steps};
+pub use crate::open::{accounts, examine, open};
+pub use crate::options::StoreOptions;
+pub use crate::query::conditions::{
+    Condition, ConditionError, ConditionKind, ConditionValue, Filter, TimeRange,
+};
+pub use crate::query::events::{EventFilter, Order};
+pub use crate::query::filters::{
+    AnomalyFilter, CallFilter, CountBy, CountFilter, DetailFilter, DetailPage, DetailPlace,
+    RoomFilter, RoomKey, Step, Subject, UserCallFilter, UserVisitFilter,
+};
+pub use crate::query::limits::*;
+pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
+pub use crate::query::page::{Details, EventPage, VisitPage};
+pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
+pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
+pub use crate::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection};
+pub use crate::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
+pub use crate::sessions::windows::Window;
+pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};
+pub use crate::spool::error::SpoolError;
+pub use crate::spool::handle::{Batch, Spool};
+pub use crate::spool::inspect::{SpoolExamination, examine_spool};
+pub use crate::spool::record::{Size, Spooled};
+pub use crate::spool::salvage::Salvage;
+pub use crate::traits::{EventInsert, Inserted, ReadModels, Store};
+pub use crate::url::{check_url, display_url, file};

@@ -1,0 +1,35 @@
+//! The pages of lists, as the stores give them.
+
+use uuid::Uuid;
+
+use crate::model::event::StoredEvent;
+use crate::model::read_models::Visit;
+use crate::query::filters::DetailPlace;
+use protocol::UnixMillis;
+
+/// One page of a list of events; see [`ReadModels::event_page`](crate::ReadModels::event_page).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events; may be fewer than asked for, or none, though more come behind.
+    pub events: Vec<StoredEvent>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<(UnixMillis, Uuid)>,
+}
+
+/// One page of the visits within one session of a room; see [`ReadModels::visits`](crate::ReadModels::visits).
+#[derive(Debug, Clone, Default)]
+pub struct VisitPage {
+    /// The visits; may be fewer than asked for, or none, though more come behind.
+    pub visits: Vec<Visit>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<DetailPlace>,
+}
+
+/// A list without pages: the beginning of it.
+#[derive(Debug, Clone)]
+pub struct Details<T> {
+    /// The rows, in the list's order.
+    pub rows: Vec<T>,
+    /// Whether there are more, which the events tell of.
+    pub is_cut: bool,
+}

@@ -1,0 +1,106 @@
+//! The readers of the read models, of both stores: see [`ReadModels`].
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::UserVisit;
+use crate::model::read_models::{
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
+    Stay, UserCall,
+};
+use crate::query::events::EventFilter;
+use crate::query::filters::{
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
+};
+use crate::query::filters::{RoomKey, Subject};
+use crate::query::page::Details;
+use crate::query::page::{EventPage, VisitPage};
+use crate::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
+use crate::sql::builder::Reader;
+use crate::traits::ReadModels;
+use protocol::AppId;
+
+#[async_trait]
+impl<R: Reader> ReadModels for R {
+    async fn calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError> {
+        calls::calls(self, filter).await
+    }
+
+    async fn call(&self, app: AppId, call_id: &str) -> Result<Option<Call>, StoreError> {
+        calls::call(self, app, call_id).await
+    }
+
+    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Details<Member>, StoreError> {
+        calls::members(self, app, call_id).await
+    }
+
+    async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError> {
+        calls::of_user(self, filter).await
+    }
+
+    async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError> {
+        user_visits::user_visits(self, filter).await
+    }
+
+    async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError> {
+        rooms::rooms(self, filter).await
+    }
+
+    async fn room(&self, key: &RoomKey) -> Result<Option<Room>, StoreError> {
+        rooms::room(self, key).await
+    }
+
+    async fn live_sessions(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError> {
+        rooms::live_sessions(self, keys).await
+    }
+
+    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError> {
+        rooms::visits(self, room, page).await
+    }
+
+    async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError> {
+        room_details::seats(self, room).await
+    }
+
+    async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError> {
+        room_details::changes(self, room).await
+    }
+
+    async fn gifts(&self, room: &Room, page: &DetailPage) -> Result<Vec<GiftRow>, StoreError> {
+        room_details::gifts(self, room, page).await
+    }
+
+    async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError> {
+        room_details::battles(self, room).await
+    }
+
+    async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError> {
+        recordings::recordings(self, subject).await
+    }
+
+    async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {
+        statistics::anomalies(self, filter).await
+    }
+
+    async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError> {
+        statistics::open_anomalies(self, app).await
+    }
+
+    async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError> {
+        statistics::counts(self, filter).await
+    }
+
+    async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError> {
+        events::event(self, id).await
+    }
+
+    async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
+        events::page(self, filter).await
+    }
+
+    async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError> {
+        statistics::find(self, text).await
+    }
+}

@@ -1,0 +1,162 @@
+//! The interface of a store: [`Store`] writes events, [`ReadModels`] answers readers.
+//!
+//! Every list is read in pages by keyset: newest first, after the last row of the previous page, so that each page
+//! costs the same.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::model::event::StoredEvent;
+use crate::model::read_models::{
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
+    Stay, UserCall, UserVisit,
+};
+use crate::query::events::EventFilter;
+use crate::query::filters::{
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, Subject,
+    UserCallFilter, UserVisitFilter,
+};
+use crate::query::page::{Details, EventPage, VisitPage};
+use projections::Change;
+use protocol::UnixMillis;
+use protocol::{AppId, Event};
+
+/// A store of events. All methods may be called concurrently.
+#[async_trait]
+pub trait Store: ReadModels + Send + Sync + fmt::Debug {
+    /// Migrates the tables to this version. Idempotent; replicas may call it concurrently.
+    async fn migrate(&self) -> Result<(), StoreError>;
+
+    /// Regular maintenance that the store needs in order to accept events, such as creating partitions ahead.
+    async fn upkeep(&self, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// The names of partitions without events at `before` or later. Empty where the store has no partitions.
+    async fn expired_partitions(&self, before: UnixMillis) -> Result<Vec<String>, StoreError> {
+        let _ = before;
+        Ok(Vec::new())
+    }
+
+    /// Drops one of [`Store::expired_partitions`] with its rows. `false` when it is gone, or another replica is
+    /// dropping it. An error when the events are in use: it does not wait, since writers would queue behind the lock.
+    async fn drop_partition(&self, name: &str, before: UnixMillis) -> Result<bool, StoreError> {
+        let _ = (name, before);
+        Ok(false)
+    }
+
+    /// Deletes at most `rows_max` unpartitioned events from before `before`, as many dead letters kept before then,
+    /// and as many expired rows of each table of the read models. Returns their number; 0 when none is left.
+    async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
+
+    /// Fails where the store does not answer, or is a standby.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Stores all of `entries` or none, new ones with their changes, and returns for each whether it was new. Entries
+    /// must be ordered by event id, so that two writers with the same events cannot deadlock.
+    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError>;
+
+    /// Keeps an event that [`Store::insert`] refused as a dead letter, whole and with the reason.
+    async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
+
+    /// The stored events that match `filter`.
+    async fn events(&self, filter: &EventFilter) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Whether the event with this id is stored.
+    async fn contains(&self, id: Uuid) -> Result<bool, StoreError>;
+
+    /// Finishes running operations and closes all connections.
+    async fn close(&self);
+}
+
+/// The result of storing one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is a new row.
+    New,
+    /// It was a row already.
+    Duplicate,
+}
+
+/// An event, and the changes of the read models that it makes when it is new.
+#[derive(Debug, Clone, Copy)]
+pub struct EventInsert<'a> {
+    /// The event.
+    pub event: &'a Event,
+    /// The changes. When empty, only the event is stored.
+    pub changes: &'a [Change],
+}
+
+/// Queries of the read models. They use separate connections, so that they cannot delay writers.
+#[async_trait]
+pub trait ReadModels {
+    /// Calls, the latest first.
+    async fn calls(&self, filter: &CallFilter) -> Result<Vec<Call>, StoreError>;
+
+    /// One call; `None` where no event names it.
+    async fn call(&self, app: AppId, call_id: &str) -> Result<Option<Call>, StoreError>;
+
+    /// The members of one call, by the time they are first named. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn call_members(&self, app: AppId, call_id: &str) -> Result<Details<Member>, StoreError>;
+
+    /// The calls an account took part in, the latest first.
+    async fn user_calls(&self, filter: &UserCallFilter) -> Result<Vec<UserCall>, StoreError>;
+
+    /// The room visits of an account, the latest first; inferred ends as for visits. A visit without an enter event
+    /// is only listed with its room.
+    async fn user_visits(&self, filter: &UserVisitFilter) -> Result<Vec<UserVisit>, StoreError>;
+
+    /// Sessions of rooms, the latest first.
+    async fn rooms(&self, filter: &RoomFilter) -> Result<Vec<Room>, StoreError>;
+
+    /// One session of a room.
+    async fn room(&self, key: &RoomKey) -> Result<Option<Room>, StoreError>;
+
+    /// The live figures of these sessions.
+    async fn live_sessions(&self, keys: &[RoomKey]) -> Result<Vec<Live>, StoreError>;
+
+    /// Visits of one session, the latest first, and after them those without an enter event. Inferred ends are given
+    /// once the session has ended. Bounded: of leaves without an enter at most
+    /// [`MARKS_SCANNED_MAX`](crate::MARKS_SCANNED_MAX) are scanned for a page, which says where to continue.
+    async fn visits(&self, room: &Room, page: &DetailPage) -> Result<VisitPage, StoreError>;
+
+    /// Stays on the seats of one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX). Inferred ends
+    /// as for visits.
+    async fn seats(&self, room: &Room) -> Result<Details<Stay>, StoreError>;
+
+    /// Changes of the room within one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn room_changes(&self, room: &Room) -> Result<Details<RoomChangeRow>, StoreError>;
+
+    /// Gifts within one session, the latest first.
+    async fn gifts(&self, room: &Room, page: &DetailPage) -> Result<Vec<GiftRow>, StoreError>;
+
+    /// Battles within one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn battles(&self, room: &Room) -> Result<Details<Battle>, StoreError>;
+
+    /// Recording tasks of a call or of one session of a room, by time. At most
+    /// [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
+
+    /// Anomalies, the latest first.
+    async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
+
+    /// Number of open anomalies, of one app or of all. Counted up to
+    /// [`OPEN_COUNTED_MAX`](crate::OPEN_COUNTED_MAX).
+    async fn open_anomalies(&self, app: Option<AppId>) -> Result<i64, StoreError>;
+
+    /// Number of events in each span of time, the earliest first. At most [`COUNTS_MAX`](crate::COUNTS_MAX).
+    async fn counts(&self, filter: &CountFilter) -> Result<Vec<Count>, StoreError>;
+
+    /// One event, by its id.
+    async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, StoreError>;
+
+    /// A page of events, bounded in time and memory for any filter: without an index it scans at most
+    /// [`EVENTS_SCANNED_MAX`](crate::EVENTS_SCANNED_MAX) events, it ends once bodies reach
+    /// [`PAGE_BYTES_MAX`](crate::PAGE_BYTES_MAX), and it says where to continue.
+    async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
+
+    /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
+    /// an event. At most [`FOUND_MAX`](crate::FOUND_MAX).
+    async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError>;
+}
