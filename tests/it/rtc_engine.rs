@@ -144,9 +144,7 @@ on_both_stores! {
                 ..Delivery::default()
             }
         };
-        let call = format!(
-            r#"{{"CallbackCommand":"Call.CallbackAfterRecordChanged","CallId":"c","EventTime":1793534300100,"Callback":{{"EventGroupId":3,"EventType":301,"EventInfo":{{"RoomId":"r","TaskId":"t","EventMsTs":1793534300050,"Payload":{{"Status":0}}}}}}}}"#
-        );
+        let call = r#"{"CallbackCommand":"Call.CallbackAfterRecordChanged","CallId":"c","EventTime":1793534300100,"Callback":{"EventGroupId":3,"EventType":301,"EventInfo":{"RoomId":"r","TaskId":"t","EventMsTs":1793534300050,"Payload":{"Status":0}}}}"#;
         let file = r#"{"Status":0,"TencentVod":{"FileId":"f1","CacheFile":"a.mp4","VideoUrl":"https://vod.example/a.mp4"}}"#;
         server.post(&rtc(301, 1_793_534_300_060, "t", r#"{"Status":0}"#)).await;
         server.post_body("Call.CallbackAfterRecordChanged", call).await;
