@@ -45,7 +45,7 @@ async fn every_spooled_event_comes_back_unchanged_and_in_order() {
     let path = folder.path().join("spool.db");
     let mut events: Vec<Event> = fixtures()
         .iter()
-        .map(|fixture| event(&fixture.delivery.query, &fixture.delivery.bytes().unwrap()))
+        .map(|fixture| fixture.delivery.event(NOW).unwrap())
         .collect();
     events
         .push(event(&format!("SdkAppid={APP}&CallbackCommand=New.One&ClientIP=%00"), b"\xff\x00"));

@@ -92,16 +92,17 @@ impl Database {
         }
     }
 
-    /// One column of text.
+    /// One column of text, with `null` for what is null: a query that is asked until it gives something may be asked before.
     pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        if self.is_postgres() {
+        let texts: Vec<Option<String>> = if self.is_postgres() {
             let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         } else {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-        }
+        };
+        texts.into_iter().map(|text| text.unwrap_or_else(|| "null".to_owned())).collect()
     }
 
     pub(crate) async fn rows(&self) -> i64 {
