@@ -7,6 +7,7 @@ pub(crate) mod batch;
 pub(crate) mod body;
 pub mod change;
 pub mod describe;
+pub mod rtc;
 pub(crate) mod schema;
 pub mod session;
 pub mod table;
