@@ -8,6 +8,7 @@ use crate::rtc::presence::Stays;
 use crate::rtc::session::{IDLE_MS, RtcSession};
 use crate::session::boundaries::EARLY_MS;
 use protocol::UnixMillis;
+use protocol::json::room_id::RoomIdKind;
 
 /// For this long after a dismissal, exits, stops, starts and roles belong to the session that ended: an exit by timeout
 /// comes about 98 s after the loss. Later ones show a session whose create and enter were lost.
@@ -25,12 +26,13 @@ pub struct RtcRoom {
 /// Computes the sessions of a room. Neither the order of the marks nor repeats matter. `robots` are the app's accounts
 /// that are known to be robots.
 ///
-/// Marks of other rooms are not considered, but for a dismissal with the room's id as the other kind: it is taken as
-/// one of this room. [`room_kind`](crate::rtc::room_kind) decides whether it is.
+/// Marks of other rooms are not considered, but for a dismissal with the id of a numeric room as text: it is taken as one
+/// of this room. [`compute_both`](crate::rtc::room_kind::compute_both) decides whether it is.
 #[must_use]
 pub fn compute(room: &RtcRoomKey, marks: &[RtcMark], robots: &BTreeSet<String>) -> RtcRoom {
     let is_of_room = |mark: &&RtcMark| {
-        let is_kind = mark.room.kind == room.kind || mark.what == What::Dismiss;
+        let is_guess = mark.what == What::Dismiss && room.kind == RoomIdKind::Numeric;
+        let is_kind = mark.room.kind == room.kind || is_guess;
         mark.room.app == room.app && mark.room.id == room.id && is_kind
     };
     let Ordered { mut marks, is_cut } = ordered(marks.iter().filter(is_of_room), MARKS_MAX);

@@ -23,6 +23,8 @@ struct Stay {
     /// The last of its marks, and the last of its enters.
     last_at: UnixMillis,
     last_enter_at: Option<UnixMillis>,
+    /// The exit's `UniqueId`.
+    exit_id: Option<i64>,
     /// The last interval of each track.
     tracks: [Option<usize>; Track::ALL.len()],
 }
@@ -163,8 +165,7 @@ impl<'a> Stays<'a> {
             return;
         }
         let Some(open) = self.open_of(user) else {
-            let end = self.last(user).and_then(|last| self.list[last].row.end);
-            if end.is_none_or(|end| mark.at.0 - end.0 > REPLACED_MS) {
+            if !self.last(user).is_some_and(|last| self.list[last].is_left_again_by(mark)) {
                 self.exit_only(user, mark, mark.at);
             }
             return;
@@ -259,13 +260,15 @@ impl<'a> Stays<'a> {
         let place = self.present(user, mark);
         self.list[place].touch(mark);
         let last = self.list[place].tracks[track.index()];
+        let role = self.list[place].row.roles.last();
+        let is_audience = role.is_some_and(|last| last.role == AUDIENCE);
         match last.map(|last| &mut self.intervals[last]) {
             Some(open) if open.end.is_none() => open.close(mark.at, PublishEnd::Stop),
             // It went on beside the other screen after all.
             Some(last) if last.ended_by == Some(PublishEnd::OtherScreen) => {
                 (last.end, last.ended_by) = (Some(mark.at), Some(PublishEnd::Stop));
             }
-            Some(last) if last.ended_by == Some(PublishEnd::Audience) => {}
+            Some(last) if last.ended_by == Some(PublishEnd::Audience) && is_audience => {}
             last => {
                 let before = last.and_then(|last| last.end);
                 let start = before.unwrap_or(self.list[place].row.start);
@@ -314,7 +317,8 @@ impl<'a> Stays<'a> {
             late_stops: 0,
             flags: BTreeSet::new(),
         };
-        let mut stay = Stay { row, last_at: at, last_enter_at: None, tracks: [None; 3] };
+        let mut stay =
+            Stay { row, last_at: at, last_enter_at: None, exit_id: None, tracks: [None; 3] };
         stay.note_precision(mark);
         self.list.push(stay);
         self.users.entry(user).or_default().push(place);
@@ -353,11 +357,12 @@ impl<'a> Stays<'a> {
 }
 
 impl Stay {
-    /// Whether an enter is of the same device: the SDK entered again (M14), or it is the enter whose stay a slightly
-    /// earlier event opened.
+    /// Whether an enter is of the same device: the SDK entered again (M14), it repeats one, as its `UniqueId` says, or it
+    /// is the enter whose stay a slightly earlier event opened.
     fn is_continued_by(&self, enter: &RtcMark) -> bool {
+        let is_repeat = enter.unique_id.is_some() && enter.unique_id == self.row.unique_id;
         let is_its_own = self.row.enters == 0 && enter.at.0 - self.row.start.0 <= EARLY_MS;
-        enter.enter_reason().is_some_and(EnterReason::is_reconnect) || is_its_own
+        enter.enter_reason().is_some_and(EnterReason::is_reconnect) || is_repeat || is_its_own
     }
 
     fn entered(&mut self, mark: &RtcMark) {
@@ -382,9 +387,15 @@ impl Stay {
         self.note_precision(mark);
     }
 
+    /// Whether an exit repeats the one that ended this stay: soon after it, or by its `UniqueId`.
+    fn is_left_again_by(&self, exit: &RtcMark) -> bool {
+        let is_soon = self.row.end.is_some_and(|end| exit.at.0 - end.0 <= REPLACED_MS);
+        is_soon || exit.unique_id.is_some() && exit.unique_id == self.exit_id
+    }
+
     /// The exit, of a stay that ends at `end`.
     fn left(&mut self, mark: &RtcMark, end: UnixMillis) {
-        self.row.exit_reason = mark.exit_reason();
+        (self.row.exit_reason, self.exit_id) = (mark.exit_reason(), mark.unique_id);
         if self.row.exit_reason == Some(ExitReason::TimedOut) {
             let lost_at = UnixMillis(mark.at.0 - TIMEOUT_MS);
             self.row.presumed_end = Some(lost_at.max(self.last_at).min(end));

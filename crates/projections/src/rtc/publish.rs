@@ -167,6 +167,9 @@ mod tests {
         // A stop of an earlier or equal time says more.
         let marks = [start(C, "a", 10), role("a", 50, 21), stop(C, "a", 50)];
         assert_eq!(shown(&marks), [(C, 10, Some(50), Some(PublishEnd::Stop))]);
+        // Of an anchor again, it is the stop of another interval.
+        let marks = [start(C, "a", 10), role("a", 50, 21), role("a", 60, 20), stop(C, "a", 90)];
+        assert_eq!(shown(&marks)[1..], [(C, 50, Some(90), Some(PublishEnd::Stop))]);
         assert_eq!(shown(&[start(C, "a", 10), role("a", 50, 20)]), [(C, 10, None, None)]);
     }
 

@@ -326,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn m15_an_entry_and_an_exit_of_one_unique_id_count_once() {
+        let begin = [unique(enter("a", 1), 7), unique(enter("a", 5000), 7)];
+        let found = stays(&[&begin[..], &[unique(exit("a", 9000), 8)]].concat());
+        assert_eq!((found.len(), span(&found[0]), found[0].enters), (1, (1, Some(9000)), 2));
+        for id in [7, 8] {
+            let ends = [unique(exit("a", 9000), id), unique(exit("a", 20_000), id)];
+            assert_eq!(spans(&[&begin[..], &ends].concat()), [(1, Some(9000))]);
+        }
+    }
+
+    #[test]
     fn m16_at_one_moment_the_enter_comes_first() {
         let found = stays(&[exit("a", 50), enter("a", 50)]);
         assert_eq!((found.len(), span(&found[0])), (1, (50, Some(50))));
