@@ -141,6 +141,24 @@ fn crates_depend_only_on_what_their_layer_allows() {
 }
 
 #[test]
+fn sqlx_is_built_without_its_macros() {
+    let crates = crates();
+    let manifests = crates.iter().map(|source| source.with_file_name("Cargo.toml"));
+    let mut named = 0;
+    for manifest in manifests.chain([root().join("Cargo.toml")]) {
+        let text = fs::read_to_string(&manifest).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("sqlx = { ")) {
+            let brings = ["\"macros\"", "\"derive\"", "\"default\""];
+            let without = line.contains("default-features = false")
+                && !brings.iter().any(|feature| line.contains(feature));
+            assert!(without, "{}: {line}", manifest.display());
+            named += 1;
+        }
+    }
+    assert!(named >= 2, "sqlx is named {named} times");
+}
+
+#[test]
 fn sql_clocks_and_libraries_stay_in_their_modules() {
     for (module, code) in modules() {
         let (_, _, banned) = layer(&module);
@@ -224,7 +242,8 @@ fn documents_name_only_files_that_exist() {
 #[test]
 fn documents_name_only_tests_that_exist() {
     let mut code_of: BTreeMap<PathBuf, String> = BTreeMap::new();
-    for file in sources().iter().chain([&root().join("tests")]).flat_map(|folder| files(folder)) {
+    let tests = [root().join("tests"), root().join("crates/protocol/tests")];
+    for file in sources().iter().chain(&tests).flat_map(|folder| files(folder)) {
         let code = fs::read_to_string(&file).unwrap();
         code_of.insert(file, code);
     }

@@ -519,15 +519,16 @@ fn a_failed_start_names_the_cause_and_a_hint() {
     let said = failed(folder.path(), &["send", "--all", "--to", "http://127.0.0.1:1/"], 1);
     assert!(said.contains("post to http://127.0.0.1:1:"), "{said}");
     assert!(!said.contains("SdkAppid"), "{said}");
-    let with_token = |more: &[&str]| {
-        let send = ["send", "--all", "--to", "http://127.0.0.1:1/"];
-        let mut command = program(folder.path());
-        let output =
-            command.args(send).args(more).env("TRTC_CALLBACK_TOKEN", "t").output().unwrap();
-        String::from_utf8(output.stderr).unwrap()
-    };
-    assert!(with_token(&[]).contains("TRTC_CALLBACK_TOKEN is set, but no app"));
-    assert!(with_token(&["--token", "t"]).contains("post to http://127.0.0.1:1:"));
+    for (variable, flag) in [("TRTC_CALLBACK_TOKEN", "--token"), ("TRTC_RTC_KEY", "--rtc-key")] {
+        let with_secret = |more: &[&str]| {
+            let send = ["send", "--all", "--to", "http://127.0.0.1:1/"];
+            let mut command = program(folder.path());
+            let output = command.args(send).args(more).env(variable, "t").output().unwrap();
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert!(with_secret(&[]).contains(&format!("{variable} is set, but no app")));
+        assert!(with_secret(&[flag, "t"]).contains("post to http://127.0.0.1:1:"));
+    }
     let said = failed(folder.path(), &["replay", "nothing.json"], 1);
     assert!(said.contains("there is no file `nothing.json`"), "{said}");
 }

@@ -488,7 +488,8 @@ fn grow(value: &mut Value) {
 
 #[test]
 fn quirk_25_bodies_grow_and_shrink_over_time() {
-    for command in Command::all().filter(|command| command.is_typed()) {
+    let of_chat = |command: &&Command| command.is_typed() && command.event_type.is_none();
+    for command in Command::all().filter(of_chat) {
         let sample = Delivery::sample(command, AppId::parse("1400000001").unwrap());
         let mut body: Value = serde_json::from_slice(&sample.bytes().unwrap()).unwrap();
         let today = decode(&sample.query, &body.to_string());

@@ -94,7 +94,7 @@ on_both_stores! {
     }
 
     async fn expired_events_leave_the_read_models_too(database: Database) {
-        let told = told(5, Kind::ALL);
+        let told = told(6, Kind::ALL);
         store_all(&database, &told, &[(0..told.len()).collect()]).await;
         // As who settles does.
         SettlerConnection::open(&settings(&database, &[]).store_options()).await.unwrap().add_counts().await.unwrap();

@@ -2,6 +2,7 @@
 
 use protocol::response::RTC_OK;
 use protocol::rtc::sign::sign;
+use protocol::{Delivery, Dialect};
 
 use crate::support::{APP, OK, Server, on_both_stores, settings};
 
@@ -47,6 +48,7 @@ on_both_stores! {
         }
         let row = "select family || ' ' || command || ' ' || command_sent || ' ' || room_id || ' ' || operator from events";
         assert_eq!(database.texts(row).await, ["rtc_room EVENT_TYPE_ENTER_ROOM 1.103 7 ann"]);
+        assert_eq!(database.count("select count(*) from events where signature is null").await, 1);
         let figures = server.figures().await;
         assert_eq!((figures.outcome("stored"), figures.outcome("duplicate")), (1, 2));
     }
@@ -129,12 +131,41 @@ on_both_stores! {
         assert_eq!(database.rows().await, i64::try_from(cases.len()).unwrap());
     }
 
+    async fn a_recording_that_both_dialects_report_is_one(database: Database) {
+        let server = Server::start(&database).await;
+        let rtc = |event_type: i64, at: i64, task: &str, payload: &str| {
+            let body = format!(
+                r#"{{"EventGroupId":3,"EventType":{event_type},"CallbackTs":{at},"EventInfo":{{"RoomId":"r","EventMsTs":{at},"UserId":"robot","TaskId":"{task}","Payload":{payload}}}}}"#
+            );
+            Delivery {
+                dialect: Dialect::RtcEngine,
+                headers: [("sdkappid".to_owned(), APP.to_owned())].into(),
+                body_text: Some(body),
+                ..Delivery::default()
+            }
+        };
+        let call = format!(
+            r#"{{"CallbackCommand":"Call.CallbackAfterRecordChanged","CallId":"c","EventTime":1793534300100,"Callback":{{"EventGroupId":3,"EventType":301,"EventInfo":{{"RoomId":"r","TaskId":"t","EventMsTs":1793534300050,"Payload":{{"Status":0}}}}}}}}"#
+        );
+        let file = r#"{"Status":0,"TencentVod":{"FileId":"f1","CacheFile":"a.mp4","VideoUrl":"https://vod.example/a.mp4"}}"#;
+        server.post(&rtc(301, 1_793_534_300_060, "t", r#"{"Status":0}"#)).await;
+        server.post_body("Call.CallbackAfterRecordChanged", call).await;
+        server.post(&rtc(311, 1_793_534_360_000, "t", file)).await;
+        server.post(&rtc(312, 1_793_534_361_000, "t", r#"{"Status":0}"#)).await;
+        // The suffix that 310 of a recorded web page has.
+        server.post(&rtc(310, 1_793_534_362_000, "w_StartTimeMs_1793534300000", r#"{"Status":0,"FileList":["b.mp4"]}"#)).await;
+        let tasks = "select task_id || ' ' || coalesce(call_id, '-') || ' ' || state from recordings order by task_id";
+        assert_eq!(database.texts(tasks).await, ["t c finished", "w - finished"]);
+        let (status, page) = server.get_ops("/api/v1/calls/1400000001/c").await;
+        assert!(status == 200 && page.contains("https://vod.example/a.mp4"), "{page}");
+    }
+
     async fn without_keys_rtc_events_are_taken_unsigned(database: Database) {
         let server = Server::start(&database).await;
         for sign in ["", "nonsense"] {
             let headers = [("SdkAppId", APP), ("Sign", sign)];
             assert_eq!(post(&server, "/", &headers, &enter(1_793_534_300_200)).await, RTC_OK);
         }
-        assert_eq!(database.rows().await, 1);
+        assert_eq!(database.texts("select signature from events").await, ["unchecked"]);
     }
 }

@@ -389,7 +389,8 @@ pub(crate) fn fixtures() -> Vec<Fixture> {
     }
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/protocol/fixtures");
     let mut fixtures = Vec::new();
-    for folder in root.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+    let entries = root.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    for folder in entries.filter(|path| path.is_dir()) {
         for file in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
             let text = std::fs::read_to_string(&file).unwrap();
             let name = file.strip_prefix(&root).unwrap().with_extension("");

@@ -23,6 +23,7 @@ use protocol::body::decoded::Body;
 use protocol::body::live::LiveBody;
 use protocol::body::mic::MicBody;
 use protocol::body::room::RoomBody;
+use protocol::body::rtc::event::RtcBody;
 use protocol::command::description::{Command, Family};
 use protocol::event::contained;
 use protocol::json::scalar::Known;
@@ -71,7 +72,13 @@ fn of_body(event: &Event) -> Vec<Change> {
             seat::seat_info_changed(event, body, &mut changes);
         }
         Body::Live(body) => live_changes(event, body, &mut changes),
-        Body::Group(_) | Body::Follow(_) | Body::Rtc(_) | Body::Untyped | Body::Undecoded => {}
+        Body::Rtc(body) => match &**body {
+            RtcBody::Recording(body) | RtcBody::WebRecording(body) => {
+                recording::rtc_recording(event, body, &mut changes);
+            }
+            _ => {}
+        },
+        Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
     }
     changes
 }
@@ -145,7 +152,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use protocol::{AppId, Apps, Command, Delivery, Query};
+    use protocol::{AppId, Command, Delivery};
 
     /// As many distinct entries as a body of the default size limit holds.
     const MANY: usize = 5_000;
@@ -188,12 +195,11 @@ mod tests {
         let now = UnixMillis(1_793_534_400_000);
         let mut most = 0;
         for command in Command::all().filter(|command| command.is_typed()) {
-            let sample = Delivery::sample(command, app);
+            let mut sample = Delivery::sample(command, app);
             let mut body: Value = serde_json::from_slice(&sample.bytes().unwrap()).unwrap();
             lengthen(&mut body);
-            let query = Query::parse(&sample.query);
-            let verified = Apps::new().with(app, Vec::new()).verify(query, now).unwrap();
-            let event = Event::decode(&verified, body.to_string().as_bytes(), now);
+            (sample.body, sample.body_text) = (None, Some(body.to_string()));
+            let event = sample.event(now).unwrap();
             assert_eq!(event.decode_error, None, "{}", command.name);
             // Before truncation: at most a call and the members of two lists.
             let made = of_body(&event);

@@ -7,6 +7,7 @@ pub mod deadline;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod inspection;
+pub(crate) mod migrations;
 pub(crate) mod model;
 pub(crate) mod open;
 pub(crate) mod options;

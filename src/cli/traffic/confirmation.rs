@@ -191,7 +191,7 @@ impl Counts {
 }
 
 /// Why requests are rejected, as the figures name it and in words.
-const REJECTIONS: [(&str, &str); 7] = [
+const REJECTIONS: [(&str, &str); 10] = [
     ("rejected_sign_missing", "not signed"),
     ("rejected_sign_wrong", "wrong token"),
     ("rejected_request_time_stale", "RequestTime too far from the server's clock"),
@@ -199,9 +199,12 @@ const REJECTIONS: [(&str, &str); 7] = [
     ("rejected_app_missing", "no SdkAppid in the query"),
     ("rejected_app_malformed", "SdkAppid is not a number"),
     ("rejected_address_foreign", "from an address that is not allowed"),
+    ("rejected_app_conflicting", "header, path and query name different apps"),
+    ("rejected_rtc_sign_missing", "RTC Engine events not signed"),
+    ("rejected_rtc_sign_wrong", "wrong RTC Engine key"),
 ];
 const HINT_REJECTED: &str = "run it with the server's configuration, which has its apps and their tokens, or give \
-                             `--token` and `--sdk-app-id`";
+                             `--token` or `--rtc-key`, and `--sdk-app-id`";
 const HINT_MISSING: &str = "check that this is the server's store (`--store` names another), and that the server has the \
                             app and its token; its log and `/metrics` show what it rejected";
 const HINT_LOST: &str = "the server's error log holds them, and `replay` reads it";

@@ -337,6 +337,11 @@ fn meaning(outcome: &str) -> &'static str {
         "rejected_sign_wrong" => "signed with another token",
         "rejected_request_time_stale" => "signed too long ago, or the clock is wrong",
         "rejected_address_foreign" => "from an address that is not allowed",
+        "rejected_app_conflicting" => "header, path and query name different apps",
+        "rejected_rtc_sign_missing" => {
+            "an RTC Engine event without a signature, although a key is configured"
+        }
+        "rejected_rtc_sign_wrong" => "an RTC Engine event signed with another key",
         "not_found" => "to a path that takes no callbacks",
         "method_not_allowed" => "no POST",
         "head_too_slow" | "body_too_slow" => "did not come in time",

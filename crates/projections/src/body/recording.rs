@@ -1,4 +1,4 @@
-//! Projections of recorder events, for calls and live rooms alike: `recording_marks`.
+//! Projections of recorder events, for calls, live rooms and the RTC Engine alike: `recording_marks`.
 
 use serde::Serialize;
 
@@ -7,7 +7,9 @@ use crate::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginni
 use crate::value::{amount, json, text};
 use protocol::Event;
 use protocol::body::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
-use protocol::json::scalar::AccountId;
+use protocol::body::rtc::event::RtcEvent;
+use protocol::body::rtc::info::{TaskInfo, task_key};
+use protocol::json::scalar::{AccountId, Count, TaskId};
 
 /// One file as `recording_marks.files` holds it. Times in ms since 1970.
 #[derive(Default, Serialize)]
@@ -29,7 +31,7 @@ struct File<'a> {
     to: Option<i64>,
 }
 
-/// One step of a recording task.
+/// One step of a recording task, as a command of the call or live family carries it.
 pub(crate) fn recording(
     event: &Event,
     room_id: Option<&str>,
@@ -37,12 +39,59 @@ pub(crate) fn recording(
     changes: &mut Vec<Change>,
 ) {
     let Some(info) = &body.event_info else { return };
-    let Some(task_id) = info.task_id.as_ref().and_then(|id| text(id.as_str())) else { return };
+    step(
+        event,
+        &Step {
+            room_id,
+            group: body.event_group_id,
+            event_type: body.event_type,
+            task_id: info.task_id.as_ref(),
+            recorder: info.user_id.as_ref(),
+            payload: info.payload.as_ref(),
+        },
+        changes,
+    );
+}
+
+/// The same as an event of the RTC Engine. A task that both report is one: its id tells it.
+pub(crate) fn rtc_recording(
+    event: &Event,
+    body: &RtcEvent<TaskInfo<RecordingPayload>>,
+    changes: &mut Vec<Change>,
+) {
+    let Some(info) = &body.event_info else { return };
+    step(
+        event,
+        &Step {
+            room_id: event.room_id.as_deref(),
+            group: body.event_group_id,
+            event_type: body.event_type,
+            task_id: info.task_id.as_ref(),
+            recorder: info.user_id.as_ref(),
+            payload: info.payload.as_ref(),
+        },
+        changes,
+    );
+}
+
+/// What either dialect says of a step.
+struct Step<'a> {
+    room_id: Option<&'a str>,
+    group: Option<Count>,
+    event_type: Option<Count>,
+    task_id: Option<&'a TaskId>,
+    recorder: Option<&'a AccountId>,
+    payload: Option<&'a RecordingPayload>,
+}
+
+fn step(event: &Event, step: &Step<'_>, changes: &mut Vec<Change>) {
+    let Some(task_id) = step.task_id.and_then(|id| text(task_key(id.as_str()))) else { return };
     let none = RecordingPayload::default();
-    let payload = info.payload.as_ref().unwrap_or(&none);
-    let event_type = body.event_type.map(|number| amount(number.0));
+    let payload = step.payload.unwrap_or(&none);
+    let event_type = step.event_type.map(|number| amount(number.0));
     let status = payload.status.map(|number| amount(number.0));
-    let message = payload.errmsg.as_deref().or(payload.event_message.as_deref());
+    let messages = [&payload.errmsg, &payload.event_message, &payload.message];
+    let message = messages.into_iter().find_map(Option::as_deref);
     let (files, cut) = files(payload);
     changes.push(Change::Recording(RecordingMark {
         app: event.app,
@@ -50,9 +99,9 @@ pub(crate) fn recording(
         at: event.event_time,
         event_id: event.id,
         call_id: event.call_id.clone(),
-        room_id: room_id.map(str::to_owned),
-        recorder: info.user_id.as_ref().and_then(|user| text(user.as_str())),
-        event_group: body.event_group_id.map(|number| amount(number.0)),
+        room_id: step.room_id.map(str::to_owned),
+        recorder: step.recorder.and_then(|user| text(user.as_str())),
+        event_group: step.group.map(|number| amount(number.0)),
         event_type,
         status,
         state: state(event_type, status, payload.leave_code.map(|number| amount(number.0))),
@@ -72,7 +121,7 @@ fn state(
         (301, Some(0)) | (801, Some(1)) => Some("started"),
         (301 | 312, Some(1)) | (310, Some(2)) | (801, Some(2 | 5)) => Some("failed"),
         (307, _) => Some("recording"),
-        (302 | 802, _) => Some("stopped"),
+        (302 | 802 | 804, _) => Some("stopped"),
         (303, Some(0)) => Some("uploading"),
         // 2: files that were stuck have been recovered and uploaded.
         (305, Some(0 | 2)) | (310 | 312, Some(0)) => Some("finished"),
@@ -83,6 +132,8 @@ fn state(
 /// The files of an event up to the bound, and whether there were more.
 fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
     let messages = payload.file_message.as_deref();
+    // 307 names a slice and its user as a flat 311 names a file, but no id and no cache file.
+    let vod = payload.vod();
     let listed = payload.file_list.as_ref().filter(|_| messages.is_none());
     let files = messages
         .into_iter()
@@ -90,7 +141,7 @@ fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
         .map(recorded)
         .chain(listed.into_iter().flat_map(|list| &list.0).map(|name| named(name)))
         .chain(payload.file_name.as_deref().map(named))
-        .chain(payload.tencent_vod.as_ref().map(on_demand));
+        .chain(vod.as_ref().map(on_demand));
     let (mut kept, mut bytes, mut cut) = (Vec::new(), 0, false);
     for file in files {
         let Some(file) = json(&file.bounded(&mut cut)) else { continue };

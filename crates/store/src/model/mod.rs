@@ -1,5 +1,6 @@
 //! Types of the rows that readers get.
 
+pub(crate) mod columns;
 pub(crate) mod event;
 pub(crate) mod read_models;
 pub(crate) mod recording_file;

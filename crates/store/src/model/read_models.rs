@@ -13,7 +13,7 @@ use protocol::UnixMillis;
 pub type JsonText = Box<RawValue>;
 
 /// A call.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Call {
     /// The app.
     pub sdk_app_id: i64,
@@ -51,7 +51,7 @@ pub struct Call {
 }
 
 /// An account in a call.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Member {
     /// The account.
     pub account: String,
@@ -93,7 +93,7 @@ pub struct UserCall {
 }
 
 /// One session of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Room {
     /// The app.
     pub sdk_app_id: i64,
@@ -165,7 +165,7 @@ pub struct Room {
 }
 
 /// Columns that only live sessions have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Live {
     /// The app.
     pub sdk_app_id: i64,
@@ -189,7 +189,6 @@ pub struct Live {
     pub gift_coins: i64,
     /// `total_gift_coins` less `gift_coins`: the coins that the vendor's statistic has and the events lack; null
     /// without a statistic.
-    #[sqlx(default)]
     pub gift_coins_difference: Option<i64>,
     /// Accounts that gave, by the events.
     pub gift_senders: i64,
@@ -229,7 +228,7 @@ pub struct TopAccount {
 }
 
 /// A visit: an account's stay in a room.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Visit {
     /// The account.
     pub account: String,
@@ -246,12 +245,11 @@ pub struct Visit {
     /// Its end was inferred: the account entered again without a leave event.
     pub inferred: bool,
     /// The enter event; without one, the leave event.
-    #[sqlx(try_from = "String")]
     pub event_id: Uuid,
 }
 
 /// An account's stay on a seat.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Stay {
     /// The seat's number.
     pub seat: i64,
@@ -266,12 +264,11 @@ pub struct Stay {
 }
 
 /// A change of a room.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct RoomChangeRow {
     /// When it happened.
     pub at: UnixMillis,
     /// The event that says so.
-    #[sqlx(try_from = "String")]
     pub event_id: Uuid,
     /// create, update, owner, `admin_add`, `admin_delete` or destroy.
     pub kind: String,
@@ -292,12 +289,11 @@ pub struct RoomChangeRow {
 }
 
 /// A gift of a live session.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct GiftRow {
     /// When it happened.
     pub at: UnixMillis,
     /// The event.
-    #[sqlx(try_from = "String")]
     pub event_id: Uuid,
     /// The sender.
     pub sender: Option<String>,
@@ -418,7 +414,7 @@ pub struct Recording {
 }
 
 /// An anomaly: something missing or unexpected.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Anomaly {
     /// The app.
     pub sdk_app_id: i64,
@@ -440,7 +436,7 @@ pub struct Anomaly {
 }
 
 /// Number of events within one span of time.
-#[derive(Debug, Clone, Serialize, ToSchema, sqlx::FromRow)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Count {
     /// Start of the span.
     pub at: UnixMillis,

@@ -20,6 +20,7 @@ use protocol::recorded_request::Delivery;
 use protocol::{Event, event_id};
 
 use crate::error::StoreError;
+use crate::migrations;
 use crate::model::event::StoredEvent;
 use crate::options::StoreOptions;
 use crate::postgres::connection::latest::Latest;
@@ -127,7 +128,7 @@ impl Store for Postgres {
         settings.apply(&mut session).await.map_err(classify)?;
         // sqlx takes an advisory lock, so that replicas that start together wait for each other. When the migration
         // fails or is cancelled, the connection is closed, which frees the lock.
-        sqlx::migrate!("migrations/postgres").run_direct(None, &mut session, false).await?;
+        migrations::postgres().run_direct(None, &mut session, false).await?;
         // The migration is committed: an error on closing loses nothing.
         let _ = session.close().await;
         Ok(())

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::database_error::cause;
 use crate::error::StoreError;
 use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
+use crate::migrations;
 use crate::postgres::connection::privileges;
 use crate::postgres::connection::session;
 use crate::postgres::connection::session::{SessionSettings, VERSION_MIN};
 use crate::postgres::error::classify;
 use crate::postgres::partitions::BOUNDS;
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 use protocol::event_id;
 
@@ -21,7 +23,6 @@ const STATEMENT_MAX: Duration = Duration::from_secs(5);
 const LOCK_MAX_MS: &str = "2000";
 
 /// The server's own data.
-#[derive(sqlx::FromRow)]
 struct About {
     version: String,
     number: i32,
@@ -32,6 +33,8 @@ struct About {
     migrated: bool,
     tables: bool,
 }
+
+from_row! { PgRow => About: version, number, encoding, standby, off, clock, migrated, tables; }
 
 pub(crate) async fn examine(
     address: PgConnectOptions,
@@ -76,7 +79,7 @@ pub(crate) async fn examine(
     let _ = connection.close().await;
     Ok(Examination {
         database: format!("PostgreSQL {}", about.version),
-        migrations: Migrations::compare(&sqlx::migrate!("migrations/postgres"), &applied),
+        migrations: Migrations::compare(&migrations::postgres(), &applied),
         writable,
         parked,
         kind: Kind::Postgres(PostgresState {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Postgres, Transaction};
 
 use crate::options::StoreOptions;
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
 /// The key of the advisory lock for creating and dropping partitions: the letters `trtc`.
@@ -37,7 +38,6 @@ pub(crate) struct Partitions {
 }
 
 /// A partition to create.
-#[derive(sqlx::FromRow)]
 struct Missing {
     name: String,
     /// Its lower bound, in PostgreSQL's format.
@@ -45,6 +45,8 @@ struct Missing {
     /// Its exclusive upper bound.
     upper: String,
 }
+
+from_row! { PgRow => Missing: name, lower, upper; }
 
 impl Partitions {
     pub(crate) fn new(options: &StoreOptions) -> Self {

@@ -9,6 +9,7 @@ use crate::query::limits::DETAILS_MAX;
 use crate::query::page::Details;
 use crate::read::apps::apps;
 use crate::sql::builder::Reader;
+use crate::sql::from_row::{from_row, part};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -102,14 +103,14 @@ pub(crate) async fn members<R: Reader>(
 }
 
 /// A member's columns beside the call's.
-#[derive(sqlx::FromRow)]
 struct Row {
-    #[sqlx(flatten)]
     call: Call,
     is_caller: bool,
     outcome: Option<String>,
     at: UnixMillis,
 }
+
+from_row! { Row: call = part, is_caller, outcome, at; }
 
 pub(crate) async fn of_user<R: Reader>(
     reader: &R,

@@ -9,6 +9,7 @@ use crate::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
 use crate::query::page::Details;
 use crate::read::rooms::within;
 use crate::sql::builder::Reader;
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
 /// How many events of a subject's tasks are read.
@@ -19,7 +20,6 @@ const FILES_MAX: usize = 1000;
 const FILES_BYTES_MAX: usize = 256 << 10;
 
 /// What one event says of a recording task.
-#[derive(sqlx::FromRow)]
 struct RecordingMark {
     sdk_app_id: i64,
     task_id: String,
@@ -30,6 +30,10 @@ struct RecordingMark {
     files: Option<String>,
     message: Option<String>,
     cut: Option<bool>,
+}
+
+from_row! {
+    RecordingMark: sdk_app_id, task_id, at, call_id, room_id, state, files, message, cut;
 }
 
 impl RecordingMark {

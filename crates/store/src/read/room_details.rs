@@ -9,6 +9,7 @@ use crate::query::limits::DETAILS_MAX;
 use crate::query::page::Details;
 use crate::read::rooms::within;
 use crate::sql::builder::{Reader, Statement};
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
 pub(crate) async fn seats<R: Reader>(reader: &R, room: &Room) -> Result<Details<Stay>, StoreError> {
@@ -108,7 +109,6 @@ pub(crate) async fn gifts<R: Reader>(
 }
 
 /// A battle's own columns.
-#[derive(sqlx::FromRow)]
 struct BattleRow {
     battle_id: String,
     created_at: Option<UnixMillis>,
@@ -118,11 +118,12 @@ struct BattleRow {
     ending: Option<String>,
 }
 
+from_row! { BattleRow: battle_id, created_at, started_at, ended_at, duration_ms, ending; }
+
 /// How many rooms of battles are read.
 const BATTLE_ROOMS_MAX: u32 = 5000;
 
 /// A room's columns in a battle.
-#[derive(sqlx::FromRow)]
 struct BattleRoomRow {
     battle_id: String,
     room_id: String,
@@ -130,6 +131,8 @@ struct BattleRoomRow {
     owner: Option<String>,
     score: Option<i64>,
 }
+
+from_row! { BattleRoomRow: battle_id, room_id, proposals, owner, score; }
 
 impl BattleRow {
     fn bytes(&self) -> usize {

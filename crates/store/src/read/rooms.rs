@@ -9,6 +9,7 @@ use crate::read::apps::apps;
 use crate::read::next_marks::{NO_ENTER, NO_ENTER_END, next_of_enters, place_enters};
 use crate::sessions::queue::END;
 use crate::sql::builder::{Reader, Statement};
+use crate::sql::from_row::{from_row, id};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -132,11 +133,9 @@ pub(crate) async fn visits<R: Reader>(
 }
 
 /// An enter, and the same account's next mark in the same session.
-#[derive(sqlx::FromRow)]
 struct Entered {
     account: String,
     at: UnixMillis,
-    #[sqlx(try_from = "String")]
     event_id: uuid::Uuid,
     cause: Option<String>,
     next_at: Option<UnixMillis>,
@@ -144,6 +143,8 @@ struct Entered {
     next_cause: Option<String>,
     next_by: Option<String>,
 }
+
+from_row! { Entered: account, at, event_id = id, cause, next_at, next_enters, next_cause, next_by; }
 
 /// Visits that an enter began.
 async fn entered<R: Reader>(

@@ -5,15 +5,14 @@ use crate::model::read_models::UserVisit;
 use crate::query::filters::UserVisitFilter;
 use crate::read::next_marks::{next_of_enters, place_enters};
 use crate::sql::builder::Reader;
+use crate::sql::from_row::{from_row, id};
 use protocol::UnixMillis;
 
 /// An enter, the session it is of, and the account's next mark in that session.
-#[derive(sqlx::FromRow)]
 struct Entered {
     room_id: String,
     family: String,
     at: UnixMillis,
-    #[sqlx(try_from = "String")]
     event_id: uuid::Uuid,
     session: Option<i64>,
     name: Option<String>,
@@ -21,6 +20,10 @@ struct Entered {
     next_at: Option<UnixMillis>,
     next_enters: Option<bool>,
     next_cause: Option<String>,
+}
+
+from_row! {
+    Entered: room_id, family, at, event_id = id, session, name, ended_at, next_at, next_enters, next_cause;
 }
 
 pub(crate) async fn user_visits<R: Reader>(

@@ -5,6 +5,7 @@ use crate::model::read_models::{Live, Room};
 use crate::sessions::queue::{END, RoomId, SettlerConnection};
 use crate::sessions::windows::Window;
 use crate::sql::connection::Arg;
+use crate::sql::from_row::from_row;
 use projections::session::boundaries::SessionBounds;
 use projections::session::metadata::MetadataSum;
 use projections::session::presence::Presence;
@@ -102,7 +103,6 @@ type MetadataRow = (i64, String, String, Option<String>, Option<bool>);
 /// Time, event, sender, receivers, count, coins.
 type GiftRow = (i64, String, Option<String>, Option<String>, Option<i64>, Option<i64>);
 
-#[derive(sqlx::FromRow)]
 struct ChangeRow {
     at: i64,
     event_id: String,
@@ -119,6 +119,11 @@ struct ChangeRow {
     cause: Option<String>,
     properties: Option<String>,
     statistic: Option<String>,
+}
+
+from_row! {
+    ChangeRow: at, event_id, ordinal, family, kind, by_account, account, name, owner, room_type, max_members, max_seats,
+        cause, properties, statistic;
 }
 
 /// Enters and leaves of a session, aggregated as far as they were read.
@@ -407,7 +412,7 @@ impl SettlerConnection {
 }
 
 /// The bounds of a settled session: columns of `room_sessions` of the same names.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
 pub struct SettledSession {
     pub session: i64,
@@ -417,6 +422,8 @@ pub struct SettledSession {
     pub destroyed_at: Option<UnixMillis>,
     pub state: String,
 }
+
+from_row! { SettledSession: session, from_at, until_at, created_at, destroyed_at, state; }
 
 /// Selects marks of a span, at most as many as the fifth parameter.
 ///

@@ -5,6 +5,7 @@ use crate::sessions::counts::SUM_KEY;
 use crate::sessions::queue::SettlerConnection;
 use crate::sessions::write::{Finding, put, resolve};
 use crate::sql::connection::Arg;
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
 /// Number of rows of one step.
@@ -16,7 +17,7 @@ const NOT_ENDED: &str = "end_event_at is null and end_record_at is null";
 const ACCEPTED: &str = "coalesce(accept_event_at, accept_record_at) is not null";
 
 /// A call without an end.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenCall {
     /// The app.
     pub sdk_app_id: i64,
@@ -29,6 +30,8 @@ pub struct OpenCall {
     /// The latest known time.
     pub last_at: UnixMillis,
 }
+
+from_row! { OpenCall: sdk_app_id, call_id, accepted, first_at, last_at; }
 
 /// Times by which calls become overdue, in ms since 1970; the beginning of time where the check is off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,7 @@ fn open_calls(condition: &str) -> String {
 }
 
 /// An open anomaly of registration drift.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Drift {
     /// The app.
     pub sdk_app_id: i64,
@@ -67,6 +70,8 @@ pub struct Drift {
     /// A description of the difference.
     pub detail: String,
 }
+
+from_row! { Drift: sdk_app_id, subject, session, detail; }
 
 impl SettlerConnection {
     /// Open anomalies of registration drift, the earliest first.

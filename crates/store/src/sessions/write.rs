@@ -6,6 +6,7 @@ use crate::sessions::queue::{Queued, RoomId, SettlerConnection};
 use crate::sessions::windows::Window;
 use crate::sql::bulk_write::Ready;
 use crate::sql::connection::{Arg, DbConnection};
+use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
 /// The type of a column.
@@ -130,7 +131,7 @@ pub struct Finding {
 }
 
 /// An open anomaly of an earlier run.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenAnomaly {
     /// As [`Finding::kind`].
     pub kind: String,
@@ -141,6 +142,8 @@ pub struct OpenAnomaly {
     /// As [`Finding::detail`].
     pub detail: String,
 }
+
+from_row! { OpenAnomaly: kind, session, happened_at, detail; }
 
 /// The changes of one room, written in one transaction.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqliteConnection};
 use crate::database_error::cause;
 use crate::error::StoreError;
 use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, SqliteState};
+use crate::migrations;
 use crate::sqlite::error::{classify, missing, unopened};
 use protocol::UnixMillis;
 use protocol::event_id;
@@ -57,7 +58,7 @@ pub(crate) async fn examine(
     let _ = connection.close().await;
     Ok(Examination {
         database: format!("SQLite {version}"),
-        migrations: Migrations::compare(&sqlx::migrate!("migrations/sqlite"), &applied),
+        migrations: Migrations::compare(&migrations::sqlite(), &applied),
         writable,
         parked,
         kind: Kind::Sqlite(SqliteState { journal_mode, damage }),

@@ -1,11 +1,13 @@
 //! Finds the privileges that the role of the URL lacks, and the role that can grant them.
 
-use sqlx::{FromRow, PgConnection};
+use sqlx::PgConnection;
+use sqlx::postgres::PgRow;
 
+use crate::sql::from_row::from_row;
 use protocol::diagnostic::Diagnostic;
 
 /// Privileges of the role, from the catalog.
-#[derive(Debug, FromRow)]
+#[derive(Debug)]
 struct Rights {
     role: String,
     /// The schema of the tables, existing or future; absent where no schema of the search path exists.
@@ -18,6 +20,8 @@ struct Rights {
     closed: Vec<String>,
     denied: Vec<String>,
 }
+
+from_row! { PgRow => Rights: role, schema, creates, owner, owns, closed, denied; }
 
 /// The privileges missing for creating the tables, or, where they exist, for writing them and making partitions.
 pub(crate) async fn missing(

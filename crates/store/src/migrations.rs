@@ -1,0 +1,103 @@
+//! The migrations of both databases, as they are in the folder `migrations`.
+//!
+//! Not by `sqlx::migrate!`: its procedural macros compile both drivers, and SQLite itself, once more for the build.
+
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+
+/// Number, name and SQL.
+type File = (i64, &'static str, &'static str);
+
+const POSTGRES: [File; 5] = [
+    (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
+    (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
+    (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
+    (4, "rebuilds", include_str!("../migrations/postgres/0004_rebuilds.sql")),
+    (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
+];
+const SQLITE: [File; 5] = [
+    (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
+    (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
+    (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
+    (4, "rebuilds", include_str!("../migrations/sqlite/0004_rebuilds.sql")),
+    (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
+];
+
+/// Those of PostgreSQL.
+pub(crate) fn postgres() -> Migrator {
+    migrator(&POSTGRES)
+}
+
+/// Those of SQLite.
+pub(crate) fn sqlite() -> Migrator {
+    migrator(&SQLITE)
+}
+
+fn migrator(files: &[File]) -> Migrator {
+    let migrations = files.iter().map(|(number, name, sql)| {
+        Migration::new(*number, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
+    /// that was released never changes.
+    const CHECKSUMS: [(&str, [&str; 4]); 2] = [
+        (
+            "postgres",
+            [
+                "56d75c9409eb77a14a83de6e64caa9bc69f445b85e34c374a186707682f55abbec75534ec559e4220f50b217071e43f6",
+                "a9b1e775da608269d564665e77cac05fd507c41bf3f7ae6a291f016c12ddd549ec129cb2ad707f0354ef10f3a5185102",
+                "becdfdb4ccf05c996126fc99d90697f029e7fe09b8055eeee23bd60adede11e5e65867997f3f347b4a10815488ea7afd",
+                "e72acf6f7a58d4232375d1e908c55ef7311693f02353f41ba6aba6633ecc47a668084f71119bc4effc98a0769dda8150",
+            ],
+        ),
+        (
+            "sqlite",
+            [
+                "aed3a5ae6ab0504beac4bc9545c5148681f3c880a36fa24f6328c0202795ae5685b5265b2e0b87c849c1bec47b6f6829",
+                "1ac3f618da41abc7b00d82894c5cb5a0299fc34a529486a09ad1a6a3d949bdfb6c6fc45d6639e1e2b8843ad4af1f4589",
+                "03862431a367efd5bdfbd9351ec40166f0740a265b358e1921feea5f061aa7087ffbc98f2fa87d5b385bc485bb1730e5",
+                "97922c7d7a075cae91eacf873bdff2e2966f0d4eab8259bb1bcd465828e05cf2483955bd6f061a45ce867a7d1c41375c",
+            ],
+        ),
+    ];
+
+    fn ours(database: &str) -> Migrator {
+        if database == "postgres" { postgres() } else { sqlite() }
+    }
+
+    #[test]
+    fn migrations_keep_their_checksums() {
+        for (database, checksums) in CHECKSUMS {
+            let ours = ours(database);
+            let ours: Vec<String> = ours.iter().map(|it| hex::encode(&it.checksum)).collect();
+            assert_eq!(ours[..checksums.len()], checksums, "{database}");
+        }
+    }
+
+    /// sqlx's own reading of the folder gives every number, name and checksum.
+    #[tokio::test]
+    async fn every_file_of_the_folder_is_a_migration() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        for (database, _) in CHECKSUMS {
+            let read = Migrator::new(folder.join(database)).await.unwrap();
+            let listed = |migrator: &Migrator| -> Vec<_> {
+                let listed = migrator.iter().map(|it| {
+                    let form = (it.migration_type, it.no_tx);
+                    (it.version, it.description.clone(), form, hex::encode(&it.checksum))
+                });
+                listed.collect()
+            };
+            assert_eq!(listed(&ours(database)), listed(&read), "{database}");
+            let files = folder.join(database).read_dir().unwrap().count();
+            assert_eq!(read.iter().count(), files, "{database}: sqlx passes over a file");
+        }
+    }
+}

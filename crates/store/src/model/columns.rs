@@ -1,0 +1,25 @@
+//! The columns of the rows of the read models.
+
+use crate::model::read_models::{
+    Anomaly, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, Stay, Visit,
+};
+use crate::sql::from_row::{from_row, id, if_selected};
+
+from_row! {
+    Anomaly: sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail;
+    Call: sdk_app_id, call_id, media, call_type, caller, chat_group_id, room_id, state, result, started_at, accepted_at,
+        ended_at, talk_seconds, inferred, first_at, last_at;
+    Count: at, group_name, events, lag_ms, lag_ms_max;
+    GiftRow: at, event_id = id, sender, receivers, gift_id, count, coins;
+    Live: sdk_app_id, room_id, session, total_viewers, total_gifts_sent, total_gift_coins, total_gift_senders,
+        total_likes, gifts, gift_coins, gift_coins_difference = if_selected, gift_senders, top_senders, top_receivers,
+        battles, admins, metadata, cut;
+    Member: account, is_caller, state, ending, invited_at, joined_at, left_at, inferred, first_at, last_at;
+    Room: sdk_app_id, room_id, session, family, name, owner, room_type, state, started_at, created_at, created_by,
+        destroyed_at, destroyed_by, destroy_cause, ended_at, from_at, until_at, last_at, inferred, members,
+        members_peak, visitors, entries, leaves_missing, enters_missing, max_members, max_seats, properties, occupancy,
+        cut;
+    RoomChangeRow: at, event_id = id, kind, by_account, account, name, owner, cause, properties;
+    Stay: seat, account, taken_at, left_at, inferred;
+    Visit: account, entered_at, entered_cause, left_at, left_cause, left_by, inferred, event_id = id;
+}

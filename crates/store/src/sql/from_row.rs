@@ -1,0 +1,66 @@
+//! Rows as structs, by the names of their columns.
+
+use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
+use uuid::Uuid;
+
+/// Reads structs from the rows of both databases, or of the one whose row is named first. Each field is the column of its
+/// name; `field = function` reads it with that function.
+///
+/// It stands in for sqlx's derive, whose procedural macros compile both drivers, and SQLite itself, once more for the
+/// build.
+macro_rules! from_row {
+    (@ $row:ident, $field:ident) => { sqlx::Row::try_get($row, stringify!($field)) };
+    (@ $row:ident, $field:ident, $read:path) => { $read($row, stringify!($field)) };
+    ($row:path => $($name:ident: $($field:ident $(= $read:path)?),+;)+) => {$(
+        impl sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> Result<Self, sqlx::Error> {
+                Ok(Self { $($field: $crate::sql::from_row::from_row!(@ row, $field $(, $read)?)?,)+ })
+            }
+        }
+    )+};
+    ($($name:ident: $($field:ident $(= $read:path)?),+;)+) => {
+        $crate::sql::from_row::from_row! {
+            sqlx::postgres::PgRow => $($name: $($field $(= $read)?),+;)+
+        }
+        $crate::sql::from_row::from_row! {
+            sqlx::sqlite::SqliteRow => $($name: $($field $(= $read)?),+;)+
+        }
+    };
+}
+pub(crate) use from_row;
+
+/// An id, which both databases return as text.
+pub(crate) fn id<'r, R: Row>(row: &'r R, column: &'static str) -> Result<Uuid, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let text: String = row.try_get(column)?;
+    text.parse().map_err(|error: uuid::Error| sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: error.into(),
+    })
+}
+
+/// A column that not every statement has.
+pub(crate) fn if_selected<'r, R: Row, T>(
+    row: &'r R,
+    column: &'static str,
+) -> Result<Option<T>, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    Option<T>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    match row.try_get(column) {
+        Err(sqlx::Error::ColumnNotFound(_)) => Ok(None),
+        read => read,
+    }
+}
+
+/// A struct that is read from columns of the same row.
+pub(crate) fn part<'r, R: Row, T: FromRow<'r, R>>(
+    row: &'r R,
+    _field: &'static str,
+) -> Result<T, sqlx::Error> {
+    T::from_row(row)
+}
