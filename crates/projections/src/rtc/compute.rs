@@ -38,7 +38,7 @@ pub fn compute(room: &RtcRoomKey, marks: &[RtcMark], robots: &BTreeSet<String>) 
     let Ordered { mut marks, is_cut } = ordered(marks.iter().filter(is_of_room), MARKS_MAX);
     let mut sweep = Sweep::new(room, robots);
     for moment in marks.chunk_by_mut(|one, next| one.at == next.at) {
-        turn(moment, sweep.is_open());
+        turn(moment, |_| sweep.is_open().then_some(room.kind));
         for mark in moment {
             sweep.add(mark);
         }

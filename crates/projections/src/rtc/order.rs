@@ -1,6 +1,9 @@
 //! The order in which marks count, without repeats, and how many of them.
 
+use std::collections::BTreeSet;
+
 use crate::rtc::mark::{RtcMark, What};
+use protocol::json::room_id::RoomIdKind;
 
 /// How many marks of a room are considered: the earliest. A show of 50,000 viewers makes about as many.
 pub(crate) const MARKS_MAX: usize = 100_000;
@@ -22,14 +25,23 @@ pub(crate) fn ordered<'a>(marks: impl Iterator<Item = &'a RtcMark>, max: usize) 
     Ordered { marks, is_cut }
 }
 
-/// Orders the marks of one moment, which are in order otherwise, where the moment ends one session and begins the
-/// next: what ends comes first. `is_open` is the state before, as in `session::moment`.
-pub(crate) fn turn(moment: &mut [&RtcMark], is_open: bool) {
-    let has = |what| moment.iter().any(|mark| mark.what == what);
-    if is_open && has(What::Create) && has(What::Dismiss) {
-        let ends = |what| matches!(what, What::Stop(_) | What::Exit | What::Dismiss);
-        moment.sort_by_key(|mark| !ends(mark.what));
+/// Orders the marks of one moment, which are in order otherwise, where the moment ends one session of a room and begins
+/// the next: what ends comes first. The state before decides, as in `session::moment`: `open_room` is the kind of the
+/// room that a mark is of, where that room is in session.
+pub(crate) fn turn(moment: &mut [&RtcMark], open_room: impl Fn(&RtcMark) -> Option<RoomIdKind>) {
+    let rooms_with = |what: What| -> BTreeSet<RoomIdKind> {
+        let marks = moment.iter().filter(|mark| mark.what == what);
+        marks.filter_map(|mark| open_room(mark)).collect()
+    };
+    let turning = &rooms_with(What::Create) & &rooms_with(What::Dismiss);
+    if turning.is_empty() {
+        return;
     }
+    let ends = |what| matches!(what, What::Stop(_) | What::Exit | What::Dismiss);
+    let is_first = |mark: &RtcMark| {
+        ends(mark.what) && open_room(mark).is_some_and(|kind| turning.contains(&kind))
+    };
+    moment.sort_by_key(|mark| !is_first(mark));
 }
 
 #[cfg(test)]

@@ -58,13 +58,14 @@ pub fn compute_both(
     let Ordered { mut marks, is_cut } = ordered(marks.iter().filter(is_of_id), MARKS_MAX);
     let mut unattached = Vec::new();
     for moment in marks.chunk_by_mut(|one, next| one.at == next.at) {
-        turn(moment, sweeps.iter().any(Sweep::is_open));
+        let owner = |mark: &RtcMark, open: &BTreeSet<RoomIdKind>| match mark.what {
+            What::Dismiss => owner_of_dismiss(id, mark.room.kind, open),
+            _ => Some(mark.room.kind),
+        };
+        let open_before = open(&sweeps);
+        turn(moment, |mark| owner(mark, &open_before).filter(|kind| open_before.contains(kind)));
         for mark in moment {
-            let kind = match mark.what {
-                What::Dismiss => owner_of_dismiss(id, mark.room.kind, &open(&sweeps)),
-                _ => Some(mark.room.kind),
-            };
-            match kind {
+            match owner(mark, &open(&sweeps)) {
                 Some(kind) => sweeps[index(kind)].add(mark),
                 None => unattached.push((*mark).clone()),
             }
@@ -137,6 +138,20 @@ mod tests {
         assert_eq!(found.numeric.sessions[0].end, Some(t(30)));
         assert_eq!(found.string.sessions[0].end, Some(t(60)));
         assert!(!found.string.sessions[0].room_kind_guessed);
+    }
+
+    #[test]
+    fn m9_at_one_moment_each_room_has_an_order_of_its_own() {
+        let spans = |room: &RtcRoom| {
+            room.sessions.iter().map(|of| (of.start.0 - T, of.end)).collect::<Vec<_>>()
+        };
+        // The room named by text is in session, the other is created and dismissed at 5.
+        let found = both(&[text(create("b", 0)), create("a", 5), dismiss(5)]);
+        assert_eq!(spans(&found.numeric), [(5, Some(t(5)))]);
+        assert_eq!(spans(&found.string), [(0, None)]);
+        // The one in session ends, by text, and begins again.
+        let found = both(&[create("a", 0), create("a", 5), text(dismiss(5))]);
+        assert_eq!(spans(&found.numeric), [(0, Some(t(5))), (5, None)]);
     }
 
     #[test]

@@ -305,6 +305,10 @@ mod tests {
         assert_eq!(flags(&found[1]), []);
         let found = stays(&[&begin[..], &[exit("a", 8001)]].concat());
         assert_eq!((flags(&found[1]), span(&found[1])), (vec![], (5000, Some(8001))));
+        // A second exit is of the second, also where no reason tells that the first one came.
+        let silent = |at| RtcMark { reason: None, ..exit("a", at) };
+        let found = stays(&[enter("a", 1), enter("a", 5000), silent(6000), silent(7000)]);
+        assert_eq!((span(&found[1]), flags(&found[1])), ((5000, Some(7000)), vec![]));
         // Later it is of the second.
         assert_eq!(
             spans(&[enter("a", 1), enter("a", 5000), exit("a", 8001)]),
