@@ -16,7 +16,9 @@
 //! their own, (app, account), and a new one queues the rooms in which that account stayed.
 //!
 //! Keys: a session is keyed by the time of its create (else of its first event), a stay and an interval by the event
-//! that opened it. These stay the same when other events come late.
+//! that opened it. So a key changes only where the event comes late that really began what it names.
+//!
+//! A room is computed from at most its 100,000 earliest marks, and says where it had more.
 //!
 //! # Not connected yet
 //!
