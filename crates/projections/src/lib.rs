@@ -1,12 +1,14 @@
 //! Projections: pure functions from an event to its changes of the read models.
 //!
 //! `body` has one function for each command, in its family's file. Their changes are stored together with the event,
-//! as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts.
+//! as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts, [`rtc`] those of the RTC
+//! Engine's rooms, which nothing stores yet.
 
 pub(crate) mod batch;
 pub(crate) mod body;
 pub mod change;
 pub mod describe;
+pub mod rtc;
 pub(crate) mod schema;
 pub mod session;
 pub mod table;
