@@ -90,7 +90,7 @@ async fn server(database: &Database) -> Server {
         ),
         (9, "'scribe', @70, '#', 'transcription', '7', 'numeric', 'scribe', null, 'started', 1"),
     ] {
-        let id = crate::reading::id(number).to_string();
+        let id = crate::reading::id(number);
         rows.add("rtc_task_marks", columns, &format!("{APP}, {}", values.replace('#', &id)));
     }
     let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";

@@ -132,7 +132,7 @@ fn moderation(mark: &mut RtcTaskMark, payload: &ModerationPayload) {
 /// Sources: trtc.io/document/66149, 68331, 80094. Events whose numbers are on no page are read by what they hold.
 fn ai(mark: &mut RtcTaskMark, payload: &AiPayload) {
     match mark.event_type {
-        Some(901 | 1401) => started_or_ready(mark, payload.status.as_ref()),
+        Some(901 | 909 | 1401) => started_or_ready(mark, payload.status.as_ref()),
         Some(902 | 1402) => stopped(mark, payload.leave_code),
         Some(903 | 1403) => mark.counted = Some("message"),
         // The account of the robot, which no other event of its group has.
@@ -143,7 +143,6 @@ fn ai(mark: &mut RtcTaskMark, payload: &AiPayload) {
             let message = message.or_else(|| payload.metric.as_deref().and_then(text));
             failed(mark, tag.and_then(|tag| tag.code.as_ref()), message.as_deref());
         }
-        Some(909) => started_or_ready(mark, payload.status.as_ref()),
         Some(904 | 906 | 1404) => {}
         _ if payload.leave_code.is_some() => stopped(mark, payload.leave_code),
         _ if payload.status.is_some() => started_or_ready(mark, payload.status.as_ref()),
