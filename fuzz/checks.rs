@@ -3,25 +3,31 @@
 //!
 //! Inputs are laid out in lines, so that a file of the corpus can be read and written by hand.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use protocol::UnixMillis;
 use protocol::event::Payload;
+use protocol::rtc::sign as rtc_signing;
 use protocol::{
-    AppId, Apps, Body, Command, Delivery, Event, Kind, Query, Rejection, Verified, event_id,
-    verify as signing,
+    AppId, Apps, Body, Command, Delivery, Dialect, Event, Kind, Query, Rejection, Verified,
+    event_id, verify as signing,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use trtc_callbacks::store::StoredEvent;
 
 /// A check of one input; it panics where something does not hold.
 type Check = fn(&[u8]);
 
 /// Every target: its name, which is also its folder's, and its check.
-pub(crate) const TARGETS: [(&str, Check); 4] =
-    [("query", query), ("verify", verify), ("decode", decode), ("delivery", delivery)];
+pub(crate) const TARGETS: [(&str, Check); 5] = [
+    ("query", query),
+    ("verify", verify),
+    ("decode", decode),
+    ("rtc", rtc),
+    ("delivery", delivery),
+];
 
 /// Runs the check of one target.
 pub(crate) fn run(target: &str, input: &[u8]) {
@@ -90,10 +96,7 @@ fn verify(input: &[u8]) {
     let now = UnixMillis(line().parse().unwrap_or(NOW.0));
     let window: u64 = line().parse().unwrap_or(60);
     let time = line();
-    let tokens: Vec<SecretString> = match line() {
-        "" => Vec::new(),
-        words => words.split(' ').map(SecretString::from).collect(),
-    };
+    let tokens = secrets(line());
     let query = line();
     let apps = Apps::new()
         .with(AppId::parse(APP).expect("it is an id"), tokens.clone())
@@ -127,6 +130,12 @@ fn verify(input: &[u8]) {
     }
 }
 
+/// Secrets with blanks between, or none.
+fn secrets(line: &str) -> Vec<SecretString> {
+    let words = Some(line).filter(|line| !line.is_empty());
+    words.into_iter().flat_map(|line| line.split(' ')).map(SecretString::from).collect()
+}
+
 /// What the check must say, written down a second time and in another way.
 fn verdict(
     tokens: &[SecretString],
@@ -134,8 +143,6 @@ fn verdict(
     now: UnixMillis,
     query: &Query,
 ) -> Result<AppId, &'static str> {
-    use secrecy::ExposeSecret;
-
     let Some(id) = &query.sdk_app_id else { return Err("app_missing") };
     let id = id.trim();
     let number = id.parse::<i64>().unwrap_or(0);
@@ -164,39 +171,118 @@ fn verdict(
     }
 }
 
-/// The decoder. The input is the query's line, then the body.
-fn decode(input: &[u8]) {
+/// The query's line, and the body behind it.
+pub(crate) fn query_and_body(input: &[u8]) -> (String, &[u8]) {
     let end = input.iter().position(|byte| *byte == b'\n').unwrap_or(input.len());
     let body = input.get(end + 1..).unwrap_or_default();
-    let query = format!("{}&SdkAppid={APP}", String::from_utf8_lossy(&input[..end]));
+    (format!("{}&SdkAppid={APP}", String::from_utf8_lossy(&input[..end])), body)
+}
+
+/// The decoder. The input is the query's line, then the body.
+fn decode(input: &[u8]) {
+    let (query, body) = query_and_body(input);
     let event = read(&query, body);
-    assert!(!event.decode_panicked, "{:?}", event.decode_error);
-    check_payload(&event, body);
-    check_columns(&event);
-    check_identity(&event, &read(&query, body));
-    if matches!(event.payload, Payload::Json(_)) && !body.starts_with(BYTE_ORDER_MARK) {
-        let marked = read(&query, &[BYTE_ORDER_MARK, body].concat());
-        assert_eq!(marked.payload, event.payload, "the mark is no part of the body");
-        check_identity(&event, &marked);
-    }
+    check_event(&event, body, |body| read(&query, body));
     let body = event.payload.as_bytes();
 
     let delivery = Delivery::of_event(&event);
-    check_line(&delivery.to_line(), &delivery.query, body);
+    check_line(&delivery, body);
     check_identity(&event, &read(&delivery.query, body));
+    check_one_place(input, body, |body| read(&query, body));
+}
 
-    let row = row(&event);
-    let line = serde_json::to_string(&row).expect("a row is text, numbers and JSON");
-    check_line(&line, &row.delivery().query, body);
+/// What holds for an event in either dialect, however its body came.
+fn check_event(event: &Event, body: &[u8], read: impl Fn(&[u8]) -> Event) {
+    assert!(!event.decode_panicked, "{:?}", event.decode_error);
+    check_payload(event, body);
+    check_columns(event);
+    check_identity(event, &read(body));
+    if matches!(event.payload, Payload::Json(_)) && !body.starts_with(BYTE_ORDER_MARK) {
+        let marked = read(&[BYTE_ORDER_MARK, body].concat());
+        assert_eq!(marked.payload, event.payload, "the mark is no part of the body");
+        check_identity(event, &marked);
+    }
+}
 
+/// One place of the body, which the input decides, with each of [`VALUES`].
+fn check_one_place(input: &[u8], body: &[u8], read: impl Fn(&[u8]) -> Event) {
     if let Ok(value) = serde_json::from_slice::<Value>(body)
         && value.is_object()
     {
         let places = places(&value);
         let place = &places[input.len() % places.len()];
         for sent in VALUES {
-            check_replaced(&query, &value, place, sent);
+            check_replaced(&read, &value, place, sent);
         }
+    }
+}
+
+/// The events of the RTC Engine. The input is, a line each: our keys with blanks between, the header `Sign`, the query, and then the
+/// body.
+fn rtc(input: &[u8]) {
+    let mut lines = input.splitn(4, |byte| *byte == b'\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let keys = secrets(&String::from_utf8_lossy(line()));
+    let (sign, query, body) = (line(), String::from_utf8_lossy(line()).into_owned(), line());
+    check_rtc_signature(&keys, sign, body);
+
+    let event = read_rtc(&query, body);
+    check_event(&event, body, |body| read_rtc(&query, body));
+    check_tried_again(&event, &query);
+    let body = event.payload.as_bytes();
+
+    let delivery = Delivery::of_event(&event);
+    check_line(&delivery, body);
+    // A longer query is not kept.
+    if query.len() <= 4096 {
+        check_identity(&event, &delivery.event(NOW).expect("it names its app"));
+    }
+    let mut restored = Event { body: Body::Untyped, ..event.clone() };
+    restored.restore_body();
+    assert_eq!(restored.body, event.body);
+    check_one_place(input, body, |body| read_rtc(&query, body));
+}
+
+/// Exactly what one of our keys signs is taken, and with no key all.
+fn check_rtc_signature(keys: &[SecretString], sign: &[u8], body: &[u8]) {
+    let app = AppId::parse(APP).expect("it is an id");
+    let apps = Apps::new().with(app, Vec::new()).with_rtc_keys(app, keys.to_vec());
+    let taken = |sign: &[u8], body: &[u8]| {
+        let verified = apps.verify_rtc(app, [sign], body, Query::default());
+        assert!(
+            verified.as_ref().is_ok_and(Verified::is_checked)
+                || verified.is_err()
+                || keys.is_empty()
+        );
+        verified.is_ok()
+    };
+    let known = || keys.iter().filter(|key| !key.expose_secret().is_empty());
+    let is_ours = |key: &SecretString| rtc_signing::sign(key, body).as_bytes() == sign.trim_ascii();
+    assert_eq!(taken(sign, body), keys.is_empty() || known().any(is_ours));
+    for key in known() {
+        let sign = rtc_signing::sign(key, body);
+        assert!(taken(sign.as_bytes(), body));
+        assert!(!taken(sign.as_bytes(), &[body, b"\n"].concat()));
+        let place = body.len() % sign.len();
+        let other = if sign[place..].starts_with('A') { "B" } else { "A" };
+        assert!(!taken([&sign[..place], other, &sign[place + 1..]].concat().as_bytes(), body));
+    }
+}
+
+/// The same event with another time of the try, and its members in another order, is no other event.
+fn check_tried_again(event: &Event, query: &str) {
+    let members =
+        serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(event.payload.as_bytes());
+    let Ok(mut members) = members else { return };
+    for tried_at in ["1760000000345", r#""1760000010345""#, "null", "[]"] {
+        let raw = RawValue::from_string(tried_at.to_owned()).expect("it is JSON");
+        members.insert("CallbackTs".to_owned(), raw);
+        let body = serde_json::to_vec(&members).expect("names and JSON");
+        let again = read_rtc(query, &body);
+        assert_eq!(again.timed, event.timed);
+        assert_eq!(event_id::content(again.id), event_id::content(event.id), "{again:?}");
+        assert!(!event.timed || again.id == event.id, "{again:?}");
+        assert_eq!((&again.command, again.body == Body::Undecoded), (&event.command, false));
     }
 }
 
@@ -240,17 +326,19 @@ pub(crate) fn places(body: &Value) -> Vec<String> {
 
 /// With the value at `place` replaced by another (`sent`, in JSON), all other fields of the typed body are as they were,
 /// and what does not fit is absent and named.
-pub(crate) fn check_replaced(query: &str, body: &Value, place: &str, sent: &str) {
+pub(crate) fn check_replaced(read: impl Fn(&[u8]) -> Event, body: &Value, place: &str, sent: &str) {
     const MARK: &str = "\u{1}the value that is replaced\u{1}";
-    if place.is_empty() || place == "/CallbackCommand" || !body.is_object() {
+    // These say which type it is.
+    const NAMING: [&str; 4] = ["", "/CallbackCommand", "/EventGroupId", "/EventType"];
+    if NAMING.contains(&place) || !body.is_object() {
         return;
     }
     let mut marked = body.clone();
     *marked.pointer_mut(place).expect("it is one of its places") = MARK.into();
     let mark = serde_json::to_string(MARK).expect("a text is JSON");
     let replaced = marked.to_string().replace(&mark, sent);
-    let before = read(query, body.to_string().as_bytes());
-    let after = read(query, replaced.as_bytes());
+    let before = read(body.to_string().as_bytes());
+    let after = read(replaced.as_bytes());
     let shown = || {
         format!("{place} = {sent}\n{:?}\n{:?}\n{:?}", before.body, after.body, after.decode_error)
     };
@@ -330,10 +418,19 @@ fn concerns(path: &str, place: &str) -> bool {
     names.zip(place).all(|(name, step)| name == step)
 }
 
-fn read(query: &str, body: &[u8]) -> Event {
+/// An event of the dialect of Chat.
+pub(crate) fn read(query: &str, body: &[u8]) -> Event {
     let app = AppId::parse(APP).expect("it is an id");
     let verified = Apps::new().with(app, Vec::new()).verify(Query::parse(query), NOW);
     Event::decode(&verified.expect("an app without tokens is let in"), body, NOW)
+}
+
+/// An event of the RTC Engine.
+pub(crate) fn read_rtc(query: &str, body: &[u8]) -> Event {
+    let app = AppId::parse(APP).expect("it is an id");
+    let apps = Apps::new().with(app, Vec::new());
+    let verified = apps.verify_rtc(app, [], body, Query::parse(query));
+    Event::decode(&verified.expect("an app without keys is let in"), body, NOW)
 }
 
 /// The bytes are kept as they came, and it is known whether they were understood.
@@ -368,13 +465,16 @@ fn check_columns(event: &Event) {
     }
     let latest = NOW.plus(Duration::from_hours(24));
     assert!((EARLIEST..=latest).contains(&event.event_time), "{}", event.event_time);
-    assert!(event.timed || event.event_time == NOW);
+    let is_rtc = event.family.dialect() == Dialect::RtcEngine;
+    assert!(event.timed || event.event_time == NOW || is_rtc);
 }
 
 /// Two readings of one request are one event where the vendor may repeat it, and else two that differ in nothing but
 /// their id.
 fn check_identity(event: &Event, again: &Event) {
-    let repeatable = event.kind == Kind::After && (event.timed || event.request_id.is_some());
+    let is_rtc = event.family.dialect() == Dialect::RtcEngine;
+    let repeatable =
+        is_rtc || event.kind == Kind::After && (event.timed || event.request_id.is_some());
     assert_eq!(event.id.get_version_num(), if repeatable { 8 } else { 7 });
     assert_eq!(event_id::time_of(event.id), event.event_time);
     assert_eq!(event.id == again.id, repeatable);
@@ -388,33 +488,13 @@ fn check_identity(event: &Event, again: &Event) {
 }
 
 /// What is written down of a request is one line, and gives the request back.
-fn check_line(line: &str, query: &str, body: &[u8]) {
+pub(crate) fn check_line(delivery: &Delivery, body: &[u8]) {
+    let line = delivery.to_line();
     assert!(!line.contains(['\n', '\r']), "{line}");
-    let kept = Delivery::parse(line).expect("what was written can be read");
-    assert_eq!(kept.query, query);
+    let kept = Delivery::parse(&line).expect("what was written can be read");
+    assert_eq!((kept.dialect, &kept.headers), (delivery.dialect, &delivery.headers));
+    assert_eq!(kept.query, delivery.query);
     assert_eq!(kept.bytes().expect("it was just read"), body);
-}
-
-/// The row a store would give back.
-fn row(event: &Event) -> StoredEvent {
-    StoredEvent {
-        id: event.id,
-        app: event.app,
-        family: event.family.to_string(),
-        command: event.command.to_string(),
-        command_sent: event.command_sent.clone(),
-        event_time: event.event_time,
-        received_at: event.received_at,
-        call_id: event.call_id.clone(),
-        room_id: event.room_id.clone(),
-        operator: event.operator.clone(),
-        client_ip: event.client_ip.clone(),
-        platform: event.platform.clone(),
-        request_id: event.request_id.clone(),
-        query: event.query.clone(),
-        payload: event.payload.clone(),
-        decode_error: event.decode_error.clone(),
-    }
 }
 
 /// The reader of recorded requests. The input is one, as fixtures and error logs hold them.
@@ -422,5 +502,9 @@ fn delivery(input: &[u8]) {
     let text = String::from_utf8_lossy(input);
     let Ok(delivery) = Delivery::parse(&text) else { return };
     let body = delivery.bytes().expect("it was just read");
-    check_line(&delivery.to_line(), &delivery.query, &body);
+    check_line(&delivery, &body);
+    if let Some(event) = delivery.event(NOW) {
+        assert!(!event.decode_panicked, "{:?}", event.decode_error);
+        assert_eq!(event.family.dialect(), delivery.dialect);
+    }
 }

@@ -4,7 +4,7 @@
 //!
 //! - [`protocol`] (`trtc-callbacks-protocol`): requests verified, events typed and identified. Pure.
 //! - [`receiver`] (`trtc-callbacks-receiver`): the router that receives events, to mount in an axum app of your own too
-//!   (`examples/own_app.rs`).
+//!   (`crates/receiver/examples/own_app.rs`).
 //! - [`projections`]: what each event changes in the tables of calls, room sessions and live sessions. Pure.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
 //! - [`tencent_api`] (`trtc-rest-api`): the vendor's REST API: where callbacks go, registered and compared.

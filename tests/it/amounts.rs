@@ -1,6 +1,6 @@
 //! Amounts: what gifts are worth, numbers as large as they can be, and names that somebody makes up.
 
-use protocol::{AppId, Apps, Event, Query};
+use protocol::{AppId, Apps, Delivery, Event, Query};
 use serde_json::{Value, json};
 use trtc_callbacks::projections::{AMOUNT_MAX, changes};
 use trtc_callbacks::store::EventInsert;
@@ -68,7 +68,9 @@ fn enlarged() -> Vec<Event> {
                 let later = i64::try_from(events.len()).unwrap() * 10;
                 body["EventTime"] = json!(T + later);
             }
-            events.push(decoded(&fixture.delivery.query, &body.to_string()));
+            let (body_text, delivery) = (Some(body.to_string()), fixture.delivery.clone());
+            let delivery = Delivery { body: None, body_text, ..delivery };
+            events.push(delivery.event(NOW).unwrap());
         }
     }
     events

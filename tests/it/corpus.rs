@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use protocol::{Dialect, Event};
+use serde_json::value::RawValue;
+use trtc_callbacks::store::StoredEvent;
+
 use crate::support::fixtures;
 
 #[path = "../../fuzz/checks.rs"]
@@ -56,6 +60,11 @@ fn the_decoder_passes_the_fuzz_corpus() {
 }
 
 #[test]
+fn the_rtc_decoder_passes_the_fuzz_corpus() {
+    replay("rtc");
+}
+
+#[test]
 fn the_recorded_request_reader_passes_the_fuzz_corpus() {
     replay("delivery");
 }
@@ -65,9 +74,12 @@ fn every_fixture_passes_the_fuzzers_checks() {
     for fixture in fixtures() {
         println!("{}", fixture.name);
         let body = fixture.delivery.bytes().unwrap();
-        let input = [fixture.delivery.query.as_bytes(), b"\n", &body].concat();
-        checks::run("query", fixture.delivery.query.as_bytes());
-        checks::run("decode", &input);
+        let query = fixture.delivery.query.as_bytes();
+        checks::run("query", query);
+        match fixture.delivery.dialect {
+            Dialect::Im => checks::run("decode", &[query, b"\n", &body].concat()),
+            Dialect::RtcEngine => checks::run("rtc", &[b"key\n\n", query, b"\n", &body].concat()),
+        }
     }
 }
 
@@ -76,11 +88,53 @@ fn every_fixture_decodes_with_any_value_of_another_type() {
     for fixture in fixtures() {
         println!("{}", fixture.name);
         let Ok(body) = serde_json::from_slice(&fixture.delivery.bytes().unwrap()) else { continue };
+        let query = &fixture.delivery.query;
+        let read = |body: &[u8]| match fixture.delivery.dialect {
+            Dialect::Im => checks::read(query, body),
+            Dialect::RtcEngine => checks::read_rtc(query, body),
+        };
         for place in checks::places(&body) {
             for value in checks::VALUES {
-                checks::check_replaced(&fixture.delivery.query, &body, &place, value);
+                checks::check_replaced(read, &body, &place, value);
             }
         }
+    }
+}
+
+#[test]
+fn the_stored_row_of_every_kept_input_gives_its_request_back() {
+    for file in inputs("corpus", "decode").into_iter().chain(inputs("found", "decode")) {
+        println!("{}", file.display());
+        let input = fs::read(&file).unwrap();
+        let (query, body) = checks::query_and_body(&input);
+        let row = row(checks::read(&query, body));
+        let line = serde_json::to_string(&row).unwrap();
+        assert!(!line.contains(['\n', '\r']), "{line}");
+        serde_json::from_str::<&RawValue>(&line).unwrap();
+        checks::check_line(&row.delivery(), row.payload.as_bytes());
+    }
+}
+
+/// The row a store would give back.
+fn row(event: Event) -> StoredEvent {
+    StoredEvent {
+        id: event.id,
+        app: event.app,
+        family: event.family.to_string(),
+        command: event.command.to_string(),
+        command_sent: event.command_sent,
+        event_time: event.event_time,
+        received_at: event.received_at,
+        call_id: event.call_id,
+        room_id: event.room_id,
+        operator: event.operator,
+        client_ip: event.client_ip,
+        platform: event.platform,
+        request_id: event.request_id,
+        query: event.query,
+        signature: event.unchecked.then(|| "unchecked".to_owned()),
+        payload: event.payload,
+        decode_error: event.decode_error,
     }
 }
 

@@ -52,6 +52,7 @@ mod sessions;
 mod settle;
 mod settle_bounds;
 mod simulate;
+mod simulate_rtc;
 mod spool;
 mod start;
 // Only there is a device that is always full.

@@ -95,7 +95,7 @@ on_both_stores! {
     }
 
     async fn expired_events_leave_the_read_models_too(database: Database) {
-        let mut told = told(5, Kind::ALL);
+        let mut told = told(6, Kind::ALL);
         told.extend(rtc_tasks::told(5, told[told.len() / 2].0.event_time));
         store_all(&database, &told, &[(0..told.len()).collect()]).await;
         // As who settles does.

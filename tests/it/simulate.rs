@@ -95,7 +95,9 @@ fn every_typed_command_and_every_alias_is_played() {
     let played: BTreeSet<&str> = (scenarios.iter())
         .flat_map(|scenario| scenario.deliveries.iter().map(|delivery| delivery.command))
         .collect();
-    for command in Command::all().filter(|command| command.is_typed()) {
+    // What the RTC Engine tells is played in its own dialect only.
+    let of_kits = |command: &&Command| command.is_typed() && command.event_type.is_none();
+    for command in Command::all().filter(of_kits) {
         for name in command.aliases.iter().chain([&command.name]) {
             assert!(played.contains(name), "{name} is never played");
         }

@@ -59,23 +59,28 @@ impl Drop for Logged {
 async fn a_server_without_authentication_warns_once() {
     const OPEN: &str = "unsigned requests are taken at a path that is easy to guess";
     let token = ("TRTC_CALLBACK_TOKEN", "t0ken");
+    let key = ("TRTC_RTC_KEY", "k3y");
     let path = ("TRTC_SERVER__CALLBACK_PATHS", "/zq8s");
     let addresses = ("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.0/8");
-    for (listen, env, is_open) in [
-        ("0.0.0.0:0", None, true),
-        ("[::]:0", None, true),
-        ("127.0.0.1:0", None, false),
-        ("0.0.0.0:0", Some(token), false),
-        ("0.0.0.0:0", Some(path), false),
-        ("0.0.0.0:0", Some(addresses), false),
-    ] {
+    let cases: [(&str, &[(&str, &str)], bool); 8] = [
+        ("0.0.0.0:0", &[], true),
+        ("[::]:0", &[], true),
+        ("127.0.0.1:0", &[], false),
+        ("0.0.0.0:0", &[token, key], false),
+        // One dialect is open still.
+        ("0.0.0.0:0", &[token], true),
+        ("0.0.0.0:0", &[key], true),
+        ("0.0.0.0:0", &[path], false),
+        ("0.0.0.0:0", &[addresses], false),
+    ];
+    for (listen, env, is_open) in cases {
         if listen.starts_with('[') && std::net::TcpListener::bind("[::]:0").is_err() {
             eprintln!("SKIPPED: this machine has no IPv6 to listen on");
             continue;
         }
         let folder = tempfile::tempdir().unwrap();
         let mut command = program(folder.path());
-        command.envs(env);
+        command.envs(env.iter().copied());
         // What it says on its start is said before a stop.
         let mut logged = Logged::start(command, folder.path(), &["--listen", listen]);
         logged.line("ready for callbacks").await;

@@ -92,16 +92,17 @@ impl Database {
         }
     }
 
-    /// One column of text.
+    /// One column of text, with `null` for what is null: a query that is asked until it gives something may be asked before.
     pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
-        if self.is_postgres() {
+        let texts: Vec<Option<String>> = if self.is_postgres() {
             let mut connection = sqlx::PgConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
         } else {
             let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
             sqlx::query_scalar(sql).fetch_all(&mut connection).await.unwrap()
-        }
+        };
+        texts.into_iter().map(|text| text.unwrap_or_else(|| "null".to_owned())).collect()
     }
 
     pub(crate) async fn rows(&self) -> i64 {
@@ -389,7 +390,8 @@ pub(crate) fn fixtures() -> Vec<Fixture> {
     }
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/protocol/fixtures");
     let mut fixtures = Vec::new();
-    for folder in root.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+    let entries = root.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    for folder in entries.filter(|path| path.is_dir()) {
         for file in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
             let text = std::fs::read_to_string(&file).unwrap();
             let name = file.strip_prefix(&root).unwrap().with_extension("");

@@ -40,6 +40,8 @@ pub struct Event {
     /// Whether `event_time` is the event's own, which a repeat has too. An event of the RTC Engine without one has the time of the
     /// try, where that makes sense.
     pub timed: bool,
+    /// Whether it is of the RTC Engine and was taken without a signature, since its app has no key.
+    pub unchecked: bool,
     /// When the request arrived.
     pub received_at: UnixMillis,
     /// The call it is about.
@@ -164,9 +166,10 @@ impl Event {
         let id = match (verified.dialect(), row.kind, own_time, &request_id) {
             (Dialect::RtcEngine, ..) => {
                 let info = fields.and_then(|fields| fields.info.as_ref());
+                let info = info.filter(|_| own_time.is_some());
                 let identity = match (&text, fields) {
                     (Ok(json), Some(fields)) => identity::digest(json, &fields.body, info),
-                    _ => identity::digest_of_bytes(bytes),
+                    _ => identity::digest_of_bytes(identified),
                 };
                 event_id::of_identity(event_time, app, &identity)
             }
@@ -189,6 +192,7 @@ impl Event {
             kind: row.kind,
             event_time,
             timed: own_time.is_some(),
+            unchecked: is_unchecked(verified),
             received_at,
             call_id: subject(row.call_id),
             room_id: subject(row.room_id),
@@ -230,11 +234,7 @@ impl Event {
     /// Decodes the body again where it was dropped: from the payload, by the command. Where that panics it counts as not
     /// decoded.
     pub fn restore_body(&mut self) {
-        let by_group = || Command::of_family(self.family).decode;
-        let decode = match Command::find(&self.command) {
-            Some(row) => row.decode,
-            None => by_group(),
-        };
+        let decode = Command::of_stored(self.family.as_str(), &self.command).decode;
         self.body = match (&self.payload, decode) {
             (Payload::Json(json), Some(decode)) if Object::parse(json).is_some() => {
                 let decoded = contained(|| decode(json).ok()).flatten();
@@ -296,6 +296,7 @@ impl Event {
             kind: name.row.kind,
             event_time: received_at,
             timed: false,
+            unchecked: is_unchecked(verified),
             received_at,
             call_id: None,
             room_id: None,
@@ -310,6 +311,10 @@ impl Event {
             decode_panicked: false,
         }
     }
+}
+
+fn is_unchecked(verified: &Verified) -> bool {
+    verified.dialect() == Dialect::RtcEngine && !verified.is_checked()
 }
 
 /// What `step` gives; `None` where it panics. The panic's text is dropped: it may hold parts of a body.

@@ -82,7 +82,10 @@ impl Name {
 
 /// `<group>.<type>` as sent; the group alone where there is no type.
 fn sent(fields: &Object<'_>) -> Option<String> {
-    let text = |name| fields.at(name).and_then(Scalar::into_id).map(|text| clipped(&text));
+    let text = |name| {
+        let text = fields.at(name).and_then(Scalar::into_id).filter(|text| !text.is_empty())?;
+        Some(clipped(&text))
+    };
     match (text("EventGroupId"), text("EventType")) {
         (Some(group), Some(event_type)) => Some(clipped(&format!("{group}.{event_type}"))),
         (None, Some(event_type)) => Some(format!(".{event_type}")),

@@ -204,7 +204,7 @@ const REJECTIONS: [(&str, &str); 10] = [
     ("rejected_rtc_sign_wrong", "wrong RTC Engine key"),
 ];
 const HINT_REJECTED: &str = "run it with the server's configuration, which has its apps and their tokens, or give \
-                             `--token` and `--sdk-app-id`";
+                             `--token` or `--rtc-key`, and `--sdk-app-id`";
 const HINT_MISSING: &str = "check that this is the server's store (`--store` names another), and that the server has the \
                             app and its token; its log and `/metrics` show what it rejected";
 const HINT_LOST: &str = "the server's error log holds them, and `replay` reads it";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use protocol::{Delivery, Query};
+use protocol::{Delivery, Dialect, Query};
 
 /// Files that are read where a directory is named.
 const ENDINGS: [&str; 4] = ["json", "jsonl", "ndjson", "log"];
@@ -172,7 +172,10 @@ fn recorded(text: &str) -> Option<(Delivery, Option<Uuid>)> {
     let logged = text.find(BEGIN).map(|begin| text[begin..].trim_end());
     let json = logged.unwrap_or(text);
     let delivery = Delivery::parse(json).ok()?;
-    Query::parse(&delivery.query).sdk_app_id.as_ref()?;
+    match delivery.dialect {
+        Dialect::Im => _ = Query::parse(&delivery.query).sdk_app_id.as_ref()?,
+        Dialect::RtcEngine => _ = delivery.app()?,
+    }
     let not_stored = logged.and_then(|json| serde_json::from_str::<NotStored>(json).ok());
     Some((delivery, not_stored.map(|event| event.id)))
 }
@@ -195,17 +198,19 @@ mod tests {
         write(
             "sub/c.log",
             "INFO ready\nNov 21 host trtc[7]: {\"not_stored\":\"why\",\"id\":\"01a196fb-120b-8870-bd94-eb89a3dc61ef\",\
-             \"query\":\"SdkAppid=4\",\"body\":{}}\n{\"query\":\"\",\"body\":{}}\n",
+             \"query\":\"SdkAppid=4\",\"body\":{}}\n{\"query\":\"\",\"body\":{}}\n\
+             {\"dialect\":\"rtc_engine\",\"headers\":{\"sdkappid\":\"6\"},\"body\":{}}\n\
+             {\"dialect\":\"rtc_engine\",\"headers\":{\"sign\":\"x\"},\"body\":{}}\n",
         );
         write("d.txt", "{\"query\":\"q=5\",\"body\":{}}\n");
         let mut inputs = Inputs::new(files(&[folder.path().to_owned()]).unwrap());
-        let mut queries = Vec::new();
+        let mut apps = Vec::new();
         while let Some(found) = inputs.next().unwrap() {
-            assert_eq!(found.not_stored.is_some(), found.place.contains("c.log"));
-            queries.push(found.delivery.query);
+            assert_eq!(found.not_stored.is_some(), found.place.ends_with("c.log:2"));
+            apps.extend(found.delivery.app().map(|app| app.to_string()));
         }
-        assert_eq!(queries, ["SdkAppid=1", "SdkAppid=2", "SdkAppid=3", "SdkAppid=4"]);
-        assert_eq!(inputs.skipped, 2);
+        assert_eq!(apps, ["1", "2", "3", "4", "6"]);
+        assert_eq!(inputs.skipped, 3);
         assert!(files(&[folder.path().join("nothing")]).is_err());
     }
 }

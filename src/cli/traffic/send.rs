@@ -14,7 +14,7 @@ use crate::cli::traffic::target::TargetArgs;
 use crate::clock::Clock;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
-use protocol::{AppId, Command, Delivery};
+use protocol::{AppId, Command, Delivery, Dialect};
 
 /// Post sample events, or files, to a server
 ///
@@ -141,7 +141,7 @@ fn edited(
     }
     let mut body: Value = serde_json::from_str(json.get()).context("read its body")?;
     if let Some(time) = time {
-        set_time(&mut body, &delivery.query, time);
+        set_time(&mut body, delivery, time);
     }
     for (path, value) in changes {
         json_path::set(&mut body, path, value.clone()).map_err(anyhow::Error::msg)?;
@@ -150,19 +150,59 @@ fn edited(
     Ok(edited)
 }
 
+/// Where the RTC Engine tells when it sends an event.
+const SENT_AT: [&str; 2] = ["CallbackTs", "CallbackMsTs"];
+
 /// Sets every time that stands where the command has one, in the unit and the type it has there.
-fn set_time(body: &mut Value, query: &str, time: UnixMillis) {
-    let in_query = protocol::Query::parse(query).command;
-    let in_body = body.get("CallbackCommand").and_then(Value::as_str).map(str::to_owned);
-    let Some(command) = in_body.or(in_query).and_then(|name| Command::find(&name)) else {
-        return;
+fn set_time(body: &mut Value, delivery: &Delivery, time: UnixMillis) {
+    let command = match delivery.dialect {
+        Dialect::Im => {
+            let in_query = protocol::Query::parse(&delivery.query).command;
+            let in_body = body.get("CallbackCommand").and_then(Value::as_str).map(str::to_owned);
+            in_body.or(in_query).and_then(|name| Command::find(&name))
+        }
+        Dialect::RtcEngine => {
+            let number = body.get("EventType").and_then(Value::as_i64);
+            number.and_then(Command::of_event_type)
+        }
     };
-    for path in command.time {
+    let Some(command) = command else { return };
+    let of_dialect: &[&str] = match delivery.dialect {
+        Dialect::Im => &[],
+        Dialect::RtcEngine => &SENT_AT,
+    };
+    for path in command.time.iter().chain(of_dialect) {
         let Some(place) = json_path::get(body, path) else { continue };
         let number = place.as_i64().or_else(|| place.as_str()?.parse().ok());
         // Below this, a number of this century is one of seconds.
         let seconds = number.is_some_and(|number| number < 100_000_000_000);
         let now = if seconds { time.as_secs() } else { time.0 };
         *place = if place.is_string() { now.to_string().into() } else { now.into() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_of_the_rtc_engine_gets_the_time() {
+        let app = AppId::parse("1400000001").unwrap();
+        let now = UnixMillis(1_793_534_400_123);
+        let is_rtc = |command: &&Command| command.event_type.is_some();
+        assert!(Command::all().filter(is_rtc).count() > 40);
+        for command in Command::all().filter(is_rtc) {
+            let (name, sample) = sample(command, app);
+            let sent = edited(&sample, Some(now), &[]).unwrap();
+            assert_eq!(sent.headers, sample.headers, "{name}");
+            let event = sent.event(now).unwrap();
+            // A few samples tell it in s only.
+            let told = [now, UnixMillis(now.as_secs() * 1000)];
+            assert!(event.timed && told.contains(&event.event_time), "{name}");
+            assert_eq!(event.command, command.name);
+            let body: Value = serde_json::from_slice(&sent.bytes().unwrap()).unwrap();
+            let sent_at = SENT_AT.iter().find_map(|key| body[*key].as_i64());
+            assert_eq!(sent_at, Some(now.0), "{name}");
+        }
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinError, JoinSet};
@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use protocol::AppId;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
-use protocol::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
+use protocol::simulate::{Dialects, Disturbance, Due, Generator, Kind, Options, Traffic};
 
 /// Send simulated traffic to a server
 ///
@@ -30,10 +30,14 @@ use protocol::simulate::{Disturbance, Due, Generator, Kind, Options, Traffic};
 ///
 /// The same seed generates the same traffic again, with other call IDs.
 ///
+/// With `--dialect both`, the RTC Engine tells of the same calls, conferences and
+/// shows, too: who is in their rooms, what is published, and what is recorded.
+///
 /// Examples:
 ///   trtc-callbacks simulate
 ///   trtc-callbacks simulate --duration 10m --rate 100 --viewers 500
 ///   trtc-callbacks simulate --seed 7 --disorder 0.1 --duplicates 0.1 --losses 0.01
+///   trtc-callbacks simulate --dialect both --rate 50
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Simulate {
@@ -49,6 +53,9 @@ pub(crate) struct Simulate {
     /// Maximum viewers of a live show [default: what rate and duration allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
     viewers: Option<u32>,
+    /// Which callbacks are sent
+    #[arg(long, value_enum, default_value_t = DialectChoice::Im)]
+    dialect: DialectChoice,
     /// Share of events that arrive out of order: 0 to 1
     #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
     disorder: f64,
@@ -66,6 +73,36 @@ pub(crate) struct Simulate {
     config: ConfigArgs,
     #[command(flatten)]
     apps: AppArgs,
+}
+
+/// The choices of `--dialect`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum DialectChoice {
+    /// Those of Call, Room and Live, and of Chat
+    Im,
+    /// Those of the RTC Engine
+    RtcEngine,
+    /// Both, with the same rooms and users
+    Both,
+}
+
+impl DialectChoice {
+    fn dialects(self) -> Dialects {
+        match self {
+            Self::Im => Dialects::Im,
+            Self::RtcEngine => Dialects::RtcEngine,
+            Self::Both => Dialects::Both,
+        }
+    }
+
+    /// About how many events one viewer makes.
+    fn events_per_viewer(self) -> f64 {
+        match self {
+            Self::Im => 5.0,
+            Self::RtcEngine => 2.5,
+            Self::Both => 7.5,
+        }
+    }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -92,8 +129,6 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// How long in real life, at least, a traffic plays: a minute's demo plays ten.
 const PLAYED_MIN: Duration = Duration::from_mins(10);
-/// About how many events one viewer makes.
-const EVENTS_PER_VIEWER: f64 = 5.0;
 
 impl Simulate {
     pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
@@ -123,7 +158,7 @@ impl Simulate {
         let played = self.duration.mul_f64(compress);
         // Of all events, that many may be one show's.
         let events = self.rate * self.duration.as_secs_f64();
-        let bearable = (events / 2.0 / EVENTS_PER_VIEWER).max(4.0);
+        let bearable = (events / 2.0 / self.dialect.events_per_viewer()).max(4.0);
         if let Some(viewers) = self.viewers.filter(|viewers| f64::from(*viewers) > bearable) {
             bail!(Diagnostic::new(
                 format!(
@@ -149,6 +184,8 @@ impl Simulate {
             talk_max: defaults.talk_max.min(played.mul_f64(0.5)),
             conference_length: defaults.conference_length.min(played.mul_f64(0.25)),
             show_length: defaults.show_length.min(played.mul_f64(0.35)),
+            room_kept: defaults.room_kept.min(played.mul_f64(0.15)),
+            dialects: self.dialect.dialects(),
             ..defaults
         })
     }

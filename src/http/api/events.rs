@@ -62,6 +62,8 @@ pub(crate) struct Event {
     platform: Option<String>,
     /// Request id of the vendor, for its support; null on most events.
     request_id: Option<String>,
+    /// `unchecked` for an event of the RTC Engine whose app has no key; null where the signature was checked, and for other events.
+    signature: Option<String>,
     /// Why the body could not be decoded; null if it was.
     decode_error: Option<String>,
     /// The body, if it is JSON and was requested.
@@ -94,6 +96,7 @@ impl Event {
             client_ip: event.client_ip.clone(),
             platform: event.platform.clone(),
             request_id: event.request_id.clone(),
+            signature: event.signature.clone(),
             decode_error: event.decode_error.clone(),
             payload: body.body,
             body_text: body.body_text,

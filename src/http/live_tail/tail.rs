@@ -435,6 +435,7 @@ mod tests {
             platform: None,
             request_id: None,
             query: None,
+            signature: None,
             payload: Payload::Raw(vec![0; bytes]),
             decode_error: None,
         }

@@ -18,10 +18,10 @@ use crate::http::ui::page::{Listed, Paged, Reading, answered, done, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{EventFilter, StoredEvent, arrivals};
-use protocol::Command;
 use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::explain::{self, Field};
+use protocol::{Command, Dialect};
 
 /// An event that took longer than this to arrive is marked as late.
 const LATE: i64 = 5_000;
@@ -220,11 +220,16 @@ fn columns(event: &StoredEvent, json: &str, now: UnixMillis) -> Vec<Column> {
     } else {
         "no usable time in the body: when it arrived"
     };
+    // Where the vendor says whose event it is, and what.
+    let (app_at, family_at, command_at) = match event.dialect() {
+        Dialect::Im => ("query: SdkAppid", "the command, before its dot", "query: CallbackCommand"),
+        Dialect::RtcEngine => ("header: SdkAppId", "EventGroupId", "EventType"),
+    };
     vec![
-        column("id", id(&event.id.to_string()), made_of(event.id)),
-        column("sdk_app_id", id(&app.to_string()), "query: SdkAppid"),
-        column("family", id(&event.family), "the command, before its dot"),
-        column("command", id(&event.command), "query: CallbackCommand"),
+        column("id", id(&event.id.to_string()), made_of(event)),
+        column("sdk_app_id", id(&app.to_string()), app_at),
+        column("family", id(&event.family), family_at),
+        column("command", id(&event.command), command_at),
         column("command_sent", text(&event.command_sent), "the name as sent, where it differs"),
         column("event_time", moment(event.event_time), timed),
         column("received_at", time(event.received_at, now), "our clock, when its head had arrived"),
@@ -239,11 +244,18 @@ fn columns(event: &StoredEvent, json: &str, now: UnixMillis) -> Vec<Column> {
             text(&event.query),
             "the query as it came, where its columns do not say it",
         ),
+        column(
+            "signature",
+            text(&event.signature),
+            "unchecked: taken without a signature, as its app has no key for the RTC Engine",
+        ),
     ]
 }
 
-fn made_of(id: Uuid) -> &'static str {
-    if id.get_version_num() == 8 {
+fn made_of(event: &StoredEvent) -> &'static str {
+    if event.dialect() == Dialect::RtcEngine {
+        "its time, then a hash of what it is about: sent again with another CallbackTs it is the same event"
+    } else if event.id.get_version_num() == 8 {
         "its time, then a hash of app, command and body: sent again it is the same event"
     } else {
         "its time, then random: two equal requests are two events"

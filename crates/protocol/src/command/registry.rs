@@ -16,6 +16,7 @@ use crate::command::chat;
 use crate::command::description::{Command, Family, Kind};
 use crate::command::reading::{read, read_flat};
 use crate::command::rtc;
+use crate::dialect::Dialect;
 
 impl Command {
     /// The command with this canonical name or alias.
@@ -29,6 +30,17 @@ impl Command {
             Command::all().flat_map(names).collect()
         });
         BY_NAME.get(name).copied()
+    }
+
+    /// How a stored event of this family and command is read: also one that no row names.
+    #[must_use]
+    pub fn of_stored(family: &str, command: &str) -> Self {
+        let of_rtc = || {
+            let family = Family::ALL.iter().find(|known| known.as_str() == family)?;
+            (family.dialect() == Dialect::RtcEngine).then(|| Self::of_family(*family))
+        };
+        let known = Self::find(command).copied();
+        known.or_else(of_rtc).unwrap_or_else(|| Self::unknown(command))
     }
 
     /// Every command, in the order of the families' pages; last the event types of the RTC Engine.

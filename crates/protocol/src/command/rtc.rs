@@ -12,7 +12,7 @@ const ROOM: &[&str] = &["EventInfo.RoomId", "EventInfo.roomID"];
 const USER: &[&str] = &["EventInfo.UserId", "EventInfo.userID", "EventInfo.RobotId"];
 /// Where an AI event names who spoke.
 const SPEAKER: &[&str] =
-    &["EventInfo.Payload.UserId", "EventInfo.Payload.SpeakerUserId", "EventInfo.RobotId"];
+    &["EventInfo.Payload.SpeakerUserId", "EventInfo.Payload.UserId", "EventInfo.RobotId"];
 /// Where the time stands, the more exact first.
 const TIME: &[&str] =
     &["EventInfo.EventMsTs", "EventInfo.EventTsMs", "EventInfo.timestamp", "EventInfo.EventTs"];

@@ -6,7 +6,7 @@ use crate::json::raw::Object;
 use crate::json::scalar::string;
 
 /// Values that nest deeper are taken as they are written: each level is read once more for each level around it.
-const DEPTH_MAX: usize = 32;
+const DEPTH_MAX: usize = 12;
 
 /// Gives the value's canonical bytes to `out`, in pieces. Members whose names are in `without` are left out, at the top level only.
 pub(crate) fn write(json: &str, without: &[&str], out: &mut impl FnMut(&[u8])) {

@@ -140,11 +140,7 @@ impl Delivery {
     pub fn of_event(event: &Event) -> Self {
         if event.family.dialect() == Dialect::RtcEngine {
             let query = event.query.clone().unwrap_or_default();
-            return Self {
-                dialect: Dialect::RtcEngine,
-                headers: BTreeMap::from([(APP_HEADER.to_owned(), event.app.to_string())]),
-                ..Self::of_payload(query, &event.payload)
-            };
+            return Self::of_rtc(event.app, query, &event.payload);
         }
         let command = event.command_sent.as_deref().unwrap_or(&event.command);
         let query = query(
@@ -157,7 +153,17 @@ impl Delivery {
         Self::of_payload(query, &event.payload)
     }
 
-    /// A request with this query and body.
+    /// An event of the RTC Engine with this app, query and body. Its signature is made anew by who sends it.
+    #[must_use]
+    pub fn of_rtc(app: AppId, query: String, payload: &Payload) -> Self {
+        Self {
+            dialect: Dialect::RtcEngine,
+            headers: BTreeMap::from([(APP_HEADER.to_owned(), app.to_string())]),
+            ..Self::of_payload(query, payload)
+        }
+    }
+
+    /// A request of the dialect of Chat with this query and body.
     #[must_use]
     pub fn of_payload(query: String, payload: &Payload) -> Self {
         let mut delivery = Self { query, ..Self::default() };

@@ -3,9 +3,13 @@
 //! The vendor sends no event id (but in group 6), and `CallbackTs` is the time of one try: a retry has another, and with it another
 //! body and another signature. So an event is told by what it is about: app, group, type, room, user, task, both times where both
 //! stand there (the samples of group 3 repeat one `EventMsTs` through all events of a task while `EventTs` moves), and for each type a
-//! discriminator. An event of a type that is not known, or without any of the above, is told by its whole body without `CallbackTs`.
+//! discriminator. An event of a type that is not known or whose details no page prints, or without a time of its own, is told by its
+//! whole body without `CallbackTs`.
 //! Source of the advice: cloud.tencent.com/document/product/647/139212.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::json::canonical;
@@ -27,9 +31,9 @@ const COMMON: [&[&str]; 5] = [
 enum Discriminator {
     /// The values at these paths in `EventInfo`.
     Paths(&'static [&'static str]),
-    /// The names of the files, in any order.
+    /// The names of the files, in any order, or the whole body.
     Files,
-    /// The first of these values that is there, or the whole payload.
+    /// The first of these values that is there and not empty, or the whole body.
     First(&'static [&'static str]),
     /// The whole body without the times of the try.
     Body,
@@ -51,8 +55,7 @@ impl Discriminator {
                 | 1005
                 | 1101..=1103
                 | 1105
-                | 1401
-                | 1402,
+                | 1401,
             ) => Self::Paths(&["Payload.Status", "Payload.LeaveCode"]),
             Some(307) => Self::Paths(&["Payload.FileName"]),
             Some(308 | 309 | 1006 | 1106) => {
@@ -69,9 +72,8 @@ impl Discriminator {
             Some(601) => Self::First(&["eventID", "eventId"]),
             Some(701 | 702) => Self::Paths(&["Status"]),
             Some(801..=804) => Self::Paths(&["Payload.Status", "Payload.EventMessage"]),
-            Some(903 | 1403 | 1404) => Self::Paths(&[
+            Some(903) => Self::Paths(&[
                 "Payload.UserId",
-                "Payload.SpeakerUserId",
                 "Payload.RoundId",
                 "Payload.StartTimeMs",
                 "Payload.Text",
@@ -90,14 +92,12 @@ impl Discriminator {
     }
 }
 
-/// A hash over what identifies an event: `fields` are the members of its body `json`, `info` those of its `EventInfo`.
+/// A hash over what identifies an event: `fields` are the members of its body `json`, `info` those of its `EventInfo` where it has a
+/// time of its own.
 pub(crate) fn digest(json: &str, fields: &Object<'_>, info: Option<&Object<'_>>) -> [u8; 32] {
     let mut identity = Identity(Sha256::new());
     let event_type = fields.at("EventType").and_then(Scalar::into_integer);
-    let has_time = |info: &&Object<'_>| {
-        COMMON[2..4].iter().any(|names| names.iter().any(|name| info.get(name).is_some()))
-    };
-    let Some(info) = info.filter(has_time) else {
+    let Some(info) = info else {
         identity.body(json);
         return identity.0.finalize().into();
     };
@@ -110,16 +110,16 @@ pub(crate) fn digest(json: &str, fields: &Object<'_>, info: Option<&Object<'_>>)
     match Discriminator::of(event_type) {
         Discriminator::Paths(paths) => paths.iter().for_each(|path| identity.value(info.at(path))),
         Discriminator::First(paths) => {
-            let found = paths.iter().find_map(|path| Some((path, info.at(path)?)));
-            match found {
-                Some((path, value)) => {
+            let id = |path: &&str| info.at(path)?.into_id().filter(|id| !id.is_empty());
+            match paths.iter().find_map(|path| Some((path, id(path)?))) {
+                Some((path, id)) => {
                     identity.text(path);
-                    identity.value(Some(value));
+                    identity.text(&id);
                 }
                 None => identity.body(json),
             }
         }
-        Discriminator::Files => identity.files(info),
+        Discriminator::Files => identity.files(json, info),
         Discriminator::Body => identity.body(json),
     }
     identity.0.finalize().into()
@@ -158,21 +158,13 @@ impl Identity {
     }
 
     /// The names of the files, sorted: events of one task may have the same times.
-    fn files(&mut self, info: &Object<'_>) {
+    fn files(&mut self, json: &str, info: &Object<'_>) {
         let payload = info.get("Payload").and_then(|raw| Object::parse(raw.get()));
         let list = payload.as_ref().and_then(|payload| payload.get("FileList"));
-        let mut names: Vec<String> = Vec::new();
-        if let Some(list) = list {
-            match serde_json::from_str::<Vec<&serde_json::value::RawValue>>(list.get()) {
-                Ok(elements) => names.extend(
-                    elements
-                        .iter()
-                        .filter_map(|raw| Some(Scalar::read(raw)?.into_id()?.into_owned())),
-                ),
-                Err(_) => {
-                    names.extend(Scalar::read(list).and_then(Scalar::into_id).map(Into::into));
-                }
-            }
+        let mut names = list.map(file_names).unwrap_or_default();
+        if names.is_empty() {
+            // Only the details name files, or none do.
+            return self.body(json);
         }
         names.sort_unstable();
         self.value(info.at("Payload.Status"));
@@ -180,16 +172,18 @@ impl Identity {
         for name in &names {
             self.text(name);
         }
-        if names.is_empty() {
-            // Only the details name files, or none do.
-            let details = payload.as_ref().and_then(|payload| payload.get("FileMessage"));
-            canonical::write(details.map_or("null", |raw| raw.get()), &[], &mut |part| {
-                self.0.update(part);
-            });
-        }
     }
 
     fn body(&mut self, json: &str) {
         canonical::write(json, &OF_TRY, &mut |part| self.0.update(part));
+    }
+}
+
+/// The names in a list of files; 304 has a single one in its place.
+fn file_names(list: &RawValue) -> Vec<Cow<'_, str>> {
+    let name = |raw| Scalar::read(raw)?.into_id();
+    match serde_json::from_str::<Vec<&RawValue>>(list.get()) {
+        Ok(elements) => elements.into_iter().filter_map(name).collect(),
+        Err(_) => name(list).into_iter().collect(),
     }
 }

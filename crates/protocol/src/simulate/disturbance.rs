@@ -19,8 +19,8 @@ pub struct Disturbance {
 /// How many deliveries a late one lets pass at most.
 const PASSED_MAX: u64 = 8;
 
-/// What comes of `deliveries`, which are in order: their times of posting changed, their bodies never. In the order of
-/// the new times; the same seed does the same.
+/// What comes of `deliveries`, which are in order: their times of posting changed, their bodies never, but that a second try of the
+/// RTC Engine tells its own time. In the order of the new times; the same seed does the same.
 #[must_use]
 pub fn disturbed(
     deliveries: Vec<TimedDelivery>,
@@ -43,7 +43,7 @@ pub fn disturbed(
         let asked = delivery.command.contains("Before");
         if dice.chance(disturbance.duplicates) && !asked {
             let at = later(&mut dice);
-            out.push(TimedDelivery { at, ..delivery.clone() });
+            out.push(delivery.tried_again(at));
         }
         if dice.chance(disturbance.disorder) {
             delivery.at = later(&mut dice);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::AppId;
 use crate::simulate::dice::Dice;
 use crate::simulate::options::Options;
 use crate::simulate::people::Person;
@@ -13,6 +12,7 @@ use crate::simulate::scenario::{Kind, Scenario};
 use crate::simulate::scenarios::{conferences, group_calls, one_to_one, shows};
 use crate::simulate::script::{Script, World};
 use crate::time::UnixMillis;
+use crate::{AppId, Dialect};
 
 /// How often something else is tried where a scenario would last too long.
 const TRIES_MAX: usize = 2;
@@ -33,11 +33,15 @@ impl Generator {
     #[must_use]
     pub fn new(seed: u64, app: AppId, start: UnixMillis, options: Options) -> Self {
         let names = seed.rotate_left(32) ^ start.0.unsigned_abs();
+        let mut options = options.sound();
+        let by_kit = options.dialects.contain(Dialect::Im);
+        options.kinds.retain(|(kind, _)| by_kit || kind.has_room());
         let world = World {
             app,
-            options: options.sound(),
+            options,
             dice: Dice::new(seed),
             names: Dice::new(names),
+            media: Dice::new(!seed),
             rooms: Rooms::default(),
         };
         let kinds = world.options.kinds.iter().filter(|(_, weight)| *weight > 0);

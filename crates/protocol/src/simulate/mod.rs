@@ -1,7 +1,7 @@
 //! Believable traffic, pure: a seed goes in, timed deliveries come out. The same seed gives the same traffic.
 //!
 //! A [`Generator`] writes [`Scenario`]s: a call from its first ring to its end, a conference, a live show with its
-//! viewers. [`Traffic`] merges them into one stream, as many events per second as its options say. [`disturbed`] does to
+//! viewers. [`Dialects`] says who tells of it: the kits, the RTC Engine in whose rooms it happens, or both. [`Traffic`] merges them into one stream, as many events per second as its options say. [`disturbed`] does to
 //! it what a network does: late, twice, never. `trtc-callbacks simulate` posts what comes out; tests feed on it.
 //!
 //! ```
@@ -24,6 +24,7 @@ mod generator;
 mod options;
 mod people;
 mod rooms;
+mod rtc;
 mod scenario;
 pub(crate) mod scenarios;
 mod script;
@@ -32,7 +33,7 @@ mod traffic;
 
 pub use disturbance::{Disturbance, disturbed};
 pub use generator::Generator;
-pub use options::Options;
+pub use options::{Dialects, Options};
 pub use scenario::{Kind, Scenario};
 pub use timed_delivery::TimedDelivery;
 pub use traffic::{Due, Traffic};

@@ -2,7 +2,32 @@
 
 use std::time::Duration;
 
+use crate::Dialect;
 use crate::simulate::scenario::Kind;
+
+/// In which dialects what happens is told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Dialects {
+    /// What the kits tell, and what Chat does.
+    #[default]
+    Im,
+    /// What the RTC Engine tells of the same calls, conferences and shows, and of their rooms, users and recordings.
+    RtcEngine,
+    /// Both sides of all that, with the same ids.
+    Both,
+}
+
+impl Dialects {
+    /// Whether this one is spoken.
+    #[must_use]
+    pub fn contain(self, dialect: Dialect) -> bool {
+        match self {
+            Self::Im => dialect == Dialect::Im,
+            Self::RtcEngine => dialect == Dialect::RtcEngine,
+            Self::Both => true,
+        }
+    }
+}
 
 /// How large, how long and how often. Lengths are those of real life, before [`Options::compress`].
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +56,12 @@ pub struct Options {
     pub conference_length: Duration,
     /// How long a show takes, give or take two fifths.
     pub show_length: Duration,
+    /// How long the RTC Engine keeps the room of a show whose last user was a viewer.
+    pub room_kept: Duration,
     /// Which share of calls and shows is recorded, from 0 to 1.
     pub recorded: f64,
+    /// In which dialects it is told.
+    pub dialects: Dialects,
 }
 
 impl Default for Options {
@@ -62,7 +91,9 @@ impl Default for Options {
             talk_max: Duration::from_mins(30),
             conference_length: Duration::from_mins(20),
             show_length: Duration::from_mins(30),
+            room_kept: Duration::from_mins(10),
             recorded: 0.25,
+            dialects: Dialects::Im,
         }
     }
 }
@@ -91,6 +122,7 @@ impl Options {
             &mut self.talk_max,
             &mut self.conference_length,
             &mut self.show_length,
+            &mut self.room_kept,
         ];
         for length in lengths {
             *length = (*length).min(Duration::from_hours(7 * 24));

@@ -54,6 +54,11 @@ impl Person {
         Self { account: "@TIM#SYSTEM".into(), platform: "Unknown", ip: "192.0.2.1".into() }
     }
 
+    /// A robot of the RTC Engine, which is in the rooms like a user.
+    pub(crate) fn robot(account: String) -> Self {
+        Self { account, platform: "Linux", ip: "192.0.2.1".into() }
+    }
+
     fn of(account: String, number: usize) -> Self {
         let platform = PLATFORMS[number % PLATFORMS.len()];
         // The ranges that are reserved for examples.

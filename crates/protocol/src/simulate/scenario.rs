@@ -7,7 +7,8 @@ use crate::simulate::timed_delivery::TimedDelivery;
 pub struct Scenario {
     /// What it plays.
     pub kind: Kind,
-    /// In the order of their times, no two of which are the same. Never empty.
+    /// In the order of their times, no two of which are the same. Never empty, but where [`Kind::has_room`] is not so and only
+    /// the RTC Engine's dialect is spoken.
     pub deliveries: Vec<TimedDelivery>,
 }
 
@@ -50,6 +51,13 @@ impl Kind {
         Self::Show,
         Self::Quota,
     ];
+
+    /// Whether the RTC Engine has a room for it, and something to tell.
+    #[must_use]
+    pub fn has_room(self) -> bool {
+        // Somebody who is busy says so before the caller is in the room.
+        !matches!(self, Self::BusyCall | Self::Quota)
+    }
 
     /// What it is called.
     #[must_use]

@@ -1,16 +1,18 @@
 //! What a scenario is written into: its own time, and the deliveries that came of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::AppId;
 use crate::simulate::dice::Dice;
 use crate::simulate::options::Options;
 use crate::simulate::people::Person;
 use crate::simulate::rooms::Rooms;
+use crate::simulate::rtc::event::EngineEvent;
 use crate::simulate::timed_delivery::TimedDelivery;
 use crate::time::UnixMillis;
+use crate::{AppId, Dialect};
 
 /// What all scenarios of one generator share.
 #[derive(Debug, Clone)]
@@ -22,8 +24,13 @@ pub(crate) struct World {
     /// How it is named. Apart, and with the start in its seed, so that the same seed at another time plays the same
     /// with other calls.
     pub(crate) names: Dice,
+    /// What happens in the RTC Engine's rooms. Apart, so that what the kits tell does not depend on it.
+    pub(crate) media: Dice,
     pub(crate) rooms: Rooms,
 }
+
+/// How long an event of the RTC Engine is on its way to where it is posted, in ms. The same however fast all happens.
+const WAY: (u64, u64) = (3, 60);
 
 /// One scenario while it is written. Its times are those of real life; `compress` is applied here.
 #[derive(Debug)]
@@ -32,15 +39,21 @@ pub(crate) struct Script<'w> {
     begun: UnixMillis,
     now: UnixMillis,
     sent: Vec<TimedDelivery>,
+    /// What the RTC Engine tells, in no order.
+    told: Vec<EngineEvent>,
 }
 
 impl<'w> Script<'w> {
     pub(crate) fn new(world: &'w mut World, start: UnixMillis) -> Self {
-        Self { world, begun: start, now: start, sent: Vec::new() }
+        Self { world, begun: start, now: start, sent: Vec::new(), told: Vec::new() }
     }
 
     pub(crate) fn dice(&mut self) -> &mut Dice {
         &mut self.world.dice
+    }
+
+    pub(crate) fn media(&mut self) -> &mut Dice {
+        &mut self.world.media
     }
 
     /// Whether this call or show is recorded.
@@ -81,6 +94,22 @@ impl<'w> Script<'w> {
         time.div_f64(self.world.options.compress)
     }
 
+    /// So long after `moment`, and at least 1 ms.
+    pub(crate) fn later(&self, moment: UnixMillis, pause: Duration) -> UnixMillis {
+        moment.plus(self.compressed(pause).max(Duration::from_millis(1)))
+    }
+
+    /// Some ms from now, between two.
+    pub(crate) fn shortly(&mut self, low: u64, high: u64) -> UnixMillis {
+        let pause = self.media().millis(low, high);
+        self.later(self.now, pause)
+    }
+
+    /// The RTC Engine tells something; the scenario's own time goes on as if it did not.
+    pub(crate) fn tell(&mut self, event: EngineEvent) {
+        self.told.push(event);
+    }
+
     /// Sends a body, with `EventTime` behind its own members unless it has one.
     pub(crate) fn send(&mut self, command: &'static str, by: &Person, body: Value) {
         let mut body = body;
@@ -99,6 +128,7 @@ impl<'w> Script<'w> {
         }
         self.sent.push(TimedDelivery {
             at: self.now,
+            dialect: Dialect::Im,
             command,
             body: Value::Object(whole).to_string(),
             platform: by.platform,
@@ -108,7 +138,30 @@ impl<'w> Script<'w> {
         self.now = UnixMillis(self.now.0.saturating_add(1));
     }
 
+    /// All that is sent, in the dialects that are spoken and in the order of time.
     pub(crate) fn finish(self) -> Vec<TimedDelivery> {
-        self.sent
+        let Self { world, mut sent, mut told, .. } = self;
+        let dialects = world.options.dialects;
+        let taken: BTreeSet<UnixMillis> = sent.iter().map(|delivery| delivery.at).collect();
+        if !dialects.contain(Dialect::Im) {
+            sent.clear();
+        }
+        // A stable sort: what happens in the same ms was told in its order.
+        told.sort_by_key(|event| event.at);
+        let mut last = UnixMillis::default();
+        for event in told {
+            // One behind the other, and never together with an event of a kit.
+            let way = world.media.number(WAY.0, WAY.1);
+            let mut at = event.at.plus(Duration::from_millis(way)).max(UnixMillis(last.0 + 1));
+            while taken.contains(&at) {
+                at = at.plus(Duration::from_millis(1));
+            }
+            last = at;
+            if dialects.contain(Dialect::RtcEngine) {
+                sent.push(event.into_delivery(at));
+            }
+        }
+        sent.sort_by_key(|delivery| delivery.at);
+        sent
     }
 }

@@ -1,5 +1,7 @@
 //! The stored event, as both stores read it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -10,7 +12,10 @@ use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::event_query::query;
 use protocol::recorded_request::Delivery;
-use protocol::{AppId, Body, Command, Event};
+use protocol::{AppId, Body, Command, Dialect, Event};
+
+/// What the column `signature` says of an event of the RTC Engine that was taken without one, since its app has no key.
+pub(crate) const UNCHECKED: &str = "unchecked";
 
 /// One row of `events`. Its fields are the table's columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +35,7 @@ pub struct StoredEvent {
     pub platform: Option<String>,
     pub request_id: Option<String>,
     pub query: Option<String>,
+    pub signature: Option<String>,
     pub payload: Payload,
     pub decode_error: Option<String>,
 }
@@ -38,7 +44,17 @@ impl StoredEvent {
     /// The recorded request, without its signature.
     #[must_use]
     pub fn delivery(&self) -> Delivery {
+        if self.dialect() == Dialect::RtcEngine {
+            let query = self.query.clone().unwrap_or_default();
+            return Delivery::of_rtc(self.app, query, &self.payload);
+        }
         Delivery::of_payload(self.query_sent(), &self.payload)
+    }
+
+    /// The dialect in which it came.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        Command::of_stored(&self.family, &self.command).family.dialect()
     }
 
     /// The query as received, without its signature; in the usual order of keys where only that was stored.
@@ -51,11 +67,16 @@ impl StoredEvent {
     }
 
     /// The original event, its body decoded again. Whether its body had a time is not stored: it counts as timed
-    /// where its time differs from its arrival.
+    /// where its time differs from its arrival. One of the RTC Engine may have the time at which it was sent, so its body is asked.
     #[must_use]
     pub fn into_event(self) -> Event {
-        let row = Command::find(&self.command).copied();
-        let row = row.unwrap_or_else(|| Command::unknown(&self.command));
+        let row = Command::of_stored(&self.family, &self.command);
+        let timed = match row.family.dialect() {
+            Dialect::Im => self.event_time != self.received_at,
+            Dialect::RtcEngine => {
+                self.delivery().event(self.received_at).is_some_and(|event| event.timed)
+            }
+        };
         let mut event = Event {
             id: self.id,
             app: self.app,
@@ -64,7 +85,8 @@ impl StoredEvent {
             command_sent: self.command_sent,
             kind: row.kind,
             event_time: self.event_time,
-            timed: self.event_time != self.received_at,
+            timed,
+            unchecked: self.signature.is_some(),
             received_at: self.received_at,
             call_id: self.call_id,
             room_id: self.room_id,
@@ -105,6 +127,12 @@ impl Serialize for StoredEvent {
             request_id: Option<&'a str>,
             decode_error: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            signature: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            dialect: Option<Dialect>,
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            headers: BTreeMap<String, String>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             payload: Option<Box<RawValue>>,
             #[serde(skip_serializing_if = "Option::is_none")]
             body_text: Option<String>,
@@ -128,6 +156,9 @@ impl Serialize for StoredEvent {
             platform: self.platform.as_deref(),
             request_id: self.request_id.as_deref(),
             decode_error: self.decode_error.as_deref(),
+            signature: self.signature.as_deref(),
+            dialect: Some(body.dialect).filter(|dialect| *dialect != Dialect::default()),
+            headers: body.headers,
             payload: body.body,
             body_text: body.body_text,
             body_base64: body.body_base64,
@@ -152,6 +183,7 @@ pub(crate) struct Row {
     platform: Option<String>,
     request_id: Option<String>,
     query: Option<String>,
+    signature: Option<String>,
     payload: Option<String>,
     raw: Option<Vec<u8>>,
     decode_error: Option<String>,
@@ -159,7 +191,7 @@ pub(crate) struct Row {
 
 from_row! {
     Row: id, sdk_app_id, family, command, command_sent, event_time, received_at, call_id, room_id, operator, client_ip,
-        platform, request_id, query, payload, raw, decode_error;
+        platform, request_id, query, signature, payload, raw, decode_error;
 }
 
 impl Row {
@@ -196,6 +228,7 @@ impl TryFrom<Row> for StoredEvent {
             platform: row.platform,
             request_id: row.request_id,
             query: row.query,
+            signature: row.signature,
             decode_error: row.decode_error,
         })
     }

@@ -8,11 +8,12 @@ use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
 
+use crate::model::event::UNCHECKED;
 use crate::postgres::arrays::{ArrayOf, Moment, Taken};
 use protocol::Event;
 
 /// The columns of `events`, in binding order.
-const COLUMNS: [ArrayOf; 17] = [
+const COLUMNS: [ArrayOf; 18] = [
     column("id", "uuid"),
     column("sdk_app_id", "bigint"),
     column("family", "text"),
@@ -30,6 +31,7 @@ const COLUMNS: [ArrayOf; 17] = [
     column("decode_error", "text"),
     column("request_id", "text"),
     column("query", "text"),
+    column("signature", "text"),
 ];
 
 /// The number of parameters that [`bind`] binds.
@@ -86,6 +88,7 @@ pub(crate) fn bind<'q>(
         .bind(column(events, |event| event.decode_error.as_deref()))
         .bind(column(events, |event| event.request_id.as_deref()))
         .bind(column(events, |event| event.query.as_deref()))
+        .bind(column(events, |event| event.unchecked.then_some(UNCHECKED)))
 }
 
 /// Inserts the keys of events that are identified by their request, in order, so that two writers with the same keys

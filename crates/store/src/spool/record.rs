@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use protocol::UnixMillis;
 use protocol::event::Payload;
-use protocol::{AppId, Body, Command, Event};
+use protocol::{AppId, Body, Command, Dialect, Event};
 
 /// The contents of the spool in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,6 +40,9 @@ struct Head<'a> {
     id: Uuid,
     sdk_app_id: Cow<'a, str>,
     command: Cow<'a, str>,
+    /// Where the command does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    family: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     command_sent: Option<Cow<'a, str>>,
     /// ms since 1970, as is the next one.
@@ -60,6 +63,8 @@ struct Head<'a> {
     request_id: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     query: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unchecked: bool,
     /// Whether the body is [`Payload::Json`].
     json: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,6 +80,8 @@ impl<'a> Record<'a> {
             id: event.id,
             sdk_app_id: event.app.to_string().into(),
             command: event.command.as_ref().into(),
+            family: (event.family.dialect() == Dialect::RtcEngine)
+                .then(|| event.family.as_str().into()),
             command_sent: text(event.command_sent.as_ref()),
             event_time: event.event_time.0,
             timed: event.timed,
@@ -86,6 +93,7 @@ impl<'a> Record<'a> {
             platform: text(event.platform.as_ref()),
             request_id: text(event.request_id.as_ref()),
             query: text(event.query.as_ref()),
+            unchecked: event.unchecked,
             json: matches!(event.payload, Payload::Json(_)),
             decode_error: text(event.decode_error.as_ref()),
         };
@@ -122,8 +130,7 @@ pub(crate) fn spooled((place, head, body, sum): Columns) -> Spooled {
 
 fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
     let head: Head<'_> = serde_json::from_slice(head).map_err(|error| error.to_string())?;
-    let row = Command::find(&head.command).copied();
-    let row = row.unwrap_or_else(|| Command::unknown(&head.command));
+    let row = Command::of_stored(head.family.as_deref().unwrap_or_default(), &head.command);
     let owned = |value: Option<Cow<'_, str>>| value.map(Cow::into_owned);
     Ok(Event {
         id: head.id,
@@ -134,6 +141,7 @@ fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {
         kind: row.kind,
         event_time: UnixMillis(head.event_time),
         timed: head.timed,
+        unchecked: head.unchecked,
         received_at: UnixMillis(head.received_at),
         call_id: owned(head.call_id),
         room_id: owned(head.room_id),

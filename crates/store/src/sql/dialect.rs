@@ -34,7 +34,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
                     (extract(epoch from event_time) * 1000)::bigint as event_time, \
                     (extract(epoch from received_at) * 1000)::bigint as received_at, \
                     call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error, \
-                    request_id, query \
+                    request_id, query, signature \
                     from events",
     words: &[
         ("ms", "(extract(epoch from {}) * 1000)::bigint"),
@@ -85,7 +85,8 @@ pub(crate) static POSTGRES: Dialect = Dialect {
 
 pub(crate) static SQLITE: Dialect = Dialect {
     select_events: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
-                    call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query \
+                    call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query, \
+                    signature \
                     from events",
     words: &[
         ("ms", "{}"),

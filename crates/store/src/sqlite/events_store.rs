@@ -22,6 +22,7 @@ use protocol::{Event, event_id};
 use crate::error::StoreError;
 use crate::migrations;
 use crate::model::event::StoredEvent;
+use crate::model::event::UNCHECKED;
 use crate::options::StoreOptions;
 use crate::query::events::EventFilter;
 use crate::read::events;
@@ -226,12 +227,12 @@ async fn insert(
 ) -> Result<HashSet<String>, sqlx::Error> {
     static STATEMENTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| {
         SIZES.map(|rows| {
-            let values = values("?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?", rows);
+            let values = values("?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?", rows);
             let statement = format!(
                 "insert into events (
                      id, sdk_app_id, family, command, command_sent, event_time, received_at,
                      call_id, room_id, operator, client_ip, platform, payload, raw, decode_error,
-                     request_id, query)
+                     request_id, query, signature)
                  values {values}
                  on conflict do nothing
                  returning id"
@@ -271,4 +272,5 @@ fn bind<'q>(query: InsertEvents<'q>, event: &'q Event) -> InsertEvents<'q> {
         .bind(event.decode_error.as_deref())
         .bind(event.request_id.as_deref())
         .bind(event.query.as_deref())
+        .bind(event.unchecked.then_some(UNCHECKED))
 }

@@ -14,11 +14,12 @@ pub struct RoomEventInfo {
     /// When, in **s** since 1970.
     pub event_ts: Option<Seconds>,
     /// When, in ms since 1970; absent before 2022.
-    #[serde(alias = "EventTsMs")]
     pub event_ms_ts: Option<Millis>,
-    /// Who; absent in 102.
-    #[serde(alias = "userID")]
+    /// Who; absent in 102. See [`RoomEventInfo::user`].
     pub user_id: Option<AccountId>,
+    /// The same, by the name an old page gives it.
+    #[serde(rename = "userID")]
+    pub old_user_id: Option<AccountId>,
     /// Tells one entry or exit from another. Only for apps that had callbacks before 2021-07-30.
     pub unique_id: Option<Count>,
     /// 20 anchor, 21 audience. Of 105 the new role.
@@ -34,6 +35,14 @@ pub struct RoomEventInfo {
     pub client_ipv4: Option<String>,
 }
 
+impl RoomEventInfo {
+    /// Who, under either name.
+    #[must_use]
+    pub fn user(&self) -> Option<&AccountId> {
+        self.user_id.as_ref().or(self.old_user_id.as_ref())
+    }
+}
+
 /// A task of the cloud in a room: recording, relay, AI, slicing, moderation, transcription. Sources: trtc.io/document/54914 (groups 3
 /// and 8), 54913 (4), 66149 and 68331 (9), 73393 (10), 73394 (11), 80094 (14).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,16 +56,18 @@ pub struct TaskInfo<P: Default> {
     pub room_id_type: Option<Count>,
     /// When, in **s** since 1970; groups 3, 10 and 11, as a string in some samples.
     pub event_ts: Option<Seconds>,
-    /// When, in ms since 1970. `EventTsMs` in the sample of 401.
-    #[serde(alias = "EventTsMs")]
+    /// When, in ms since 1970.
     pub event_ms_ts: Option<Millis>,
+    /// The same, by its name in the sample of 401. See [`TaskInfo::happened_at`].
+    pub event_ts_ms: Option<Millis>,
     /// The robot or agent that does the task in the room; groups 3, 4, 10 and 11.
     pub user_id: Option<AccountId>,
     /// The same in group 14.
     pub robot_id: Option<AccountId>,
-    /// Whose stream was checked or sliced; groups 10 (`StreamUserId`) and 11.
-    #[serde(alias = "StreamUserId")]
+    /// Whose stream was checked (group 11), where it stands beside the payload. See [`TaskInfo::streamer`].
     pub streamer_user_id: Option<AccountId>,
+    /// The same, by its name in group 10.
+    pub stream_user_id: Option<AccountId>,
     /// The task. With a suffix `_StartTimeMs_<13 digits>` in 310 of a recorded web page: see [`task_key`].
     pub task_id: Option<TaskId>,
     /// The details.
@@ -70,6 +81,18 @@ impl<P: Default> TaskInfo<P> {
         let stated = self.room_id_type.or(self.room_type);
         let stated = stated.and_then(|number| RoomIdKind::of_callback(number.0));
         stated.or_else(|| self.room_id.as_ref().map(|room| room.sent))
+    }
+
+    /// When it happened, under either name.
+    #[must_use]
+    pub fn happened_at(&self) -> Option<Millis> {
+        self.event_ms_ts.or(self.event_ts_ms)
+    }
+
+    /// Whose stream was checked or sliced, where it stands beside the payload; under either name.
+    #[must_use]
+    pub fn streamer(&self) -> Option<&AccountId> {
+        self.streamer_user_id.as_ref().or(self.stream_user_id.as_ref())
     }
 
     /// The account that does the task in the room.
@@ -96,9 +119,12 @@ pub fn task_key(task_id: &str) -> &str {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ScreenshotInfo {
-    /// The event's own id; no other group has one.
-    #[serde(rename = "eventID", alias = "eventId")]
+    /// The event's own id, as the sample spells it; no other group has one. See [`ScreenshotInfo::id`].
+    #[serde(rename = "eventID")]
     pub event_id: Option<String>,
+    /// The same, as the page's table spells it.
+    #[serde(rename = "eventId")]
+    pub event_id_of_table: Option<String>,
     /// What the client gave as `extraInfo`.
     pub callback_data: Option<String>,
     /// Where the picture is.
@@ -120,12 +146,19 @@ pub struct ScreenshotInfo {
     pub timestamp: Option<Millis>,
 }
 
+impl ScreenshotInfo {
+    /// The event's own id, in either spelling.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.event_id.as_deref().or(self.event_id_of_table.as_deref())
+    }
+}
+
 /// An online media stream that enters a room (701, 702). Source: trtc.io/document/62717.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct IngestInfo {
     /// When, in ms since 1970; a string in the page's table.
-    #[serde(alias = "EventTsMs")]
     pub event_ms_ts: Option<Millis>,
     /// The task, as `StartStreamIngest` returned it.
     pub task_id: Option<TaskId>,

@@ -28,9 +28,10 @@ pub struct AiPayload {
     pub status: Option<Code>,
     /// Why it ended: of 902 0 to 4, 98 and 99.
     pub leave_code: Option<Count>,
-    /// Who spoke: a user, or the AI's robot.
-    #[serde(alias = "SpeakerUserId")]
+    /// Who spoke: a user, or the AI's robot. See [`AiPayload::speaker`].
     pub user_id: Option<AccountId>,
+    /// The same, by the name it may have in group 14.
+    pub speaker_user_id: Option<AccountId>,
     /// What was said.
     pub text: Option<String>,
     /// Where it begins, in ms: since the task's start where it is below 10^11, else since 1970.
@@ -45,6 +46,14 @@ pub struct AiPayload {
     pub value: Option<Count>,
     /// What the measurement is about.
     pub tag: Option<MetricTag>,
+}
+
+impl AiPayload {
+    /// Who spoke, under either name.
+    #[must_use]
+    pub fn speaker(&self) -> Option<&AccountId> {
+        self.speaker_user_id.as_ref().or(self.user_id.as_ref())
+    }
 }
 
 /// What a measurement or a failure is about.
@@ -71,13 +80,22 @@ pub struct SlicingPayload {
     pub code: Option<Code>,
     /// The same in words.
     pub message: Option<String>,
-    /// Whose stream was sliced (1004), where it does not stand beside the payload.
-    #[serde(alias = "StreamerUserId")]
+    /// Whose stream was sliced (1004), where it does not stand beside the payload. See [`SlicingPayload::streamer`].
     pub stream_user_id: Option<AccountId>,
+    /// The same, by its name in group 11.
+    pub streamer_user_id: Option<AccountId>,
     /// The file (1004). The page does not print its name's field; this is a guess.
     pub file_name: Option<String>,
     /// The result of 1004 where the page's table nests it once more.
     pub payload: Option<SlicedFile>,
+}
+
+impl SlicingPayload {
+    /// Whose stream was sliced, where it does not stand beside the payload; under either name.
+    #[must_use]
+    pub fn streamer(&self) -> Option<&AccountId> {
+        self.stream_user_id.as_ref().or(self.streamer_user_id.as_ref())
+    }
 }
 
 /// A picture or sound that was sliced from a stream.
@@ -124,7 +142,16 @@ pub struct ModerationPayload {
     pub audio_text: Option<String>,
     /// The single findings. A list in samples, an object in the table.
     pub check_detail: Option<Many<RawJson>>,
-    /// Whose stream was checked, where it does not stand beside the payload.
-    #[serde(alias = "StreamUserId")]
+    /// Whose stream was checked, where it does not stand beside the payload. See [`ModerationPayload::streamer`].
     pub streamer_user_id: Option<AccountId>,
+    /// The same, by its name in group 10.
+    pub stream_user_id: Option<AccountId>,
+}
+
+impl ModerationPayload {
+    /// Whose stream was checked, where it does not stand beside the payload; under either name.
+    #[must_use]
+    pub fn streamer(&self) -> Option<&AccountId> {
+        self.streamer_user_id.as_ref().or(self.stream_user_id.as_ref())
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
 use crate::simulate::rooms::Family;
+use crate::simulate::rtc::stay::Exit;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;
 
@@ -45,6 +46,8 @@ pub(crate) struct Battle {
     coins_before: u64,
 }
 
+/// How often a room at the RTC Engine is dismissed when the show is over; else all go by themselves.
+pub(crate) const DISMISSED: f64 = 0.6;
 /// How long the rivals have to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -84,7 +87,7 @@ impl Battle {
         (battle, turns)
     }
 
-    pub(crate) fn take(&mut self, script: &mut Script<'_>, turn: Turn, home: &Stage) {
+    pub(crate) fn take(&mut self, script: &mut Script<'_>, turn: Turn, home: &mut Stage) {
         match turn {
             Turn::Rivals => self.open_rivals(script),
             Turn::Propose => self.propose(script, home),
@@ -108,9 +111,10 @@ impl Battle {
     }
 
     fn close_rivals(&mut self, script: &mut Script<'_>) {
-        for rival in self.rivals.drain(..) {
-            rival.close(script, false);
-            let end = script.now();
+        for mut rival in self.rivals.drain(..) {
+            let dismissed = script.media().chance(DISMISSED);
+            let closed = rival.close(script, false, dismissed);
+            let end = script.now().max(closed);
             script.world.rooms.give_back(&rival.room, end);
         }
     }
@@ -131,7 +135,8 @@ impl Battle {
         script.send("Live.CallbackAfterCreateBattle", &home.owner, body);
     }
 
-    fn start(&mut self, script: &mut Script<'_>, home: &Stage) {
+    /// The anchors are linked: each is in the others' rooms, too.
+    fn start(&mut self, script: &mut Script<'_>, home: &mut Stage) {
         self.started = script.now().as_secs();
         self.coins_before = home.coins;
         let room = |stage: &Stage| json!({ "RoomId": stage.room.id, "Owner_Account": stage.owner.account });
@@ -145,10 +150,14 @@ impl Battle {
             "ToRoomList": rivals,
         });
         script.send("Live.CallbackAfterStartBattle", &home.owner, body);
+        for rival in &mut self.rivals {
+            home.engine.link(script, &rival.host);
+            rival.engine.link(script, &home.host);
+        }
     }
 
     /// The home room's score is what it was given meanwhile; the rivals' is made up.
-    fn end(&mut self, script: &mut Script<'_>, home: &Stage) {
+    fn end(&mut self, script: &mut Script<'_>, home: &mut Stage) {
         let fought = self.outcome != Outcome::NobodyJoined;
         let room = |stage: &Stage, score: u64| {
             json!({
@@ -172,6 +181,12 @@ impl Battle {
             "ToRoomList": rivals,
         });
         script.send("Live.CallbackAfterEndBattle", &home.owner, body);
+        if fought {
+            for rival in &mut self.rivals {
+                home.engine.leave(script, &rival.host.account, Exit::Unlinked);
+                rival.engine.leave(script, &home.host.account, Exit::Unlinked);
+            }
+        }
     }
 }
 

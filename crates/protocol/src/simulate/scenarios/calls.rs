@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::simulate::dice::Dice;
 use crate::simulate::people::Person;
+use crate::simulate::rtc::plan::Publishing;
+use crate::simulate::rtc::room::EngineRoom;
+use crate::simulate::rtc::stay::{Exit, Role};
 use crate::simulate::script::Script;
 
 /// How long a client rings before it gives up.
@@ -55,6 +58,8 @@ pub(crate) struct Call {
     multi: bool,
     /// Everybody who was in it, the caller first.
     pub(crate) everybody: Vec<String>,
+    /// Its room at the RTC Engine.
+    pub(crate) engine: EngineRoom,
 }
 
 impl Call {
@@ -90,7 +95,15 @@ impl Call {
         script.send("Call.CallbackAfterStartCall", caller, body);
         let people = std::iter::once(caller).chain(callees);
         let everybody = people.map(|person| person.account.clone()).collect();
-        Self { id, room, caller: caller.clone(), started, accepted: 0, medium, multi, everybody }
+        let engine = EngineRoom::of_call(&room);
+        let caller = caller.clone();
+        Self { id, room, caller, started, accepted: 0, medium, multi, everybody, engine }
+    }
+
+    /// Somebody enters its room.
+    pub(crate) fn enter(&mut self, script: &mut Script<'_>, person: &Person) {
+        let publishing = if self.medium == "Video" { Publishing::Video } else { Publishing::Voice };
+        self.engine.enter(script, person, Role::Anchor, publishing);
     }
 
     /// Tells of changes; `users` are those who are in it now.
@@ -103,6 +116,14 @@ impl Call {
         let Some((by, action)) = changed.first() else { return };
         if self.accepted == 0 && matches!(action, Action::Accept | Action::Join) {
             self.accepted = script.now().as_secs();
+        }
+        for (person, action) in changed {
+            match action {
+                Action::Accept | Action::Join => self.enter(script, person),
+                Action::HangUp => self.engine.leave(script, &person.account, Exit::Left),
+                Action::Offline => self.engine.leave(script, &person.account, Exit::Lost),
+                _ => {}
+            }
         }
         let user = |(person, calling): &(&Person, bool)| {
             let status = if *calling { "Calling" } else { "Waiting" };
@@ -118,8 +139,8 @@ impl Call {
         script.send("Call.CallbackAfterMemberChanged", by, body);
     }
 
-    /// It is over.
-    pub(crate) fn end(&self, script: &mut Script<'_>, by: &Person, result: &str) {
+    /// It is over, and all go who are still in its room.
+    pub(crate) fn end(&mut self, script: &mut Script<'_>, by: &Person, result: &str) {
         let body = json!({ "CallRecord": {
             "CallId": self.id,
             "Caller_Account": self.caller.account,
@@ -134,6 +155,9 @@ impl Call {
             "RoomIdType": 1,
         }});
         script.send("Call.CallbackAfterEndCall", by, body);
+        for account in self.everybody.clone() {
+            self.engine.leave(script, &account, Exit::Left);
+        }
     }
 }
 

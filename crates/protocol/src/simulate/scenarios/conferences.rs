@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
 use crate::simulate::rooms::{Family, Room};
+use crate::simulate::rtc::plan::Publishing;
+use crate::simulate::rtc::room::EngineRoom;
+use crate::simulate::rtc::stay::{Exit, Role};
 use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::script::Script;
+use crate::time::UnixMillis;
 
 /// Something that is going to happen to the member at this place, if it still can by then.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +37,8 @@ struct Conference {
     people: Vec<Person>,
     inside: BTreeSet<usize>,
     seats: Option<Seats>,
+    /// Its room at the RTC Engine.
+    engine: EngineRoom,
 }
 
 /// The sessions of one room, one after the other.
@@ -40,13 +46,14 @@ pub(crate) fn conference(script: &mut Script<'_>) {
     sessions(script, Family::Conference, (5, 60), one_session);
 }
 
-fn one_session(script: &mut Script<'_>, room: &Room) {
+fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
     let max = script.world.options.conference_members_max.max(1);
     let size = script.dice().place(max) + 1;
     let people = script.cast(size);
     let with_seats = script.dice().chance(0.6);
     let seats = with_seats.then(|| Seats::new(&room.id, false, 6));
-    let mut session = Conference { room: room.clone(), people, inside: BTreeSet::new(), seats };
+    let (room, engine) = (room.clone(), EngineRoom::of_conference(&room.id));
+    let mut session = Conference { room, people, inside: BTreeSet::new(), seats, engine };
     session.create(script);
     let median = script.world.options.conference_length;
     let length = script.dice().part(median, 0.5, 1.5);
@@ -55,7 +62,7 @@ fn one_session(script: &mut Script<'_>, room: &Room) {
         session.take(script, step);
     }
     script.at(length);
-    session.end(script);
+    session.end(script)
 }
 
 /// What everybody is going to do within `length`.
@@ -152,8 +159,8 @@ impl Conference {
                 let here = self.inside.contains(&place);
                 let Some(seats) = self.seats.as_mut().filter(|_| here) else { return };
                 match step {
-                    Step::TakeSeat(_) => seats.take(script, &person),
-                    Step::LeaveSeat(_) => seats.leave(script, &person),
+                    Step::TakeSeat(_) => _ = seats.take(script, &person),
+                    Step::LeaveSeat(_) => _ = seats.leave(script, &person),
                     _ => seats.mute(script, &person),
                 }
             }
@@ -174,6 +181,11 @@ impl Conference {
             return;
         }
         self.inside.extend(&new);
+        for place in &new {
+            let with_video = script.media().chance(0.7);
+            let publishing = if with_video { Publishing::Video } else { Publishing::Voice };
+            self.engine.enter(script, &self.people[*place], Role::Anchor, publishing);
+        }
         let by = self.people[new[0]].clone();
         let body = self.members(&by, "Enter", &new);
         script.send("Room.CallbackAfterMemberEnter", &by, body);
@@ -188,6 +200,12 @@ impl Conference {
             seats.leave(script, &person);
         }
         self.inside.remove(&place);
+        let exit = match how {
+            "Kicked" => Exit::Removed,
+            "Expired" => Exit::Lost,
+            _ => Exit::Left,
+        };
+        self.engine.leave(script, &person.account, exit);
         let by = if how == "Kicked" { self.people[0].clone() } else { person };
         let mut body = self.members(&by, how, &[place]);
         body["Reason"] = if how == "Kicked" { "not on the list" } else { "" }.into();
@@ -222,8 +240,9 @@ impl Conference {
         script.send(command, &owner, body);
     }
 
-    /// Either all leave and the room is dissolved, or it is dissolved over the heads of those who are still there.
-    fn end(&mut self, script: &mut Script<'_>) {
+    /// Either all leave and the room is dissolved, or it is dissolved over the heads of those who are still there. Tells when it
+    /// is gone at the RTC Engine, too.
+    fn end(&mut self, script: &mut Script<'_>) -> UnixMillis {
         if script.dice().chance(0.5) {
             for place in self.inside.clone() {
                 let pause = script.dice().millis(200, 2000);
@@ -236,5 +255,6 @@ impl Conference {
         let owner = self.people[0].clone();
         let body = json!({ "Operator_Account": owner.account, "RoomId": self.room.id });
         script.send("Room.CallbackAfterDestroyRoom", &owner, body);
+        self.engine.dismiss(script)
     }
 }

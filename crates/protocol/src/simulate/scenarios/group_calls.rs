@@ -45,6 +45,7 @@ pub(crate) fn group_call(script: &mut Script<'_>) {
     let callees = members.people[1..size].to_vec();
     let caller = members.people[0].clone();
     let mut call = Call::start(script, &caller, &callees, true);
+    call.enter(script, &caller);
     let recorded = script.is_recorded();
     let mut recording = None;
     for (after, action, place) in steps {
@@ -56,7 +57,7 @@ pub(crate) fn group_call(script: &mut Script<'_>) {
         script.at(after);
         members.tell(script, &mut call, &changed, action);
         if recorded && recording.is_none() && members.connected {
-            recording = Some(CallRecording::start(script, &call));
+            recording = Some(CallRecording::start(script, &mut call));
         }
         if members.are_done() {
             break;
@@ -72,8 +73,9 @@ pub(crate) fn group_call(script: &mut Script<'_>) {
     soon(script);
     call.end(script, &caller, members.result());
     if let Some(recording) = recording {
-        recording.stop(script);
+        recording.stop(script, &mut call);
     }
+    call.engine.close(script);
 }
 
 /// What everybody is going to do; the last step is that the caller hangs up.

@@ -13,6 +13,9 @@ pub(crate) fn one_to_one(script: &mut Script<'_>, kind: Kind) {
     let mut people = script.cast(2).into_iter();
     let (Some(caller), Some(peer)) = (people.next(), people.next()) else { return };
     let mut call = Call::start(script, &caller, std::slice::from_ref(&peer), false);
+    if kind.has_room() {
+        call.enter(script, &caller);
+    }
     let ring = script.dice().seconds(2, 20);
     match kind {
         Kind::BusyCall => {
@@ -40,6 +43,7 @@ pub(crate) fn one_to_one(script: &mut Script<'_>, kind: Kind) {
             talk(script, &mut call, &peer, kind == Kind::DroppedCall);
         }
     }
+    call.engine.close(script);
 }
 
 /// The callee takes it, both talk, and one leaves or gets lost.
@@ -62,6 +66,6 @@ fn talk(script: &mut Script<'_>, call: &mut Call, peer: &Person, dropped: bool) 
     soon(script);
     call.end(script, leaver, result);
     if let Some(recording) = recording {
-        recording.stop(script);
+        recording.stop(script, call);
     }
 }

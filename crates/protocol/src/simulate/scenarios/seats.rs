@@ -25,21 +25,21 @@ impl Seats {
         Self { room: room.to_owned(), live, all: vec![Seat::default(); count] }
     }
 
-    /// Takes a free seat, where there is one and the person has none.
-    pub(crate) fn take(&mut self, script: &mut Script<'_>, person: &Person) {
+    /// Takes a free seat, where there is one and the person has none. Says whether it was so.
+    pub(crate) fn take(&mut self, script: &mut Script<'_>, person: &Person) -> bool {
         let free = self.all.iter().position(|seat| seat.member.is_none() && !seat.locked);
-        if let (Some(free), None) = (free, self.of(person)) {
-            self.all[free].member = Some(person.account.clone());
-            self.tell(script, person, free);
-        }
+        let (Some(free), None) = (free, self.of(person)) else { return false };
+        self.all[free].member = Some(person.account.clone());
+        self.tell(script, person, free);
+        true
     }
 
-    /// Leaves the seat, where the person has one.
-    pub(crate) fn leave(&mut self, script: &mut Script<'_>, person: &Person) {
-        if let Some(index) = self.of(person) {
-            self.all[index] = Seat::default();
-            self.tell(script, person, index);
-        }
+    /// Leaves the seat, where the person has one. Says whether it was so.
+    pub(crate) fn leave(&mut self, script: &mut Script<'_>, person: &Person) -> bool {
+        let Some(index) = self.of(person) else { return false };
+        self.all[index] = Seat::default();
+        self.tell(script, person, index);
+        true
     }
 
     /// Mutes or unmutes the person's seat.

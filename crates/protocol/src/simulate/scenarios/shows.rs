@@ -7,12 +7,14 @@ use serde_json::json;
 
 use crate::simulate::people::Person;
 use crate::simulate::rooms::{Family, Room};
-use crate::simulate::scenarios::battles::{Battle, Turn};
+use crate::simulate::rtc::stay::{Exit, Role};
+use crate::simulate::scenarios::battles::{Battle, DISMISSED, Turn};
 use crate::simulate::scenarios::recordings::ShowRecording;
 use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;
+use crate::time::UnixMillis;
 
 /// Something that is going to happen in a show, if it still can by then. The numbers are viewers.
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +48,6 @@ struct Show {
     online: BTreeSet<usize>,
     seats: Seats,
     battle: Option<Battle>,
-    host: Person,
 }
 
 /// The sessions of one room, one after the other.
@@ -54,7 +55,7 @@ pub(crate) fn show(script: &mut Script<'_>) {
     sessions(script, Family::Show, (10, 120), one_session);
 }
 
-fn one_session(script: &mut Script<'_>, room: &Room) {
+fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
     let median = script.world.options.show_length;
     let length = script.dice().part(median, 0.6, 1.4);
     let viewers = script.world.options.viewers;
@@ -71,19 +72,22 @@ fn one_session(script: &mut Script<'_>, room: &Room) {
     steps.sort_by_key(|(after, _)| *after);
 
     let seats = Seats::new(&room.id, true, 4);
-    let stage = Stage::open(script, room.clone(), host.clone());
-    let mut show = Show { stage, viewers, online: BTreeSet::new(), seats, battle, host };
+    let stage = Stage::open(script, room.clone(), host);
+    let mut show = Show { stage, viewers, online: BTreeSet::new(), seats, battle };
     let recorded = script.is_recorded();
-    let recording = recorded.then(|| ShowRecording::start(script, &room.id));
+    let recording = recorded.then(|| ShowRecording::start(script, &mut show.stage));
     for (after, step) in steps {
         script.at(after);
         show.take(script, step);
     }
     script.at(length);
-    show.end(script);
+    // The recorder says that it was.
+    let dismissed = recording.is_some() || script.media().chance(DISMISSED);
+    let closed = show.end(script, dismissed);
     if let Some(recording) = recording {
         recording.stop(script);
     }
+    closed
 }
 
 /// What the viewers and the host are going to do within `length`.
@@ -184,15 +188,23 @@ impl Show {
             Step::Gift | Step::Message => self.cheer(script, step),
             Step::Follow(viewer) | Step::Unfollow(viewer) => self.follow(script, viewer, step),
             Step::TakeSeat(viewer) if self.online.contains(&viewer) => {
-                self.seats.take(script, &self.viewers[viewer]);
+                let viewer = &self.viewers[viewer];
+                if self.seats.take(script, viewer) {
+                    self.stage.engine.change_role(script, viewer, Role::Anchor);
+                }
             }
             Step::TakeSeat(_) => {}
             Step::Mute(viewer) => self.seats.mute(script, &self.viewers[viewer]),
-            Step::LeaveSeat(viewer) => self.seats.leave(script, &self.viewers[viewer]),
+            Step::LeaveSeat(viewer) => {
+                let viewer = &self.viewers[viewer];
+                if self.seats.leave(script, viewer) {
+                    self.stage.engine.change_role(script, viewer, Role::Audience);
+                }
+            }
             Step::ChangeOwner(viewer) => self.change_owner(script, viewer),
             Step::Battle(turn) => {
                 if let Some(battle) = &mut self.battle {
-                    battle.take(script, turn, &self.stage);
+                    battle.take(script, turn, &mut self.stage);
                 }
             }
             Step::Update
@@ -229,7 +241,7 @@ impl Show {
     }
 
     fn follow(&self, script: &mut Script<'_>, viewer: usize, step: Step) {
-        let (from, host) = (&self.viewers[viewer], &self.host.account);
+        let (from, host) = (&self.viewers[viewer], &self.stage.host.account);
         if matches!(step, Step::Follow(_)) {
             let list = json!([{ "To_Account": host }]);
             let body = json!({ "From_Account": from.account, "FollowList": list });
@@ -283,13 +295,17 @@ impl Show {
         self.stage.act(script, command, &self.stage.owner, more);
     }
 
-    /// The host ends it over the viewers' heads, of whom nothing is told any more; or all go, and the vendor ends it.
-    fn end(&mut self, script: &mut Script<'_>) {
+    /// The host ends it over the viewers' heads, of whom the kit tells nothing any more; or all go, the host first, and the vendor
+    /// ends it. Tells when the room is gone at the RTC Engine.
+    fn end(&mut self, script: &mut Script<'_>, dismissed: bool) -> UnixMillis {
         if let Some(battle) = &mut self.battle {
-            battle.take(script, Turn::Part, &self.stage);
+            battle.take(script, Turn::Part, &mut self.stage);
         }
         let by_system = script.dice().chance(0.2);
         if by_system {
+            let exit = if script.media().chance(0.5) { Exit::Lost } else { Exit::Left };
+            let host = self.stage.host.account.clone();
+            self.stage.engine.leave(script, &host, exit);
             for viewer in self.online.clone() {
                 let pause = script.dice().millis(50, 500);
                 script.wait(pause);
@@ -298,6 +314,6 @@ impl Show {
             let pause = script.dice().seconds(5, 30);
             script.wait(pause);
         }
-        self.stage.close(script, by_system);
+        self.stage.close(script, by_system, dismissed)
     }
 }

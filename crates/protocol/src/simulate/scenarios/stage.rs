@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 
 use crate::simulate::people::Person;
 use crate::simulate::rooms::Room;
+use crate::simulate::rtc::plan::Publishing;
+use crate::simulate::rtc::room::EngineRoom;
+use crate::simulate::rtc::stay::{Exit, Role};
 use crate::simulate::script::Script;
+use crate::time::UnixMillis;
 
 const GIFTS: [(&str, u64); 5] =
     [("rose", 1), ("heart", 5), ("star", 20), ("rocket", 500), ("castle", 2000)];
@@ -28,6 +32,8 @@ const LINES: [&str; 10] = [
 pub(crate) struct Stage {
     pub(crate) room: Room,
     pub(crate) owner: Person,
+    /// Who is on air: the first owner.
+    pub(crate) host: Person,
     /// How often somebody came in.
     entries: u64,
     gifts: u64,
@@ -35,10 +41,12 @@ pub(crate) struct Stage {
     pub(crate) coins: u64,
     senders: BTreeSet<String>,
     messages: u64,
+    /// Its room at the RTC Engine.
+    pub(crate) engine: EngineRoom,
 }
 
 impl Stage {
-    /// Creates the room.
+    /// Creates the room, and the owner goes on air.
     pub(crate) fn open(script: &mut Script<'_>, room: Room, owner: Person) -> Self {
         let body = json!({
             "Operator_Account": owner.account,
@@ -60,8 +68,11 @@ impl Stage {
             },
         });
         script.send("Live.CallbackAfterCreateRoom", &owner, body);
+        let mut engine = EngineRoom::of_show(&room.id);
+        engine.enter(script, &owner, Role::Anchor, Publishing::Video);
         let senders = BTreeSet::new();
-        Self { room, owner, entries: 0, gifts: 0, coins: 0, senders, messages: 0 }
+        let host = owner.clone();
+        Self { room, owner, host, entries: 0, gifts: 0, coins: 0, senders, messages: 0, engine }
     }
 
     /// Viewers come or go, for one `cause`.
@@ -74,6 +85,16 @@ impl Stage {
         let Some(first) = viewers.first() else { return };
         if cause == "Enter" {
             self.entries += viewers.iter().map(|_| 1).sum::<u64>();
+        }
+        for viewer in viewers {
+            let engine = &mut self.engine;
+            match cause {
+                "Enter" => engine.enter(script, viewer, Role::Audience, Publishing::Nothing),
+                "HeartbeatRecover" => engine.recover(script, viewer),
+                "HeartbeatInterrupt" => engine.leave(script, &viewer.account, Exit::Lost),
+                "Kicked" => engine.leave(script, &viewer.account, Exit::Removed),
+                _ => engine.leave(script, &viewer.account, Exit::Left),
+            }
         }
         let online = matches!(cause, "Enter" | "HeartbeatRecover");
         let mut members = Vec::new();
@@ -147,8 +168,14 @@ impl Stage {
         script.send("Group.CallbackAfterSendMsg", from, after);
     }
 
-    /// Dissolves the room, without an event for those still in it.
-    pub(crate) fn close(&self, script: &mut Script<'_>, by_system: bool) {
+    /// Dissolves the room, without an event of the kit for those still in it. At the RTC Engine they are put out, or go by
+    /// themselves where that room is not `dismissed`; tells when that one is gone.
+    pub(crate) fn close(
+        &mut self,
+        script: &mut Script<'_>,
+        by_system: bool,
+        dismissed: bool,
+    ) -> UnixMillis {
         let (by, kind) = if by_system {
             (Person::vendor(), "DestroyBySystem")
         } else {
@@ -186,6 +213,7 @@ impl Stage {
             },
         });
         script.send("Live.CallbackAfterDestroyRoom", &by, body);
+        if dismissed { self.engine.dismiss(script) } else { self.engine.close(script) }
     }
 
     /// Somebody acts on the room: `Operator_Account` and `RoomId`, and what `more` says.

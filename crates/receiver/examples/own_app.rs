@@ -1,6 +1,6 @@
 //! The callback endpoint inside an axum app of your own, with typed events handed to your code.
 //!
-//! Run it with `cargo run --example own_app`, then, in another terminal:
+//! Run it with `cargo run -p trtc-callbacks-receiver --example own_app`, then, in another terminal:
 //! `cargo run -- send --all --to http://127.0.0.1:3000/rtc/callback`
 
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::routing::get;
-use protocol::body::call::CallBody;
-use protocol::body::live::LiveBody;
-use protocol::{AppId, Apps, Body, Event};
-use receiver::{Outcome, Receiver, Sink, async_trait, callback_router};
+use trtc_callbacks_receiver::protocol::body::call::CallBody;
+use trtc_callbacks_receiver::protocol::body::live::LiveBody;
+use trtc_callbacks_receiver::protocol::{AppId, Apps, Body, Event};
+use trtc_callbacks_receiver::{Outcome, Receiver, Sink, async_trait, callback_router};
 
 /// What your app does with an event. Whatever must not be lost is to be on a disk when `submit` returns, for then the
 /// vendor is answered; to have that done for you, use `trtc_callbacks::ingest::Ingest` in place of this.
