@@ -1,6 +1,6 @@
 //! Amounts: what gifts are worth, numbers as large as they can be, and names that somebody makes up.
 
-use protocol::{AppId, Apps, Delivery, Event, Query};
+use protocol::{Delivery, Event};
 use serde_json::{Value, json};
 use trtc_callbacks::projections::{AMOUNT_MAX, changes};
 use trtc_callbacks::store::EventInsert;
@@ -10,12 +10,6 @@ use crate::support::{APP, Database, NOW, Server, eventually, fixtures, on_both_s
 
 /// An hour before the servers' present.
 const T: i64 = NOW.0 - 3_600_000;
-
-fn decoded(query: &str, body: &str) -> Event {
-    let app = AppId::parse(APP).unwrap();
-    let verified = Apps::new().with(app, Vec::new()).verify(Query::parse(query), NOW).unwrap();
-    Event::decode(&verified, body.as_bytes(), NOW)
-}
 
 async fn settled(database: &Database) {
     let is_empty = || async { database.count("select count(*) from settle_queue").await == 0 };

@@ -82,6 +82,17 @@ async fn server(database: &Database) -> Server {
         columns,
         &format!("{APP}, 't', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
     );
+    let columns = "sdk_app_id, task_id, at, event_id, kind, room_id, room_id_kind, robot, url, state, state_rank";
+    for (number, values) in [
+        (
+            8,
+            "'relay/1', @61, '#', 'relay', 'show/1', 'string', 'agent', 'rtmp://a.test/x', 'running', 3",
+        ),
+        (9, "'scribe', @70, '#', 'transcription', '7', 'numeric', 'scribe', null, 'started', 1"),
+    ] {
+        let id = crate::reading::id(number);
+        rows.add("rtc_task_marks", columns, &format!("{APP}, {}", values.replace('#', &id)));
+    }
     let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";
     rows.add(
         "anomalies",
@@ -172,6 +183,7 @@ on_both_stores! {
             ("/live-sessions/{app}/{room_id}/{session}", format!("/live-sessions/{APP}/show%2F1/latest")),
             ("/live-sessions/{app}/{room_id}/{session}/visits", format!("/live-sessions/{APP}/show%2F1/latest/visits")),
             ("/live-sessions/{app}/{room_id}/{session}/gifts", format!("/live-sessions/{APP}/show%2F1/20/gifts")),
+            ("/rtc-tasks", "/rtc-tasks".to_owned()),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
             ("/search", "/search?id=talked".to_owned()),
@@ -281,6 +293,9 @@ on_both_stores! {
             ("/room-sessions?family=room", "room_id", &["studio"]),
             ("/room-sessions?owner=ann&state=open", "room_id", &["show/1"]),
             ("/live-sessions", "room_id", &["show/1"]),
+            ("/rtc-tasks", "task_id", &["scribe", "relay/1"]),
+            ("/rtc-tasks?kind=relay&state=running&room=show/1", "task_id", &["relay/1"]),
+            (&format!("/rtc-tasks?app={APP}&until=2026-11-01T12:00:00.065Z"), "url", &["rtmp://a.test/x"]),
             ("/anomalies", "kind", &["silence", "call_without_end"]),
             ("/anomalies?resolved=false", "kind", &["silence"]),
             ("/anomalies?kind=call_without_end&subject=talked", "detail", &["it has one now"]),
@@ -301,7 +316,7 @@ on_both_stores! {
         post_some(&server).await;
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
-        for list in ["/events", "/calls", "/room-sessions", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
             let whole = ask(&server, list).await;
             assert_eq!(whole["next"], Value::Null, "{list}");
             let mut pages = Vec::new();
@@ -323,7 +338,7 @@ on_both_stores! {
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
         let mut refused = 0;
-        for list in ["/events", "/calls", "/room-sessions", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
             let page = ask(&server, &format!("{list}?limit=1")).await;
             for cursor in made_up(page["next"].as_str().unwrap()) {
                 let path = format!("/api/v1{list}?limit=1&cursor={cursor}");

@@ -16,8 +16,9 @@ use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
     EventFilter, EventInsert, EventPage, GiftRow, Inserted, Live, Member, ReadModels, Recording,
-    Room, RoomChangeRow, RoomFilter, RoomKey, SearchHit, Spool, Stay, Store, StoreError,
-    StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Room, RoomChangeRow, RoomFilter, RoomKey, RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay,
+    Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
+    VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -129,6 +130,10 @@ impl ReadModels for Slow {
     }
 
     async fn recordings(&self, _: &Subject) -> Result<Details<Recording>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_tasks(&self, _: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
         unreachable!()
     }
 

@@ -13,6 +13,7 @@ use trtc_callbacks::store::EventInsert;
 use uuid::Uuid;
 
 use crate::models::{dump, folded};
+use crate::rtc_tasks;
 use crate::support::{APP, Database, NOW};
 
 /// How many orders of scenarios are tried in memory, unless `PROPTEST_CASES` says more.
@@ -59,7 +60,7 @@ fn mixed(seed: u64, number: usize) -> u64 {
 }
 
 /// Each of `count` once or twice, in any order, in parts of 1 to 9.
-fn disorder(count: usize, seed: u64) -> Vec<Vec<usize>> {
+pub(crate) fn disorder(count: usize, seed: u64) -> Vec<Vec<usize>> {
     let again = (0..count).filter(|number| mixed(seed, *number).is_multiple_of(3));
     let mut order: Vec<usize> = (0..count).chain(again).collect();
     let mut keyed: Vec<(u64, usize)> =
@@ -95,7 +96,9 @@ fn written<'a>(told: &'a [Told], parts: &[Vec<usize>]) -> Vec<Vec<Row<'a>>> {
 
 /// A hundred of each kind.
 static POOL: LazyLock<Vec<Vec<Told>>> = LazyLock::new(|| {
-    (0..100).flat_map(|seed| Kind::ALL.into_iter().map(move |kind| told(seed, [kind]))).collect()
+    let scenarios = |seed| Kind::ALL.into_iter().map(move |kind| told(seed, [kind]));
+    let tasks = (0..20).map(|seed| rtc_tasks::told(seed, start()));
+    (0..100).flat_map(scenarios).chain(tasks).collect()
 });
 
 fn cases(usual: u32) -> u32 {
@@ -136,7 +139,9 @@ pub(crate) async fn store_all(database: &Database, told: &[Told], parts: &[Vec<u
 async fn both_stores_equal_the_fold_of_the_sorted_events_in_any_order() {
     for seed in 0..cases(STORED_CASES) {
         let seed = u64::from(seed);
-        let told = told(seed, Kind::ALL.into_iter().chain(Kind::ALL));
+        let mut told = told(seed, Kind::ALL.into_iter().chain(Kind::ALL));
+        told.extend(rtc_tasks::told(seed, start()));
+        told.sort_by_key(|(event, _)| event.id);
         let sorted: Vec<usize> = (0..told.len()).collect();
         let in_one_go: Vec<Vec<usize>> = sorted.chunks(500).map(<[usize]>::to_vec).collect();
         let fold = Batch::of(told.iter().flat_map(|(_, changes)| changes));

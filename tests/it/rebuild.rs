@@ -14,6 +14,7 @@ use trtc_callbacks::store::{EventInsert, Store};
 
 use crate::models::dump;
 use crate::process::{Serving, done, failed};
+use crate::rtc_tasks;
 use crate::settle::everything;
 use crate::support::{APP, Database, eventually, insert_alone, on_both_stores};
 
@@ -44,7 +45,11 @@ fn events(deliveries: &[TimedDelivery]) -> Vec<Event> {
         let verified = apps.verify(Query::parse(&request.query), delivery.at).unwrap();
         Event::decode(&verified, &request.bytes().unwrap(), delivery.at)
     };
-    deliveries.iter().map(event).collect()
+    let mut events: Vec<Event> = deliveries.iter().map(event).collect();
+    // The scenarios have no events of the other dialect.
+    let start = deliveries.first().map_or(UnixMillis(0), |delivery| delivery.at);
+    events.extend(rtc_tasks::events(1, start));
+    events
 }
 
 async fn ready(database: &Database) -> Arc<dyn Store> {
@@ -152,6 +157,7 @@ async fn damage(database: &Database, table: &Table) {
         "battle_marks" => "owner = 'other'",
         "metadata_marks" => "value = 'other'",
         "recording_marks" => "message = 'other'",
+        "rtc_task_marks" => "robot = 'other'",
         "summed_event_counts" => "events = events + 5",
         other => panic!("{other} is not damaged"),
     };

@@ -12,6 +12,7 @@ use trtc_callbacks::store::{self, Inserted, SettlerConnection, Store};
 
 use crate::models::settled;
 use crate::permutations::{store_all, told};
+use crate::rtc_tasks;
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone,
     on_both_stores, settings,
@@ -94,7 +95,8 @@ on_both_stores! {
     }
 
     async fn expired_events_leave_the_read_models_too(database: Database) {
-        let told = told(6, Kind::ALL);
+        let mut told = told(6, Kind::ALL);
+        told.extend(rtc_tasks::told(5, told[told.len() / 2].0.event_time));
         store_all(&database, &told, &[(0..told.len()).collect()]).await;
         // As who settles does.
         SettlerConnection::open(&settings(&database, &[]).store_options()).await.unwrap().add_counts().await.unwrap();
@@ -118,7 +120,7 @@ on_both_stores! {
 
         let by_time = [
             ("room_marks", "at"), ("seat_marks", "at"), ("gifts", "at"), ("battle_marks", "at"),
-            ("metadata_marks", "at"), ("recording_marks", "at"), ("summed_event_counts", "at"), ("calls", "last_at"),
+            ("metadata_marks", "at"), ("recording_marks", "at"), ("rtc_task_marks", "at"), ("summed_event_counts", "at"), ("calls", "last_at"),
         ];
         let mut wanted = Vec::new();
         let mut old_rows = 0;

@@ -57,21 +57,22 @@ impl Drop for Logged {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_authentication_warns_once() {
+    type Variables = &'static [(&'static str, &'static str)];
     const OPEN: &str = "unsigned requests are taken at a path that is easy to guess";
-    let token = ("TRTC_CALLBACK_TOKEN", "t0ken");
-    let key = ("TRTC_RTC_KEY", "k3y");
-    let path = ("TRTC_SERVER__CALLBACK_PATHS", "/zq8s");
-    let addresses = ("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.0/8");
-    let cases: [(&str, &[(&str, &str)], bool); 8] = [
+    const TOKEN: (&str, &str) = ("TRTC_CALLBACK_TOKEN", "t0ken");
+    const KEY: (&str, &str) = ("TRTC_RTC_KEY", "k3y");
+    const PATH: (&str, &str) = ("TRTC_SERVER__CALLBACK_PATHS", "/zq8s");
+    const ADDRESSES: (&str, &str) = ("TRTC_AUTH__SOURCE_ADDRESSES", "10.0.0.0/8");
+    let cases: [(&str, Variables, bool); 8] = [
         ("0.0.0.0:0", &[], true),
         ("[::]:0", &[], true),
         ("127.0.0.1:0", &[], false),
-        ("0.0.0.0:0", &[token, key], false),
+        ("0.0.0.0:0", &[TOKEN, KEY], false),
         // One dialect is open still.
-        ("0.0.0.0:0", &[token], true),
-        ("0.0.0.0:0", &[key], true),
-        ("0.0.0.0:0", &[path], false),
-        ("0.0.0.0:0", &[addresses], false),
+        ("0.0.0.0:0", &[TOKEN], true),
+        ("0.0.0.0:0", &[KEY], true),
+        ("0.0.0.0:0", &[PATH], false),
+        ("0.0.0.0:0", &[ADDRESSES], false),
     ];
     for (listen, env, is_open) in cases {
         if listen.starts_with('[') && std::net::TcpListener::bind("[::]:0").is_err() {

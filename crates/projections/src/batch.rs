@@ -32,10 +32,11 @@ impl<'a> Batch<'a> {
                 Change::Battle(mark) => (6, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Metadata(mark) => (7, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Recording(mark) => (8, mark.row(), None),
-                Change::Count(count) => (9, count.row(), None),
+                Change::RtcTask(mark) => (9, mark.row(), None),
+                Change::Count(count) => (10, count.row(), None),
             };
             rows[place].push(row);
-            rows[10].extend(room.map(|(app, room_id, at)| to_settle(app, room_id, at)));
+            rows[11].extend(room.map(|(app, room_id, at)| to_settle(app, room_id, at)));
         }
         let tables = TABLES.into_iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
         Self { tables: tables.map(|(table, rows)| (table, table.merged(rows))).collect() }

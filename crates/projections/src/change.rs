@@ -8,6 +8,7 @@
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use crate::rtc_task_mark::{RtcTaskMark, RtcTaskState};
 use crate::table::{Row, Value};
 use protocol::AppId;
 use protocol::UnixMillis;
@@ -33,6 +34,8 @@ pub enum Change {
     Metadata(MetadataMark),
     /// A row of `recording_marks`.
     Recording(RecordingMark),
+    /// A row of `rtc_task_marks`.
+    RtcTask(RtcTaskMark),
     /// Added to `new_event_counts`.
     Count(EventCount),
 }
@@ -58,6 +61,7 @@ impl Change {
             Self::Battle(mark) => (0, texts(mark.row())),
             Self::Metadata(mark) => (0, texts(mark.row())),
             Self::Recording(mark) => (0, texts(mark.row())),
+            Self::RtcTask(mark) => (0, texts(mark.row())),
             Self::Count(count) => (0, count.command.len() + count.result.len()),
         };
         size_of::<Self>() + boxed + texts

@@ -6,7 +6,7 @@ use protocol::body::decoded::Body;
 use protocol::body::live::LiveBody;
 use protocol::json::scalar::{AccountId, Known};
 
-use crate::change::{Change, RoomChangeKind};
+use crate::change::{Change, RoomChangeKind, RtcTaskMark};
 use crate::{changes, word};
 
 /// Accounts beyond this number are counted instead of named.
@@ -123,6 +123,7 @@ fn from_changes(event: &Event) -> Vec<String> {
                 );
                 said.push(format!("recording {}: {state}", mark.task_id));
             }
+            Change::RtcTask(mark) => said.extend(task(&mark)),
             Change::Call(_) | Change::Member(_) | Change::Count(_) => {}
         }
     }
@@ -132,6 +133,21 @@ fn from_changes(event: &Event) -> Vec<String> {
     let names = names(left.iter().map(|(account, _)| account.as_str()));
     said.extend(names.map(|names| format!("{names} left{cause}")));
     said
+}
+
+/// What an event says of a cloud task, where it says more than that it goes on.
+fn task(mark: &RtcTaskMark) -> Option<String> {
+    let task = format!("{} {}", mark.kind.replace('_', " "), mark.task_id);
+    let error = mark.error_message.as_ref().or(mark.error_code.as_ref());
+    match (mark.state, mark.counted, error) {
+        (Some(state), ..) => {
+            let reason = mark.end_reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            Some(format!("{task}: {}{reason}", state.as_str()))
+        }
+        (None, Some(counted), _) => Some(format!("{task}: {counted}")),
+        (None, None, Some(error)) => Some(format!("{task}: error {error}")),
+        (None, None, None) => None,
+    }
 }
 
 fn by(what: &str, who: Option<&str>) -> String {

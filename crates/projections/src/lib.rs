@@ -9,6 +9,7 @@ pub(crate) mod body;
 pub mod change;
 pub mod describe;
 pub mod rtc;
+mod rtc_task_mark;
 pub(crate) mod schema;
 pub mod session;
 pub mod table;
@@ -34,7 +35,7 @@ pub use crate::schema::TABLES;
 pub use crate::table::Table;
 pub use crate::value::{AMOUNT_MAX, CHANGES_MAX};
 
-use crate::body::{battle, call, live, recording, room, seat};
+use crate::body::{battle, call, live, recording, room, rtc_task, seat};
 use crate::change::EventCount;
 use crate::value::word;
 
@@ -76,7 +77,7 @@ fn of_body(event: &Event) -> Vec<Change> {
             RtcBody::Recording(body) | RtcBody::WebRecording(body) => {
                 recording::rtc_recording(event, body, &mut changes);
             }
-            _ => {}
+            body => rtc_task::rtc_task(event, body, &mut changes),
         },
         Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
     }

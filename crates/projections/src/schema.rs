@@ -2,14 +2,14 @@
 
 use crate::change::{
     BattleMark, CallChange, EventCount, Gift, MemberChange, MetadataMark, PresenceMark,
-    RecordingMark, RoomChange, SeatMark,
+    RecordingMark, RoomChange, RtcTaskMark, RtcTaskState, SeatMark,
 };
 use crate::table::{Column, Kind, Row, Table};
 
 use Kind::{Id, Json, Number, Slot, Text, Time, Truth};
 
 /// Invariant: every writer locks rows in this order of tables, so that two writers cannot deadlock.
-pub static TABLES: [&Table; 11] = [
+pub static TABLES: [&Table; 12] = [
     &CALLS,
     &CALL_MEMBERS,
     &ROOM_CHANGES,
@@ -19,6 +19,7 @@ pub static TABLES: [&Table; 11] = [
     &BATTLE_MARKS,
     &METADATA_MARKS,
     &RECORDING_MARKS,
+    &RTC_TASK_MARKS,
     &NEW_EVENT_COUNTS,
     &SETTLE_QUEUE,
 ];
@@ -367,6 +368,53 @@ impl RecordingMark {
             self.files.as_ref().into(),
             self.message.as_ref().into(),
             self.cut.into(),
+        ]
+    }
+}
+
+static RTC_TASK_MARKS: Table = Table {
+    name: "rtc_task_marks",
+    columns: &[
+        Column::key("sdk_app_id", Number),
+        Column::key("task_id", Text).may_name(),
+        Column::key("at", Time),
+        Column::key("event_id", Id),
+        Column::fact("kind", Text),
+        Column::fact("event_type", Number),
+        Column::fact("room_id", Text).may_name(),
+        Column::fact("room_id_kind", Text),
+        Column::fact("robot", Text).may_name(),
+        Column::fact("url", Text).may_name(),
+        Column::fact("state", Text),
+        Column::fact("state_rank", Number),
+        Column::fact("end_reason", Text),
+        Column::fact("leave_code", Number),
+        Column::fact("error_code", Text).may_name(),
+        Column::fact("error_message", Text).may_name(),
+        Column::fact("counted", Text),
+    ],
+};
+
+impl RtcTaskMark {
+    pub(crate) fn row(&self) -> Row<'_> {
+        vec![
+            self.app.into(),
+            (&self.task_id).into(),
+            self.at.into(),
+            self.event_id.into(),
+            self.kind.into(),
+            self.event_type.into(),
+            self.room_id.as_ref().into(),
+            self.room_id_kind.into(),
+            self.robot.as_ref().into(),
+            self.url.as_ref().into(),
+            self.state.map(RtcTaskState::as_str).into(),
+            self.state.map(RtcTaskState::rank).into(),
+            self.end_reason.into(),
+            self.leave_code.into(),
+            self.error_code.as_ref().into(),
+            self.error_message.as_ref().into(),
+            self.counted.into(),
         ]
     }
 }

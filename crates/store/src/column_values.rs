@@ -16,6 +16,12 @@ pub const CALL_OUTCOMES: &[&str] =
 pub const ROOM_STATES: &[&str] = &["open", "ended", "overdue"];
 /// Families of rooms: conferences and live rooms.
 pub const ROOM_FAMILIES: &[&str] = &["room", "live"];
+/// Kinds of cloud tasks of the RTC Engine.
+pub const RTC_TASK_KINDS: &[&str] =
+    &["relay", "ingest", "ai", "slicing", "moderation", "transcription", "ai_conversation"];
+/// States of a cloud task.
+pub const RTC_TASK_STATES: &[&str] =
+    &["started", "running", "retrying", "ready", "stopped", "failed"];
 /// Kinds of anomalies.
 pub const ANOMALY_KINDS: &[&str] = &[
     "call_without_end",

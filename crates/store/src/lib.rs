@@ -34,6 +34,7 @@ pub use crate::model::read_models::{
     Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
 };
 pub use crate::model::recording_file::RecordingFile;
+pub use crate::model::rtc_task::RtcTask;
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
 pub use crate::options::StoreOptions;
@@ -43,11 +44,11 @@ pub use crate::query::conditions::{
 pub use crate::query::events::{EventFilter, Order};
 pub use crate::query::filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailFilter, DetailPage, DetailPlace,
-    RoomFilter, RoomKey, Step, Subject, UserCallFilter, UserVisitFilter,
+    RoomFilter, RoomKey, RtcTaskFilter, Step, Subject, UserCallFilter, UserVisitFilter,
 };
 pub use crate::query::limits::*;
 pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
-pub use crate::query::page::{Details, EventPage, VisitPage};
+pub use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
 pub use crate::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection};

@@ -8,18 +8,20 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 5] = [
+const POSTGRES: [File; 6] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/postgres/0004_rebuilds.sql")),
+    (5, "rtc tasks", include_str!("../migrations/postgres/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
 ];
-const SQLITE: [File; 5] = [
+const SQLITE: [File; 6] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/sqlite/0004_rebuilds.sql")),
+    (5, "rtc tasks", include_str!("../migrations/sqlite/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
 ];
 
@@ -48,7 +50,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 4]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 6]); 2] = [
         (
             "postgres",
             [
@@ -56,6 +58,8 @@ mod tests {
                 "a9b1e775da608269d564665e77cac05fd507c41bf3f7ae6a291f016c12ddd549ec129cb2ad707f0354ef10f3a5185102",
                 "becdfdb4ccf05c996126fc99d90697f029e7fe09b8055eeee23bd60adede11e5e65867997f3f347b4a10815488ea7afd",
                 "e72acf6f7a58d4232375d1e908c55ef7311693f02353f41ba6aba6633ecc47a668084f71119bc4effc98a0769dda8150",
+                "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
+                "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
             ],
         ),
         (
@@ -65,6 +69,8 @@ mod tests {
                 "1ac3f618da41abc7b00d82894c5cb5a0299fc34a529486a09ad1a6a3d949bdfb6c6fc45d6639e1e2b8843ad4af1f4589",
                 "03862431a367efd5bdfbd9351ec40166f0740a265b358e1921feea5f061aa7087ffbc98f2fa87d5b385bc485bb1730e5",
                 "97922c7d7a075cae91eacf873bdff2e2966f0d4eab8259bb1bcd465828e05cf2483955bd6f061a45ce867a7d1c41375c",
+                "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
+                "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
             ],
         ),
     ];

@@ -16,10 +16,10 @@ use crate::model::read_models::{
 };
 use crate::query::events::EventFilter;
 use crate::query::filters::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, Subject,
-    UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, RtcTaskFilter,
+    Subject, UserCallFilter, UserVisitFilter,
 };
-use crate::query::page::{Details, EventPage, VisitPage};
+use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
 use projections::Change;
 use protocol::UnixMillis;
 use protocol::{AppId, Event};
@@ -137,6 +137,11 @@ pub trait ReadModels {
     /// Recording tasks of a call or of one session of a room, by time. At most
     /// [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
+
+    /// Cloud tasks of the RTC Engine by their first event, the latest first. Bounded: at most
+    /// [`TASK_MARKS_SCANNED_MAX`](crate::TASK_MARKS_SCANNED_MAX) of their events are scanned for a page, which says where to
+    /// continue.
+    async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError>;
 
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;

@@ -10,7 +10,7 @@ use crate::store::{self, Progress, Stage, StoreError, Tally};
 use protocol::diagnostic::Diagnostic;
 
 /// The tables, in the order of the report.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "merged_calls",
     "merged_call_members",
     "room_changes",
@@ -20,6 +20,7 @@ const TABLES: [&str; 13] = [
     "battle_marks",
     "metadata_marks",
     "recording_marks",
+    "rtc_task_marks",
     "event_counts",
     "room_sessions",
     "live_sessions",

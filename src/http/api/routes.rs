@@ -35,6 +35,7 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(rooms::live))
         .routes(routes!(rooms::live_visits))
         .routes(routes!(rooms::gifts))
+        .routes(routes!(rooms::rtc_tasks))
         .routes(routes!(statistics::anomalies))
         .routes(routes!(statistics::statistics))
         .routes(routes!(statistics::search))

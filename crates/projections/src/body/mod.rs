@@ -5,4 +5,5 @@ pub(crate) mod call;
 pub(crate) mod live;
 pub(crate) mod recording;
 pub(crate) mod room;
+pub(crate) mod rtc_task;
 pub(crate) mod seat;

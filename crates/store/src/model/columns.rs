@@ -3,6 +3,7 @@
 use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, Stay, Visit,
 };
+use crate::model::rtc_task::RtcTask;
 use crate::sql::from_row::{from_row, id, if_selected};
 
 from_row! {
@@ -20,6 +21,8 @@ from_row! {
         members_peak, visitors, entries, leaves_missing, enters_missing, max_members, max_seats, properties, occupancy,
         cut;
     RoomChangeRow: at, event_id = id, kind, by_account, account, name, owner, cause, properties;
+    RtcTask: sdk_app_id, task_id, kind, room_id, room_id_kind, robot, url, state, started_at, ended_at, end_reason,
+        leave_code, error_code, error_message, messages, checks, hits, files, first_at, last_at, event_id = id;
     Stay: seat, account, taken_at, left_at, inferred;
     Visit: account, entered_at, entered_cause, left_at, left_cause, left_by, inferred, event_id = id;
 }

@@ -5,4 +5,5 @@ pub(crate) mod event;
 pub(crate) mod read_models;
 pub(crate) mod recording_file;
 pub(crate) mod row_bytes;
+pub(crate) mod rtc_task;
 pub(crate) mod timeline;

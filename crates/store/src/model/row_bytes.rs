@@ -4,6 +4,7 @@ use crate::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
     Visit,
 };
+use crate::model::rtc_task::RtcTask;
 
 fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
     texts.into_iter().flatten().map(String::len).sum()
@@ -30,6 +31,8 @@ bytes! {
     Room: [room_id, family, state, occupancy],
         [name, owner, room_type, created_by, destroyed_by, destroy_cause, properties, cut];
     RoomChangeRow: [kind], [by_account, account, name, owner, cause, properties];
+    RtcTask: [task_id, kind, state],
+        [room_id, room_id_kind, robot, url, end_reason, error_code, error_message];
     Stay: [account], [];
     UserVisit: [room_id, family], [name, left_cause];
     Visit: [account], [entered_cause, left_cause, left_by];

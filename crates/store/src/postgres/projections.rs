@@ -17,11 +17,12 @@ use protocol::Event;
 
 /// Groups of tables that usually get rows together: one statement writes a group, as each statement costs a round
 /// trip. In the order of [`TABLES`], within and between the groups.
-const COMPANIES: [&[&str]; 5] = [
+const COMPANIES: [&[&str]; 6] = [
     &["merged_calls", "merged_call_members"],
     &["room_changes", "room_marks"],
     &["seat_marks", "gifts"],
     &["battle_marks", "metadata_marks", "recording_marks"],
+    &["rtc_task_marks"],
     &["new_event_counts", "settle_queue"],
 ];
 

@@ -8,11 +8,12 @@ use crate::model::event::StoredEvent;
 use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
+use crate::model::rtc_task::RtcTask;
 use crate::query::conditions::{Condition, ConditionValue, Filter};
 use crate::query::events::{EventFilter, Order};
 use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, RoomFilter, RoomKey,
-    UserCallFilter, UserVisitFilter,
+    RtcTaskFilter, UserCallFilter, UserVisitFilter,
 };
 use crate::query::limits::LIST_BYTES_MAX;
 use crate::traits::Store;
@@ -98,6 +99,23 @@ list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));
 list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
 list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
 list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
+
+#[async_trait]
+impl List for RtcTaskFilter {
+    type Row = RtcTask;
+    type Place = (UnixMillis, Uuid);
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        (after, limit): Behind<Self>,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
+        let page = store.rtc_tasks(&filter).await?;
+        let (tasks, end) = cut(page.tasks, limit, RtcTask::place, RtcTask::bytes);
+        Ok((tasks, end.or(page.next)))
+    }
+}
 
 /// All at once: they are bounded.
 #[async_trait]
@@ -293,6 +311,14 @@ impl GiftRow {
     pub fn place(&self) -> DetailPlace {
         let (at, event_id) = (self.at, self.event_id);
         DetailPlace { at, event_id, account: String::new(), entered: true }
+    }
+}
+
+impl RtcTask {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <RtcTaskFilter as List>::Place {
+        (self.first_at, self.event_id)
     }
 }
 

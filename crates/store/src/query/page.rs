@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::model::event::StoredEvent;
 use crate::model::read_models::Visit;
+use crate::model::rtc_task::RtcTask;
 use crate::query::filters::DetailPlace;
 use protocol::UnixMillis;
 
@@ -23,6 +24,15 @@ pub struct VisitPage {
     pub visits: Vec<Visit>,
     /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
     pub next: Option<DetailPlace>,
+}
+
+/// One page of the cloud tasks; see [`ReadModels::rtc_tasks`](crate::ReadModels::rtc_tasks).
+#[derive(Debug, Clone, Default)]
+pub struct RtcTaskPage {
+    /// The tasks; may be fewer than asked for, or none, though more come behind.
+    pub tasks: Vec<RtcTask>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<(UnixMillis, Uuid)>,
 }
 
 /// A list without pages: the beginning of it.

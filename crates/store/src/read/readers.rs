@@ -12,12 +12,15 @@ use crate::model::read_models::{
 };
 use crate::query::events::EventFilter;
 use crate::query::filters::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RtcTaskFilter, UserCallFilter,
+    UserVisitFilter,
 };
 use crate::query::filters::{RoomKey, Subject};
 use crate::query::page::Details;
-use crate::query::page::{EventPage, VisitPage};
-use crate::read::{calls, events, recordings, room_details, rooms, statistics, user_visits};
+use crate::query::page::{EventPage, RtcTaskPage, VisitPage};
+use crate::read::{
+    calls, events, recordings, room_details, rooms, rtc_tasks, statistics, user_visits,
+};
 use crate::sql::builder::Reader;
 use crate::traits::ReadModels;
 use protocol::AppId;
@@ -78,6 +81,10 @@ impl<R: Reader> ReadModels for R {
 
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError> {
         recordings::recordings(self, subject).await
+    }
+
+    async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
+        rtc_tasks::rtc_tasks(self, filter).await
     }
 
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {

@@ -4,8 +4,15 @@ use crate::sql::dialect::Dialect;
 use projections::table::{Column, Join, Kind, Table};
 
 /// Tables of facts that expire by their own time.
-pub(crate) const AGED_BY_AT: [&str; 6] =
-    ["room_marks", "seat_marks", "gifts", "battle_marks", "metadata_marks", "recording_marks"];
+pub(crate) const AGED_BY_AT: [&str; 7] = [
+    "room_marks",
+    "seat_marks",
+    "gifts",
+    "battle_marks",
+    "metadata_marks",
+    "recording_marks",
+    "rtc_task_marks",
+];
 
 /// Whether the column is bound; the store computes the others.
 pub(crate) fn is_bound(column: &Column) -> bool {

@@ -1,0 +1,136 @@
+//! Reads the cloud tasks of the RTC Engine.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::model::rtc_task::RtcTask;
+use crate::query::filters::RtcTaskFilter;
+use crate::query::limits::TASK_MARKS_SCANNED_MAX;
+use crate::query::page::RtcTaskPage;
+use crate::sql::builder::{Reader, Statement};
+use crate::sql::from_row::{from_row, id};
+use protocol::UnixMillis;
+
+/// How many tasks are read by one statement.
+const TASKS_AT_ONCE: usize = 100;
+
+/// A task, by its key.
+type Key = (i64, String);
+
+/// A task's first event.
+struct First {
+    sdk_app_id: i64,
+    task_id: String,
+}
+
+/// The place of an event.
+struct Place {
+    at: UnixMillis,
+    event_id: Uuid,
+}
+
+from_row! {
+    First: sdk_app_id, task_id;
+    Place: at, event_id = id;
+}
+
+/// The view sums up all tasks there are, so the page's tasks are found by their first events before.
+pub(crate) async fn rtc_tasks<R: Reader>(
+    reader: &R,
+    filter: &RtcTaskFilter,
+) -> Result<RtcTaskPage, StoreError> {
+    let first: Vec<First> = reader.fetch(first_events(reader, filter)).await?;
+    let next = match usize::try_from(filter.limit) {
+        Ok(limit) if first.len() < limit => last_scanned(reader, filter).await?,
+        _ => None,
+    };
+    let mut found: HashMap<Key, RtcTask> = HashMap::new();
+    for keys in first.chunks(TASKS_AT_ONCE) {
+        let rows: Vec<RtcTask> = reader.fetch(summed(reader, keys)).await?;
+        found.extend(rows.into_iter().map(|task| ((task.sdk_app_id, task.task_id.clone()), task)));
+    }
+    // One that has just expired is not found.
+    let tasks = first.into_iter().filter_map(|it| found.remove(&(it.sdk_app_id, it.task_id)));
+    Ok(RtcTaskPage { tasks: tasks.collect(), next })
+}
+
+/// The events that are looked through, of the table `m`. The other conditions would let a page look through any number.
+fn scanned(sql: &mut Statement, filter: &RtcTaskFilter) {
+    sql.push(" from rtc_task_marks m where true")
+        .when_text(" and m.kind = ", filter.kind.as_deref())
+        .when_time(" and m.at >= ", filter.since)
+        .when_time(" and m.at < ", filter.until);
+    if let Some(room) = &filter.room_id {
+        sql.push(
+            " and (m.sdk_app_id, m.task_id) in (
+                  select r.sdk_app_id, r.task_id from rtc_task_marks r where r.room_id = ",
+        );
+        sql.text(room).push(")");
+    }
+    if let Some((at, event_id)) = filter.after {
+        sql.push(" and (m.at, m.event_id) < (").time(at).push(", ").id(event_id).push(")");
+    }
+    sql.push(" order by m.at desc, m.event_id desc limit ");
+}
+
+/// The first events of the page's tasks.
+fn first_events<R: Reader>(reader: &R, filter: &RtcTaskFilter) -> Statement {
+    let mut sql =
+        reader.statement("with scanned as (select m.sdk_app_id, m.task_id, m.at, m.event_id");
+    scanned(&mut sql, filter);
+    sql.number(TASK_MARKS_SCANNED_MAX.into()).push(
+        ") select f.sdk_app_id, f.task_id from scanned f
+           where not exists (
+               select 1 from rtc_task_marks e
+               where e.sdk_app_id = f.sdk_app_id and e.task_id = f.task_id
+                   and (e.at, e.event_id) < (f.at, f.event_id))",
+    );
+    if let Some(app) = filter.app {
+        sql.push(" and f.sdk_app_id = ").number(app.as_i64());
+    }
+    // As the view has them.
+    sql.when_text(
+        " and (select s.room_id from rtc_task_marks s
+               where s.sdk_app_id = f.sdk_app_id and s.task_id = f.task_id and s.room_id is not null
+               order by s.at desc, s.event_id desc limit 1) = ",
+        filter.room_id.as_deref(),
+    );
+    sql.when_text(
+        " and coalesce(
+              (select s.state from rtc_task_marks s
+               where s.sdk_app_id = f.sdk_app_id and s.task_id = f.task_id and s.state is not null
+               order by s.at desc, s.state_rank desc, s.event_id desc limit 1), 'running') = ",
+        filter.state.as_deref(),
+    );
+    sql.push(" order by f.at desc, f.event_id desc limit ").number(filter.limit.into());
+    sql
+}
+
+/// The last event that a page looks through; `None` where there are not so many.
+async fn last_scanned<R: Reader>(
+    reader: &R,
+    filter: &RtcTaskFilter,
+) -> Result<Option<(UnixMillis, Uuid)>, StoreError> {
+    let mut sql = reader.statement("select @ms(m.at) as at, @text(m.event_id) as event_id");
+    scanned(&mut sql, filter);
+    sql.number(1).push(" offset ").number(i64::from(TASK_MARKS_SCANNED_MAX) - 1);
+    let last: Option<Place> = reader.fetch_one(sql).await?;
+    Ok(last.map(|last| (last.at, last.event_id)))
+}
+
+/// The rows of these tasks.
+fn summed<R: Reader>(reader: &R, keys: &[First]) -> Statement {
+    let mut sql = reader.statement(
+        "select sdk_app_id, task_id, kind, room_id, room_id_kind, robot, url, state, @ms(started_at) as started_at,
+                @ms(ended_at) as ended_at, end_reason, leave_code, error_code, error_message, messages, checks, hits,
+                files, @ms(first_at) as first_at, @ms(last_at) as last_at, @text(event_id) as event_id
+         from rtc_tasks where ",
+    );
+    for (place, key) in keys.iter().enumerate() {
+        sql.push(if place == 0 { "(sdk_app_id = " } else { " or (sdk_app_id = " });
+        sql.number(key.sdk_app_id).push(" and task_id = ").text(&key.task_id).push(")");
+    }
+    sql
+}
