@@ -1,4 +1,4 @@
-//! Room sessions and live sessions: the lists, one session of a room, and what happened within it.
+//! Room sessions and live sessions: the lists, one session of a room, and what happened within it; and the tasks in rooms.
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
