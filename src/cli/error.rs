@@ -83,7 +83,10 @@ mod tests {
         let list = list.split(");").next().unwrap();
         let list: Vec<&str> = list.split(',').map(str::trim).collect();
         let mut found = 0;
-        for file in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let crates = fs::read_dir(root.join("crates")).unwrap();
+        let crates = crates.map(|entry| entry.unwrap().path().join("src"));
+        for file in crates.chain([root.join("src")]).flat_map(|folder| sources(&folder)) {
             for named in fs::read_to_string(file).unwrap().split("impl Hint for ").skip(1) {
                 let name = named.split(|letter: char| !letter.is_alphanumeric()).next().unwrap();
                 if !name.is_empty() {

@@ -99,8 +99,24 @@ fn unsafe_settings_are_refused() {
     let same = env(&[("TRTC_SPOOL__PATH", "./data/trtc-callbacks.db")]);
     assert!(error(&same).contains("the same file"));
     assert!(error(&env(&[("TRTC_LOG__FILTER", "=,=x")])).contains("`log.filter`"));
-    let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\ncallback_tokens = [\"\"]");
-    assert!(error(&sources).contains("a token is empty"));
+    for key in ["callback_tokens", "rtc_keys"] {
+        let (_file, sources) = file(&format!("[[apps]]\nsdk_app_id = 1\n{key} = [\"\"]"));
+        assert!(error(&sources).contains(&format!("`apps.{key}` of app 1: one is empty")));
+    }
+    let shared = "[[apps]]\nsdk_app_id = 1\nrtc_keys = [\"s3cret\"]\n\
+        [[apps]]\nsdk_app_id = 2\nrtc_keys = [\"other\", \"s3cret\"]";
+    let (_file, sources) = file(shared);
+    let message = error(&sources);
+    assert!(message.contains("apps 1 and 2 have the same key"), "{message}");
+    assert!(!message.contains("s3cret"), "{message}");
+    let paths = |paths| env(&[("TRTC_SERVER__CALLBACK_PATHS", paths)]);
+    for path in ["/rtc/{sdk_app_id}", "/{sdk_app_id}/in"] {
+        assert!(Settings::load(&paths(path)).is_ok(), "{path}");
+    }
+    for path in ["/rtc/x{sdk_app_id}", "/rtc/{sdk_app_id}x", "/{app}", "/{sdk_app_id}/{sdk_app_id}"]
+    {
+        assert!(error(&paths(path)).contains("not a plain path"), "{path}");
+    }
     let (_file, sources) = file("[[apps]]\nsdk_app_id = 1\n[[apps]]\nsdk_app_id = 1");
     assert!(error(&sources).contains("stands twice"));
     assert!(error(&env(&[("TRTC_SDK_APP_ID", "x")])).contains("not a valid SDKAppID"));

@@ -465,6 +465,9 @@ mod tests {
             RequestOutcome::Rejected(Rejection::SignWrong(app)),
             RequestOutcome::Rejected(Rejection::RequestTimeStale(app)),
             RequestOutcome::Rejected(Rejection::AddressForeign(None)),
+            RequestOutcome::Rejected(Rejection::AppConflicting),
+            RequestOutcome::Rejected(Rejection::RtcSignMissing(app)),
+            RequestOutcome::Rejected(Rejection::RtcSignWrong(app)),
         ];
         for (times, outcome) in outcomes.iter().enumerate() {
             (0..=times).for_each(|_| metrics.outcome(*outcome));
@@ -480,6 +483,7 @@ mod tests {
             .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         counts.sort_unstable();
-        assert_eq!(counts, (1..=22).collect::<Vec<_>>(), "{text}");
+        let all = u32::try_from(outcome_labels().count()).unwrap();
+        assert_eq!(counts, (1..=all).collect::<Vec<_>>(), "{text}");
     }
 }
