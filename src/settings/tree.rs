@@ -76,16 +76,10 @@ impl Settings {
     /// other's.
     fn check_rtc_keys(&self) -> Result<(), SettingsError> {
         for (place, app) in self.apps.iter().enumerate() {
-            let shares = |other: &&AppSettings| {
-                let keys = |app: &AppSettings| {
-                    app.rtc_keys
-                        .iter()
-                        .map(|key| key.expose_secret().to_owned())
-                        .collect::<Vec<_>>()
-                };
-                let known = keys(app);
-                keys(other).iter().any(|key| known.contains(key))
+            let has = |key: &SecretString| {
+                app.rtc_keys.iter().any(|known| known.expose_secret() == key.expose_secret())
             };
+            let shares = |other: &&AppSettings| other.rtc_keys.iter().any(has);
             if let Some(other) = self.apps[..place].iter().find(shares) {
                 let (one, two) = (&other.sdk_app_id, &app.sdk_app_id);
                 let problem =

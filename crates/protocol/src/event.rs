@@ -117,6 +117,7 @@ impl Payload {
 
 /// What stands as the reason where reading panicked. What the panic said may hold parts of the body.
 const PANICKED: &str = "reading it panicked, which is a mistake of this program";
+
 impl Event {
     /// Decodes one request. Never fails: what cannot be read is kept with its bytes and the reason. Nor does it panic:
     /// see [`Event::decode_panicked`].

@@ -21,7 +21,7 @@ pub(crate) async fn receive(
 ) -> Response {
     let account = Account::open(&*receiver.observer);
     let dialect = receiver.dialect(&request);
-    let taken = receiver.take(request, account.begun).await;
+    let taken = receiver.take(request, dialect, account.begun).await;
     let outcome = taken.unwrap_or_else(|refused| refused);
     account.close(outcome);
     receiver.answer(outcome, dialect)

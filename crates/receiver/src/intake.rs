@@ -51,6 +51,7 @@ impl Receiver {
     pub(crate) async fn take(
         &self,
         request: Request<Body>,
+        dialect: Dialect,
         arrived: Instant,
     ) -> Result<RequestOutcome, RequestOutcome> {
         // By its declared length. Without one, or with a wrong one, the limit applies while reading.
@@ -58,7 +59,7 @@ impl Receiver {
             return Err(RequestOutcome::BodyTooLarge);
         }
         let now = (self.clock)();
-        let head = match self.check_head(&request, now) {
+        let head = match self.check_head(&request, dialect, now) {
             Ok(head) => head,
             Err(rejection) => {
                 self.warn_rejected(&request, rejection, now);
@@ -95,13 +96,18 @@ impl Receiver {
     }
 
     /// Checks source address, app and signature; of an event of the RTC Engine all but the signature, which is over the body.
-    fn check_head(&self, request: &Request<Body>, now: UnixMillis) -> Result<Head, Rejection> {
+    fn check_head(
+        &self,
+        request: &Request<Body>,
+        dialect: Dialect,
+        now: UnixMillis,
+    ) -> Result<Head, Rejection> {
         let forwarded = request.headers().get_all("x-forwarded-for").iter();
         self.admission
             .check(peer(request), forwarded.map(HeaderValue::as_bytes))
             .map_err(Rejection::AddressForeign)?;
         let query = Query::parse(request.uri().query().unwrap_or(""));
-        if self.dialect(request) == Dialect::Im {
+        if dialect == Dialect::Im {
             return self.apps.verify(query, now).map(Head::Verified);
         }
         let header = request.headers().get_all(APP_HEADER).iter().map(HeaderValue::as_bytes);
