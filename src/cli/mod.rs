@@ -60,7 +60,7 @@ enum Command {
     Room(read::room::OneRoom),
     Lives(read::lives::Lives),
     Live(read::room::OneLive),
-    RtcTasks(read::rtc_tasks::RtcTasks),
+    RtcTasks(read::rtc::tasks::RtcTasks),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),

@@ -9,4 +9,4 @@ pub(crate) mod lists;
 pub(crate) mod lives;
 pub(crate) mod room;
 pub(crate) mod rooms;
-pub(crate) mod rtc_tasks;
+pub(crate) mod rtc;

@@ -8,6 +8,6 @@ pub(crate) mod readers;
 pub(crate) mod recordings;
 pub(crate) mod room_details;
 pub(crate) mod rooms;
-pub(crate) mod rtc_tasks;
+pub(crate) mod rtc;
 pub(crate) mod statistics;
 pub(crate) mod user_visits;

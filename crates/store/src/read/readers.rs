@@ -18,9 +18,7 @@ use crate::query::filters::{
 use crate::query::filters::{RoomKey, Subject};
 use crate::query::page::Details;
 use crate::query::page::{EventPage, RtcTaskPage, VisitPage};
-use crate::read::{
-    calls, events, recordings, room_details, rooms, rtc_tasks, statistics, user_visits,
-};
+use crate::read::{calls, events, recordings, room_details, rooms, rtc, statistics, user_visits};
 use crate::sql::builder::Reader;
 use crate::traits::ReadModels;
 use protocol::AppId;
@@ -84,7 +82,7 @@ impl<R: Reader> ReadModels for R {
     }
 
     async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
-        rtc_tasks::rtc_tasks(self, filter).await
+        rtc::tasks::rtc_tasks(self, filter).await
     }
 
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {

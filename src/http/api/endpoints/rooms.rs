@@ -1,4 +1,4 @@
-//! Room sessions and live sessions: the lists, one session of a room, and what happened within it; and the tasks in rooms.
+//! Room sessions and live sessions: the lists, one session of a room, and what happened within it.
 
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
     Battle, DetailFilter, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, RtcTask, RtcTaskFilter, Stay, Subject, Visit, Visits,
+    RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
 };
 
 /// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.
@@ -186,11 +186,4 @@ pub(crate) async fn gifts(
     PathOf(path): PathOf<SessionPath>,
 ) -> Result<Response, Problem> {
     within(&request, path, Some("live"), |room, account| Gifts { room, account }).await
-}
-
-/// Cloud tasks of the RTC Engine (relay, ingest, AI, slicing, moderation, transcription) by time of their first event, newest first.
-#[utoipa::path(get, path = "/rtc-tasks", tag = "rtc tasks", params(QueryOf<(RtcTaskFilter, ListQuery)>),
-    responses((status = 200, body = list::Items<RtcTask>)))]
-pub(crate) async fn rtc_tasks(request: ApiRequest) -> Result<Response, Problem> {
-    request.answer(RtcTaskFilter::default()).await
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::sleep;
 
-use crate::http::api::events::{Event, EventQuery, PayloadQuery};
+use crate::http::api::endpoints::events::{Event, EventQuery, PayloadQuery};
 use crate::http::api::params::QueryOf;
 use crate::http::api::request::ApiRequest;
 use crate::http::live_tail::arrival::Arrival;

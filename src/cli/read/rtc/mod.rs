@@ -1,0 +1,3 @@
+//! Commands that read what is known from events of the RTC Engine.
+
+pub(crate) mod tasks;
