@@ -8,21 +8,23 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 6] = [
+const POSTGRES: [File; 7] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/postgres/0004_rebuilds.sql")),
     (5, "rtc tasks", include_str!("../migrations/postgres/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
+    (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
 ];
-const SQLITE: [File; 6] = [
+const SQLITE: [File; 7] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
     (4, "rebuilds", include_str!("../migrations/sqlite/0004_rebuilds.sql")),
     (5, "rtc tasks", include_str!("../migrations/sqlite/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
+    (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
 ];
 
 /// Those of PostgreSQL.
@@ -50,7 +52,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 6]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 7]); 2] = [
         (
             "postgres",
             [
@@ -60,6 +62,7 @@ mod tests {
                 "e72acf6f7a58d4232375d1e908c55ef7311693f02353f41ba6aba6633ecc47a668084f71119bc4effc98a0769dda8150",
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
+                "a6ae98a853f6f5dbf2bd2f2e0d87b192b110581d3f486ee9ec9b56039bde46c535d19863853873c15a5d4bf24fedc04e",
             ],
         ),
         (
@@ -71,6 +74,7 @@ mod tests {
                 "97922c7d7a075cae91eacf873bdff2e2966f0d4eab8259bb1bcd465828e05cf2483955bd6f061a45ce867a7d1c41375c",
                 "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
+                "26623a9ce4ba82c736d13f0a6c33c2c704fb803c3b977d69e536ab9313fed0a097c39ffb4f63b1faf245a1c675de4330",
             ],
         ),
     ];
