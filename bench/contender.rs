@@ -11,12 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::corpus::APP;
+use crate::corpus::{APP, RTC_KEY};
 use crate::cost;
 use crate::database::Database;
 
 /// What every server answers.
 pub(crate) const ENVELOPE: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#;
+/// What this server answers to an event of the RTC Engine.
+const RTC_ENVELOPE: &str = r#"{"code":0}"#;
 /// How long a server may take until it is ready.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 
@@ -190,6 +192,7 @@ impl Programs {
                 command
                     .args(["serve", "--listen", &format!("127.0.0.1:{port}")])
                     .env("TRTC_SDK_APP_ID", APP)
+                    .env("TRTC_RTC_KEY", RTC_KEY)
                     .env("TRTC_STORE__URL", url)
                     .env("TRTC_SPOOL__PATH", home.join("spool.db"));
                 if kind.has_no_read_models() {
@@ -333,7 +336,8 @@ fn post(port: u16, request: &[u8]) -> bool {
     // So that the end of the answer is the end of the stream.
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
     let answer = ask(port, request.as_bytes()).unwrap_or_default();
-    answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(ENVELOPE)
+    let is_envelope = [ENVELOPE, RTC_ENVELOPE].iter().any(|envelope| answer.ends_with(envelope));
+    answer.starts_with("HTTP/1.1 200 ") && is_envelope
 }
 
 fn ask(port: u16, request: &[u8]) -> Option<String> {

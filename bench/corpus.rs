@@ -6,13 +6,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use protocol::UnixMillis;
 use protocol::event::Payload;
-use protocol::simulate::{Generator, Options};
-use protocol::{AppId, Apps, Event, Query};
+use protocol::recorded_request::SIGN_HEADER;
+use protocol::rtc::sign::sign;
+use protocol::simulate::{Dialects, Generator, Options};
+use protocol::{AppId, Delivery, Dialect, Event, UnixMillis};
 use trtc_callbacks::clock::Clock;
 
 pub(crate) const APP: &str = "1400000001";
+/// What the RTC Engine's events are signed with.
+pub(crate) const RTC_KEY: &str = "benchkey";
 /// How many digits the length before each request has.
 const LENGTH_DIGITS: usize = 7;
 /// Every which request repeats an earlier one, where some do.
@@ -80,8 +83,36 @@ struct Request {
     event: Event,
 }
 
+/// Which callbacks are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All of the kits and Chat.
+    Kits,
+    /// Those of calls alone.
+    Calls,
+    /// Those of the RTC Engine alone, signed.
+    RtcEngine,
+    /// Kits and RTC Engine tell of the same calls, rooms and shows.
+    Both,
+}
+
+impl Sent {
+    fn dialects(self) -> Dialects {
+        match self {
+            Self::Kits | Self::Calls => Dialects::Im,
+            Self::RtcEngine => Dialects::RtcEngine,
+            Self::Both => Dialects::Both,
+        }
+    }
+
+    fn has(self, command: &str) -> bool {
+        self != Self::Calls || command.starts_with("Call.")
+    }
+}
+
 /// How the requests are to be.
 pub(crate) struct Wanted<'a> {
+    pub(crate) sent: Sent,
     /// Another seed makes other requests.
     pub(crate) seed: u64,
     pub(crate) events: usize,
@@ -92,7 +123,8 @@ pub(crate) struct Wanted<'a> {
 
 impl Wanted<'_> {
     fn path(&self, kind: &str) -> PathBuf {
-        self.folder.join(format!("{kind}-{}-{}.requests", self.seed, self.body_bytes))
+        let Self { sent, seed, body_bytes, .. } = self;
+        self.folder.join(format!("{kind}-{sent:?}-{seed}-{body_bytes}.requests"))
     }
 }
 
@@ -123,15 +155,16 @@ impl Made {
 /// Believable traffic of the last day.
 fn requests(wanted: &Wanted<'_>) -> Result<Vec<Request>> {
     let app = AppId::parse(APP).context("the app's id")?;
-    let apps = Apps::new().with(app, Vec::new());
     let now = Clock::system().now();
     let start = UnixMillis(now.0 - 86_400_000);
-    let mut timed: Vec<_> = Generator::new(wanted.seed, app, start, Options::default())
+    let options = Options { dialects: wanted.sent.dialects(), ..Options::default() };
+    let mut timed: Vec<_> = Generator::new(wanted.seed, app, start, options)
         .flat_map(|scenario| scenario.deliveries)
+        .filter(|timed| wanted.sent.has(timed.command))
         .take(wanted.events)
         .collect();
     timed.sort_by_key(|timed| timed.at);
-    let mut bodies = HashSet::new();
+    let (mut bodies, mut ids) = (HashSet::new(), HashSet::new());
     let mut random = fastrand::Rng::with_seed(wanted.seed);
     let mut requests = Vec::with_capacity(timed.len());
     for timed in timed {
@@ -139,24 +172,35 @@ fn requests(wanted: &Wanted<'_>) -> Result<Vec<Request>> {
         if !bodies.insert(timed.body.clone()) {
             continue;
         }
-        let query = timed.delivery(app).query;
         let body = padded(&timed.body, wanted.body_bytes, &mut random);
-        let verified = apps.verify(Query::parse(&query), now);
-        let verified =
-            verified.map_err(|_| anyhow::anyhow!("a request of the simulator is not verified"))?;
-        let event = Event::decode(&verified, body.as_bytes(), now);
+        let padded = Delivery::of_payload(String::new(), &Payload::Json(body.clone()));
+        let delivery = Delivery { body: padded.body, ..timed.delivery(app) };
+        let event = delivery.event(now).context("a request of the simulator is not verified")?;
+        if !ids.insert(event.id) {
+            continue;
+        }
         // The peers know an event's time by this name only, and without a time none is the same as another.
         let content: serde_json::Value = serde_json::from_str(&body)?;
         let repeatable = event.id.get_version_num() == 8 && content["EventTime"].is_i64();
-        let length = body.len();
-        let text = format!(
-            "POST /?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
-             Content-Length: {length}\r\n\r\n{body}"
-        );
-        requests.push(Request { text, repeatable, event });
+        requests.push(Request { text: text(&delivery, &body), repeatable, event });
     }
     ensure!(requests.len() > 100, "only {} requests were made\nhint: ask for more", requests.len());
     Ok(requests)
+}
+
+/// The request as it is sent.
+fn text(delivery: &Delivery, body: &str) -> String {
+    let mut headers = delivery.headers.clone();
+    if delivery.dialect == Dialect::RtcEngine {
+        headers.insert(SIGN_HEADER.to_owned(), sign(&RTC_KEY.into(), body.as_bytes()));
+    }
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let (query, length) = (&delivery.query, body.len());
+    format!(
+        "POST /?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{headers}\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 /// The body with a field more that fills it up. Its value is random, so that no database packs it.

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::contender::{Kind, Programs, Server};
-use crate::corpus::{Corpus, Wanted};
+use crate::corpus::{Corpus, Sent, Wanted};
 use crate::cost::{self, TICK_US};
 use crate::database::{Database, Databases};
 use crate::figures::{float, whole};
@@ -198,7 +198,7 @@ impl Growth<'_> {
     }
 
     fn corpus(&self, seed: u64, events: usize, body_bytes: usize) -> Result<Corpus> {
-        Corpus::make(&Wanted { seed, events, body_bytes, folder: self.folder })
+        Corpus::make(&Wanted { sent: Sent::Kits, seed, events, body_bytes, folder: self.folder })
     }
 
     async fn on_fresh(

@@ -32,6 +32,8 @@ pub(crate) enum Mode {
     Smoke,
     /// This server beside itself at an earlier commit.
     Base,
+    /// Events of both dialects, each and mixed.
+    Dialects,
     /// With many stored rows.
     Growth,
 }
@@ -77,6 +79,7 @@ fn asked() -> Result<Asked> {
             "--bench" => {}
             "smoke" | "--smoke" => asked.mode = Mode::Smoke,
             "base" => asked.mode = Mode::Base,
+            "dialects" => asked.mode = Mode::Dialects,
             "growth" => asked.mode = Mode::Growth,
             "--json" => asked.json = Some(file()?),
             "--chart" => asked.chart = Some(file()?),

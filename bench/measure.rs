@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::contender::{Kind, Programs, Server, Storage};
-use crate::corpus::Made;
+use crate::corpus::{Corpus, Made, Sent};
 use crate::cost::{self, TICK_US};
 use crate::database::{Database, Databases};
 use crate::figures::float;
@@ -30,6 +30,8 @@ pub(crate) enum Load {
     Full(u32),
     /// The same, where each tenth request repeats an earlier one.
     Repeating(u32),
+    /// Bodies of one size: certain callbacks over so many connections.
+    Of(Sent, u32),
     /// So many events a second.
     Paced(u32),
     /// As many events a second as the best peer takes at most, in the same round.
@@ -54,6 +56,10 @@ impl fmt::Display for Load {
             Self::Full(1) => write!(out, "1 connection"),
             Self::Full(connections) => write!(out, "{connections} connections"),
             Self::Repeating(connections) => write!(out, "{connections}, 10 % twice"),
+            Self::Of(Sent::Kits, connections) => write!(out, "{connections}, kits"),
+            Self::Of(Sent::Calls, connections) => write!(out, "{connections}, calls"),
+            Self::Of(Sent::RtcEngine, connections) => write!(out, "{connections}, RTC Engine"),
+            Self::Of(Sent::Both, connections) => write!(out, "{connections}, both dialects"),
             Self::Paced(rate) => write!(out, "{rate} events/s"),
             Self::BestPeers(_) => write!(out, "best peer's rate"),
             Self::Copy => write!(out, "1000 rows each"),
@@ -121,7 +127,26 @@ impl Row {
 pub(crate) struct Lab {
     pub(crate) programs: Programs,
     pub(crate) databases: Databases,
+    pub(crate) requests: Requests,
+}
+
+/// What is sent.
+pub(crate) struct Requests {
     pub(crate) made: Made,
+    /// For [`Load::Of`].
+    pub(crate) of_one_size: Vec<(Sent, Corpus)>,
+}
+
+impl Requests {
+    fn of(&self, load: Load) -> Result<&Corpus> {
+        let Load::Of(sent, _) = load else {
+            let repeats = matches!(load, Load::Repeating(_));
+            return Ok(if repeats { &self.made.repeating } else { &self.made.plain });
+        };
+        let mut made = self.of_one_size.iter();
+        let corpus = made.find(|(of, _)| *of == sent).map(|(_, corpus)| corpus);
+        corpus.with_context(|| format!("no requests were made for {load}"))
+    }
 }
 
 /// What was taken up to a moment.
@@ -140,7 +165,7 @@ impl Lab {
         seconds: u64,
     ) -> Result<Row> {
         let row = match load {
-            Load::Full(connections) | Load::Repeating(connections) => {
+            Load::Full(connections) | Load::Repeating(connections) | Load::Of(_, connections) => {
                 self.full(Row::new(round, kind, load), connections, seconds).await
             }
             Load::Paced(rate) => self.paced(Row::new(round, kind, load), f64::from(rate)).await,
@@ -152,10 +177,7 @@ impl Lab {
 
     async fn full(&mut self, mut row: Row, connections: u32, seconds: u64) -> Result<Row> {
         let database = self.database(row.kind).await?;
-        let corpus = match row.load {
-            Load::Repeating(_) => &self.made.repeating,
-            _ => &self.made.plain,
-        };
+        let corpus = self.requests.of(row.load)?;
         let server = Server::start(&self.programs, row.kind, database.as_ref(), corpus.request(0))?;
         let again = row.kind == Kind::HttpNothing;
         let size = size(&mut self.databases, database.as_ref()).await?;
@@ -188,7 +210,7 @@ impl Lab {
 
     async fn paced(&mut self, mut row: Row, rate: f64) -> Result<Row> {
         let database = self.database(row.kind).await?;
-        let corpus = &self.made.plain;
+        let corpus = &self.requests.made.plain;
         let server = Server::start(&self.programs, row.kind, database.as_ref(), corpus.request(0))?;
         let size = size(&mut self.databases, database.as_ref()).await?;
         let connections = PACED_CONNECTIONS;
@@ -241,10 +263,10 @@ impl Lab {
     }
 
     async fn copy(&mut self, mut row: Row) -> Result<Row> {
-        let enough = self.made.copies.len() > 2 * CHUNKS_WARM_UP;
+        let enough = self.requests.made.copies.len() > 2 * CHUNKS_WARM_UP;
         ensure!(enough, "too few requests to copy\nhint: set BENCH_REQUESTS to more");
         let database = self.databases.fresh_postgres().await?;
-        let (warm_up, chunks) = self.made.copies.split_at(CHUNKS_WARM_UP);
+        let (warm_up, chunks) = self.requests.made.copies.split_at(CHUNKS_WARM_UP);
         let size_before = self.databases.size(&database).await?;
         self.databases.copy(&database, warm_up).await?;
         let before = meter_postgres(&mut self.databases).await?;
@@ -252,7 +274,7 @@ impl Lab {
         let after = meter_postgres(&mut self.databases).await?;
         let lines =
             |chunks: &[String]| chunks.iter().map(|chunk| chunk.lines().count()).sum::<usize>();
-        row.oks = lines(&self.made.copies) as u64;
+        row.oks = lines(&self.requests.made.copies) as u64;
         row.rows = rows(&database, row.oks, row.oks).await?;
         let stored = float(lines(chunks));
         row.events_per_s = stored / seconds;

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::contender::{Kind, Programs};
-use crate::corpus::{Made, Wanted};
+use crate::corpus::{Corpus, Made, Sent, Wanted};
 use crate::database::Databases;
-use crate::measure::{self, Lab, Load};
+use crate::measure::{self, Lab, Load, Requests};
 use crate::report::{self, Report};
 use crate::summary::Runs;
 use crate::{Asked, Mode, chart, growth, machine, targets};
 
 /// How many rows are copied in one transaction.
 const ROWS_IN_CHUNK: usize = 1000;
+/// How large each body is where dialects are compared, in bytes.
+const BODY_BYTES: usize = 1000;
 
 pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     let programs = Programs::find()?;
@@ -31,12 +33,20 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
         number("BENCH_REQUESTS", if asked.mode == Mode::Full { 200_000 } else { 100_000 })?;
     let rows = if asked.mode == Mode::Full { 60_000 } else { 30_000 };
     println!("making {events} requests");
-    let wanted = Wanted { seed: 7, events, body_bytes: 0, folder: folder.path() };
+    let wanted = Wanted { sent: Sent::Kits, seed: 7, events, body_bytes: 0, folder: folder.path() };
+    let mut of_one_size = Vec::new();
+    if asked.mode == Mode::Dialects {
+        for sent in [Sent::Calls, Sent::RtcEngine, Sent::Both] {
+            let wanted = Wanted { sent, body_bytes: BODY_BYTES, ..wanted };
+            of_one_size.push((sent, Corpus::make(&wanted)?));
+        }
+    }
     let made = Made::new(&wanted, rows, ROWS_IN_CHUNK)?;
     let databases = Databases::open(admin).await?;
-    let mut lab = Lab { programs, databases, made };
+    let mut lab = Lab { programs, databases, requests: Requests { made, of_one_size } };
     let measured = match asked.mode {
         Mode::Base => base(&mut lab).await,
+        Mode::Dialects => dialects(&mut lab).await,
         Mode::Smoke => smoke(&mut lab).await,
         Mode::Full | Mode::Growth => full(&mut lab).await,
     };
@@ -44,12 +54,15 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     let runs = measured?;
     dropped?;
 
-    let mut targets = targets::all(&runs, &lab.programs);
+    let mut targets = match asked.mode {
+        Mode::Dialects => targets::dialects(&runs),
+        _ => targets::all(&runs, &lab.programs),
+    };
     // What is built otherwise than a release has other sizes.
     targets.retain(|target| match asked.mode {
         Mode::Base => false,
         Mode::Smoke => target.is_guarded(),
-        Mode::Full | Mode::Growth => true,
+        Mode::Full | Mode::Growth | Mode::Dialects => true,
     });
     let machine = machine::describe(&lab.programs, &lab.databases.version);
     let report = Report { machine, runs, targets };
@@ -183,6 +196,23 @@ async fn base(lab: &mut Lab) -> Result<Runs> {
         taking.round = round;
         taking.take(&pairs, Load::Full(64), seconds).await?;
         taking.take(&pairs, Load::Full(128), seconds).await?;
+    }
+    Ok(taking.runs)
+}
+
+/// Events of both dialects with bodies of one size, each and mixed.
+async fn dialects(lab: &mut Lab) -> Result<Runs> {
+    let seconds = number("BENCH_SECONDS", 3)? as u64;
+    let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;
+    println!("{}", report::line_head());
+    let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
+    for round in 1..=rounds {
+        taking.round = round;
+        for kind in Kind::OURS {
+            for sent in [Sent::Calls, Sent::RtcEngine, Sent::Both] {
+                taking.take(&[kind], Load::Of(sent, 64), seconds).await?;
+            }
+        }
     }
     Ok(taking.runs)
 }

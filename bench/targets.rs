@@ -1,6 +1,7 @@
 //! What this server is to reach, and whether it does.
 
 use crate::contender::{Kind, Programs};
+use crate::corpus::Sent;
 use crate::figures::float;
 use crate::measure::{Load, Row};
 use crate::summary::{Runs, Spread};
@@ -78,6 +79,25 @@ pub(crate) fn all(runs: &Runs, programs: &Programs) -> Vec<Target> {
     }
     targets.extend(latency(runs));
     targets.extend(size(runs, programs));
+    targets
+}
+
+/// What the dialects cost beside each other, with bodies of one size.
+pub(crate) fn dialects(runs: &Runs) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for ours in Kind::OURS {
+        for (sent, what) in [(Sent::RtcEngine, "an event of the RTC Engine"), (Sent::Both, "both")]
+        {
+            let ratio = |round| {
+                let calls = runs.row(round, ours, Load::Of(Sent::Calls, 64))?.cpu_us();
+                Some(runs.row(round, ours, Load::Of(sent, 64))?.cpu_us() / calls)
+            };
+            let what =
+                format!("CPU: {what} takes so many times an event of a call, {}", ours.name());
+            let target = |it| plain(what, Bound::AtMost(1.15), it, "");
+            targets.extend(runs.of_rounds(ratio).map(target));
+        }
+    }
     targets
 }
 
