@@ -194,8 +194,10 @@ fn text(delivery: &Delivery, body: &str) -> String {
     if delivery.dialect == Dialect::RtcEngine {
         headers.insert(SIGN_HEADER.to_owned(), sign(&RTC_KEY.into(), body.as_bytes()));
     }
-    let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.iter().fold(String::new(), |mut all, (name, value)| {
+        let _ = write!(all, "{name}: {value}\r\n");
+        all
+    });
     let (query, length) = (&delivery.query, body.len());
     format!(
         "POST /?{query} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n{headers}\
