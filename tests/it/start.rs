@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::doctor::{assert_check, examined};
 use crate::process::{Serving, done, failed, program};
-use crate::support::{APP, eventually};
+use crate::support::{APP, eventually, on_both_stores};
 
 /// A `serve` whose log goes to a file, ended with this value.
 pub(crate) struct Logged {
@@ -124,6 +124,21 @@ fn a_failed_start_names_the_form_the_line_and_the_variable() {
     let address = taken.local_addr().unwrap().to_string();
     let said = failed(folder.path(), &[&app[..], &["--listen", &address]].concat(), 1);
     assert!(said.contains("\nhint: another process holds the port"), "{said}");
+}
+
+on_both_stores! {
+    async fn a_migration_that_cannot_work_ends_the_start(database: Database) {
+        let store = database.store().await;
+        store.migrate().await.unwrap();
+        store.close().await;
+        // As if it had not run: its tables are in its way.
+        database.execute("delete from _sqlx_migrations where version = 5").await;
+        let folder = tempfile::tempdir().unwrap();
+        let serve = ["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
+        let said = failed(folder.path(), &[&serve[..], &["--store", &database.url]].concat(), 1);
+        assert!(said.contains(": migration 5: "), "{said}");
+        assert!(said.contains("already exists") && said.contains("\nhint: "), "{said}");
+    }
 }
 
 #[test]

@@ -160,7 +160,9 @@ pub(crate) fn migrating(error: &MigrateError) -> Diagnostic {
     let (problem, hint) = match error {
         MigrateError::Execute(error) => return by_database(&cause(error), error),
         MigrateError::ExecuteMigration(error, number) => {
-            return by_database(&format!("migration {number}: {}", cause(error)), error);
+            let found = by_database(&format!("migration {number}: {}", cause(error)), error);
+            let usual = "its transaction was undone: remove what is in its way, or run the version before this one";
+            return Diagnostic { hint: found.hint.or_else(|| Some(usual.to_owned())), ..found };
         }
         MigrateError::VersionMissing(number) => (
             format!(

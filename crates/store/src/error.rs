@@ -63,10 +63,16 @@ impl StoreError {
             ) => {
                 // Of the database's own errors only those that pass: no wrong password, missing privilege or missing
                 // table. State lost by a pooler (class 26, and a prepared statement that exists twice) is included,
-                // since correcting the pooler helps. SQLite's codes, which are shorter, count as passing.
+                // since correcting the pooler helps.
                 let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
-                let code = code.as_deref().filter(|code| code.len() == 5).unwrap_or("08000");
-                code == "42P05" || ["08", "25", "26", "40", "53", "55", "57"].contains(&&code[..2])
+                match code.as_deref() {
+                    Some(code) if code.len() == 5 => {
+                        let classes = ["08", "25", "26", "40", "53", "55", "57"];
+                        code == "42P05" || classes.contains(&&code[..2])
+                    }
+                    // SQLITE_ERROR, such as a table that exists. SQLite's other codes, which are numbers, count as passing.
+                    code => code != Some("1"),
+                }
             }
             Self::Migrate(_) | Self::Address(_) | Self::Refused(_) => false,
         }
