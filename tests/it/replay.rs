@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 
-use crate::process::done;
+use crate::process::{done, failed};
 
 #[test]
 fn recorded_headers_are_sent_along() {
@@ -29,4 +29,15 @@ fn recorded_headers_are_sent_along() {
     assert!(said.starts_with("1 sent: 1 answered OK"), "{said}");
     let request = receiver.join().unwrap();
     assert!(request.contains("\r\nsign: c2ln\r\n"), "{request}");
+}
+
+#[test]
+fn a_cut_off_line_of_an_error_log_counts_as_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let line = r#"{"not_stored":"why","id":"01a196fb-120b-8870-bd94-eb89a3dc61ef","query":"SdkApp"#;
+    std::fs::write(folder.path().join("serve.log"), format!("ready\n{line}\n")).unwrap();
+    let to = ["--to", "http://127.0.0.1:1/"];
+    let said = failed(folder.path(), &[&["replay", "serve.log"][..], &to].concat(), 1);
+    assert!(said.contains("failed: serve.log:2: an event that was not stored, but its"), "{said}");
+    assert!(said.contains("error: 1 of 1 events failed"), "{said}");
 }

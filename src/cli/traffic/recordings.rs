@@ -17,6 +17,9 @@ const LINE_BYTES_MAX: u64 = 100 << 20;
 /// A larger `.json` file is read line by line, not as one object. In bytes.
 const OBJECT_BYTES_MAX: u64 = 100 << 20;
 
+/// How the line of an event begins that a server could not store.
+const NOT_STORED: &str = "{\"not_stored\":";
+
 /// One delivery, and where it was found.
 #[derive(Debug)]
 pub(crate) struct RecordedDelivery {
@@ -26,6 +29,14 @@ pub(crate) struct RecordedDelivery {
     pub(crate) not_stored: Option<Uuid>,
     /// How many bytes of all inputs were read until its end.
     pub(crate) bytes_read: u64,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Delivery(RecordedDelivery),
+    /// The line of an error log, at this place, that is not whole: its event is lost to us.
+    CutOff(String),
 }
 
 /// The files that are named, and those below the directories that are named, in the order of their paths.
@@ -87,14 +98,14 @@ impl Inputs {
     }
 
     /// The next delivery; `None` after the last.
-    pub(crate) fn next(&mut self) -> Result<Option<RecordedDelivery>> {
+    pub(crate) fn next(&mut self) -> Result<Option<Found>> {
         loop {
             if self.open.is_none() {
                 let Some(path) = self.files.next() else {
                     return Ok(None);
                 };
                 if let Some(found) = self.enter(&path)? {
-                    return Ok(Some(found));
+                    return Ok(Some(Found::Delivery(found)));
                 }
             }
             if let Some(found) = self.next_line()? {
@@ -131,7 +142,7 @@ impl Inputs {
     }
 
     /// The next delivery of the open file; closes the file at its end.
-    fn next_line(&mut self) -> Result<Option<RecordedDelivery>> {
+    fn next_line(&mut self) -> Result<Option<Found>> {
         while let Some(lines) = &mut self.open {
             let mut line = Vec::new();
             let read = lines
@@ -147,12 +158,14 @@ impl Inputs {
             lines.number += 1;
             self.bytes_read += read as u64;
             let text = String::from_utf8_lossy(&line);
+            let place = format!("{}:{}", lines.name, lines.number);
             match recorded(&text) {
                 Some((delivery, not_stored)) => {
-                    let place = format!("{}:{}", lines.name, lines.number);
                     let bytes_read = self.bytes_read;
-                    return Ok(Some(RecordedDelivery { place, delivery, not_stored, bytes_read }));
+                    let found = RecordedDelivery { place, delivery, not_stored, bytes_read };
+                    return Ok(Some(Found::Delivery(found)));
                 }
+                None if text.contains(NOT_STORED) => return Ok(Some(Found::CutOff(place))),
                 None if text.trim().is_empty() => {}
                 None => self.skipped += 1,
             }
@@ -168,8 +181,7 @@ fn recorded(text: &str) -> Option<(Delivery, Option<Uuid>)> {
     struct NotStored {
         id: Uuid,
     }
-    const BEGIN: &str = "{\"not_stored\":";
-    let logged = text.find(BEGIN).map(|begin| text[begin..].trim_end());
+    let logged = text.find(NOT_STORED).map(|begin| text[begin..].trim_end());
     let json = logged.unwrap_or(text);
     let delivery = Delivery::parse(json).ok()?;
     match delivery.dialect {
@@ -200,17 +212,26 @@ mod tests {
             "INFO ready\nNov 21 host trtc[7]: {\"not_stored\":\"why\",\"id\":\"01a196fb-120b-8870-bd94-eb89a3dc61ef\",\
              \"query\":\"SdkAppid=4\",\"body\":{}}\n{\"query\":\"\",\"body\":{}}\n\
              {\"dialect\":\"rtc_engine\",\"headers\":{\"sdkappid\":\"6\"},\"body\":{}}\n\
-             {\"dialect\":\"rtc_engine\",\"headers\":{\"sign\":\"x\"},\"body\":{}}\n",
+             {\"dialect\":\"rtc_engine\",\"headers\":{\"sign\":\"x\"},\"body\":{}}\n\
+             trtc[7]: {\"not_stored\":\"why\",\"id\":\"01a196fb-120b-8870-bd94-eb89a3dc61f0\",\"query\":\"SdkApp\n",
         );
         write("d.txt", "{\"query\":\"q=5\",\"body\":{}}\n");
         let mut inputs = Inputs::new(files(&[folder.path().to_owned()]).unwrap());
-        let mut apps = Vec::new();
+        let (mut apps, mut cut_off) = (Vec::new(), Vec::new());
         while let Some(found) = inputs.next().unwrap() {
+            let found = match found {
+                Found::Delivery(found) => found,
+                Found::CutOff(place) => {
+                    cut_off.push(place);
+                    continue;
+                }
+            };
             assert_eq!(found.not_stored.is_some(), found.place.ends_with("c.log:2"));
             apps.extend(found.delivery.app().map(|app| app.to_string()));
         }
         assert_eq!(apps, ["1", "2", "3", "4", "6"]);
         assert_eq!(inputs.skipped, 3);
+        assert!(cut_off.len() == 1 && cut_off[0].ends_with("c.log:6"), "{cut_off:?}");
         assert!(files(&[folder.path().join("nothing")]).is_err());
     }
 }

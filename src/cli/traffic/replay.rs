@@ -13,7 +13,7 @@ use crate::cli::error::diagnostic;
 use crate::cli::output::{self, progress_bar, say};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::traffic::confirmation::{Confirmation, SentEvent};
-use crate::cli::traffic::recordings::{Inputs, RecordedDelivery, files};
+use crate::cli::traffic::recordings::{Found, Inputs, RecordedDelivery, files};
 use crate::cli::traffic::target::{Target, TargetArgs};
 use crate::clock::Clock;
 use crate::settings::Settings;
@@ -98,6 +98,13 @@ impl Replay {
         let mut posting = Posting::new((target, confirmation), at_once, bar(bytes), clock);
         let mut known = StoredIds::new(&settings);
         while let Some(found) = source.next().await? {
+            let found = match found {
+                Found::Delivery(found) => found,
+                Found::CutOff(place) => {
+                    posting.cut_off(&place);
+                    continue;
+                }
+            };
             if known.has(&found).await {
                 posting.known += 1;
                 continue;
@@ -140,7 +147,7 @@ impl Source {
         Ok(Self::Stored { store, filter, page: VecDeque::new(), done: false })
     }
 
-    async fn next(&mut self) -> Result<Option<RecordedDelivery>> {
+    async fn next(&mut self) -> Result<Option<Found>> {
         let (store, filter, page, done) = match self {
             Self::Files(inputs) => return inputs.next(),
             Self::Stored { store, filter, page, done } => (store, filter, page, done),
@@ -158,7 +165,7 @@ impl Source {
                 bytes_read: 0,
             }));
         }
-        Ok(page.pop_front())
+        Ok(page.pop_front().map(Found::Delivery))
     }
 
     fn skipped(&self) -> u64 {
@@ -278,6 +285,15 @@ impl Posting {
             // In order: the next one waits for this one's answer.
             self.join_one().await;
         }
+    }
+
+    /// The line of an event in an error log is not whole.
+    fn cut_off(&mut self, place: &str) {
+        self.failed += 1;
+        let problem = "an event that was not stored, but its line is cut off or divided";
+        let hint = "what collects the log limits the length of a line; the server's standard error has it whole";
+        let found = Diagnostic::new(problem, hint);
+        self.bar.suspend(|| say(&format!("failed: {place}: {found}")));
     }
 
     async fn join_one(&mut self) {
