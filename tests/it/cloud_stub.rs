@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -141,16 +142,15 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let header = |name: &str| {
-        head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    };
+    let header = |name: &str| text_of(&head.headers, name);
     let action = header("x-tc-action").to_owned();
     let (fault, is_fast) = {
         let mut state = state.lock().unwrap();
         let now = Instant::now();
-        let within = state.times.iter().filter(|(of, at)| {
-            *of == action && now.duration_since(*at) < Duration::from_secs(1)
-        });
+        let within = state
+            .times
+            .iter()
+            .filter(|(of, at)| *of == action && now.duration_since(*at) < Duration::from_secs(1));
         let is_fast = within.count() >= 20;
         state.too_fast += u32::from(is_fast);
         state.times.push((action.clone(), now));
@@ -165,8 +165,9 @@ async fn answer(
         Some(Fault::Refuse(code)) => Err(code),
         None if is_fast => Err("RequestLimitExceeded"),
         None => {
-            let sound = head.method == "POST" && head.uri == "/" && header("x-tc-version") == "2019-07-22";
-            let signed = signature_error(&header, &body);
+            let sound =
+                head.method == "POST" && head.uri == "/" && header("x-tc-version") == "2019-07-22";
+            let signed = signature_error(&head.headers, &body);
             match (sound, signed) {
                 (false, _) => Err("InvalidParameter"),
                 (_, Some(code)) => Err(code),
@@ -188,10 +189,21 @@ async fn answer(
     Ok(Response::new(Full::from(json!({ "Response": response }).to_string())))
 }
 
+fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
 /// The code with which the vendor refuses what is not signed well. Written from the vendor's page, for whatever headers are signed.
-fn signature_error(header: &dyn Fn(&str) -> &str, body: &[u8]) -> Option<&'static str> {
+fn signature_error(headers: &HeaderMap, body: &[u8]) -> Option<&'static str> {
     const FAILURE: Option<&str> = Some("AuthFailure.SignatureFailure");
-    let Some(fields) = header("authorization").strip_prefix("TC3-HMAC-SHA256 ") else { return FAILURE };
+    let header = |name: &str| text_of(headers, name);
+    let Some(fields) = header("authorization").strip_prefix("TC3-HMAC-SHA256 ") else {
+        return FAILURE;
+    };
     let mut parts = fields.split(", ");
     let mut part = |name: &str| parts.next().and_then(|part| part.strip_prefix(name));
     let (Some(credential), Some(names), Some(signature)) =
@@ -216,10 +228,10 @@ fn signature_error(header: &dyn Fn(&str) -> &str, body: &[u8]) -> Option<&'stati
     for name in &list {
         canonical += &format!("{name}:{}\n", header(name).trim().to_lowercase());
     }
-    canonical += &format!("\n{names}\n{:x}", Sha256::digest(body));
+    canonical += &format!("\n{names}\n{}", sha256(body));
     let text = format!(
-        "TC3-HMAC-SHA256\n{time}\n{day}/{service}/tc3_request\n{:x}",
-        Sha256::digest(&canonical)
+        "TC3-HMAC-SHA256\n{time}\n{day}/{service}/tc3_request\n{}",
+        sha256(canonical.as_bytes())
     );
     let mut secret = format!("TC3{KEY}").into_bytes();
     for word in [day, service, "tc3_request", &text] {
