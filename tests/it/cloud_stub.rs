@@ -224,11 +224,9 @@ fn signature_error(headers: &HeaderMap, body: &[u8]) -> Option<&'static str> {
     if !["content-type", "host"].iter().all(|name| list.contains(name)) || !list.is_sorted() {
         return FAILURE;
     }
-    let mut canonical = String::from("POST\n/\n\n");
-    for name in &list {
-        canonical += &format!("{name}:{}\n", header(name).trim().to_lowercase());
-    }
-    canonical += &format!("\n{names}\n{}", sha256(body));
+    let lines = list.iter().map(|name| format!("{name}:{}\n", header(name).trim().to_lowercase()));
+    let lines: String = lines.collect();
+    let canonical = format!("POST\n/\n\n{lines}\n{names}\n{}", sha256(body));
     let text = format!(
         "TC3-HMAC-SHA256\n{time}\n{day}/{service}/tc3_request\n{}",
         sha256(canonical.as_bytes())

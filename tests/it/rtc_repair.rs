@@ -1,6 +1,8 @@
 //! `rtc-repair`: the real program against a stand-in for the vendor's cloud API.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use protocol::AppId;
@@ -58,18 +60,8 @@ fn run(database: &Database, stub: &CloudStub, arguments: &str) -> Ran {
 
 fn run_with(database: &Database, stub: &CloudStub, arguments: &str, env: &[(&str, &str)]) -> Ran {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("key"), format!("{KEY}\n")).unwrap();
-    let mut command = program(folder.path());
-    command
-        .arg("rtc-repair")
-        .args(arguments.split_whitespace())
-        .env("TRTC_SDK_APP_ID", APP)
-        .env("TRTC_STORE__URL", &database.url)
-        .env("TRTC_RTC_REPAIR__HOST", stub.origin())
-        .env("TRTC_LOG__FILTER", "trace")
-        .env("TENCENTCLOUD_SECRET_KEY_FILE", "key")
-        .envs(env.iter().copied());
-    let output = command.output().unwrap();
+    let mut command = command(folder.path(), database, stub, arguments);
+    let output = command.envs(env.iter().copied()).output().unwrap();
     let ran = Ran {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -80,6 +72,21 @@ fn run_with(database: &Database, stub: &CloudStub, arguments: &str, env: &[(&str
         assert!(!is_shown, "`{secret}` is shown: {ran:?}");
     }
     ran
+}
+
+/// The program with all but the id of its key.
+fn command(folder: &Path, database: &Database, stub: &CloudStub, arguments: &str) -> Command {
+    std::fs::write(folder.join("key"), format!("{KEY}\n")).unwrap();
+    let mut command = program(folder);
+    command
+        .arg("rtc-repair")
+        .args(arguments.split_whitespace())
+        .env("TRTC_SDK_APP_ID", APP)
+        .env("TRTC_STORE__URL", &database.url)
+        .env("TRTC_RTC_REPAIR__HOST", stub.origin())
+        .env("TRTC_LOG__FILTER", "trace")
+        .env("TENCENTCLOUD_SECRET_KEY_FILE", "key");
+    command
 }
 
 /// Stores a mark as an event would.
@@ -309,6 +316,61 @@ async fn what_was_added_before_a_failure_stays() {
     assert!(ran.err.contains("run it again to go on: DescribeUserInfo"), "{ran:?}");
     let rest = run(&database, &stub_of_two, "--since 3h --yes --json").report();
     assert_eq!(rest["added"], 7, "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_is_refused_keeps_no_other() {
+    let database = Database::sqlite();
+    database.store().await.migrate().await.unwrap();
+    let rooms = ["a", "b"].map(|id| room(id, Some(60), &[("alice", 0, Some(60))]));
+    let stub = CloudStub::start(rooms.to_vec()).await;
+    let list = |id: &str, of: &Room| {
+        let (created, app) = (of.created, of.app);
+        format!(
+            r#"{{"CommId":"{app}_{id}_{created}","RoomString":"{}","CreateTime":{created}}}"#,
+            of.id
+        )
+    };
+    // The vendor's own name of the first is one that it does not know.
+    let rooms = [list("gone", &rooms[0]), list("b", &rooms[1])].join(",");
+    stub.fail([Fault::Answer(200, format!(r#"{{"Response":{{"RoomList":[{rooms}]}}}}"#))]);
+    let ran = run(&database, &stub, "--since 3h --yes");
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("code InvalidParameter.CommID"), "{ran:?}");
+    assert!(ran.err.contains("error: the users of 1 sessions could not be asked for"), "{ran:?}");
+    assert!(ran.out.contains("; added 4\n"), "{ran:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_yes_at_the_terminal_nothing_is_added() {
+    use std::io::Write;
+
+    use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+
+    let (database, stub) = place().await;
+    let at_terminal = |answer: &'static [u8]| {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+        let ours = openpt(flags).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs = ioctl_tiocgptpeer(&ours, flags).unwrap();
+        std::fs::File::from(ours.try_clone().unwrap()).write_all(answer).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = command(folder.path(), &database, &stub, "--since 3h");
+        command.env("TENCENTCLOUD_SECRET_ID", ID).stdin(theirs);
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (done, said) = at_terminal(b"no\n");
+    assert!(!done && said.contains("error: nothing was changed"), "{said}");
+    let expected = "127.0.0.1:";
+    assert!(said.starts_with(expected), "{said}");
+    let expected = "knows 1 sessions; asking for the users of 1 of them takes 1 requests or more";
+    assert!(said.contains(expected) && !said.contains(KEY), "{said}");
+    assert_eq!(repaired(&database, 0).await, [] as [String; 0]);
+    let (done, said) = at_terminal(b"yes\n");
+    assert!(done, "{said}");
+    assert_eq!(repaired(&database, 0).await.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -108,13 +108,24 @@ impl CloudFailure {
 }
 
 fn known(code: &str) -> Option<&'static (&'static str, Retry, &'static str)> {
-    let is_of = |begin: &str| {
-        code.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    CODES.iter().find(|(begin, ..)| is_of(begin))
+    CODES.iter().find(|(begin, ..)| is_of(code, begin))
+}
+
+/// Whether a code is this one, or one of its kinds, which stand behind a dot.
+fn is_of(code: &str, begin: &str) -> bool {
+    code.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 impl CloudError {
+    /// Whether the vendor refused what was asked for, and may grant another request of the same kind.
+    #[must_use]
+    pub fn is_about_what_was_asked(&self) -> bool {
+        let CloudFailure::Refused { code, .. } = &self.failure else { return false };
+        ["InvalidParameter", "ResourceNotFound", "FailedOperation"]
+            .iter()
+            .any(|begin| is_of(code, begin))
+    }
+
     fn text(&self) -> String {
         let mut notes = Vec::new();
         notes.extend(self.request_id.as_ref().map(|id| format!("RequestId {id}")));

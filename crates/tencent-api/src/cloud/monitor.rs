@@ -20,7 +20,7 @@ pub const USERS_SPAN: Duration = Duration::from_hours(4);
 /// How many rows a page has at most, and every page but the last. The `Total` beside them is that of the page.
 pub const PAGE_ROWS: u32 = 100;
 /// How long a room's or user's id may be, in bytes. The vendor's have at most 64.
-const ID_BYTES_MAX: usize = 256;
+const ID_BYTES_MAX: usize = 255;
 
 /// A span of time, in s since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,8 +13,8 @@ use crate::cli::tencent::rtc_repair::report::Report;
 use crate::clock::Clock;
 use crate::settings::Settings;
 use crate::store::{self, RepairConnection, StoreOptions};
-use crate::tencent_api::{CloudClient, Endpoint, HISTORY, Limits, Span};
-use protocol::diagnostic::Diagnostic;
+use crate::tencent_api::{CloudClient, Endpoint, HISTORY, Limits, Span, UserStay};
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::{AppId, UnixMillis};
 
 /// How much time around that of the loss is asked for: a session that was hit may have begun before.
@@ -23,15 +23,19 @@ const AROUND: Duration = Duration::from_mins(15);
 const STILL_COMING: Duration = Duration::from_mins(4);
 const CONFIRM_HINT: &str = "give `--yes`, or `--dry-run` to add nothing";
 
-/// Add sessions and stays of the RTC Engine whose events were lost
+/// Add RTC Engine sessions and stays whose events were lost
 ///
-/// The vendor drops an RTC Engine event after one minute without an answer. This command asks the vendor's monitoring for the
-/// sessions of rooms and the stays of users in that time, and adds those that the store does not have, marked as repaired. What
-/// users published cannot be repaired. The server may keep running. The same repair again adds nothing.
+/// The vendor drops an RTC Engine event after one minute without an answer. This
+/// command asks the vendor's monitoring for the sessions of rooms and the stays
+/// of users in that time, and adds those that the store does not have, marked as
+/// repaired. What users published cannot be repaired. The server may keep
+/// running. The same repair again adds nothing.
 ///
-/// The calls, DescribeRoomInfo and DescribeUserInfo, need a paid edition of the vendor's monitoring dashboard since 2024-04-01, and
-/// an API key of the cloud account: TENCENTCLOUD_SECRET_ID and TENCENTCLOUD_SECRET_KEY, or `[rtc_repair]` in the configuration. At
-/// most 20 requests are sent per second.
+/// The vendor charges for these calls, DescribeRoomInfo and DescribeUserInfo,
+/// since 2024-04-01: the app needs a paid edition of the monitoring dashboard.
+/// They are signed with an API key of the cloud account: TENCENTCLOUD_SECRET_ID
+/// and TENCENTCLOUD_SECRET_KEY, each also with _FILE, or `[rtc_repair]` in the
+/// configuration. At most 20 requests are sent per second.
 ///
 /// Example:
 ///   trtc-callbacks rtc-repair --since 2h --dry-run
@@ -132,7 +136,14 @@ impl RtcRepair {
             let text = format!("added {added} to {}; run it again to go on", repair.url);
             return Err(if added > 0 { error.context(text) } else { error });
         }
-        repair.report.print(self.json)
+        repair.report.print(self.json)?;
+        match repair.report.sessions_failed {
+            0 => Ok(()),
+            failed => bail!(Diagnostic::new(
+                format!("the users of {failed} sessions could not be asked for"),
+                "see the errors above"
+            )),
+        }
     }
 
     /// Whether it asks before it adds anything.
@@ -235,8 +246,8 @@ impl Repair<'_> {
         session: &Session,
         is_asked: bool,
     ) -> Result<()> {
-        let listing = Listing { client: &self.client, app, span: self.span };
-        let stays = if is_asked { listing.stays(session).await? } else { Some(Listed::nothing()) };
+        let stays =
+            if is_asked { self.stays(app, session).await? } else { Some(Listed::nothing()) };
         let stored = self.stored(connection, app, session).await?;
         let (Some(Listed { rows: stays, unreadable }), Some(stored)) = (stays, stored) else {
             self.report.sessions_skipped += 1;
@@ -257,6 +268,20 @@ impl Repair<'_> {
         let (room, kind) = (&session.life.room_id, stored.room_id_kind);
         report.added += connection.add(app, room, kind, &missing, self.clock.now()).await?;
         Ok(())
+    }
+
+    /// The stays in a session; `None` where there are too many. A session that the vendor refuses keeps no other.
+    async fn stays(&mut self, app: AppId, session: &Session) -> Result<Option<Listed<UserStay>>> {
+        let listing = Listing { client: &self.client, app, span: self.span };
+        match listing.stays(session).await {
+            Err(error) if error.is_about_what_was_asked() => {
+                say(&format!("error: {}", error.diagnostic()));
+                self.report.sessions_failed += 1;
+                // What is known of the session itself is added all the same.
+                Ok(Some(Listed::nothing()))
+            }
+            stays => Ok(stays?),
+        }
     }
 
     /// What the store has of a session; `None` where that is too much.

@@ -41,9 +41,11 @@ impl Session {
         });
         let mut sessions: Vec<Self> = Vec::with_capacity(lives.len());
         for life in lives {
+            // Sessions at the same time are of two rooms: the number 123 and the text "123".
             if let Some(last) = sessions.last_mut()
                 && last.life.room_id == life.room_id
                 && last.life.created_s < life.created_s
+                && last.life.destroyed_s.is_none_or(|end| end <= life.created_s)
             {
                 last.next_s = Some(life.created_s);
             }
@@ -266,14 +268,9 @@ mod tests {
 
     /// Kind, account and time after the begin, in ms.
     fn said(marks: &[RepairedMark]) -> Vec<(&'static str, &str, i64)> {
-        let said = |mark: &RepairedMark| mark.at.0 - T * 1000;
-        let account = |mark: &'_ RepairedMark| mark.account.is_some();
-        marks
-            .iter()
-            .map(|mark| {
-                let name = if account(mark) { mark.account.as_deref().unwrap() } else { "" };
-                (mark.kind.as_str(), name, said(mark))
-            })
+        let said = |mark: &'_ RepairedMark| mark.at.0 - T * 1000;
+        let all = marks.iter();
+        all.map(|mark| (mark.kind.as_str(), mark.account.as_deref().unwrap_or(""), said(mark)))
             .collect()
     }
 
@@ -420,5 +417,7 @@ mod tests {
             Session::list(vec![life("b", T), life("a", T + 9), life("a", T), life("c", T)]);
         let nexts: Vec<_> = sessions.iter().map(|session| session.next_s).collect();
         assert_eq!(nexts, [Some(T + 9), None, None, None]);
+        let beside = RoomLife { destroyed_s: Some(T + 10), ..life("a", T) };
+        assert_eq!(Session::list(vec![beside, life("a", T + 9)])[0].next_s, None);
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Report {
     pub(crate) added: u64,
     /// Of how many sessions users were asked for.
     pub(crate) sessions_asked: u64,
+    /// Of how many the vendor refused to list them.
+    pub(crate) sessions_failed: u64,
     /// How many sessions are too large to be repaired.
     pub(crate) sessions_skipped: u64,
     /// How many rows of the vendor's answers cannot be read.
