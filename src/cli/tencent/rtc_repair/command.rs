@@ -21,6 +21,10 @@ use protocol::{AppId, UnixMillis};
 const AROUND: Duration = Duration::from_mins(15);
 /// How old an event must be to be lost: an exit by timeout comes about 98 s after the loss, and the vendor tries for a minute.
 const STILL_COMING: Duration = Duration::from_mins(4);
+/// How many sessions the vendor may refuse before the repair ends.
+const FAILED_MAX: u64 = 20;
+/// How much later than the oldest that the vendor knows a repair may begin: its last requests are some time after the first.
+const TO_OLDEST: Duration = Duration::from_mins(15);
 const CONFIRM_HINT: &str = "give `--yes`, or `--dry-run` to add nothing";
 
 /// Add RTC Engine sessions and stays whose events were lost
@@ -84,8 +88,8 @@ struct Repair<'a> {
 /// What is to be done for one app.
 struct Work {
     app: AppId,
-    /// Sessions, and whether their users are to be asked for.
-    sessions: Vec<(Session, bool)>,
+    /// The sessions whose users are to be asked for. All others are complete.
+    sessions: Vec<Session>,
     /// At least how many requests that takes.
     requests: usize,
 }
@@ -169,8 +173,8 @@ impl RtcRepair {
                 "the vendor knows the last 14 days, or 7 with some packages: give a later time"
             ));
         }
-        let from_s = since.minus(AROUND).max(oldest.plus(Duration::from_secs(1))).as_secs();
-        Ok(Span { from_s, until_s: until.plus(AROUND).min(now).as_secs() })
+        let from = since.minus(AROUND).max(oldest.plus(TO_OLDEST));
+        Ok(Span { from_s: from.as_secs(), until_s: until.plus(AROUND).min(now).as_secs() })
     }
 }
 
@@ -195,20 +199,18 @@ impl Repair<'_> {
             all.push(self.plan(*app).await?);
         }
         self.confirm(&all)?;
-        let mut connection = self.connect().await?;
         let sessions: usize = all.iter().map(|work| work.sessions.len()).sum();
         let bar = progress_bar(
             Some(sessions as u64),
             "{bar:30} {pos}/{len} sessions  {elapsed} elapsed, {eta} left",
         );
         for work in &all {
-            for (session, is_asked) in &work.sessions {
-                self.session(&mut connection, work.app, session, *is_asked).await?;
+            for session in &work.sessions {
+                self.session(work.app, session).await?;
                 bar.inc(1);
             }
         }
         bar.finish_and_clear();
-        connection.close().await;
         Ok(())
     }
 
@@ -227,29 +229,25 @@ impl Repair<'_> {
                 self.report.sessions_skipped += 1;
                 continue;
             };
-            let is_asked = self.args.all_stays || stored.lacks_stays(before);
-            if is_asked {
+            if self.args.all_stays || stored.lacks_stays(before) {
                 let listing = Listing { client: &self.client, app, span: self.span };
                 work.requests += listing.parts(&session).count();
+                work.sessions.push(session);
             }
-            work.sessions.push((session, is_asked));
         }
         connection.close().await;
         Ok(work)
     }
 
     /// Adds what is missing of a session.
-    async fn session(
-        &mut self,
-        connection: &mut RepairConnection,
-        app: AppId,
-        session: &Session,
-        is_asked: bool,
-    ) -> Result<()> {
-        let stays =
-            if is_asked { self.stays(app, session).await? } else { Some(Listed::nothing()) };
-        let stored = self.stored(connection, app, session).await?;
-        let (Some(Listed { rows: stays, unreadable }), Some(stored)) = (stays, stored) else {
+    async fn session(&mut self, app: AppId, session: &Session) -> Result<()> {
+        let Some(Listed { rows: stays, unreadable }) = self.stays(app, session).await? else {
+            self.report.sessions_skipped += 1;
+            return Ok(());
+        };
+        // A list of many pages takes longer than a database keeps an idle connection.
+        let mut connection = self.connect().await?;
+        let Some(stored) = self.stored(&mut connection, app, session).await? else {
             self.report.sessions_skipped += 1;
             return Ok(());
         };
@@ -257,16 +255,16 @@ impl Repair<'_> {
         let mut missing = stored.missing_boundaries(before);
         missing.extend(stored.missing_stays(&stays, before));
         let report = &mut self.report;
-        report.sessions_asked += u64::from(is_asked);
+        report.sessions_asked += 1;
         report.unreadable += unreadable;
         report.enters.found += stays.len() as u64;
         report.exits.found += stays.iter().filter(|stay| stay.left_s.is_some()).count() as u64;
         report.count(&missing);
-        if self.args.dry_run || missing.is_empty() {
-            return Ok(());
+        if !self.args.dry_run {
+            let (room, kind) = (&session.life.room_id, stored.room_id_kind);
+            report.added += connection.add(app, room, kind, &missing, self.clock.now()).await?;
         }
-        let (room, kind) = (&session.life.room_id, stored.room_id_kind);
-        report.added += connection.add(app, room, kind, &missing, self.clock.now()).await?;
+        connection.close().await;
         Ok(())
     }
 
@@ -274,7 +272,9 @@ impl Repair<'_> {
     async fn stays(&mut self, app: AppId, session: &Session) -> Result<Option<Listed<UserStay>>> {
         let listing = Listing { client: &self.client, app, span: self.span };
         match listing.stays(session).await {
-            Err(error) if error.is_about_what_was_asked() => {
+            Err(error)
+                if error.is_about_what_was_asked() && self.report.sessions_failed < FAILED_MAX =>
+            {
                 say(&format!("error: {}", error.diagnostic()));
                 self.report.sessions_failed += 1;
                 // What is known of the session itself is added all the same.
@@ -307,9 +307,8 @@ impl Repair<'_> {
     }
 
     fn confirm(&self, all: &[Work]) -> Result<()> {
-        let asked = all.iter().flat_map(|work| &work.sessions).filter(|(_, is_asked)| *is_asked);
-        let (asked, requests) =
-            (asked.count(), all.iter().map(|work| work.requests).sum::<usize>());
+        let asked: usize = all.iter().map(|work| work.sessions.len()).sum();
+        let requests: usize = all.iter().map(|work| work.requests).sum();
         if asked == 0 || !self.args.is_confirmed() {
             return Ok(());
         }
