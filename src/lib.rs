@@ -7,7 +7,8 @@
 //!   (`crates/receiver/examples/own_app.rs`).
 //! - [`projections`]: what each event changes in the tables of calls, room sessions and live sessions. Pure.
 //! - [`store`]: where events are kept: PostgreSQL or SQLite behind one trait. The only place that knows SQL.
-//! - [`tencent_api`] (`trtc-rest-api`): the vendor's REST API: where callbacks go, registered and compared.
+//! - [`tencent_api`] (`trtc-rest-api`): the vendor's REST API: where callbacks go, registered and compared; which rooms the RTC Engine
+//!   had.
 //!
 //! The modules, in reading order:
 //!

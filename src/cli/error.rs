@@ -9,7 +9,8 @@ use crate::settings::{SecretFileError, SettingsError};
 use crate::sockets::SocketError;
 use crate::store::{BackupError, ConditionError, SpoolError, StoreError};
 use crate::tencent_api::{
-    ClientError, EndpointError, UnknownProduct, UnknownRegion, UserSigError, VendorError,
+    ClientError, CloudError, CloudKeyError, EndpointError, UnknownProduct, UnknownRegion,
+    UserSigError, VendorError,
 };
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -47,6 +48,8 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
         BackupError,
         CallbackDrift,
         ClientError,
+        CloudError,
+        CloudKeyError,
         ConditionError,
         Diagnostic,
         EndpointError,

@@ -7,7 +7,7 @@ use crate::settings::error::SettingsError;
 use crate::settings::tree::Settings;
 use crate::store;
 use crate::telemetry;
-use crate::tencent_api::Product;
+use crate::tencent_api::{Endpoint, Product};
 use protocol::diagnostic::Hint;
 
 /// The least length of `ops.token` where others reach the listener: wrong ones are answered as fast as they come.
@@ -83,6 +83,7 @@ impl Settings {
             return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
         }
         self.check_ops_token()?;
+        self.check_rtc_repair()?;
         store::check_url(&self.store.url).map_err(|error| error.diagnostic())?;
         telemetry::check_filter(&self.log.filter).map_err(|reason| {
             let problem = format!("key `log.filter`: {reason}");
@@ -111,6 +112,25 @@ impl Settings {
         );
         let hint = "make a longer one with `openssl rand -hex 24`, or listen on 127.0.0.1";
         Err(SettingsError::new(problem, hint))
+    }
+
+    fn check_rtc_repair(&self) -> Result<(), SettingsError> {
+        let repair = &self.rtc_repair;
+        if let Err(error) = Endpoint::parse(&repair.host) {
+            let problem = format!("key `rtc_repair.host`: {error}");
+            let hint = "give `trtc.tencentcloudapi.com` or `trtc.intl.tencentcloudapi.com`";
+            return Err(SettingsError::new(problem, hint));
+        }
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if repair.region.is_empty() || !repair.region.bytes().all(plain) {
+            let problem =
+                format!("key `rtc_repair.region`: `{}` is not a region's name", repair.region);
+            return Err(SettingsError::new(
+                problem,
+                "give ap-guangzhou or ap-singapore, for example",
+            ));
+        }
+        Ok(())
     }
 
     fn check_tls(&self) -> Result<(), SettingsError> {

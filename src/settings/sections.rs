@@ -211,6 +211,16 @@ impl RegistrationSettings {
     }
 }
 
+/// `[rtc_repair]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RtcRepairSettings {
+    pub secret_id: SecretString,
+    pub secret_key: SecretString,
+    pub host: String,
+    pub region: String,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,8 +9,8 @@ use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::sections::{
     AnswerSettings, AuthSettings, GapsSettings, IngestSettings, LogSettings, OpsSettings,
-    RegistrationSettings, RetentionSettings, ServerSettings, SettleSettings, SpoolSettings,
-    StoreSettings,
+    RegistrationSettings, RetentionSettings, RtcRepairSettings, ServerSettings, SettleSettings,
+    SpoolSettings, StoreSettings,
 };
 use crate::store::StoreOptions;
 use protocol::source_filter::{Networks, VendorNetworks};
@@ -32,6 +32,7 @@ pub struct Settings {
     pub gaps: GapsSettings,
     pub settle: SettleSettings,
     pub registration: RegistrationSettings,
+    pub rtc_repair: RtcRepairSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,

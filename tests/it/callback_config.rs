@@ -664,6 +664,7 @@ fn the_help_is_readable() {
         "usersig",
         "usersig make",
         "usersig inspect",
+        "rtc-repair",
     ] {
         let arguments: Vec<&str> = page.split(' ').chain(["-h"]).collect();
         help = format!("{help}--- {page} -h\n{}\n", done(folder.path(), &arguments));

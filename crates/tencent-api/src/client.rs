@@ -3,38 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, StatusCode};
-use rustls::crypto::ring;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::answer::{Answer, Secrets};
 use crate::error::{Action, Failure, VendorError};
-use crate::pace::Pace;
+use crate::http::{ClientError, Http};
+use crate::pace::{Pace, SPACING};
 use crate::region::Endpoint;
 use crate::registration::product::Product;
 use crate::retry::Limits;
 use crate::signer::Signer;
 use protocol::AppId;
-use protocol::diagnostic::Hint;
-
-/// The beginning of every HTTP client here.
-///
-/// The HTTP client library is built without a TLS provider, since the one it prefers is a large C library; it uses the process's,
-/// and panics where there is none. One that was installed before stays.
-pub fn http_client() -> reqwest::ClientBuilder {
-    // An error says that there is one already.
-    let _ = ring::default_provider().install_default();
-    reqwest::Client::builder()
-}
 
 /// Calls the vendor's API for one app, as one of its admins. Clones share connections and pace.
 #[derive(Clone)]
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    http: reqwest::Client,
+    http: Http,
     endpoint: Endpoint,
     signer: Signer,
     limits: Limits,
@@ -79,18 +68,8 @@ impl Client {
         limits: Limits,
     ) -> Result<Self, ClientError> {
         let endpoint = endpoint.into();
-        let http = http_client()
-            .connect_timeout(limits.connect)
-            .timeout(limits.one_try)
-            // A redirect would hand the signature to somebody else.
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false);
-        // A proxy cannot reach this machine's own ports.
-        let http = if endpoint.is_near() { http.no_proxy() } else { http };
-        // Without this, a machine without certificates of any CA could not even call a stand-in.
-        let http = if endpoint.is_plain() { http.tls_certs_only(std::iter::empty()) } else { http };
-        let http = http.build().map_err(|error| ClientError(reason(&error.without_url())))?;
-        Ok(Self(Arc::new(Inner { http, endpoint, signer, limits, pace: Pace::new() })))
+        let http = Http::new(&endpoint, limits)?;
+        Ok(Self(Arc::new(Inner { http, endpoint, signer, limits, pace: Pace::new(SPACING) })))
     }
 
     /// The app that it calls for.
@@ -155,13 +134,8 @@ impl Client {
             .post(self.url(call, &usersig))
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(call.body.to_string());
-        let response = match request.send().await {
-            Ok(response) => response,
-            Err(error) => return Attempt::failed(self.broken(error, &secrets)),
-        };
-        let status = response.status();
-        match self.body(response, &secrets).await {
-            Ok(body) => judge(status, &body, &secrets),
+        match inner.http.exchange(request, &secrets).await {
+            Ok((status, body)) => judge(status, &body, &secrets),
             Err(failure) => Attempt::failed(failure),
         }
     }
@@ -179,38 +153,6 @@ impl Client {
         let (origin, service) = (self.0.endpoint.origin(), call.service);
         format!("{origin}/v4/{service}/{}?{query}{}", call.action.name, call.query)
     }
-
-    /// Reads the body as far as it may go.
-    async fn body(
-        &self,
-        mut response: Response,
-        secrets: &Secrets<'_>,
-    ) -> Result<Vec<u8>, Failure> {
-        let most = self.0.limits.answer_bytes_max;
-        let mut body = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(None) => return Ok(body),
-                Ok(Some(chunk)) if body.len() + chunk.len() > most => {
-                    return Err(Failure::TooLarge(most));
-                }
-                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-                Err(error) => return Err(self.broken(error, secrets)),
-            }
-        }
-    }
-
-    fn broken(&self, error: reqwest::Error, secrets: &Secrets<'_>) -> Failure {
-        if error.is_timeout() {
-            let limits = &self.0.limits;
-            return Failure::TimedOut(if error.is_connect() {
-                limits.connect
-            } else {
-                limits.one_try
-            });
-        }
-        Failure::Unreachable(secrets.shown(&reason(&error.without_url())))
-    }
 }
 
 /// Without key and signature.
@@ -222,18 +164,6 @@ impl fmt::Debug for Client {
             .field("signer", signer)
             .field("limits", limits)
             .finish_non_exhaustive()
-    }
-}
-
-/// No HTTP client can be made on this machine.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("prepare the HTTP client: {0}")]
-pub struct ClientError(String);
-
-impl Hint for ClientError {
-    fn hint(&self) -> Option<String> {
-        let hint = "does the machine have certificates of public CAs, the package `ca-certificates` for example?";
-        Some(hint.to_owned())
     }
 }
 
@@ -268,15 +198,4 @@ fn judge(status: StatusCode, body: &[u8], secrets: &Secrets<'_>) -> Attempt {
         verdict => verdict.map(|()| answer),
     };
     Attempt { result, request_id }
-}
-
-/// An error and its causes on one line.
-fn reason(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

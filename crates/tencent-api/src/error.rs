@@ -97,7 +97,7 @@ impl Failure {
     }
 
     /// What went wrong, without a hint.
-    fn meaning(&self) -> String {
+    pub(crate) fn meaning(&self) -> String {
         match self {
             Self::Refused { code, info } => {
                 let meaning = error_codes::find(*code)

@@ -40,10 +40,14 @@ impl Default for Limits {
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 impl Limits {
-    /// How long to wait after so many tries, at random between the half and the whole, so that several clients part;
-    /// `None` where another try has no sense.
+    /// How long to wait after so many tries; `None` where another try has no sense.
     pub(crate) fn pause_after(&self, failure: &Failure, tries: u32) -> Option<Duration> {
-        let first = match failure.retry() {
+        self.pause_of(failure.retry(), tries)
+    }
+
+    /// The same by whether to try once more: at random between the half and the whole, so that several clients part.
+    pub(crate) fn pause_of(&self, retry: Retry, tries: u32) -> Option<Duration> {
+        let first = match retry {
             Retry::Never => return None,
             Retry::Soon => self.pause,
             Retry::Slowly => self.pause.saturating_mul(4),

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod apply;
 pub(crate) mod callback_config;
+pub(crate) mod rtc_repair;
 pub(crate) mod token;
 pub(crate) mod usersig;
 pub(crate) mod verify;

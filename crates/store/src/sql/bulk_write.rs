@@ -50,21 +50,28 @@ impl DbConnection {
 
     /// Runs prepared statements.
     pub(crate) async fn run(&mut self, all: Vec<Ready>) -> Result<(), StoreError> {
+        self.run_counted(all).await.map(|_| ())
+    }
+
+    /// Runs prepared statements. Returns the number of changed rows.
+    pub(crate) async fn run_counted(&mut self, all: Vec<Ready>) -> Result<u64, StoreError> {
+        let mut changed = 0;
         for ready in all {
             match (ready, &mut *self) {
                 (Ready::Once(sql, lists), Self::Postgres(connection)) => {
                     let query = sqlx::query(AssertSqlSafe(sql)).bind(lists);
-                    query.execute(connection).await.map_err(classify)?;
+                    let done = query.execute(connection).await.map_err(classify)?;
+                    changed += done.rows_affected();
                 }
                 (Ready::ForEach(sql, lists), connection) => {
                     for args in &lists {
-                        connection.execute(&sql, args).await?;
+                        changed += connection.execute(&sql, args).await?;
                     }
                 }
                 (Ready::Once(..), Self::Sqlite(..)) => unreachable!("made for another database"),
             }
         }
-        Ok(())
+        Ok(changed)
     }
 }
 
