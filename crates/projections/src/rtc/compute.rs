@@ -116,6 +116,7 @@ impl<'a> Sweep<'a> {
         let row = &mut open.row;
         (row.end, row.dismissed_at) = (Some(mark.at), Some(mark.at));
         (row.last_at, row.room_kind_guessed) = (mark.at, is_guessed);
+        row.is_repaired |= mark.is_repaired;
     }
 
     fn event(&mut self, mark: &'a RtcMark) {
@@ -180,8 +181,11 @@ impl<'a> Sweep<'a> {
             end_inferred: false,
             dismissed_at: None,
             room_kind_guessed: false,
+            is_repaired: false,
             last_at: mark.at,
             people: 0,
+            people_inside: 0,
+            robots: 0,
             occupied_from: None,
             occupied_until: None,
             stays: Vec::new(),
@@ -200,6 +204,7 @@ impl<'a> Draft<'a> {
         (row.session, row.created_at, row.start_estimated) = (mark.at.0, Some(mark.at), false);
         row.comm_id = Some(format!("{}_{}_{}", room.app, room.id, mark.at.as_secs()));
         (row.creator, row.last_at) = (mark.user.clone(), mark.at);
+        row.is_repaired |= mark.is_repaired;
     }
 
     fn add(&mut self, mark: &'a RtcMark) {
@@ -233,9 +238,9 @@ mod tests {
     use protocol::{Command, Delivery};
 
     use crate::rtc::mark::mark;
-    use crate::rtc::samples::*;
     use crate::rtc::session::RtcAnomaly;
     use crate::rtc::stay::StayFlag;
+    use crate::rtc::tests::samples::*;
 
     use super::*;
 
@@ -421,6 +426,18 @@ mod tests {
         assert!(found.room_kind_guessed);
         assert_eq!((found.creator.as_deref(), found.people), (Some("test"), 1));
         assert_eq!(found.comm_id.as_deref(), Some("1400000001_12345_1687770730"));
+    }
+
+    #[test]
+    fn what_is_known_from_the_rest_api_is_flagged() {
+        let repaired = |mark: RtcMark| identified(RtcMark { is_repaired: true, ..mark });
+        let found = session(&[repaired(create("a", 0)), enter("a", 10), exit("a", 20)]);
+        assert!(found.is_repaired && !found.stays[0].has(StayFlag::Repaired));
+        let marks = [create("a", 0), enter("a", 10), enter("b", 10), repaired(exit("a", 20))];
+        let found = session(&[&marks[..], &[repaired(dismiss(30))]].concat());
+        assert!(found.is_repaired && found.stays[0].has(StayFlag::Repaired));
+        assert!(!found.stays[1].has(StayFlag::Repaired));
+        assert!(!session(&marks).is_repaired);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub const IDLE_MS: i64 = 15 * 60_000;
 
 /// One session of a room. Times are those of marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table")]
 pub struct RtcSession {
     /// The session's key: the time of its create; without one, `start`. In ms since 1970.
     pub session: i64,
@@ -33,10 +34,16 @@ pub struct RtcSession {
     pub dismissed_at: Option<UnixMillis>,
     /// The dismissal named a room of the other kind of id (M1).
     pub room_kind_guessed: bool,
+    /// Its create or its dismissal is known from the vendor's REST API, not from an event.
+    pub is_repaired: bool,
     /// The last event within it.
     pub last_at: UnixMillis,
     /// How many distinct users stayed, robots aside.
     pub people: usize,
+    /// How many of them are inside; 0 once it has ended.
+    pub people_inside: usize,
+    /// How many distinct robots stayed.
+    pub robots: usize,
     /// When the first of them entered.
     pub occupied_from: Option<UnixMillis>,
     /// When the last of them left; `None` while one is inside.
@@ -75,13 +82,35 @@ impl RtcSession {
         }
     }
 
+    /// Closes it with all stays, since the next session of the room has begun: it ended with its last event.
+    pub fn close_without_dismissal(&mut self) {
+        let at = self.last_at;
+        for stay in self.stays.iter_mut().filter(|stay| stay.end.is_none()) {
+            stay.end = Some(at);
+            stay.flags.insert(StayFlag::EndInferred);
+            if let Some(role) = stay.roles.last_mut() {
+                role.until = Some(at);
+            }
+        }
+        for interval in &mut self.intervals {
+            interval.close(at, PublishEnd::SessionEnd);
+        }
+        (self.end, self.end_inferred) = (Some(at), true);
+        self.count_people();
+    }
+
     /// Sums up who was inside.
     pub(crate) fn count_people(&mut self) {
         let people = || self.stays.iter().filter(|stay| !stay.is_robot);
         let users: BTreeSet<&str> = people().map(|stay| stay.user.as_str()).collect();
+        let inside: BTreeSet<&str> =
+            people().filter(|stay| stay.end.is_none()).map(|stay| stay.user.as_str()).collect();
+        let robots = self.stays.iter().filter(|stay| stay.is_robot);
+        let robots: BTreeSet<&str> = robots.map(|stay| stay.user.as_str()).collect();
         let ends: Option<Vec<UnixMillis>> = people().map(|stay| stay.end).collect();
         let (from, until) =
             (people().map(|stay| stay.start).min(), ends.into_iter().flatten().max());
+        (self.people_inside, self.robots) = (inside.len(), robots.len());
         (self.people, self.occupied_from, self.occupied_until) = (users.len(), from, until);
     }
 
@@ -118,9 +147,20 @@ pub enum RtcAnomaly {
     ExitsMissing,
     /// Intervals that began, and neither a stop nor an exit ended them.
     StopsMissing,
+    /// A dismissal of which nobody knows which room it is of.
+    DismissUnattached,
 }
 
 impl RtcAnomaly {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::RoomWithoutCreate,
+        Self::RoomWithoutDismiss,
+        Self::ExitsMissing,
+        Self::StopsMissing,
+        Self::DismissUnattached,
+    ];
+
     /// The word of the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -129,6 +169,7 @@ impl RtcAnomaly {
             Self::RoomWithoutDismiss => "rtc_room_without_dismiss",
             Self::ExitsMissing => "rtc_exits_missing",
             Self::StopsMissing => "rtc_stops_missing",
+            Self::DismissUnattached => "rtc_dismiss_unattached",
         }
     }
 }

@@ -20,7 +20,7 @@ create table rtc_room_marks (
     unique_id bigint,
     primary key (sdk_app_id, room_id, at, event_id)
 );
-create index rtc_room_marks_old on rtc_room_marks (at);
+create index rtc_room_marks_old on rtc_room_marks using brin (at);
 create index rtc_room_marks_account on rtc_room_marks (sdk_app_id, account, room_id) where account is not null;
 
 comment on table rtc_room_marks is 'What events say of the RTC Engine''s rooms, one row for each event; rtc_room_sessions, rtc_stays and rtc_publish_intervals are computed from it';
@@ -58,12 +58,15 @@ create table rtc_robots (
     sdk_app_id bigint not null,
     account text not null,
     last_at timestamptz not null,
+    is_new boolean not null default true,
     primary key (sdk_app_id, account)
 );
 create index rtc_robots_old on rtc_robots (last_at);
+create index rtc_robots_new on rtc_robots (sdk_app_id, account) where is_new;
 
 comment on table rtc_robots is 'Accounts that do tasks of the cloud in rooms: recorders, slicers, moderators, transcribers, AI agents';
 comment on column rtc_robots.last_at is 'The latest event that shows it';
+comment on column rtc_robots.is_new is 'Whether the rooms in which it stayed are still to be settled again';
 
 create table rtc_settle_queue (
     sdk_app_id bigint not null,
@@ -198,3 +201,5 @@ comment on column rtc_publish_intervals.started_at is 'When it began; with start
 comment on column rtc_publish_intervals.ended_at is 'When it ended; null while it goes on';
 comment on column rtc_publish_intervals.ended_by is 'stop, exit, replaced, or a guess: audience, other_screen, session_end';
 comment on column rtc_publish_intervals.start_unknown is 'No start event came';
+
+comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing, rtc_room_without_create, rtc_room_without_dismiss, rtc_exits_missing, rtc_stops_missing, rtc_dismiss_unattached, registration_drift or silence';

@@ -8,9 +8,9 @@ use crate::rtc::compute::{RtcRoom, compute};
 use crate::rtc::mark::{Precision, RtcMark, Track, What};
 use crate::rtc::publish::RtcPublishInterval;
 use crate::rtc::room_kind::compute_both;
-use crate::rtc::samples::*;
 use crate::rtc::session::RtcSession;
 use crate::rtc::stay::{RtcStay, StayFlag};
+use crate::rtc::tests::samples::*;
 use protocol::UnixMillis;
 
 fn what() -> impl Strategy<Value = What> {
@@ -36,7 +36,7 @@ fn time() -> impl Strategy<Value = i64> {
     ]
 }
 
-fn one() -> impl Strategy<Value = RtcMark> {
+pub(crate) fn one() -> impl Strategy<Value = RtcMark> {
     let user = prop_oneof![8 => (0..3_u8).prop_map(Some), 1 => Just(None)];
     let number = || prop::option::of(1..5_i64);
     let said = (number(), prop::option::of(20..22_i64), number());
@@ -174,6 +174,17 @@ proptest! {
         check_room(&found.string)?;
         let is_guess = |session: &RtcSession| session.room_kind_guessed;
         prop_assert!(!found.string.sessions.iter().any(is_guess));
+    }
+
+    #[test]
+    fn a_session_that_is_closed_equals_one_that_a_create_ended((marks, _) in shuffled(numeric())) {
+        let mut room = compute(&key(), &marks, &robots());
+        let last = room.sessions.pop().filter(|last| last.end.is_none());
+        let Some(mut last) = last else { return Ok(()) };
+        let later = create("x", 99_000_000);
+        let ended = compute(&key(), &[&marks[..], &[later]].concat(), &robots());
+        last.close_without_dismissal();
+        prop_assert_eq!(&last, &ended.sessions[ended.sessions.len() - 2]);
     }
 
     #[test]
