@@ -13,7 +13,7 @@ use trtc_callbacks::tencent_api::{CloudClient, CloudKey, Endpoint, Limits, Span}
 
 use crate::cloud_stub::{CloudStub, Fault, ID, KEY, Room};
 use crate::process::program;
-use crate::support::{APP, Database, Server, on_both_stores};
+use crate::support::{APP, Database, Server, eventually, on_both_stores};
 
 const NUMBER: i64 = 1_400_000_001;
 /// The sessions of these tests begin so long ago, in s.
@@ -173,6 +173,24 @@ on_both_stores! {
         let ran = run(&database, &stub, "--since 3h --yes");
         assert!(ran.out.contains("; nothing is missing\n"), "{ran:?}");
         assert_eq!(stub.too_fast(), 0);
+        server.stop().await;
+    }
+
+    async fn a_repaired_session_is_settled_by_the_running_server(database: Database) {
+        let server = Server::start(&database).await;
+        let lost = room("12345", Some(600), &[("alice", 2, Some(600)), ("bob", 300, Some(590))]);
+        let comm_id = format!("{APP}_12345_{}", lost.created);
+        let stub = CloudStub::start(vec![lost]).await;
+        assert_eq!(run(&database, &stub, "--since 3h --yes --json").report()["added"], 6);
+        let settled = format!(
+            "select count(*) from rtc_room_sessions
+             where comm_id = '{comm_id}' and is_repaired and state = 'ended' and people = 2"
+        );
+        let is_settled = || async { database.count(&settled).await == 1 };
+        eventually("the session is settled", is_settled).await;
+        let flags = database.texts("select cast(flags as text) from rtc_stays").await;
+        assert_eq!(flags.len(), 2);
+        assert!(flags.iter().all(|flags| flags.contains("repaired")), "{flags:?}");
         server.stop().await;
     }
 
