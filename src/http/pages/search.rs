@@ -52,13 +52,16 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
             SearchHit::Room { sdk_app_id, room_id, .. } => {
                 ("room", room_id.clone(), Some(*sdk_app_id))
             }
+            SearchHit::RtcRoom { sdk_app_id, room_id, .. } => {
+                ("RTC room", room_id.clone(), Some(*sdk_app_id))
+            }
             SearchHit::Account { sdk_app_id, account } => {
                 ("account", account.clone(), Some(*sdk_app_id))
             }
             SearchHit::Event { id } => ("event", id.to_string(), None),
         };
         let detail = match found {
-            SearchHit::Room { session, .. } if *session > 0 => {
+            SearchHit::Room { session, .. } | SearchHit::RtcRoom { session, .. } if *session > 0 => {
                 time(UnixMillis(*session), reading.now)
             }
             _ => app.map_or_else(nothing, |app| id(&app.to_string())),
@@ -78,6 +81,9 @@ fn href(found: &SearchHit) -> String {
         SearchHit::Call { sdk_app_id, call_id } => call_href(*sdk_app_id, call_id),
         SearchHit::Room { sdk_app_id, room_id, session } => {
             room_href(*sdk_app_id, room_id, *session)
+        }
+        SearchHit::RtcRoom { sdk_app_id, room_id, room_id_kind, session } => {
+            rtc_room_href(*sdk_app_id, room_id, room_id_kind, *session)
         }
         SearchHit::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
         SearchHit::Event { id } => event_href(*id),

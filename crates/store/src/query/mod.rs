@@ -6,3 +6,5 @@ pub(crate) mod filters;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod page;
+pub(crate) mod rtc_joins;
+pub(crate) mod rtc_rooms;
