@@ -11,8 +11,9 @@ use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
 use crate::http::problem::Problem;
 use crate::store::{
-    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, RtcComparison, RtcRoomSession, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, arrivals, compare, rtc_sessions_of_call, steps,
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, RtcComparison,
+    RtcRoomSession, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
+    arrivals, compare, rtc_sessions_of_call, steps,
 };
 
 /// Calls by time of their first event, newest first.

@@ -12,7 +12,8 @@ use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
     Battle, DetailFilter, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, RtcRoomSession, Stay, Subject, Visit, Visits, rtc_sessions_of_room,
+    RoomChangeRow, RoomFilter, RoomKey, RtcRoomSession, Stay, Subject, Visit, Visits,
+    rtc_sessions_of_room,
 };
 
 /// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.

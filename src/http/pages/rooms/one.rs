@@ -9,6 +9,7 @@ use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::anomalies::AnomalyRow;
 use crate::http::pages::rooms::list::{RoomRow, row};
+use crate::http::pages::rtc_rooms::list::{RtcRoomRow, row as rtc_row};
 use crate::http::query::Query;
 use crate::http::ui::charts::Steps;
 use crate::http::ui::error::PageError;
@@ -24,7 +25,7 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
     self, Anomaly, AnomalyFilter, DetailFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay,
-    Store, StoreError, Subject, Visit,
+    Store, StoreError, Subject, Visit, rtc_sessions_of_room,
 };
 use protocol::UnixMillis;
 
@@ -50,6 +51,7 @@ struct One {
     recordings: Vec<RecordingRow>,
     anomalies: Vec<AnomalyRow>,
     others: Vec<RoomRow>,
+    rtc_sessions: Vec<RtcRoomRow>,
     events_href: String,
 }
 
@@ -120,6 +122,7 @@ pub(crate) async fn page(
     let changes = store.room_changes(&room).await?;
     let recordings = store.recordings(&subject).await?;
     let recordings_cut = recordings.is_cut || recordings.rows.iter().any(|task| task.files_cut);
+    let rtc_sessions = rtc_sessions_of_room(store, &room).await?;
     let lists =
         [("seats", seats.is_cut), ("changes", changes.is_cut), ("recordings", recordings_cut)];
     let cut = cut_words(&room, live_part.as_ref(), &lists);
@@ -153,6 +156,7 @@ pub(crate) async fn page(
             .filter(|other| other.session != room.session)
             .map(|other| row(other, now))
             .collect(),
+        rtc_sessions: rtc_sessions.rows.iter().map(|session| rtc_row(session, now)).collect(),
         events_href: events_href(&room),
     })
 }
