@@ -47,6 +47,7 @@ mod replay;
 mod requests;
 mod retention;
 mod rtc_engine;
+mod rtc_read;
 mod rtc_tasks;
 mod sessions;
 mod settle;

@@ -7,7 +7,9 @@ use axum::extract::{RawQuery, State};
 
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::Form;
-use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
+use crate::http::ui::html::{
+    Html, call_href, id, link, room_href, rtc_session_href, time, time_or, words,
+};
 use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
@@ -69,6 +71,9 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
         "registration_drift" => words("/settings", &anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
+        }
+        kind if kind.starts_with("rtc_") => {
+            link(&rtc_session_href(app, &anomaly.subject, anomaly.session), &anomaly.subject)
         }
         _ => link(&room_href(app, &anomaly.subject, anomaly.session), &anomaly.subject),
     };

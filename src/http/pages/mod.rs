@@ -41,6 +41,7 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
         .route("/calls/{app}/{call_id}", get(calls::page))
         .route("/room-sessions/{app}/{room_id}", get(rooms::list::latest))
         .route("/room-sessions/{app}/{room_id}/{session}", get(rooms::one::page))
+        .route("/rtc-room-sessions/{app}/{room_id}", get(rtc_rooms::list::latest))
         .route("/rtc-room-sessions/{app}/{room_id}/{kind}/{session}", get(rtc_rooms::one::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))

@@ -71,7 +71,8 @@ impl RtcPart {
         let mut drawn: HashMap<&str, Vec<(Bar, String)>> = HashMap::new();
         for stay in &self.stays {
             let bars = stay_bars(stay, BELOW, (span, end)).into_iter();
-            let bars = bars.map(|bar| (bar, format!("by the media server {}", told(stay))));
+            let bars =
+                bars.map(|bar| (bar, format!("in the room by the media server {}", told(stay))));
             drawn.entry(&stay.account).or_default().extend(bars);
         }
         drawn

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::http::pages::rtc_rooms::stays::{spaced, why_left};
+use crate::http::pages::rtc_rooms::stays::why_left;
 use crate::http::ui::charts::{Bar, Span, time_of_day};
 use crate::http::ui::html::{Html, account, span};
 use crate::store::{RtcPublishInterval, RtcRoomSession, RtcStay, ended_by_meaning};
@@ -79,7 +79,7 @@ fn lane(
     let mut bars: Vec<Bar> = Vec::new();
     let mut words = Vec::new();
     for stay in stays {
-        words.push(told(stay));
+        words.push(format!("in the room {}", told(stay)));
         bars.extend(stay_bars(stay, STAY, (span, end)));
     }
     for interval in published {
@@ -135,18 +135,23 @@ pub(crate) fn stay_bars(
 pub(crate) fn told(stay: &RtcStay) -> String {
     let from = time_of_day(stay.started_at);
     let Some(until) = stay.ended_at else {
-        return format!("in the room since {from}");
+        return format!("since {from}");
     };
     let lasted = span(until.0.saturating_sub(stay.started_at.0));
     let lost = stay
         .presumed_end_at
         .map_or_else(String::new, |at| format!(", probably lost at {}", time_of_day(at)));
     let why = why_left(stay);
-    format!("in the room {from} to {} ({lasted}), {why}{lost}", time_of_day(until))
+    format!("{from} to {} ({lasted}), {why}{lost}", time_of_day(until))
+}
+
+/// A track, as people call it.
+fn track_label(track: &str) -> &str {
+    if track == "audio" { "microphone" } else { track }
 }
 
 fn published_words(interval: &RtcPublishInterval) -> String {
-    let (track, from) = (spaced(Some(&interval.track)), time_of_day(interval.started_at));
+    let (track, from) = (track_label(&interval.track), time_of_day(interval.started_at));
     let Some(until) = interval.ended_at else { return format!("{track} since {from}") };
     let unknown = if interval.start_unknown { " (no start event came)" } else { "" };
     let ended = interval.ended_by.as_deref().map_or("", ended_by_meaning);
@@ -162,7 +167,8 @@ fn sums(published: &[&RtcPublishInterval], end: UnixMillis) -> Vec<String> {
             .map(|one| one.ended_at.unwrap_or(end).0.saturating_sub(one.started_at.0).max(0));
         lengths.fold(None, |sum: Option<i64>, length| Some(sum.unwrap_or(0).saturating_add(length)))
     };
-    let told =
-        TRACKS.iter().filter_map(|(track, _)| Some(format!("{track} {}", span(sum(track)?))));
+    let told = TRACKS
+        .iter()
+        .filter_map(|(track, _)| Some(format!("{} {}", track_label(track), span(sum(track)?))));
     told.collect()
 }

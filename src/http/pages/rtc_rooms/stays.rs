@@ -58,6 +58,9 @@ fn flag_remark(flag: &str) -> Html {
 pub(crate) fn why_left(stay: &RtcStay) -> String {
     match (&stay.exit_reason_word, stay.ended_at) {
         (Some(word), _) => spaced(Some(word)),
+        (None, Some(_)) if stay.flag_words().iter().any(|flag| flag == "replaced") => {
+            "replaced by another device".to_owned()
+        }
         (None, Some(_)) => "no exit event".to_owned(),
         (None, None) => String::new(),
     }
