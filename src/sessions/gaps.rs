@@ -8,7 +8,7 @@ use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
 use crate::sessions::{drift, silence};
 use crate::settings::seconds;
-use crate::store::{QUEUE_COUNTED_MAX, SLOT_MS, SettlerConnection, StoreError};
+use crate::store::{QUEUE_COUNTED_MAX, RoomQueue, SLOT_MS, SettlerConnection, StoreError};
 use protocol::diagnostic::Diagnostic;
 
 /// How often gaps are looked for.
@@ -68,6 +68,7 @@ impl Settler {
         if let Some(idle_max) = seconds(self.gaps.room_idle_overdue_s) {
             store.queue_idle_rooms(now.minus(idle_max)).await?;
         }
+        store.queue_overdue_rtc_rooms(now).await?;
         for app in &self.apps {
             silence::sweep(store, *app, &self.gaps, now, &self.metrics).await?;
         }
@@ -86,7 +87,8 @@ impl Settler {
         let age = Duration::from_millis(age_ms.max(0).unsigned_abs());
         let rooms = u32::try_from(rooms).unwrap_or(QUEUE_COUNTED_MAX);
         self.metrics.settle.queue(rooms, age);
-        self.metrics.settle.backing_off(self.memory().backing_off());
+        let backing_off = |queue| self.memory(queue).backing_off();
+        self.metrics.settle.backing_off(backing_off(RoomQueue::Kit) + backing_off(RoomQueue::Rtc));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use crate::sessions::drift;
 use crate::sessions::gaps::Sweeps;
 use crate::sessions::settler::{FailureLog, RETRY_PAUSE, Settler, step};
-use crate::store::SettlerConnection;
+use crate::store::{RoomQueue, SettlerConnection};
 use protocol::diagnostic::Diagnostic;
 
 /// How often to ask whether to take over from the server that settles, and whether one still is that server.
@@ -18,7 +18,7 @@ impl Settler {
     pub(crate) async fn run(&self) {
         let mut failures = FailureLog::default();
         loop {
-            // What three tasks hold between their steps is large.
+            // What these tasks hold between their steps is large.
             if let Err(reason) = Box::pin(self.lead(&mut failures)).await {
                 failures.failed(&reason);
             }
@@ -46,7 +46,15 @@ impl Settler {
                 step(lock.clock_ms()).await?;
             }
         };
-        let all = async { tokio::join!(self.quick(), self.slow(), self.sweeps(&mut sweeps)) };
+        let all = async {
+            tokio::join!(
+                self.quick(RoomQueue::Kit),
+                self.slow(RoomQueue::Kit),
+                self.quick(RoomQueue::Rtc),
+                self.slow(RoomQueue::Rtc),
+                self.sweeps(&mut sweeps)
+            )
+        };
         tokio::select! {
             _ = all => Ok(()),
             lost = held => lost,

@@ -13,6 +13,7 @@ pub(crate) mod memory;
 pub(crate) mod overdue_calls;
 pub(crate) mod plan;
 mod rooms;
+pub(crate) mod rtc;
 mod settler;
 pub(crate) mod silence;
 pub(crate) mod verify;

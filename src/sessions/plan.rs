@@ -97,7 +97,8 @@ pub(crate) async fn plan(
     let all_sessions = sessions_of(store, &rooms, &windows).await?;
     let keyed = || rooms.iter().map(|queued| &queued.room).zip(&windows);
     let settled = store.settled(keyed()).await?;
-    let known = store.known(&KINDS, keyed()).await?;
+    let ranges = keyed().map(|(room, window)| (room, (window.session_first, window.session_last)));
+    let known = store.known(&KINDS, ranges).await?;
     let mut drafts: Vec<Draft<'_>> = rooms
         .iter()
         .zip(settled)

@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::sessions::compute::Round;
 use crate::sessions::memory::Memory;
 use crate::sessions::plan::{SettleReport, settle};
+use crate::sessions::rtc;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, STEP_MAX, Settler, step};
 use crate::settings::seconds;
-use crate::store::{Queued, RoomId, SLOT_MS, SettlerConnection};
+use crate::store::{Queued, RoomId, RoomQueue, SLOT_MS, SettlerConnection};
 use protocol::diagnostic::{Diagnostic, Hint};
 
 /// How long a round may go on before the queue is read again.
@@ -43,12 +44,12 @@ impl LazyConnection {
 
 impl Settler {
     /// Settles rooms that take little, for ever.
-    pub(crate) async fn quick(&self) {
+    pub(crate) async fn quick(&self, queue: RoomQueue) {
         let (mut connection, mut failures, mut after) =
             (LazyConnection::default(), FailureLog::default(), None);
         loop {
             let begun = Instant::now();
-            match self.round(&mut connection, &mut after).await {
+            match self.round(queue, &mut connection, &mut after).await {
                 Ok(None) => failures.succeeded(),
                 Ok(Some(reason)) => failures.failed(&reason),
                 Err(reason) => {
@@ -64,23 +65,27 @@ impl Settler {
     /// Settles a part of the queue, from `after` on. Returns what went wrong with some of it, if anything did.
     async fn round(
         &self,
+        queue: RoomQueue,
         connection: &mut LazyConnection,
         after: &mut Option<RoomId>,
     ) -> Result<Option<Diagnostic>, Diagnostic> {
         let begun = Instant::now();
         let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
-        let (queued, next) = step(store.queued(after.as_ref())).await?;
+        if queue == RoomQueue::Rtc {
+            step(store.queue_rooms_of_new_robots()).await?;
+        }
+        let (queued, next) = step(store.queued(queue, after.as_ref())).await?;
         *after = next;
-        let mut waiting = self.memory().ready(queued);
+        let mut waiting = self.memory(queue).ready(queued);
         let mut wrong = None;
         while !waiting.is_empty() && begun.elapsed() < ROUND_MAX {
-            let some = self.memory().take_some(&mut waiting);
+            let some = self.memory(queue).take_some(&mut waiting);
             if some.is_empty() {
                 break;
             }
             let store = connection.store(self).await?;
-            if let Err(reason) = self.settle_some(store, &some, slot_old, QUICK_MAX).await {
+            if let Err(reason) = self.settle_some(queue, store, &some, slot_old, QUICK_MAX).await {
                 *connection = LazyConnection::default();
                 wrong = Some(reason);
             }
@@ -89,18 +94,18 @@ impl Settler {
     }
 
     /// Settles rooms of which there is much, for ever.
-    pub(crate) async fn slow(&self) {
+    pub(crate) async fn slow(&self, queue: RoomQueue) {
         let (mut connection, mut failures) = (LazyConnection::default(), FailureLog::default());
         loop {
             let begun = Instant::now();
-            let room = self.memory().next_slow();
+            let room = self.memory(queue).next_slow();
             let Some(room) = room else {
                 // It would be idle for long.
                 connection = LazyConnection::default();
                 sleep(POLL).await;
                 continue;
             };
-            match self.slow_room(&mut connection, &room).await {
+            match self.slow_room(queue, &mut connection, &room).await {
                 Ok(true) => failures.succeeded(),
                 // They rest, or are done.
                 Ok(false) => sleep(TURN_PAUSE).await,
@@ -117,28 +122,30 @@ impl Settler {
     /// Settles a day of a slow room; `false` where none is due.
     async fn slow_room(
         &self,
+        queue: RoomQueue,
         connection: &mut LazyConnection,
         room: &RoomId,
     ) -> Result<bool, Diagnostic> {
         let store = connection.store(self).await?;
         let slot_old = slot_old(step(store.clock_ms()).await?);
-        let days = step(store.queued_of(room, DAYS_MAX)).await?;
+        let days = step(store.queued_of(queue, room, DAYS_MAX)).await?;
         if days.is_empty() {
-            self.memory().is_done(room);
+            self.memory(queue).is_done(room);
             return Ok(false);
         }
         let due = {
-            let memory = self.memory();
+            let memory = self.memory(queue);
             days.into_iter().find(|queued| !memory.is_resting(queued))
         };
         let Some(due) = due else { return Ok(false) };
-        self.settle_some(store, &[due], slot_old, STEP_MAX).await?;
+        self.settle_some(queue, store, &[due], slot_old, STEP_MAX).await?;
         Ok(true)
     }
 
     /// Settles some rooms together, or one by itself, and remembers how it went.
     async fn settle_some(
         &self,
+        queue: RoomQueue,
         store: &mut SettlerConnection,
         some: &[Queued],
         slot_old: i64,
@@ -155,10 +162,16 @@ impl Settler {
             session_bytes_max: self.bounds.session_bytes_max,
         };
         let since = Instant::now();
-        let done = timeout(most, settle(store, some, &round)).await;
+        let done = timeout(most, async {
+            match queue {
+                RoomQueue::Kit => settle(store, some, &round).await,
+                RoomQueue::Rtc => rtc::settle(store, some, &round).await,
+            }
+        })
+        .await;
         let took = since.elapsed();
         self.metrics.settle.seconds.record(took.as_secs_f64());
-        let mut memory = self.memory();
+        let mut memory = self.memory(queue);
         match done {
             Ok(Ok(settled)) => {
                 remember(&mut memory, some, &settled, took);

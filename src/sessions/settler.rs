@@ -10,7 +10,7 @@ use crate::registration::RegistrationStatus;
 use crate::sessions::memory::Memory;
 use crate::settings::{GapsSettings, SettleSettings};
 use crate::store::deadline::within;
-use crate::store::{StoreError, StoreOptions};
+use crate::store::{RoomQueue, StoreError, StoreOptions};
 use crate::telemetry::{Metrics, OnChange};
 use protocol::AppId;
 use protocol::diagnostic::Diagnostic;
@@ -35,6 +35,7 @@ pub(crate) struct Settler {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) memory: Mutex<Memory>,
+    pub(super) rtc_memory: Mutex<Memory>,
 }
 
 impl Settler {
@@ -46,12 +47,16 @@ impl Settler {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let memory = Mutex::default();
-        Self { options, apps, gaps, bounds, book, clock, metrics, memory }
+        let (memory, rtc_memory) = (Mutex::default(), Mutex::default());
+        Self { options, apps, gaps, bounds, book, clock, metrics, memory, rtc_memory }
     }
 
-    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn memory(&self, queue: RoomQueue) -> MutexGuard<'_, Memory> {
+        let memory = match queue {
+            RoomQueue::Kit => &self.memory,
+            RoomQueue::Rtc => &self.rtc_memory,
+        };
+        memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

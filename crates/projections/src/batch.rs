@@ -7,6 +7,7 @@ use protocol::AppId;
 use protocol::UnixMillis;
 
 const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// Rows to write, merged from many changes: one for each key, in the order of [`TABLES`] and of their keys.
 #[derive(Debug, Default)]
@@ -33,10 +34,16 @@ impl<'a> Batch<'a> {
                 Change::Metadata(mark) => (7, mark.row(), Some((mark.app, &mark.room_id, mark.at))),
                 Change::Recording(mark) => (8, mark.row(), None),
                 Change::RtcTask(mark) => (9, mark.row(), None),
-                Change::Count(count) => (10, count.row(), None),
+                Change::RtcRoom(mark) => {
+                    let row = to_settle_rtc(mark.room.app, &mark.room.id, mark.at);
+                    rows[14].push(row);
+                    (10, mark.row(), None)
+                }
+                Change::RtcRobot(robot) => (11, robot.row(), None),
+                Change::Count(count) => (12, count.row(), None),
             };
             rows[place].push(row);
-            rows[11].extend(room.map(|(app, room_id, at)| to_settle(app, room_id, at)));
+            rows[13].extend(room.map(|(app, room_id, at)| to_settle(app, room_id, at)));
         }
         let tables = TABLES.into_iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
         Self { tables: tables.map(|(table, rows)| (table, table.merged(rows))).collect() }
@@ -58,4 +65,9 @@ impl<'a> Batch<'a> {
 /// The row of `settle_queue` that queues a room because of a new fact of that day.
 fn to_settle(app: AppId, room_id: &str, at: UnixMillis) -> Row<'_> {
     vec![app.into(), room_id.into(), at.0.div_euclid(DAY_MS).into(), Value::Null]
+}
+
+/// The row of `rtc_settle_queue` that queues a room because of a new fact of that hour.
+fn to_settle_rtc(app: AppId, room_id: &str, at: UnixMillis) -> Row<'_> {
+    vec![app.into(), room_id.into(), at.0.div_euclid(HOUR_MS).into(), Value::Null]
 }

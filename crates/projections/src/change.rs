@@ -5,10 +5,12 @@
 //! field names its merge, and every merge is commutative, associative and idempotent, so the result depends neither
 //! on the order of events nor on repeats.
 
-use serde_json::value::RawValue;
 use uuid::Uuid;
 
+pub use crate::rtc::mark::RtcMark;
+pub use crate::rtc::robot::RtcRobot;
 pub use crate::rtc_task_mark::{RtcTaskMark, RtcTaskState};
+pub use crate::table::Json;
 use crate::table::{Row, Value};
 use protocol::AppId;
 use protocol::UnixMillis;
@@ -36,6 +38,10 @@ pub enum Change {
     Recording(RecordingMark),
     /// A row of `rtc_task_marks`.
     RtcTask(RtcTaskMark),
+    /// A row of `rtc_room_marks`.
+    RtcRoom(Box<RtcMark>),
+    /// Merged into `rtc_robots`.
+    RtcRobot(RtcRobot),
     /// Added to `new_event_counts`.
     Count(EventCount),
 }
@@ -62,14 +68,13 @@ impl Change {
             Self::Metadata(mark) => (0, texts(mark.row())),
             Self::Recording(mark) => (0, texts(mark.row())),
             Self::RtcTask(mark) => (0, texts(mark.row())),
+            Self::RtcRoom(mark) => (size_of::<RtcMark>(), texts(mark.row())),
+            Self::RtcRobot(robot) => (0, texts(robot.row())),
             Self::Count(count) => (0, count.command.len() + count.result.len()),
         };
         size_of::<Self>() + boxed + texts
     }
 }
-
-/// JSON text of a column.
-pub type Json = Box<RawValue>;
 
 /// One event's data about a call. Texts merge to the greatest: events of one call should agree, and where they do
 /// not, the rule must not depend on their order.

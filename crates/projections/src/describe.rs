@@ -7,6 +7,7 @@ use protocol::body::live::LiveBody;
 use protocol::json::scalar::{AccountId, Known};
 
 use crate::change::{Change, RoomChangeKind, RtcTaskMark};
+use crate::rtc::mark::{ExitReason, RtcMark, What};
 use crate::{changes, word};
 
 /// Accounts beyond this number are counted instead of named.
@@ -124,7 +125,8 @@ fn from_changes(event: &Event) -> Vec<String> {
                 said.push(format!("recording {}: {state}", mark.task_id));
             }
             Change::RtcTask(mark) => said.extend(task(&mark)),
-            Change::Call(_) | Change::Member(_) | Change::Count(_) => {}
+            Change::RtcRoom(mark) => said.push(room_step(&mark)),
+            Change::RtcRobot(_) | Change::Call(_) | Change::Member(_) | Change::Count(_) => {}
         }
     }
     said.extend(names(came.iter().map(String::as_str)).map(|names| format!("{names} came in")));
@@ -133,6 +135,29 @@ fn from_changes(event: &Event) -> Vec<String> {
     let names = names(left.iter().map(|(account, _)| account.as_str()));
     said.extend(names.map(|names| format!("{names} left{cause}")));
     said
+}
+
+/// What an event says of a room of the RTC Engine.
+fn room_step(mark: &RtcMark) -> String {
+    let user = mark.user.as_deref().unwrap_or("somebody");
+    let exit = match mark.exit_reason() {
+        Some(ExitReason::TimedOut) => " (timed out)",
+        Some(ExitReason::Removed) => " (removed)",
+        Some(ExitReason::CrossRoomCancelled) => " (cross-room link cancelled)",
+        Some(ExitReason::Killed) => " (process killed)",
+        Some(ExitReason::Left | ExitReason::Other(_)) | None => "",
+    };
+    match (mark.what, mark.role) {
+        (What::Create, _) => by("the RTC room is created", mark.user.as_deref()),
+        (What::Dismiss, _) => "the RTC room is dismissed".to_owned(),
+        (What::Enter, _) => format!("{user} enters the RTC room"),
+        (What::Exit, _) => format!("{user} leaves the RTC room{exit}"),
+        (What::Role, Some(20)) => format!("{user} is anchor now"),
+        (What::Role, Some(21)) => format!("{user} is audience now"),
+        (What::Role, _) => format!("{user} has another role now"),
+        (What::Start(track), _) => format!("{user} publishes {}", track.as_str()),
+        (What::Stop(track), _) => format!("{user} no longer publishes {}", track.as_str()),
+    }
 }
 
 /// What an event says of a cloud task, where it says more than that it goes on.

@@ -2,13 +2,14 @@
 //!
 //! `body` has one function for each command, in its family's file. Their changes are stored together with the event,
 //! as the rows of a [`Batch`]. [`session`] computes the sessions of a room from all its facts, [`rtc`] those of the RTC
-//! Engine's rooms, which nothing stores yet.
+//! Engine's rooms.
 
 pub(crate) mod batch;
 pub(crate) mod body;
 pub mod change;
 pub mod describe;
 pub mod rtc;
+mod rtc_schema;
 mod rtc_task_mark;
 pub(crate) mod schema;
 pub mod session;
@@ -37,6 +38,8 @@ pub use crate::value::{AMOUNT_MAX, CHANGES_MAX};
 
 use crate::body::{battle, call, live, recording, room, rtc_task, seat};
 use crate::change::EventCount;
+use crate::rtc::mark::mark;
+use crate::rtc::robot::robot;
 use crate::value::word;
 
 /// The length of a span of `new_event_counts`.
@@ -77,10 +80,14 @@ fn of_body(event: &Event) -> Vec<Change> {
             RtcBody::Recording(body) | RtcBody::WebRecording(body) => {
                 recording::rtc_recording(event, body, &mut changes);
             }
+            RtcBody::Room(_) | RtcBody::Media(_) => {
+                changes.extend(mark(event).map(Box::new).map(Change::RtcRoom));
+            }
             body => rtc_task::rtc_task(event, body, &mut changes),
         },
         Body::Group(_) | Body::Follow(_) | Body::Untyped | Body::Undecoded => {}
     }
+    changes.extend(robot(event).map(Change::RtcRobot));
     changes
 }
 

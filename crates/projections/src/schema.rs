@@ -4,12 +4,13 @@ use crate::change::{
     BattleMark, CallChange, EventCount, Gift, MemberChange, MetadataMark, PresenceMark,
     RecordingMark, RoomChange, RtcTaskMark, RtcTaskState, SeatMark,
 };
+use crate::rtc_schema::{RTC_ROBOTS, RTC_ROOM_MARKS, RTC_SETTLE_QUEUE};
 use crate::table::{Column, Kind, Row, Table};
 
 use Kind::{Id, Json, Number, Slot, Text, Time, Truth};
 
 /// Invariant: every writer locks rows in this order of tables, so that two writers cannot deadlock.
-pub static TABLES: [&Table; 12] = [
+pub static TABLES: [&Table; 15] = [
     &CALLS,
     &CALL_MEMBERS,
     &ROOM_CHANGES,
@@ -20,8 +21,11 @@ pub static TABLES: [&Table; 12] = [
     &METADATA_MARKS,
     &RECORDING_MARKS,
     &RTC_TASK_MARKS,
+    &RTC_ROOM_MARKS,
+    &RTC_ROBOTS,
     &NEW_EVENT_COUNTS,
     &SETTLE_QUEUE,
+    &RTC_SETTLE_QUEUE,
 ];
 
 static CALLS: Table = Table {

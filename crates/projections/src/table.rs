@@ -9,6 +9,9 @@ use uuid::Uuid;
 use protocol::AppId;
 use protocol::UnixMillis;
 
+/// JSON text of a column.
+pub type Json = Box<RawValue>;
+
 /// A table of a read model.
 #[derive(Debug)]
 pub struct Table {

@@ -2,7 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::change::Json;
+use crate::table::Json;
 use protocol::Event;
 use protocol::UnixMillis;
 use protocol::event::{clipped, is_sensible};

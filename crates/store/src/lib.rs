@@ -64,7 +64,13 @@ pub use crate::query::rtc_rooms::{
 };
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
-pub use crate::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection};
+pub use crate::sessions::queue::{
+    QUEUE_COUNTED_MAX, Queued, RoomId, RoomQueue, SLOT_MS, SettlerConnection,
+};
+pub use crate::sessions::rtc::marks::RtcMarks;
+pub use crate::sessions::rtc::robots::RTC_HOUR_MS;
+pub use crate::sessions::rtc::rows::{RtcIntervalRow, RtcSessionRow, RtcStayRow};
+pub use crate::sessions::rtc::write::{RtcRows, RtcSettlement};
 pub use crate::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
 pub use crate::sessions::windows::Window;
 pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};

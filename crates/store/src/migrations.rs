@@ -62,7 +62,7 @@ mod tests {
                 "e72acf6f7a58d4232375d1e908c55ef7311693f02353f41ba6aba6633ecc47a668084f71119bc4effc98a0769dda8150",
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
-                "a6ae98a853f6f5dbf2bd2f2e0d87b192b110581d3f486ee9ec9b56039bde46c535d19863853873c15a5d4bf24fedc04e",
+                "3954b7c7f803ad0b66a308055b1650a11d5ca33ca46f6d3e72cce4cded25ca8e183fa8681165d5aeaf70cd6af6fe2f72",
             ],
         ),
         (
@@ -74,7 +74,7 @@ mod tests {
                 "97922c7d7a075cae91eacf873bdff2e2966f0d4eab8259bb1bcd465828e05cf2483955bd6f061a45ce867a7d1c41375c",
                 "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
-                "26623a9ce4ba82c736d13f0a6c33c2c704fb803c3b977d69e536ab9313fed0a097c39ffb4f63b1faf245a1c675de4330",
+                "65626baf2007ab263772022dd728907e91ebacba90d5bf2ca5f948bb6f9c6ffa6aba0b71baf5bfd72e0dd3a1326a291a",
             ],
         ),
     ];

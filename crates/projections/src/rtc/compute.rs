@@ -116,6 +116,7 @@ impl<'a> Sweep<'a> {
         let row = &mut open.row;
         (row.end, row.dismissed_at) = (Some(mark.at), Some(mark.at));
         (row.last_at, row.room_kind_guessed) = (mark.at, is_guessed);
+        row.is_repaired |= mark.is_repaired;
     }
 
     fn event(&mut self, mark: &'a RtcMark) {
@@ -180,8 +181,11 @@ impl<'a> Sweep<'a> {
             end_inferred: false,
             dismissed_at: None,
             room_kind_guessed: false,
+            is_repaired: false,
             last_at: mark.at,
             people: 0,
+            people_inside: 0,
+            robots: 0,
             occupied_from: None,
             occupied_until: None,
             stays: Vec::new(),
@@ -200,6 +204,7 @@ impl<'a> Draft<'a> {
         (row.session, row.created_at, row.start_estimated) = (mark.at.0, Some(mark.at), false);
         row.comm_id = Some(format!("{}_{}_{}", room.app, room.id, mark.at.as_secs()));
         (row.creator, row.last_at) = (mark.user.clone(), mark.at);
+        row.is_repaired |= mark.is_repaired;
     }
 
     fn add(&mut self, mark: &'a RtcMark) {
@@ -233,9 +238,9 @@ mod tests {
     use protocol::{Command, Delivery};
 
     use crate::rtc::mark::mark;
-    use crate::rtc::samples::*;
     use crate::rtc::session::RtcAnomaly;
     use crate::rtc::stay::StayFlag;
+    use crate::rtc::tests::samples::*;
 
     use super::*;
 

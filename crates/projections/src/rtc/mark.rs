@@ -78,6 +78,36 @@ pub enum What {
 }
 
 impl What {
+    /// The word of the tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Enter => "enter",
+            Self::Start(_) => "start",
+            Self::Stop(_) => "stop",
+            Self::Role => "role",
+            Self::Exit => "exit",
+            Self::Dismiss => "dismiss",
+        }
+    }
+
+    /// That of the words of the tables.
+    #[must_use]
+    pub fn of_words(kind: &str, track: Option<&str>) -> Option<Self> {
+        let track = || Track::ALL.into_iter().find(|of| Some(of.as_str()) == track);
+        Some(match kind {
+            "create" => Self::Create,
+            "enter" => Self::Enter,
+            "start" => Self::Start(track()?),
+            "stop" => Self::Stop(track()?),
+            "role" => Self::Role,
+            "exit" => Self::Exit,
+            "dismiss" => Self::Dismiss,
+            _ => return None,
+        })
+    }
+
     /// That of an `EventType`.
     #[must_use]
     pub fn of_event_type(number: i64) -> Option<Self> {
@@ -109,6 +139,24 @@ pub enum Precision {
     Sent,
 }
 
+impl Precision {
+    /// The word of the tables.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Millis => "millis",
+            Self::Seconds => "seconds",
+            Self::Sent => "sent",
+        }
+    }
+
+    /// That of a word of the tables.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Millis, Self::Seconds, Self::Sent].into_iter().find(|of| of.as_str() == word)
+    }
+}
+
 /// Why a user entered. The same numbers mean other things of an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EnterReason {
@@ -134,6 +182,18 @@ impl EnterReason {
             3 => Self::Retry,
             4 => Self::CrossRoom,
             other => Self::Other(other),
+        }
+    }
+
+    /// The vendor's number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Voluntary => 1,
+            Self::NetworkChange => 2,
+            Self::Retry => 3,
+            Self::CrossRoom => 4,
+            Self::Other(number) => number,
         }
     }
 
@@ -174,6 +234,19 @@ impl ExitReason {
             other => Self::Other(other),
         }
     }
+
+    /// The vendor's number.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Left => 1,
+            Self::TimedOut => 2,
+            Self::Removed => 3,
+            Self::CrossRoomCancelled => 4,
+            Self::Killed => 5,
+            Self::Other(number) => number,
+        }
+    }
 }
 
 /// What one event says. Marks are ordered by time, then by [`What`], then by the event's id.
@@ -201,6 +274,8 @@ pub struct RtcMark {
     pub user_type: Option<i64>,
     /// Tells one entry or exit from another, of old apps only.
     pub unique_id: Option<i64>,
+    /// Known from the vendor's REST API, not from an event, which was lost.
+    pub is_repaired: bool,
 }
 
 impl RtcMark {
@@ -237,6 +312,7 @@ pub fn mark(event: &Event) -> Option<RtcMark> {
         terminal_type: number(info.terminal_type),
         user_type: number(info.user_type),
         unique_id: number(info.unique_id).filter(|id| *id > 0),
+        is_repaired: false,
     })
 }
 
@@ -254,7 +330,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use crate::rtc::mark::*;
-    use crate::rtc::samples::{NOW, app, event};
+    use crate::rtc::tests::samples::{NOW, app, event};
 
     fn of(event_type: i64, info: &Value) -> Option<RtcMark> {
         let group = event_type / 100;

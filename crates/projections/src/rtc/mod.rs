@@ -27,6 +27,7 @@
 //! marks since the last session that ended, and the anomalies of [`session::RtcSession::findings`].
 
 pub mod compute;
+pub mod cut;
 pub mod mark;
 pub(crate) mod order;
 pub(crate) mod presence;
@@ -36,7 +37,7 @@ pub mod room_kind;
 pub mod session;
 pub mod stay;
 
+pub use order::MARKS_MAX;
+
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod samples;
+mod tests;

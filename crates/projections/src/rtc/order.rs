@@ -6,7 +6,11 @@ use crate::rtc::mark::{RtcMark, What};
 use protocol::json::room_id::RoomIdKind;
 
 /// How many marks of a room are considered: the earliest. A show of 50,000 viewers makes about as many.
-pub(crate) const MARKS_MAX: usize = 100_000;
+pub const MARKS_MAX: usize = 100_000;
+
+/// A repaired mark is the same as a real one of the same kind and account that is no further away: its time is exact to
+/// the second.
+const SAME_MS: i64 = 2000;
 
 /// Marks in order, each once.
 pub(crate) struct Ordered<'a> {
@@ -20,9 +24,28 @@ pub(crate) fn ordered<'a>(marks: impl Iterator<Item = &'a RtcMark>, max: usize) 
     let mut marks: Vec<&RtcMark> = marks.collect();
     marks.sort_unstable();
     marks.dedup_by_key(|mark| mark.event_id);
+    drop_needless_repairs(&mut marks);
     let is_cut = marks.len() > max;
     marks.truncate(max);
     Ordered { marks, is_cut }
+}
+
+/// Drops each repaired mark beside which a real one says the same: its event was not lost after all, or came later.
+fn drop_needless_repairs(marks: &mut Vec<&RtcMark>) {
+    type Said<'a> = (What, Option<&'a str>, i64);
+    fn said(mark: &RtcMark) -> Said<'_> {
+        (mark.what, mark.user.as_deref(), mark.at.0)
+    }
+    if !marks.iter().any(|mark| mark.is_repaired) {
+        return;
+    }
+    let real: BTreeSet<Said<'_>> =
+        marks.iter().filter(|mark| !mark.is_repaired).map(|mark| said(mark)).collect();
+    marks.retain(|mark| {
+        let (what, user, at) = said(mark);
+        let near = (what, user, at - SAME_MS)..=(what, user, at + SAME_MS);
+        !mark.is_repaired || real.range(near).next().is_none()
+    });
 }
 
 /// Orders the marks of one moment, which are in order otherwise, where the moment ends one session of a room and begins
@@ -46,8 +69,10 @@ pub(crate) fn turn(moment: &mut [&RtcMark], open_room: impl Fn(&RtcMark) -> Opti
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use crate::rtc::order::*;
-    use crate::rtc::samples::*;
+    use crate::rtc::tests::samples::*;
 
     #[test]
     fn marks_of_one_moment_have_the_order_of_their_kinds() {
@@ -61,6 +86,24 @@ mod tests {
     fn an_event_counts_once() {
         let marks = [enter("a", 5), enter("a", 5), enter("b", 5)];
         assert_eq!(ordered(marks.iter(), 9).marks.len(), 2);
+    }
+
+    #[test]
+    fn a_repaired_mark_beside_a_real_one_is_dropped() {
+        let repaired =
+            |mark: RtcMark| RtcMark { event_id: Uuid::from_u128(7), is_repaired: true, ..mark };
+        let kept = |marks: &[RtcMark]| {
+            ordered(marks.iter(), 9).marks.iter().filter(|mark| mark.is_repaired).count()
+        };
+        for (at, expected) in [(8000, 0), (12_000, 0), (7999, 1), (12_001, 1)] {
+            assert_eq!(kept(&[enter("a", 10_000), repaired(enter("a", at))]), expected, "{at}");
+        }
+        // Of another account, of another kind, and a dismissal as text of a numeric room.
+        assert_eq!(kept(&[enter("a", 10_000), repaired(enter("b", 10_000))]), 1);
+        assert_eq!(kept(&[enter("a", 10_000), repaired(exit("a", 10_000))]), 1);
+        assert_eq!(kept(&[text(dismiss(10_000)), repaired(dismiss(9000))]), 0);
+        // Two repairs do not drop each other.
+        assert_eq!(kept(&[repaired(enter("a", 5))]), 1);
     }
 
     #[test]

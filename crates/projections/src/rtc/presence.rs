@@ -319,7 +319,7 @@ impl<'a> Stays<'a> {
         };
         let mut stay =
             Stay { row, last_at: at, last_enter_at: None, exit_id: None, tracks: [None; 3] };
-        stay.note_precision(mark);
+        stay.note_source(mark);
         self.list.push(stay);
         self.users.entry(user).or_default().push(place);
         self.inside += 1;
@@ -384,7 +384,7 @@ impl Stay {
             row.set_role(role, mark.at);
         }
         self.last_enter_at = Some(mark.at);
-        self.note_precision(mark);
+        self.note_source(mark);
     }
 
     /// Whether an exit repeats the one that ended this stay: soon after it, or by its `UniqueId`.
@@ -400,7 +400,7 @@ impl Stay {
             let lost_at = UnixMillis(mark.at.0 - TIMEOUT_MS);
             self.row.presumed_end = Some(lost_at.max(self.last_at).min(end));
         }
-        self.note_precision(mark);
+        self.note_source(mark);
     }
 
     /// A mark that shows the user present.
@@ -409,9 +409,12 @@ impl Stay {
         self.row.flags.remove(&StayFlag::ExitDoubtful);
     }
 
-    fn note_precision(&mut self, mark: &RtcMark) {
+    fn note_source(&mut self, mark: &RtcMark) {
         if mark.precision != Precision::Millis {
             self.row.flags.insert(StayFlag::Coarse);
+        }
+        if mark.is_repaired {
+            self.row.flags.insert(StayFlag::Repaired);
         }
     }
 }

@@ -88,7 +88,7 @@ mod tests {
     use crate::rtc::compute::compute;
     use crate::rtc::mark::RtcMark;
     use crate::rtc::publish::*;
-    use crate::rtc::samples::*;
+    use crate::rtc::tests::samples::*;
 
     /// Track, start and end of an interval, and what ended it.
     type Shown = (Track, i64, Option<i64>, Option<PublishEnd>);

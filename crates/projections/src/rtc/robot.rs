@@ -5,14 +5,25 @@ use protocol::body::decoded::Body;
 use protocol::body::rtc::event::{RtcBody, RtcEvent};
 use protocol::body::rtc::info::{RoomEventInfo, TaskInfo};
 use protocol::json::scalar::AccountId;
-use protocol::{AppId, Event};
+use protocol::{AppId, Event, UnixMillis};
+
+/// A robot of the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RtcRobot {
+    /// The app.
+    pub app: AppId,
+    /// Its account.
+    pub account: String,
+    /// The latest event that shows it to be one.
+    pub last_at: UnixMillis,
+}
 
 /// The account that an event shows to be a robot. Sources: trtc.io/document/54914, 54913, 73393, 73394, 80094, 68331.
 ///
 /// In groups 3, 4, 10 and 11 the event's user is the robot that does the task, group 14 names it `RobotId`, and 905 is
 /// what an AI's robot has spoken. Groups 1 and 2 show one only by the name of a recorder ([`is_recorder`]).
 #[must_use]
-pub fn robot(event: &Event) -> Option<(AppId, String)> {
+pub fn robot(event: &Event) -> Option<RtcRobot> {
     let Body::Rtc(body) = &event.body else { return None };
     let account = match &**body {
         RtcBody::Room(body) | RtcBody::Media(body) => recorder(event.app, body),
@@ -26,7 +37,8 @@ pub fn robot(event: &Event) -> Option<(AppId, String)> {
         }
         _ => None,
     };
-    Some((event.app, text(account?.as_str())?))
+    let (app, last_at) = (event.app, event.event_time);
+    Some(RtcRobot { app, account: text(account?.as_str())?, last_at })
 }
 
 /// The user of a task's event.
@@ -53,15 +65,15 @@ mod tests {
     use serde_json::json;
 
     use crate::rtc::robot::*;
-    use crate::rtc::samples::{NOW, app, event};
+    use crate::rtc::tests::samples::{NOW, app, event};
 
     #[test]
     fn m42_robots_are_known_by_the_events_of_their_tasks() {
         let mut found = Vec::new();
         for command in Command::all().filter(|command| command.event_type.is_some()) {
             let event = Delivery::sample(command, app()).event(NOW).unwrap();
-            if let Some((of, account)) = robot(&event) {
-                assert_eq!(of, app());
+            if let Some(RtcRobot { app: of, account, last_at }) = robot(&event) {
+                assert_eq!((of, last_at), (app(), event.event_time));
                 found.push((command.event_type.unwrap(), account));
             }
         }
@@ -82,6 +94,7 @@ mod tests {
         let of = |user: &str| {
             let info = json!({"RoomId": 77, "EventMsTs": 1_687_770_731_831_i64, "UserId": user});
             robot(&event(&json!({"EventGroupId": 1, "EventType": 103, "EventInfo": info})))
+                .map(|robot| (robot.app, robot.account))
         };
         let name = format!("callkit_{}_record_77", app());
         assert_eq!(of(&name), Some((app(), name.clone())));

@@ -90,7 +90,7 @@ fn open(sweeps: &[Sweep<'_>; 2]) -> BTreeSet<RoomIdKind> {
 #[cfg(test)]
 mod tests {
     use crate::rtc::room_kind::*;
-    use crate::rtc::samples::*;
+    use crate::rtc::tests::samples::*;
 
     const NUMERIC: RoomIdKind = RoomIdKind::Numeric;
     const STRING: RoomIdKind = RoomIdKind::String;

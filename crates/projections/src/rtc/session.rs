@@ -33,10 +33,16 @@ pub struct RtcSession {
     pub dismissed_at: Option<UnixMillis>,
     /// The dismissal named a room of the other kind of id (M1).
     pub room_kind_guessed: bool,
+    /// Its create or its dismissal is known from the vendor's REST API, not from an event.
+    pub is_repaired: bool,
     /// The last event within it.
     pub last_at: UnixMillis,
     /// How many distinct users stayed, robots aside.
     pub people: usize,
+    /// How many of them are inside; 0 once it has ended.
+    pub people_inside: usize,
+    /// How many distinct robots stayed.
+    pub robots: usize,
     /// When the first of them entered.
     pub occupied_from: Option<UnixMillis>,
     /// When the last of them left; `None` while one is inside.
@@ -79,9 +85,14 @@ impl RtcSession {
     pub(crate) fn count_people(&mut self) {
         let people = || self.stays.iter().filter(|stay| !stay.is_robot);
         let users: BTreeSet<&str> = people().map(|stay| stay.user.as_str()).collect();
+        let inside: BTreeSet<&str> =
+            people().filter(|stay| stay.end.is_none()).map(|stay| stay.user.as_str()).collect();
+        let robots = self.stays.iter().filter(|stay| stay.is_robot);
+        let robots: BTreeSet<&str> = robots.map(|stay| stay.user.as_str()).collect();
         let ends: Option<Vec<UnixMillis>> = people().map(|stay| stay.end).collect();
         let (from, until) =
             (people().map(|stay| stay.start).min(), ends.into_iter().flatten().max());
+        (self.people_inside, self.robots) = (inside.len(), robots.len());
         (self.people, self.occupied_from, self.occupied_until) = (users.len(), from, until);
     }
 
@@ -118,9 +129,20 @@ pub enum RtcAnomaly {
     ExitsMissing,
     /// Intervals that began, and neither a stop nor an exit ended them.
     StopsMissing,
+    /// A dismissal of which nobody knows which room it is of.
+    DismissUnattached,
 }
 
 impl RtcAnomaly {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::RoomWithoutCreate,
+        Self::RoomWithoutDismiss,
+        Self::ExitsMissing,
+        Self::StopsMissing,
+        Self::DismissUnattached,
+    ];
+
     /// The word of the tables.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -129,6 +151,7 @@ impl RtcAnomaly {
             Self::RoomWithoutDismiss => "rtc_room_without_dismiss",
             Self::ExitsMissing => "rtc_exits_missing",
             Self::StopsMissing => "rtc_stops_missing",
+            Self::DismissUnattached => "rtc_dismiss_unattached",
         }
     }
 }

@@ -28,6 +28,8 @@ pub enum StayFlag {
     RoleMissed,
     /// A time it begins or ends with is not exact to the ms.
     Coarse,
+    /// Its enter or its exit is known from the vendor's REST API, not from an event.
+    Repaired,
 }
 
 impl StayFlag {
@@ -44,6 +46,7 @@ impl StayFlag {
             Self::ExitDoubtful => "exit_doubtful",
             Self::RoleMissed => "role_missed",
             Self::Coarse => "coarse",
+            Self::Repaired => "repaired",
         }
     }
 }
@@ -160,8 +163,8 @@ pub fn visits(stays: &[RtcStay], window_ms: i64) -> Vec<RtcVisit> {
 #[cfg(test)]
 mod tests {
     use crate::rtc::mark::{Precision, RtcMark};
-    use crate::rtc::samples::*;
     use crate::rtc::stay::*;
+    use crate::rtc::tests::samples::*;
 
     const MINUTE: i64 = 60_000;
 

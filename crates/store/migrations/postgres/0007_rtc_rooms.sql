@@ -58,12 +58,15 @@ create table rtc_robots (
     sdk_app_id bigint not null,
     account text not null,
     last_at timestamptz not null,
+    is_new boolean not null default true,
     primary key (sdk_app_id, account)
 );
 create index rtc_robots_old on rtc_robots (last_at);
+create index rtc_robots_new on rtc_robots (sdk_app_id, account) where is_new;
 
 comment on table rtc_robots is 'Accounts that do tasks of the cloud in rooms: recorders, slicers, moderators, transcribers, AI agents';
 comment on column rtc_robots.last_at is 'The latest event that shows it';
+comment on column rtc_robots.is_new is 'Whether the rooms in which it stayed are still to be settled again';
 
 create table rtc_settle_queue (
     sdk_app_id bigint not null,

@@ -45,9 +45,11 @@ create table rtc_robots (
     sdk_app_id integer not null,
     account text not null,
     last_at integer not null,
+    is_new integer not null default 1,
     primary key (sdk_app_id, account)
 ) strict, without rowid;
 create index rtc_robots_old on rtc_robots (last_at);
+create index rtc_robots_new on rtc_robots (sdk_app_id, account) where is_new;
 
 create table rtc_settle_queue (
     sdk_app_id integer not null,

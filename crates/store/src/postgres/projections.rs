@@ -17,13 +17,15 @@ use protocol::Event;
 
 /// Groups of tables that usually get rows together: one statement writes a group, as each statement costs a round
 /// trip. In the order of [`TABLES`], within and between the groups.
-const COMPANIES: [&[&str]; 6] = [
+const COMPANIES: [&[&str]; 8] = [
     &["merged_calls", "merged_call_members"],
     &["room_changes", "room_marks"],
     &["seat_marks", "gifts"],
     &["battle_marks", "metadata_marks", "recording_marks"],
     &["rtc_task_marks"],
+    &["rtc_room_marks", "rtc_robots"],
     &["new_event_counts", "settle_queue"],
+    &["rtc_settle_queue"],
 ];
 
 /// A combination of [`COMPANIES`], and the statements that write its tables: one for few rows and one for many.

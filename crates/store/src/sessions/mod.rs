@@ -3,6 +3,7 @@
 pub(crate) mod counts;
 pub(crate) mod facts;
 pub(crate) mod queue;
+pub(crate) mod rtc;
 pub(crate) mod sweep;
 pub(crate) mod windows;
 pub(crate) mod write;

@@ -37,12 +37,31 @@ impl RoomId {
     }
 }
 
-/// A room with new facts of one day.
+/// Which rooms are settled: each kind has a queue of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoomQueue {
+    /// Conferences and live rooms, by the day of their new facts.
+    Kit,
+    /// Rooms of the RTC Engine, each as a whole, from the hour of its earliest new fact on.
+    Rtc,
+}
+
+impl RoomQueue {
+    /// The table, its column of the facts' time, what of it is read of a group, and the columns of a group.
+    fn sql(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::Kit => ("settle_queue", "day", "day", "sdk_app_id, room_id, day"),
+            Self::Rtc => ("rtc_settle_queue", "at", "min(at)", "sdk_app_id, room_id"),
+        }
+    }
+}
+
+/// A room with new facts of one day; of the RTC Engine from one hour on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queued {
     /// The room.
     pub room: RoomId,
-    /// The day of the facts, in days since 1970, UTC.
+    /// The day of the facts, in days since 1970, UTC; of a room of the RTC Engine the hour of the earliest.
     pub day: i64,
     /// The slot of the oldest unsettled fact, in units of [`SLOT_MS`].
     pub slot_first: i64,
@@ -105,15 +124,17 @@ impl SettlerConnection {
     /// When the store does not answer.
     pub async fn queued(
         &mut self,
+        queue: RoomQueue,
         after: Option<&RoomId>,
     ) -> Result<(Vec<Queued>, Option<RoomId>), StoreError> {
+        let (table, time, first, group) = queue.sql();
         let sql = format!(
-            "select sdk_app_id, room_id, cast(day as bigint), min(slot), max(slot), count(*) from (
-                 select sdk_app_id, room_id, day, slot from settle_queue
+            "select sdk_app_id, room_id, cast({first} as bigint), min(slot), max(slot), count(*) from (
+                 select sdk_app_id, room_id, {time}, slot from {table}
                  where (sdk_app_id, room_id) > ($1, $2)
-                 order by settle_queue.sdk_app_id, settle_queue.room_id, settle_queue.day, settle_queue.slot
+                 order by {table}.sdk_app_id, {table}.room_id, {table}.{time}, {table}.slot
                  limit {QUEUE_ROWS}) as part
-             group by sdk_app_id, room_id, day order by sdk_app_id, room_id, day"
+             group by {group} order by {group}"
         );
         let after = after.map_or((-1, ""), |room| (room.app, room.room_id.as_str()));
         let rows: Vec<(i64, String, i64, i64, i64, i64)> =
@@ -136,13 +157,17 @@ impl SettlerConnection {
     /// When the store does not answer.
     pub async fn queued_of(
         &mut self,
+        queue: RoomQueue,
         room: &RoomId,
         limit: u32,
     ) -> Result<Vec<Queued>, StoreError> {
-        let sql = "select cast(day as bigint), min(slot) as first, max(slot) from settle_queue
-             where sdk_app_id = $1 and room_id = $2 group by day order by first, day limit $3";
+        let (table, _, first, group) = queue.sql();
+        let sql = format!(
+            "select cast({first} as bigint) as earliest, min(slot) as first, max(slot) from {table}
+             where sdk_app_id = $1 and room_id = $2 group by {group} order by first, earliest limit $3"
+        );
         let rows: Vec<(i64, i64, i64)> =
-            self.0.rows(sql, &room.and([i64::from(limit).into()])).await?;
+            self.0.rows(&sql, &room.and([i64::from(limit).into()])).await?;
         let queued = |(day, slot_first, slot_last)| Queued {
             room: room.clone(),
             day,
@@ -152,18 +177,21 @@ impl SettlerConnection {
         Ok(rows.into_iter().map(queued).collect())
     }
 
-    /// Number of queued rooms and days, and the oldest slot written by an event; both of a part of the queue where it
+    /// Number of queued rooms and days, and the oldest slot written by an event; both of a part of each queue where it
     /// is long.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn queue_figures(&mut self) -> Result<(i64, Option<i64>), StoreError> {
-        let sql = format!(
-            "select count(*), min(first) from (
-                 select min(case when slot > 0 then slot end) as first
-                 from (select * from settle_queue limit {QUEUE_COUNTED_MAX}) as part
-                 group by sdk_app_id, room_id, day) as days"
-        );
+        let groups = [RoomQueue::Kit, RoomQueue::Rtc].map(|queue| {
+            let (table, _, _, group) = queue.sql();
+            format!(
+                "select min(case when slot > 0 then slot end) as first
+                 from (select * from {table} limit {QUEUE_COUNTED_MAX}) as part group by {group}"
+            )
+        });
+        let sql =
+            format!("select count(*), min(first) from ({}) as rooms", groups.join(" union all "));
         let found: Option<(i64, Option<i64>)> = self.0.row(&sql, &[]).await?;
         Ok(found.unwrap_or_default())
     }

@@ -3,7 +3,6 @@
 use crate::error::StoreError;
 use crate::model::read_models::{Live, Room};
 use crate::sessions::queue::{Queued, RoomId, SettlerConnection};
-use crate::sessions::windows::Window;
 use crate::sql::bulk_write::Ready;
 use crate::sql::connection::{Arg, DbConnection};
 use crate::sql::from_row::from_row;
@@ -11,15 +10,17 @@ use protocol::UnixMillis;
 
 /// The type of a column.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Holds {
+pub(crate) enum Holds {
     Plain,
     Time,
     Json,
+    Id,
 }
 
-use Holds::{Json, Plain, Time};
+use Holds::{Id, Json, Plain, Time};
 
-const KEY: &str = "sdk_app_id, room_id, session";
+/// How many columns the key of `room_sessions` and `live_sessions` has.
+const KEYS: usize = 3;
 
 /// The columns of `room_sessions`, those of the key first.
 const ROOM: [(&str, Holds); 30] = [
@@ -76,11 +77,11 @@ const LIVE: [(&str, Holds); 17] = [
     ("cut", Json),
 ];
 
-fn select(table: &str, columns: &[(&str, Holds)]) -> String {
+pub(crate) fn select(table: &str, columns: &[(&str, Holds)]) -> String {
     let column = |(name, holds): &(&str, Holds)| match holds {
         Plain => (*name).to_owned(),
         Time => format!("@ms({name}) as {name}"),
-        Json => format!("@text({name}) as {name}"),
+        Json | Id => format!("@text({name}) as {name}"),
     };
     let columns: Vec<String> = columns.iter().map(column).collect();
     format!("select {} from {table}", columns.join(", "))
@@ -94,21 +95,25 @@ pub(crate) fn select_live_sessions() -> String {
     select("live_sessions", &LIVE)
 }
 
-/// An upsert of rows in the order of their key, the lock order of all writers.
-fn upsert(table: &str, columns: &[(&str, Holds)]) -> String {
+/// An upsert of rows in the order of their key, the lock order of all writers. The first `keys` columns are the key.
+pub(crate) fn upsert(table: &str, columns: &[(&str, Holds)], keys: usize) -> String {
     let names: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
     let value = |(place, (_, holds)): (usize, &(&str, Holds))| match holds {
         Plain => format!("${}", place + 1),
         Time => format!("@at({})", place + 1),
         Json => format!("@json({})", place + 1),
+        Id => format!("@id({})", place + 1),
     };
     let values: Vec<String> = columns.iter().enumerate().map(value).collect();
     let set: Vec<String> =
-        names[3..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+        names[keys..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    let order: Vec<String> = (1..=keys).map(|place| format!("${place}")).collect();
     format!(
-        "insert into {table} ({}) select {} @from where true order by $1, $2, $3 on conflict ({KEY}) do update set {}",
+        "insert into {table} ({}) select {} @from where true order by {} on conflict ({}) do update set {}",
         names.join(", "),
         values.join(", "),
+        order.join(", "),
+        names[..keys].join(", "),
         set.join(", ")
     )
 }
@@ -222,17 +227,12 @@ impl SettlerConnection {
             ready.extend(self.0.ready(&sql, gone.collect()));
         }
         let rooms = settled.clone().flat_map(|(_, of)| of.rooms.iter().map(room_args));
-        ready.extend(self.0.ready(&upsert("room_sessions", &ROOM), rooms.collect()));
+        ready.extend(self.0.ready(&upsert("room_sessions", &ROOM, KEYS), rooms.collect()));
         let sessions = settled.clone().flat_map(|(_, of)| of.sessions.iter().map(live_args));
-        ready.extend(self.0.ready(&upsert("live_sessions", &LIVE), sessions.collect()));
+        ready.extend(self.0.ready(&upsert("live_sessions", &LIVE, KEYS), sessions.collect()));
         ready.extend(listing(&self.0, settled.clone().flat_map(|(_, of)| &of.found), now));
-        let resolved = settled.clone().flat_map(|(queued, of)| {
-            let RoomId { app, room_id } = &queued.room;
-            of.resolved
-                .iter()
-                .map(|(kind, session)| resolved_args(*app, kind, room_id, *session, now))
-        });
-        ready.extend(self.0.ready(RESOLVE_EACH, resolved.collect()));
+        let resolved = settled.clone().map(|(queued, of)| (&queued.room, of.resolved.as_slice()));
+        ready.extend(resolving(&self.0, resolved, now));
         let done = settled.filter_map(|(queued, settlement)| {
             let slot = settlement.done?;
             Some(queued.room.and([queued.day.into(), slot.into()]))
@@ -245,14 +245,14 @@ impl SettlerConnection {
         self.0.commit().await
     }
 
-    /// The open anomalies of each room, for the sessions within its window's certain range.
+    /// The open anomalies of each room, for the sessions within a range: from the first to the last.
     ///
     /// # Errors
     /// When the store does not answer.
     pub async fn known<'a>(
         &mut self,
         kinds: &[&str],
-        windows: impl Iterator<Item = (&'a RoomId, &'a Window)>,
+        ranges: impl Iterator<Item = (&'a RoomId, (i64, i64))>,
     ) -> Result<Vec<Vec<OpenAnomaly>>, StoreError> {
         let kinds: Vec<String> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
         let sql = format!(
@@ -261,11 +261,8 @@ impl SettlerConnection {
                  and resolved_at is null",
             kinds.join(", ")
         );
-        let lists: Vec<Vec<Arg>> = windows
-            .map(|(room, window)| {
-                room.and([window.session_first.into(), window.session_last.into()])
-            })
-            .collect();
+        let lists: Vec<Vec<Arg>> =
+            ranges.map(|(room, (first, last))| room.and([first.into(), last.into()])).collect();
         self.0.each(&sql, &lists).await
     }
 }
@@ -280,7 +277,7 @@ pub(crate) async fn put(
     connection.run(ready).await
 }
 
-fn listing<'a>(
+pub(crate) fn listing<'a>(
     connection: &DbConnection,
     findings: impl IntoIterator<Item = &'a Finding>,
     now: UnixMillis,
@@ -307,6 +304,19 @@ fn listing<'a>(
     connection.ready(sql, findings.into_iter().map(args).collect())
 }
 
+/// Resolves anomalies of rooms: kind and session of each.
+pub(crate) fn resolving<'a>(
+    connection: &DbConnection,
+    resolved: impl Iterator<Item = (&'a RoomId, &'a [(String, i64)])>,
+    now: UnixMillis,
+) -> Vec<Ready> {
+    let args = resolved.flat_map(|(room, resolved)| {
+        let RoomId { app, room_id } = room;
+        resolved.iter().map(|(kind, session)| resolved_args(*app, kind, room_id, *session, now))
+    });
+    connection.ready(RESOLVE_EACH, args.collect())
+}
+
 /// Resolves an anomaly.
 pub(crate) async fn resolve(
     connection: &mut DbConnection,
@@ -328,7 +338,7 @@ fn resolved_args(app: i64, kind: &str, subject: &str, session: i64, now: UnixMil
     vec![app.into(), kind.into(), subject.into(), session.into(), now.0.into()]
 }
 
-fn time(at: Option<UnixMillis>) -> Arg {
+pub(crate) fn time(at: Option<UnixMillis>) -> Arg {
     at.map(|at| at.0).into()
 }
 

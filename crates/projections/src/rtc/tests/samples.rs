@@ -61,6 +61,7 @@ fn mark(what: What, user: Option<&str>, at: i64) -> RtcMark {
         terminal_type: None,
         user_type: None,
         unique_id: None,
+        is_repaired: false,
     })
 }
 

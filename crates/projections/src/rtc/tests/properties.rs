@@ -8,9 +8,9 @@ use crate::rtc::compute::{RtcRoom, compute};
 use crate::rtc::mark::{Precision, RtcMark, Track, What};
 use crate::rtc::publish::RtcPublishInterval;
 use crate::rtc::room_kind::compute_both;
-use crate::rtc::samples::*;
 use crate::rtc::session::RtcSession;
 use crate::rtc::stay::{RtcStay, StayFlag};
+use crate::rtc::tests::samples::*;
 use protocol::UnixMillis;
 
 fn what() -> impl Strategy<Value = What> {

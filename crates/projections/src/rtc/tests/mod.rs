@@ -1,0 +1,4 @@
+//! Tests of the computation as a whole.
+
+mod properties;
+pub(crate) mod samples;
