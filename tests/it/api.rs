@@ -21,7 +21,7 @@ async fn get(server: &Server, path: &str) -> (u16, String, String) {
 }
 
 /// JSON under `/api/v1`.
-async fn ask(server: &Server, path: &str) -> Value {
+pub(crate) async fn ask(server: &Server, path: &str) -> Value {
     let (status, kind, text) = get(server, &format!("/api/v1{path}")).await;
     assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}: {text}");
     serde_json::from_str(&text).unwrap()
@@ -586,7 +586,7 @@ on_both_stores! {
         for path in description.paths().iter().filter(|path| !path.contains("stream")) {
             for name in description.parameters(path) {
                 let path = path.replace("{app}", APP).replace("{session}", "latest").replace("{call_id}", "talked");
-                let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1");
+                let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1").replace("{kind}", "string");
                 let (status, _, text) = get(&server, &format!("{path}?{name}=")).await;
                 assert!(status == 200 || name == "id", "{path} {name}: {text}");
             }

@@ -17,9 +17,9 @@ use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
     EventFilter, EventInsert, EventPage, GiftRow, Inserted, Live, Member, ReadModels, Recording,
     Room, RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals,
-    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay,
-    Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
-    VisitPage,
+    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTaskFilter, RtcTaskPage,
+    SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
+    UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;

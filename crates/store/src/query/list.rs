@@ -93,6 +93,7 @@ macro_rules! list {
         }
     };
 }
+pub(crate) use list;
 
 list!(CallFilter, calls, Call, (UnixMillis, i64, String));
 list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));

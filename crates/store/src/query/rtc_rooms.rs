@@ -1,15 +1,11 @@
-//! Lists of the RTC Engine's rooms: which rows, behind which place.
+//! Which rows of the RTC Engine's rooms a reader wants, and behind which place.
 
-use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::column_values::{RTC_ROOM_ID_KINDS, RTC_ROOM_STATES};
-use crate::error::StoreError;
 use crate::filter;
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
+use crate::model::rtc_room::RtcSessionKey;
 use crate::query::conditions::ConditionKind;
-use crate::query::list::{Behind, List, Part, cut};
-use crate::traits::Store;
 use protocol::{AppId, UnixMillis};
 
 filter! {
@@ -98,54 +94,5 @@ impl RtcPublishIntervals {
     #[must_use]
     pub fn new(session: RtcSessionKey, filter: RtcPublishFilter) -> Self {
         Self { session, filter, after: None, limit: 0 }
-    }
-}
-
-/// A list that says itself behind which row, and how many.
-macro_rules! list {
-    ($list:ty, $read:ident, $row:ty, $place:ty) => {
-        #[async_trait]
-        impl List for $list {
-            type Row = $row;
-            type Place = $place;
-
-            async fn part(
-                &self,
-                store: &dyn Store,
-                (after, limit): Behind<Self>,
-            ) -> Result<Part<Self>, StoreError> {
-                let list = Self { after, limit: limit.saturating_add(1), ..self.clone() };
-                Ok(cut(store.$read(&list).await?, limit, <$row>::place, <$row>::bytes))
-            }
-        }
-    };
-}
-
-list!(RtcRoomFilter, rtc_room_sessions, RtcRoomSession, RtcSessionPlace);
-list!(RtcStays, rtc_stays, RtcStay, (UnixMillis, Uuid));
-list!(RtcPublishIntervals, rtc_publish_intervals, RtcPublishInterval, (UnixMillis, Uuid));
-
-impl RtcRoomSession {
-    /// Where it stands in the list.
-    #[must_use]
-    pub fn place(&self) -> RtcSessionPlace {
-        let (room_id, kind) = (self.room_id.clone(), self.room_id_kind.clone());
-        (self.started_at, self.sdk_app_id, room_id, kind, self.session)
-    }
-}
-
-impl RtcStay {
-    /// Where it stands in the list.
-    #[must_use]
-    pub fn place(&self) -> (UnixMillis, Uuid) {
-        (self.started_at, self.stay_id)
-    }
-}
-
-impl RtcPublishInterval {
-    /// Where it stands in the list.
-    #[must_use]
-    pub fn place(&self) -> (UnixMillis, Uuid) {
-        (self.started_at, self.interval_id)
     }
 }
