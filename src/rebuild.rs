@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock::Clock;
 use crate::sessions::{MINUTES_KEPT, SessionVerifier};
 use crate::settings::Settings;
-use crate::store::{Progress, Rebuilding, Scope, Stage, StoreError, StoreOptions};
+use crate::store::{Progress, Rebuilding, RoomQueue, Scope, Stage, StoreError, StoreOptions};
 
 /// The shortest pause behind a step. It is as long as the step took, where that is longer: events go first.
 const PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -74,7 +74,8 @@ impl Rebuild {
                 let scope = self.scope(work).await?;
                 self.store.compare_counts(&mut self.progress, scope).await?;
             }
-            Stage::Settle => self.settle(work).await?,
+            Stage::Settle => self.settle(RoomQueue::Kit, work).await?,
+            Stage::SettleRtc => self.settle(RoomQueue::Rtc, work).await?,
             Stage::Done => {}
         }
         sleep(begun.elapsed().max(PAUSE_MIN)).await;
@@ -87,59 +88,58 @@ impl Rebuild {
     }
 
     /// Compares the next rooms and days.
-    async fn settle(&mut self, work: &Work<'_>) -> Result<(), StoreError> {
+    async fn settle(&mut self, queue: RoomQueue, work: &Work<'_>) -> Result<(), StoreError> {
         let mut again = if let Some(again) = self.again.take() {
             again
         } else {
             let bounds = (&work.settings.gaps, &work.settings.settle);
             SessionVerifier::open(&self.options, bounds, self.clock.clone()).await?
         };
-        let page = self.store.rooms(&self.progress).await?;
+        let page = self.store.rooms(queue, &self.progress).await?;
         if page.is_empty() {
-            self.wait_for_server(&mut again).await?;
+            self.wait_for_server(queue, &mut again).await?;
             again.close().await;
-            self.progress.stage = Stage::Done;
-            return Ok(());
+            return self.store.all_passed(queue, &mut self.progress).await;
         }
         let leads = again.leads().await?;
         for queued in &page {
-            let compared = again.compare(queued, !work.dry_run).await?;
+            let compared = again.compare(queue, queued, !work.dry_run).await?;
             // Where a server is about to settle a room there is nothing to mend.
             let is_moving =
-                !leads && !compared.is_right() && self.store.is_queued(&queued.room).await?;
+                !leads && !compared.is_right() && self.store.is_queued(queue, &queued.room).await?;
             if !is_moving {
                 if !leads && !work.dry_run && !compared.is_right() {
-                    self.store.queue(queued).await?;
+                    self.store.queue(queue, queued).await?;
                 }
-                self.count("room_sessions", compared.rooms);
-                self.count("live_sessions", compared.sessions);
-                self.count("anomalies", compared.anomalies);
+                for (table, found) in compared.tables {
+                    self.count(table, found);
+                }
             }
-            self.store.passed(&mut self.progress, queued).await?;
+            self.store.passed(queue, &mut self.progress, queued).await?;
         }
         self.again = Some(again);
         Ok(())
     }
 
     fn count(&mut self, table: &str, found: crate::store::Tally) {
-        let tally = self.progress.tally(table);
-        tally.right += found.right;
-        tally.missing += found.missing;
-        tally.wrong += found.wrong;
-        tally.too_many += found.too_many;
+        self.progress.tally(table).add(found);
     }
 
     /// Waits until the server has settled what it was given; settles it itself when there is none any more.
-    async fn wait_for_server(&mut self, again: &mut SessionVerifier) -> Result<(), StoreError> {
+    async fn wait_for_server(
+        &mut self,
+        queue: RoomQueue,
+        again: &mut SessionVerifier,
+    ) -> Result<(), StoreError> {
         let begun = Instant::now();
         while begun.elapsed() < SETTLE_MAX {
-            let waiting = self.store.waiting().await?;
+            let waiting = self.store.waiting(queue).await?;
             if waiting.is_empty() || self.progress.dry_run {
                 return Ok(());
             }
             if again.leads().await? {
                 for queued in &waiting {
-                    again.compare(queued, true).await?;
+                    again.compare(queue, queued, true).await?;
                 }
             } else {
                 sleep(POLL).await;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::sessions::compute::Round;
 use crate::sessions::plan::{Plan, plan};
+use crate::sessions::rtc;
 use crate::settings::{GapsSettings, SettleSettings, seconds};
-use crate::store::{Queued, RoomId, SettlerConnection, StoreError, StoreOptions, Tally};
+use crate::store::{Queued, RoomId, RoomQueue, SettlerConnection, StoreError, StoreOptions, Tally};
 
-/// Compares room sessions and live sessions with their facts.
+/// Compares room sessions, live sessions and those of the rooms of the RTC Engine with their facts.
 pub(crate) struct SessionVerifier {
     store: SettlerConnection,
     leads: bool,
@@ -20,21 +21,17 @@ pub(crate) struct SessionVerifier {
     counted: Option<(RoomId, HashSet<(&'static str, i64)>)>,
 }
 
-/// The comparison of one room and day.
+/// The comparison of one room, and of one day of it.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// Of `room_sessions`.
-    pub(crate) rooms: Tally,
-    /// Of `live_sessions`.
-    pub(crate) sessions: Tally,
-    /// Of `anomalies`.
-    pub(crate) anomalies: Tally,
+    /// The findings of each table.
+    pub(crate) tables: Vec<(&'static str, Tally)>,
 }
 
 impl Comparison {
     /// Whether all was right.
     pub(crate) fn is_right(&self) -> bool {
-        [self.rooms, self.sessions, self.anomalies].iter().all(|tally| tally.faults() == 0)
+        self.tables.iter().all(|(_, tally)| tally.faults() == 0)
     }
 }
 
@@ -59,6 +56,7 @@ impl SessionVerifier {
     /// Compares, and writes what was not right where it may and is the one who settles.
     pub(crate) async fn compare(
         &mut self,
+        queue: RoomQueue,
         queued: &Queued,
         writes: bool,
     ) -> Result<Comparison, StoreError> {
@@ -73,6 +71,10 @@ impl SessionVerifier {
             session_bytes_max: self.bounds.session_bytes_max,
         };
         let writes = writes && self.leads;
+        if queue == RoomQueue::Rtc {
+            let tables = rtc::compare(&mut self.store, queued, &round, writes).await?;
+            return Ok(Comparison { tables });
+        }
         let plans = plan(&mut self.store, std::slice::from_ref(queued), &round, writes).await?;
         let Some(mut plan) = plans.into_iter().next().flatten() else {
             return Ok(Comparison::default());
@@ -93,34 +95,34 @@ impl SessionVerifier {
         let mut seen = HashSet::new();
         let counted = self.counted.as_mut().map_or(&mut seen, |(_, counted)| counted);
         let settlement = &plan.settlement;
-        let mut compared = Comparison {
-            rooms: tally(
-                "room_sessions",
-                plan,
-                &plan.rooms_before,
-                &plan.rooms_changed,
-                &settlement.rooms_gone,
-                counted,
-            ),
-            sessions: tally(
-                "live_sessions",
-                plan,
-                &plan.live_sessions_before,
-                &plan.live_sessions_changed,
-                &plan.live_sessions_gone,
-                counted,
-            ),
-            anomalies: Tally::default(),
-        };
+        let rooms = tally(
+            "room_sessions",
+            plan,
+            &plan.rooms_before,
+            &plan.rooms_changed,
+            &settlement.rooms_gone,
+            counted,
+        );
+        let sessions = tally(
+            "live_sessions",
+            plan,
+            &plan.live_sessions_before,
+            &plan.live_sessions_changed,
+            &plan.live_sessions_gone,
+            counted,
+        );
+        let mut anomalies = Tally::default();
         for (kind, session) in plan.found.iter().filter(|found| counted.insert(**found)) {
             if plan.knows(kind, *session) {
-                compared.anomalies.wrong += 1;
+                anomalies.wrong += 1;
             } else {
-                compared.anomalies.missing += 1;
+                anomalies.missing += 1;
             }
         }
-        compared.anomalies.too_many += plan.resolved as u64;
-        compared
+        anomalies.too_many += plan.resolved as u64;
+        let tables =
+            [("room_sessions", rooms), ("live_sessions", sessions), ("anomalies", anomalies)];
+        Comparison { tables: tables.into() }
     }
 
     pub(crate) async fn close(self) {

@@ -10,7 +10,7 @@ use crate::store::{self, Progress, Stage, StoreError, Tally};
 use protocol::diagnostic::Diagnostic;
 
 /// The tables, in the order of the report.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 19] = [
     "merged_calls",
     "merged_call_members",
     "room_changes",
@@ -21,9 +21,14 @@ const TABLES: [&str; 14] = [
     "metadata_marks",
     "recording_marks",
     "rtc_task_marks",
+    "rtc_room_marks",
+    "rtc_robots",
     "event_counts",
     "room_sessions",
     "live_sessions",
+    "rtc_room_sessions",
+    "rtc_stays",
+    "rtc_publish_intervals",
     "anomalies",
 ];
 
@@ -96,6 +101,7 @@ impl RebuildModels {
                 Stage::Compare => "comparing calls and facts",
                 Stage::Counts => "comparing counts",
                 Stage::Settle => "comparing room sessions and live sessions",
+                Stage::SettleRtc => "comparing rooms of the RTC Engine",
                 Stage::Done => "done",
             });
             let is_over = *stage == Stage::Read && end.is_some_and(|end| *events >= end);

@@ -7,7 +7,8 @@ use crate::projections::rtc::session::{RtcAnomaly, RtcSession};
 use crate::sessions::compute::Round;
 use crate::sessions::rtc::portion::Portion;
 use crate::store::{
-    Finding, OpenAnomaly, RoomId, RtcIntervalRow, RtcRows, RtcSessionRow, RtcSettlement, RtcStayRow,
+    Finding, OpenAnomaly, RoomId, RtcIntervalRow, RtcRows, RtcSessionRow, RtcSettlement,
+    RtcStayRow, Tally,
 };
 use protocol::json::room_id::RoomIdKind;
 
@@ -19,6 +20,37 @@ pub(crate) struct Stored {
     pub(crate) known: Vec<OpenAnomaly>,
 }
 
+/// What is not so as it should be.
+pub(crate) struct Changes {
+    /// What is to be written.
+    pub(crate) settlement: RtcSettlement,
+    /// The kinds of anomalies that were not listed before.
+    pub(crate) new: Vec<&'static str>,
+    /// How many rows are so and how many are not.
+    pub(crate) tallies: Tallies,
+}
+
+/// How many rows are as they should be.
+#[derive(Debug, Default)]
+pub(crate) struct Tallies {
+    sessions: Tally,
+    stays: Tally,
+    intervals: Tally,
+    anomalies: Tally,
+}
+
+impl Tallies {
+    /// Each with its table.
+    pub(crate) fn tables(self) -> Vec<(&'static str, Tally)> {
+        vec![
+            ("rtc_room_sessions", self.sessions),
+            ("rtc_stays", self.stays),
+            ("rtc_publish_intervals", self.intervals),
+            ("anomalies", self.anomalies),
+        ]
+    }
+}
+
 /// What of the rows of a room is new or changed, and what is no longer so. Anomalies that are new are listed where
 /// `quiet`: what is out of order mostly comes within seconds.
 pub(crate) fn changes(
@@ -26,7 +58,7 @@ pub(crate) fn changes(
     mut portion: Portion,
     stored: Stored,
     (round, quiet): (&Round, bool),
-) -> RtcSettlement {
+) -> Changes {
     let Stored { rows: before, known } = stored;
     let is_open = |kind: RoomIdKind, session: i64| {
         before.sessions.iter().any(|row| {
@@ -42,17 +74,21 @@ pub(crate) fn changes(
     let found = findings(room, &portion);
     let now = rows(room, &portion);
     let mut settlement = RtcSettlement::default();
+    let mut tallies = Tallies::default();
     let sessions = |row: &RtcSessionRow| (row.room_id_kind.clone(), row.session);
     (settlement.changed.sessions, settlement.gone.sessions) =
-        compared(before.sessions, now.sessions, sessions);
+        compared(before.sessions, now.sessions, sessions, &mut tallies.sessions);
     let stays = |row: &RtcStayRow| (row.room_id_kind.clone(), row.stay_id);
-    (settlement.changed.stays, settlement.gone.stays) = compared(before.stays, now.stays, stays);
+    (settlement.changed.stays, settlement.gone.stays) =
+        compared(before.stays, now.stays, stays, &mut tallies.stays);
     let intervals = |row: &RtcIntervalRow| (row.room_id_kind.clone(), row.interval_id);
     (settlement.changed.intervals, settlement.gone.intervals) =
-        compared(before.intervals, now.intervals, intervals);
+        compared(before.intervals, now.intervals, intervals, &mut tallies.intervals);
+    let mut new = Vec::new();
     for known in &known {
         if !found.contains_key(&(known.kind.as_str(), known.session)) {
             settlement.resolved.push((known.kind.clone(), known.session));
+            tallies.anomalies.too_many += 1;
         }
     }
     let is_listed = |of: &Finding| {
@@ -61,8 +97,19 @@ pub(crate) fn changes(
                 && (known.happened_at, &known.detail) == (of.happened_at, &of.detail)
         })
     };
-    settlement.found = found.into_values().filter(|of| quiet && !is_listed(of)).collect();
-    settlement
+    for found in found.into_values().filter(|of| quiet && !is_listed(of)) {
+        let of_key = |known: &OpenAnomaly| {
+            (known.kind.as_str(), known.session) == (found.kind, found.session)
+        };
+        if known.iter().any(of_key) {
+            tallies.anomalies.wrong += 1;
+        } else {
+            tallies.anomalies.missing += 1;
+            new.push(found.kind);
+        }
+        settlement.found.push(found);
+    }
+    Changes { settlement, new, tallies }
 }
 
 fn rows(room: &RoomId, portion: &Portion) -> RtcRows {
@@ -83,10 +130,24 @@ fn compared<R: PartialEq, K: Hash + Eq>(
     before: Vec<R>,
     now: Vec<R>,
     key: impl Fn(&R) -> K,
+    tally: &mut Tally,
 ) -> (Vec<R>, Vec<R>) {
     let mut before: HashMap<K, R> = before.into_iter().map(|row| (key(&row), row)).collect();
-    let is_changed = |row: &R| before.remove(&key(row)).as_ref() != Some(row);
-    let changed = now.into_iter().filter(is_changed).collect();
+    let mut changed = Vec::new();
+    for row in now {
+        match before.remove(&key(&row)) {
+            Some(old) if old == row => tally.right += 1,
+            Some(_) => {
+                tally.wrong += 1;
+                changed.push(row);
+            }
+            None => {
+                tally.missing += 1;
+                changed.push(row);
+            }
+        }
+    }
+    tally.too_many += before.len() as u64;
     (changed, before.into_values().collect())
 }
 

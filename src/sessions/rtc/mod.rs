@@ -4,4 +4,4 @@ pub(crate) mod changes;
 pub(crate) mod portion;
 mod settle;
 
-pub(crate) use settle::settle;
+pub(crate) use settle::{compare, settle};

@@ -7,11 +7,9 @@ use crate::projections::rtc::cut::CUT_BEFORE_MS;
 use crate::projections::rtc::session::RtcAnomaly;
 use crate::sessions::compute::Round;
 use crate::sessions::plan::SettleReport;
-use crate::sessions::rtc::changes::{Stored, changes};
+use crate::sessions::rtc::changes::{Changes, Stored, changes};
 use crate::sessions::rtc::portion::Portion;
-use crate::store::{
-    Queued, RTC_HOUR_MS, RoomId, RtcMarks, RtcSettlement, SettlerConnection, StoreError,
-};
+use crate::store::{Queued, RTC_HOUR_MS, RoomId, RtcMarks, SettlerConnection, StoreError, Tally};
 use protocol::UnixMillis;
 
 /// How many marks are read of all rooms that are settled together, or of one that is settled beside others.
@@ -23,15 +21,14 @@ pub(crate) async fn settle(
     queued: &[Queued],
     round: &Round,
 ) -> Result<SettleReport, StoreError> {
-    let rooms = queued.iter().map(|queued| {
-        (
-            &queued.room,
-            UnixMillis(queued.day.saturating_mul(RTC_HOUR_MS).saturating_sub(CUT_BEFORE_MS)),
-        )
-    });
-    let from = store.rtc_cuts(rooms).await?;
+    let from = store.rtc_cuts(queued.iter().map(cut_of)).await?;
     if let ([queued], [from], true) = (queued, from.as_slice(), round.deep) {
-        return settle_large(store, queued, *from, round).await;
+        let mut report = SettleReport::default();
+        by_portions(store, queued, *from, (round, true), |changes| {
+            report.found.append(&mut changes.new);
+        })
+        .await?;
+        return Ok(report);
     }
     let limit = QUICK_MARKS / queued.len().max(1);
     let rooms = queued.iter().map(|queued| &queued.room).zip(from.iter().copied());
@@ -51,23 +48,54 @@ pub(crate) async fn settle(
     let mut settlements = Vec::with_capacity(small.len());
     for ((queued, _, marks), stored) in small.into_iter().zip(stored) {
         let portion = Portion::of(marks).await;
-        let mut settlement = new(&mut report, queued, portion, stored, round);
-        settlement.done = done(queued, round);
-        settlements.push((queued, settlement));
+        let mut changes = changes(&queued.room, portion, stored, (round, is_quiet(queued, round)));
+        changes.settlement.done = done(queued, round);
+        report.found.extend(changes.new);
+        settlements.push((queued, changes.settlement));
     }
     let all = settlements.iter().map(|(queued, settlement)| (*queued, settlement));
     store.write_rtc(all, round.now).await?;
     Ok(report)
 }
 
-/// Settles a room of which there is much, a portion of its marks after the other.
-async fn settle_large(
+/// A room, and the time before which a computation of it is to begin.
+fn cut_of(queued: &Queued) -> (&RoomId, UnixMillis) {
+    let hour = queued.day.saturating_mul(RTC_HOUR_MS);
+    (&queued.room, UnixMillis(hour.saturating_sub(CUT_BEFORE_MS)))
+}
+
+/// Compares the rows of a room with its marks from an hour on, and writes what is not right where it may.
+pub(crate) async fn compare(
+    store: &mut SettlerConnection,
+    queued: &Queued,
+    round: &Round,
+    writes: bool,
+) -> Result<Vec<(&'static str, Tally)>, StoreError> {
+    let from = store.rtc_cuts(once(cut_of(queued))).await?;
+    let from = from.into_iter().next().unwrap_or(UnixMillis(0));
+    let mut tables: Vec<(&'static str, Tally)> = Vec::new();
+    by_portions(store, queued, from, (round, writes), |changes| {
+        for (table, found) in std::mem::take(&mut changes.tallies).tables() {
+            match tables.iter_mut().find(|(of, _)| *of == table) {
+                Some((_, tally)) => tally.add(found),
+                None => tables.push((table, found)),
+            }
+        }
+    })
+    .await?;
+    Ok(tables)
+}
+
+/// Computes a room of which there may be much, a portion of its marks after the other, and writes each where `writes`
+/// says so.
+async fn by_portions(
     store: &mut SettlerConnection,
     queued: &Queued,
     mut from: UnixMillis,
-    round: &Round,
-) -> Result<SettleReport, StoreError> {
-    let (room, mut report) = (&queued.room, SettleReport::default());
+    (round, writes): (&Round, bool),
+    mut take: impl FnMut(&mut Changes) + Send,
+) -> Result<(), StoreError> {
+    let room = &queued.room;
     loop {
         let found = store.rtc_marks(once((room, from)), MARKS_MAX).await?;
         let marks = found.into_iter().next().unwrap_or_default();
@@ -87,14 +115,16 @@ async fn settle_large(
             portion.end_before(until);
         }
         let range = (from.0, until.map_or(i64::MAX, |until| until.0 - 1));
-        let stored = stored(store, &[(room, range)]).await?;
-        for stored in stored {
-            let mut settlement =
-                new(&mut report, queued, std::mem::take(&mut portion), stored, round);
-            settlement.done = done(queued, round).filter(|_| until.is_none());
-            store.write_rtc(once((queued, &settlement)), round.now).await?;
+        let stored = stored(store, &[(room, range)]).await?.into_iter().next();
+        if let Some(stored) = stored {
+            let mut changes = changes(room, portion, stored, (round, is_quiet(queued, round)));
+            changes.settlement.done = done(queued, round).filter(|_| until.is_none());
+            take(&mut changes);
+            if writes {
+                store.write_rtc(once((queued, &changes.settlement)), round.now).await?;
+            }
         }
-        let Some(until) = until else { return Ok(report) };
+        let Some(until) = until else { return Ok(()) };
         from = until;
     }
 }
@@ -110,22 +140,9 @@ async fn stored(
     Ok(rows.into_iter().zip(known).map(|(rows, known)| Stored { rows, known }).collect())
 }
 
-fn new(
-    report: &mut SettleReport,
-    queued: &Queued,
-    portion: Portion,
-    stored: Stored,
-    round: &Round,
-) -> RtcSettlement {
-    let quiet = queued.slot_last <= round.slot_old;
-    let known: Vec<(String, i64)> =
-        stored.known.iter().map(|known| (known.kind.clone(), known.session)).collect();
-    let settlement = changes(&queued.room, portion, stored, (round, quiet));
-    let is_new = |of: &&crate::store::Finding| {
-        !known.iter().any(|known| (known.0.as_str(), known.1) == (of.kind, of.session))
-    };
-    report.found.extend(settlement.found.iter().filter(is_new).map(|of| of.kind));
-    settlement
+/// What is out of order mostly comes within seconds, so what is missing is listed when it was quiet for a while.
+fn is_quiet(queued: &Queued, round: &Round) -> bool {
+    queued.slot_last <= round.slot_old
 }
 
 /// Up to which slot the room may leave the queue.

@@ -54,7 +54,9 @@ pub fn cut(
         if is_known(at) && before.is_over(at, begun) {
             found = Some(at);
         }
-        begun.iter().for_each(|session| before.add(session));
+        for session in begun {
+            before.add(session);
+        }
     }
     let behind_all = before.until.map(|end| UnixMillis(end.0 + REENTRY_MS + 1));
     behind_all.filter(|at| *at <= until && is_known(*at) && before.is_over(*at, &[])).or(found)

@@ -12,6 +12,7 @@ pub const IDLE_MS: i64 = 15 * 60_000;
 
 /// One session of a room. Times are those of marks.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table")]
 pub struct RtcSession {
     /// The session's key: the time of its create; without one, `start`. In ms since 1970.
     pub session: i64,

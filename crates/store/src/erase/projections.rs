@@ -40,7 +40,15 @@ pub struct Erased {
 
 /// The tables of the read models that may hold accounts: projected ones first, then those computed from them.
 pub fn model_tables() -> impl Iterator<Item = &'static Table> {
-    let written = TABLES.into_iter().chain([&ROOMS, &LIVE_SESSIONS, &ANOMALIES]);
+    let written = TABLES.into_iter().chain([
+        &RTC_REPAIRED_MARKS,
+        &ROOMS,
+        &LIVE_SESSIONS,
+        &RTC_ROOM_SESSIONS,
+        &RTC_STAYS,
+        &RTC_PUBLISH_INTERVALS,
+        &ANOMALIES,
+    ]);
     written.filter(|table| table.columns.iter().any(|column| column.may_name))
 }
 
@@ -68,6 +76,50 @@ static LIVE_SESSIONS: Table = Table {
         Column::fact("top_receivers", Kind::Json).may_name(),
         Column::fact("admins", Kind::Json).may_name(),
         Column::fact("metadata", Kind::Json).may_name(),
+    ],
+};
+/// Facts that no event tells of, so that they are not among [`TABLES`].
+static RTC_REPAIRED_MARKS: Table = Table {
+    name: "rtc_repaired_marks",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("at", Kind::Time),
+        Column::key("mark_id", Kind::Id),
+        Column::fact("room_id_kind", Kind::Text),
+        Column::fact("kind", Kind::Text),
+        Column::fact("account", Kind::Text).may_name(),
+        Column::fact("repaired_at", Kind::Time),
+    ],
+};
+static RTC_ROOM_SESSIONS: Table = Table {
+    name: "rtc_room_sessions",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("room_id_kind", Kind::Text),
+        Column::key("session", Kind::Number),
+        Column::fact("creator", Kind::Text).may_name(),
+    ],
+};
+static RTC_STAYS: Table = Table {
+    name: "rtc_stays",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("room_id_kind", Kind::Text),
+        Column::key("stay_id", Kind::Id),
+        Column::fact("account", Kind::Text).may_name(),
+    ],
+};
+static RTC_PUBLISH_INTERVALS: Table = Table {
+    name: "rtc_publish_intervals",
+    columns: &[
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("room_id", Kind::Text).may_name(),
+        Column::key("room_id_kind", Kind::Text),
+        Column::key("interval_id", Kind::Id),
+        Column::fact("account", Kind::Text).may_name(),
     ],
 };
 static ANOMALIES: Table = Table {
@@ -160,7 +212,8 @@ pub(crate) fn taking_out(
         return statements;
     }
     // The session worker computes such rows again from the facts.
-    if !TABLES.iter().any(|written| written.name == table.name) {
+    let mut written = TABLES.into_iter().chain([&RTC_REPAIRED_MARKS]);
+    if !written.any(|written| written.name == table.name) {
         return vec![delete(dialect, table, &key)];
     }
     let mut statements = Vec::new();
@@ -249,16 +302,20 @@ fn to_settle(
         new.map(|(_, text)| text).or_else(|| old().map(|(_, text)| text)).cloned()
     };
     let (app, room_id, at) = (value("sdk_app_id")?, value("room_id")?, value("at")?);
-    let day = at.parse::<i64>().ok()?.div_euclid(86_400_000).to_string();
-    let [app_given, room_given, day_given] =
+    let (queue, column, span_ms) = match table.name {
+        "rtc_room_marks" | "rtc_repaired_marks" => ("rtc_settle_queue", "at", 3_600_000),
+        _ => ("settle_queue", "day", 86_400_000),
+    };
+    let span = at.parse::<i64>().ok()?.div_euclid(span_ms).to_string();
+    let [app_given, room_given, span_given] =
         [(Kind::Number, 1), (Kind::Text, 2), (Kind::Number, 3)]
             .map(|(kind, place)| (dialect.from_text)(kind, place));
     let slot = dialect.slot;
     Some(Statement {
         sql: format!(
-            "insert into settle_queue (sdk_app_id, room_id, day, slot)
-             values ({app_given}, {room_given}, {day_given}, {slot}) on conflict do nothing"
+            "insert into {queue} (sdk_app_id, room_id, {column}, slot)
+             values ({app_given}, {room_given}, {span_given}, {slot}) on conflict do nothing"
         ),
-        texts: vec![app, room_id, day],
+        texts: vec![app, room_id, span],
     })
 }

@@ -3,7 +3,7 @@
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-use crate::sql::upsert::AGED_BY_AT;
+use crate::sql::upsert::{AGED_BY_AT, ROBOT_HAS_MARKS, has_session};
 use protocol::UnixMillis;
 
 /// The time bound: the first parameter.
@@ -45,6 +45,16 @@ async fn delete(
         .await?;
     transaction.commit().await?;
     Ok(done.rows_affected())
+}
+
+/// Whether a session that is kept began before a mark.
+fn of_session(table: &str) -> String {
+    format!(
+        "exists (
+             select from rtc_room_sessions as session
+             where session.sdk_app_id = {table}.sdk_app_id and session.room_id = {table}.room_id
+                 and session.started_at <= {table}.at and session.last_at >= {BEFORE})"
+    )
 }
 
 fn statements() -> Vec<String> {
@@ -95,6 +105,16 @@ fn statements() -> Vec<String> {
              where (member.sdk_app_id, member.call_id) = (gone.sdk_app_id, gone.call_id))
          select from gone"
     ));
+    // So are marks of a room of the RTC Engine, and robots as long as marks of theirs.
+    for table in ["rtc_room_marks", "rtc_repaired_marks"] {
+        statements.push(some(table, &format!("at < {BEFORE} and not {}", of_session(table))));
+    }
+    statements.push(some("rtc_room_sessions", &format!("last_at < {BEFORE}")));
+    for table in ["rtc_stays", "rtc_publish_intervals"] {
+        statements
+            .push(some(table, &format!("started_at < {BEFORE} and not {}", has_session(table))));
+    }
+    statements.push(some("rtc_robots", &format!("last_at < {BEFORE} and not {ROBOT_HAS_MARKS}")));
     for width in [60, 3600] {
         statements
             .push(some("summed_event_counts", &format!("width_s = {width} and at < {BEFORE}")));

@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use crate::error::StoreError;
-use crate::rebuild::tables::{PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
+use crate::rebuild::tables::{HOUR_MS, PREFIX, Progress, Rebuilding, Scope, Stage, Tally, args};
+use crate::sessions::queue::{QueueSql, RoomQueue};
 use crate::sql::connection::Arg;
 use crate::sql::upsert;
 use projections::table::{Column, Join, Kind, Table};
@@ -18,6 +19,9 @@ const PAGE_ROWS: usize = 500;
 const PAGE_EVENTS: usize = 500;
 /// Number of tables compared by row: all but counts and queues, which are last.
 const COMPARED: usize = TABLES.len() - 3;
+
+/// The table of robots, of which an event tells and no key.
+const ROBOTS: &str = "rtc_robots";
 
 /// The values of a row's key.
 type Key = Vec<Value>;
@@ -72,8 +76,8 @@ fn set(table: &Table) -> String {
 fn time(table: &Table, is_there: bool) -> &'static str {
     match (table.holds_facts(), is_there) {
         (true, _) => "at",
-        (false, true) => "first_at",
-        (false, false) => "last_at",
+        (false, true) if table.name != ROBOTS => "first_at",
+        (false, _) => "last_at",
     }
 }
 
@@ -141,11 +145,7 @@ impl Rebuilding {
             found.wrong += self.mend_facts(&chunk, progress.dry_run).await?;
         }
         found.missing += self.add_missing(&chunk, progress.dry_run).await?;
-        let tally = progress.tally(table.name);
-        tally.right += found.right;
-        tally.missing += found.missing;
-        tally.wrong += found.wrong;
-        tally.too_many += found.too_many;
+        progress.tally(table.name).add(found);
         progress.key = until;
         if progress.key.is_none() {
             progress.table += 1;
@@ -291,6 +291,9 @@ impl Rebuilding {
             let all: Vec<_> = events.iter().map(changes).collect();
             return self.absorb(&all, |name| name == table.name).await;
         }
+        if table.name == ROBOTS {
+            return self.absorb_robot(key).await;
+        }
         let sql = format!(
             "{select} where call_id = $1 and sdk_app_id = $2 and event_time >= @at(3)
                  and (event_time, id) > (@at(3), @id(4))
@@ -310,19 +313,56 @@ impl Rebuilding {
         }
     }
 
-    /// Queues the room of a deleted fact for the comparison of sessions.
+    /// Reads the events of the time at which a robot was last seen: one of them shows it.
+    async fn absorb_robot(&mut self, key: &Key) -> Result<(), StoreError> {
+        let sql = "select @ms(last_at) from rtc_robots where sdk_app_id = $1 and account = $2";
+        let Some((at,)) = self.connection.row::<(i64,)>(sql, &args(key)).await? else {
+            return Ok(());
+        };
+        let sql = format!(
+            "{} where event_time = @at(1) and id > @id(2) order by events.id limit {PAGE_EVENTS}",
+            self.connection.dialect().select_events
+        );
+        let mut after = uuid::Uuid::nil();
+        loop {
+            let args = [at.into(), after.to_string().as_str().into()];
+            let events = self.decoded(&sql, &args).await?;
+            let all: Vec<_> = events.iter().map(changes).collect();
+            self.absorb(&all, |name| name == ROBOTS).await?;
+            let Some(last) = events.last().filter(|_| events.len() == PAGE_EVENTS) else {
+                return Ok(());
+            };
+            after = last.id;
+        }
+    }
+
+    /// Queues the room of a deleted fact for the comparison of sessions; of a robot the rooms in which it was.
     async fn queue_room_of(&mut self, table: &Table, key: &Key) -> Result<(), StoreError> {
+        if table.name == ROBOTS {
+            let sql = format!(
+                "insert into {PREFIX}rtc_settle_queue (sdk_app_id, room_id, at, slot)
+                 select sdk_app_id, room_id, min(@ms(at)) / {HOUR_MS}, 0 from rtc_room_marks
+                 where sdk_app_id = $1 and account = $2 group by sdk_app_id, room_id
+                 on conflict do nothing"
+            );
+            return self.connection.execute(&sql, &args(key)).await.map(|_| ());
+        }
         if !table.holds_facts() || table.name == "recording_marks" {
             return Ok(());
         }
         let place = |name: &str| table.keys().position(|column| column.name == name);
         let (Some(room), Some(at)) = (place("room_id"), place("at")) else { return Ok(()) };
-        let day = key[at].as_i64().unwrap_or(0).div_euclid(24 * crate::rebuild::tables::HOUR_MS);
+        let (queue, span_ms) = match table.name {
+            "rtc_room_marks" => (RoomQueue::Rtc, HOUR_MS),
+            _ => (RoomQueue::Kit, 24 * HOUR_MS),
+        };
+        let QueueSql { table, time, .. } = queue.sql();
+        let span = key[at].as_i64().unwrap_or(0).div_euclid(span_ms);
         let sql = format!(
-            "insert into {PREFIX}settle_queue (sdk_app_id, room_id, day, slot) values ($1, $2, $3, 0)
+            "insert into {PREFIX}{table} (sdk_app_id, room_id, {time}, slot) values ($1, $2, $3, 0)
              on conflict do nothing"
         );
-        let args = args(&[key[0].clone(), key[room].clone(), day.into()]);
+        let args = args(&[key[0].clone(), key[room].clone(), span.into()]);
         self.connection.execute(&sql, &args).await.map(|_| ())
     }
 

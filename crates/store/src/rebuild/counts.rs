@@ -252,7 +252,13 @@ impl Rebuilding {
                      and room_sessions.session = live_sessions.session)
              on conflict do nothing"
         );
-        self.connection.execute(&sessions, &[]).await.map(|_| ())
+        self.connection.execute(&sessions, &[]).await?;
+        let rtc_rooms = format!(
+            "insert into {PREFIX}rtc_settle_queue (sdk_app_id, room_id, at, slot)
+             select distinct sdk_app_id, room_id, @ms(started_at) / {HOUR_MS}, 0 from rtc_room_sessions where last_at >= @at(1)
+             on conflict do nothing"
+        );
+        self.connection.execute(&rtc_rooms, &[scope.from.into()]).await.map(|_| ())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::model::event::Row;
 use crate::model::event::StoredEvent;
 use crate::options::StoreOptions;
-use crate::sessions::queue::{END, Queued, RoomId};
+use crate::sessions::queue::{END, QueueSql, Queued, RoomId, RoomQueue};
 use crate::sql::connection::{Arg, DbConnection};
 use crate::url::StoreUrl;
 use projections::{Batch, Change, TABLES, changes};
@@ -59,6 +59,8 @@ pub enum Stage {
     Counts,
     /// Room sessions and live sessions are compared.
     Settle,
+    /// Those of the rooms of the RTC Engine are compared.
+    SettleRtc,
     /// Finished.
     Done,
 }
@@ -99,6 +101,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds other findings of the table.
+    pub fn add(&mut self, other: Self) {
+        self.right += other.right;
+        self.missing += other.missing;
+        self.wrong += other.wrong;
+        self.too_many += other.too_many;
+    }
+
     /// Number of rows that do not match.
     #[must_use]
     pub fn faults(&self) -> u64 {
@@ -267,16 +277,20 @@ impl Rebuilding {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn rooms(&mut self, progress: &Progress) -> Result<Vec<Queued>, StoreError> {
-        let behind = if progress.key.is_some() {
-            "where (sdk_app_id, room_id, day) > ($1, $2, $3)"
-        } else {
-            ""
+    pub async fn rooms(
+        &mut self,
+        queue: RoomQueue,
+        progress: &Progress,
+    ) -> Result<Vec<Queued>, StoreError> {
+        let QueueSql { table, first, group, .. } = queue.sql();
+        let behind = match (&progress.key, queue) {
+            (None, _) => "",
+            (Some(_), RoomQueue::Kit) => "where (sdk_app_id, room_id, day) > ($1, $2, $3)",
+            (Some(_), RoomQueue::Rtc) => "where (sdk_app_id, room_id) > ($1, $2)",
         };
         let sql = format!(
-            "select sdk_app_id, room_id, cast(day as bigint) from {PREFIX}settle_queue {behind}
-             order by {PREFIX}settle_queue.sdk_app_id, {PREFIX}settle_queue.room_id, {PREFIX}settle_queue.day
-             limit {PAGE_ROOMS}"
+            "select sdk_app_id, room_id, cast({first} as bigint) from {PREFIX}{table} {behind}
+             group by {group} order by {group} limit {PAGE_ROOMS}"
         );
         let args = progress.key.as_deref().map_or_else(Vec::new, args);
         let rows: Vec<(i64, String, i64)> = self.connection.rows(&sql, &args).await?;
@@ -295,11 +309,33 @@ impl Rebuilding {
     /// When the store refuses it.
     pub async fn passed(
         &mut self,
+        queue: RoomQueue,
         progress: &mut Progress,
         queued: &Queued,
     ) -> Result<(), StoreError> {
         let Queued { room, day, .. } = queued;
-        progress.key = Some(vec![room.app.into(), room.room_id.as_str().into(), (*day).into()]);
+        let mut key = vec![room.app.into(), room.room_id.as_str().into()];
+        if queue == RoomQueue::Kit {
+            key.push((*day).into());
+        }
+        progress.key = Some(key);
+        self.save(progress).await
+    }
+
+    /// Saves the progress past all rooms of a queue.
+    ///
+    /// # Errors
+    /// When the store refuses it.
+    pub async fn all_passed(
+        &mut self,
+        queue: RoomQueue,
+        progress: &mut Progress,
+    ) -> Result<(), StoreError> {
+        progress.key = None;
+        progress.stage = match queue {
+            RoomQueue::Kit => Stage::SettleRtc,
+            RoomQueue::Rtc => Stage::Done,
+        };
         self.save(progress).await
     }
 
@@ -307,10 +343,13 @@ impl Rebuilding {
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn is_queued(&mut self, room: &RoomId) -> Result<bool, StoreError> {
-        let sql = "select cast(1 as bigint) from settle_queue where sdk_app_id = $1 and room_id = $2 limit 1";
+    pub async fn is_queued(&mut self, queue: RoomQueue, room: &RoomId) -> Result<bool, StoreError> {
+        let QueueSql { table, .. } = queue.sql();
+        let sql = format!(
+            "select cast(1 as bigint) from {table} where sdk_app_id = $1 and room_id = $2 limit 1"
+        );
         let args = [room.app.into(), room.room_id.as_str().into()];
-        let found: Option<(i64,)> = self.connection.row(sql, &args).await?;
+        let found: Option<(i64,)> = self.connection.row(&sql, &args).await?;
         Ok(found.is_some())
     }
 
@@ -318,21 +357,25 @@ impl Rebuilding {
     ///
     /// # Errors
     /// When the store refuses it.
-    pub async fn queue(&mut self, queued: &Queued) -> Result<(), StoreError> {
-        let sql = "insert into settle_queue (sdk_app_id, room_id, day, slot) values ($1, $2, $3, 0)
-                   on conflict do nothing";
+    pub async fn queue(&mut self, queue: RoomQueue, queued: &Queued) -> Result<(), StoreError> {
+        let QueueSql { table, time, .. } = queue.sql();
+        let sql = format!(
+            "insert into {table} (sdk_app_id, room_id, {time}, slot) values ($1, $2, $3, 0)
+             on conflict do nothing"
+        );
         let args = [queued.room.app.into(), queued.room.room_id.as_str().into(), queued.day.into()];
-        self.connection.execute(sql, &args).await.map(|_| ())
+        self.connection.execute(&sql, &args).await.map(|_| ())
     }
 
     /// The rooms of [`Rebuilding::queue`] that are still queued.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn waiting(&mut self) -> Result<Vec<Queued>, StoreError> {
+    pub async fn waiting(&mut self, queue: RoomQueue) -> Result<Vec<Queued>, StoreError> {
+        let QueueSql { table, first, group, .. } = queue.sql();
         let sql = format!(
-            "select sdk_app_id, room_id, cast(day as bigint) from settle_queue where slot = 0
-             order by settle_queue.sdk_app_id, settle_queue.room_id limit {PAGE_ROOMS}"
+            "select sdk_app_id, room_id, cast({first} as bigint) from {table} where slot = 0
+             group by {group} order by sdk_app_id, room_id limit {PAGE_ROOMS}"
         );
         let rows: Vec<(i64, String, i64)> = self.connection.rows(&sql, &[]).await?;
         let queued = |(app, room_id, day)| Queued {

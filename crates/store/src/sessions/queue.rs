@@ -46,12 +46,32 @@ pub enum RoomQueue {
     Rtc,
 }
 
+/// A queue in SQL.
+pub(crate) struct QueueSql {
+    pub(crate) table: &'static str,
+    /// The column of the facts' time.
+    pub(crate) time: &'static str,
+    /// What of it is read of a group.
+    pub(crate) first: &'static str,
+    /// The columns of a group: what is settled together.
+    pub(crate) group: &'static str,
+}
+
 impl RoomQueue {
-    /// The table, its column of the facts' time, what of it is read of a group, and the columns of a group.
-    fn sql(self) -> (&'static str, &'static str, &'static str, &'static str) {
+    pub(crate) fn sql(self) -> QueueSql {
         match self {
-            Self::Kit => ("settle_queue", "day", "day", "sdk_app_id, room_id, day"),
-            Self::Rtc => ("rtc_settle_queue", "at", "min(at)", "sdk_app_id, room_id"),
+            Self::Kit => QueueSql {
+                table: "settle_queue",
+                time: "day",
+                first: "day",
+                group: "sdk_app_id, room_id, day",
+            },
+            Self::Rtc => QueueSql {
+                table: "rtc_settle_queue",
+                time: "at",
+                first: "min(at)",
+                group: "sdk_app_id, room_id",
+            },
         }
     }
 }
@@ -127,7 +147,7 @@ impl SettlerConnection {
         queue: RoomQueue,
         after: Option<&RoomId>,
     ) -> Result<(Vec<Queued>, Option<RoomId>), StoreError> {
-        let (table, time, first, group) = queue.sql();
+        let QueueSql { table, time, first, group } = queue.sql();
         let sql = format!(
             "select sdk_app_id, room_id, cast({first} as bigint), min(slot), max(slot), count(*) from (
                  select sdk_app_id, room_id, {time}, slot from {table}
@@ -161,7 +181,7 @@ impl SettlerConnection {
         room: &RoomId,
         limit: u32,
     ) -> Result<Vec<Queued>, StoreError> {
-        let (table, _, first, group) = queue.sql();
+        let QueueSql { table, first, group, .. } = queue.sql();
         let sql = format!(
             "select cast({first} as bigint) as earliest, min(slot) as first, max(slot) from {table}
              where sdk_app_id = $1 and room_id = $2 group by {group} order by first, earliest limit $3"
@@ -184,7 +204,7 @@ impl SettlerConnection {
     /// When the store does not answer.
     pub async fn queue_figures(&mut self) -> Result<(i64, Option<i64>), StoreError> {
         let groups = [RoomQueue::Kit, RoomQueue::Rtc].map(|queue| {
-            let (table, _, _, group) = queue.sql();
+            let QueueSql { table, group, .. } = queue.sql();
             format!(
                 "select min(case when slot > 0 then slot end) as first
                  from (select * from {table} limit {QUEUE_COUNTED_MAX}) as part group by {group}"

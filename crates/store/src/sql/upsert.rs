@@ -14,6 +14,21 @@ pub(crate) const AGED_BY_AT: [&str; 7] = [
     "rtc_task_marks",
 ];
 
+/// Whether a robot's account has marks in a room of the RTC Engine.
+pub(crate) const ROBOT_HAS_MARKS: &str = "exists (
+    select 1 from rtc_room_marks as mark
+    where mark.sdk_app_id = rtc_robots.sdk_app_id and mark.account = rtc_robots.account)";
+
+/// Whether the session of a row of a settled table of the RTC Engine's rooms is there.
+pub(crate) fn has_session(table: &str) -> String {
+    format!(
+        "exists (
+             select 1 from rtc_room_sessions as session
+             where session.sdk_app_id = {table}.sdk_app_id and session.room_id = {table}.room_id
+                 and session.room_id_kind = {table}.room_id_kind and session.session = {table}.session)"
+    )
+}
+
 /// Whether the column is bound; the store computes the others.
 pub(crate) fn is_bound(column: &Column) -> bool {
     column.kind != Kind::Slot

@@ -4,7 +4,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqlitePool;
 
 use crate::sessions::counts::SUM_KEY;
-use crate::sql::upsert::AGED_BY_AT;
+use crate::sql::upsert::{AGED_BY_AT, ROBOT_HAS_MARKS, has_session};
 use crate::sqlite::file::Writing;
 use projections::TABLES;
 use protocol::UnixMillis;
@@ -65,6 +65,26 @@ fn transactions() -> Vec<Vec<String>> {
         format!("delete from merged_call_members where (sdk_app_id, call_id) in ({calls})"),
         format!("delete from merged_calls where (sdk_app_id, call_id) in ({calls})"),
     ]);
+    // So are marks of a room of the RTC Engine, and robots as long as marks of theirs.
+    for (table, id) in [("rtc_room_marks", "event_id"), ("rtc_repaired_marks", "mark_id")] {
+        let of_session = format!(
+            "exists (
+                 select 1 from rtc_room_sessions as session
+                 where session.sdk_app_id = {table}.sdk_app_id and session.room_id = {table}.room_id
+                     and session.started_at <= {table}.at and session.last_at >= $1)"
+        );
+        let keys = format!("sdk_app_id, room_id, at, {id}");
+        transactions.push(vec![some_of(table, &keys, &format!("at < $1 and not {of_session}"))]);
+    }
+    let sessions = "sdk_app_id, room_id, room_id_kind, session";
+    transactions.push(vec![some_of("rtc_room_sessions", sessions, "last_at < $1")]);
+    for (table, id) in [("rtc_stays", "stay_id"), ("rtc_publish_intervals", "interval_id")] {
+        let keys = format!("sdk_app_id, room_id, room_id_kind, {id}");
+        let condition = format!("started_at < $1 and not {}", has_session(table));
+        transactions.push(vec![some_of(table, &keys, &condition)]);
+    }
+    let robots = format!("last_at < $1 and not {ROBOT_HAS_MARKS}");
+    transactions.push(vec![some_of("rtc_robots", "sdk_app_id, account", &robots)]);
     for width in [60, 3600] {
         transactions.push(vec![format!(
             "delete from summed_event_counts where ({SUM_KEY}) in (
@@ -82,7 +102,11 @@ fn transactions() -> Vec<Vec<String>> {
 /// Deletes a bounded number of rows of a projected table.
 fn some(name: &str, condition: &str) -> String {
     let keys = TABLES.iter().filter(|table| table.name == name).flat_map(|table| table.keys());
-    let keys = keys.map(|key| key.name).collect::<Vec<_>>().join(", ");
+    some_of(name, &keys.map(|key| key.name).collect::<Vec<_>>().join(", "), condition)
+}
+
+/// Deletes a bounded number of rows of a table with this key.
+fn some_of(name: &str, keys: &str, condition: &str) -> String {
     format!(
         "delete from {name} where ({keys}) in (select {keys} from {name} where {condition} limit $2)"
     )

@@ -36,7 +36,7 @@ fn time() -> impl Strategy<Value = i64> {
     ]
 }
 
-fn one() -> impl Strategy<Value = RtcMark> {
+pub(crate) fn one() -> impl Strategy<Value = RtcMark> {
     let user = prop_oneof![8 => (0..3_u8).prop_map(Some), 1 => Just(None)];
     let number = || prop::option::of(1..5_i64);
     let said = (number(), prop::option::of(20..22_i64), number());

@@ -31,6 +31,7 @@ pub(crate) trait SettledRow: PartialEq {
 /// A row of `rtc_room_sessions`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the table's columns, which its migration explains")]
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table")]
 pub struct RtcSessionRow {
     pub sdk_app_id: i64,
     pub room_id: String,
