@@ -93,7 +93,6 @@ async fn server(database: &Database) -> Server {
         let id = crate::reading::id(number);
         rows.add("rtc_task_marks", columns, &format!("{APP}, {}", values.replace('#', &id)));
     }
-    show_rtc_rooms(&mut rows);
     let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";
     rows.add(
         "anomalies",
@@ -129,6 +128,7 @@ fn show_rtc_rooms(rows: &mut Rows<'_>) {
 
 /// What happened in the live room.
 fn show_details(rows: &mut Rows<'_>) {
+    show_rtc_rooms(rows);
     rows.mark("show/1", "bob", 30, 1, true, "enter");
     for (number, coins) in [(2, 3), (3, 4)] {
         let id = crate::reading::id(number);

@@ -7,7 +7,7 @@ use crate::process::{done, failed};
 use crate::reading::Rows;
 use crate::rtc_rooms::{event, post};
 use crate::settle::comes;
-use crate::support::{APP, Database, NOW, Server, on_both_stores};
+use crate::support::{APP, NOW, Server, on_both_stores};
 
 /// When it begins.
 const T: i64 = NOW.0 - 3_600_000;

@@ -91,24 +91,26 @@ mod tests {
 
     #[test]
     fn every_flag_and_every_end_has_a_meaning() {
-        use StayFlag::{
-            Coarse, CrossRoom, EndInferred, ExitDoubtful, OrderUnknown, Reentry, Replaced,
-            RoleMissed, StartEstimated,
-        };
         let flags = [
-            StartEstimated,
-            EndInferred,
-            Replaced,
-            Reentry,
-            CrossRoom,
-            OrderUnknown,
-            ExitDoubtful,
-            RoleMissed,
-            Coarse,
+            StayFlag::StartEstimated,
+            StayFlag::EndInferred,
+            StayFlag::Replaced,
+            StayFlag::Reentry,
+            StayFlag::CrossRoom,
+            StayFlag::OrderUnknown,
+            StayFlag::ExitDoubtful,
+            StayFlag::RoleMissed,
+            StayFlag::Coarse,
         ];
         assert!(flags.iter().all(|flag| !flag_meaning(flag.as_str()).is_empty()));
-        use PublishEnd::{Audience, Exit, OtherScreen, SessionEnd, Stop};
-        let ends = [Stop, Exit, PublishEnd::Replaced, Audience, OtherScreen, SessionEnd];
+        let ends = [
+            PublishEnd::Stop,
+            PublishEnd::Exit,
+            PublishEnd::Replaced,
+            PublishEnd::Audience,
+            PublishEnd::OtherScreen,
+            PublishEnd::SessionEnd,
+        ];
         assert!(ends.iter().all(|end| !ended_by_meaning(end.as_str()).is_empty()));
     }
 }

@@ -256,13 +256,13 @@ fn write_stay(stay: &RtcStay, now: UnixMillis, text: &mut String) {
     let until = stay.ended_at.map_or_else(|| "now".to_owned(), |at| at.to_string());
     let lasted = length(stay.started_at, stay.ended_at, now);
     let mut words = Vec::new();
-    let mut say = |what: &str, word: Option<&String>| {
+    let mut add = |what: &str, word: Option<&String>| {
         words.extend(word.map(|word| format!("{what}{}", word.replace('_', " "))));
     };
-    say("entered: ", stay.enter_reason_word.as_ref());
-    say("exit: ", stay.exit_reason_word.as_ref());
-    say("", stay.terminal_type_word.as_ref());
-    say("", stay.user_type_word.as_ref());
+    add("entered: ", stay.enter_reason_word.as_ref());
+    add("exit: ", stay.exit_reason_word.as_ref());
+    add("", stay.terminal_type_word.as_ref());
+    add("", stay.user_type_word.as_ref());
     let words = words.join(", ");
     let _ = writeln!(text, "  {} to {until}, {lasted}; {words}", stay.started_at);
     if let Some(lost) = stay.presumed_end_at {
