@@ -87,13 +87,18 @@ pub struct Metrics {
 }
 
 /// The kinds of anomalies.
-const ANOMALIES: [&str; 8] = [
+const ANOMALIES: [&str; 13] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
     "room_without_create",
     "leaves_missing",
     "enters_missing",
+    "rtc_room_without_create",
+    "rtc_room_without_dismiss",
+    "rtc_exits_missing",
+    "rtc_stops_missing",
+    "rtc_dismiss_unattached",
     "silence",
     "registration_drift",
 ];

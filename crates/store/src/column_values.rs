@@ -36,6 +36,11 @@ pub const ANOMALY_KINDS: &[&str] = &[
     "room_without_create",
     "leaves_missing",
     "enters_missing",
+    "rtc_room_without_create",
+    "rtc_room_without_dismiss",
+    "rtc_exits_missing",
+    "rtc_stops_missing",
+    "rtc_dismiss_unattached",
     "silence",
     "registration_drift",
 ];

@@ -35,6 +35,22 @@ fn meaning(kind: &str) -> &'static str {
             "Accounts were inside when the room ended, and no event says that they left."
         }
         "enters_missing" => "Accounts left a room that no event says they had entered.",
+        "rtc_room_without_create" => {
+            "Events of a room of the RTC Engine came, and its create event did not."
+        }
+        "rtc_room_without_dismiss" => {
+            "A room of the RTC Engine was created again, or nobody was inside for a quarter of an hour, and no \
+             dismissal came."
+        }
+        "rtc_exits_missing" => {
+            "Accounts were inside when a room of the RTC Engine ended, and no event says that they left."
+        }
+        "rtc_stops_missing" => {
+            "Camera, microphone or screen was published in a room of the RTC Engine, and no event says until when."
+        }
+        "rtc_dismiss_unattached" => {
+            "A dismissal came of a room of the RTC Engine, and which room it is of cannot be told."
+        }
         "silence" => "No event came for a while, at an hour that usually has some.",
         "registration_drift" => {
             "What is registered at the vendor for a product was not what is wanted: its callbacks may not come."
@@ -69,6 +85,7 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
     let subject = match anomaly.kind.as_str() {
         "silence" => id(&anomaly.subject),
         "registration_drift" => words("/settings", &anomaly.subject),
+        kind if kind.starts_with("rtc_") => id(&anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
         }

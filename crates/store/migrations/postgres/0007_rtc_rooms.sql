@@ -201,3 +201,5 @@ comment on column rtc_publish_intervals.started_at is 'When it began; with start
 comment on column rtc_publish_intervals.ended_at is 'When it ended; null while it goes on';
 comment on column rtc_publish_intervals.ended_by is 'stop, exit, replaced, or a guess: audience, other_screen, session_end';
 comment on column rtc_publish_intervals.start_unknown is 'No start event came';
+
+comment on column anomalies.kind is 'call_without_end, call_without_start, room_without_destroy, room_without_create, leaves_missing, enters_missing, rtc_room_without_create, rtc_room_without_dismiss, rtc_exits_missing, rtc_stops_missing, rtc_dismiss_unattached, registration_drift or silence';

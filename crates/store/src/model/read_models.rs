@@ -419,7 +419,8 @@ pub struct Anomaly {
     /// The app.
     pub sdk_app_id: i64,
     /// `call_without_end`, `call_without_start`, `room_without_destroy`, `room_without_create`, `leaves_missing`,
-    /// `enters_missing`, `silence` or `registration_drift`.
+    /// `enters_missing`, `rtc_room_without_create`, `rtc_room_without_dismiss`, `rtc_exits_missing`, `rtc_stops_missing`,
+    /// `rtc_dismiss_unattached`, `silence` or `registration_drift`.
     pub kind: String,
     /// Call id or room id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift.
     pub subject: String,
