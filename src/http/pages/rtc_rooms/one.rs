@@ -21,16 +21,21 @@ use crate::http::ui::html::{
     time_or, visible,
 };
 use crate::http::ui::page::{ListPage, Paged, Reading, app, done, shown};
+use crate::http::ui::recordings::{RecordingRow, recording};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
-    AnomalyFilter, DetailFilter, RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStays,
-    RtcStaysOf, RtcTask, RtcTaskFilter, Store, StoreError, rtc_subjects,
+    AnomalyFilter, Call, DetailFilter, Recording, RtcRoomFilter, RtcRoomSession, RtcSessionKey,
+    RtcStays, RtcStaysOf, RtcSubjects, RtcTask, RtcTaskFilter, Store, StoreError, Subject,
+    rtc_subjects,
 };
+use protocol::AppId;
 use protocol::UnixMillis;
 
 /// How many tasks are shown.
 const TASKS_MAX: u32 = 20;
+/// Of how many calls and sessions the recordings are shown.
+const RECORDED_MAX: usize = 5;
 /// How long a task may begin before its room, or tell of its end behind it, in ms.
 const TASKS_APART_MS: i64 = 10 * 60_000;
 
@@ -42,20 +47,26 @@ struct One {
     row: RtcRoomRow,
     figures: Vec<(&'static str, String)>,
     notes: Vec<&'static str>,
-    ticks: Vec<String>,
-    lanes: Vec<Lane>,
-    /// How many accounts have no lane.
-    left_out: String,
-    /// Whether the lanes lack stays, or times of publishing.
-    lanes_cut: bool,
+    drawing: Drawing,
     facts: Vec<(&'static str, Html)>,
     calls: Vec<CallRow>,
     rooms: Vec<RoomRow>,
     stays: StaysPart,
     tasks: Vec<TaskRow>,
+    recordings: Vec<RecordingRow>,
     anomalies: Vec<AnomalyRow>,
     others: Vec<RtcRoomRow>,
     events_href: String,
+}
+
+/// The lanes, and what they lack.
+struct Drawing {
+    ticks: Vec<String>,
+    lanes: Vec<Lane>,
+    /// How many accounts have no lane; empty where all have one.
+    left_out: String,
+    /// Whether the lanes lack stays, or times of publishing.
+    is_cut: bool,
 }
 
 /// A page of the stays.
@@ -102,14 +113,9 @@ pub(crate) async fn page(
     let session = store.rtc_room_session(&key).await?.ok_or_else(missing)?;
     let query = Query::read(query.as_deref());
     query.only(&["user", "after", "app"])?;
-    let all = store.rtc_stays_of(std::slice::from_ref(&key)).await?;
-    let mut drawn = accounts(&all.rows);
-    drawn.truncate(LANES_MAX);
-    let published = store.rtc_published_by(&key, &drawn).await?;
-    let (lanes, span) = lanes(&session, &drawn, &all.rows, &published.rows, now);
-    let there = session.people.saturating_add(session.robots);
-    let left_out = there.saturating_sub(i64::try_from(lanes.len()).unwrap_or(i64::MAX));
+    let drawing = Drawing::read(store, &session, &key, now).await?;
     let ran = rtc_subjects(store, &session).await?;
+    let recordings = recordings(store, &ran).await?;
     let tasks = tasks(store, &session, &key).await?;
     let stays = StaysPart::read(store, &session, &key, &query, now).await?;
     let others = others(store, &session, &key).await?;
@@ -121,19 +127,40 @@ pub(crate) async fn page(
         row: row(&session, now),
         figures: figures(&session),
         notes: notes(&session),
-        ticks: span.ticks(),
-        lanes,
-        left_out: if left_out > 0 { number(left_out) } else { String::new() },
-        lanes_cut: all.is_cut || published.is_cut,
+        drawing,
         facts: facts(&session, now),
         calls: ran.calls.rows.iter().map(|call| call_row(call, now)).collect(),
         rooms: ran.rooms.rows.iter().map(|room| room_row(room, now)).collect(),
         stays,
         tasks: tasks.iter().map(|task| task_row(task, now)).collect(),
+        recordings: recordings.iter().map(|task| recording(task, now)).collect(),
         anomalies,
         others: others.iter().map(|other| row(other, now)).collect(),
         events_href: events_href(&session),
     })
+}
+
+impl Drawing {
+    async fn read(
+        store: &dyn Store,
+        session: &RtcRoomSession,
+        key: &RtcSessionKey,
+        now: UnixMillis,
+    ) -> Result<Self, StoreError> {
+        let stays = store.rtc_stays_of(std::slice::from_ref(key)).await?;
+        let mut drawn = accounts(&stays.rows);
+        drawn.truncate(LANES_MAX);
+        let published = store.rtc_published_by(key, &drawn).await?;
+        let (lanes, span) = lanes(session, &drawn, &stays.rows, &published.rows, now);
+        let there = session.people.saturating_add(session.robots);
+        let left_out = there.saturating_sub(i64::try_from(lanes.len()).unwrap_or(i64::MAX));
+        Ok(Self {
+            ticks: span.ticks(),
+            lanes,
+            left_out: if left_out > 0 { number(left_out) } else { String::new() },
+            is_cut: stays.is_cut || published.is_cut,
+        })
+    }
 }
 
 impl StaysPart {
@@ -230,6 +257,24 @@ async fn tasks(
         ..RtcTaskFilter::default()
     };
     Ok(store.rtc_tasks(&filter).await?.tasks)
+}
+
+/// The recordings of what ran in the room, each once.
+async fn recordings(store: &dyn Store, ran: &RtcSubjects) -> Result<Vec<Recording>, StoreError> {
+    let call = |call: &Call| {
+        Some(Subject::Call(AppId::parse(&call.sdk_app_id.to_string())?, call.call_id.clone()))
+    };
+    let calls = ran.calls.rows.iter().filter_map(call);
+    let rooms = ran.rooms.rows.iter().map(|room| Subject::Room(Box::new(room.clone())));
+    let mut found: Vec<Recording> = Vec::new();
+    for subject in calls.chain(rooms).take(RECORDED_MAX) {
+        for task in store.recordings(&subject).await?.rows {
+            if !found.iter().any(|known| known.task_id == task.task_id) {
+                found.push(task);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn task_row(task: &RtcTask, now: UnixMillis) -> TaskRow {

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 
 use crate::http::ui::html::{
-    Html, account, event_href, inferred, link, moment, moment_or, remark, remarks, rtc_room_href,
-    stayed, time_of_day_or, words,
+    Html, account, event_href, inferred, link, moment, moment_behind, nothing, remark, remarks,
+    rtc_room_href, stayed, time_of_day_or, words,
 };
 use crate::store::{RtcStay, flag_meaning};
 use protocol::UnixMillis;
@@ -37,7 +37,7 @@ pub(crate) fn row(stay: &RtcStay, now: UnixMillis) -> StayRow {
         room: link(&rtc_room_href(app, room_id, kind, stay.session), room_id),
         is_robot: stay.is_robot,
         entered: moment(stay.started_at),
-        left: moment_or(stay.ended_at),
+        left: stay.ended_at.map_or_else(nothing, |at| moment_behind(at, Some(stay.started_at))),
         inferred: inferred(flags.iter().any(|flag| flag == "end_inferred")),
         lost: stay.presumed_end_at.map(|at| time_of_day_or(Some(at))),
         lasted: stayed(stay.started_at, stay.ended_at, now),
