@@ -22,6 +22,7 @@ pub struct RtcSessionKey {
 
 /// One session of a room of the RTC Engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a column of its own")]
 pub struct RtcRoomSession {
     /// The app.
     pub sdk_app_id: i64,
