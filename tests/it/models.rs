@@ -316,6 +316,10 @@ on_both_stores! {
             if table.name == "merged_calls" {
                 there.remove("overdue_at");
             }
+            // It is taken back by who settles the rooms of a new robot.
+            if table.name == "rtc_robots" {
+                there.remove("is_new");
+            }
             let written: BTreeSet<String> = table.columns.iter().map(|column| column.name.to_owned()).collect();
             assert_eq!(written, there, "{}", table.name);
             // Rows are told apart, and sorted, by what stands first.

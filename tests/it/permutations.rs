@@ -13,8 +13,8 @@ use trtc_callbacks::store::EventInsert;
 use uuid::Uuid;
 
 use crate::models::{dump, folded};
-use crate::rtc_tasks;
 use crate::support::{APP, Database, NOW};
+use crate::{rtc_rooms, rtc_tasks};
 
 /// How many orders of scenarios are tried in memory, unless `PROPTEST_CASES` says more.
 const CASES: u32 = 10_000;
@@ -98,10 +98,11 @@ fn written<'a>(told: &'a [Told], parts: &[Vec<usize>]) -> Vec<Vec<Row<'a>>> {
 static POOL: LazyLock<Vec<Vec<Told>>> = LazyLock::new(|| {
     let scenarios = |seed| Kind::ALL.into_iter().map(move |kind| told(seed, [kind]));
     let tasks = (0..20).map(|seed| rtc_tasks::told(seed, start()));
-    (0..100).flat_map(scenarios).chain(tasks).collect()
+    let rooms = (0..20).map(|seed| rtc_rooms::told(seed, start()));
+    (0..100).flat_map(scenarios).chain(tasks).chain(rooms).collect()
 });
 
-fn cases(usual: u32) -> u32 {
+pub(crate) fn cases(usual: u32) -> u32 {
     std::env::var("PROPTEST_CASES").map_or(usual, |cases| cases.parse().unwrap())
 }
 
@@ -141,6 +142,7 @@ async fn both_stores_equal_the_fold_of_the_sorted_events_in_any_order() {
         let seed = u64::from(seed);
         let mut told = told(seed, Kind::ALL.into_iter().chain(Kind::ALL));
         told.extend(rtc_tasks::told(seed, start()));
+        told.extend(rtc_rooms::told(seed, start()));
         told.sort_by_key(|(event, _)| event.id);
         let sorted: Vec<usize> = (0..told.len()).collect();
         let in_one_go: Vec<Vec<usize>> = sorted.chunks(500).map(<[usize]>::to_vec).collect();

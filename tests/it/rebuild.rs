@@ -14,9 +14,9 @@ use trtc_callbacks::store::{EventInsert, Store};
 
 use crate::models::dump;
 use crate::process::{Serving, done, failed};
-use crate::rtc_tasks;
 use crate::settle::everything;
 use crate::support::{APP, Database, eventually, insert_alone, on_both_stores};
+use crate::{rtc_rooms, rtc_tasks};
 
 fn app() -> AppId {
     AppId::parse(APP).unwrap()
@@ -49,6 +49,7 @@ fn events(deliveries: &[TimedDelivery]) -> Vec<Event> {
     // The scenarios have no events of the other dialect.
     let start = deliveries.first().map_or(UnixMillis(0), |delivery| delivery.at);
     events.extend(rtc_tasks::events(1, start));
+    events.extend(rtc_rooms::events(1, start));
     events
 }
 
@@ -85,11 +86,19 @@ fn rebuild(database: &Database, more: &[&str]) -> Value {
 
 /// The rows of all tables.
 async fn all(database: &Database) -> Vec<(&'static str, Vec<String>)> {
-    let mut all = vec![("room sessions and live sessions", everything(database).await)];
-    for table in TABLES.iter().filter(|table| table.name != "settle_queue") {
+    let mut all = vec![
+        ("room sessions and live sessions", everything(database).await),
+        ("sessions of the RTC Engine", rtc_rooms::everything(database).await),
+    ];
+    for table in TABLES.iter().filter(|table| !is_queue(table)) {
         all.push((table.name, dump(database, table).await));
     }
     all
+}
+
+/// Whether it says only which rooms are to be settled.
+fn is_queue(table: &Table) -> bool {
+    table.name.ends_with("settle_queue")
 }
 
 async fn expect(database: &Database, expected: &[(&'static str, Vec<String>)]) {
@@ -111,8 +120,9 @@ fn nth(table: &Table, real: &str, place: usize) -> String {
     let name = table.name;
     let keys: Vec<&str> = table.keys().map(|key| key.name).collect();
     let keys = keys.join(", ");
-    let time =
-        if table.columns.iter().any(|column| column.name == "at") { "at" } else { "first_at" };
+    let times = ["at", "first_at", "last_at"];
+    let time = times.iter().find(|time| table.columns.iter().any(|column| column.name == **time));
+    let time = time.unwrap();
     format!(
         "({keys}) in (select {keys} from (select {keys} from {name} where {real} order by {time} desc, {keys} limit 1 offset {place}) as one)"
     )
@@ -140,7 +150,7 @@ const fn column(name: &'static str, kind: Kind, join: Join) -> Column {
 
 /// The tables that are compared, and how the report names them.
 fn compared() -> impl Iterator<Item = (&'static Table, &'static str)> {
-    let tables = TABLES.into_iter().filter(|table| table.name != "settle_queue");
+    let tables = TABLES.into_iter().filter(|table| !is_queue(table));
     tables.map(|table| if table.is_log() { (&SUMS, "event_counts") } else { (table, table.name) })
 }
 
@@ -158,13 +168,15 @@ async fn damage(database: &Database, table: &Table) {
         "metadata_marks" => "value = 'other'",
         "recording_marks" => "message = 'other'",
         "rtc_task_marks" => "robot = 'other'",
+        "rtc_room_marks" => "role = 99",
+        "rtc_robots" if database.is_postgres() => "last_at = last_at + interval '1 hour'",
+        "rtc_robots" => "last_at = last_at + 3600000",
         "summed_event_counts" => "events = events + 5",
         other => panic!("{other} is not damaged"),
     };
-    let key = table
-        .keys()
-        .map(|key| key.name)
-        .find(|name| ["call_id", "room_id", "battle_id", "task_id", "command"].contains(name));
+    let key = table.keys().map(|key| key.name).find(|name| {
+        ["call_id", "room_id", "battle_id", "task_id", "account", "command"].contains(name)
+    });
     let key = key.unwrap();
     let copy = columns(table, |column| (column == key).then(|| "'nobody'".to_owned()));
     let names = columns(table, |_| None);

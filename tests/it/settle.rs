@@ -89,11 +89,16 @@ fn sessions(database: &Database) -> String {
 
 /// Every column of room sessions and live sessions, row by row.
 pub(crate) async fn everything(database: &Database) -> Vec<String> {
+    whole(database, &["room_sessions", "live_sessions"]).await
+}
+
+/// Every column of tables of sessions, row by row.
+pub(crate) async fn whole(database: &Database, tables: &[&str]) -> Vec<String> {
     let mut all = Vec::new();
-    for table in ["room_sessions", "live_sessions"] {
+    for table in tables {
         let sql = if database.is_postgres() {
             format!(
-                "select row_to_json(t)::text from {table} t order by sdk_app_id, room_id collate \"C\", session"
+                "select row_to_json(t)::text from {table} t order by sdk_app_id, room_id collate \"C\", session, 1"
             )
         } else {
             let columns =
@@ -101,7 +106,7 @@ pub(crate) async fn everything(database: &Database) -> Vec<String> {
             let columns: Vec<String> =
                 columns.iter().map(|name| format!("coalesce(cast({name} as text), '-')")).collect();
             format!(
-                "select {} from {table} order by sdk_app_id, room_id, session",
+                "select {} from {table} order by sdk_app_id, room_id, session, 1",
                 columns.join(" || ' ' || ")
             )
         };
