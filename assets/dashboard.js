@@ -191,9 +191,10 @@ function eventRow(event) {
   const subject = event.call_id || event.room_id;
   const value = encodeURIComponent(subject);
   const about = !subject ? "–"
-    : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?q=${value}`)
+    : event.family.startsWith("rtc_") ? anId(subject, `/rtc-room-sessions/${app}/${segment(subject)}?at=${at}`)
+    : event.family !== "call" && !["room", "live", "mic"].includes(event.family) ? anId(subject, `/search?id=${value}`)
     : event.family === "call" ? anId(subject, event.call_id ? `/calls/${app}/${segment(subject)}` : `/calls?app=${app}&room=${value}`)
-    : anId(subject, event.call_id ? `/search?q=${value}` : `/room-sessions/${app}/${segment(subject)}?at=${at}`);
+    : anId(subject, event.call_id ? `/search?id=${value}` : `/room-sessions/${app}/${segment(subject)}?at=${at}`);
   cell(row, about).className = "clip";
   const user = event.operator;
   cell(row, user ? anId(user, `/users/${app}/${segment(user)}`) : "–").className = "clip";

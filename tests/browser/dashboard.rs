@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use protocol::simulate::{Kind, Options};
+use protocol::simulate::{Dialects, Kind, Options};
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +17,16 @@ use crate::support::{
 };
 
 /// The main pages, in the order of the navigation.
-const MAIN: [&str; 7] =
-    ["/", "/tail", "/calls", "/room-sessions", "/live-sessions", "/events", "/anomalies"];
+const MAIN: [&str; 8] = [
+    "/",
+    "/tail",
+    "/calls",
+    "/room-sessions",
+    "/live-sessions",
+    "/rtc-room-sessions",
+    "/events",
+    "/anomalies",
+];
 /// An id as somebody might choose it who means harm, or nothing by it: markup, quotes, letters that turn the others round.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\u{202e}\u{7}ü";
 
@@ -66,9 +74,10 @@ async fn wait_until_live(page: &Page) {
     page.wait_for_text("#tail-state", "Live.").await;
 }
 
-/// A small hour.
+/// A small hour, of which the RTC Engine tells, too.
 async fn small_hour(database: Database) -> Played {
-    Played::hour(database, 0.08, Options::tiny()).await
+    let options = Options { dialects: Dialects::Both, ..Options::tiny() };
+    Played::hour(database, 0.16, options).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +132,9 @@ async fn every_page_passes_all_checks_on_every_screen_and_scheme() {
     page.goto("/events").await;
     page.follow("#events a[href^='/events/']").await;
     page.assert_good().await;
+    page.goto("/rtc-room-sessions").await;
+    page.follow(".rtc-rooms a[href^='/rtc-room-sessions/']").await;
+    page.assert_good().await;
     page.close().await;
     played.server.stop().await;
 }
@@ -134,7 +146,7 @@ fn field_of_first(played: &Played, kind: Kind, name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_are_the_same_over_postgres() {
-    let played = Played::hour(Database::postgres().await, 0.04, Options::tiny()).await;
+    let played = small_hour(Database::postgres().await).await;
     let page = Page::empty(&played.server.ops_url).await;
     for path in MAIN {
         page.goto(path).await;

@@ -13,6 +13,7 @@ mod page;
 mod pictures;
 mod played;
 mod registration;
+mod rtc_rooms;
 mod seen;
 #[expect(
     dead_code,

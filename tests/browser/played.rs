@@ -83,6 +83,8 @@ impl Played {
         }
         let all = async || self.database.count("select count(*) from settle_queue").await == 0;
         eventually("all rooms are settled", all).await;
+        let all = async || self.database.count("select count(*) from rtc_settle_queue").await == 0;
+        eventually("all rooms of the RTC Engine are settled", all).await;
     }
 }
 

@@ -21,7 +21,7 @@ async fn get(server: &Server, path: &str) -> (u16, String, String) {
 }
 
 /// JSON under `/api/v1`.
-async fn ask(server: &Server, path: &str) -> Value {
+pub(crate) async fn ask(server: &Server, path: &str) -> Value {
     let (status, kind, text) = get(server, &format!("/api/v1{path}")).await;
     assert_eq!((status, kind.as_str()), (200, "application/json"), "{path}: {text}");
     serde_json::from_str(&text).unwrap()
@@ -113,8 +113,22 @@ async fn server(database: &Database) -> Server {
     server
 }
 
+/// The rooms of the calls and of the live room at the media server.
+fn show_rtc_rooms(rows: &mut Rows<'_>) {
+    rows.rtc_session(("r", "string"), 0, Some(99_000), [2, 1]);
+    let of = ("r", "string", 0);
+    rows.rtc_stay(of, (20, "ann"), (100, Some((7400, 1))));
+    rows.rtc_stay(of, (21, "bob"), (2100, Some((99_000, 2))));
+    rows.rtc_stay(of, (22, "robot"), (2200, Some((8000, 1))));
+    rows.rtc_published(of, (23, 20, "ann"), "audio", (200, 7000));
+    rows.rtc_published(of, (24, 20, "ann"), "camera", (300, 6000));
+    rows.rtc_session(("show/1", "string"), 10, None, [1, 0]);
+    rows.rtc_stay(("show/1", "string", 10), (25, "ann"), (30, None));
+}
+
 /// What happened in the live room.
 fn show_details(rows: &mut Rows<'_>) {
+    show_rtc_rooms(rows);
     rows.mark("show/1", "bob", 30, 1, true, "enter");
     for (number, coins) in [(2, 3), (3, 4)] {
         let id = crate::reading::id(number);
@@ -183,6 +197,20 @@ on_both_stores! {
             ("/live-sessions/{app}/{room_id}/{session}", format!("/live-sessions/{APP}/show%2F1/latest")),
             ("/live-sessions/{app}/{room_id}/{session}/visits", format!("/live-sessions/{APP}/show%2F1/latest/visits")),
             ("/live-sessions/{app}/{room_id}/{session}/gifts", format!("/live-sessions/{APP}/show%2F1/20/gifts")),
+            ("/rtc-room-sessions", "/rtc-room-sessions".to_owned()),
+            (
+                "/rtc-room-sessions/{app}/{room_id}/{kind}/{session}",
+                format!("/rtc-room-sessions/{APP}/show%2F1/string/latest"),
+            ),
+            (
+                "/rtc-room-sessions/{app}/{room_id}/{kind}/{session}/stays",
+                format!("/rtc-room-sessions/{APP}/r/string/{}/stays", NOW.0),
+            ),
+            (
+                "/rtc-room-sessions/{app}/{room_id}/{kind}/{session}/publish-intervals",
+                format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals"),
+            ),
+            ("/users/{app}/{account}/rtc-stays", format!("/users/{APP}/ann/rtc-stays")),
             ("/rtc-tasks", "/rtc-tasks".to_owned()),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
@@ -224,6 +252,50 @@ on_both_stores! {
         assert_eq!(told, [(&json!("u2"), &json!(2), &json!(2005)), (&json!("u1"), &json!(1), &json!(1000))]);
         assert_eq!(timeline[0]["payload"]["CallId"], "talked");
         problem(&server, &format!("/calls/{APP}/none"), 404).await;
+        server.stop().await;
+    }
+
+    async fn a_call_has_the_media_servers_times_beside_the_kits(database: Database) {
+        let server = server(&database).await;
+        let call = ask(&server, &format!("/calls/{APP}/talked")).await;
+        assert_eq!(call["rtc_sessions"][0]["session"], NOW.0);
+        let rows = call["rtc_comparison"].as_array().unwrap().iter();
+        let told: Vec<_> = rows.map(|row| json!([row["account"], row["talk_ms"], row["stay_ms"], row["explanation"]])).collect();
+        assert_eq!(
+            told,
+            [
+                json!(["ann", 5500, 5400, null]),
+                json!(["bob", 5500, 96_900, "connection_lost"]),
+                json!(["robot", null, 5800, null]),
+            ]
+        );
+        let of_bob = &call["rtc_comparison"][1]["stays"][0];
+        assert_eq!(of_bob["presumed_end_at"], "2026-11-01T12:00:09.000Z");
+        assert_eq!((&of_bob["exit_reason"], &of_bob["exit_reason_word"]), (&json!(2), &json!("timed_out")));
+        // One that has no room.
+        let call = ask(&server, &format!("/calls/{APP}/=ringing")).await;
+        assert_eq!((&call["rtc_sessions"], &call["rtc_comparison"]), (&json!([]), &json!([])));
+        server.stop().await;
+    }
+
+    async fn a_room_of_the_rtc_engine_has_what_ran_in_it(database: Database) {
+        let server = server(&database).await;
+        let room = ask(&server, &format!("/rtc-room-sessions/{APP}/r/string/{}", NOW.0)).await;
+        let calls: Vec<_> = room["calls"].as_array().unwrap().iter().map(|call| &call["call_id"]).collect();
+        assert_eq!(calls, ["missed", "talked"]);
+        assert_eq!((&room["room_sessions"], &room["life_ms"]), (&json!([]), &json!(99_000)));
+        let show = ask(&server, &format!("/rtc-room-sessions/{APP}/show%2F1/string/latest")).await;
+        assert_eq!((&show["room_sessions"][0]["session"], &show["life_ms"]), (&json!(20), &json!(null)));
+        let back = ask(&server, &format!("/live-sessions/{APP}/show%2F1/latest")).await;
+        assert_eq!(back["rtc_sessions"][0]["session"], NOW.0 + 10);
+        let found = ask(&server, &format!("/search?id={APP}_r_1793534400")).await;
+        let hit = json!({"kind": "rtc_room", "sdk_app_id": 1_400_000_001, "room_id": "r", "room_id_kind": "string", "session": NOW.0});
+        assert_eq!(found["items"], json!([hit]));
+        for (path, parameter) in [("r/text/latest", "kind"), ("r/string/first", "session")] {
+            let said = problem(&server, &format!("/rtc-room-sessions/{APP}/{path}"), 400).await;
+            assert_eq!(said["parameter"], parameter);
+        }
+        problem(&server, &format!("/rtc-room-sessions/{APP}/r/numeric/latest"), 404).await;
         server.stop().await;
     }
 
@@ -293,6 +365,15 @@ on_both_stores! {
             ("/room-sessions?family=room", "room_id", &["studio"]),
             ("/room-sessions?owner=ann&state=open", "room_id", &["show/1"]),
             ("/live-sessions", "room_id", &["show/1"]),
+            ("/rtc-room-sessions", "room_id", &["show/1", "r"]),
+            ("/rtc-room-sessions?user=bob", "room_id", &["r"]),
+            (&format!("/rtc-room-sessions?user=ann&app={APP}&since=2026-11-01T12:00:00.005Z"), "room_id", &["show/1"]),
+            ("/rtc-room-sessions?room=r&kind=numeric", "room_id", &[]),
+            ("/rtc-room-sessions?state=ended&room=r", "comm_id", &[&format!("{APP}_r_1793534400")]),
+            (&format!("/users/{APP}/ann/rtc-stays"), "room_id", &["r", "show/1"]),
+            (&format!("/rtc-room-sessions/{APP}/r/string/latest/stays"), "account", &["robot", "bob", "ann"]),
+            (&format!("/rtc-room-sessions/{APP}/r/string/latest/stays?user=bob"), "exit_reason_word", &["timed_out"]),
+            (&format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals?track=audio"), "ended_by", &["stop"]),
             ("/rtc-tasks", "task_id", &["scribe", "relay/1"]),
             ("/rtc-tasks?kind=relay&state=running&room=show/1", "task_id", &["relay/1"]),
             (&format!("/rtc-tasks?app={APP}&until=2026-11-01T12:00:00.065Z"), "url", &["rtmp://a.test/x"]),
@@ -316,7 +397,10 @@ on_both_stores! {
         post_some(&server).await;
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
-        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
+        let stays = format!("/rtc-room-sessions/{APP}/r/string/latest/stays");
+        let published = format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals");
+        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/rtc-tasks", "/anomalies"];
+        for list in lists.into_iter().chain([&*gifts, &user, &stays, &published]) {
             let whole = ask(&server, list).await;
             assert_eq!(whole["next"], Value::Null, "{list}");
             let mut pages = Vec::new();
@@ -338,7 +422,10 @@ on_both_stores! {
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
         let mut refused = 0;
-        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
+        let stays = format!("/rtc-room-sessions/{APP}/r/string/latest/stays");
+        let published = format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals");
+        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/rtc-tasks", "/anomalies"];
+        for list in lists.into_iter().chain([&*gifts, &user, &stays, &published]) {
             let page = ask(&server, &format!("{list}?limit=1")).await;
             for cursor in made_up(page["next"].as_str().unwrap()) {
                 let path = format!("/api/v1{list}?limit=1&cursor={cursor}");
@@ -499,7 +586,7 @@ on_both_stores! {
         for path in description.paths().iter().filter(|path| !path.contains("stream")) {
             for name in description.parameters(path) {
                 let path = path.replace("{app}", APP).replace("{session}", "latest").replace("{call_id}", "talked");
-                let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1");
+                let path = path.replace("{account}", "ann").replace("{room_id}", "show%2F1").replace("{kind}", "string");
                 let (status, _, text) = get(&server, &format!("{path}?{name}=")).await;
                 assert!(status == 200 || name == "id", "{path} {name}: {text}");
             }

@@ -16,9 +16,10 @@ use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
     EventFilter, EventInsert, EventPage, GiftRow, Inserted, Live, Member, ReadModels, Recording,
-    Room, RoomChangeRow, RoomFilter, RoomKey, RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay,
-    Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
-    VisitPage,
+    Room, RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals,
+    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTaskFilter, RtcTaskPage,
+    SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter,
+    UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -134,6 +135,43 @@ impl ReadModels for Slow {
     }
 
     async fn rtc_tasks(&self, _: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_room_sessions(
+        &self,
+        _: &RtcRoomFilter,
+    ) -> Result<Vec<RtcRoomSession>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_room_session(
+        &self,
+        _: &RtcSessionKey,
+    ) -> Result<Option<RtcRoomSession>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_stays(&self, _: &RtcStays) -> Result<Vec<RtcStay>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_publish_intervals(
+        &self,
+        _: &RtcPublishIntervals,
+    ) -> Result<Vec<RtcPublishInterval>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_stays_of(&self, _: &[RtcSessionKey]) -> Result<Details<RtcStay>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_published_by(
+        &self,
+        _: &RtcSessionKey,
+        _: &[String],
+    ) -> Result<Details<RtcPublishInterval>, StoreError> {
         unreachable!()
     }
 

@@ -49,6 +49,7 @@ mod requests;
 mod retention;
 mod rtc_engine;
 mod rtc_repair;
+mod rtc_read;
 mod rtc_rooms;
 mod rtc_tasks;
 mod sessions;

@@ -68,6 +68,74 @@ impl<'a> Rows<'a> {
         self.add("merged_call_members", &columns, &values)
     }
 
+    /// A session of a room of the RTC Engine, from its create to its end; open without one.
+    pub(crate) fn rtc_session(
+        &mut self,
+        (id, kind): (&str, &str),
+        session: i64,
+        end: Option<i64>,
+        [people, robots]: [u32; 2],
+    ) -> &mut Self {
+        let columns = "sdk_app_id, room_id, room_id_kind, session, comm_id, started_at, start_estimated, created_at, creator, \
+                       ended_at, end_inferred, dismissed_at, room_kind_guessed, last_at, state, people, people_inside, robots, \
+                       occupied_from, occupied_until, is_cut, is_repaired";
+        let at = |at: Option<i64>| at.map_or_else(|| "null".to_owned(), |at| format!("@{at}"));
+        let (ended, last) = (at(end), at(end.or(Some(session))));
+        let (state, key) = (if end.is_some() { "ended" } else { "open" }, NOW.0 + session);
+        let values = format!(
+            "{APP}, '{id}', '{kind}', {key}, '{APP}_{id}_{}', @{session}, false, @{session}, 'ann', {ended}, false, {ended}, \
+             false, {last}, '{state}', {people}, 0, {robots}, @{session}, {ended}, false, false",
+            key / 1000
+        );
+        self.add("rtc_room_sessions", columns, &values)
+    }
+
+    /// A stay in a session of a room of the RTC Engine, with its exit reason; it lasts where the end is `None`.
+    pub(crate) fn rtc_stay(
+        &mut self,
+        (id, kind, session): (&str, &str, i64),
+        (number, account): (u32, &str),
+        (from, until): (i64, Option<(i64, u8)>),
+    ) -> &mut Self {
+        let columns = "sdk_app_id, room_id, room_id_kind, session, stay_id, account, is_robot, started_at, earliest_start_at, \
+                       ended_at, presumed_end_at, enter_reason, exit_reason, terminal_type, user_type, roles, enters, \
+                       late_stops, flags";
+        let lost = match until {
+            Some((until, 2)) => format!("@{}", until - 90_000),
+            _ => "null".to_owned(),
+        };
+        let [end, reason] = match until {
+            Some((until, reason)) => [format!("@{until}"), reason.to_string()],
+            None => ["null".to_owned(), "null".to_owned()],
+        };
+        let (stay, key) = (crate::reading::id(number), NOW.0 + session);
+        let is_robot = account.starts_with("robot");
+        let values = format!(
+            "{APP}, '{id}', '{kind}', {key}, '{stay}', '{account}', {is_robot}, @{from}, @{from}, {end}, {lost}, 1, {reason}, \
+             3, 3, '[{{\"role\":20,\"from\":{key},\"until\":null}}]', 1, 0, '[\"coarse\"]'"
+        );
+        self.add("rtc_stays", columns, &values)
+    }
+
+    /// A time for which an account published a track in a stay.
+    pub(crate) fn rtc_published(
+        &mut self,
+        (id, kind, session): (&str, &str, i64),
+        (number, stay, account): (u32, u32, &str),
+        track: &str,
+        (from, until): (i64, i64),
+    ) -> &mut Self {
+        let columns = "sdk_app_id, room_id, room_id_kind, session, interval_id, stay_id, account, is_robot, track, \
+                       started_at, ended_at, ended_by, start_unknown";
+        let (interval, stay) = (crate::reading::id(number), crate::reading::id(stay));
+        let key = NOW.0 + session;
+        let values = format!(
+            "{APP}, '{id}', '{kind}', {key}, '{interval}', '{stay}', '{account}', false, '{track}', @{from}, @{until}, 'stop', \
+             false"
+        );
+        self.add("rtc_publish_intervals", columns, &values)
+    }
+
     pub(crate) fn room(&mut self, id: &str, session: i64, more: &str, values: &str) -> &mut Self {
         let columns = format!(
             "sdk_app_id, room_id, session, family, started_at, from_at, last_at, state, inferred, members, members_peak, \

@@ -16,6 +16,12 @@ pub const CALL_OUTCOMES: &[&str] =
 pub const ROOM_STATES: &[&str] = &["open", "ended", "overdue"];
 /// Families of rooms: conferences and live rooms.
 pub const ROOM_FAMILIES: &[&str] = &["room", "live"];
+/// States of a session of a room of the RTC Engine.
+pub const RTC_ROOM_STATES: &[&str] = &["open", "ended"];
+/// Kinds of room ids of the RTC Engine.
+pub const RTC_ROOM_ID_KINDS: &[&str] = &["numeric", "string"];
+/// What an account publishes in a room of the RTC Engine.
+pub const RTC_TRACKS: &[&str] = &["camera", "audio", "screen"];
 /// Kinds of cloud tasks of the RTC Engine.
 pub const RTC_TASK_KINDS: &[&str] =
     &["relay", "ingest", "ai", "slicing", "moderation", "transcription", "ai_conversation"];

@@ -35,7 +35,14 @@ pub use crate::model::read_models::{
     Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
 };
 pub use crate::model::recording_file::RecordingFile;
+pub use crate::model::rtc_comparison::{
+    CONNECTION_LOST_MEANING, RtcComparison, compare, connected_at,
+};
+pub use crate::model::rtc_room::{
+    RtcPublishInterval, RtcRole, RtcRoomSession, RtcSessionKey, RtcStay,
+};
 pub use crate::model::rtc_task::RtcTask;
+pub use crate::model::rtc_words::{EXIT_TIMED_OUT, ended_by_meaning, flag_meaning};
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
 pub use crate::options::StoreOptions;
@@ -50,6 +57,12 @@ pub use crate::query::filters::{
 pub use crate::query::limits::*;
 pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
 pub use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
+pub use crate::query::rtc_joins::{
+    JOINED_MAX, RtcSubjects, rtc_sessions_of_call, rtc_sessions_of_room, rtc_subjects,
+};
+pub use crate::query::rtc_rooms::{
+    RtcPublishFilter, RtcPublishIntervals, RtcRoomFilter, RtcSessionPlace, RtcStays, RtcStaysOf,
+};
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::repair::{REPAIR_FACTS_MAX, RepairConnection, RepairKind, RepairedMark, RoomFact};
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};

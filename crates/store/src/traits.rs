@@ -14,12 +14,14 @@ use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall, UserVisit,
 };
+use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
 use crate::query::events::EventFilter;
 use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, RtcTaskFilter,
     Subject, UserCallFilter, UserVisitFilter,
 };
 use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
+use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcStays};
 use projections::Change;
 use protocol::UnixMillis;
 use protocol::{AppId, Event};
@@ -143,6 +145,40 @@ pub trait ReadModels {
     /// continue.
     async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError>;
 
+    /// Sessions of the RTC Engine's rooms, the latest first.
+    async fn rtc_room_sessions(
+        &self,
+        filter: &RtcRoomFilter,
+    ) -> Result<Vec<RtcRoomSession>, StoreError>;
+
+    /// One session of a room of the RTC Engine.
+    async fn rtc_room_session(
+        &self,
+        key: &RtcSessionKey,
+    ) -> Result<Option<RtcRoomSession>, StoreError>;
+
+    /// Stays in the RTC Engine's rooms, the latest first.
+    async fn rtc_stays(&self, stays: &RtcStays) -> Result<Vec<RtcStay>, StoreError>;
+
+    /// Times of publishing in one session of a room of the RTC Engine, the latest first.
+    async fn rtc_publish_intervals(
+        &self,
+        intervals: &RtcPublishIntervals,
+    ) -> Result<Vec<RtcPublishInterval>, StoreError>;
+
+    /// The stays of these sessions, robots last, then by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn rtc_stays_of(
+        &self,
+        sessions: &[RtcSessionKey],
+    ) -> Result<Details<RtcStay>, StoreError>;
+
+    /// What these accounts published in one session, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn rtc_published_by(
+        &self,
+        session: &RtcSessionKey,
+        accounts: &[String],
+    ) -> Result<Details<RtcPublishInterval>, StoreError>;
+
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;
 
@@ -161,7 +197,7 @@ pub trait ReadModels {
     /// [`PAGE_BYTES_MAX`](crate::PAGE_BYTES_MAX), and it says where to continue.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
-    /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
-    /// an event. At most [`FOUND_MAX`](crate::FOUND_MAX).
+    /// Objects with this id: a call, a room's latest session, a room of the RTC Engine, which its `CommId` names, too, an
+    /// account, or an event. At most [`FOUND_MAX`](crate::FOUND_MAX).
     async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError>;
 }

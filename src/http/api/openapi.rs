@@ -19,7 +19,7 @@ use crate::store;
                        than `until` is rejected, and so is a `cursor` of another list.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    components(schemas(Problem, store::Step, store::CountBy, store::TopAccount)),
+    components(schemas(Problem, store::Step, store::CountBy, store::TopAccount, store::RtcRole)),
     security(("token" = []), ("session" = [])),
 )]
 struct Description;

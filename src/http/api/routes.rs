@@ -11,7 +11,9 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::api::endpoints::{calls, event_stream, events, rooms, statistics, tasks};
+use crate::http::api::endpoints::{
+    calls, event_stream, events, rooms, rtc_rooms, statistics, tasks,
+};
 use crate::http::api::request::ApiRequest;
 use crate::http::api::{list, openapi};
 use crate::http::ops::auth;
@@ -36,6 +38,11 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(rooms::live))
         .routes(routes!(rooms::live_visits))
         .routes(routes!(rooms::gifts))
+        .routes(routes!(rtc_rooms::sessions))
+        .routes(routes!(rtc_rooms::session))
+        .routes(routes!(rtc_rooms::stays))
+        .routes(routes!(rtc_rooms::publish_intervals))
+        .routes(routes!(rtc_rooms::user_stays))
         .routes(routes!(tasks::rtc_tasks))
         .routes(routes!(statistics::anomalies))
         .routes(routes!(statistics::statistics))

@@ -7,7 +7,9 @@ use axum::extract::{RawQuery, State};
 
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::Form;
-use crate::http::ui::html::{Html, call_href, id, link, room_href, time, time_or, words};
+use crate::http::ui::html::{
+    Html, call_href, id, link, room_href, rtc_room_at_href, rtc_session_href, time, time_or, words,
+};
 use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
@@ -86,6 +88,13 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
         kind if kind.starts_with("rtc_") => id(&anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
+        }
+        // It is of no session.
+        "rtc_dismiss_unattached" => {
+            link(&rtc_room_at_href(app, &anomaly.subject, anomaly.happened_at), &anomaly.subject)
+        }
+        kind if kind.starts_with("rtc_") => {
+            link(&rtc_session_href(app, &anomaly.subject, anomaly.session), &anomaly.subject)
         }
         _ => link(&room_href(app, &anomaly.subject, anomaly.session), &anomaly.subject),
     };

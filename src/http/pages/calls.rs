@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Redirect};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::events::Arrivals;
+use crate::http::pages::rtc_rooms::call_part::RtcPart;
 use crate::http::query::Query;
 use crate::http::ui::charts::{Bar, Span, time_of_day};
 use crate::http::ui::error::PageError;
@@ -99,6 +100,7 @@ struct One {
     ticks: Vec<String>,
     steps: Vec<Step>,
     lanes: Vec<Lane>,
+    rtc: RtcPart,
     cut: bool,
     recordings_cut: bool,
     recordings: Vec<RecordingRow>,
@@ -159,9 +161,16 @@ pub(crate) async fn page(
     };
     // Who called comes first.
     members.sort_by_key(|member| !member.is_caller);
-    let span = whole(&call, &members, &events, now);
+    let rtc = RtcPart::read(store, &call, &members, now).await?;
+    let span = whole(&call, &members, &events, (rtc.times(), now));
     let about = by_account(&events);
-    let lanes = members.iter().map(|member| lane(&call, member, &about, span, now)).collect();
+    let mut stays = rtc.drawn(span, now.max(call.last_at));
+    let lane = |member: &Member| {
+        let mut lane = lane(&call, member, &about, span, now);
+        lane.add_stays(stays.remove(member.account.as_str()).unwrap_or_default());
+        lane
+    };
+    let lanes = members.iter().map(lane).collect();
     let anomalies = anomalies.iter().filter(|anomaly| anomaly.kind.starts_with("call_"));
     done(&One {
         shell: Shell::new(format!("Call {call_id}"), Section::Calls, now).within(&ops, Some(app)),
@@ -176,6 +185,7 @@ pub(crate) async fn page(
         cut: members_cut,
         recordings_cut: recordings.is_cut,
         lanes,
+        rtc,
         recordings: recordings.rows.iter().map(|task| recording(task, now)).collect(),
         events: Arrivals::of(&events, next.map(|_| all_events)),
         anomalies: anomalies
@@ -217,13 +227,30 @@ fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
 }
 
 /// The time that is drawn: all that is known of the call, to now while it goes on.
-fn whole(call: &Call, members: &[Member], events: &[StoredEvent], now: UnixMillis) -> Span {
+fn whole(
+    call: &Call,
+    members: &[Member],
+    events: &[StoredEvent],
+    (stays, now): (impl Iterator<Item = UnixMillis> + Clone, UnixMillis),
+) -> Span {
     let members = members.iter().flat_map(|member| [Some(member.first_at), member.left_at]);
     let events = events.iter().map(|event| Some(event.event_time));
     let open =
         ["ringing", "active"].contains(&call.state.as_str()).then_some(now.max(call.last_at));
     let own = [Some(call.first_at), call.ended_at, open];
-    Span::around(members.chain(events).chain(own).flatten())
+    Span::around(members.chain(events).chain(own).flatten().chain(stays))
+}
+
+impl Lane {
+    /// Adds what the media server says.
+    fn add_stays(&mut self, stays: Vec<(Bar, String)>) {
+        for (bar, words) in stays {
+            self.bars.push(bar);
+            if !self.words.ends_with(&words) {
+                self.words = format!("{}; {words}", self.words);
+            }
+        }
+    }
 }
 
 /// The events that tell of each account.

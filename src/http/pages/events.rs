@@ -12,7 +12,8 @@ use crate::http::ui::error::PageError;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
-    nothing, number, remark, remarks, room_at_href, search_href, span, time, visible, words,
+    nothing, number, remark, remarks, room_at_href, rtc_room_at_href, search_href, span, time,
+    visible, words,
 };
 use crate::http::ui::page::{Listed, Paged, Reading, answered, done, listed};
 use crate::http::ui::section::Section;
@@ -97,6 +98,9 @@ fn room_link(event: &StoredEvent, room: &str) -> Html {
     match event.family.as_str() {
         "room" | "live" | "mic" => link(&room_at_href(app, room, event.event_time), room),
         "call" => link(&calls_in_href(app, room), room),
+        family if family.starts_with("rtc_") => {
+            link(&rtc_room_at_href(app, room, event.event_time), room)
+        }
         _ => link(&search_href(room), room),
     }
 }

@@ -5,6 +5,7 @@ mod calls;
 mod events;
 mod overview;
 pub(crate) mod rooms;
+pub(crate) mod rtc_rooms;
 mod search;
 mod settings;
 pub(crate) mod sign_in;
@@ -29,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Calls => get(calls::list),
             Section::Rooms => get(rooms::list::list),
             Section::LiveSessions => get(rooms::live::list),
+            Section::RtcRooms => get(rtc_rooms::list::list),
             Section::Events => get(events::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
@@ -39,6 +41,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
         .route("/calls/{app}/{call_id}", get(calls::page))
         .route("/room-sessions/{app}/{room_id}", get(rooms::list::latest))
         .route("/room-sessions/{app}/{room_id}/{session}", get(rooms::one::page))
+        .route("/rtc-room-sessions/{app}/{room_id}", get(rtc_rooms::list::latest))
+        .route("/rtc-room-sessions/{app}/{room_id}/{kind}/{session}", get(rtc_rooms::one::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))

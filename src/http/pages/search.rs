@@ -1,4 +1,4 @@
-//! The search box, and the calls and room visits of an account.
+//! The search box, and the calls, room visits and stays in RTC rooms of an account.
 
 use std::sync::Arc;
 
@@ -9,15 +9,16 @@ use axum::response::{IntoResponse, Redirect};
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
 use crate::http::pages::calls::{CallRow, row};
+use crate::http::pages::rtc_rooms::stays::{StayRow, row as stay_row};
 use crate::http::query::Query;
 use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::html::{
     Html, account, badge, call_href, copyable, event_href, id, inferred, link, list, nothing,
-    room_at_href, room_href, stayed, time, time_or, user_href, visible, words,
+    room_at_href, room_href, rtc_room_href, stayed, time, time_or, user_href, visible, words,
 };
 use crate::http::ui::page::{ListPage, Paged, Reading, answered, app, done, shown};
 use crate::http::ui::shell::Shell;
-use crate::store::{SearchHit, UserCallFilter, UserVisit, UserVisitFilter};
+use crate::store::{RtcStays, RtcStaysOf, SearchHit, UserCallFilter, UserVisit, UserVisitFilter};
 use protocol::AppId;
 use protocol::UnixMillis;
 
@@ -52,13 +53,18 @@ pub(crate) async fn search(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuer
             SearchHit::Room { sdk_app_id, room_id, .. } => {
                 ("room", room_id.clone(), Some(*sdk_app_id))
             }
+            SearchHit::RtcRoom { sdk_app_id, room_id, .. } => {
+                ("RTC room", room_id.clone(), Some(*sdk_app_id))
+            }
             SearchHit::Account { sdk_app_id, account } => {
                 ("account", account.clone(), Some(*sdk_app_id))
             }
             SearchHit::Event { id } => ("event", id.to_string(), None),
         };
         let detail = match found {
-            SearchHit::Room { session, .. } if *session > 0 => {
+            SearchHit::Room { session, .. } | SearchHit::RtcRoom { session, .. }
+                if *session > 0 =>
+            {
                 time(UnixMillis(*session), reading.now)
             }
             _ => app.map_or_else(nothing, |app| id(&app.to_string())),
@@ -79,6 +85,9 @@ fn href(found: &SearchHit) -> String {
         SearchHit::Room { sdk_app_id, room_id, session } => {
             room_href(*sdk_app_id, room_id, *session)
         }
+        SearchHit::RtcRoom { sdk_app_id, room_id, room_id_kind, session } => {
+            rtc_room_href(*sdk_app_id, room_id, room_id_kind, *session)
+        }
         SearchHit::Account { sdk_app_id, account } => user_href(*sdk_app_id, account),
         SearchHit::Event { id } => event_href(*id),
     }
@@ -97,6 +106,9 @@ struct User {
     visits: Vec<VisitRow>,
     visits_older: Option<String>,
     visits_are_later: bool,
+    stays: Vec<StayRow>,
+    stays_older: Option<String>,
+    stays_are_later: bool,
     events_href: String,
     owned_href: String,
 }
@@ -141,12 +153,14 @@ pub(crate) async fn user(
         limit: 0,
     };
     let filter = asked.filter(filter, &ops.apps, &[]);
-    let form = asked.done(&["after", "visits_after"]);
+    let form = asked.done(&["after", "visits_after", "stays_after"]);
     let ListPage { rows: calls, older, is_later } =
         shown(reading.store, &filter, (&form, &query, "after")).await?;
     let visits = UserVisitFilter { app: app_id, account: name.clone(), after: None, limit: 0 };
     let place = (&form, &query, "visits_after");
     let visits = shown(reading.store, &visits, place).await?;
+    let stays = RtcStays::new(RtcStaysOf::Account(app_id, name.clone()));
+    let stays = shown(reading.store, &stays, (&form, &query, "stays_after")).await?;
     let rows = calls.iter().map(|call| UserRow {
         direction: call.direction.clone(),
         outcome: call.outcome.as_deref().map_or_else(nothing, badge),
@@ -168,6 +182,9 @@ pub(crate) async fn user(
             visits: visits.rows.iter().map(|visit| visit_row(visit, reading.now)).collect(),
             visits_older: visits.older,
             visits_are_later: visits.is_later,
+            stays: stays.rows.iter().map(|stay| stay_row(stay, reading.now)).collect(),
+            stays_older: stays.older,
+            stays_are_later: stays.is_later,
             events_href: format!("/events?app={app}&user={}", path_segment::encoded(&name)),
             owned_href: format!("/room-sessions?app={app}&owner={}", path_segment::encoded(&name)),
         },

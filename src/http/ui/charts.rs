@@ -239,12 +239,23 @@ impl Span {
 
     /// A bar between two moments, wide enough to be seen.
     pub(crate) fn bar(self, from: UnixMillis, until: UnixMillis, name: &str, words: String) -> Bar {
+        self.bar_in((4, 12), (from, until), name, words)
+    }
+
+    /// The same at another place and of another height.
+    pub(crate) fn bar_in(
+        self,
+        (y, height): (u32, u32),
+        (from, until): (UnixMillis, UnixMillis),
+        name: &str,
+        words: String,
+    ) -> Bar {
         let left = self.x(from);
         Bar {
             x: short(left),
-            y: "4".to_owned(),
+            y: y.to_string(),
             width: short((self.x(until) - left).max(3.0)),
-            height: "12".to_owned(),
+            height: height.to_string(),
             name: name.to_owned(),
             words,
         }

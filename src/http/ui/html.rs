@@ -252,6 +252,21 @@ pub(crate) fn room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
     format!("/room-sessions/{app}/{}?at={}", segment(room_id), moment_value(at))
 }
 
+/// The page of one session of a room of the RTC Engine.
+pub(crate) fn rtc_room_href(app: i64, room_id: &str, kind: &str, session: i64) -> String {
+    format!("/rtc-room-sessions/{app}/{}/{}/{session}", segment(room_id), segment(kind))
+}
+
+/// The page of the session of a room of the RTC Engine that a moment falls in, whatever the kind of its id.
+pub(crate) fn rtc_room_at_href(app: i64, room_id: &str, at: UnixMillis) -> String {
+    format!("/rtc-room-sessions/{app}/{}?at={}", segment(room_id), moment_value(at))
+}
+
+/// The page of one session of a room of the RTC Engine, whatever the kind of its id.
+pub(crate) fn rtc_session_href(app: i64, room_id: &str, session: i64) -> String {
+    format!("/rtc-room-sessions/{app}/{}?session={session}", segment(room_id))
+}
+
 /// A moment as a value in an address.
 pub(crate) fn moment_value(at: UnixMillis) -> String {
     encoded(&at.to_string())

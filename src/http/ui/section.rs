@@ -8,6 +8,7 @@ pub(crate) enum Section {
     Calls,
     Rooms,
     LiveSessions,
+    RtcRooms,
     Events,
     Anomalies,
     Settings,
@@ -15,12 +16,13 @@ pub(crate) enum Section {
 
 impl Section {
     /// All of them, in the order of the navigation.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Overview,
         Self::Tail,
         Self::Calls,
         Self::Rooms,
         Self::LiveSessions,
+        Self::RtcRooms,
         Self::Events,
         Self::Anomalies,
         Self::Settings,
@@ -33,6 +35,7 @@ impl Section {
             Self::Calls => "/calls",
             Self::Rooms => "/room-sessions",
             Self::LiveSessions => "/live-sessions",
+            Self::RtcRooms => "/rtc-room-sessions",
             Self::Events => "/events",
             Self::Anomalies => "/anomalies",
             Self::Settings => "/settings",
@@ -46,6 +49,7 @@ impl Section {
             Self::Calls => "Calls",
             Self::Rooms => "Rooms",
             Self::LiveSessions => "Live sessions",
+            Self::RtcRooms => "RTC rooms",
             Self::Events => "Events",
             Self::Anomalies => "Anomalies",
             Self::Settings => "Settings",

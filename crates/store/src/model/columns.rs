@@ -3,8 +3,11 @@
 use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, Stay, Visit,
 };
+use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcStay};
 use crate::model::rtc_task::RtcTask;
+use crate::model::rtc_words;
 use crate::sql::from_row::{from_row, id, if_selected};
+use sqlx::{ColumnIndex, Decode, Row, Type};
 
 from_row! {
     Anomaly: sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail;
@@ -21,8 +24,34 @@ from_row! {
         members_peak, visitors, entries, leaves_missing, enters_missing, max_members, max_seats, properties, occupancy,
         cut;
     RoomChangeRow: at, event_id = id, kind, by_account, account, name, owner, cause, properties;
+    RtcPublishInterval: sdk_app_id, room_id, room_id_kind, session, interval_id = id, stay_id = id, account, is_robot,
+        track, started_at, ended_at, duration_ms, ended_by, start_unknown;
+    RtcRoomSession: sdk_app_id, room_id, room_id_kind, session, comm_id, state, started_at, start_estimated, created_at,
+        creator, ended_at, end_inferred, dismissed_at, room_kind_guessed, last_at, people, people_inside, robots,
+        occupied_from, occupied_until, life_ms, occupied_ms, is_cut, is_repaired;
+    RtcStay: sdk_app_id, room_id, room_id_kind, session, stay_id = id, account, is_robot, started_at, earliest_start_at,
+        ended_at, presumed_end_at, duration_ms, enter_reason, enter_reason_word = word, exit_reason,
+        exit_reason_word = word, terminal_type, terminal_type_word = word, user_type, user_type_word = word, unique_id,
+        roles, enters, late_stops, flags;
     RtcTask: sdk_app_id, task_id, kind, room_id, room_id_kind, robot, url, state, started_at, ended_at, end_reason,
         leave_code, error_code, error_message, messages, checks, hits, files, first_at, last_at, event_id = id;
     Stay: seat, account, taken_at, left_at, inferred;
     Visit: account, entered_at, entered_cause, left_at, left_cause, left_by, inferred, event_id = id;
+}
+
+/// The word of a number, which stands in the column without the ending of the field.
+fn word<'r, R: Row>(row: &'r R, field: &'static str) -> Result<Option<String>, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let column = field.strip_suffix("_word").unwrap_or(field);
+    let number: Option<i64> = row.try_get(column)?;
+    let word = match column {
+        "enter_reason" => rtc_words::enter_reason,
+        "exit_reason" => rtc_words::exit_reason,
+        "terminal_type" => rtc_words::terminal_type,
+        _ => rtc_words::user_type,
+    };
+    Ok(number.map(|number| word(number).to_owned()))
 }

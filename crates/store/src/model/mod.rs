@@ -5,5 +5,8 @@ pub(crate) mod event;
 pub(crate) mod read_models;
 pub(crate) mod recording_file;
 pub(crate) mod row_bytes;
+pub(crate) mod rtc_comparison;
+pub(crate) mod rtc_room;
 pub(crate) mod rtc_task;
+pub(crate) mod rtc_words;
 pub(crate) mod timeline;

@@ -460,12 +460,13 @@ pub struct Count {
 pub enum SearchHit {
     Call { sdk_app_id: i64, call_id: String },
     Room { sdk_app_id: i64, room_id: String, session: i64 },
+    RtcRoom { sdk_app_id: i64, room_id: String, room_id_kind: String, session: i64 },
     Account { sdk_app_id: i64, account: String },
     Event { id: Uuid },
 }
 
 /// Serializes columns of JSON text as JSON.
-mod json {
+pub(crate) mod json {
     use serde::{Serialize, Serializer};
     use serde_json::value::RawValue;
 

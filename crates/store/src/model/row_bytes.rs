@@ -4,6 +4,7 @@ use crate::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
     Visit,
 };
+use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcStay};
 use crate::model::rtc_task::RtcTask;
 
 fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
@@ -31,6 +32,10 @@ bytes! {
     Room: [room_id, family, state, occupancy],
         [name, owner, room_type, created_by, destroyed_by, destroy_cause, properties, cut];
     RoomChangeRow: [kind], [by_account, account, name, owner, cause, properties];
+    RtcPublishInterval: [room_id, room_id_kind, account, track], [ended_by];
+    RtcRoomSession: [room_id, room_id_kind, state], [comm_id, creator];
+    RtcStay: [room_id, room_id_kind, account, roles, flags],
+        [enter_reason_word, exit_reason_word, terminal_type_word, user_type_word];
     RtcTask: [task_id, kind, state],
         [room_id, room_id_kind, robot, url, end_reason, error_code, error_message];
     Stay: [account], [];

@@ -43,7 +43,7 @@ pub trait List: Send + Sync {
 }
 
 /// A part of a list of which one row more than `limit` was read where there are more.
-fn cut<T, P>(
+pub(crate) fn cut<T, P>(
     mut rows: Vec<T>,
     limit: u32,
     place: fn(&T) -> P,
@@ -93,6 +93,7 @@ macro_rules! list {
         }
     };
 }
+pub(crate) use list;
 
 list!(CallFilter, calls, Call, (UnixMillis, i64, String));
 list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));

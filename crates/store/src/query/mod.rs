@@ -6,3 +6,6 @@ pub(crate) mod filters;
 pub(crate) mod limits;
 pub(crate) mod list;
 pub(crate) mod page;
+pub(crate) mod rtc_joins;
+pub(crate) mod rtc_lists;
+pub(crate) mod rtc_rooms;

@@ -10,6 +10,7 @@ use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall,
 };
+use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
 use crate::query::events::EventFilter;
 use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RtcTaskFilter, UserCallFilter,
@@ -18,6 +19,7 @@ use crate::query::filters::{
 use crate::query::filters::{RoomKey, Subject};
 use crate::query::page::Details;
 use crate::query::page::{EventPage, RtcTaskPage, VisitPage};
+use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcStays};
 use crate::read::{calls, events, recordings, room_details, rooms, rtc, statistics, user_visits};
 use crate::sql::builder::Reader;
 use crate::traits::ReadModels;
@@ -83,6 +85,46 @@ impl<R: Reader> ReadModels for R {
 
     async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
         rtc::tasks::rtc_tasks(self, filter).await
+    }
+
+    async fn rtc_room_sessions(
+        &self,
+        filter: &RtcRoomFilter,
+    ) -> Result<Vec<RtcRoomSession>, StoreError> {
+        rtc::rooms::sessions(self, filter).await
+    }
+
+    async fn rtc_room_session(
+        &self,
+        key: &RtcSessionKey,
+    ) -> Result<Option<RtcRoomSession>, StoreError> {
+        rtc::rooms::session(self, key).await
+    }
+
+    async fn rtc_stays(&self, stays: &RtcStays) -> Result<Vec<RtcStay>, StoreError> {
+        rtc::rooms::stays(self, stays).await
+    }
+
+    async fn rtc_publish_intervals(
+        &self,
+        intervals: &RtcPublishIntervals,
+    ) -> Result<Vec<RtcPublishInterval>, StoreError> {
+        rtc::rooms::publish_intervals(self, intervals).await
+    }
+
+    async fn rtc_stays_of(
+        &self,
+        sessions: &[RtcSessionKey],
+    ) -> Result<Details<RtcStay>, StoreError> {
+        rtc::rooms::stays_of(self, sessions).await
+    }
+
+    async fn rtc_published_by(
+        &self,
+        session: &RtcSessionKey,
+        accounts: &[String],
+    ) -> Result<Details<RtcPublishInterval>, StoreError> {
+        rtc::rooms::published_by(self, session, accounts).await
     }
 
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {

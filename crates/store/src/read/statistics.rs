@@ -7,7 +7,7 @@ use crate::model::read_models::{Anomaly, Count, SearchHit};
 use crate::query::filters::{AnomalyFilter, CountBy, CountFilter, Step};
 use crate::query::limits::{COUNTS_MAX, FOUND_MAX, OPEN_COUNTED_MAX};
 use crate::read::apps::apps;
-use crate::read::{events, rooms};
+use crate::read::{events, rooms, rtc};
 use crate::sql::builder::Reader;
 use protocol::AppId;
 
@@ -123,7 +123,9 @@ pub(crate) async fn find<R: Reader>(reader: &R, text: &str) -> Result<Vec<Search
     for (sdk_app_id, session) in rooms::latest(reader, text).await? {
         found.push(SearchHit::Room { sdk_app_id, room_id: text.to_owned(), session });
     }
+    found.extend(rtc::rooms::find(reader, text).await?);
     let mut owners = rooms::owned(reader, text).await?;
+    owners.extend(rtc::rooms::apps_of(reader, text).await?);
     for app in apps {
         for table in [
             "select sdk_app_id from call_members where sdk_app_id = ",

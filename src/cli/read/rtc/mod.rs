@@ -1,3 +1,5 @@
 //! Commands that read what is known from events of the RTC Engine.
 
+pub(crate) mod room;
+pub(crate) mod rooms;
 pub(crate) mod tasks;

@@ -11,8 +11,9 @@ use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::ops::path_segment;
 use crate::http::problem::Problem;
 use crate::store::{
-    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, arrivals, steps,
+    Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, RtcComparison,
+    RtcRoomSession, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
+    arrivals, compare, rtc_sessions_of_call, steps,
 };
 
 /// Calls by time of their first event, newest first.
@@ -22,7 +23,7 @@ pub(crate) async fn calls(request: ApiRequest) -> Result<Response, Problem> {
     request.answer(CallFilter::default()).await
 }
 
-/// A call with its members, recordings and timeline.
+/// A call with its members, recordings, RTC rooms and timeline.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CallDetail {
     #[serde(flatten)]
@@ -31,7 +32,12 @@ pub(crate) struct CallDetail {
     members: Vec<Member>,
     /// Recording tasks of the call.
     recordings: Vec<Recording>,
-    /// The names of those two lists that are truncated.
+    /// Sessions of the RTC Engine's room in which the call ran, the latest first; the first 20.
+    rtc_sessions: Vec<RtcRoomSession>,
+    /// The time of each account in the call by the kit and by the media server: members, then others in the room, robots last.
+    /// Empty where no session of the room is known.
+    rtc_comparison: Vec<RtcComparison>,
+    /// The names of the lists above that are truncated: members, recordings, `rtc_sessions` or `rtc_stays`.
     lists_cut: Vec<String>,
     /// The steps of the call.
     steps: Vec<CallStep>,
@@ -63,7 +69,7 @@ pub(crate) struct CallPath {
     call_id: String,
 }
 
-/// One call with its members, recordings and timeline.
+/// One call with its members, recordings, RTC rooms and timeline.
 #[utoipa::path(get, path = "/calls/{app}/{call_id}", tag = "calls",
     params(CallPath), responses((status = 200, body = CallDetail)))]
 pub(crate) async fn call(
@@ -81,18 +87,30 @@ pub(crate) async fn call(
         let events = store.event_page(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
-        Ok(Some((call, members, recordings, events)))
+        let sessions = rtc_sessions_of_call(&*store, &call).await?;
+        let keys: Vec<_> = sessions.rows.iter().filter_map(RtcRoomSession::key).collect();
+        let stays = store.rtc_stays_of(&keys).await?;
+        Ok(Some((call, members, recordings, events, sessions, stays)))
     };
     let found = reading.ask(question).await?;
-    let (call, members, recordings, events) =
+    let (call, members, recordings, events, sessions, stays) =
         found.ok_or_else(|| Problem::not_found("call not found"))?;
-    let cut = [("members", members.is_cut), ("recordings", recordings.is_cut)];
+    let cut = [
+        ("members", members.is_cut),
+        ("recordings", recordings.is_cut),
+        ("rtc_sessions", sessions.is_cut),
+        ("rtc_stays", stays.is_cut),
+    ];
+    let is_known = !sessions.rows.is_empty();
+    let compared = is_known.then(|| compare(&call, &members.rows, &stays.rows));
     let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
     list::json(&CallDetail {
         steps: steps(&call, &members.rows),
         call,
         members: members.rows,
         recordings: recordings.rows,
+        rtc_sessions: sessions.rows,
+        rtc_comparison: compared.unwrap_or_default(),
         lists_cut: cut.collect(),
         timeline: timeline(&events.events),
         timeline_cut: events.next.is_some(),
@@ -115,9 +133,9 @@ fn timeline(events: &[StoredEvent]) -> Vec<CallEvent> {
 pub(crate) struct UserPath {
     /// `SDKAppID`.
     #[param(value_type = i64)]
-    app: String,
+    pub(crate) app: String,
     /// Account.
-    account: String,
+    pub(crate) account: String,
 }
 
 /// The room visits of a user, newest first.

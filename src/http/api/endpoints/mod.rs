@@ -4,5 +4,6 @@ pub(crate) mod calls;
 pub(crate) mod event_stream;
 pub(crate) mod events;
 pub(crate) mod rooms;
+pub(crate) mod rtc_rooms;
 pub(crate) mod statistics;
 pub(crate) mod tasks;

@@ -12,7 +12,8 @@ use crate::http::ops::state::Ops;
 use crate::http::problem::Problem;
 use crate::store::{
     Battle, DetailFilter, Details, GiftRow, Gifts, Live, LiveRoom, LiveSessions, Recording, Room,
-    RoomChangeRow, RoomFilter, RoomKey, Stay, Subject, Visit, Visits,
+    RoomChangeRow, RoomFilter, RoomKey, RtcRoomSession, Stay, Subject, Visit, Visits,
+    rtc_sessions_of_room,
 };
 
 /// Sessions of rooms, conferences and live rooms alike, by their start, the latest first.
@@ -82,6 +83,8 @@ pub(crate) struct RoomDetail {
     live: Option<Live>,
     /// Battles with other rooms by time; empty for conferences.
     battles: Vec<Battle>,
+    /// Sessions of the RTC Engine's room of this session, the latest first; the first 20.
+    rtc_sessions: Vec<RtcRoomSession>,
     /// The names of the lists above that are truncated: `/api/v1/events?room=` lists all events.
     lists_cut: Vec<String>,
 }
@@ -104,11 +107,13 @@ async fn detail(
         let live = store.live_sessions(&keys).await?.pop();
         let none = Details { rows: Vec::new(), is_cut: false };
         let battles = if is_live { store.battles(&room).await? } else { none };
+        let rtc_sessions = rtc_sessions_of_room(&*store, &room).await?;
         let cut = [
             ("changes", changes.is_cut),
             ("seats", seats.is_cut),
             ("recordings", recordings.is_cut),
             ("battles", battles.is_cut),
+            ("rtc_sessions", rtc_sessions.is_cut),
         ];
         let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
         Ok(RoomDetail {
@@ -118,6 +123,7 @@ async fn detail(
             recordings: recordings.rows,
             live,
             battles: battles.rows,
+            rtc_sessions: rtc_sessions.rows,
             lists_cut: cut.collect(),
         })
     };

@@ -89,7 +89,7 @@ filter! {
 }
 
 /// Calls, rooms, accounts and events with an id, at most 20.
-#[utoipa::path(get, path = "/search", tag = "figures", params(("id" = String, Query, description = "A complete call id, room id, account or event id")),
+#[utoipa::path(get, path = "/search", tag = "figures", params(("id" = String, Query, description = "A complete call id, room id, `CommId`, account or event id")),
     responses((status = 200, body = Items<SearchHit>)))]
 pub(crate) async fn search(request: ApiRequest) -> Result<Response, Problem> {
     let query = request.read(SearchQuery::default())?;

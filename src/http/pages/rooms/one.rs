@@ -7,8 +7,9 @@ use axum::extract::{Path, RawQuery, State};
 
 use crate::http::ops::path_segment;
 use crate::http::ops::state::Ops;
-use crate::http::pages::anomalies::AnomalyRow;
+use crate::http::pages::anomalies::{AnomalyRow, row as anomaly_row};
 use crate::http::pages::rooms::list::{RoomRow, row};
+use crate::http::pages::rtc_rooms::list::{RtcRoomRow, row as rtc_row};
 use crate::http::query::Query;
 use crate::http::ui::charts::Steps;
 use crate::http::ui::error::PageError;
@@ -24,7 +25,7 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
     self, Anomaly, AnomalyFilter, DetailFilter, Room, RoomChangeRow, RoomFilter, RoomKey, Stay,
-    Store, StoreError, Subject, Visit,
+    Store, StoreError, Subject, Visit, rtc_sessions_of_room,
 };
 use protocol::UnixMillis;
 
@@ -50,6 +51,7 @@ struct One {
     recordings: Vec<RecordingRow>,
     anomalies: Vec<AnomalyRow>,
     others: Vec<RoomRow>,
+    rtc_sessions: Vec<RtcRoomRow>,
     events_href: String,
 }
 
@@ -101,18 +103,6 @@ pub(crate) async fn page(
     let room = store.room(&key).await?.ok_or_else(missing)?;
     let query = Query::read(query.as_deref());
     query.only(&PARAMETERS)?;
-    let others = RoomFilter {
-        app: Some(app),
-        room_id: Some(room_id.clone()),
-        limit: 20,
-        ..RoomFilter::default()
-    };
-    let about = AnomalyFilter {
-        app: Some(app),
-        subject: Some(room_id.clone()),
-        limit: 50,
-        ..AnomalyFilter::default()
-    };
     let subject = Subject::Room(Box::new(room.clone()));
     let visits = Visits::read(store, &room, &query, now).await?;
     let live_part = LivePart::read(store, &room, &key, &query, now).await?;
@@ -120,13 +110,12 @@ pub(crate) async fn page(
     let changes = store.room_changes(&room).await?;
     let recordings = store.recordings(&subject).await?;
     let recordings_cut = recordings.is_cut || recordings.rows.iter().any(|task| task.files_cut);
+    let rtc_sessions = rtc_sessions_of_room(store, &room).await?;
     let lists =
         [("seats", seats.is_cut), ("changes", changes.is_cut), ("recordings", recordings_cut)];
     let cut = cut_words(&room, live_part.as_ref(), &lists);
-    let others = store.rooms(&others).await?;
-    let anomalies = store.anomalies(&about).await?;
-    let about =
-        |anomaly: &&Anomaly| anomaly.session == room.session && !anomaly.kind.starts_with("call_");
+    let others = others(store, &room, &key).await?;
+    let anomalies = anomalies(store, &key).await?;
     let here = if room.family == "live" { Section::LiveSessions } else { Section::Rooms };
     let laid_out = |json: &str| protocol::explain::indented(json, PROPERTIES_BYTES_MAX).0;
     done(&One {
@@ -143,18 +132,38 @@ pub(crate) async fn page(
         changes: changes.rows.iter().map(|change| change_row(room.sdk_app_id, change)).collect(),
         properties: room.properties.as_deref().map(laid_out),
         recordings: recordings.rows.iter().map(|task| recording(task, now)).collect(),
-        anomalies: anomalies
-            .iter()
-            .filter(about)
-            .map(|anomaly| crate::http::pages::anomalies::row(anomaly, now))
-            .collect(),
-        others: others
-            .iter()
-            .filter(|other| other.session != room.session)
-            .map(|other| row(other, now))
-            .collect(),
+        anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
+        others: others.iter().map(|other| row(other, now)).collect(),
+        rtc_sessions: rtc_sessions.rows.iter().map(|session| rtc_row(session, now)).collect(),
         events_href: events_href(&room),
     })
+}
+
+/// The other sessions of the room id, the latest first.
+async fn others(store: &dyn Store, room: &Room, key: &RoomKey) -> Result<Vec<Room>, StoreError> {
+    let filter = RoomFilter {
+        app: Some(key.app),
+        room_id: Some(key.room_id.clone()),
+        limit: 20,
+        ..RoomFilter::default()
+    };
+    let mut others = store.rooms(&filter).await?;
+    others.retain(|other| other.session != room.session);
+    Ok(others)
+}
+
+/// The anomalies of the session. A call, or a room of the RTC Engine, may have the same id.
+async fn anomalies(store: &dyn Store, key: &RoomKey) -> Result<Vec<Anomaly>, StoreError> {
+    let about = AnomalyFilter {
+        app: Some(key.app),
+        subject: Some(key.room_id.clone()),
+        limit: 50,
+        ..AnomalyFilter::default()
+    };
+    let mut found = store.anomalies(&about).await?;
+    let is_of_other = |kind: &str| kind.starts_with("call_") || kind.starts_with("rtc_");
+    found.retain(|one| one.session == key.session && !is_of_other(&one.kind));
+    Ok(found)
 }
 
 /// What is not whole, in words.
