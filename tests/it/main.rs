@@ -6,6 +6,7 @@
 mod amounts;
 mod api;
 mod api_document;
+mod api_feed;
 mod api_schema;
 mod api_stream;
 mod backup;
@@ -22,6 +23,7 @@ mod encodings;
 mod entrances;
 mod erase;
 mod escapes;
+mod feed;
 mod fixtures;
 mod handlers;
 mod hostile;

@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 7] = [
+const POSTGRES: [File; 8] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -16,8 +16,9 @@ const POSTGRES: [File; 7] = [
     (5, "rtc tasks", include_str!("../migrations/postgres/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
+    (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
 ];
-const SQLITE: [File; 7] = [
+const SQLITE: [File; 8] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -25,6 +26,7 @@ const SQLITE: [File; 7] = [
     (5, "rtc tasks", include_str!("../migrations/sqlite/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
+    (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
 ];
 
 /// Those of PostgreSQL.
@@ -52,7 +54,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 7]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 8]); 2] = [
         (
             "postgres",
             [
@@ -63,6 +65,7 @@ mod tests {
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "b569a5049e0c717a4b2c88e45ab59df7c80e282f7b21b5b184ad150bd5691a43660e679be0be126b2847a73c7df9f248",
+                "43b53ecc9f19175118e36cd31d0dd3905a5555535dcd9f28ab309fbda1a0c6490cb17bddde939fdab7abaeddd2be4ebe",
             ],
         ),
         (
@@ -75,6 +78,7 @@ mod tests {
                 "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "65626baf2007ab263772022dd728907e91ebacba90d5bf2ca5f948bb6f9c6ffa6aba0b71baf5bfd72e0dd3a1326a291a",
+                "c9a62ef5228c7561c854050949bd015f49e42b86b3b319fa32810c56210e5e97c5a14d2b9e67db92adf4951192e6d9ea",
             ],
         ),
     ];
