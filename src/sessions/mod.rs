@@ -15,6 +15,7 @@ pub(crate) mod plan;
 mod rooms;
 mod settler;
 pub(crate) mod silence;
+mod tasks;
 pub(crate) mod verify;
 
 pub(crate) use gaps::MINUTES_KEPT;

@@ -87,13 +87,16 @@ pub struct Metrics {
 }
 
 /// The kinds of anomalies.
-const ANOMALIES: [&str; 8] = [
+const ANOMALIES: [&str; 11] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
     "room_without_create",
     "leaves_missing",
     "enters_missing",
+    "recording_without_end",
+    "recording_file_left",
+    "rtc_task_without_end",
     "silence",
     "registration_drift",
 ];

@@ -16,6 +16,9 @@ pub const CALL_OUTCOMES: &[&str] =
 pub const ROOM_STATES: &[&str] = &["open", "ended", "overdue"];
 /// Families of rooms: conferences and live rooms.
 pub const ROOM_FAMILIES: &[&str] = &["room", "live"];
+/// States of a recording.
+pub const RECORDING_STATES: &[&str] =
+    &["started", "recording", "stopped", "uploading", "finished", "failed"];
 /// Kinds of cloud tasks of the RTC Engine.
 pub const RTC_TASK_KINDS: &[&str] =
     &["relay", "ingest", "ai", "slicing", "moderation", "transcription", "ai_conversation"];
@@ -30,6 +33,9 @@ pub const ANOMALY_KINDS: &[&str] = &[
     "room_without_create",
     "leaves_missing",
     "enters_missing",
+    "recording_without_end",
+    "recording_file_left",
+    "rtc_task_without_end",
     "silence",
     "registration_drift",
 ];

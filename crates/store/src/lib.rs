@@ -30,11 +30,12 @@ pub use crate::error::StoreError;
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;
 pub use crate::model::read_models::{
-    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Recording,
-    Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
+    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Room,
+    RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
 };
+pub use crate::model::recording::{Recording, RecordingStep};
 pub use crate::model::recording_file::RecordingFile;
-pub use crate::model::rtc_task::RtcTask;
+pub use crate::model::rtc_task::{RtcTask, RtcTaskStep};
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
 pub use crate::options::StoreOptions;
@@ -44,15 +45,19 @@ pub use crate::query::conditions::{
 pub use crate::query::events::{EventFilter, Order};
 pub use crate::query::filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailFilter, DetailPage, DetailPlace,
-    RoomFilter, RoomKey, RtcTaskFilter, Step, Subject, UserCallFilter, UserVisitFilter,
+    RecordingFilter, RoomFilter, RoomKey, RtcTaskFilter, Step, Subject, UserCallFilter,
+    UserVisitFilter,
 };
 pub use crate::query::limits::*;
 pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
-pub use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
+pub use crate::query::page::{Details, EventPage, RecordingPage, RtcTaskPage, VisitPage};
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
 pub use crate::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection};
 pub use crate::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
+pub use crate::sessions::task_sweep::{
+    FILES_LEFT, MarkPlace, OverdueTask, OverdueTasks, RECORDINGS, RTC_TASKS, TaskSearch,
+};
 pub use crate::sessions::windows::Window;
 pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};
 pub use crate::spool::error::SpoolError;

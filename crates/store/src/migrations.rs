@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 7] = [
+const POSTGRES: [File; 8] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -16,8 +16,9 @@ const POSTGRES: [File; 7] = [
     (5, "rtc tasks", include_str!("../migrations/postgres/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
+    (9, "recordings", include_str!("../migrations/postgres/0009_recordings.sql")),
 ];
-const SQLITE: [File; 7] = [
+const SQLITE: [File; 8] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -25,6 +26,7 @@ const SQLITE: [File; 7] = [
     (5, "rtc tasks", include_str!("../migrations/sqlite/0005_rtc_tasks.sql")),
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
+    (9, "recordings", include_str!("../migrations/sqlite/0009_recordings.sql")),
 ];
 
 /// Those of PostgreSQL.
@@ -52,7 +54,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 7]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 8]); 2] = [
         (
             "postgres",
             [
@@ -63,6 +65,7 @@ mod tests {
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "a6ae98a853f6f5dbf2bd2f2e0d87b192b110581d3f486ee9ec9b56039bde46c535d19863853873c15a5d4bf24fedc04e",
+                "80768abf170e83eefb883e5aac7dc5530ff749682d262f2b8eeddfe92b844d9651495278561a95f20b5f3d178e06653d",
             ],
         ),
         (
@@ -75,6 +78,7 @@ mod tests {
                 "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "26623a9ce4ba82c736d13f0a6c33c2c704fb803c3b977d69e536ab9313fed0a097c39ffb4f63b1faf245a1c675de4330",
+                "aaa23a40e519ca5b2a21f339d5ce649da5a2e53c7442cb39320b58cda3154abbb3771fd81b614539221f66fe734c6222",
             ],
         ),
     ];

@@ -4,5 +4,6 @@ pub(crate) mod counts;
 pub(crate) mod facts;
 pub(crate) mod queue;
 pub(crate) mod sweep;
+pub(crate) mod task_sweep;
 pub(crate) mod windows;
 pub(crate) mod write;
