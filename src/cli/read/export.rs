@@ -9,7 +9,8 @@ use crate::cli::read::lists::Source;
 use crate::clock::Clock;
 use crate::export;
 use crate::store::{
-    AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RoomFilter, RtcTaskFilter,
+    AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RecordingFilter,
+    RoomFilter, RtcTaskFilter,
 };
 use protocol::UnixMillis;
 
@@ -37,6 +38,8 @@ enum ExportList {
     /// Each session of each live room, with its viewers, gifts and battles
     #[command(name = "lives")]
     LiveSessions(ListExport<LiveSessions>),
+    /// Recordings, with their files
+    Recordings(ListExport<RecordingFilter>),
     /// Cloud tasks of the RTC Engine: relay, ingest, AI, slicing, moderation, transcription
     RtcTasks(ListExport<RtcTaskFilter>),
     /// Detected anomalies, such as calls without an end
@@ -70,6 +73,7 @@ impl Export {
             ExportList::Calls(list) => list.write(now).await,
             ExportList::Rooms(list) => list.write(now).await,
             ExportList::LiveSessions(list) => list.write(now).await,
+            ExportList::Recordings(list) => list.write(now).await,
             ExportList::RtcTasks(list) => list.write(now).await,
             ExportList::Anomalies(list) => list.write(now).await,
         }

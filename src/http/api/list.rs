@@ -108,6 +108,7 @@ fn file_name(row: &str) -> &'static str {
         "LiveRoom" => "live_sessions",
         "Visit" | "UserVisit" => "visits",
         "GiftRow" => "gifts",
+        "Recording" => "recordings",
         "RtcTask" => "rtc_tasks",
         "Anomaly" => "anomalies",
         "Count" => "statistics",

@@ -11,7 +11,9 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::api::endpoints::{calls, event_stream, events, rooms, statistics, tasks};
+use crate::http::api::endpoints::{
+    calls, event_stream, events, recordings, rooms, statistics, tasks,
+};
 use crate::http::api::request::ApiRequest;
 use crate::http::api::{list, openapi};
 use crate::http::ops::auth;
@@ -36,7 +38,10 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(rooms::live))
         .routes(routes!(rooms::live_visits))
         .routes(routes!(rooms::gifts))
+        .routes(routes!(recordings::recordings))
+        .routes(routes!(recordings::recording))
         .routes(routes!(tasks::rtc_tasks))
+        .routes(routes!(tasks::rtc_task))
         .routes(routes!(statistics::anomalies))
         .routes(routes!(statistics::statistics))
         .routes(routes!(statistics::search))

@@ -9,6 +9,7 @@ mod search;
 mod settings;
 pub(crate) mod sign_in;
 mod tail;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Calls => get(calls::list),
             Section::Rooms => get(rooms::list::list),
             Section::LiveSessions => get(rooms::live::list),
+            Section::Recordings => get(tasks::recordings::list),
+            Section::RtcTasks => get(tasks::rtc::list),
             Section::Events => get(events::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
@@ -39,6 +42,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
         .route("/calls/{app}/{call_id}", get(calls::page))
         .route("/room-sessions/{app}/{room_id}", get(rooms::list::latest))
         .route("/room-sessions/{app}/{room_id}/{session}", get(rooms::one::page))
+        .route("/recordings/{app}/{task_id}", get(tasks::recordings::page))
+        .route("/rtc-tasks/{app}/{task_id}", get(tasks::rtc::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))

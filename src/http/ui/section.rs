@@ -8,6 +8,8 @@ pub(crate) enum Section {
     Calls,
     Rooms,
     LiveSessions,
+    Recordings,
+    RtcTasks,
     Events,
     Anomalies,
     Settings,
@@ -15,12 +17,14 @@ pub(crate) enum Section {
 
 impl Section {
     /// All of them, in the order of the navigation.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Overview,
         Self::Tail,
         Self::Calls,
         Self::Rooms,
         Self::LiveSessions,
+        Self::Recordings,
+        Self::RtcTasks,
         Self::Events,
         Self::Anomalies,
         Self::Settings,
@@ -33,6 +37,8 @@ impl Section {
             Self::Calls => "/calls",
             Self::Rooms => "/room-sessions",
             Self::LiveSessions => "/live-sessions",
+            Self::Recordings => "/recordings",
+            Self::RtcTasks => "/rtc-tasks",
             Self::Events => "/events",
             Self::Anomalies => "/anomalies",
             Self::Settings => "/settings",
@@ -46,6 +52,8 @@ impl Section {
             Self::Calls => "Calls",
             Self::Rooms => "Rooms",
             Self::LiveSessions => "Live sessions",
+            Self::Recordings => "Recordings",
+            Self::RtcTasks => "Tasks",
             Self::Events => "Events",
             Self::Anomalies => "Anomalies",
             Self::Settings => "Settings",

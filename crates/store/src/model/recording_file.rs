@@ -40,7 +40,7 @@ pub struct RecordingFile {
     #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "millis")]
     #[schema(nullable = false)]
     pub to: Option<UnixMillis>,
-    /// uploaded, left (on the recorder) or failed; absent where no event reported it.
+    /// uploaded, `left_on_recorder` or failed; absent where no event reported it.
     #[serde(skip_serializing_if = "Option::is_none", skip_deserializing)]
     #[schema(nullable = false)]
     pub state: Option<String>,

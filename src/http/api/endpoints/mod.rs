@@ -3,6 +3,7 @@
 pub(crate) mod calls;
 pub(crate) mod event_stream;
 pub(crate) mod events;
+pub(crate) mod recordings;
 pub(crate) mod rooms;
 pub(crate) mod statistics;
 pub(crate) mod tasks;

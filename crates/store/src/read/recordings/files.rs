@@ -52,7 +52,7 @@ impl FileMark {
 }
 
 const UPLOADED: &str = "uploaded";
-const LEFT: &str = "left";
+const LEFT: &str = "left_on_recorder";
 
 /// The files of one recording, gathered from its events in their order.
 #[derive(Default)]
@@ -166,11 +166,11 @@ mod tests {
     #[test]
     fn a_file_is_left_until_its_upload_is_reported() {
         let (a, b) = (r#"[{"name":"a"}]"#, r#"[{"name":"a"},{"name":"b"}]"#);
-        assert_eq!(gathered(&[(310, Some(1), a)]), (vec!["a - left".to_owned()], true));
+        assert_eq!(gathered(&[(310, Some(1), a)]), (vec!["a - left_on_recorder".to_owned()], true));
         assert_eq!(gathered(&[(310, Some(1), a), (310, Some(0), a)]).1, false);
         // One of the two is left, and the other event says which is not.
         let one = gathered(&[(310, Some(0), a), (310, Some(1), b)]);
-        assert_eq!(one, (vec!["a - uploaded".to_owned(), "b - left".to_owned()], true));
+        assert_eq!(one, (vec!["a - uploaded".to_owned(), "b - left_on_recorder".to_owned()], true));
         let failed = gathered(&[(311, Some(2), a)]);
         assert_eq!(failed, (vec!["a - failed".to_owned()], false));
         assert_eq!(gathered(&[(310, Some(1), "")]), (Vec::new(), true));
