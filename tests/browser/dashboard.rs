@@ -17,8 +17,17 @@ use crate::support::{
 };
 
 /// The main pages, in the order of the navigation.
-const MAIN: [&str; 7] =
-    ["/", "/tail", "/calls", "/room-sessions", "/live-sessions", "/events", "/anomalies"];
+const MAIN: [&str; 9] = [
+    "/",
+    "/tail",
+    "/calls",
+    "/room-sessions",
+    "/live-sessions",
+    "/recordings",
+    "/rtc-tasks",
+    "/events",
+    "/anomalies",
+];
 /// An id as somebody might choose it who means harm, or nothing by it: markup, quotes, letters that turn the others round.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;\u{202e}\u{7}ü";
 

@@ -80,7 +80,16 @@ async fn server(database: &Database) -> Server {
     rows.add(
         "recording_marks",
         columns,
-        &format!("{APP}, 't', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
+        &format!("{APP}, 't/+.*-', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
+    );
+    rows.add(
+        "recording_marks",
+        "sdk_app_id, task_id, at, event_id, event_type, status, files, reporter, end_reason, leave_code",
+        &format!(
+            "{APP}, 'u', @50, '{}', 311, 0, '{}', 'rtc', 'room_empty', 99",
+            crate::reading::id(6),
+            r#"[{"file_id":"7","url":"https://vod.test/7.mp4","user":"a\"b","media":"mix","from":1793534400000,"to":1793534460000}]"#
+        ),
     );
     let columns = "sdk_app_id, task_id, at, event_id, kind, room_id, room_id_kind, robot, url, state, state_rank";
     for (number, values) in [
@@ -183,7 +192,10 @@ on_both_stores! {
             ("/live-sessions/{app}/{room_id}/{session}", format!("/live-sessions/{APP}/show%2F1/latest")),
             ("/live-sessions/{app}/{room_id}/{session}/visits", format!("/live-sessions/{APP}/show%2F1/latest/visits")),
             ("/live-sessions/{app}/{room_id}/{session}/gifts", format!("/live-sessions/{APP}/show%2F1/20/gifts")),
+            ("/recordings", "/recordings".to_owned()),
+            ("/recordings/{app}/{task_id}", format!("/recordings/{APP}/t%2F+.%2A-")),
             ("/rtc-tasks", "/rtc-tasks".to_owned()),
+            ("/rtc-tasks/{app}/{task_id}", format!("/rtc-tasks/{APP}/relay%2F1")),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
             ("/search", "/search?id=talked".to_owned()),
@@ -293,6 +305,12 @@ on_both_stores! {
             ("/room-sessions?family=room", "room_id", &["studio"]),
             ("/room-sessions?owner=ann&state=open", "room_id", &["show/1"]),
             ("/live-sessions", "room_id", &["show/1"]),
+            ("/recordings?call=talked&state=finished", "task_id", &["t/+.*-"]),
+            ("/recordings?room=show/1&state=failed", "task_id", &[]),
+            ("/recordings?user=a%22b", "task_id", &["u"]),
+            ("/recordings?user=b", "task_id", &[]),
+            (&format!("/recordings?app={APP}&since=2026-11-01T12:00:00.055Z"), "task_id", &["t/+.*-"]),
+            ("/recordings?user=nobody", "task_id", &[]),
             ("/rtc-tasks", "task_id", &["scribe", "relay/1"]),
             ("/rtc-tasks?kind=relay&state=running&room=show/1", "task_id", &["relay/1"]),
             (&format!("/rtc-tasks?app={APP}&until=2026-11-01T12:00:00.065Z"), "url", &["rtmp://a.test/x"]),
@@ -316,7 +334,7 @@ on_both_stores! {
         post_some(&server).await;
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
-        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/recordings", "/rtc-tasks", "/anomalies", &gifts, &user] {
             let whole = ask(&server, list).await;
             assert_eq!(whole["next"], Value::Null, "{list}");
             let mut pages = Vec::new();
@@ -338,7 +356,7 @@ on_both_stores! {
         let gifts = format!("/live-sessions/{APP}/show%2F1/20/gifts");
         let user = format!("/users/{APP}/ann/calls");
         let mut refused = 0;
-        for list in ["/events", "/calls", "/room-sessions", "/rtc-tasks", "/anomalies", &gifts, &user] {
+        for list in ["/events", "/calls", "/room-sessions", "/recordings", "/rtc-tasks", "/anomalies", &gifts, &user] {
             let page = ask(&server, &format!("{list}?limit=1")).await;
             for cursor in made_up(page["next"].as_str().unwrap()) {
                 let path = format!("/api/v1{list}?limit=1&cursor={cursor}");
@@ -364,7 +382,7 @@ on_both_stores! {
             // More than a part of an export has.
             server.post_body(DESTROY_ROOM, destroy_room(number + 10)).await;
         }
-        for list in ["/events", "/calls", "/room-sessions", "/live-sessions", "/anomalies", "/statistics"] {
+        for list in ["/events", "/calls", "/room-sessions", "/live-sessions", "/recordings", "/anomalies", "/statistics"] {
             let mut items = Vec::new();
             let mut path = format!("{list}{}", if list == "/statistics" { "" } else { "?limit=500" });
             loop {

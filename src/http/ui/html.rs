@@ -66,7 +66,8 @@ pub(crate) fn link(href: &str, text: &str) -> Html {
 /// A name that leads to an address elsewhere, which learns nothing of this page. Only of the web: any other text is to be read.
 pub(crate) fn external(href: &str, text: &str) -> Html {
     let scheme = href.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    if !matches!(scheme.as_deref(), Some("http" | "https")) {
+    let is_of_web = matches!(scheme.as_deref(), Some("http" | "https"));
+    if !is_of_web || visible(href) != href {
         let all = if href == text { text.to_owned() } else { format!("{text} · {href}") };
         return id(&all);
     }
@@ -324,7 +325,14 @@ mod tests {
             let html = external(href, "x").to_string();
             assert!(html.starts_with("<a href=") && html.contains("noreferrer noopener"), "{html}");
         }
-        for href in ["javascript://a.test/%0aalert(1)", "data:text/html,x", "//a.test", "x", ""] {
+        for href in [
+            "https://a.test/\u{202e}x",
+            "javascript://a.test/%0aalert(1)",
+            "data:text/html,x",
+            "//a.test",
+            "x",
+            "",
+        ] {
             let html = external(href, "<b>").to_string();
             assert!(html.starts_with("<bdi class=\"id\">&#60;b&#62;"), "{html}");
         }
