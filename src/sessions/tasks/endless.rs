@@ -3,7 +3,9 @@
 use tracing::info;
 
 use crate::sessions::tasks::progress::Progress;
-use crate::store::{Finding, OverdueTask, OverdueTasks, SettlerConnection, StoreError, TaskSearch};
+use crate::store::{
+    Finding, OverdueTask, OverdueTasks, SWEEP_ROWS, SettlerConnection, StoreError, TaskSearch,
+};
 use crate::telemetry::Metrics;
 use protocol::UnixMillis;
 
@@ -19,7 +21,11 @@ pub(crate) async fn sweep(
 ) -> Result<(), StoreError> {
     let kind = search.anomaly;
     let listed = store.listed_overdue_tasks(search, &progress.listed, overdue).await?;
-    progress.looked_at(listed.last().map(|(app, task, _)| (*app, task.as_str())));
+    progress.looked_at(
+        listed.len(),
+        SWEEP_ROWS,
+        listed.last().map(|(app, task, _)| (*app, task.as_str())),
+    );
     for (app, task, _) in listed.iter().filter(|(.., is_so)| !is_so) {
         store.resolve(*app, kind, task, 0, now).await?;
     }
@@ -63,6 +69,10 @@ fn detail(task: &OverdueTask, quiet_s: u64) -> String {
     }
 }
 
-fn words(kind: &str) -> String {
-    kind.replace("ai_conversation", "AI conversation").replace("ai", "AI").replace('_', " ")
+fn words(kind: &str) -> &str {
+    match kind {
+        "ai" => "AI",
+        "ai_conversation" => "AI conversation",
+        kind => kind,
+    }
 }

@@ -18,7 +18,11 @@ pub(crate) async fn sweep(
 ) -> Result<(), StoreError> {
     let kind = FILES_LEFT.anomaly;
     let listed = store.listed_files_left(&progress.listed).await?;
-    progress.looked_at(listed.last().map(|(app, task)| (*app, task.as_str())));
+    progress.looked_at(
+        listed.len(),
+        FILES_LEFT.scanned,
+        listed.last().map(|(app, task)| (*app, task.as_str())),
+    );
     for (app, task) in &listed {
         if !store.is_file_left(*app, task).await? {
             store.resolve(*app, kind, task, 0, now).await?;

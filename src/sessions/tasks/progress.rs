@@ -27,8 +27,9 @@ impl Progress {
         Ok((after, self.scanned.unwrap_or((until, Uuid::nil()))))
     }
 
-    /// Goes on behind the last of these listed tasks; with none, from the first one.
-    pub(crate) fn looked_at(&mut self, last: Option<(i64, &str)>) {
+    /// Goes on behind the last of these listed tasks; from the first one where they were fewer than the most that are read.
+    pub(crate) fn looked_at(&mut self, count: usize, most: u32, last: Option<(i64, &str)>) {
+        let last = last.filter(|_| count >= most as usize);
         self.listed = last.map_or_else(Default::default, |(app, task)| (app, task.to_owned()));
     }
 }

@@ -25,8 +25,8 @@ pub struct TaskSearch {
     table: &'static str,
     /// The events that are looked through, of the table `m`.
     marks: &'static str,
-    /// How many of them a step looks through.
-    scanned: u32,
+    /// How many of them a step looks through; of files that were left, also how many listed recordings.
+    pub scanned: u32,
     /// Whether an event shows that its task is overdue. The parameters 1 and 2 are the times of [`OverdueTasks`].
     condition: &'static str,
     /// The columns of a found task.
