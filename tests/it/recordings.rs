@@ -145,7 +145,7 @@ on_both_stores! {
             assert!(html.contains(text), "no `{text}` in {html}");
         }
         let html = page(&server, "/rtc-tasks?kind=ai&state=failed").await;
-        assert!(html.contains(&format!("href=\"/rtc-tasks/{APP}/talk\"")) && html.contains("1 messages"), "{html}");
+        assert!(html.contains(&format!("href=\"/rtc-tasks/{APP}/talk\"")) && html.contains("1 message<"), "{html}");
         for path in [format!("/api/v1/rtc-tasks/{APP}/none"), format!("/rtc-tasks/{APP}/none")] {
             assert_eq!(server.get_ops(&path).await.0, 404, "{path}");
         }

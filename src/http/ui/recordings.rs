@@ -1,14 +1,14 @@
 //! Recordings and their files, in lists and on the pages of what they record.
 
 use crate::http::ui::html::{
-    Html, account_or, badge, external, id, moment_or, nothing, recording_href, span, time, time_or,
+    Html, account_or, badge, external, id, moment_or, nothing, recording_href, span, stayed, time,
 };
 use crate::http::ui::html::{link, remark};
 use crate::store::{Recording, RecordingFile};
 use protocol::UnixMillis;
 
 /// How many files are named in a row of a list.
-const NAMED_MAX: usize = 5;
+const NAMED_MAX: usize = 3;
 
 /// A recording, as a row of a table.
 pub(crate) struct RecordingRow {
@@ -17,7 +17,7 @@ pub(crate) struct RecordingRow {
     pub(crate) left: Html,
     pub(crate) message: String,
     pub(crate) started: Html,
-    pub(crate) ended: Html,
+    pub(crate) lasted: String,
     pub(crate) reason: Html,
     /// The first files, as links where the vendor gives an address.
     pub(crate) files: Vec<Html>,
@@ -32,7 +32,7 @@ pub(crate) fn recording(task: &Recording, now: UnixMillis) -> RecordingRow {
         left: left(task),
         message: task.message.clone().unwrap_or_default(),
         started: time(task.started_at, now),
-        ended: time_or(task.ended_at, now),
+        lasted: stayed(task.started_at, task.ended_at, now),
         reason: task.end_reason.as_deref().map_or_else(Html::default, badge),
         files: task.files.iter().take(NAMED_MAX).map(name).collect(),
         more: task.files.len().saturating_sub(NAMED_MAX),

@@ -24,7 +24,7 @@ pub struct Recording {
     pub message: Option<String>,
     /// When it began: its earliest event.
     pub started_at: UnixMillis,
-    /// When recording stopped, or did not start; its files may come later. Null while it goes on.
+    /// When recording stopped, or did not start, else when it was finished; its files may come later. Null while it goes on.
     pub ended_at: Option<UnixMillis>,
     /// The latest time any event names for it.
     pub last_at: UnixMillis,

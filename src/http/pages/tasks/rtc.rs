@@ -13,7 +13,7 @@ use crate::http::ui::error::PageError;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account_or, badge, copyable, event_href, id, link, list as pieces, moment_behind,
-    nothing, number, rtc_task_href, search_href, time, time_or, visible, words,
+    nothing, number, rtc_task_href, search_href, stayed, time, time_or, visible, words,
 };
 use crate::http::ui::page::{Listed, Paged, Reading, answered, app, done, listed};
 use crate::http::ui::section::Section;
@@ -45,7 +45,7 @@ struct TaskRow {
     first: Html,
     state: Html,
     room: Html,
-    ended: Html,
+    lasted: String,
     reason: Html,
     counts: String,
     error: String,
@@ -67,7 +67,7 @@ fn row(task: &RtcTask, now: UnixMillis) -> TaskRow {
         first: time(task.first_at, now),
         state: badge(&task.state),
         room: room(task),
-        ended: time_or(task.ended_at, now),
+        lasted: stayed(task.started_at.unwrap_or(task.first_at), task.ended_at, now),
         reason: task.end_reason.as_deref().map_or_else(Html::default, badge),
         counts: counts(task),
         error: error(task.error_code.as_deref(), task.error_message.as_deref()),
@@ -95,8 +95,11 @@ fn counts(task: &RtcTask) -> String {
         (task.files, "files"),
     ];
     let counts = counts.iter().filter(|(count, _)| *count > 0);
-    let counts: Vec<String> =
-        counts.map(|(count, what)| format!("{} {what}", number(*count))).collect();
+    let words = |(count, what): &(i64, &str)| match count {
+        1 => format!("1 {}", what.trim_end_matches('s')),
+        count => format!("{} {what}", number(*count)),
+    };
+    let counts: Vec<String> = counts.map(words).collect();
     if counts.is_empty() { "–".to_owned() } else { counts.join(", ") }
 }
 
