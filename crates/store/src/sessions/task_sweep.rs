@@ -1,5 +1,7 @@
 //! Periodic search for recordings and cloud tasks whose end or files did not come. A step looks through a bounded number of
 //! events by an index, and says where to go on.
+//!
+//! `limit 1 offset 0` changes no result. Without it PostgreSQL may make a join of a subquery, and read the whole table for it.
 
 use uuid::Uuid;
 
@@ -51,18 +53,18 @@ pub static RECORDINGS: TaskSearch = TaskSearch {
     condition: "m.at < @at(1) and m.at < @at(2)
         and not exists (
             select 1 from recording_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
-                and (n.at, n.event_id) > (m.at, m.event_id))
+                and (n.at, n.event_id) > (m.at, m.event_id) limit 1 offset 0)
         and not exists (
             select 1 from recording_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
-                and (n.event_type = 312 or (n.event_type in (301, 801) and n.state = 'failed')))
+                and (n.event_type = 312 or (n.event_type in (301, 801) and n.state = 'failed')) limit 1 offset 0)
         and not (
             exists (select 1 from recording_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
-                        and n.event_type in (302, 802, 804))
+                        and n.event_type in (302, 802, 804) limit 1 offset 0)
             and exists (select 1 from recording_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
-                            and n.event_type in (305, 310)))",
+                            and n.event_type in (305, 310) limit 1 offset 0))",
     columns: "'recording' as kind, m.at as last_at,
         case when exists (select 1 from recording_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
-                              and n.event_type in (302, 802, 804))
+                              and n.event_type in (302, 802, 804) limit 1 offset 0)
              then 'stopped' else 'recording' end as state",
 };
 
@@ -77,16 +79,16 @@ pub static RTC_TASKS: TaskSearch = TaskSearch {
         and not exists (
             select 1 from rtc_task_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id and n.state is not null
                 and (n.at, n.state_rank, n.event_id) > (m.at, m.state_rank, m.event_id)
-                and (m.kind <> 'relay' or coalesce(n.url, '') = coalesce(m.url, '')))
+                and (m.kind <> 'relay' or coalesce(n.url, '') = coalesce(m.url, '')) limit 1 offset 0)
         and case m.kind
             when 'relay' then m.state in ('started', 'retrying', 'failed')
             when 'ingest' then m.state = 'failed' and 3 <= (
                 select count(*) from rtc_task_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id
                     and n.state = 'failed' and not exists (
                         select 1 from rtc_task_marks r where r.sdk_app_id = n.sdk_app_id and r.task_id = n.task_id
-                            and r.state = 'running' and r.at >= n.at))
+                            and r.state = 'running' and r.at >= n.at limit 1 offset 0))
             else m.state not in ('stopped', 'failed') and m.at < @at(1) and not exists (
-                select 1 from rtc_task_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id and n.at >= @at(1))
+                select 1 from rtc_task_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id and n.at >= @at(1) limit 1 offset 0)
             end",
     columns: "m.kind, m.state,
         (select max(n.at) from rtc_task_marks n where n.sdk_app_id = m.sdk_app_id and n.task_id = m.task_id) as last_at",
@@ -170,7 +172,7 @@ impl SettlerConnection {
                      and not exists (
                          select 1 from anomalies a
                          where a.sdk_app_id = m.sdk_app_id and a.kind = '{}' and a.subject = m.task_id and a.session = 0
-                             and a.resolved_at is null)
+                             and a.resolved_at is null limit 1 offset 0)
                      and {}
                  order by m.at, m.event_id limit $7) t",
             search.columns, search.table, search.marks, search.anomaly, search.condition,

@@ -8,7 +8,8 @@ use crate::query::filters::RecordingFilter;
 use crate::query::limits::{LIST_BYTES_MAX, TASK_MARKS_SCANNED_MAX};
 use crate::query::page::RecordingPage;
 use crate::read::apps::apps;
-use crate::read::recordings::tasks::{Key, TASKS_AT_ONCE, of_keys};
+use crate::read::recordings::tasks::{TASKS_AT_ONCE, of_keys};
+use crate::read::task_keys::Key;
 use crate::sql::builder::{Reader, Statement};
 use crate::sql::from_row::{from_row, id};
 use protocol::UnixMillis;
@@ -56,13 +57,11 @@ fn scanned(sql: &mut Statement, filter: &RecordingFilter, apps: &[i64]) {
     sql.push(" from recording_marks m where true")
         .when_time(" and m.at >= ", filter.since)
         .when_time(" and m.at < ", filter.until);
-    for (column, value) in
-        [(" and r.call_id = ", &filter.call_id), (" and r.room_id = ", &filter.room_id)]
-    {
-        let Some(value) = value else { continue };
+    for (column, value) in named(filter) {
+        // By the primary key, which begins with the app.
+        sql.push(" and m.sdk_app_id in ").numbers(apps);
         sql.push(
-            " and (m.sdk_app_id, m.task_id) in (
-                  select r.sdk_app_id, r.task_id from recording_marks r where r.sdk_app_id in ",
+            " and m.task_id in (select r.task_id from recording_marks r where r.sdk_app_id in ",
         );
         sql.numbers(apps).push(column).text(value).push(")");
     }
@@ -70,6 +69,15 @@ fn scanned(sql: &mut Statement, filter: &RecordingFilter, apps: &[i64]) {
         sql.push(" and (m.at, m.event_id) < (").time(at).push(", ").id(event_id).push(")");
     }
     sql.push(" order by m.at desc, m.event_id desc limit ");
+}
+
+/// What one event of a task must name, of the table `r`.
+fn named(filter: &RecordingFilter) -> impl Iterator<Item = (&'static str, &str)> {
+    let values = [
+        (" and r.call_id = ", filter.call_id.as_deref()),
+        (" and r.room_id = ", filter.room_id.as_deref()),
+    ];
+    values.into_iter().filter_map(|(column, value)| Some((column, value?)))
 }
 
 /// The page's tasks, by their first events.
@@ -97,6 +105,15 @@ fn first_events<R: Reader>(reader: &R, filter: &RecordingFilter, apps: &[i64]) -
                    s.event_id desc limit 1) = ",
         filter.state.as_deref(),
     );
+    // A task of another app may have the same id.
+    for (column, value) in named(filter) {
+        sql.push(
+            " and exists (
+                  select 1 from recording_marks r
+                  where r.sdk_app_id = f.sdk_app_id and r.task_id = f.task_id",
+        );
+        sql.push(column).text(value).push(")");
+    }
     if let Some(account) = &filter.account {
         // The column holds what this program serialized, so the account stands in it in one form.
         let file = format!("\"user\":{}", serde_json::Value::from(account.as_str()));

@@ -9,16 +9,14 @@ use crate::query::limits::{DETAIL_BYTES_MAX, DETAILS_MAX};
 use crate::query::page::Details;
 use crate::read::recordings::files::{self, FileMark, Files};
 use crate::read::rooms::within;
-use crate::sql::builder::{Reader, Statement};
+use crate::read::task_keys::{Key, any_of};
+use crate::sql::builder::Reader;
 use protocol::AppId;
 
 /// How many events that name files are read at once.
 const MARKS_MAX: usize = 10_000;
 /// How many tasks are read by one statement.
 pub(crate) const TASKS_AT_ONCE: usize = 20;
-
-/// A task: its app and its id.
-pub(crate) type Key = (i64, String);
 
 /// The recordings of these tasks, in their order, each as the view has it and with its files. A task that has just expired is
 /// left out.
@@ -32,12 +30,12 @@ pub(crate) async fn of_keys<R: Reader>(
                 @text(event_id) as event_id
          from recordings where ",
     );
-    one_of(&mut sql, keys);
+    any_of(&mut sql, keys);
     let rows: Vec<Recording> = reader.fetch(sql).await?;
     let mut rows: HashMap<Key, Recording> =
         rows.into_iter().map(|row| ((row.sdk_app_id, row.task_id.clone()), row)).collect();
     let mut sql = reader.statement(files::SELECT);
-    one_of(&mut sql, keys);
+    any_of(&mut sql, keys);
     sql.push(files::ORDER).number(i64::try_from(MARKS_MAX).unwrap_or(i64::MAX));
     let mut bytes = 0;
     let is_enough = |mark: &FileMark| {
@@ -56,15 +54,6 @@ pub(crate) async fn of_keys<R: Reader>(
         Some(row)
     });
     Ok(with_files.collect())
-}
-
-/// The condition of these tasks.
-fn one_of(sql: &mut Statement, keys: &[Key]) {
-    for (place, (app, task_id)) in keys.iter().enumerate() {
-        sql.push(if place == 0 { "((sdk_app_id = " } else { " or (sdk_app_id = " });
-        sql.number(*app).push(" and task_id = ").text(task_id).push(")");
-    }
-    sql.push(if keys.is_empty() { "false" } else { ")" });
 }
 
 pub(crate) async fn one<R: Reader>(

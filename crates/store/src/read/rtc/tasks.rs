@@ -12,6 +12,7 @@ use crate::query::limits::{
     DETAIL_BYTES_MAX, DETAILS_MAX, DIALOGUE_LINES_MAX, TASK_MARKS_SCANNED_MAX,
 };
 use crate::query::page::{Details, RtcTaskPage};
+use crate::read::task_keys::{Key, any_of};
 use crate::sql::builder::{Reader, Statement};
 use crate::sql::from_row::{from_row, id};
 use protocol::AppId;
@@ -20,15 +21,6 @@ use protocol::UnixMillis;
 /// How many tasks are read by one statement.
 const TASKS_AT_ONCE: usize = 100;
 
-/// A task, by its key.
-type Key = (i64, String);
-
-/// A task's first event.
-struct First {
-    sdk_app_id: i64,
-    task_id: String,
-}
-
 /// The place of an event.
 struct Place {
     at: UnixMillis,
@@ -36,7 +28,6 @@ struct Place {
 }
 
 from_row! {
-    First: sdk_app_id, task_id;
     Place: at, event_id = id;
 }
 
@@ -45,7 +36,7 @@ pub(crate) async fn rtc_tasks<R: Reader>(
     reader: &R,
     filter: &RtcTaskFilter,
 ) -> Result<RtcTaskPage, StoreError> {
-    let first: Vec<First> = reader.fetch(first_events(reader, filter)).await?;
+    let first: Vec<Key> = reader.fetch(first_events(reader, filter)).await?;
     let next = match usize::try_from(filter.limit) {
         Ok(limit) if first.len() < limit => last_scanned(reader, filter).await?,
         _ => None,
@@ -56,7 +47,7 @@ pub(crate) async fn rtc_tasks<R: Reader>(
         found.extend(rows.into_iter().map(|task| ((task.sdk_app_id, task.task_id.clone()), task)));
     }
     // One that has just expired is not found.
-    let tasks = first.into_iter().filter_map(|it| found.remove(&(it.sdk_app_id, it.task_id)));
+    let tasks = first.iter().filter_map(|key| found.remove(key));
     Ok(RtcTaskPage { tasks: tasks.collect(), next })
 }
 
@@ -65,8 +56,7 @@ pub(crate) async fn one<R: Reader>(
     app: AppId,
     task_id: &str,
 ) -> Result<Option<RtcTask>, StoreError> {
-    let key = First { sdk_app_id: app.as_i64(), task_id: task_id.to_owned() };
-    reader.fetch_one(summed(reader, &[key])).await
+    reader.fetch_one(summed(reader, &[(app.as_i64(), task_id.to_owned())])).await
 }
 
 /// What each event reports that changes the state or tells of an error. A task may have any number of others.
@@ -175,16 +165,13 @@ async fn last_scanned<R: Reader>(
 }
 
 /// The rows of these tasks.
-fn summed<R: Reader>(reader: &R, keys: &[First]) -> Statement {
+fn summed<R: Reader>(reader: &R, keys: &[Key]) -> Statement {
     let mut sql = reader.statement(
         "select sdk_app_id, task_id, kind, room_id, room_id_kind, robot, url, state, @ms(started_at) as started_at,
                 @ms(ended_at) as ended_at, end_reason, leave_code, error_code, error_message, messages, checks, hits,
                 files, @ms(first_at) as first_at, @ms(last_at) as last_at, @text(event_id) as event_id
          from rtc_tasks where ",
     );
-    for (place, key) in keys.iter().enumerate() {
-        sql.push(if place == 0 { "(sdk_app_id = " } else { " or (sdk_app_id = " });
-        sql.number(key.sdk_app_id).push(" and task_id = ").text(&key.task_id).push(")");
-    }
+    any_of(&mut sql, keys);
     sql
 }
