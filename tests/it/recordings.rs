@@ -191,8 +191,8 @@ on_both_stores! {
             event(305, "hls", 1000, &json!({ "LeaveCode": 1 })), ended("hls"),
             mp4("mp4", 1000, 0, &["a.mp4"]), mp4("mp4", 1001, 1, &["a.mp4", "b.mp4"]), ended("mp4"),
             event(311, "vod", 1000, &json!({ "Status": 1, "TencentVod": { "CacheFile": "v.mp4" } })), ended("vod"),
-            event(311, "recovered", 1000, &json!({ "Status": 1, "TencentVod": { "CacheFile": "v.mp4" } })),
             event(311, "recovered", 2000, &file("v.mp4", "https://vod.test/v.mp4", 0)), ended("recovered"),
+            event(311, "recovered", 1000, &json!({ "Status": 1, "TencentVod": { "CacheFile": "v.mp4" } })),
         ]).await;
         comes(&database, FOUND, &["recording_file_left hls", "recording_file_left mp4", "recording_file_left vod"]).await;
         post(&server, &[
@@ -215,7 +215,7 @@ on_both_stores! {
             // Of two addresses one has no connection, whatever the other tells.
             push("half", 0, "rtmp://a", 1), push("half", 5000, "rtmp://b", 2),
             push("runs", 0, "rtmp://a", 1), push("runs", 1000, "rtmp://a", 2),
-            push("over", 0, "rtmp://a", 4), push("over", 1, "rtmp://a", 0),
+            push("over", 1, "rtmp://a", 0), push("over", 0, "rtmp://a", 4),
             ingest(701, "dead", 0, 1), ingest(701, "dead", 1, 2), ingest(701, "dead", 2, 1), ingest(701, "dead", 3, 1),
             ingest(701, "tried", 0, 1), ingest(701, "tried", 1, 1),
             ingest(701, "pulled", 0, 1), ingest(701, "pulled", 1, 1), ingest(701, "pulled", 2, 0), ingest(701, "pulled", 9, 1),

@@ -90,7 +90,7 @@ pub(crate) fn account(app: i64, text: &str) -> Html {
 
 /// The same, where it is known.
 pub(crate) fn account_or(app: i64, text: Option<&str>) -> Html {
-    text.map_or_else(nothing, |text| account(app, text))
+    text.filter(|text| !text.is_empty()).map_or_else(nothing, |text| account(app, text))
 }
 
 /// A word of ours or of the vendor, such as a state. The text says what the colour says.

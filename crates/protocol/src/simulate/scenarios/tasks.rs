@@ -38,20 +38,21 @@ impl CloudTask {
     /// Those of a show: some are relayed, some are checked.
     pub(crate) fn of_show(script: &mut Script<'_>, room: &str) -> Vec<Self> {
         let kinds = [(Kind::Relay, 0.6), (Kind::Moderation, 0.4)];
-        let kinds = kinds.into_iter().filter(|(_, chance)| script.media().chance(*chance));
+        let kinds = kinds.into_iter().filter(|(_, chance)| script.tasks().chance(*chance));
         let kinds: Vec<Kind> = kinds.map(|(kind, _)| kind).collect();
         kinds.into_iter().map(|kind| Self::start(script, room, kind)).collect()
     }
 
     /// Those of a conference: some are written down.
     pub(crate) fn of_conference(script: &mut Script<'_>, room: &str) -> Vec<Self> {
-        let is_written = script.media().chance(0.4);
+        let is_written = script.tasks().chance(0.4);
         is_written.then(|| Self::start(script, room, Kind::Transcription)).into_iter().collect()
     }
 
     fn start(script: &mut Script<'_>, room: &str, kind: Kind) -> Self {
-        let id = format!("-m{}.", script.media().uuid());
-        let began = script.shortly(200, 900);
+        let id = format!("-m{}.", script.tasks().uuid());
+        let pause = script.tasks().millis(200, 900);
+        let began = script.later(script.now(), pause);
         let task = Self { id, room: room.to_owned(), began, kind };
         match kind {
             Kind::Relay => {
@@ -66,10 +67,11 @@ impl CloudTask {
 
     /// It ends with what it works on; what happened meanwhile is told, too. `speakers` are those who said something.
     pub(crate) fn stop(self, script: &mut Script<'_>, speakers: &[&str]) {
-        let end = script.shortly(20, 120).max(script.later(self.began, 2 * SECOND));
+        let pause = script.tasks().millis(20, 120);
+        let end = script.later(script.now(), pause).max(script.later(self.began, 2 * SECOND));
         match self.kind {
             Kind::Relay => {
-                if script.media().chance(0.3) {
+                if script.tasks().chance(0.3) {
                     let lost = self.within(end, 1, 2);
                     let error = json!({ "ErrorCode": -1, "ErrorMsg": "connection lost" });
                     self.push(script, lost, 3, error);
@@ -81,9 +83,9 @@ impl CloudTask {
             Kind::Moderation => {
                 for check in 1..=4 {
                     let at = self.within(end, check, 5);
-                    let suggest = script.media().number(0, 9) / 8;
+                    let suggest = script.tasks().number(0, 9) / 8;
                     let label = if suggest == 0 { "Normal" } else { "Ad" };
-                    let data = script.media().number(1_000_000_000, 9_999_999_999).to_string();
+                    let data = script.tasks().number(1_000_000_000, 9_999_999_999).to_string();
                     let payload = json!({
                         "DataId": data, "MediaType": 2, "Suggest": suggest, "Label": label,
                         "Rate": 90, "CheckDetail": [],
@@ -95,7 +97,7 @@ impl CloudTask {
             Kind::Transcription => {
                 for (number, speaker) in (1..).zip(speakers.iter().cycle().take(4)) {
                     let at = self.within(end, number, 5);
-                    let text = script.media().word(&SENTENCES);
+                    let text = script.tasks().word(&SENTENCES);
                     let round = number.to_string();
                     let payload = json!({ "UserId": speaker, "Text": text, "RoundId": round });
                     self.tell(script, at, 1403, payload);
