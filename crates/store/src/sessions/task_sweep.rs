@@ -249,7 +249,9 @@ impl SettlerConnection {
         let args = [app.into(), task_id.into(), FILE_MARKS_MAX.into()];
         let marks: Vec<FileMark> = self.0.rows(&sql, &args).await?;
         let mut files = Files::default();
-        marks.iter().for_each(|mark| files.add(mark));
+        for mark in &marks {
+            files.add(mark);
+        }
         Ok(files.is_left())
     }
 }

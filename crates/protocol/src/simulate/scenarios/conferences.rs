@@ -65,7 +65,9 @@ fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
     }
     script.at(length);
     let speakers: Vec<&str> = session.people.iter().map(|person| person.account.as_str()).collect();
-    tasks.into_iter().for_each(|task| task.stop(script, &speakers));
+    for task in tasks {
+        task.stop(script, &speakers);
+    }
     session.end(script)
 }
 

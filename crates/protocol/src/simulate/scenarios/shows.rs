@@ -83,7 +83,9 @@ fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
         show.take(script, step);
     }
     script.at(length);
-    tasks.into_iter().for_each(|task| task.stop(script, &[]));
+    for task in tasks {
+        task.stop(script, &[]);
+    }
     // The recorder says that it was.
     let dismissed = recording.is_some() || script.media().chance(DISMISSED);
     let closed = show.end(script, dismissed);

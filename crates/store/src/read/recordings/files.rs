@@ -57,7 +57,7 @@ const LEFT: &str = "left_on_recorder";
 /// The files of one recording, gathered from its events in their order.
 #[derive(Default)]
 pub(crate) struct Files {
-    files: Vec<RecordingFile>,
+    rows: Vec<RecordingFile>,
     /// Where each stands, by its name.
     places: HashMap<String, usize>,
     bytes: usize,
@@ -95,7 +95,7 @@ impl Files {
         let name = file.name.as_ref().or(file.file_id.as_ref()).or(file.url.as_ref());
         let Some(name) = name.cloned() else { return };
         if let Some(place) = self.places.get(&name) {
-            let known = &mut self.files[*place];
+            let known = &mut self.rows[*place];
             fill(&mut known.url, file.url);
             fill(&mut known.file_id, file.file_id);
             fill(&mut known.user, file.user);
@@ -110,25 +110,25 @@ impl Files {
             return;
         }
         self.bytes += file.bytes();
-        if self.files.len() >= FILES_MAX || self.bytes > FILES_BYTES_MAX {
+        if self.rows.len() >= FILES_MAX || self.bytes > FILES_BYTES_MAX {
             self.is_cut = true;
             return;
         }
-        self.places.insert(name, self.files.len());
-        self.files.push(RecordingFile { state: state.map(str::to_owned), ..file });
+        self.places.insert(name, self.rows.len());
+        self.rows.push(RecordingFile { state: state.map(str::to_owned), ..file });
     }
 
     /// Whether a file is left on the recorder.
     pub(crate) fn is_left(&self) -> bool {
         let is_left = |file: &RecordingFile| file.state.as_deref() == Some(LEFT);
-        self.hls_left || self.unnamed_left || self.files.iter().any(is_left)
+        self.hls_left || self.unnamed_left || self.rows.iter().any(is_left)
     }
 
     /// Gives them to their recording; `is_cut` where not all events were read.
     pub(crate) fn give(self, recording: &mut Recording, is_cut: bool) {
         recording.files_left = self.is_left();
         recording.files_cut = self.is_cut || is_cut;
-        recording.files = self.files;
+        recording.files = self.rows;
     }
 }
 
@@ -160,14 +160,14 @@ mod tests {
         let line = |file: &RecordingFile| {
             format!("{} {} {}", text(&file.name), text(&file.file_id), text(&file.state))
         };
-        (files.files.iter().map(line).collect(), is_left)
+        (files.rows.iter().map(line).collect(), is_left)
     }
 
     #[test]
     fn a_file_is_left_until_its_upload_is_reported() {
         let (a, b) = (r#"[{"name":"a"}]"#, r#"[{"name":"a"},{"name":"b"}]"#);
         assert_eq!(gathered(&[(310, Some(1), a)]), (vec!["a - left_on_recorder".to_owned()], true));
-        assert_eq!(gathered(&[(310, Some(1), a), (310, Some(0), a)]).1, false);
+        assert!(!gathered(&[(310, Some(1), a), (310, Some(0), a)]).1);
         // One of the two is left, and the other event says which is not.
         let one = gathered(&[(310, Some(0), a), (310, Some(1), b)]);
         assert_eq!(one, (vec!["a - uploaded".to_owned(), "b - left_on_recorder".to_owned()], true));
