@@ -22,7 +22,7 @@ const CHANGES_BACK: Duration = Duration::from_hours(8 * 24);
 pub(crate) struct Tasks {
     recordings: Progress,
     files: Progress,
-    rtc_tasks: Progress,
+    cloud: Progress,
 }
 
 impl Tasks {
@@ -41,7 +41,7 @@ impl Tasks {
         let recordings = (&RECORDINGS, &mut self.recordings);
         endless::sweep(store, recordings, window, overdue, now, metrics).await?;
         let window = (now.minus(CHANGES_BACK), failing_before);
-        let rtc_tasks = (&RTC_TASKS, &mut self.rtc_tasks);
+        let rtc_tasks = (&RTC_TASKS, &mut self.cloud);
         endless::sweep(store, rtc_tasks, window, overdue, now, metrics).await?;
         files_left::sweep(store, &mut self.files, failing_before, now, metrics).await
     }
