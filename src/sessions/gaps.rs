@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
+use crate::sessions::tasks::sweep::Tasks;
 use crate::sessions::{drift, silence};
 use crate::settings::seconds;
 use crate::store::{QUEUE_COUNTED_MAX, RoomQueue, SLOT_MS, SettlerConnection, StoreError};
@@ -23,6 +24,7 @@ pub(crate) struct Sweeps {
     /// The version of the registrations' book that was listed.
     listed: u64,
     calls: Calls,
+    tasks: Tasks,
 }
 
 impl Settler {
@@ -65,6 +67,7 @@ impl Settler {
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         sweeps.calls.sweep(store, &self.gaps, now, &self.metrics).await?;
+        sweeps.tasks.sweep(store, &self.gaps, now, &self.metrics).await?;
         if let Some(idle_max) = seconds(self.gaps.room_idle_overdue_s) {
             store.queue_idle_rooms(now.minus(idle_max)).await?;
         }

@@ -17,6 +17,7 @@ mod rooms;
 pub(crate) mod rtc;
 mod settler;
 pub(crate) mod silence;
+mod tasks;
 pub(crate) mod verify;
 
 pub(crate) use gaps::MINUTES_KEPT;

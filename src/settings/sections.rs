@@ -183,6 +183,7 @@ pub struct GapsSettings {
     pub call_ringing_overdue_s: u64,
     pub call_active_overdue_s: u64,
     pub room_idle_overdue_s: u64,
+    pub task_idle_overdue_s: u64,
     pub silence_after_s: u64,
     pub silence_events_min: u32,
 }

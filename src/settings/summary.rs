@@ -73,6 +73,7 @@ impl Settings {
             ("A ringing call is overdue", after(gaps.call_ringing_overdue_s)),
             ("An accepted call is overdue", after(gaps.call_active_overdue_s)),
             ("A room is overdue", after(gaps.room_idle_overdue_s)),
+            ("A recording or cloud task is overdue", after(gaps.task_idle_overdue_s)),
             ("An app is silent", silence),
         ]
     }

@@ -87,7 +87,7 @@ pub struct Metrics {
 }
 
 /// The kinds of anomalies.
-const ANOMALIES: [&str; 13] = [
+const ANOMALIES: [&str; 16] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
@@ -99,6 +99,9 @@ const ANOMALIES: [&str; 13] = [
     "rtc_exits_missing",
     "rtc_stops_missing",
     "rtc_dismiss_unattached",
+    "recording_without_end",
+    "recording_file_left",
+    "rtc_task_without_end",
     "silence",
     "registration_drift",
 ];

@@ -13,17 +13,19 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::page::{Page, Scheme, Screen};
 use crate::played::{Played, end, field_of, play};
 use crate::support::{
-    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, settings,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, fixtures, settings,
 };
 
 /// The main pages, in the order of the navigation.
-const MAIN: [&str; 8] = [
+const MAIN: [&str; 10] = [
     "/",
     "/tail",
     "/calls",
     "/room-sessions",
     "/live-sessions",
     "/rtc-room-sessions",
+    "/recordings",
+    "/rtc-tasks",
     "/events",
     "/anomalies",
 ];
@@ -87,7 +89,7 @@ async fn an_empty_page_says_what_to_do_next() {
     let page = Page::empty(&server.ops_url).await;
     for path in MAIN {
         page.goto(path).await;
-        if path != "/anomalies" {
+        if !["/anomalies", "/recordings", "/rtc-tasks"].contains(&path) {
             assert!(page.text("main").await.contains("Nothing has come yet"), "{path}");
             assert!(page.text("main").await.contains("trtc-callbacks simulate"), "{path}");
         }
@@ -137,6 +139,41 @@ async fn every_page_passes_all_checks_on_every_screen_and_scheme() {
     page.assert_good().await;
     page.close().await;
     played.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recordings_and_tasks_lead_to_their_files_and_steps() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let of_tasks = |name: &str| name.starts_with("rtc/") || name.contains("record");
+    for fixture in fixtures().iter().filter(|fixture| of_tasks(&fixture.name)) {
+        server.post(&fixture.delivery).await;
+    }
+    let page = Page::empty(&server.ops_url).await;
+    for (list, rows, heading) in
+        [("/recordings", "#recordings", "Recording "), ("/rtc-tasks", "#rtc-tasks", "Task ")]
+    {
+        page.goto(list).await;
+        page.assert_good().await;
+        let link = format!("{rows} a[href^='{list}/']");
+        let paths: Vec<String> = page
+            .eval(&format!(
+                "[...document.querySelectorAll({})].map(link => link.getAttribute('href'))",
+                json!(link)
+            ))
+            .await;
+        assert!(paths.len() > 2, "{paths:?}");
+        for path in paths {
+            page.goto(&path).await;
+            assert!(page.text("h1").await.starts_with(heading), "{path}");
+            assert!(!page.texts("#steps tbody tr").await.is_empty() || list == "/rtc-tasks");
+            page.assert_good().await;
+        }
+    }
+    page.goto("/rtc-tasks?kind=ai&state=failed").await;
+    page.assert_good().await;
+    page.close().await;
+    server.stop().await;
 }
 
 fn field_of_first(played: &Played, kind: Kind, name: &str) -> String {

@@ -80,7 +80,16 @@ async fn server(database: &Database) -> Server {
     rows.add(
         "recording_marks",
         columns,
-        &format!("{APP}, 't', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
+        &format!("{APP}, 't/+.*-', @60, '{id}', 'talked', 'show/1', 'finished', {files}"),
+    );
+    rows.add(
+        "recording_marks",
+        "sdk_app_id, task_id, at, event_id, event_type, status, files, reporter, end_reason, leave_code",
+        &format!(
+            "{APP}, 'u', @50, '{}', 311, 0, '{}', 'rtc', 'room_empty', 99",
+            crate::reading::id(6),
+            r#"[{"file_id":"7","url":"https://vod.test/7.mp4","user":"a\"b","media":"mix","from":1793534400000,"to":1793534460000}]"#
+        ),
     );
     let columns = "sdk_app_id, task_id, at, event_id, kind, room_id, room_id_kind, robot, url, state, state_rank";
     for (number, values) in [
@@ -211,7 +220,10 @@ on_both_stores! {
                 format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals"),
             ),
             ("/users/{app}/{account}/rtc-stays", format!("/users/{APP}/ann/rtc-stays")),
+            ("/recordings", "/recordings".to_owned()),
+            ("/recordings/{app}/{task_id}", format!("/recordings/{APP}/t%2F+.%2A-")),
             ("/rtc-tasks", "/rtc-tasks".to_owned()),
+            ("/rtc-tasks/{app}/{task_id}", format!("/rtc-tasks/{APP}/relay%2F1")),
             ("/anomalies", "/anomalies".to_owned()),
             ("/statistics", "/statistics".to_owned()),
             ("/search", "/search?id=talked".to_owned()),
@@ -374,6 +386,12 @@ on_both_stores! {
             (&format!("/rtc-room-sessions/{APP}/r/string/latest/stays"), "account", &["robot", "bob", "ann"]),
             (&format!("/rtc-room-sessions/{APP}/r/string/latest/stays?user=bob"), "exit_reason_word", &["timed_out"]),
             (&format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals?track=audio"), "ended_by", &["stop"]),
+            ("/recordings?call=talked&state=finished", "task_id", &["t/+.*-"]),
+            ("/recordings?room=show/1&state=failed", "task_id", &[]),
+            ("/recordings?user=a%22b", "task_id", &["u"]),
+            ("/recordings?user=b", "task_id", &[]),
+            (&format!("/recordings?app={APP}&since=2026-11-01T12:00:00.055Z"), "task_id", &["t/+.*-"]),
+            ("/recordings?user=nobody", "task_id", &[]),
             ("/rtc-tasks", "task_id", &["scribe", "relay/1"]),
             ("/rtc-tasks?kind=relay&state=running&room=show/1", "task_id", &["relay/1"]),
             (&format!("/rtc-tasks?app={APP}&until=2026-11-01T12:00:00.065Z"), "url", &["rtmp://a.test/x"]),
@@ -399,7 +417,7 @@ on_both_stores! {
         let user = format!("/users/{APP}/ann/calls");
         let stays = format!("/rtc-room-sessions/{APP}/r/string/latest/stays");
         let published = format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals");
-        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/rtc-tasks", "/anomalies"];
+        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/recordings", "/rtc-tasks", "/anomalies"];
         for list in lists.into_iter().chain([&*gifts, &user, &stays, &published]) {
             let whole = ask(&server, list).await;
             assert_eq!(whole["next"], Value::Null, "{list}");
@@ -424,7 +442,7 @@ on_both_stores! {
         let mut refused = 0;
         let stays = format!("/rtc-room-sessions/{APP}/r/string/latest/stays");
         let published = format!("/rtc-room-sessions/{APP}/r/string/latest/publish-intervals");
-        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/rtc-tasks", "/anomalies"];
+        let lists = ["/events", "/calls", "/room-sessions", "/rtc-room-sessions", "/recordings", "/rtc-tasks", "/anomalies"];
         for list in lists.into_iter().chain([&*gifts, &user, &stays, &published]) {
             let page = ask(&server, &format!("{list}?limit=1")).await;
             for cursor in made_up(page["next"].as_str().unwrap()) {
@@ -451,7 +469,7 @@ on_both_stores! {
             // More than a part of an export has.
             server.post_body(DESTROY_ROOM, destroy_room(number + 10)).await;
         }
-        for list in ["/events", "/calls", "/room-sessions", "/live-sessions", "/anomalies", "/statistics"] {
+        for list in ["/events", "/calls", "/room-sessions", "/live-sessions", "/recordings", "/anomalies", "/statistics"] {
             let mut items = Vec::new();
             let mut path = format!("{list}{}", if list == "/statistics" { "" } else { "?limit=500" });
             loop {

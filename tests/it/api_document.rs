@@ -143,6 +143,8 @@ async fn an_export_is_a_file_with_a_name() {
         ("/events?format=csv", "events.csv"),
         ("/calls?format=ndjson", "calls.ndjson"),
         ("/live-sessions?format=csv", "live_sessions.csv"),
+        ("/recordings?format=csv", "recordings.csv"),
+        ("/rtc-tasks?format=csv", "rtc_tasks.csv"),
         ("/anomalies?format=csv", "anomalies.csv"),
         ("/statistics?format=csv", "statistics.csv"),
         ("/users/1400000001/ann/visits?format=csv", "visits.csv"),

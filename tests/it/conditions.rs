@@ -8,13 +8,22 @@ use crate::process::{done, failed};
 use crate::support::{APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, on_both_stores};
 
 /// Lists that are there both as pages and in the API.
-const LISTS: [&str; 5] = ["/events", "/calls", "/room-sessions", "/live-sessions", "/anomalies"];
+const LISTS: [&str; 7] = [
+    "/events",
+    "/calls",
+    "/room-sessions",
+    "/live-sessions",
+    "/recordings",
+    "/rtc-tasks",
+    "/anomalies",
+];
 
 /// How the command line calls them.
-const COMMANDS: [&str; 5] = ["events", "calls", "rooms", "lives", "anomalies"];
+const COMMANDS: [&str; 7] =
+    ["events", "calls", "rooms", "lives", "recordings", "rtc-tasks", "anomalies"];
 
 /// Queries that do not do: of which list, and what is said of each, by the API and on the page.
-const WRONG: [(&str, &str, &str); 13] = [
+const WRONG: [(&str, &str, &str); 15] = [
     ("/calls", "account=x", "unknown parameter `account`"),
     ("/calls", "resul=reject", "did you mean `result`? known parameters: state, result"),
     ("/calls", "user=x&user=y", "duplicate parameter `user`"),
@@ -26,6 +35,8 @@ const WRONG: [(&str, &str, &str); 13] = [
     ("/events", "undecoded=maybe", "expected true or false"),
     ("/room-sessions", "state=ringing", "expected one of open, ended, overdue"),
     ("/live-sessions", "family=live", "unknown parameter `family`"),
+    ("/recordings", "state=done", "expected one of started, recording, stopped"),
+    ("/rtc-tasks", "kind=rely", "did you mean `relay`? expected one of relay, ingest"),
     ("/anomalies", "kind=noise", "expected one of call_without_end, call_without_start"),
     ("/anomalies", "state=open", "unknown parameter `state`"),
 ];

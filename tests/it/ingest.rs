@@ -16,10 +16,11 @@ use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
     EventFilter, EventInsert, EventPage, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted, Live,
-    Member, Position, ReadModels, Recording, Room, RoomChangeRow, RoomFilter, RoomKey,
-    RtcPublishInterval, RtcPublishIntervals, RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay,
-    RtcStays, RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay, Store, StoreError, StoredEvent,
-    Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Member, Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep, Room,
+    RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals, RtcRoomFilter,
+    RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter, RtcTaskPage,
+    RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
+    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -135,6 +136,34 @@ impl ReadModels for Slow {
     }
 
     async fn recordings(&self, _: &Subject) -> Result<Details<Recording>, StoreError> {
+        unreachable!()
+    }
+
+    async fn recording_page(&self, _: &RecordingFilter) -> Result<RecordingPage, StoreError> {
+        unreachable!()
+    }
+
+    async fn recording(&self, _: AppId, _: &str) -> Result<Option<Recording>, StoreError> {
+        unreachable!()
+    }
+
+    async fn recording_steps(
+        &self,
+        _: AppId,
+        _: &str,
+    ) -> Result<Details<RecordingStep>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_task(&self, _: AppId, _: &str) -> Result<Option<RtcTask>, StoreError> {
+        unreachable!()
+    }
+
+    async fn rtc_task_steps(&self, _: AppId, _: &str) -> Result<Details<RtcTaskStep>, StoreError> {
+        unreachable!()
+    }
+
+    async fn dialogue(&self, _: AppId, _: &str) -> Result<Vec<StoredEvent>, StoreError> {
         unreachable!()
     }
 

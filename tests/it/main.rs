@@ -44,6 +44,7 @@ mod proxies;
 mod quirks;
 mod reading;
 mod rebuild;
+mod recordings;
 mod reference;
 mod registration;
 mod replay;

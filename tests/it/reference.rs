@@ -146,7 +146,7 @@ fn metrics() -> String {
     for (name, kind) in &kinds {
         let labels = values.get(name).into_iter().flatten().map(|(label, values)| {
             let values: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
-            let all = if (2..=8).contains(&values.len()) {
+            let all = if (2..=12).contains(&values.len()) {
                 format!(": {}", values.join(", "))
             } else {
                 String::new()

@@ -14,8 +14,10 @@ use crate::process::{Serving, done, lines, program};
 use crate::support::{APP, NOW};
 
 /// The types that the scenarios play.
-const PLAYED: [i64; 19] =
-    [101, 102, 103, 104, 105, 201, 202, 203, 204, 205, 206, 301, 302, 303, 304, 305, 307, 310, 311];
+const PLAYED: [i64; 26] = [
+    101, 102, 103, 104, 105, 201, 202, 203, 204, 205, 206, 301, 302, 303, 304, 305, 307, 310, 311,
+    401, 1101, 1102, 1104, 1401, 1402, 1403,
+];
 
 fn app() -> AppId {
     AppId::parse(APP).unwrap()
@@ -178,6 +180,10 @@ fn rooms_users_and_tasks_have_the_same_ids_in_both_dialects() {
             if told.number < 300 && told.number != 102 {
                 assert_eq!(told.room.is_number(), is_call, "{told:?}");
                 digits_as_text += usize::from(!is_call && room.parse::<u32>().is_ok());
+            }
+            // Other tasks than recordings are of the RTC Engine alone.
+            if told.number >= 400 {
+                continue;
             }
             let kit = if is_call { "callkit" } else { "livekit" };
             let robot = format!("{kit}_{APP}_record_{room}");

@@ -404,17 +404,23 @@ pub struct RecordingMark {
     pub event_group: Option<i64>,
     /// 301 to 312, or 801 to 804.
     pub event_type: Option<i64>,
-    /// Result code as sent; its meaning depends on the event type.
+    /// Result code as sent; its meaning depends on the event type. Of 305 also where it is sent as `LeaveCode`.
     pub status: Option<i64>,
     /// `started`, `recording`, `stopped`, `uploading`, `finished` or `failed`; `None` where the event does not change
     /// the state.
     pub state: Option<&'static str>,
-    /// The files it names: a list of objects `{name, url, file_id, user, track, from, to}`.
+    /// The files it names: a list of objects `{name, url, file_id, user, track, media, from, to}`.
     pub files: Option<Json>,
     /// `Some(true)` where files beyond the bound were left out.
     pub cut: Option<bool>,
     /// The vendor's error text.
     pub message: Option<String>,
+    /// Whose event it is: `call`, `live` or `rtc`.
+    pub reporter: &'static str,
+    /// Why recording ended, in a word.
+    pub end_reason: Option<&'static str>,
+    /// The same as sent: `LeaveCode` of 302.
+    pub leave_code: Option<i64>,
 }
 
 /// The contribution of an event to `new_event_counts`.

@@ -352,6 +352,9 @@ static RECORDING_MARKS: Table = Table {
         Column::fact("files", Json).may_name(),
         Column::fact("message", Text).may_name(),
         Column::fact("cut", Truth),
+        Column::fact("reporter", Text),
+        Column::fact("end_reason", Text),
+        Column::fact("leave_code", Number),
     ],
 };
 
@@ -372,6 +375,9 @@ impl RecordingMark {
             self.files.as_ref().into(),
             self.message.as_ref().into(),
             self.cut.into(),
+            self.reporter.into(),
+            self.end_reason.into(),
+            self.leave_code.into(),
         ]
     }
 }

@@ -22,6 +22,9 @@ pub const RTC_ROOM_STATES: &[&str] = &["open", "ended"];
 pub const RTC_ROOM_ID_KINDS: &[&str] = &["numeric", "string"];
 /// What an account publishes in a room of the RTC Engine.
 pub const RTC_TRACKS: &[&str] = &["camera", "audio", "screen"];
+/// States of a recording.
+pub const RECORDING_STATES: &[&str] =
+    &["started", "recording", "stopped", "uploading", "finished", "failed"];
 /// Kinds of cloud tasks of the RTC Engine.
 pub const RTC_TASK_KINDS: &[&str] =
     &["relay", "ingest", "ai", "slicing", "moderation", "transcription", "ai_conversation"];
@@ -41,6 +44,9 @@ pub const ANOMALY_KINDS: &[&str] = &[
     "rtc_exits_missing",
     "rtc_stops_missing",
     "rtc_dismiss_unattached",
+    "recording_without_end",
+    "recording_file_left",
+    "rtc_task_without_end",
     "silence",
     "registration_drift",
 ];

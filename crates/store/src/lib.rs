@@ -32,9 +32,10 @@ pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresSt
 pub use crate::model::event::StoredEvent;
 pub use crate::model::position::{Position, PositionError};
 pub use crate::model::read_models::{
-    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Recording,
-    Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
+    Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Room,
+    RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
 };
+pub use crate::model::recording::{Recording, RecordingStep};
 pub use crate::model::recording_file::RecordingFile;
 pub use crate::model::rtc_comparison::{
     CONNECTION_LOST_MEANING, RtcComparison, compare, connected_at,
@@ -42,7 +43,7 @@ pub use crate::model::rtc_comparison::{
 pub use crate::model::rtc_room::{
     RtcPublishInterval, RtcRole, RtcRoomSession, RtcSessionKey, RtcStay,
 };
-pub use crate::model::rtc_task::RtcTask;
+pub use crate::model::rtc_task::{RtcTask, RtcTaskStep};
 pub use crate::model::rtc_words::{EXIT_TIMED_OUT, ended_by_meaning, flag_meaning};
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
@@ -53,12 +54,14 @@ pub use crate::query::conditions::{
 pub use crate::query::events::{EventFilter, Order};
 pub use crate::query::filters::{
     AnomalyFilter, CallFilter, CountBy, CountFilter, DetailFilter, DetailPage, DetailPlace,
-    RoomFilter, RoomKey, RtcTaskFilter, Step, Subject, UserCallFilter, UserVisitFilter,
+    RecordingFilter, RoomFilter, RoomKey, RtcTaskFilter, Step, Subject, UserCallFilter,
+    UserVisitFilter,
 };
 pub use crate::query::limits::*;
 pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
 pub use crate::query::page::{
-    Details, EventPage, FeedLimit, FeedPage, FeedRead, FeedSpan, RtcTaskPage, VisitPage,
+    Details, EventPage, FeedLimit, FeedPage, FeedRead, FeedSpan, RecordingPage, RtcTaskPage,
+    VisitPage,
 };
 pub use crate::query::rtc_joins::{
     JOINED_MAX, RtcSubjects, rtc_sessions_of_call, rtc_sessions_of_room, rtc_subjects,
@@ -77,6 +80,9 @@ pub use crate::sessions::rtc::robots::RTC_HOUR_MS;
 pub use crate::sessions::rtc::rows::{RtcIntervalRow, RtcSessionRow, RtcStayRow};
 pub use crate::sessions::rtc::write::{RtcRows, RtcSettlement};
 pub use crate::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
+pub use crate::sessions::task_sweep::{
+    FILES_LEFT, MarkPlace, OverdueTask, OverdueTasks, RECORDINGS, RTC_TASKS, TaskSearch,
+};
 pub use crate::sessions::windows::Window;
 pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};
 pub use crate::spool::error::SpoolError;

@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 8] = [
+const POSTGRES: [File; 9] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -17,8 +17,9 @@ const POSTGRES: [File; 8] = [
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
+    (9, "recordings", include_str!("../migrations/postgres/0009_recordings.sql")),
 ];
-const SQLITE: [File; 8] = [
+const SQLITE: [File; 9] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -27,6 +28,7 @@ const SQLITE: [File; 8] = [
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
+    (9, "recordings", include_str!("../migrations/sqlite/0009_recordings.sql")),
 ];
 
 /// Those of PostgreSQL.
@@ -54,7 +56,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 8]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 9]); 2] = [
         (
             "postgres",
             [
@@ -66,6 +68,7 @@ mod tests {
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "b569a5049e0c717a4b2c88e45ab59df7c80e282f7b21b5b184ad150bd5691a43660e679be0be126b2847a73c7df9f248",
                 "43b53ecc9f19175118e36cd31d0dd3905a5555535dcd9f28ab309fbda1a0c6490cb17bddde939fdab7abaeddd2be4ebe",
+                "98992d6129482d8ad0dd10925c1b91cf651e45ec6772e63cdaf5311d37dca3ab1390b622646a027cd86631588e7e9cd0",
             ],
         ),
         (
@@ -79,6 +82,7 @@ mod tests {
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "65626baf2007ab263772022dd728907e91ebacba90d5bf2ca5f948bb6f9c6ffa6aba0b71baf5bfd72e0dd3a1326a291a",
                 "c9a62ef5228c7561c854050949bd015f49e42b86b3b319fa32810c56210e5e97c5a14d2b9e67db92adf4951192e6d9ea",
+                "fc759dc9a09f90fb4fe9ef2c0b68b8092f44c2d53b343fd83c94759d3648fd324a3b3e581ab144885e65e5bc5496d3ab",
             ],
         ),
     ];

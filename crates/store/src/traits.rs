@@ -12,17 +12,19 @@ use crate::error::StoreError;
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::{
-    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
-    Stay, UserCall, UserVisit,
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, SearchHit, Stay,
+    UserCall, UserVisit,
 };
+use crate::model::recording::{Recording, RecordingStep};
 use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
+use crate::model::rtc_task::{RtcTask, RtcTaskStep};
 use crate::query::events::EventFilter;
 use crate::query::filters::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, RtcTaskFilter,
-    Subject, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RecordingFilter, RoomFilter, RoomKey,
+    RtcTaskFilter, Subject, UserCallFilter, UserVisitFilter,
 };
 use crate::query::page::{
-    Details, EventPage, FeedLimit, FeedRead, FeedSpan, RtcTaskPage, VisitPage,
+    Details, EventPage, FeedLimit, FeedRead, FeedSpan, RecordingPage, RtcTaskPage, VisitPage,
 };
 use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcStays};
 use projections::Change;
@@ -155,6 +157,21 @@ pub trait ReadModels {
     /// [`DETAILS_MAX`](crate::DETAILS_MAX).
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError>;
 
+    /// Recordings by their first event, the latest first. Bounded: at most
+    /// [`TASK_MARKS_SCANNED_MAX`](crate::TASK_MARKS_SCANNED_MAX) of their events are scanned for a page, which says where to
+    /// continue.
+    async fn recording_page(&self, filter: &RecordingFilter) -> Result<RecordingPage, StoreError>;
+
+    /// One recording; `None` where no event names it.
+    async fn recording(&self, app: AppId, task_id: &str) -> Result<Option<Recording>, StoreError>;
+
+    /// What the events of a recording report, by time. At most [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn recording_steps(
+        &self,
+        app: AppId,
+        task_id: &str,
+    ) -> Result<Details<RecordingStep>, StoreError>;
+
     /// Cloud tasks of the RTC Engine by their first event, the latest first. Bounded: at most
     /// [`TASK_MARKS_SCANNED_MAX`](crate::TASK_MARKS_SCANNED_MAX) of their events are scanned for a page, which says where to
     /// continue.
@@ -193,6 +210,21 @@ pub trait ReadModels {
         session: &RtcSessionKey,
         accounts: &[String],
     ) -> Result<Details<RtcPublishInterval>, StoreError>;
+
+    /// One cloud task; `None` where no event names it.
+    async fn rtc_task(&self, app: AppId, task_id: &str) -> Result<Option<RtcTask>, StoreError>;
+
+    /// What the events of a cloud task report of its state and of errors, by time. At most
+    /// [`DETAILS_MAX`](crate::DETAILS_MAX).
+    async fn rtc_task_steps(
+        &self,
+        app: AppId,
+        task_id: &str,
+    ) -> Result<Details<RtcTaskStep>, StoreError>;
+
+    /// The events that hold what was said in a cloud task, by time: the latest
+    /// [`DIALOGUE_LINES_MAX`](crate::DIALOGUE_LINES_MAX).
+    async fn dialogue(&self, app: AppId, task_id: &str) -> Result<Vec<StoredEvent>, StoreError>;
 
     /// Anomalies, the latest first.
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError>;

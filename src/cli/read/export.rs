@@ -9,8 +9,8 @@ use crate::cli::read::lists::Source;
 use crate::clock::Clock;
 use crate::export;
 use crate::store::{
-    AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RoomFilter, RtcRoomFilter,
-    RtcTaskFilter,
+    AnomalyFilter, CallFilter, EventFilter, Filter, List, LiveSessions, RecordingFilter,
+    RoomFilter, RtcRoomFilter, RtcTaskFilter,
 };
 use protocol::UnixMillis;
 
@@ -40,6 +40,8 @@ enum ExportList {
     LiveSessions(ListExport<LiveSessions>),
     /// Each session of each room of the RTC Engine
     RtcRooms(ListExport<RtcRoomFilter>),
+    /// Recordings, with their files
+    Recordings(ListExport<RecordingFilter>),
     /// Cloud tasks of the RTC Engine: relay, ingest, AI, slicing, moderation, transcription
     RtcTasks(ListExport<RtcTaskFilter>),
     /// Detected anomalies, such as calls without an end
@@ -74,6 +76,7 @@ impl Export {
             ExportList::Rooms(list) => list.write(now).await,
             ExportList::LiveSessions(list) => list.write(now).await,
             ExportList::RtcRooms(list) => list.write(now).await,
+            ExportList::Recordings(list) => list.write(now).await,
             ExportList::RtcTasks(list) => list.write(now).await,
             ExportList::Anomalies(list) => list.write(now).await,
         }

@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod filter_args;
 pub(crate) mod lists;
 pub(crate) mod lives;
+pub(crate) mod recordings;
 pub(crate) mod room;
 pub(crate) mod rooms;
 pub(crate) mod rtc;

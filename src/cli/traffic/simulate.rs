@@ -31,7 +31,8 @@ use protocol::simulate::{Dialects, Disturbance, Due, Generator, Kind, Options, T
 /// The same seed generates the same traffic again, with other call IDs.
 ///
 /// With `--dialect both`, the RTC Engine tells of the same calls, conferences and
-/// shows, too: who is in their rooms, what is published, and what is recorded.
+/// shows, too: who is in their rooms, what is published, recorded, relayed,
+/// moderated and written down.
 ///
 /// Examples:
 ///   trtc-callbacks simulate

@@ -119,6 +119,7 @@ fn file_name(row: &str) -> &'static str {
         "RtcRoomSession" => "rtc_room_sessions",
         "RtcStay" => "rtc_stays",
         "RtcPublishInterval" => "rtc_publish_intervals",
+        "Recording" => "recordings",
         "RtcTask" => "rtc_tasks",
         "Anomaly" => "anomalies",
         "Count" => "statistics",

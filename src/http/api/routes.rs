@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::api::endpoints::{
-    calls, event_stream, events, rooms, rtc_rooms, statistics, tasks,
+    calls, event_stream, events, recordings, rooms, rtc_rooms, statistics, tasks,
 };
 use crate::http::api::request::ApiRequest;
 use crate::http::api::{list, openapi};
@@ -43,7 +43,10 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(rtc_rooms::stays))
         .routes(routes!(rtc_rooms::publish_intervals))
         .routes(routes!(rtc_rooms::user_stays))
+        .routes(routes!(recordings::recordings))
+        .routes(routes!(recordings::recording))
         .routes(routes!(tasks::rtc_tasks))
+        .routes(routes!(tasks::rtc_task))
         .routes(routes!(statistics::anomalies))
         .routes(routes!(statistics::statistics))
         .routes(routes!(statistics::search))

@@ -8,7 +8,8 @@ use axum::extract::{RawQuery, State};
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
-    Html, call_href, id, link, room_href, rtc_room_at_href, rtc_session_href, time, time_or, words,
+    Html, call_href, id, link, recording_href, room_href, rtc_room_at_href, rtc_session_href,
+    rtc_task_href, time, time_or, words,
 };
 use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
@@ -51,6 +52,15 @@ fn meaning(kind: &str) -> &'static str {
         "rtc_dismiss_unattached" => {
             "A dismissal came of a room of the RTC Engine, and which room it is of cannot be told."
         }
+        "recording_without_end" => {
+            "A recording began, and no event came that ends it, or the upload of its files."
+        }
+        "recording_file_left" => {
+            "A file of a recording was left on the recorder, and no event says that it was uploaded since."
+        }
+        "rtc_task_without_end" => {
+            "A relay has no connection, an ingest failed three times, or another cloud task had no event for long and no end."
+        }
         "silence" => "No event came for a while, at an hour that usually has some.",
         "registration_drift" => {
             "What is registered at the vendor for a product was not what is wanted: its callbacks may not come."
@@ -85,6 +95,12 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
     let subject = match anomaly.kind.as_str() {
         "silence" => id(&anomaly.subject),
         "registration_drift" => words("/settings", &anomaly.subject),
+        kind if kind.starts_with("recording_") => {
+            link(&recording_href(app, &anomaly.subject), &anomaly.subject)
+        }
+        kind if kind.starts_with("rtc_task_") => {
+            link(&rtc_task_href(app, &anomaly.subject), &anomaly.subject)
+        }
         kind if kind.starts_with("rtc_") => id(&anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)

@@ -10,6 +10,7 @@ mod search;
 mod settings;
 pub(crate) mod sign_in;
 mod tail;
+mod tasks;
 
 use std::sync::Arc;
 
@@ -31,6 +32,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Rooms => get(rooms::list::list),
             Section::LiveSessions => get(rooms::live::list),
             Section::RtcRooms => get(rtc_rooms::list::list),
+            Section::Recordings => get(tasks::recordings::list),
+            Section::RtcTasks => get(tasks::rtc::list),
             Section::Events => get(events::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
@@ -43,6 +46,8 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
         .route("/room-sessions/{app}/{room_id}/{session}", get(rooms::one::page))
         .route("/rtc-room-sessions/{app}/{room_id}", get(rtc_rooms::list::latest))
         .route("/rtc-room-sessions/{app}/{room_id}/{kind}/{session}", get(rtc_rooms::one::page))
+        .route("/recordings/{app}/{task_id}", get(tasks::recordings::page))
+        .route("/rtc-tasks/{app}/{task_id}", get(tasks::rtc::page))
         .route("/events/{id}", get(events::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))

@@ -63,6 +63,21 @@ pub(crate) fn link(href: &str, text: &str) -> Html {
     ))
 }
 
+/// A name that leads to an address elsewhere, which learns nothing of this page. Only of the web: any other text is to be read.
+pub(crate) fn external(href: &str, text: &str) -> Html {
+    let scheme = href.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let is_of_web = matches!(scheme.as_deref(), Some("http" | "https"));
+    if !is_of_web || visible(href) != href {
+        let all = if href == text { text.to_owned() } else { format!("{text} · {href}") };
+        return id(&all);
+    }
+    Html(format!(
+        "<a href=\"{}\" rel=\"noreferrer noopener\"><bdi class=\"id\">{}</bdi></a>",
+        escaped(href),
+        escaped(&visible(text))
+    ))
+}
+
 /// Plain words that lead somewhere.
 pub(crate) fn words(href: &str, text: &str) -> Html {
     Html(format!("<a href=\"{}\">{}</a>", escaped(href), escaped(&visible(text))))
@@ -75,7 +90,7 @@ pub(crate) fn account(app: i64, text: &str) -> Html {
 
 /// The same, where it is known.
 pub(crate) fn account_or(app: i64, text: Option<&str>) -> Html {
-    text.map_or_else(nothing, |text| account(app, text))
+    text.filter(|text| !text.is_empty()).map_or_else(nothing, |text| account(app, text))
 }
 
 /// A word of ours or of the vendor, such as a state. The text says what the colour says.
@@ -242,6 +257,16 @@ pub(crate) fn call_href(app: i64, call_id: &str) -> String {
     format!("/calls/{app}/{}", segment(call_id))
 }
 
+/// The page of a recording.
+pub(crate) fn recording_href(app: i64, task_id: &str) -> String {
+    format!("/recordings/{app}/{}", segment(task_id))
+}
+
+/// The page of a cloud task.
+pub(crate) fn rtc_task_href(app: i64, task_id: &str) -> String {
+    format!("/rtc-tasks/{app}/{}", segment(task_id))
+}
+
 /// The page of one session of a room.
 pub(crate) fn room_href(app: i64, room_id: &str, session: i64) -> String {
     format!("/room-sessions/{app}/{}/{session}", segment(room_id))
@@ -307,6 +332,25 @@ mod tests {
         assert!(shown.contains("\\u{202e}\\u{0}/.."), "{shown}");
         assert_eq!(user_href(1, hostile), "/users/1/%3Cscript%3E%22%27%26%E2%80%AE%00%2F..");
         assert_eq!(visible("plain é 漢"), "plain é 漢");
+    }
+
+    #[test]
+    fn only_addresses_of_the_web_become_links() {
+        for href in ["https://a.test/x?y=1&z", "HTTP://a.test"] {
+            let html = external(href, "x").to_string();
+            assert!(html.starts_with("<a href=") && html.contains("noreferrer noopener"), "{html}");
+        }
+        for href in [
+            "https://a.test/\u{202e}x",
+            "javascript://a.test/%0aalert(1)",
+            "data:text/html,x",
+            "//a.test",
+            "x",
+            "",
+        ] {
+            let html = external(href, "<b>").to_string();
+            assert!(html.starts_with("<bdi class=\"id\">&#60;b&#62;"), "{html}");
+        }
     }
 
     #[test]

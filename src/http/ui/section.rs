@@ -9,6 +9,8 @@ pub(crate) enum Section {
     Rooms,
     LiveSessions,
     RtcRooms,
+    Recordings,
+    RtcTasks,
     Events,
     Anomalies,
     Settings,
@@ -16,13 +18,15 @@ pub(crate) enum Section {
 
 impl Section {
     /// All of them, in the order of the navigation.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Overview,
         Self::Tail,
         Self::Calls,
         Self::Rooms,
         Self::LiveSessions,
         Self::RtcRooms,
+        Self::Recordings,
+        Self::RtcTasks,
         Self::Events,
         Self::Anomalies,
         Self::Settings,
@@ -36,6 +40,8 @@ impl Section {
             Self::Rooms => "/room-sessions",
             Self::LiveSessions => "/live-sessions",
             Self::RtcRooms => "/rtc-room-sessions",
+            Self::Recordings => "/recordings",
+            Self::RtcTasks => "/rtc-tasks",
             Self::Events => "/events",
             Self::Anomalies => "/anomalies",
             Self::Settings => "/settings",
@@ -50,6 +56,8 @@ impl Section {
             Self::Rooms => "Rooms",
             Self::LiveSessions => "Live sessions",
             Self::RtcRooms => "RTC rooms",
+            Self::Recordings => "Recordings",
+            Self::RtcTasks => "Tasks",
             Self::Events => "Events",
             Self::Anomalies => "Anomalies",
             Self::Settings => "Settings",

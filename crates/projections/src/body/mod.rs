@@ -2,6 +2,7 @@
 
 pub(crate) mod battle;
 pub(crate) mod call;
+pub(crate) mod leave_code;
 pub(crate) mod live;
 pub(crate) mod recording;
 pub(crate) mod room;

@@ -2,14 +2,15 @@
 
 use serde::Serialize;
 
+use crate::body::leave_code::leave_reason;
 use crate::change::{Change, Json, RecordingMark};
 use crate::session::bounds::{FILES_BYTES_MAX, FILES_MAX, TEXT_BYTES_MAX, beginning};
 use crate::value::{amount, json, text};
-use protocol::Event;
 use protocol::body::recording::{RecordedFile, RecordingEvent, RecordingPayload, VodFile};
 use protocol::body::rtc::event::RtcEvent;
 use protocol::body::rtc::info::{TaskInfo, task_key};
 use protocol::json::scalar::{AccountId, Count, TaskId};
+use protocol::{Event, Family};
 
 /// One file as `recording_marks.files` holds it. Times in ms since 1970.
 #[derive(Default, Serialize)]
@@ -25,6 +26,8 @@ struct File<'a> {
     user: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     track: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,6 +45,7 @@ pub(crate) fn recording(
     step(
         event,
         &Step {
+            reporter: if event.family == Family::Call { "call" } else { "live" },
             room_id,
             group: body.event_group_id,
             event_type: body.event_type,
@@ -63,6 +67,7 @@ pub(crate) fn rtc_recording(
     step(
         event,
         &Step {
+            reporter: "rtc",
             room_id: event.room_id.as_deref(),
             group: body.event_group_id,
             event_type: body.event_type,
@@ -76,6 +81,7 @@ pub(crate) fn rtc_recording(
 
 /// What either dialect says of a step.
 struct Step<'a> {
+    reporter: &'static str,
     room_id: Option<&'a str>,
     group: Option<Count>,
     event_type: Option<Count>,
@@ -89,7 +95,10 @@ fn step(event: &Event, step: &Step<'_>, changes: &mut Vec<Change>) {
     let none = RecordingPayload::default();
     let payload = step.payload.unwrap_or(&none);
     let event_type = step.event_type.map(|number| amount(number.0));
+    let leave_code = payload.leave_code.map(|number| amount(number.0));
     let status = payload.status.map(|number| amount(number.0));
+    // The pages name the result of 305 either way.
+    let status = if event_type == Some(305) { status.or(leave_code) } else { status };
     let messages = [&payload.errmsg, &payload.event_message, &payload.message];
     let message = messages.into_iter().find_map(Option::as_deref);
     let (files, cut) = files(payload);
@@ -104,20 +113,19 @@ fn step(event: &Event, step: &Step<'_>, changes: &mut Vec<Change>) {
         event_group: step.group.map(|number| amount(number.0)),
         event_type,
         status,
-        state: state(event_type, status, payload.leave_code.map(|number| amount(number.0))),
+        state: state(event_type, status),
         files,
         cut: cut.then_some(true),
         message: message.and_then(text),
+        reporter: step.reporter,
+        end_reason: end_reason(event_type, status, leave_code),
+        leave_code: leave_code.filter(|_| event_type == Some(302)),
     }));
 }
 
 /// The task's state after an event; `None` where the event does not change it. Source: trtc.io/document/54914.
-fn state(
-    event_type: Option<i64>,
-    status: Option<i64>,
-    leave_code: Option<i64>,
-) -> Option<&'static str> {
-    match (event_type?, status.or(leave_code)) {
+fn state(event_type: Option<i64>, status: Option<i64>) -> Option<&'static str> {
+    match (event_type?, status) {
         (301, Some(0)) | (801, Some(1)) => Some("started"),
         (301 | 312, Some(1)) | (310, Some(2)) | (801, Some(2 | 5)) => Some("failed"),
         (307, _) => Some("recording"),
@@ -125,6 +133,24 @@ fn state(
         (303, Some(0)) => Some("uploading"),
         // 2: files that were stuck have been recovered and uploaded.
         (305, Some(0 | 2)) | (310 | 312, Some(0)) => Some("finished"),
+        _ => None,
+    }
+}
+
+/// Why recording ended; `None` where the event does not end it. Sources: trtc.io/document/54914, 72325.
+fn end_reason(
+    event_type: Option<i64>,
+    status: Option<i64>,
+    leave_code: Option<i64>,
+) -> Option<&'static str> {
+    match (event_type?, status) {
+        (301, Some(1)) | (801, Some(2)) => Some("start_failed"),
+        (302, _) => leave_code.map(leave_reason),
+        (801, Some(5)) => Some("internal_error"),
+        (802, _) => Some("stop_api"),
+        (804, Some(1)) => Some("time_limit"),
+        (804, Some(2)) => Some("video_too_large"),
+        (804, _) => Some("unknown"),
         _ => None,
     }
 }
@@ -158,9 +184,14 @@ fn files(payload: &RecordingPayload) -> (Option<Json>, bool) {
 impl File<'_> {
     /// Cuts texts to their bounds; `cut` is set where one was longer.
     fn bounded(mut self, cut: &mut bool) -> Self {
-        for text in
-            [&mut self.name, &mut self.url, &mut self.file_id, &mut self.user, &mut self.track]
-        {
+        for text in [
+            &mut self.name,
+            &mut self.url,
+            &mut self.file_id,
+            &mut self.user,
+            &mut self.track,
+            &mut self.media,
+        ] {
             let Some(text) = text else { continue };
             let kept = beginning(text, TEXT_BYTES_MAX);
             *cut |= kept.len() < text.len();
@@ -179,6 +210,7 @@ fn recorded(file: &RecordedFile) -> File<'_> {
         name: file.file_name.as_deref(),
         user: file.user_id.as_ref().map(AccountId::as_str).filter(|user| !user.is_empty()),
         track: file.track_type.as_deref(),
+        media: file.media_id.as_deref(),
         from: file.start_time_stamp.map(|time| amount(time.0)),
         to: file.end_time_stamp.map(|time| amount(time.0)),
         ..File::default()
@@ -192,6 +224,7 @@ fn on_demand(file: &VodFile) -> File<'_> {
         file_id: file.file_id.as_deref(),
         user: file.user_id.as_ref().map(AccountId::as_str).filter(|user| !user.is_empty()),
         track: file.track_type.as_deref(),
+        media: file.media_id.as_deref(),
         from: file.start_time_stamp.map(|time| amount(time.0)),
         to: file.end_time_stamp.map(|time| amount(time.0)),
     }

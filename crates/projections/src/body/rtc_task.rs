@@ -1,5 +1,6 @@
 //! Projections of what the RTC Engine tells of cloud tasks, recordings aside: `rtc_task_marks`. What users say is not copied.
 
+use crate::body::leave_code::leave_reason;
 use crate::change::{Change, RtcTaskMark, RtcTaskState};
 use crate::value::{amount, text};
 use protocol::Event;
@@ -170,20 +171,8 @@ fn start_failed(mark: &mut RtcTaskMark) {
     (mark.state, mark.end_reason) = (Some(RtcTaskState::Failed), Some("start_failed"));
 }
 
-/// Source: trtc.io/document/54914 and, for 98, 66149.
 fn stopped(mark: &mut RtcTaskMark, leave_code: Option<Count>) {
-    let reason = leave_code.map(|code| match code.0 {
-        0 => "stop_api",
-        1 => "robot_removed_by_app",
-        2 => "room_dismissed_by_app",
-        3 => "robot_removed_by_server",
-        4 => "room_dismissed_by_server",
-        98 => "internal_error",
-        99 => "room_empty",
-        100 => "room_timeout",
-        101 => "robot_id_taken",
-        _ => "unknown",
-    });
+    let reason = leave_code.map(|code| leave_reason(amount(code.0)));
     let is_failure = reason == Some("internal_error");
     mark.state = Some(if is_failure { RtcTaskState::Failed } else { RtcTaskState::Stopped });
     mark.end_reason = reason;

@@ -42,6 +42,7 @@ impl Generator {
             dice: Dice::new(seed),
             names: Dice::new(names),
             media: Dice::new(!seed),
+            tasks: Dice::new(seed.rotate_left(32)),
             rooms: Rooms::default(),
         };
         let kinds = world.options.kinds.iter().filter(|(_, weight)| *weight > 0);

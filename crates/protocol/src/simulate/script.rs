@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) names: Dice,
     /// What happens in the RTC Engine's rooms. Apart, so that what the kits tell does not depend on it.
     pub(crate) media: Dice,
+    /// What cloud tasks do there. Apart, so that rooms do not depend on it.
+    pub(crate) tasks: Dice,
     pub(crate) rooms: Rooms,
 }
 
@@ -54,6 +56,10 @@ impl<'w> Script<'w> {
 
     pub(crate) fn media(&mut self) -> &mut Dice {
         &mut self.world.media
+    }
+
+    pub(crate) fn tasks(&mut self) -> &mut Dice {
+        &mut self.world.tasks
     }
 
     /// Whether this call or show is recorded.
@@ -151,7 +157,9 @@ impl<'w> Script<'w> {
         let mut last = UnixMillis::default();
         for event in told {
             // One behind the other, and never together with an event of a kit.
-            let way = world.media.number(WAY.0, WAY.1);
+            let is_of_task = event.number >= 400;
+            let dice = if is_of_task { &mut world.tasks } else { &mut world.media };
+            let way = dice.number(WAY.0, WAY.1);
             let mut at = event.at.plus(Duration::from_millis(way)).max(UnixMillis(last.0 + 1));
             while taken.contains(&at) {
                 at = at.plus(Duration::from_millis(1));

@@ -4,6 +4,7 @@ pub(crate) mod columns;
 pub(crate) mod event;
 pub(crate) mod position;
 pub(crate) mod read_models;
+pub(crate) mod recording;
 pub(crate) mod recording_file;
 pub(crate) mod row_bytes;
 pub(crate) mod rtc_comparison;

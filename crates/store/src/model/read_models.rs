@@ -5,7 +5,6 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::model::recording_file::RecordingFile;
 use projections::session::statistics::worth;
 use protocol::UnixMillis;
 
@@ -386,33 +385,6 @@ pub struct BattleRoom {
     pub score: Option<i64>,
 }
 
-/// A recording task.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Recording {
-    /// The app.
-    pub sdk_app_id: i64,
-    /// The task.
-    pub task_id: String,
-    /// The call.
-    pub call_id: Option<String>,
-    /// The room.
-    pub room_id: Option<String>,
-    /// Its state.
-    pub state: Option<String>,
-    /// The vendor's error text, where there was an error.
-    pub message: Option<String>,
-    /// When it began.
-    pub started_at: UnixMillis,
-    /// The latest time any event names for it.
-    pub last_at: UnixMillis,
-    /// The files, each once: the first 1000, within 256 KiB.
-    #[serde(serialize_with = "crate::model::recording_file::all")]
-    #[schema(value_type = Vec<RecordingFile>)]
-    pub files: Vec<JsonText>,
-    /// Whether files or long names were left out. The events have all of them.
-    pub files_cut: bool,
-}
-
 /// An anomaly: something missing or unexpected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Anomaly {
@@ -420,9 +392,10 @@ pub struct Anomaly {
     pub sdk_app_id: i64,
     /// `call_without_end`, `call_without_start`, `room_without_destroy`, `room_without_create`, `leaves_missing`,
     /// `enters_missing`, `rtc_room_without_create`, `rtc_room_without_dismiss`, `rtc_exits_missing`, `rtc_stops_missing`,
-    /// `rtc_dismiss_unattached`, `silence` or `registration_drift`.
+    /// `rtc_dismiss_unattached`, `recording_without_end`, `recording_file_left`, `rtc_task_without_end`, `silence` or
+    /// `registration_drift`.
     pub kind: String,
-    /// Call id or room id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift.
+    /// Call id, room id or task id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift.
     pub subject: String,
     /// For a room, the key of the session; for a silence or drift, its start in ms since 1970; else 0.
     pub session: i64,

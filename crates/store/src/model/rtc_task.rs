@@ -54,3 +54,36 @@ pub struct RtcTask {
     /// The earliest event's id.
     pub event_id: Uuid,
 }
+
+/// What one event reports of a cloud task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct RtcTaskStep {
+    /// When.
+    pub at: UnixMillis,
+    /// The event.
+    pub event_id: Uuid,
+    /// The vendor's number, such as 401.
+    pub event_type: Option<i64>,
+    /// The vendor's constant of that number.
+    pub event_name: Option<String>,
+    /// Of a relay: where the stream is pushed to.
+    pub url: Option<String>,
+    /// The state that follows; null where the event changes none.
+    pub state: Option<String>,
+    /// Why it ended or will end, in a word.
+    pub end_reason: Option<String>,
+    /// The same as the vendor's `LeaveCode`.
+    pub leave_code: Option<i64>,
+    /// The code of an error.
+    pub error_code: Option<String>,
+    /// The same in words.
+    pub error_message: Option<String>,
+}
+
+impl RtcTaskStep {
+    /// The memory it takes, approximately, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = [&self.url, &self.error_code, &self.error_message];
+        size_of::<Self>() + texts.into_iter().flatten().map(String::len).sum::<usize>()
+    }
+}

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::column_values::{
     ANOMALY_KINDS, CALL_DIRECTIONS, CALL_MEDIA, CALL_OUTCOMES, CALL_RESULTS, CALL_STATES,
-    ROOM_FAMILIES, ROOM_STATES, RTC_TASK_KINDS, RTC_TASK_STATES,
+    RECORDING_STATES, ROOM_FAMILIES, ROOM_STATES, RTC_TASK_KINDS, RTC_TASK_STATES,
 };
 use crate::filter;
 use crate::model::read_models::Room;
@@ -140,8 +140,8 @@ filter! {
     pub struct AnomalyFilter {
         /// Only this kind
         "kind" "Kind" ConditionKind::OneOf(ANOMALY_KINDS) => kind: Option<String>,
-        /// Only this call id, room id, family or product
-        "subject" "Call, room or product" ConditionKind::Text => subject: Option<String>,
+        /// Only this call id, room id, task id, family or product
+        "subject" "Call, room, task or product" ConditionKind::Text => subject: Option<String>,
         /// Only this app (`SDKAppID`)
         "app" "App" ConditionKind::App => app: Option<AppId>,
         /// Only resolved ones (true), or only open ones (false)
@@ -153,6 +153,32 @@ filter! {
     } and {
         /// Behind this one: `happened_at`, `sdk_app_id`, `kind`, `subject`, `session`.
         after: Option<(UnixMillis, i64, String, String, i64)>,
+        /// At most so many.
+        limit: u32,
+    }
+}
+
+filter! {
+    /// Which recordings.
+    #[derive(Debug, Clone, Default)]
+    pub struct RecordingFilter {
+        /// Only this state
+        "state" "State" ConditionKind::OneOf(RECORDING_STATES) => state: Option<String>,
+        /// Only with a file of this account
+        "user" "Account" ConditionKind::Text => account: Option<String>,
+        /// Only this call id
+        "call" "Call id" ConditionKind::Text => call_id: Option<String>,
+        /// Only this room id
+        "room" "Room id" ConditionKind::Text => room_id: Option<String>,
+        /// Only this app (`SDKAppID`)
+        "app" "App" ConditionKind::App => app: Option<AppId>,
+        /// Only those whose first event happened at this time or later: 2026-01-31, 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+        "since" "From (UTC)" ConditionKind::Time => since: Option<UnixMillis>,
+        /// Only those whose first event happened before this time
+        "until" "Until (UTC)" ConditionKind::Time => until: Option<UnixMillis>,
+    } and {
+        /// Behind this one: `started_at`, `event_id`.
+        after: Option<(UnixMillis, Uuid)>,
         /// At most so many.
         limit: u32,
     }

@@ -27,8 +27,11 @@ pub const PAGE_BYTES_MAX: usize = 8 << 20;
 /// How many leaves a page of visits looks through at most for those without an enter.
 pub const MARKS_SCANNED_MAX: u32 = 5000;
 
-/// How many events of cloud tasks a page of tasks looks through at most for the first ones of tasks.
+/// How many events of recordings or cloud tasks a page of them looks through at most for the first ones of tasks.
 pub const TASK_MARKS_SCANNED_MAX: u32 = 10_000;
+
+/// How many lines of the dialogue of a cloud task are read at most, the latest.
+pub const DIALOGUE_LINES_MAX: u32 = 100;
 
 /// How long before its create a session of a room may begin. In ms.
 pub const SESSION_EARLY_MS: i64 = projections::session::boundaries::EARLY_MS;

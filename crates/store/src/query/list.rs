@@ -8,12 +8,13 @@ use crate::model::event::StoredEvent;
 use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
+use crate::model::recording::Recording;
 use crate::model::rtc_task::RtcTask;
 use crate::query::conditions::{Condition, ConditionValue, Filter};
 use crate::query::events::{EventFilter, Order};
 use crate::query::filters::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, RoomFilter, RoomKey,
-    RtcTaskFilter, UserCallFilter, UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, DetailPlace, RecordingFilter, RoomFilter,
+    RoomKey, RtcTaskFilter, UserCallFilter, UserVisitFilter,
 };
 use crate::query::limits::LIST_BYTES_MAX;
 use crate::traits::Store;
@@ -115,6 +116,23 @@ impl List for RtcTaskFilter {
         let page = store.rtc_tasks(&filter).await?;
         let (tasks, end) = cut(page.tasks, limit, RtcTask::place, RtcTask::bytes);
         Ok((tasks, end.or(page.next)))
+    }
+}
+
+#[async_trait]
+impl List for RecordingFilter {
+    type Row = Recording;
+    type Place = (UnixMillis, Uuid);
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        (after, limit): Behind<Self>,
+    ) -> Result<Part<Self>, StoreError> {
+        let filter = Self { after, limit: limit.saturating_add(1), ..self.clone() };
+        let page = store.recording_page(&filter).await?;
+        let (recordings, end) = cut(page.recordings, limit, Recording::place, Recording::bytes);
+        Ok((recordings, end.or(page.next)))
     }
 }
 
@@ -320,6 +338,14 @@ impl RtcTask {
     #[must_use]
     pub fn place(&self) -> <RtcTaskFilter as List>::Place {
         (self.first_at, self.event_id)
+    }
+}
+
+impl Recording {
+    /// Where it stands in the list.
+    #[must_use]
+    pub fn place(&self) -> <RecordingFilter as List>::Place {
+        (self.started_at, self.event_id)
     }
 }
 

@@ -5,6 +5,7 @@ use uuid::Uuid;
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::Visit;
+use crate::model::recording::Recording;
 use crate::model::rtc_task::RtcTask;
 use crate::query::filters::DetailPlace;
 use crate::query::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
@@ -33,6 +34,15 @@ pub struct VisitPage {
 pub struct RtcTaskPage {
     /// The tasks; may be fewer than asked for, or none, though more come behind.
     pub tasks: Vec<RtcTask>,
+    /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
+    pub next: Option<(UnixMillis, Uuid)>,
+}
+
+/// One page of the recordings; see [`ReadModels::recording_page`](crate::ReadModels::recording_page).
+#[derive(Debug, Clone, Default)]
+pub struct RecordingPage {
+    /// The recordings; may be fewer than asked for, or none, though more come behind.
+    pub recordings: Vec<Recording>,
     /// Behind which place to go on: `after` of the next page. `None` at the end of the list.
     pub next: Option<(UnixMillis, Uuid)>,
 }

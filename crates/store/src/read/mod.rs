@@ -11,4 +11,5 @@ pub(crate) mod room_details;
 pub(crate) mod rooms;
 pub(crate) mod rtc;
 pub(crate) mod statistics;
+pub(crate) mod task_keys;
 pub(crate) mod user_visits;

@@ -8,18 +8,22 @@ use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::UserVisit;
 use crate::model::read_models::{
-    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
-    Stay, UserCall,
+    Anomaly, Battle, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, SearchHit, Stay,
+    UserCall,
 };
+use crate::model::recording::{Recording, RecordingStep};
 use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
+use crate::model::rtc_task::{RtcTask, RtcTaskStep};
 use crate::query::events::EventFilter;
 use crate::query::filters::{
-    AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RtcTaskFilter, UserCallFilter,
-    UserVisitFilter,
+    AnomalyFilter, CallFilter, CountFilter, DetailPage, RecordingFilter, RoomFilter, RtcTaskFilter,
+    UserCallFilter, UserVisitFilter,
 };
 use crate::query::filters::{RoomKey, Subject};
 use crate::query::page::Details;
-use crate::query::page::{EventPage, FeedLimit, FeedRead, FeedSpan, RtcTaskPage, VisitPage};
+use crate::query::page::{
+    EventPage, FeedLimit, FeedRead, FeedSpan, RecordingPage, RtcTaskPage, VisitPage,
+};
 use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcStays};
 use crate::read::{
     calls, events, feed, recordings, room_details, rooms, rtc, statistics, user_visits,
@@ -83,7 +87,23 @@ impl<R: Reader> ReadModels for R {
     }
 
     async fn recordings(&self, subject: &Subject) -> Result<Details<Recording>, StoreError> {
-        recordings::recordings(self, subject).await
+        recordings::tasks::of_subject(self, subject).await
+    }
+
+    async fn recording_page(&self, filter: &RecordingFilter) -> Result<RecordingPage, StoreError> {
+        recordings::list::page(self, filter).await
+    }
+
+    async fn recording(&self, app: AppId, task_id: &str) -> Result<Option<Recording>, StoreError> {
+        recordings::tasks::one(self, app, task_id).await
+    }
+
+    async fn recording_steps(
+        &self,
+        app: AppId,
+        task_id: &str,
+    ) -> Result<Details<RecordingStep>, StoreError> {
+        recordings::tasks::steps(self, app, task_id).await
     }
 
     async fn rtc_tasks(&self, filter: &RtcTaskFilter) -> Result<RtcTaskPage, StoreError> {
@@ -128,6 +148,22 @@ impl<R: Reader> ReadModels for R {
         accounts: &[String],
     ) -> Result<Details<RtcPublishInterval>, StoreError> {
         rtc::rooms::published_by(self, session, accounts).await
+    }
+
+    async fn rtc_task(&self, app: AppId, task_id: &str) -> Result<Option<RtcTask>, StoreError> {
+        rtc::tasks::one(self, app, task_id).await
+    }
+
+    async fn rtc_task_steps(
+        &self,
+        app: AppId,
+        task_id: &str,
+    ) -> Result<Details<RtcTaskStep>, StoreError> {
+        rtc::tasks::steps(self, app, task_id).await
+    }
+
+    async fn dialogue(&self, app: AppId, task_id: &str) -> Result<Vec<StoredEvent>, StoreError> {
+        rtc::tasks::dialogue(self, app, task_id).await
     }
 
     async fn anomalies(&self, filter: &AnomalyFilter) -> Result<Vec<Anomaly>, StoreError> {

@@ -5,5 +5,6 @@ pub(crate) mod facts;
 pub(crate) mod queue;
 pub(crate) mod rtc;
 pub(crate) mod sweep;
+pub(crate) mod task_sweep;
 pub(crate) mod windows;
 pub(crate) mod write;

@@ -3,6 +3,8 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
+use protocol::Command;
+
 /// Reads structs from the rows of both databases, or of the one whose row is named first. Each field is the column of its
 /// name; `field = function` reads it with that function.
 ///
@@ -55,6 +57,38 @@ where
         Err(sqlx::Error::ColumnNotFound(_)) => Ok(None),
         read => read,
     }
+}
+
+/// Words with commas between; none where the column is null.
+pub(crate) fn words<'r, R: Row>(
+    row: &'r R,
+    column: &'static str,
+) -> Result<Vec<String>, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let text: Option<String> = row.try_get(column)?;
+    Ok(text.map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect()))
+}
+
+/// What is read by another statement.
+#[expect(clippy::unnecessary_wraps, reason = "readers of columns may fail")]
+pub(crate) fn later<R: Row, T: Default>(_row: &R, _field: &'static str) -> Result<T, sqlx::Error> {
+    Ok(T::default())
+}
+
+/// The vendor's constant of the column `event_type`.
+pub(crate) fn event_name<'r, R: Row>(
+    row: &'r R,
+    _field: &'static str,
+) -> Result<Option<String>, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    Option<i64>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let number: Option<i64> = row.try_get("event_type")?;
+    Ok(number.and_then(Command::of_event_type).map(|command| command.name.to_owned()))
 }
 
 /// A struct that is read from columns of the same row.

@@ -5,6 +5,7 @@ pub(crate) mod event;
 pub(crate) mod event_feed;
 pub(crate) mod event_stream;
 pub(crate) mod events;
+pub(crate) mod recordings;
 pub(crate) mod rooms;
 pub(crate) mod rtc_rooms;
 pub(crate) mod statistics;

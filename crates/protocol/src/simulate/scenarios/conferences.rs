@@ -12,6 +12,7 @@ use crate::simulate::rtc::room::EngineRoom;
 use crate::simulate::rtc::stay::{Exit, Role};
 use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
+use crate::simulate::scenarios::tasks::CloudTask;
 use crate::simulate::script::Script;
 use crate::time::UnixMillis;
 
@@ -55,6 +56,7 @@ fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
     let (room, engine) = (room.clone(), EngineRoom::of_conference(&room.id));
     let mut session = Conference { room, people, inside: BTreeSet::new(), seats, engine };
     session.create(script);
+    let tasks = CloudTask::of_conference(script, &session.room.id);
     let median = script.world.options.conference_length;
     let length = script.dice().part(median, 0.5, 1.5);
     for (after, step) in plan(script, session.people.len(), length) {
@@ -62,6 +64,10 @@ fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
         session.take(script, step);
     }
     script.at(length);
+    let speakers: Vec<&str> = session.people.iter().map(|person| person.account.as_str()).collect();
+    for task in tasks {
+        task.stop(script, &speakers);
+    }
     session.end(script)
 }
 

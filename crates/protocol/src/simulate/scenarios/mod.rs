@@ -10,3 +10,4 @@ pub(crate) mod rooms;
 pub(crate) mod seats;
 pub(crate) mod shows;
 pub(crate) mod stage;
+pub(crate) mod tasks;

@@ -13,6 +13,7 @@ use crate::simulate::scenarios::recordings::ShowRecording;
 use crate::simulate::scenarios::rooms::sessions;
 use crate::simulate::scenarios::seats::Seats;
 use crate::simulate::scenarios::stage::Stage;
+use crate::simulate::scenarios::tasks::CloudTask;
 use crate::simulate::script::Script;
 use crate::time::UnixMillis;
 
@@ -76,11 +77,15 @@ fn one_session(script: &mut Script<'_>, room: &Room) -> UnixMillis {
     let mut show = Show { stage, viewers, online: BTreeSet::new(), seats, battle };
     let recorded = script.is_recorded();
     let recording = recorded.then(|| ShowRecording::start(script, &mut show.stage));
+    let tasks = CloudTask::of_show(script, &room.id);
     for (after, step) in steps {
         script.at(after);
         show.take(script, step);
     }
     script.at(length);
+    for task in tasks {
+        task.stop(script, &[]);
+    }
     // The recorder says that it was.
     let dismissed = recording.is_some() || script.media().chance(DISMISSED);
     let closed = show.end(script, dismissed);

@@ -5,25 +5,21 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::model::rtc_task::RtcTask;
+use crate::model::event::{Row, StoredEvent};
+use crate::model::rtc_task::{RtcTask, RtcTaskStep};
 use crate::query::filters::RtcTaskFilter;
-use crate::query::limits::TASK_MARKS_SCANNED_MAX;
-use crate::query::page::RtcTaskPage;
+use crate::query::limits::{
+    DETAIL_BYTES_MAX, DETAILS_MAX, DIALOGUE_LINES_MAX, TASK_MARKS_SCANNED_MAX,
+};
+use crate::query::page::{Details, RtcTaskPage};
+use crate::read::task_keys::{Key, any_of};
 use crate::sql::builder::{Reader, Statement};
 use crate::sql::from_row::{from_row, id};
+use protocol::AppId;
 use protocol::UnixMillis;
 
 /// How many tasks are read by one statement.
 const TASKS_AT_ONCE: usize = 100;
-
-/// A task, by its key.
-type Key = (i64, String);
-
-/// A task's first event.
-struct First {
-    sdk_app_id: i64,
-    task_id: String,
-}
 
 /// The place of an event.
 struct Place {
@@ -32,7 +28,6 @@ struct Place {
 }
 
 from_row! {
-    First: sdk_app_id, task_id;
     Place: at, event_id = id;
 }
 
@@ -41,7 +36,7 @@ pub(crate) async fn rtc_tasks<R: Reader>(
     reader: &R,
     filter: &RtcTaskFilter,
 ) -> Result<RtcTaskPage, StoreError> {
-    let first: Vec<First> = reader.fetch(first_events(reader, filter)).await?;
+    let first: Vec<Key> = reader.fetch(first_events(reader, filter)).await?;
     let next = match usize::try_from(filter.limit) {
         Ok(limit) if first.len() < limit => last_scanned(reader, filter).await?,
         _ => None,
@@ -52,8 +47,57 @@ pub(crate) async fn rtc_tasks<R: Reader>(
         found.extend(rows.into_iter().map(|task| ((task.sdk_app_id, task.task_id.clone()), task)));
     }
     // One that has just expired is not found.
-    let tasks = first.into_iter().filter_map(|it| found.remove(&(it.sdk_app_id, it.task_id)));
+    let tasks = first.iter().filter_map(|key| found.remove(key));
     Ok(RtcTaskPage { tasks: tasks.collect(), next })
+}
+
+pub(crate) async fn one<R: Reader>(
+    reader: &R,
+    app: AppId,
+    task_id: &str,
+) -> Result<Option<RtcTask>, StoreError> {
+    reader.fetch_one(summed(reader, &[(app.as_i64(), task_id.to_owned())])).await
+}
+
+/// What each event reports that changes the state or tells of an error. A task may have any number of others.
+pub(crate) async fn steps<R: Reader>(
+    reader: &R,
+    app: AppId,
+    task_id: &str,
+) -> Result<Details<RtcTaskStep>, StoreError> {
+    let mut sql = reader.statement(
+        "select @ms(at) as at, @text(event_id) as event_id, event_type, url, state, end_reason, leave_code, error_code,
+                error_message
+         from rtc_task_marks
+         where (state is not null or error_code is not null or error_message is not null) and sdk_app_id = ",
+    );
+    sql.number(app.as_i64()).push(" and task_id = ").text(task_id);
+    sql.push(" order by at, state_rank, event_id limit ").number(i64::from(DETAILS_MAX) + 1);
+    reader.fetch_details(sql, DETAILS_MAX, RtcTaskStep::bytes).await
+}
+
+/// The events that hold what was said or translated. An event that has expired before its mark is left out.
+pub(crate) async fn dialogue<R: Reader>(
+    reader: &R,
+    app: AppId,
+    task_id: &str,
+) -> Result<Vec<StoredEvent>, StoreError> {
+    let mut sql = reader.select_events();
+    sql.push(
+        " where (event_time, id) in (
+              select m.at, m.event_id from rtc_task_marks m
+              where (m.counted = 'message' or m.event_type in (905, 1404)) and m.sdk_app_id = ",
+    );
+    sql.number(app.as_i64()).push(" and m.task_id = ").text(task_id);
+    sql.push(" order by m.at desc, m.event_id desc limit ").number(DIALOGUE_LINES_MAX.into());
+    sql.push(") order by event_time desc, id desc limit ").number(DIALOGUE_LINES_MAX.into());
+    let mut bytes = 0;
+    let is_enough = |row: &Row| {
+        bytes += row.body_bytes();
+        bytes >= DETAIL_BYTES_MAX
+    };
+    let rows: Vec<Row> = reader.fetch_until(sql, is_enough).await?;
+    rows.into_iter().rev().map(StoredEvent::try_from).collect()
 }
 
 /// The events that are looked through, of the table `m`. The other conditions would let a page look through any number.
@@ -121,16 +165,13 @@ async fn last_scanned<R: Reader>(
 }
 
 /// The rows of these tasks.
-fn summed<R: Reader>(reader: &R, keys: &[First]) -> Statement {
+fn summed<R: Reader>(reader: &R, keys: &[Key]) -> Statement {
     let mut sql = reader.statement(
         "select sdk_app_id, task_id, kind, room_id, room_id_kind, robot, url, state, @ms(started_at) as started_at,
                 @ms(ended_at) as ended_at, end_reason, leave_code, error_code, error_message, messages, checks, hits,
                 files, @ms(first_at) as first_at, @ms(last_at) as last_at, @text(event_id) as event_id
          from rtc_tasks where ",
     );
-    for (place, key) in keys.iter().enumerate() {
-        sql.push(if place == 0 { "(sdk_app_id = " } else { " or (sdk_app_id = " });
-        sql.number(key.sdk_app_id).push(" and task_id = ").text(&key.task_id).push(")");
-    }
+    any_of(&mut sql, keys);
     sql
 }
