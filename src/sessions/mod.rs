@@ -2,8 +2,9 @@
 //! every few seconds.
 //!
 //! One server at a time does so for each database, with a few connections of its own and short transactions, which lock no
-//! row that an event writes but those of overdue calls. Three tasks run beside each other, so that none delays another: the
-//! small rooms are settled together, the large ones one after the other, and gaps are looked for.
+//! row that an event writes but those of overdue calls. Five tasks run beside each other, so that none delays another: the
+//! small rooms are settled together and the large ones one after the other, those of the kits and those of the RTC Engine
+//! each, and gaps are looked for.
 
 pub(crate) mod compute;
 pub(crate) mod drift;

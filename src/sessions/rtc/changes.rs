@@ -116,7 +116,7 @@ fn rows(room: &RoomId, portion: &Portion) -> RtcRows {
     let mut rows = RtcRows::default();
     for (kind, session) in &portion.sessions {
         let (kind, key) = (*kind, session.session);
-        let is_cut = portion.cut == Some((kind, key));
+        let is_cut = portion.cut.contains(&(kind, key));
         rows.sessions.push(RtcSessionRow::of(room, kind, session, is_cut));
         rows.stays.extend(session.stays.iter().map(|of| RtcStayRow::of(room, kind, key, of)));
         let intervals = session.intervals.iter();

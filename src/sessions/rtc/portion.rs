@@ -1,5 +1,7 @@
 //! The sessions of a room id, computed from some of its marks.
 
+use std::collections::BTreeSet;
+
 use crate::projections::rtc::cut::{CutSession, cut};
 use crate::projections::rtc::mark::{RtcMark, RtcRoomKey};
 use crate::projections::rtc::room_kind::compute_both;
@@ -16,8 +18,8 @@ const MANY: usize = 5000;
 pub(crate) struct Portion {
     /// The sessions of both rooms of the id.
     pub(crate) sessions: Vec<(RoomIdKind, RtcSession)>,
-    /// The session beyond which there are more marks than are read.
-    pub(crate) cut: Option<(RoomIdKind, i64)>,
+    /// The sessions whose latest marks are left out.
+    pub(crate) cut: BTreeSet<(RoomIdKind, i64)>,
     /// Dismissals of which nobody knows which room they are of.
     pub(crate) unattached: Vec<RtcMark>,
     /// The time of the last mark.
@@ -51,7 +53,7 @@ impl Portion {
             .into_iter()
             .flat_map(|(kind, room)| room.sessions.into_iter().map(move |session| (kind, session)));
         let (sessions, unattached) = (sessions.collect(), both.unattached);
-        Self { sessions, cut: None, unattached, last_at }
+        Self { sessions, cut: BTreeSet::new(), unattached, last_at }
     }
 
     /// The time of the last mark.
@@ -71,9 +73,16 @@ impl Portion {
         self.unattached.retain(|mark| mark.at < until);
     }
 
-    /// Says of the last session that its latest marks are left out.
-    pub(crate) fn is_cut(&mut self) {
+    /// The latest marks of the last session are left out, and those of each that is open. They end with what is known of
+    /// them where the room goes on with a create.
+    pub(crate) fn cut_off(&mut self, goes_on: bool) {
         let last = self.sessions.iter().max_by_key(|(kind, session)| (session.last_at, *kind));
-        self.cut = last.map(|(kind, session)| (*kind, session.session));
+        self.cut = last.map(|(kind, session)| (*kind, session.session)).into_iter().collect();
+        for (kind, session) in self.sessions.iter_mut().filter(|(_, of)| of.end.is_none()) {
+            self.cut.insert((*kind, session.session));
+            if goes_on {
+                session.close_without_dismissal();
+            }
+        }
     }
 }

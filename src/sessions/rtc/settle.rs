@@ -105,10 +105,10 @@ async fn by_portions(
         if is_full {
             until = portion.next_cut(from);
             if until.is_none() {
-                portion.is_cut();
                 // What is between the last mark that was read and the next create is left out.
                 let behind = portion.last_at().map(|at| UnixMillis(at.0 + 1));
                 until = store.rtc_next_create(room, behind.unwrap_or(from)).await?;
+                portion.cut_off(until.is_some());
             }
         }
         if let Some(until) = until {

@@ -429,6 +429,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_from_the_rest_api_is_flagged() {
+        let repaired = |mark: RtcMark| identified(RtcMark { is_repaired: true, ..mark });
+        let found = session(&[repaired(create("a", 0)), enter("a", 10), exit("a", 20)]);
+        assert!(found.is_repaired && !found.stays[0].has(StayFlag::Repaired));
+        let marks = [create("a", 0), enter("a", 10), enter("b", 10), repaired(exit("a", 20))];
+        let found = session(&[&marks[..], &[repaired(dismiss(30))]].concat());
+        assert!(found.is_repaired && found.stays[0].has(StayFlag::Repaired));
+        assert!(!found.stays[1].has(StayFlag::Repaired));
+        assert!(!session(&marks).is_repaired);
+    }
+
+    #[test]
     fn marks_beyond_the_bound_are_left_out_and_said_to_be() {
         let many = i64::try_from(MARKS_MAX).unwrap();
         let marks: Vec<RtcMark> = (0..=many).map(|at| create("a", at)).collect();

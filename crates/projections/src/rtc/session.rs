@@ -82,6 +82,23 @@ impl RtcSession {
         }
     }
 
+    /// Closes it with all stays, since the next session of the room has begun: it ended with its last event.
+    pub fn close_without_dismissal(&mut self) {
+        let at = self.last_at;
+        for stay in self.stays.iter_mut().filter(|stay| stay.end.is_none()) {
+            stay.end = Some(at);
+            stay.flags.insert(StayFlag::EndInferred);
+            if let Some(role) = stay.roles.last_mut() {
+                role.until = Some(at);
+            }
+        }
+        for interval in &mut self.intervals {
+            interval.close(at, PublishEnd::SessionEnd);
+        }
+        (self.end, self.end_inferred) = (Some(at), true);
+        self.count_people();
+    }
+
     /// Sums up who was inside.
     pub(crate) fn count_people(&mut self) {
         let people = || self.stays.iter().filter(|stay| !stay.is_robot);

@@ -20,7 +20,7 @@ create table rtc_room_marks (
     unique_id bigint,
     primary key (sdk_app_id, room_id, at, event_id)
 );
-create index rtc_room_marks_old on rtc_room_marks (at);
+create index rtc_room_marks_old on rtc_room_marks using brin (at);
 create index rtc_room_marks_account on rtc_room_marks (sdk_app_id, account, room_id) where account is not null;
 
 comment on table rtc_room_marks is 'What events say of the RTC Engine''s rooms, one row for each event; rtc_room_sessions, rtc_stays and rtc_publish_intervals are computed from it';

@@ -88,7 +88,9 @@ proptest! {
         };
         let mut settled = sessions(&pick(false));
         if closes {
-            settled.iter_mut().for_each(|(_, session)| session.close_overdue(NOW));
+            for (_, session) in &mut settled {
+                session.close_overdue(NOW);
+            }
         }
         let Some(first) = pick(true).iter().map(|mark| mark.at.0).min() else { return Ok(()) };
         let Some(at) = settled_cut(&settled, UnixMillis(first - CUT_BEFORE_MS), few) else { return Ok(()) };

@@ -177,6 +177,17 @@ proptest! {
     }
 
     #[test]
+    fn a_session_that_is_closed_equals_one_that_a_create_ended((marks, _) in shuffled(numeric())) {
+        let mut room = compute(&key(), &marks, &robots());
+        let last = room.sessions.pop().filter(|last| last.end.is_none());
+        let Some(mut last) = last else { return Ok(()) };
+        let later = create("x", 99_000_000);
+        let ended = compute(&key(), &[&marks[..], &[later]].concat(), &robots());
+        last.close_without_dismissal();
+        prop_assert_eq!(&last, &ended.sessions[ended.sessions.len() - 2]);
+    }
+
+    #[test]
     fn what_is_overdue_lies_within_its_bounds_when_closed((marks, _) in shuffled(numeric())) {
         let mut room = compute(&key(), &marks, &robots());
         if let Some(last) = room.sessions.last_mut() {
