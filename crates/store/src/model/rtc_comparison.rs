@@ -13,7 +13,7 @@ use protocol::UnixMillis;
 /// By how much a stay outlasts the talk where the connection was lost, in ms: the media server waits about 90 s.
 const LOST_MS: std::ops::RangeInclusive<i64> = 80_000..=110_000;
 
-/// What a difference by [`CONNECTION_LOST`] means.
+/// What the explanation `connection_lost` means.
 pub const CONNECTION_LOST_MEANING: &str =
     "connection lost; the media server noticed after about 90 s";
 /// The explanation of a difference of about 90 s.
