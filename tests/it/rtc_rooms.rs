@@ -398,6 +398,12 @@ on_both_stores! {
         let first = "select cast(min(session) as text) from rtc_stays";
         assert_eq!(database.texts(first).await, [(T + 2_000_000).to_string()]);
         let right = everything(&database).await;
+        if database.is_postgres() {
+            // There, events expire with the partition of their month.
+            let expired = T + 1_000_000;
+            let sql = format!("delete from events where event_time < to_timestamp({expired} / 1000.0)");
+            database.execute(&sql).await;
+        }
         done(folder.path(), &["rebuild", "--store", &database.url]);
         assert_eq!(everything(&database).await, right);
         store.close().await;

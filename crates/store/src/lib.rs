@@ -37,14 +37,14 @@ pub use crate::model::read_models::{
 };
 pub use crate::model::recording::{Recording, RecordingStep};
 pub use crate::model::recording_file::RecordingFile;
-pub use crate::model::rtc_comparison::{
+pub use crate::model::rtc::comparison::{
     CONNECTION_LOST_MEANING, RtcComparison, compare, connected_at,
 };
-pub use crate::model::rtc_room::{
+pub use crate::model::rtc::room::{
     RtcPublishInterval, RtcRole, RtcRoomSession, RtcSessionKey, RtcStay,
 };
-pub use crate::model::rtc_task::{RtcTask, RtcTaskStep};
-pub use crate::model::rtc_words::{EXIT_TIMED_OUT, ended_by_meaning, flag_meaning};
+pub use crate::model::rtc::task::{RtcTask, RtcTaskStep};
+pub use crate::model::rtc::words::{EXIT_TIMED_OUT, ended_by_meaning, flag_meaning};
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
 pub use crate::options::StoreOptions;

@@ -4,9 +4,9 @@ use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, Member, Room, RoomChangeRow, Stay, Visit,
 };
 use crate::model::recording::{Recording, RecordingStep};
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcStay};
-use crate::model::rtc_task::{RtcTask, RtcTaskStep};
-use crate::model::rtc_words;
+use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcStay};
+use crate::model::rtc::task::{RtcTask, RtcTaskStep};
+use crate::model::rtc::words as rtc_words;
 use crate::sql::from_row::{event_name, from_row, id, if_selected, later, words};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 

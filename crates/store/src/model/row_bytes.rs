@@ -4,8 +4,8 @@ use crate::model::read_models::{
     Anomaly, Call, GiftRow, Live, LiveRoom, Member, Room, RoomChangeRow, Stay, UserCall, UserVisit,
     Visit,
 };
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcStay};
-use crate::model::rtc_task::RtcTask;
+use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcStay};
+use crate::model::rtc::task::RtcTask;
 
 fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
     texts.into_iter().flatten().map(String::len).sum()

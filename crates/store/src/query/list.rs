@@ -9,7 +9,7 @@ use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
 };
 use crate::model::recording::Recording;
-use crate::model::rtc_task::RtcTask;
+use crate::model::rtc::task::RtcTask;
 use crate::query::conditions::{Condition, ConditionValue, Filter};
 use crate::query::events::{EventFilter, Order};
 use crate::query::filters::{

@@ -6,7 +6,7 @@ use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::Visit;
 use crate::model::recording::Recording;
-use crate::model::rtc_task::RtcTask;
+use crate::model::rtc::task::RtcTask;
 use crate::query::filters::DetailPlace;
 use crate::query::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
 use protocol::UnixMillis;

@@ -5,7 +5,7 @@
 
 use crate::error::StoreError;
 use crate::model::read_models::{Call, Room};
-use crate::model::rtc_room::RtcRoomSession;
+use crate::model::rtc::room::RtcRoomSession;
 use crate::query::filters::{CallFilter, RoomFilter};
 use crate::query::page::Details;
 use crate::query::rtc_rooms::RtcRoomFilter;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcStay};
+use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcStay};
 use crate::query::list::{Behind, List, Part, cut, list};
 use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcSessionPlace, RtcStays};
 use crate::traits::Store;

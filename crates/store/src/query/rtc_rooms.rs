@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use crate::column_values::{RTC_ROOM_ID_KINDS, RTC_ROOM_STATES};
 use crate::filter;
-use crate::model::rtc_room::RtcSessionKey;
+use crate::model::rtc::room::RtcSessionKey;
 use crate::query::conditions::ConditionKind;
 use protocol::{AppId, UnixMillis};
 

@@ -12,8 +12,8 @@ use crate::model::read_models::{
     UserCall,
 };
 use crate::model::recording::{Recording, RecordingStep};
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
-use crate::model::rtc_task::{RtcTask, RtcTaskStep};
+use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
+use crate::model::rtc::task::{RtcTask, RtcTaskStep};
 use crate::query::events::EventFilter;
 use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RecordingFilter, RoomFilter, RtcTaskFilter,

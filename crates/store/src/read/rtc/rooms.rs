@@ -2,7 +2,7 @@
 
 use crate::error::StoreError;
 use crate::model::read_models::SearchHit;
-use crate::model::rtc_room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
+use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcSessionKey, RtcStay};
 use crate::query::limits::DETAILS_MAX;
 use crate::query::page::Details;
 use crate::query::rtc_rooms::{RtcPublishIntervals, RtcRoomFilter, RtcStays, RtcStaysOf};

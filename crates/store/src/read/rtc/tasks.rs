@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::model::event::{Row, StoredEvent};
-use crate::model::rtc_task::{RtcTask, RtcTaskStep};
+use crate::model::rtc::task::{RtcTask, RtcTaskStep};
 use crate::query::filters::RtcTaskFilter;
 use crate::query::limits::{
     DETAIL_BYTES_MAX, DETAILS_MAX, DIALOGUE_LINES_MAX, TASK_MARKS_SCANNED_MAX,

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::model::read_models::{Call, Member};
-use crate::model::rtc_room::RtcStay;
-use crate::model::rtc_words::EXIT_TIMED_OUT;
+use crate::model::rtc::room::RtcStay;
+use crate::model::rtc::words::EXIT_TIMED_OUT;
 use protocol::UnixMillis;
 
 /// By how much a stay outlasts the talk where the connection was lost, in ms: the media server waits about 90 s.
@@ -114,7 +114,7 @@ fn stayed(stays: &[RtcStay], since: Option<UnixMillis>) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::rtc_comparison::*;
+    use crate::model::rtc::comparison::*;
     use uuid::Uuid;
 
     fn at(seconds: i64) -> UnixMillis {

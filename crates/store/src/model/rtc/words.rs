@@ -85,7 +85,7 @@ pub fn ended_by_meaning(ended_by: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::rtc_words::*;
+    use crate::model::rtc::words::*;
     use projections::rtc::publish::PublishEnd;
     use projections::rtc::stay::StayFlag;
 
