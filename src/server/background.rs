@@ -15,6 +15,7 @@ use crate::ingest::Ingest;
 use crate::ingest::supervisor::keep_running;
 use crate::registration::VendorMonitor;
 use crate::retention;
+use crate::server::feed;
 use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
 use crate::store::Store;
@@ -83,6 +84,14 @@ impl Background {
             Job::new("sessions", (is_ready.clone(), settler), |(is_ready, settler)| async move {
                 is_ready.cancelled().await;
                 settler.run().await;
+            }),
+            Job::new("feed", on_store.clone(), |(is_ready, store, _)| async move {
+                is_ready.cancelled().await;
+                feed::number(store).await;
+            }),
+            Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
+                is_ready.cancelled().await;
+                feed::trim(store, clock).await;
             }),
             Job::new("partitions", on_store.clone(), |(is_ready, store, clock)| async move {
                 is_ready.cancelled().await;

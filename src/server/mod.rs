@@ -2,6 +2,7 @@
 
 mod background;
 mod error;
+mod feed;
 mod listeners;
 mod opening;
 mod run;

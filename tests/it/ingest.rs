@@ -15,10 +15,10 @@ use trtc_callbacks::ingest::Ingest;
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
     Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
-    EventFilter, EventInsert, EventPage, GiftRow, Inserted, Live, Member, ReadModels, Recording,
-    Room, RoomChangeRow, RoomFilter, RoomKey, RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay,
-    Store, StoreError, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
-    VisitPage,
+    EventFilter, EventInsert, EventPage, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted, Live,
+    Member, Position, ReadModels, Recording, Room, RoomChangeRow, RoomFilter, RoomKey,
+    RtcTaskFilter, RtcTaskPage, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -56,6 +56,10 @@ impl Store for Slow {
     }
 
     async fn delete_expired(&self, _: UnixMillis, _: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn trim_feed(&self, _: UnixMillis, _: u32) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -158,6 +162,14 @@ impl ReadModels for Slow {
     }
 
     async fn event_page(&self, _: &EventFilter) -> Result<EventPage, StoreError> {
+        unreachable!()
+    }
+
+    async fn events_after(&self, _: Position, _: FeedLimit) -> Result<FeedRead, StoreError> {
+        unreachable!()
+    }
+
+    async fn feed_span(&self) -> Result<FeedSpan, StoreError> {
         unreachable!()
     }
 

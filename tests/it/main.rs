@@ -21,6 +21,7 @@ mod encodings;
 mod entrances;
 mod erase;
 mod escapes;
+mod feed;
 mod fixtures;
 mod handlers;
 mod hostile;

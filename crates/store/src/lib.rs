@@ -29,6 +29,7 @@ pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model
 pub use crate::error::StoreError;
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;
+pub use crate::model::position::{Position, PositionError};
 pub use crate::model::read_models::{
     Anomaly, Battle, BattleRoom, Call, Count, GiftRow, JsonText, Live, LiveRoom, Member, Recording,
     Room, RoomChangeRow, SearchHit, Stay, TopAccount, UserCall, UserVisit, Visit,
@@ -48,7 +49,9 @@ pub use crate::query::filters::{
 };
 pub use crate::query::limits::*;
 pub use crate::query::list::{Behind, Gifts, List, LiveSessions, Part, Visits};
-pub use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
+pub use crate::query::page::{
+    Details, EventPage, FeedLimit, FeedPage, FeedRead, FeedSpan, RtcTaskPage, VisitPage,
+};
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
 pub use crate::sessions::queue::{QUEUE_COUNTED_MAX, Queued, RoomId, SLOT_MS, SettlerConnection};

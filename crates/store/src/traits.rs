@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::model::event::StoredEvent;
+use crate::model::position::Position;
 use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
     Stay, UserCall, UserVisit,
@@ -19,7 +20,9 @@ use crate::query::filters::{
     AnomalyFilter, CallFilter, CountFilter, DetailPage, RoomFilter, RoomKey, RtcTaskFilter,
     Subject, UserCallFilter, UserVisitFilter,
 };
-use crate::query::page::{Details, EventPage, RtcTaskPage, VisitPage};
+use crate::query::page::{
+    Details, EventPage, FeedLimit, FeedRead, FeedSpan, RtcTaskPage, VisitPage,
+};
 use projections::Change;
 use protocol::UnixMillis;
 use protocol::{AppId, Event};
@@ -49,6 +52,18 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
     /// Deletes at most `rows_max` unpartitioned events from before `before`, as many dead letters kept before then,
     /// and as many expired rows of each table of the read models. Returns their number; 0 when none is left.
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
+
+    /// Gives positions to stored events that have none yet; returns how many, and `None` where events are stored with
+    /// their positions. To be called every moment by each server, now and then `from_start`: that finds also those whose
+    /// transaction took very long.
+    async fn number_events(&self, from_start: bool) -> Result<Option<u64>, StoreError> {
+        let _ = from_start;
+        Ok(None)
+    }
+
+    /// Forgets at most so many of the oldest rows of positions: those given before `before`, but for those of the latest
+    /// [`FEED_EVENTS_KEPT`](crate::FEED_EVENTS_KEPT) events. Returns their number; 0 when none is left.
+    async fn trim_feed(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError>;
 
     /// Fails where the store does not answer, or is a standby.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -160,6 +175,14 @@ pub trait ReadModels {
     /// [`EVENTS_SCANNED_MAX`](crate::EVENTS_SCANNED_MAX) events, it ends once bodies reach
     /// [`PAGE_BYTES_MAX`](crate::PAGE_BYTES_MAX), and it says where to continue.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
+
+    /// The events after a position, in the order of storing. It misses none: an event that is stored late has a late
+    /// position. Bounded as `limit` says.
+    async fn events_after(&self, after: Position, limit: FeedLimit)
+    -> Result<FeedRead, StoreError>;
+
+    /// The positions of the feed.
+    async fn feed_span(&self) -> Result<FeedSpan, StoreError>;
 
     /// Objects with this id: a call, a room's latest session, an account that took part in a call or owned a room, or
     /// an event. At most [`FOUND_MAX`](crate::FOUND_MAX).

@@ -2,6 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod event;
+pub(crate) mod position;
 pub(crate) mod read_models;
 pub(crate) mod recording_file;
 pub(crate) mod row_bytes;

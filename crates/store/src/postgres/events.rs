@@ -49,6 +49,12 @@ pub(crate) const ALL_NEW: &str = "all_new as materialized (
 /// The condition that makes an `insert … select` depend on it.
 pub(crate) const WHERE_ALL_NEW: &str = " where (select yes from all_new)";
 
+/// The common table expression that marks these events as stored, for the feed.
+pub(crate) const MARKED: &str = "marked as (
+     insert into feed_new (ids)
+     select ($1::uuid[])[first : first + 499] from generate_series(1, cardinality($1::uuid[]), 500) as first
+     where (select yes from all_new))";
+
 const fn column(name: &'static str, kind: &'static str) -> ArrayOf {
     ArrayOf { name, bound: kind, kept: kind }
 }
@@ -122,14 +128,27 @@ pub(crate) async fn request_keys(
     Ok(known)
 }
 
-/// Inserts all events by one statement, which is a transaction of its own. Returns the ids of the new rows.
+/// Inserts all events by one statement, which is a transaction of its own, and marks the new ones for the feed. Returns
+/// their ids.
 pub(crate) async fn insert(
     connection: &mut PgConnection,
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     static STATEMENTS: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| {
         [Taken::ByPlace, Taken::Unnested]
-            .map(|taken| format!("{} on conflict do nothing returning id", insertion(taken)).into())
+            .map(|taken| {
+                let insertion = insertion(taken);
+                let statement = format!(
+                    "with new as ({insertion} on conflict do nothing returning id),
+                     marker as (select array_agg(id) as ids from new),
+                     marked as (
+                         insert into feed_new (ids)
+                         select ids[first : first + 499]
+                         from marker cross join lateral generate_series(1, cardinality(ids), 500) as first)
+                     select id from new"
+                );
+                statement.into()
+            })
     });
     let statement = STATEMENTS[Taken::of(events.len()) as usize].clone();
     let new = bind(sqlx::query(AssertSqlSafe(statement)), events).fetch_all(connection).await?;

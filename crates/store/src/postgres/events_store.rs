@@ -28,6 +28,7 @@ use crate::postgres::connection::session;
 use crate::postgres::connection::session::SessionSettings;
 use crate::postgres::error::classify;
 use crate::postgres::events;
+use crate::postgres::feed;
 use crate::postgres::partitions;
 use crate::postgres::partitions::Partitions;
 use crate::postgres::projections;
@@ -86,9 +87,9 @@ impl Postgres {
         let pool = |connections: u32| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
         };
-        // One connection for each worker, and one each for spool replay, dead letters, partitions and retention, so
-        // that workers do not wait for those. No ping before use, which costs a round trip: a worker retries.
-        let writers = pool(options.writers + 4).test_before_acquire(false);
+        // One connection for each worker, and one each for spool replay, dead letters, partitions, retention and the
+        // feed, so that workers do not wait for those. No ping before use, which costs a round trip: a worker retries.
+        let writers = pool(options.writers + 5).test_before_acquire(false);
         let writers = begun_with(writers, writer, Some(COMPRESSION));
         let writers = writers.connect_lazy_with(address.clone());
         Self {
@@ -148,6 +149,14 @@ impl Store for Postgres {
 
     async fn delete_expired(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
         retention::delete_expired(&self.writers, before, rows_max).await.map_err(classify)
+    }
+
+    async fn number_events(&self, from_start: bool) -> Result<Option<u64>, StoreError> {
+        feed::number(&self.writers, from_start).await.map(Some).map_err(classify)
+    }
+
+    async fn trim_feed(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
+        feed::trim(&self.writers, before, rows_max).await.map_err(classify)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod events_store;
+pub(crate) mod feed;
 pub(crate) mod inspect;
 pub(crate) mod partitions;
 pub(crate) mod projections;

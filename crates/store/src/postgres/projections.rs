@@ -184,6 +184,7 @@ fn statement_with_events(tables: &[&Table], taken: Taken) -> String {
     let inserts = insertions("", tables, taken, first, only);
     let mut with = vec![events::ALL_NEW.to_owned()];
     with.extend(inserts.iter().rev().map(named));
+    with.push(events::MARKED.to_owned());
     format!("with {} {}{only}", with.join(", "), events::insertion(taken))
 }
 

@@ -32,3 +32,12 @@ pub const TASK_MARKS_SCANNED_MAX: u32 = 10_000;
 
 /// How long before its create a session of a room may begin. In ms.
 pub const SESSION_EARLY_MS: i64 = projections::session::boundaries::EARLY_MS;
+
+/// How many events are read from the feed at once, at most.
+pub const FEED_EVENTS_MAX: u32 = 2000;
+
+/// A page of the feed ends behind the event with which their bodies come to so much. In bytes.
+pub const FEED_BYTES_MAX: usize = 16 << 20;
+
+/// How many of the latest events keep their positions, however old they are.
+pub const FEED_EVENTS_KEPT: i64 = 1_000_000;

@@ -3,9 +3,11 @@
 use uuid::Uuid;
 
 use crate::model::event::StoredEvent;
+use crate::model::position::Position;
 use crate::model::read_models::Visit;
 use crate::model::rtc_task::RtcTask;
 use crate::query::filters::DetailPlace;
+use crate::query::limits::{FEED_BYTES_MAX, FEED_EVENTS_MAX};
 use protocol::UnixMillis;
 
 /// One page of a list of events; see [`ReadModels::event_page`](crate::ReadModels::event_page).
@@ -42,4 +44,48 @@ pub struct Details<T> {
     pub rows: Vec<T>,
     /// Whether there are more, which the events tell of.
     pub is_cut: bool,
+}
+
+/// How much of the feed a reader takes at once.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedLimit {
+    /// At most so many events, at least 1.
+    pub events: u32,
+    /// The page ends behind the event with which bodies come to so much. In bytes.
+    pub bytes: usize,
+}
+
+impl Default for FeedLimit {
+    fn default() -> Self {
+        Self { events: FEED_EVENTS_MAX, bytes: FEED_BYTES_MAX }
+    }
+}
+
+/// What stands after a position; see [`ReadModels::events_after`](crate::ReadModels::events_after).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedRead {
+    /// The next events.
+    Page(FeedPage),
+    /// Nobody knows what stands after that position: it is no longer kept, or none of this store.
+    Outside(FeedSpan),
+}
+
+/// Events in the order of storing. Those that were deleted meanwhile are left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedPage {
+    /// The events; may be none though more come behind.
+    pub events: Vec<(Position, StoredEvent)>,
+    /// The position after which to go on.
+    pub next: Position,
+    /// Whether these are all there are by now.
+    pub is_end: bool,
+}
+
+/// The positions that a reader can go on after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedSpan {
+    /// Before all events that have a position and are kept.
+    pub start: Position,
+    /// After all events that have a position.
+    pub end: Position,
 }

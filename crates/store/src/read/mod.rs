@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod calls;
 pub(crate) mod events;
+pub(crate) mod feed;
 pub(crate) mod next_marks;
 pub(crate) mod readers;
 pub(crate) mod recordings;

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::error::StoreError;
 use crate::model::event::StoredEvent;
+use crate::model::position::Position;
 use crate::model::read_models::UserVisit;
 use crate::model::read_models::{
     Anomaly, Battle, Call, Count, GiftRow, Live, Member, Recording, Room, RoomChangeRow, SearchHit,
@@ -17,8 +18,10 @@ use crate::query::filters::{
 };
 use crate::query::filters::{RoomKey, Subject};
 use crate::query::page::Details;
-use crate::query::page::{EventPage, RtcTaskPage, VisitPage};
-use crate::read::{calls, events, recordings, room_details, rooms, rtc, statistics, user_visits};
+use crate::query::page::{EventPage, FeedLimit, FeedRead, FeedSpan, RtcTaskPage, VisitPage};
+use crate::read::{
+    calls, events, feed, recordings, room_details, rooms, rtc, statistics, user_visits,
+};
 use crate::sql::builder::Reader;
 use crate::traits::ReadModels;
 use protocol::AppId;
@@ -103,6 +106,18 @@ impl<R: Reader> ReadModels for R {
 
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError> {
         events::page(self, filter).await
+    }
+
+    async fn events_after(
+        &self,
+        after: Position,
+        limit: FeedLimit,
+    ) -> Result<FeedRead, StoreError> {
+        feed::after(self, after, limit).await
+    }
+
+    async fn feed_span(&self) -> Result<FeedSpan, StoreError> {
+        feed::span(self).await
     }
 
     async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError> {

@@ -2,11 +2,30 @@
 
 use projections::table::{Column, Kind};
 
+/// The columns of [`Row`](crate::model::event::Row).
+macro_rules! event_columns {
+    (postgres) => {
+        "id::text as id, sdk_app_id, family, command, command_sent, \
+         (extract(epoch from event_time) * 1000)::bigint as event_time, \
+         (extract(epoch from received_at) * 1000)::bigint as received_at, \
+         call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error, \
+         request_id, query, signature"
+    };
+    (sqlite) => {
+        "id, sdk_app_id, family, command, command_sent, event_time, received_at, \
+         call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query, \
+         signature"
+    };
+}
+
 /// A database's expressions for what the other one writes differently.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     /// `select … from events`, with the columns of [`Row`](crate::model::event::Row).
     pub(crate) select_events: &'static str,
+    /// The same of some events, each looked up by the primary key, in the order given, with its `place` in it from 0. A JSON
+    /// list of their times in ms and ids is bound between the two parts.
+    pub(crate) select_wanted: [&'static str; 2],
     /// The macros of [templates](crate::sql::template) with their SQL, in which `{}` stands for the argument.
     pub(crate) words: &'static [(&'static str, &'static str)],
     /// The database's clock, in slots of 2 s.
@@ -30,12 +49,20 @@ pub(crate) struct Dialect {
 }
 
 pub(crate) static POSTGRES: Dialect = Dialect {
-    select_events: "select id::text as id, sdk_app_id, family, command, command_sent, \
-                    (extract(epoch from event_time) * 1000)::bigint as event_time, \
-                    (extract(epoch from received_at) * 1000)::bigint as received_at, \
-                    call_id, room_id, operator, client_ip, platform, payload::text as payload, raw, decode_error, \
-                    request_id, query, signature \
-                    from events",
+    select_events: concat!("select ", event_columns!(postgres), " from events"),
+    // `offset 0` keeps the subquery: each event is looked up in its partition, whatever the planner believes.
+    select_wanted: [
+        concat!(
+            "select place - 1 as place, ",
+            event_columns!(postgres),
+            " from (select place, found.* from json_array_elements(",
+        ),
+        "::json) with ordinality as wanted (pair, place) cross join lateral (
+             select * from events
+             where event_time = timestamptz 'epoch' + (pair ->> 0)::bigint * interval '1 millisecond'
+                 and id = (pair ->> 1)::uuid
+             offset 0) as found) as events",
+    ],
     words: &[
         ("ms", "(extract(epoch from {}) * 1000)::bigint"),
         ("text", "{}::text"),
@@ -55,6 +82,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ("minute", "interval '1 minute'"),
         ("tick", "interval '1 microsecond'"),
         ("bytewise", "collate \"C\""),
+        ("feed_ids", "{}::text"),
     ],
     slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
     least: |old, new| format!("least({old}, {new})"),
@@ -84,10 +112,17 @@ pub(crate) static POSTGRES: Dialect = Dialect {
 };
 
 pub(crate) static SQLITE: Dialect = Dialect {
-    select_events: "select id, sdk_app_id, family, command, command_sent, event_time, received_at, \
-                    call_id, room_id, operator, client_ip, platform, payload, raw, decode_error, request_id, query, \
-                    signature \
-                    from events",
+    select_events: concat!("select ", event_columns!(sqlite), " from events"),
+    // `cross join` keeps the order of the two tables.
+    select_wanted: [
+        concat!(
+            "select place, ",
+            event_columns!(sqlite),
+            " from (select wanted.key as place, found.* from json_each(",
+        ),
+        ") as wanted cross join events as found
+             on found.event_time = wanted.value ->> 0 and found.id = wanted.value ->> 1) as events",
+    ],
     words: &[
         ("ms", "{}"),
         ("text", "{}"),
@@ -112,6 +147,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("minute", "60000"),
         ("tick", "1"),
         ("bytewise", ""),
+        ("feed_ids", "hex({})"),
     ],
     slot: "unixepoch() / 2",
     // SQLite's `min` and `max` are null where one value is.

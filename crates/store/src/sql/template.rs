@@ -15,6 +15,7 @@
 //! | `@json_array(…)` | the values as JSON |
 //! | `@clock` | the database's clock in ms |
 //! | `@minute`, `@tick` | between two times: a minute, and less than a ms |
+//! | `@feed_ids(x)` | the ids of a row of the feed, read as text |
 //! | `@bytewise` | behind a text in `order by`: by its bytes |
 //!
 //! `@from` and `@using` stay: a [bulk write](crate::sql::bulk_write) puts its table of parameters there.

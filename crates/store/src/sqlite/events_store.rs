@@ -32,7 +32,7 @@ use crate::sqlite::batch::{SIZES, parts, values};
 use crate::sqlite::error::{classify, missing, unopened};
 use crate::sqlite::file;
 use crate::sqlite::file::{STEPS, Writing};
-use crate::sqlite::{projections, retention};
+use crate::sqlite::{feed, projections, retention};
 use crate::traits::EventInsert;
 use crate::traits::{Inserted, Store};
 
@@ -122,6 +122,10 @@ impl Store for Sqlite {
         retention::delete_expired(&self.writer, before, rows_max).await.map_err(classify)
     }
 
+    async fn trim_feed(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
+        feed::trim(&self.writer, before, rows_max).await.map_err(classify)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         sqlx::query("select 1 from events limit 1").execute(&self.pings).await.map_err(classify)?;
         Ok(())
@@ -136,6 +140,9 @@ impl Store for Sqlite {
         // A repeat within the batch is one row and changes the read models once.
         let is_new = entries.iter().map(|entry| new.remove(&entry.event.id.to_string()));
         let is_new: Vec<bool> = is_new.collect();
+        let ids = entries.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+        let ids: Vec<Uuid> = ids.map(|(entry, _)| entry.event.id).collect();
+        feed::number(writing.connection(), &ids).await.map_err(classify)?;
         let changing = entries.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
         let batch = Batch::of(changing.flat_map(|(entry, _)| entry.changes));
         projections::write(writing.connection(), &batch).await.map_err(classify)?;

@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod events_store;
+pub(crate) mod feed;
 pub(crate) mod file;
 pub(crate) mod inspect;
 pub(crate) mod projections;

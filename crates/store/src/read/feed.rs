@@ -1,0 +1,175 @@
+//! Reads stored events by their positions, in the order of storing.
+
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::model::event::Row;
+use crate::model::event::StoredEvent;
+use crate::model::position::Position;
+use crate::query::page::{FeedLimit, FeedPage, FeedRead, FeedSpan};
+use crate::sql::builder::Reader;
+use crate::sql::from_row::{from_row, part};
+use protocol::event_id;
+
+/// Length of an id in a row of the feed, with what is between two of them.
+const ID_CHARS_MAX: usize = 37;
+
+/// A row of the feed.
+struct FeedRow {
+    position: i64,
+    ids: String,
+}
+
+/// An event, and which of the wanted ones it is.
+struct Wanted {
+    place: i64,
+    event: Row,
+}
+
+from_row! {
+    FeedRow: position, ids;
+    Wanted: place, event = part;
+}
+
+impl FeedRow {
+    /// Ids as PostgreSQL writes an array or SQLite a blob: their digits count.
+    fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
+        let digits: String = self.ids.chars().filter(char::is_ascii_hexdigit).collect();
+        let ids = hex::decode(digits).ok().filter(|bytes| bytes.len() % 16 == 0);
+        let ids = ids.ok_or_else(|| {
+            let text = format!("row {} of the feed has no list of ids", self.position);
+            StoreError::Refused(sqlx::Error::Decode(text.into()))
+        })?;
+        Ok(ids.chunks_exact(16).filter_map(|id| Uuid::from_slice(id).ok()).collect())
+    }
+}
+
+/// Which positions there are.
+pub(crate) async fn span<R: Reader>(reader: &R) -> Result<FeedSpan, StoreError> {
+    let sql = reader.statement("select min(position), max(position) from feed");
+    let rows: Option<(Option<i64>, Option<i64>)> = reader.fetch_one(sql).await?;
+    let (first, last) = rows.unwrap_or_default();
+    let (first, last) = (first.unwrap_or(1), last.unwrap_or(0));
+    Ok(FeedSpan { start: Position::behind(first - 1), end: Position::behind(last) })
+}
+
+/// The events after a position.
+pub(crate) async fn after<R: Reader>(
+    reader: &R,
+    after: Position,
+    limit: FeedLimit,
+) -> Result<FeedRead, StoreError> {
+    let events_max = usize::try_from(limit.events.max(1)).unwrap_or(usize::MAX);
+    let mut sql =
+        reader.statement("select position, @feed_ids(ids) as ids from feed where position >= ");
+    // One more, as all of the first row may be passed.
+    let rows_max = i64::from(limit.events).saturating_add(1);
+    sql.number(after.row()).push(" order by position limit ").number(rows_max);
+    let (mut found, mut is_enough) = (0, false);
+    let has_enough = |row: &FeedRow| {
+        let is_passed = row.position == after.row();
+        found += if is_passed { 0 } else { row.ids.len() / ID_CHARS_MAX };
+        is_enough = found > events_max;
+        is_enough
+    };
+    let rows: Vec<FeedRow> = reader.fetch_until(sql, has_enough).await?;
+    let is_all = !is_enough && i64::try_from(rows.len()).is_ok_and(|rows| rows < rows_max);
+    let begins_there = match rows.first().map(|row| row.position - after.row()) {
+        Some(0) => true,
+        // Without the row of the position nobody knows whether it had more, unless it is said to be read to its end.
+        Some(1) => after.is_behind_row() || after.row() == 0,
+        Some(_) => false,
+        None => after.row() == 0,
+    };
+    let window = if begins_there { Window::of(&rows, after, events_max, is_all)? } else { None };
+    let Some(Window { ids, next, is_end }) = window else {
+        return Ok(FeedRead::Outside(span(reader).await?));
+    };
+    let (events, last) = read(reader, &ids, limit.bytes).await?;
+    Ok(FeedRead::Page(match last {
+        Some(last) => FeedPage { events, next: last, is_end: false },
+        None => FeedPage { events, next, is_end },
+    }))
+}
+
+/// The ids of a page.
+struct Window {
+    ids: Vec<(Position, Uuid)>,
+    /// After all of them.
+    next: Position,
+    /// Whether there are no more.
+    is_end: bool,
+}
+
+impl Window {
+    /// `is_all`: no row follows. `None` where the row that follows is missing.
+    fn of(
+        rows: &[FeedRow],
+        after: Position,
+        events_max: usize,
+        is_all: bool,
+    ) -> Result<Option<Self>, StoreError> {
+        let (mut ids, mut next) = (Vec::new(), after);
+        let mut expected = rows.first().map_or(0, |row| row.position);
+        for row in rows {
+            // Rows have no gap. Where one is missing all the same, the page ends before it, and the next one says so.
+            if row.position != expected {
+                let before = Self { ids, next, is_end: false };
+                return Ok(Some(before).filter(|before| !before.ids.is_empty()));
+            }
+            expected += 1;
+            for (place, id) in row.ids()?.into_iter().enumerate() {
+                let position = Position::of(row.position, place);
+                if position <= after {
+                    continue;
+                }
+                if ids.len() >= events_max {
+                    return Ok(Some(Self { ids, next, is_end: false }));
+                }
+                ids.push((position, id));
+                next = position;
+            }
+            next = next.max(Position::behind(row.position));
+        }
+        Ok(Some(Self { ids, next, is_end: is_all }))
+    }
+}
+
+/// The events with these ids that are still stored; and the position of the last one where the page ends there, as the
+/// bodies come to `bytes_max`.
+async fn read<R: Reader>(
+    reader: &R,
+    ids: &[(Position, Uuid)],
+    bytes_max: usize,
+) -> Result<(Vec<(Position, StoredEvent)>, Option<Position>), StoreError> {
+    if ids.is_empty() {
+        return Ok((Vec::new(), None));
+    }
+    // The time is in the id; it names the partition.
+    let wanted = ids.iter().map(|(_, id)| format!("[{},\"{id}\"]", event_id::time_of(*id).0));
+    let wanted = format!("[{}]", wanted.collect::<Vec<_>>().join(","));
+    let [before, behind] = R::DIALECT.select_wanted;
+    let mut sql = reader.statement(before);
+    sql.text(&wanted).push(behind);
+    // Both databases give them in the order wanted; if one did not, all would be read.
+    let (mut bytes, mut last, mut in_order) = (0, -1, true);
+    let mut is_full = false;
+    let is_enough = |row: &Wanted| {
+        in_order &= row.place > last;
+        last = row.place;
+        bytes += row.event.body_bytes();
+        is_full = in_order && bytes >= bytes_max;
+        is_full
+    };
+    let mut rows: Vec<Wanted> = reader.fetch_until(sql, is_enough).await?;
+    rows.sort_by_key(|row| row.place);
+    let mut events = Vec::with_capacity(rows.len());
+    for row in rows {
+        let place = usize::try_from(row.place).ok().and_then(|place| ids.get(place));
+        if let Some((position, _)) = place {
+            events.push((*position, StoredEvent::try_from(row.event)?));
+        }
+    }
+    let last = events.last().map(|(position, _)| *position).filter(|_| is_full);
+    Ok((events, last))
+}

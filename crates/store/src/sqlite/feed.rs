@@ -1,0 +1,52 @@
+//! Gives positions to stored events in a SQLite file.
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use crate::model::position::ROW_EVENTS_MAX;
+use crate::query::limits::FEED_EVENTS_KEPT;
+use protocol::UnixMillis;
+
+/// Gives positions to events, in the transaction that stores them.
+pub(crate) async fn number(
+    connection: &mut SqliteConnection,
+    ids: &[Uuid],
+) -> Result<(), sqlx::Error> {
+    for ids in ids.chunks(ROW_EVENTS_MAX) {
+        let ids: Vec<u8> = ids.iter().flat_map(|id| id.into_bytes()).collect();
+        sqlx::query(
+            "insert into feed (ids, numbered_at) values ($1, cast(unixepoch('subsec') * 1000 as integer))",
+        )
+        .bind(ids)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Deletes at most `rows_max` of the oldest rows that were written before `before` and have [`FEED_EVENTS_KEPT`] events
+/// behind them. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.
+pub(crate) async fn trim(
+    pool: &SqlitePool,
+    before: UnixMillis,
+    rows_max: u32,
+) -> Result<u64, sqlx::Error> {
+    let done = sqlx::query(
+        "delete from feed where position in (
+             select position from feed
+             where position < (
+                     select min(position) from (
+                         select position, sum(length(ids) / 16) over (order by position desc) as events from feed)
+                     where events <= $3)
+                 and position < coalesce(
+                     (select position from feed where numbered_at >= $1 order by position limit 1),
+                     (select max(position) from feed))
+             order by position limit $2)",
+    )
+    .bind(before.0)
+    .bind(i64::from(rows_max))
+    .bind(FEED_EVENTS_KEPT)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected())
+}
