@@ -1,0 +1,1 @@
+//! Forwarding: what is sent of a stored event, to whom, when, and what the answer means.
