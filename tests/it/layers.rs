@@ -16,6 +16,7 @@ const CRATES: &[Layer] = &[
     ("projections", &["protocol"], &["axum", "sqlx", "tokio", "reqwest"]),
     ("receiver", &["protocol"], &["sqlx", "metrics", "reqwest"]),
     ("store", &["projections", "protocol"], &["axum", "reqwest"]),
+    ("forward", &["protocol"], &["axum", "sqlx"]),
     ("tencent-api", &["protocol"], &["axum", "sqlx"]),
 ];
 
