@@ -1,1 +1,3 @@
 //! Forwarding: what is sent of a stored event, to whom, when, and what the answer means.
+
+pub mod http;
