@@ -78,9 +78,7 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
         _ if is_metadata_v6(address) => METADATA,
         _ if address.is_loopback() => Restricted("a loopback address"),
         // IPv4-compatible, and translated without state (SIIT).
-        [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => {
-            of_v4(v4(high, low)).not_public()
-        }
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] => of_v4(v4(high, low)).not_public(),
         // NAT64, which DNS64 answers with where there is no IPv4; and 6to4.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => of_v4(v4(high, low)),
         [0x64, 0xff9b, 1, ..] => of_local_nat64(address),
