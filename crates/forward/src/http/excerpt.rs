@@ -12,6 +12,9 @@ const MASK: &str = "[secret]";
 /// Shorter paths and values are no secrets, and may stand in any text.
 const SECRET_BYTES_MIN: usize = 6;
 
+/// Parts of them that are shorter are words rather than secrets.
+const PART_BYTES_MIN: usize = 12;
+
 /// What of a request must not be shown. Not `Debug`, for that reason.
 pub(crate) struct Secrets(Vec<String>);
 
@@ -22,8 +25,8 @@ impl Secrets {
         let values = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let parts = [Some(url.path()), url.query(), url.password(), Some(url.username())];
         let parts = parts.into_iter().flatten().map(ToOwned::to_owned);
-        let mut secrets: Vec<_> =
-            values.chain(parts).filter(|secret| secret.len() >= SECRET_BYTES_MIN).collect();
+        let whole = values.chain(parts).filter(|secret| secret.len() >= SECRET_BYTES_MIN);
+        let mut secrets: Vec<_> = whole.flat_map(with_parts).collect();
         // A secret that holds another one is taken out as a whole.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         Self(secrets)
@@ -40,6 +43,15 @@ impl Secrets {
         text.truncate(text.floor_char_boundary(EXCERPT_BYTES_MAX));
         text
     }
+}
+
+/// A secret and its parts, as receivers also repeat it in pieces or with what is between them escaped (`\/`, `&amp;`).
+fn with_parts(secret: String) -> Vec<String> {
+    let parts = secret.split(['/', '&', '=', ',', ' ']);
+    let parts = parts.filter(|part| (PART_BYTES_MIN..secret.len()).contains(&part.len()));
+    let mut all: Vec<_> = parts.map(ToOwned::to_owned).collect();
+    all.push(secret);
+    all
 }
 
 #[cfg(test)]
@@ -62,6 +74,15 @@ mod tests {
         let body = b"Cannot POST /hooks/abc?key=hunter22\nBearer 0123456789, id 0198f3c0-aaaa";
         let expected = "Cannot POST [secret]?[secret]\n[secret], id 0198f3c0-aaaa";
         assert_eq!(secrets().excerpt(body), expected);
+    }
+
+    #[test]
+    fn parts_of_secrets_are_masked() {
+        let url = "https://h.test/services/T0001/abcdefghijklmnop?token=0123456789ab&x=y";
+        let secrets = Secrets::of(&HeaderMap::new(), &Url::parse(url).unwrap());
+        let body = r#"{"url":"\/services\/T0001\/abcdefghijklmnop?token=0123456789ab&amp;x=y"}"#;
+        let expected = r#"{"url":"\/services\/T0001\/[secret]?token=[secret]&amp;x=y"}"#;
+        assert_eq!(secrets.excerpt(body.as_bytes()), expected);
     }
 
     #[test]

@@ -376,27 +376,41 @@ mod tests {
         assert_eq!(resolve(&Guard::default(), &[]), Ok(vec![]));
     }
 
-    /// What the guard must never let through, told apart by bits and not by its own code.
+    const METADATA_V4: [u32; 3] = [0x6464_64c8, 0xa83f_8110, 0xc000_00c0];
+
+    const METADATA_V6: [u128; 5] = [
+        0xfd20_00ce_0000_0000_0000_0000_0000_0254,
+        0xfd00_00c1_0000_0000_0000_0000_a9fe_a9fe,
+        0xfd00_0042_0000_0000_0000_0000_0000_0042,
+        0xfd00_a9fe_a9fe_0000_0000_0000_0000_0001,
+        0xfd00_0100_0000_0000_0000_0000_0100_0200,
+    ];
+
+    /// What the guard must never let through, by bits and not by its own code.
     fn is_never(address: IpAddr) -> bool {
+        let serves_metadata = |bits: u32| bits >> 16 == 0xa9fe || METADATA_V4.contains(&bits);
         let never_v4 = |bits: u32| {
-            bits >> 24 == 0
-                || bits >> 16 == 0xa9fe
-                || bits >> 28 == 0xe
-                || bits == u32::MAX
-                || [0x6464_64c8, 0xa83f_8110, 0xc000_00c0].contains(&bits)
+            serves_metadata(bits) || bits >> 24 == 0 || bits >> 28 == 0xe || bits == u32::MAX
         };
         let bits = match address {
             IpAddr::V4(address) => return never_v4(address.to_bits()),
             IpAddr::V6(address) => address.to_bits(),
         };
-        let low = u32::try_from(bits & 0xffff_ffff).unwrap();
-        let second = u32::try_from((bits >> 80) & 0xffff_ffff).unwrap();
+        let part =
+            |shift: u32, length: u32| u32::try_from((bits >> shift) & ((1 << length) - 1)).unwrap();
         match bits >> 32 {
             _ if bits == 1 => false,
-            0 | 0xffff | 0xffff_0000 | 0x0064_ff9b_0000_0000_0000_0000 => never_v4(low),
-            _ if bits >> 112 == 0x2002 => never_v4(second),
+            0 | 0xffff | 0xffff_0000 | 0x0064_ff9b_0000_0000_0000_0000 => never_v4(part(0, 32)),
+            _ if bits >> 112 == 0x2002 => never_v4(part(80, 32)),
+            _ if bits >> 80 == 0x0064_ff9b_0001 => {
+                serves_metadata(part(64, 16) << 16 | part(40, 16))
+                    || serves_metadata(part(64, 8) << 24 | part(32, 24))
+                    || serves_metadata(part(24, 32))
+                    || serves_metadata(part(0, 32))
+            }
             _ => {
-                bits >> 118 == 0x3fa
+                METADATA_V6.contains(&bits)
+                    || bits >> 118 == 0x3fa
                     || bits >> 120 == 0xff
                     || bits >> 96 == 0xfd00_0ec2
                     || bits >> 96 == 0x2001_0000
@@ -408,7 +422,8 @@ mod tests {
         let v4 = prop_oneof![
             any::<u32>(),
             any::<u16>().prop_map(|low| 0xa9fe_0000 | u32::from(low)),
-            prop_oneof![Just(0x6464_64c8), Just(0xa83f_8110), Just(0xc000_00c0), Just(u32::MAX)],
+            proptest::sample::select(&METADATA_V4),
+            Just(u32::MAX),
             any::<u32>().prop_map(|bits| bits >> 8),
             any::<u32>().prop_map(|bits| 0xe000_0000 | (bits >> 4)),
         ];
@@ -420,6 +435,18 @@ mod tests {
         ];
         let v6 = prop_oneof![
             any::<u128>(),
+            proptest::sample::select(&METADATA_V6),
+            // A NAT64 of the network's own, with an address at each place that there is for it.
+            (v4.clone(), proptest::sample::select(&[0, 24]))
+                .prop_map(|(low, shift)| { (0x0064_ff9b_0001 << 80) | (u128::from(low) << shift) }),
+            v4.clone().prop_map(|low| {
+                let (high, low) = (u128::from(low >> 16), u128::from(low & 0xffff));
+                (0x0064_ff9b_0001 << 80) | (high << 64) | (low << 40)
+            }),
+            v4.clone().prop_map(|low| {
+                let (high, low) = (u128::from(low >> 24), u128::from(low & 0x00ff_ffff));
+                (0x0064_ff9b_0001 << 80) | (high << 64) | (low << 32)
+            }),
             any::<u128>().prop_map(|bits| (0x3fa << 118) | (bits >> 10)),
             any::<u128>().prop_map(|bits| (0xff << 120) | (bits >> 8)),
             any::<u128>().prop_map(|bits| (0xfd00_0ec2 << 96) | (bits >> 32)),
@@ -449,10 +476,9 @@ mod tests {
             let allowed = everything.objection(address, source, transport).is_none();
             prop_assert!(!(allowed && is_never(address)), "{address}");
             // Nor is anything else refused that the operator allows.
-            if !is_never(address) && transport == Transport::Tls {
-                let odd = matches!(AddressClass::of(address), AddressClass::Forbidden("a cloud's metadata address"));
-                prop_assert!(allowed || odd, "{address}");
-            }
+            let is_public = AddressClass::of(address) == AddressClass::Public;
+            let is_plain = transport == Transport::Plain && source != Source::Proxy;
+            prop_assert_eq!(allowed, !is_never(address) && !(is_plain && is_public), "{}", address);
         }
 
         #[test]

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::receiver::{PATH, Receiver, class, client, read_request, send, settings};
 
-async fn client_of(receiver: &Receiver) -> Client {
+fn client_of(receiver: &Receiver) -> Client {
     client(settings(&receiver.url()))
 }
 
@@ -25,7 +25,7 @@ async fn a_request_arrives_as_given_and_the_connection_stays() {
         }
     })
     .await;
-    let client = client_of(&receiver).await;
+    let client = client_of(&receiver);
     for _ in 0..2 {
         let attempt = send(&client).await;
         assert_eq!((attempt.status, attempt.failure), (Some(200), None));
@@ -52,7 +52,7 @@ async fn a_status_is_no_failure_and_retry_after_is_kept() {
         };
         let answer = format!("HTTP/1.1 {status} X\r\n{retry_after}content-length: 4\r\n\r\nwhy?");
         let receiver = Receiver::answering(answer).await;
-        let attempt = send(&client_of(&receiver).await).await;
+        let attempt = send(&client_of(&receiver)).await;
         assert_eq!((attempt.status, &attempt.failure), (Some(status), &None));
         assert_eq!(attempt.retry_after.unwrap_or_default(), wait);
         assert_eq!(attempt.excerpt, "why?");
@@ -64,7 +64,7 @@ async fn a_retry_after_of_any_length_is_shortened() {
     let long = "9".repeat(5000);
     let answer = format!("HTTP/1.1 429 X\r\nretry-after: {long}\r\ncontent-length: 0\r\n\r\n");
     let receiver = Receiver::answering(answer).await;
-    let attempt = send(&client_of(&receiver).await).await;
+    let attempt = send(&client_of(&receiver)).await;
     assert_eq!(attempt.retry_after.unwrap().len(), 64);
 }
 
@@ -74,7 +74,7 @@ async fn an_answer_of_http_1_0_ends_with_its_connection() {
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\ndone").await.unwrap();
     })
     .await;
-    let attempt = send(&client_of(&receiver).await).await;
+    let attempt = send(&client_of(&receiver)).await;
     assert_eq!((attempt.status, attempt.version), (Some(200), Some("HTTP/1.0")));
     assert_eq!((attempt.excerpt.as_str(), attempt.failure), ("done", None));
 }
@@ -84,7 +84,7 @@ async fn an_interim_answer_is_not_the_answer() {
     let answer =
         "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 X\r\n\r\n";
     let receiver = Receiver::answering(answer).await;
-    assert_eq!(send(&client_of(&receiver).await).await.status, Some(204));
+    assert_eq!(send(&client_of(&receiver)).await.status, Some(204));
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn secrets_that_the_receiver_repeats_are_not_shown() {
         }
     })
     .await;
-    let attempt = send(&client_of(&receiver).await).await;
+    let attempt = send(&client_of(&receiver)).await;
     assert!(attempt.excerpt.contains("[secret]"), "{}", attempt.excerpt);
 }
 
@@ -107,7 +107,7 @@ async fn of_a_long_answer_16_kib_are_read() {
         let body = "x".repeat(bytes);
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n{body}");
         let receiver = Receiver::answering(answer).await;
-        let attempt = send(&client_of(&receiver).await).await;
+        let attempt = send(&client_of(&receiver)).await;
         assert_eq!((attempt.status, attempt.is_truncated), (Some(200), is_truncated));
         assert_eq!((attempt.excerpt.len(), attempt.failure), (EXCERPT_BYTES_MAX, None));
     }
@@ -135,7 +135,7 @@ async fn an_answer_of_100_mb_costs_neither_memory_nor_time() {
         })
         .await;
         let started = Instant::now();
-        let attempt = send(&client_of(&receiver).await).await;
+        let attempt = send(&client_of(&receiver)).await;
         assert_eq!((attempt.status, attempt.is_truncated), (Some(200), true));
         assert_eq!(attempt.failure, None);
         // What went out is what the buffers of both sides hold: the connection was closed.
@@ -159,7 +159,7 @@ async fn a_redirect_is_a_failure_and_leads_nowhere() {
         let answer =
             format!("HTTP/1.1 {status} X\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
         let receiver = Receiver::answering(answer).await;
-        let attempt = send(&client_of(&receiver).await).await;
+        let attempt = send(&client_of(&receiver)).await;
         assert_eq!((attempt.status, class(&attempt)), (Some(status), FailureClass::Redirect));
         assert_eq!(attempt.failure.unwrap().detail, detail);
         assert_eq!(receiver.connections(), 1);

@@ -8,7 +8,7 @@ use protocol::diagnostic::Hint;
 use tokio_rustls::rustls::version::TLS13;
 
 use crate::receiver::{class, send, settings};
-use crate::tls::{Authority, client, receiver};
+use crate::tls::{Authority, client, receiver, server};
 
 fn error(tls: TlsFiles) -> ClientError {
     let settings = ClientSettings { tls, ..settings("https://hooks.test/") };
@@ -49,7 +49,7 @@ async fn wrong_files_are_named() {
 async fn files_that_change_are_used_once_they_fit() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let strangers = Authority::new();
-    let config = authority.server(&authority.issue(2099), Some(&clients), &[&TLS13]);
+    let config = server(&authority.issue(2099), Some(&clients), &[&TLS13]);
     let receiver = receiver(config).await;
     let (certificate, key) = strangers.issue(2099);
     let folder = &authority;

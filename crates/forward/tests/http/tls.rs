@@ -44,8 +44,8 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         // A name of its own: two CAs of one name would be told apart by their signatures only.
-        let name: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
-        params.distinguished_name.push(DnType::CommonName, &name[..32]);
+        let name = format!("CA {:?}", &key.public_key_raw()[..8]);
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key).unwrap().pem();
         let folder = tempfile::tempdir().unwrap();
         Self { issuer: Issuer::new(params, key), certificate, folder }
@@ -78,30 +78,29 @@ impl Authority {
         roots.add(CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()).unwrap();
         roots
     }
+}
 
-    /// What a receiver shows, whom it asks for a certificate, and what it speaks.
-    pub(crate) fn server(
-        &self,
-        identity: &Identity,
-        clients: Option<&Authority>,
-        versions: &[&'static SupportedProtocolVersion],
-    ) -> ServerConfig {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_protocol_versions(versions)
-            .unwrap();
-        let builder = match clients {
-            None => builder.with_no_client_auth(),
-            Some(authority) => {
-                let roots = Arc::new(authority.roots());
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
-        };
-        let chain = CertificateDer::pem_slice_iter(identity.0.as_bytes());
-        let key = PrivateKeyDer::from_pem_slice(identity.1.as_bytes()).unwrap();
-        builder.with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key).unwrap()
-    }
+/// What a receiver shows, whom it asks for a certificate, and what it speaks.
+pub(crate) fn server(
+    identity: &Identity,
+    clients: Option<&Authority>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> ServerConfig {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions)
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let roots = Arc::new(authority.roots());
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let chain = CertificateDer::pem_slice_iter(identity.0.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(identity.1.as_bytes()).unwrap();
+    builder.with_single_cert(chain.collect::<Result<_, _>>().unwrap(), key).unwrap()
 }
 
 /// A receiver with TLS that answers 204 to each request.
@@ -149,7 +148,7 @@ fn assert_tls(attempt: &Attempt, detail: &str) {
 async fn a_ca_of_ones_own_is_trusted_by_name_and_by_address() {
     let authority = Authority::new();
     for version in [&TLS12, &TLS13] {
-        let receiver = receiver(authority.server(&authority.issue(2099), None, &[version])).await;
+        let receiver = receiver(server(&authority.issue(2099), None, &[version])).await;
         for host in ["receiver.test", "127.0.0.1"] {
             let attempt = send(&client(&receiver, host, trusting(&authority))).await;
             assert_eq!((attempt.status, attempt.failure), (Some(204), None));
@@ -162,7 +161,7 @@ async fn a_ca_of_ones_own_is_trusted_by_name_and_by_address() {
 async fn an_unknown_ca_an_old_certificate_and_another_name_are_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let versions = [&TLS13, &TLS12];
-    let valid = receiver(authority.server(&authority.issue(2099), None, &versions)).await;
+    let valid = receiver(server(&authority.issue(2099), None, &versions)).await;
     let attempt = send(&client(&valid, "receiver.test", trusting(&other))).await;
     assert_tls(&attempt, "UnknownIssuer");
     // Nor do the system's CAs know it.
@@ -170,7 +169,7 @@ async fn an_unknown_ca_an_old_certificate_and_another_name_are_refused() {
     assert_tls(&attempt, "UnknownIssuer");
     let attempt = send(&client(&valid, "another.test", trusting(&authority))).await;
     assert_tls(&attempt, "receiver.test");
-    let expired = receiver(authority.server(&authority.issue(2001), None, &versions)).await;
+    let expired = receiver(server(&authority.issue(2001), None, &versions)).await;
     let attempt = send(&client(&expired, "receiver.test", trusting(&authority))).await;
     assert_tls(&attempt, "expired");
 }
@@ -180,7 +179,7 @@ async fn a_receiver_may_ask_for_a_certificate() {
     let (authority, clients) = (Authority::new(), Authority::new());
     let (certificate, key) = clients.issue(2099);
     for version in [&TLS12, &TLS13] {
-        let config = authority.server(&authority.issue(2099), Some(&clients), &[version]);
+        let config = server(&authority.issue(2099), Some(&clients), &[version]);
         let receiver = receiver(config).await;
         let attempt = send(&client(&receiver, "receiver.test", trusting(&authority))).await;
         assert_tls(&attempt, "alert");
@@ -227,7 +226,7 @@ async fn a_handshake_that_hangs_or_breaks_has_its_class() {
 
 /// A receiver of HTTP/2. It answers with more than is read, or breaks the stream.
 async fn http_2_receiver(authority: &Authority, is_broken: bool) -> Receiver {
-    let mut config = authority.server(&authority.issue(2099), None, &[&TLS13]);
+    let mut config = server(&authority.issue(2099), None, &[&TLS13]);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Receiver::start(move |stream| {
