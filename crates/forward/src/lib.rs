@@ -6,3 +6,5 @@ pub mod event_columns;
 pub mod filter;
 pub mod schedule;
 pub mod signature;
+
+pub mod http;
