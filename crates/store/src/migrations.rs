@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 8] = [
+const POSTGRES: [File; 9] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -17,8 +17,9 @@ const POSTGRES: [File; 8] = [
     (6, "event signature", include_str!("../migrations/postgres/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
+    (9, "forwarding", include_str!("../migrations/postgres/0009_forwarding.sql")),
 ];
-const SQLITE: [File; 8] = [
+const SQLITE: [File; 9] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -27,6 +28,7 @@ const SQLITE: [File; 8] = [
     (6, "event signature", include_str!("../migrations/sqlite/0006_event_signature.sql")),
     (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
+    (9, "forwarding", include_str!("../migrations/sqlite/0009_forwarding.sql")),
 ];
 
 /// Those of PostgreSQL.
