@@ -3,6 +3,7 @@
 mod apps;
 mod check;
 mod error;
+mod forward;
 mod layers;
 mod secrets;
 mod sections;
@@ -11,6 +12,7 @@ mod tree;
 
 pub use apps::*;
 pub use error::SettingsError;
+pub(crate) use forward::proxy;
 pub use layers::{DEFAULTS, Sources};
 pub(crate) use secrets::shown_path;
 pub use secrets::{SecretFileError, read_secret};

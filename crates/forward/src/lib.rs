@@ -5,9 +5,8 @@ pub mod destination;
 pub mod envelope;
 pub mod event_columns;
 pub mod filter;
+pub mod http;
 pub mod order;
 pub mod schedule;
 pub mod signature;
 pub mod window;
-
-pub mod http;
