@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::forwarding::Forwarding;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::registration::VendorMonitor;
@@ -62,6 +64,8 @@ pub async fn run_in_turn(
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
     let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
+    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
+    let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let limits = limits(&settings)?;
     let ops_stop = CancellationToken::new();
     let ops_address = display_address(&listeners.ops);
@@ -102,14 +106,24 @@ pub async fn run_in_turn(
             keep: settings.retention.keep(),
             settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
             watch: watch.clone(),
+            numbered: numbered.clone(),
         };
-        tokio::select! {
-            () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
-            () = background.run(ready) => {}
-            () = handover.run(stop.clone()) => {}
+        let is_ready = CancellationToken::new();
+        if ready {
+            is_ready.cancel();
         }
-        info!("no more callbacks are accepted; storing those that were");
-        submissions.finished().await;
+        let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
+        let accepting = async {
+            tokio::select! {
+                () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
+                () = background.run(is_ready) => {}
+                () = handover.run(stop.clone()) => {}
+            }
+            info!("no more callbacks are accepted; storing those that were");
+            stop_forwarding.cancel();
+            submissions.finished().await;
+        };
+        tokio::join!(accepting, forwarding);
         close(&ingest, &store).await;
         Ok(())
     };

@@ -23,6 +23,8 @@ mod erase;
 mod escapes;
 mod feed;
 mod fixtures;
+mod forward_receiver;
+mod forwarding;
 mod handlers;
 mod hostile;
 mod http;

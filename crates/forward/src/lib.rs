@@ -1,4 +1,5 @@
 //! Forwarding: what is sent of a stored event, to whom, when, and what the answer means.
+
 pub mod answer;
 pub mod breaker;
 pub mod destination;

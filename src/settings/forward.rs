@@ -1,0 +1,173 @@
+//! The destinations of forwarding: `[[forward]]` and `[forwarding]`.
+
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::settings::error::SettingsError;
+use crate::settings::secrets::read_secret;
+use crate::settings::tree::Settings;
+use forward::destination::checked::check_together;
+use forward::destination::target::Target;
+use forward::destination::{Destination, DestinationSettings};
+use forward::http::Guard;
+use protocol::diagnostic::{Diagnostic, Hint};
+use protocol::source_filter::Networks;
+use url::Url;
+
+/// The keys of a destination's table, which the defaults show in a comment only. Those below `forward.headers` are the names of
+/// headers.
+pub(super) const FORWARD_KEYS: [&str; 27] = [
+    "name",
+    "url",
+    "secrets",
+    "secrets_file",
+    "unsigned",
+    "apps",
+    "families",
+    "commands",
+    "rooms",
+    "calls",
+    "headers",
+    "in_flight_max",
+    "rate_max",
+    "timeout_ms",
+    "connect_timeout_ms",
+    "order",
+    "order_wait_s",
+    "retry_schedule_s",
+    "include_client_ip",
+    "tls_ca",
+    "tls_certificate",
+    "tls_key",
+    "proxy",
+    "stream",
+    "subject_prefix",
+    "credentials_file",
+    "create_stream",
+];
+
+/// The name of the destination that `TRTC_FORWARD_URL` makes.
+const DEFAULT: &str = "default";
+
+impl Settings {
+    /// The destinations, checked whole, and the guard of what may be sent where.
+    ///
+    /// # Errors
+    /// The first key that is wrong, of the first destination that is.
+    pub fn destinations(&self) -> Result<(Vec<Destination>, Guard), SettingsError> {
+        let guard = self.guard()?;
+        let mut destinations = Vec::with_capacity(self.forward.len());
+        for settings in &self.forward {
+            let checked = Destination::check(settings.clone(), |path| read(path));
+            let destination = checked.map_err(|error| error.diagnostic())?;
+            let wrong = |key: &str, found: Diagnostic| {
+                let of = format!("key `forward.{key}` of destination `{}`: ", destination.name);
+                SettingsError::from(found.prefixed(of))
+            };
+            match &destination.target {
+                Target::Http(url) => {
+                    let proxy = proxy(&destination);
+                    guard
+                        .check_url(url, proxy.as_ref())
+                        .map_err(|error| wrong("url", error.diagnostic()))?;
+                }
+                Target::Nats(_) => {
+                    let hint = "NATS is not in this build: give an https:// URL";
+                    return Err(wrong("url", Diagnostic::new("nothing forwards to NATS", hint)));
+                }
+            }
+            destinations.push(destination);
+        }
+        check_together(&destinations).map_err(|error| error.diagnostic())?;
+        Ok((destinations, guard))
+    }
+
+    /// Judges where events may be sent.
+    fn guard(&self) -> Result<Guard, SettingsError> {
+        let networks = self.forwarding.allow_networks.iter().map(String::as_str);
+        let networks = Networks::parse(networks).map_err(|word| {
+            let problem = format!(
+                "key `forwarding.allow_networks`: `{word}` is not an address or a range of addresses"
+            );
+            SettingsError::new(problem, "give ranges such as 10.0.3.0/24")
+        })?;
+        Ok(Guard::new(networks))
+    }
+
+    pub(super) fn check_forwarding(&self) -> Result<(), SettingsError> {
+        let (least, most) = (1000, 1_000_000_000_000);
+        if !(least..=most).contains(&self.forwarding.backlog_events_max) {
+            let value = self.forwarding.backlog_events_max;
+            let problem =
+                format!("key `forwarding.backlog_events_max`: {value} is out of its range");
+            return Err(SettingsError::new(problem, format!("give {least} to {most}")));
+        }
+        let (least, most) = (10, 60_000);
+        if !(least..=most).contains(&self.forwarding.number_interval_ms) {
+            let value = self.forwarding.number_interval_ms;
+            let problem =
+                format!("key `forwarding.number_interval_ms`: {value} is out of its range");
+            return Err(SettingsError::new(problem, format!("give {least} to {most}")));
+        }
+        self.destinations().map(|_| ())
+    }
+
+    /// The destinations as people are told of them: name, and the URL without what may be secret.
+    #[must_use]
+    pub(crate) fn forwarded(&self) -> Vec<(String, String)> {
+        let shown = |settings: &DestinationSettings| {
+            let target = Target::parse(settings.url.expose_secret());
+            let target = target.map_or_else(|_| "no URL".to_owned(), |target| target.to_string());
+            (settings.name.clone(), target)
+        };
+        self.forward.iter().map(shown).collect()
+    }
+}
+
+/// The proxy of a destination, which was checked to be a URL.
+pub(crate) fn proxy(destination: &Destination) -> Option<Url> {
+    destination.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose_secret()).ok())
+}
+
+/// Gives the destination `default` what variables say of it; makes it where there is none.
+pub(super) fn apply_variables(
+    destinations: &mut Vec<DestinationSettings>,
+    url: Option<String>,
+    secret: Option<String>,
+) -> Result<(), SettingsError> {
+    let place = destinations.iter().position(|destination| destination.name == DEFAULT);
+    let destination = match (place, url) {
+        (Some(place), url) => {
+            let Some(destination) = destinations.get_mut(place) else { return Ok(()) };
+            if let Some(url) = url {
+                destination.url = url.into();
+            }
+            destination
+        }
+        (None, Some(url)) => {
+            destinations.push(DestinationSettings::new(DEFAULT, url));
+            let Some(destination) = destinations.last_mut() else { return Ok(()) };
+            destination
+        }
+        (None, None) => {
+            if secret.is_none() {
+                return Ok(());
+            }
+            let problem = "TRTC_FORWARD_SECRET is set, and no destination is called `default`";
+            let hint = "set TRTC_FORWARD_URL too, or `secrets` in the `[[forward]]` table";
+            return Err(SettingsError::new(problem, hint));
+        }
+    };
+    if let Some(secret) = secret {
+        // One a line, so that a file can hold the new and the old one.
+        let lines = secret.lines().map(str::trim).filter(|line| !line.is_empty());
+        destination.secrets = lines.map(SecretString::from).collect();
+        destination.secrets_file = None;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<SecretString, Diagnostic> {
+    read_secret(path).map_err(|error| error.diagnostic())
+}
