@@ -8,8 +8,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::store::deadline::within;
 use crate::store::{
     Backlog, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX, FeedLimit,
-    FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions, StoredEvent,
-    Wishes,
+    FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions, StoredEvent, Wishes,
 };
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
@@ -34,13 +33,24 @@ pub(super) struct Loaded {
 
 impl Database {
     pub(super) async fn open(options: StoreOptions) -> Result<Self, Diagnostic> {
-        let options = StoreOptions { writers: 1, readers: 1, timeout: STEP_MAX, read_timeout: Some(STEP_MAX), ..options };
+        let options = StoreOptions {
+            writers: 1,
+            readers: 1,
+            timeout: STEP_MAX,
+            read_timeout: Some(STEP_MAX),
+            ..options
+        };
         let reader = within(STEP_MAX, crate::store::open(&options)).await?;
         Ok(Self { options, writer: Mutex::new(None), reader })
     }
 
     /// Creates a destination at the end of the feed, unless it is there.
     pub(super) async fn ensure(&self, name: &str, hash: &str) -> Result<(), Diagnostic> {
+        if self.destination(name).await?.is_some() {
+            return Ok(());
+        }
+        // What is stored already and has no position yet would come behind the end.
+        within(STEP_MAX, self.reader.number_events(true)).await?;
         let mut held = self.take().await?;
         within(STEP_MAX, held.connection.ensure(name, hash)).await?;
         held.give_back();
@@ -124,7 +134,7 @@ impl Database {
         Ok(backlog)
     }
 
-    pub(super) async fn skip_excess(&self, events_max: u64) -> Result<u64, Diagnostic> {
+    pub(super) async fn skip_excess(&self, events_max: u64) -> Result<bool, Diagnostic> {
         let mut held = self.take().await?;
         let skipped = within(STEP_MAX, held.connection.skip_excess(events_max)).await?;
         held.give_back();
@@ -132,11 +142,7 @@ impl Database {
     }
 
     /// The events behind a position.
-    pub(super) async fn page(
-        &self,
-        after: i64,
-        limit: FeedLimit,
-    ) -> Result<FeedRead, Diagnostic> {
+    pub(super) async fn page(&self, after: i64, limit: FeedLimit) -> Result<FeedRead, Diagnostic> {
         within(STEP_MAX, self.reader.events_after(Position::of_number(after), limit)).await
     }
 

@@ -42,12 +42,7 @@ struct Made {
 }
 
 impl HttpSender {
-    pub(super) fn new(
-        destination: Arc<Destination>,
-        url: Url,
-        guard: Guard,
-        clock: Clock,
-    ) -> Self {
+    pub(super) fn new(destination: Arc<Destination>, url: Url, guard: Guard, clock: Clock) -> Self {
         Self { destination, url, guard, clock, client: Mutex::new(None) }
     }
 

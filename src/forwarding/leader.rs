@@ -48,7 +48,10 @@ impl Forwarder {
                 Err(found) => {
                     if failed.is_new(&found) {
                         let Diagnostic { problem: reason, hint } = found;
-                        warn!(destination = name, reason, hint, "forwarding stands still; trying again");
+                        warn!(
+                            destination = name,
+                            reason, hint, "forwarding stands still; trying again"
+                        );
                     }
                     self.pause(RETRY_PAUSE).await;
                 }
@@ -62,7 +65,8 @@ impl Forwarder {
         failed: &mut OnChange<Diagnostic>,
         differs: &mut OnChange<String>,
     ) -> Result<(), Diagnostic> {
-        let (name, hash) = (self.destination.name.as_str(), self.destination.definition_hash.as_str());
+        let (name, hash) =
+            (self.destination.name.as_str(), self.destination.definition_hash.as_str());
         self.database.ensure(name, hash).await?;
         let wanted = (name, &*self.holder, hash);
         let (lease, loaded) = loop {
@@ -94,7 +98,7 @@ impl Forwarder {
         match ended {
             Ended::Stopped => self.database.release(&lease).await,
             Ended::Lost => {
-                warn!(destination = name, "another server forwards from now on");
+                info!(destination = name, "the right to forward was lost, or its place was changed; asking for it again");
                 Ok(())
             }
             Ended::Outrun => Ok(()),

@@ -15,9 +15,7 @@ use crate::forwarding::attempt::{Tried, attempt};
 use crate::forwarding::database::Loaded;
 use crate::forwarding::leader::{Forwarder, LEASE};
 use crate::forwarding::rows;
-use crate::store::{
-    Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Position, Wishes,
-};
+use crate::store::{Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Position, Wishes};
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
@@ -113,6 +111,7 @@ impl Runner {
         if row.wishes.paused {
             window.pause(PauseReason::ByHand, row.now);
         }
+        of.metrics.state(rows::figure(window.state().state));
         let now = Instant::now();
         Self {
             lease: Arc::new(lease),
@@ -170,9 +169,8 @@ impl Runner {
     fn begin_all(&mut self) {
         let now = self.now();
         // Where the lease cannot be renewed, another server may forward already.
-        let may_send = self.stop_at.is_none()
-            && self.ended.is_none()
-            && self.renewed_at.elapsed() < LEASE;
+        let may_send =
+            self.stop_at.is_none() && self.ended.is_none() && self.renewed_at.elapsed() < LEASE;
         if self.stop_at.is_some_and(|at| at <= Instant::now()) {
             // They are sent again by whoever forwards next.
             self.sends.clear();
@@ -211,22 +209,19 @@ impl Runner {
         };
         if let Some(write) = write {
             let write = rows::write(write, self.last_error.take());
-            let write =
-                async move { Step::Written(database.write(&lease, &write, LEASE).await) };
+            let write = async move { Step::Written(database.write(&lease, &write, LEASE).await) };
             return Some(Box::pin(write));
         }
         if is_ending {
             return None;
         }
         if std::mem::take(&mut self.is_nudged) {
-            let pending =
-                async move { Step::Pending(database.pending(&lease.destination).await) };
+            let pending = async move { Step::Pending(database.pending(&lease.destination).await) };
             return Some(Box::pin(pending));
         }
         if self.figures_at <= Instant::now() {
             self.figures_at = Instant::now() + FIGURES_EVERY;
-            let figures =
-                async move { Step::Figures(database.backlog(&lease.destination).await) };
+            let figures = async move { Step::Figures(database.backlog(&lease.destination).await) };
             return Some(Box::pin(figures));
         }
         None
@@ -345,7 +340,10 @@ impl Runner {
             }
             Step::Figures(Ok(backlog)) => {
                 let lag = Duration::from_millis(u64::try_from(backlog.lag_ms).unwrap_or_default());
-                self.of.metrics.backlog(backlog.events, lag, backlog.waiting, backlog.dead);
+                let metrics = &self.of.metrics;
+                metrics.backlog(backlog.events, lag, backlog.waiting, backlog.dead);
+                // The store counts them, over all servers.
+                metrics.skipped.absolute(u64::try_from(backlog.skipped).unwrap_or_default());
             }
             Step::Renewed(Err(found)) | Step::Figures(Err(found)) => self.step_failed(found),
         }
@@ -355,7 +353,10 @@ impl Runner {
         if self.failed_step.is_new(&found) {
             let destination = self.of.destination.name.as_str();
             let Diagnostic { problem: reason, hint } = found;
-            warn!(destination, reason, hint, "the forwarder's place cannot be read or kept; trying again");
+            warn!(
+                destination,
+                reason, hint, "the forwarder's place cannot be read or kept; trying again"
+            );
         }
         // The next one would fail as fast.
         self.retry_at = Some(Instant::now() + RETRY_PAUSE);
@@ -382,14 +383,16 @@ impl Runner {
         metrics.dead_letters.increment(tallies.dead);
         let row = self.window.state();
         let destination = self.of.destination.name.as_str();
-        let is_misconfigured =
-            row.state == DestinationState::Failing(OpenReason::Misconfigured);
+        let is_misconfigured = row.state == DestinationState::Failing(OpenReason::Misconfigured);
         let reason = self.last_error.as_deref();
         if is_misconfigured {
             let is_due = self.misconfigured_at.is_none_or(|at| at.elapsed() >= MISCONFIGURED_EVERY);
             if is_due && reason.is_some() {
                 self.misconfigured_at = Some(Instant::now());
-                error!(destination, reason, "nothing can be sent as it is configured; trying again");
+                error!(
+                    destination,
+                    reason, "nothing can be sent as it is configured; trying again"
+                );
             }
         } else {
             self.misconfigured_at = None;
@@ -440,11 +443,7 @@ impl Runner {
         let renew = (self.renewed_at + RENEW_EVERY).max(Instant::now() + Duration::from_millis(10));
         let is_ahead = |at: &Instant| *at > Instant::now();
         let (stop, retry) = (self.stop_at.filter(is_ahead), self.retry_at.filter(is_ahead));
-        [window, Some(renew), stop, retry]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(renew)
+        [window, Some(renew), stop, retry].into_iter().flatten().min().unwrap_or(renew)
     }
 
     /// The database's clock, by which all servers agree on when something is due.

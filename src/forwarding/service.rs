@@ -158,9 +158,8 @@ async fn supervise(forwarder: Forwarder) {
 async fn bound(database: Arc<Database>, events_max: u64) {
     loop {
         match database.skip_excess(events_max).await {
-            Ok(0) => sleep(BOUND_EVERY).await,
-            Ok(events) => warn!(
-                events,
+            Ok(false) => sleep(BOUND_EVERY).await,
+            Ok(true) => warn!(
                 hint = "see `skipped_from` and `skipped_until` of the table `destinations`",
                 "the oldest events of a backlog were skipped: it is longer than `forwarding.backlog_events_max`"
             ),

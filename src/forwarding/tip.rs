@@ -37,7 +37,10 @@ pub(super) async fn watch_end(
             Err(found) => {
                 if logged.is_new(&found) {
                     let Diagnostic { problem: reason, hint } = found;
-                    warn!(reason, hint, "new events cannot be read, so nothing is forwarded; trying again");
+                    warn!(
+                        reason,
+                        hint, "new events cannot be read, so nothing is forwarded; trying again"
+                    );
                 }
                 sleep(RETRY_PAUSE).await;
             }

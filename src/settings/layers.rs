@@ -181,7 +181,8 @@ impl Environment {
                 apps.push(AppSettings::new(id));
             }
         }
-        let Self { callback_token, rtc_key, secret_key, region, callback_url, sdk_app_id, .. } = self;
+        let Self { callback_token, rtc_key, secret_key, region, callback_url, sdk_app_id, .. } =
+            self;
         let set = [&callback_token, &rtc_key, &secret_key, &region, &callback_url];
         // Commands that are about no app run in the environment of the server, too.
         if apps.is_empty() || set.into_iter().all(Option::is_none) {

@@ -115,7 +115,12 @@ mod tests {
         ]));
         let text = format!("{:?}", settings.unwrap().summary());
         assert!(!text.contains("s3cret") && !text.contains("C2FV"), "{text}");
-        for said in ["default: https://billing.example", "/callback, 2 that are not shown", "postgres://db:5432/trtc", "for good"] {
+        for said in [
+            "default: https://billing.example",
+            "/callback, 2 that are not shown",
+            "postgres://db:5432/trtc",
+            "for good",
+        ] {
             assert!(text.contains(said), "{text}");
         }
     }

@@ -56,6 +56,8 @@ pub(crate) struct Receiver {
     pub(crate) url: String,
     received: Arc<Mutex<Vec<Received>>>,
     rule: Arc<Mutex<Arc<Rule>>>,
+    /// The rooms of requests under way, and how often two were of one room.
+    under_way: Arc<Mutex<(Vec<String>, usize)>>,
     _serving: AbortOnDropHandle<()>,
 }
 
@@ -67,6 +69,8 @@ impl Receiver {
         let taken: Arc<Rule> = Arc::new(|_: &Received| 200);
         let rule = Arc::new(Mutex::new(taken));
         let (noted, ruled) = (received.clone(), rule.clone());
+        let under_way: Arc<Mutex<(Vec<String>, usize)>> = Arc::default();
+        let rooms = under_way.clone();
         let router = Router::new().fallback(move |headers: HeaderMap, body: Bytes| async move {
             let text = String::from_utf8(body.to_vec()).unwrap();
             let headers = headers.iter().map(|(name, value)| {
@@ -74,20 +78,38 @@ impl Receiver {
             });
             let body = serde_json::from_str(&text).unwrap();
             let mut one = Received { headers: headers.collect(), text, body, status: 0 };
+            let room = one.body["data"]["room_id"].as_str().unwrap_or_default().to_owned();
+            {
+                let (rooms, overlaps) = &mut *rooms.lock().unwrap();
+                *overlaps += usize::from(rooms.contains(&room));
+                rooms.push(room.clone());
+            }
             let rule = ruled.lock().unwrap().clone();
             one.status = rule(&one);
+            // Others come in between where they may.
+            tokio::task::yield_now().await;
+            {
+                let (rooms, _) = &mut *rooms.lock().unwrap();
+                let place = rooms.iter().position(|other| *other == room).unwrap();
+                rooms.swap_remove(place);
+            }
             let status = StatusCode::from_u16(one.status).unwrap();
             noted.lock().unwrap().push(one);
             (status, "an answer").into_response()
         });
         let serving = async move { axum::serve(listener, router).await.unwrap() };
         let _serving = AbortOnDropHandle::new(tokio::spawn(serving));
-        Self { url, received, rule, _serving }
+        Self { url, received, rule, under_way, _serving }
     }
 
     /// Answers by this rule from now on.
     pub(crate) fn answer(&self, rule: impl Fn(&Received) -> u16 + Send + Sync + 'static) {
         *self.rule.lock().unwrap() = Arc::new(rule);
+    }
+
+    /// How often two events of one room were under way at once.
+    pub(crate) fn overlaps(&self) -> usize {
+        self.under_way.lock().unwrap().1
     }
 
     /// All that came.

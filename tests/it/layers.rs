@@ -42,6 +42,7 @@ const LAYERS: &[Layer] = &[
         &["axum", "sqlx", "reqwest"],
     ),
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("forwarding", &["store", "clock", "settings", "telemetry"], &["axum", "sqlx", "reqwest"]),
     (
         "http",
         &[
@@ -67,6 +68,7 @@ const LAYERS: &[Layer] = &[
     (
         "server",
         &[
+            "forwarding",
             "ip_list",
             "store",
             "ingest",

@@ -284,6 +284,14 @@ impl Window {
                 continue;
             }
             self.dead_ahead.remove(&row.id);
+            if self.items.get(&row.id).is_some_and(|item| item.state == ItemState::Dead) {
+                // The row was read before it was written as a dead letter; else somebody put it back on the schedule.
+                if self.changes.contains_key(&row.id) {
+                    continue;
+                }
+                self.items.remove(&row.id);
+                self.counted.retain(|id| *id != row.id);
+            }
             match self.items.get_mut(&row.id) {
                 None => self.restore(row, now),
                 Some(item) => {

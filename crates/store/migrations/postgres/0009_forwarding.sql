@@ -53,6 +53,7 @@ create table delivery_exceptions (
     primary key (destination, event_id)
 );
 create index delivery_exceptions_next on delivery_exceptions (destination, next_at) where state <> 'dead';
+create index delivery_exceptions_event on delivery_exceptions (event_id);
 
 comment on table delivery_exceptions is 'Events that a destination has not got although its position is behind them';
 comment on column delivery_exceptions.position is 'Position of the event in the feed';

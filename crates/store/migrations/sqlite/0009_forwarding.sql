@@ -35,3 +35,4 @@ create table delivery_exceptions (
     primary key (destination, event_id)
 ) strict, without rowid;
 create index delivery_exceptions_next on delivery_exceptions (destination, next_at) where state <> 'dead';
+create index delivery_exceptions_event on delivery_exceptions (event_id);

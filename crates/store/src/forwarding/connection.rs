@@ -128,11 +128,8 @@ impl ForwardingConnection {
     pub async fn release(&mut self, lease: &Lease) -> Result<(), StoreError> {
         let sql = "update destinations set holder = null, lease_until = null
              where name = $1 and holder = $2 and epoch = $3";
-        let args = [
-            lease.destination.as_str().into(),
-            lease.holder.as_str().into(),
-            lease.epoch.into(),
-        ];
+        let args =
+            [lease.destination.as_str().into(), lease.holder.as_str().into(), lease.epoch.into()];
         self.0.execute(sql, &args).await?;
         Ok(())
     }
@@ -167,7 +164,8 @@ impl ForwardingConnection {
              where destination = $1 and state = 'dead' and position > $2 limit {EXCEPTIONS_MAX}"
         );
         let rows: Vec<ExceptionRow> = self.0.rows(&sql, &[name.into(), position.into()]).await?;
-        let count = "select count(*) from delivery_exceptions where destination = $1 and state = 'dead'";
+        let count =
+            "select count(*) from delivery_exceptions where destination = $1 and state = 'dead'";
         let dead: Option<(i64,)> = self.0.row(count, &[name.into()]).await?;
         let dead = dead.and_then(|(dead,)| usize::try_from(dead).ok()).unwrap_or_default();
         Ok((rows.into_iter().map(DeliveryException::from).collect(), dead))
@@ -188,18 +186,18 @@ impl ForwardingConnection {
                  (select @clock - @ms(numbered_at) from feed where feed.position > destinations.position / 512
                      order by feed.position limit 1) as lag_ms,
                  (select count(*) from delivery_exceptions where destination = name and state <> 'dead') as waiting,
-                 (select count(*) from delivery_exceptions where destination = name and state = 'dead') as dead
+                 (select count(*) from delivery_exceptions where destination = name and state = 'dead') as dead, skipped
              from destinations where name = $1"
         );
-        type Figures = (i64, i64, i64, Option<i64>, i64, i64);
+        type Figures = (i64, i64, i64, Option<i64>, i64, i64, i64);
         let row: Option<Figures> = self.0.row(&sql, &[name.into()]).await?;
-        let (rows, sample_rows, sample_events, lag_ms, waiting, dead) = row.unwrap_or_default();
+        let (rows, sample_rows, sample_events, lag_ms, waiting, dead, skipped) = row.unwrap_or_default();
         let events = match sample_rows {
             0 => 0,
             sample_rows if rows <= sample_rows => sample_events,
             sample_rows => (sample_events / sample_rows).max(1).saturating_mul(rows),
         };
-        Ok(Backlog { events, lag_ms: lag_ms.unwrap_or_default().max(0), waiting, dead })
+        Ok(Backlog { events, lag_ms: lag_ms.unwrap_or_default().max(0), waiting, dead, skipped })
     }
 
     /// Closes the connection.

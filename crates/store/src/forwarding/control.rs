@@ -34,7 +34,8 @@ impl ForwardingConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn pause(&mut self, name: &str) -> Result<bool, StoreError> {
-        let sql = "update destinations set paused = $2, failing_since = coalesce(failing_since, @now),
+        let sql =
+            "update destinations set paused = $2, failing_since = coalesce(failing_since, @now),
              state = 'paused', reason = 'by_hand' where name = $1";
         Ok(self.0.execute(sql, &[name.into(), true.into()]).await? == 1)
     }
@@ -68,8 +69,11 @@ impl ForwardingConnection {
     /// When the store does not answer.
     pub async fn remove(&mut self, name: &str) -> Result<bool, StoreError> {
         self.0.begin().await?;
-        let removed = self.0.execute("delete from destinations where name = $1", &[name.into()]).await?;
-        self.0.execute("delete from delivery_exceptions where destination = $1", &[name.into()]).await?;
+        let removed =
+            self.0.execute("delete from destinations where name = $1", &[name.into()]).await?;
+        self.0
+            .execute("delete from delivery_exceptions where destination = $1", &[name.into()])
+            .await?;
         self.0.commit().await?;
         Ok(removed == 1)
     }

@@ -146,6 +146,8 @@ pub struct Backlog {
     pub waiting: i64,
     /// Dead letters.
     pub dead: i64,
+    /// Events that went out of the backlog before they were sent, so far.
+    pub skipped: i64,
 }
 
 /// The columns of `destinations` in the order of [`Row`], as a template.

@@ -53,9 +53,10 @@ impl ForwardingConnection {
         write: &DestinationWrite,
         length: Duration,
     ) -> Result<bool, StoreError> {
-        let mut sql = "update destinations set position = @greatest(position, $4), lease_until = @after(5),
+        let mut sql =
+            "update destinations set position = @greatest(position, $4), lease_until = @after(5),
              last_error = coalesce($6, last_error)"
-            .to_owned();
+                .to_owned();
         let length = i64::try_from(length.as_millis()).unwrap_or(i64::MAX);
         let mut args = vec![
             lease.destination.as_str().into(),
