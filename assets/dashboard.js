@@ -134,8 +134,6 @@ function tellAges() {
 // The tail ---------------------------------------------------------------------------------------------------------
 
 const ROWS_MAX = 500;
-// An event is seen some time after it arrived, in ms.
-const BACK = 3000;
 
 function cell(row, ...contents) {
   const td = document.createElement("td");
@@ -245,8 +243,6 @@ function follow(table) {
     if (!event.id || !event.command) return;
     last = message.lastEventId || last;
     const received = Date.parse(event.received_at);
-    // Going on from when the page was drawn brings what was there already.
-    if (received < DRAWN - BACK && performance.now() - LOADED < 5000) return;
     arrivedAt(received);
     if (paused) {
       held.push(event);
@@ -260,8 +256,8 @@ function follow(table) {
   }
 
   // A browser tries again by itself and says what it saw last; where it gives up for good, we begin again and say it.
-  // The first time, that is when the page was drawn. Where the server does not take it, we go on without.
-  let last = Number.isNaN(DRAWN) ? "" : `page-0-${DRAWN}`;
+  // The first time, that is what the page was drawn after. Where the server does not take it, we go on without.
+  let last = table.dataset.after;
   function connect(goesOn) {
     const stream = new URL(table.dataset.stream, location.href);
     if (goesOn && last) stream.searchParams.set("last_event_id", last);

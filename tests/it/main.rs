@@ -6,6 +6,7 @@
 mod amounts;
 mod api;
 mod api_document;
+mod api_feed;
 mod api_schema;
 mod api_stream;
 mod backup;

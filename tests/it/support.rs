@@ -109,6 +109,13 @@ impl Database {
         self.count("select count(*) from events").await
     }
 
+    /// Waits until every stored event has its position.
+    pub(crate) async fn numbered(&self) {
+        let markers = "select count(*) from feed_new";
+        let all = || async { !self.is_postgres() || self.count(markers).await == 0 };
+        eventually("every event has a position", all).await;
+    }
+
     /// Takes the database away from under the server.
     pub(crate) async fn vanish(&self) {
         let Kind::Postgres { admin, name } = &self.kind else {

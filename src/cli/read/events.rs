@@ -10,12 +10,11 @@ use crate::cli::output::{self, cell, json_lines, say};
 use crate::cli::read::filter_args::FilterArgs;
 use crate::cli::read::lists::Source;
 use crate::clock::Clock;
-use crate::store::{EventFilter, Order, Store, StoredEvent};
-use protocol::UnixMillis;
+use crate::store::{EventFilter, FeedLimit, FeedPage, FeedRead, Position, Store, StoredEvent};
 
 /// List stored events.
 ///
-/// Newest first; with `--follow`, new ones as they arrive. Reads the store directly, so no server needs to run.
+/// Newest first; with `--follow`, new ones as they are stored. Reads the store directly, so no server needs to run.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
     #[command(flatten)]
@@ -26,7 +25,7 @@ pub(crate) struct Events {
     /// Print JSON lines with the whole body, which `replay` reads
     #[arg(long)]
     json: bool,
-    /// Keep running and print events as they arrive, unless they happened over ten minutes ago
+    /// Keep running and print events as they are stored, also those that happened long ago
     #[arg(long, short, conflicts_with = "until")]
     follow: bool,
     #[command(flatten)]
@@ -39,19 +38,18 @@ impl Events {
         filter.limit = self.limit;
         let opened = self.source.open().await?;
         let (store, url) = (&opened.store, &opened.url);
-        // What is there before the list is read: it is not news, and the list may be too short to hold it.
-        let before =
-            if self.follow { arrived(store, &filter, clock.now()).await? } else { Vec::new() };
+        // Before the list is read: what is stored meanwhile may be in both.
+        let after =
+            if self.follow { Some(opened.read(store.feed_span()).await?.end) } else { None };
         let mut found = opened.read(store.events(&filter)).await?;
-        if self.follow {
+        if let Some(after) = after {
             // The latest last, where the next ones will be.
             found.reverse();
+            self.show(&found, true)?;
+            let shown = found.iter().map(|event| event.id).collect();
+            return self.follow(store, &filter, after, shown).await;
         }
         self.show(&found, true)?;
-        if self.follow {
-            let seen = before.iter().chain(&found).map(|event| event.id).collect();
-            return self.follow(store, &filter, seen, clock).await;
-        }
         if found.is_empty() {
             say(&format!("no matching event in {url}"));
         } else if found.len() >= self.limit as usize {
@@ -60,23 +58,33 @@ impl Events {
         Ok(())
     }
 
-    /// Looks every second for what has arrived, and shows what was not `seen`. Never returns, but by an error or a
-    /// signal.
+    /// Looks every second for events that were stored after a position, and shows those that are not `shown` yet. Never
+    /// returns, but by an error or a signal.
     async fn follow(
         &self,
         store: &Arc<dyn Store>,
         filter: &EventFilter,
-        mut seen: HashSet<Uuid>,
-        clock: &Clock,
+        mut after: Position,
+        mut shown: HashSet<Uuid>,
     ) -> Result<()> {
         loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let found = arrived(store, filter, clock.now()).await?;
-            let ids = found.iter().map(|event| event.id).collect();
-            let new = found.into_iter().filter(|event| !seen.contains(&event.id));
-            self.show(&new.collect::<Vec<_>>(), false)?;
-            // Only what the next look can find again has to be remembered.
-            seen = ids;
+            let read = store.events_after(after, FeedLimit::default()).await;
+            match read.context("read the store")? {
+                FeedRead::Page(FeedPage { events, next, is_end }) => {
+                    let events = events.into_iter().map(|(_, event)| event);
+                    let new = events.filter(|event| filter.matches(event));
+                    let new = new.filter(|event| !shown.remove(&event.id));
+                    self.show(&new.collect::<Vec<_>>(), false)?;
+                    after = next;
+                    if is_end {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+                FeedRead::Outside(span) => {
+                    say("some events were missed: their positions are no longer kept");
+                    after = span.start;
+                }
+            }
         }
     }
 
@@ -101,36 +109,6 @@ impl Events {
             ]);
         }
         output::print(&format!("{}\n", table.trim_fmt()))
-    }
-}
-
-/// What has arrived lately, and happened within the last ten minutes. Rows become visible some time after their
-/// `received_at`, so each look goes back much further than to the last one.
-async fn arrived(
-    store: &Arc<dyn Store>,
-    filter: &EventFilter,
-    now: UnixMillis,
-) -> Result<Vec<StoredEvent>> {
-    const HAPPENED: i64 = 10 * 60 * 1000;
-    const ARRIVED: i64 = 10 * 1000;
-    const PAGE: u32 = 1000;
-    let mut filter = EventFilter {
-        since: Some(UnixMillis(now.0 - HAPPENED)),
-        received_since: Some(UnixMillis(now.0 - ARRIVED)),
-        order: Order::Oldest { after: None },
-        limit: PAGE,
-        ..filter.clone()
-    };
-    let mut found = Vec::new();
-    loop {
-        let page = store.events(&filter).await.context("read the store")?;
-        let last = page.last().map(|event| (event.event_time, event.id));
-        let full = page.len() >= PAGE as usize;
-        found.extend(page);
-        if !full {
-            return Ok(found);
-        }
-        filter.order = Order::Oldest { after: last };
     }
 }
 

@@ -53,10 +53,7 @@ pub(crate) async fn answer_as<L: Answered>(
         let store = reading.store()?;
         let (items, end) = reading.ask(list.part(&*store, (after, page.rows()))).await?;
         let items = Items { items, next: end.and_then(|end| cursor::format(name, &end)) };
-        let body = serde_json::to_vec(&items).map_err(|error| unwritten(&error))?;
-        let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-        let length = [(header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
-        return Ok((kind, length, reading.body(body.into())?).into_response());
+        return self::page(reading, &items);
     }
     let export = Export {
         seat: reading.export()?,
@@ -97,6 +94,17 @@ pub(crate) async fn answer_as<L: Answered>(
         response.headers_mut().insert(header::CONTENT_DISPOSITION, file);
     }
     Ok(response)
+}
+
+/// A page as JSON.
+pub(crate) fn page<T: Serialize + ToSchema>(
+    reading: &ReadLimiter,
+    items: &Items<T>,
+) -> Result<Response, Problem> {
+    let body = serde_json::to_vec(items).map_err(|error| unwritten(&error))?;
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    let length = [(header::CONTENT_LENGTH, HeaderValue::from(body.len()))];
+    Ok((kind, length, reading.body(body.into())?).into_response())
 }
 
 /// The name that a browser gives the file of an export, without its ending.

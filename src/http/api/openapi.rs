@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::http::api::endpoints::event_feed::WAIT_MAX;
 use crate::http::api::params;
 use crate::http::problem::Problem;
 use crate::store;
@@ -69,6 +70,8 @@ fn parameter_schema(name: &str, schema: &Value) -> Value {
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": params::LIMIT_MAX}),
         "session" => json!({"type": "string", "pattern": "^(latest|-?[0-9]{1,18})$"}),
         "cursor" => json!({"type": "string", "pattern": "^[A-Za-z0-9_-]+$", "maxLength": longest}),
+        "after" => json!({"type": "string", "pattern": "^(now|[0-9]{1,18})$"}),
+        "wait" => json!({"type": "integer", "minimum": 0, "maximum": WAIT_MAX}),
         _ if is_text(schema) => json!({"type": "string", "minLength": 1, "maxLength": longest}),
         _ => schema.clone(),
     }

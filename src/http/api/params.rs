@@ -133,6 +133,16 @@ impl PageRequest {
         Ok(Self { form, limit, cursor: query.cursor })
     }
 
+    /// The cursor, as given.
+    pub(crate) fn cursor(&self) -> Option<&str> {
+        self.cursor.as_deref()
+    }
+
+    /// The same for a list that read the cursor itself.
+    pub(crate) fn without_cursor(&self) -> Self {
+        Self { form: self.form, limit: self.limit, cursor: None }
+    }
+
     /// How many rows a page of JSON has.
     pub(crate) fn rows(&self) -> u32 {
         self.limit.unwrap_or(LIMIT)

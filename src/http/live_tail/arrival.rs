@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::store::StoredEvent;
+use crate::store::{Position, StoredEvent};
 
 /// An item of the live tail.
 #[derive(Debug, Clone)]
 pub(crate) enum Arrival {
     /// An event.
-    Event(Arc<StoredEvent>),
-    /// Some events were skipped: the subscriber was too slow, or away for too long.
+    Event(Position, Arc<StoredEvent>),
+    /// Some events were skipped: the subscriber was away for so long that their positions are no longer kept.
     Missed,
 }

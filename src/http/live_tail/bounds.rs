@@ -1,21 +1,14 @@
-//! How far back the live tail reads, and how much it keeps.
+//! How much the live tail reads at once, and how much it keeps.
 
-use std::time::Duration;
+use crate::store::{FeedLimit, PAGE_BYTES_MAX};
 
-use protocol::UnixMillis;
-
-/// The longest time after its `received_at` that a row may become visible.
-pub(crate) const BACK_FAR: Duration = Duration::from_secs(15);
-/// The longest pause after which a subscriber can resume.
-pub(crate) const PAUSE_MAX: Duration = Duration::from_mins(10);
-/// Rows of a query, and queries of a poll.
-pub(crate) const PAGE: u32 = 500;
-pub(crate) const PAGES_MAX: u32 = 40;
-/// How many bytes of bodies are kept for slow or reconnecting subscribers.
+/// What one poll reads at once.
+pub(crate) const POLL: FeedLimit = FeedLimit { events: 500, bytes: PAGE_BYTES_MAX };
+/// What a subscriber that is behind the buffer reads at once: all of them together hold no more than the buffer.
+pub(crate) const CATCH_UP: FeedLimit =
+    FeedLimit { events: 500, bytes: RECENT_BYTES_MAX / LISTENERS_MAX };
+/// Maximum number of buffered events, and of the bytes of their bodies.
+pub(crate) const RECENT_MAX: usize = 5000;
 pub(crate) const RECENT_BYTES_MAX: usize = 16 << 20;
 /// Concurrent subscribers.
 pub(crate) const LISTENERS_MAX: usize = 32;
-
-pub(crate) fn earlier(time: UnixMillis, by: Duration) -> UnixMillis {
-    UnixMillis(time.0.saturating_sub(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
-}

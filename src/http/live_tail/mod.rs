@@ -1,6 +1,7 @@
-//! Events as they arrive, for any number of subscribers.
+//! Events as they are stored, for any number of subscribers.
 
 pub(crate) mod arrival;
 pub(crate) mod bounds;
-pub(crate) mod missed;
+pub(crate) mod buffer;
+pub(crate) mod subscription;
 pub(crate) mod tail;

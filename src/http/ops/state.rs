@@ -54,7 +54,7 @@ impl Ops {
         setup: Setup,
     ) -> Self {
         let reading = Arc::new(reading);
-        let tail = Arc::new(Tail::new(reading.clone(), clock.clone(), stop.clone()));
+        let tail = Arc::new(Tail::new(reading.clone(), stop.clone()));
         Self {
             store_handle,
             metrics: metrics.handle(),

@@ -12,7 +12,7 @@ use crate::http::ui::filters::{Form, FormBuilder};
 use crate::http::ui::page::{PAGE_ROWS, Paged, Reading, answered};
 use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
-use crate::store::EventFilter;
+use crate::store::{EventFilter, Position};
 
 #[derive(Template)]
 #[template(path = "tail.html")]
@@ -22,6 +22,8 @@ struct Tail {
     rows: Vec<EventRow>,
     /// Where the script listens.
     stream: String,
+    /// After which position.
+    after: Position,
 }
 
 /// `GET /tail`
@@ -33,6 +35,8 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let filter = asked.filter(latest, &ops.apps, &["since", "until"]);
     let form = asked.done(&[]);
     let mut events = Vec::new();
+    // Before the list is read: what is stored meanwhile is in both, and shown once.
+    let after = reading.store.feed_span().await?.end;
     if form.is_good() {
         // It looks through so many events and no more, however rare what fits is.
         events = reading.store.event_page(&filter).await?.events;
@@ -46,6 +50,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
             form,
             rows,
             stream,
+            after,
         },
     )
 }

@@ -11,7 +11,7 @@ use protocol::{AppId, Family};
 
 filter! {
     /// Which stored events, and in which order.
-    #[derive(Debug, Clone, Default)]
+    #[derive(Debug, Clone, Default, PartialEq)]
     pub struct EventFilter {
         /// Only this family
         "family" "Family" ConditionKind::OneOf(Family::NAMES) => family: Option<String>,

@@ -55,13 +55,14 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         concat!(
             "select place - 1 as place, ",
             event_columns!(postgres),
-            " from (select place, found.* from json_array_elements(",
+            " from (select place, found.* from (
+                 select (pair ->> 0)::bigint as ms, (pair ->> 1)::uuid as wanted_id, place from json_array_elements(",
         ),
-        "::json) with ordinality as wanted (pair, place) cross join lateral (
-             select * from events
-             where event_time = timestamptz 'epoch' + (pair ->> 0)::bigint * interval '1 millisecond'
-                 and id = (pair ->> 1)::uuid
-             offset 0) as found) as events",
+        "::json) with ordinality as listed (pair, place) offset 0) as wanted
+             cross join lateral (
+                 select * from events
+                 where event_time = timestamptz 'epoch' + ms * interval '1 millisecond' and id = wanted_id
+                 offset 0) as found) as events",
     ],
     words: &[
         ("ms", "(extract(epoch from {}) * 1000)::bigint"),

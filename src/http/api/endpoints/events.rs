@@ -3,107 +3,18 @@
 use async_trait::async_trait;
 use axum::response::Response;
 use serde::Serialize;
-use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::http::api::endpoints::event::{Event, EventQuery, PayloadQuery};
+use crate::http::api::endpoints::event_feed::{Feed, FeedQuery};
 use crate::http::api::list;
 use crate::http::api::params::{ListQuery, QueryOf};
 use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::problem::Problem;
-use crate::store::{
-    Behind, ConditionKind, EventFilter, List, Part, Store, StoreError, StoredEvent, filter,
-};
-use protocol::UnixMillis;
+use crate::store::{Behind, EventFilter, List, Part, Store, StoreError};
 use protocol::event::Payload;
-use protocol::recorded_request::Delivery;
-use protocol::{AppId, Body, Command};
-
-filter! {
-    /// What is given of each event.
-    #[derive(Debug, Default)]
-    pub(crate) struct PayloadQuery {
-        /// Include the body of each event
-        "payload" "" ConditionKind::Flag(["yes", "no"]) => payload: bool,
-    }
-}
-
-/// The parameters of events, in a list and as they arrive.
-pub(crate) type EventQuery = (EventFilter, PayloadQuery);
-
-/// A stored event.
-#[derive(Debug, Serialize, ToSchema)]
-#[expect(clippy::struct_field_names, reason = "the names of the table's columns")]
-pub(crate) struct Event {
-    /// Event id.
-    id: Uuid,
-    /// `SDKAppID`.
-    #[schema(value_type = i64)]
-    sdk_app_id: AppId,
-    /// Family of the command.
-    family: String,
-    /// Canonical name of the command.
-    command: String,
-    /// The command as sent, if different.
-    command_sent: Option<String>,
-    /// Time of the event.
-    event_time: UnixMillis,
-    /// Time of arrival.
-    received_at: UnixMillis,
-    /// Call id.
-    call_id: Option<String>,
-    /// Room id.
-    room_id: Option<String>,
-    /// Acting account.
-    operator: Option<String>,
-    /// Client IP address, as sent.
-    client_ip: Option<String>,
-    /// Platform, as sent.
-    platform: Option<String>,
-    /// Request id of the vendor, for its support; null on most events.
-    request_id: Option<String>,
-    /// `unchecked` for an event of the RTC Engine whose app has no key; null where the signature was checked, and for other events.
-    signature: Option<String>,
-    /// Why the body could not be decoded; null if it was.
-    decode_error: Option<String>,
-    /// The body, if it is JSON and was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    payload: Option<Box<RawValue>>,
-    /// The body, if it is text other than JSON and was requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_text: Option<String>,
-    /// Any other body, in base64, if requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body_base64: Option<String>,
-}
-
-impl Event {
-    /// With its body, or without.
-    pub(crate) fn new(event: &StoredEvent, with_payload: bool) -> Self {
-        let body = if with_payload { event.delivery() } else { Delivery::default() };
-        Self {
-            id: event.id,
-            sdk_app_id: event.app,
-            family: event.family.clone(),
-            command: event.command.clone(),
-            command_sent: event.command_sent.clone(),
-            event_time: event.event_time,
-            received_at: event.received_at,
-            call_id: event.call_id.clone(),
-            room_id: event.room_id.clone(),
-            operator: event.operator.clone(),
-            client_ip: event.client_ip.clone(),
-            platform: event.platform.clone(),
-            request_id: event.request_id.clone(),
-            signature: event.signature.clone(),
-            decode_error: event.decode_error.clone(),
-            payload: body.body,
-            body_text: body.body_text,
-            body_base64: body.body_base64,
-        }
-    }
-}
+use protocol::{Body, Command};
 
 /// An event with its raw and decoded body.
 #[derive(Debug, Serialize, ToSchema)]
@@ -133,11 +44,17 @@ impl List for Events {
     }
 }
 
-/// Events by event time, newest first.
-#[utoipa::path(get, path = "/events", tag = "events", params(QueryOf<(EventQuery, ListQuery)>),
+/// Events by event time, newest first; with `order=stored` in the order of storing, earliest first, for readers that must miss
+/// none.
+#[utoipa::path(get, path = "/events", tag = "events", params(QueryOf<((EventQuery, FeedQuery), ListQuery)>),
     responses((status = 200, body = list::Items<Event>)))]
 pub(crate) async fn events(request: ApiRequest) -> Result<Response, Problem> {
-    let ((filter, PayloadQuery { payload }), page) = request.list(EventQuery::default())?;
+    let (((filter, PayloadQuery { payload }), feed), page) =
+        request.list((EventQuery::default(), FeedQuery::default()))?;
+    if let Some(question) = feed.read(&page)? {
+        let feed = Feed { filter, with_payload: payload };
+        return feed.answer(&request.ops, &page, question).await;
+    }
     list::answer(&request.ops.reading, &page, Events { filter, with_payload: payload }).await
 }
 

@@ -1,6 +1,8 @@
 //! The endpoints of the API.
 
 pub(crate) mod calls;
+pub(crate) mod event;
+pub(crate) mod event_feed;
 pub(crate) mod event_stream;
 pub(crate) mod events;
 pub(crate) mod rooms;
