@@ -83,8 +83,9 @@ pub(super) struct Runner {
     read_to: i64,
     renewed_at: Instant,
     figures_at: Instant,
-    /// What went wrong last, where it is not written down yet.
+    /// What went wrong last, and whether that is to be written down.
     last_error: Option<String>,
+    is_error_new: bool,
     logged_state: DestinationState,
     misconfigured_at: Option<Instant>,
     failed_step: OnChange<Diagnostic>,
@@ -125,7 +126,8 @@ impl Runner {
             is_nudged: false,
             renewed_at: now,
             figures_at: now,
-            last_error: None,
+            last_error: row.last_error,
+            is_error_new: false,
             misconfigured_at: None,
             failed_step: OnChange::default(),
             stop_at: None,
@@ -208,7 +210,9 @@ impl Runner {
             self.window.write(now)
         };
         if let Some(write) = write {
-            let write = rows::write(write, self.last_error.take());
+            let is_new = std::mem::take(&mut self.is_error_new);
+            let last_error = self.last_error.clone().filter(|_| is_new);
+            let write = rows::write(write, last_error);
             let write = async move { Step::Written(database.write(&lease, &write, LEASE).await) };
             return Some(Box::pin(write));
         }
@@ -297,7 +301,7 @@ impl Runner {
             metrics.delay_seconds.record(self.of.clock.now().since(received_at).as_secs_f64());
         }
         if tried.problem.is_some() {
-            self.last_error = tried.problem;
+            (self.last_error, self.is_error_new) = (tried.problem, true);
         }
         self.window.ended(tried.id, tried.outcome, now, &mut self.random);
         if !self.window.holds(tried.id) {
@@ -387,7 +391,7 @@ impl Runner {
         let reason = self.last_error.as_deref();
         if is_misconfigured {
             let is_due = self.misconfigured_at.is_none_or(|at| at.elapsed() >= MISCONFIGURED_EVERY);
-            if is_due && reason.is_some() {
+            if is_due {
                 self.misconfigured_at = Some(Instant::now());
                 error!(
                     destination,

@@ -29,6 +29,8 @@ use protocol::diagnostic::Diagnostic;
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How often backlogs are compared with their bound.
 const BOUND_EVERY: Duration = Duration::from_secs(30);
+/// The same where there is no destination.
+const BOUND_FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
 /// How long opening and closing may take.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -70,12 +72,16 @@ impl Forwarding {
         numbered: Arc<Notify>,
         stop: CancellationToken,
     ) {
-        if self.destinations.is_empty() {
-            return;
-        }
         tokio::select! {
             () = ready.cancelled() => {}
             () = stop.cancelled() => return,
+        }
+        if self.destinations.is_empty() {
+            tokio::select! {
+                () = self.bound_forgotten() => {}
+                () = stop.cancelled() => {}
+            }
+            return;
         }
         let database = tokio::select! {
             database = self.open() => Arc::new(database),
@@ -94,6 +100,17 @@ impl Forwarding {
         }
         if timeout(CLOSE_MAX, database.close()).await.is_err() {
             warn!("the forwarder's connections did not close in time; they end with the process");
+        }
+    }
+
+    /// Bounds the backlogs of destinations that are no longer configured, which would keep the whole feed. Never returns.
+    async fn bound_forgotten(&self) {
+        loop {
+            sleep(BOUND_FORGOTTEN_EVERY).await;
+            let database = self.open().await;
+            // What fails is tried again in an hour; the store's other users say so.
+            while let Ok(true) = database.skip_excess(self.backlog_events_max).await {}
+            database.close().await;
         }
     }
 

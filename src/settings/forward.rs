@@ -56,10 +56,17 @@ impl Settings {
     /// # Errors
     /// The first key that is wrong, of the first destination that is.
     pub fn destinations(&self) -> Result<(Vec<Destination>, Guard), SettingsError> {
+        self.checked_destinations(self.forward.clone())
+    }
+
+    fn checked_destinations(
+        &self,
+        all: Vec<DestinationSettings>,
+    ) -> Result<(Vec<Destination>, Guard), SettingsError> {
         let guard = self.guard()?;
-        let mut destinations = Vec::with_capacity(self.forward.len());
-        for settings in &self.forward {
-            let checked = Destination::check(settings.clone(), |path| read(path));
+        let mut destinations = Vec::with_capacity(all.len());
+        for settings in all {
+            let checked = Destination::check(settings, read);
             let destination = checked.map_err(|error| error.diagnostic())?;
             let wrong = |key: &str, found: Diagnostic| {
                 let of = format!("key `forward.{key}` of destination `{}`: ", destination.name);
@@ -110,7 +117,12 @@ impl Settings {
                 format!("key `forwarding.number_interval_ms`: {value} is out of its range");
             return Err(SettingsError::new(problem, format!("give {least} to {most}")));
         }
-        self.destinations().map(|_| ())
+        // Files of secrets are read by those who send.
+        let mut all = self.forward.clone();
+        for settings in all.iter_mut().filter(|settings| settings.secrets.is_empty()) {
+            settings.unsigned |= settings.secrets_file.take().is_some();
+        }
+        self.checked_destinations(all).map(|_| ())
     }
 
     /// The destinations as people are told of them: name, and the URL without what may be secret.
@@ -170,4 +182,71 @@ pub(super) fn apply_variables(
 
 fn read(path: &Path) -> Result<SecretString, Diagnostic> {
     read_secret(path).map_err(|error| error.diagnostic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::tests::{env, error, file};
+
+    const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+    const URL: (&str, &str) = ("TRTC_FORWARD_URL", "https://billing.example/hook");
+
+    #[test]
+    fn the_variables_make_one_destination() {
+        let settings =
+            Settings::load(&env(&[URL, ("TRTC_FORWARD_SECRET", &format!("{SECRET}\n{SECRET}\n"))]));
+        let (destinations, _) = settings.unwrap().destinations().unwrap();
+        let [destination] = destinations.as_slice() else { panic!("{destinations:?}") };
+        assert_eq!((destination.name.as_str(), destination.secrets.len()), ("default", 2));
+        assert!(error(&env(&[URL])).contains("there is no secret"));
+        let said = error(&env(&[("TRTC_FORWARD_SECRET", SECRET)]));
+        assert!(said.contains("set TRTC_FORWARD_URL too"), "{said}");
+        let said = error(&env(&[URL, ("TRTC_FORWARD_SECRET", "s3cret")]));
+        assert!(said.contains("`whsec_`") && !said.contains("s3cret"), "{said}");
+    }
+
+    #[test]
+    fn the_variables_change_the_table_of_their_name() {
+        let table = "[[forward]]\nname = 'default'\nurl = 'http://127.0.0.1:1/a'\nrate_max = 7\nunsigned = false";
+        let (_file, mut sources) = file(table);
+        sources.env.insert(URL.0.into(), URL.1.into());
+        sources.env.insert("TRTC_FORWARD_SECRET".into(), SECRET.into());
+        let settings = Settings::load(&sources).unwrap();
+        assert_eq!(settings.forwarded(), [("default".to_owned(), "https://billing.example".to_owned())]);
+        assert_eq!(settings.destinations().unwrap().0[0].rate_max, 7);
+    }
+
+    #[test]
+    fn wrong_tables_are_refused_with_their_key() {
+        let wrong = |more: &str| {
+            let text = format!("[[forward]]\nname = 'a'\nsecrets = ['{SECRET}']\n{more}");
+            let (_file, sources) = file(&text);
+            error(&sources)
+        };
+        for (more, said) in [
+            ("url = 'https://a.example/'\nrate = 1", "did you mean `forward.name`?"),
+            ("url = 'https://a.example/'\nrates_max = 1", "did you mean `forward.rate_max`?"),
+            ("url = 'http://a.example/'\nheaders = { host = 'b' }", "key `forward.headers`"),
+            ("url = 'http://8.8.8.8/'", "key `forward.url` of destination `a`: "),
+            ("url = 'http://169.254.169.254/'", "key `forward.url` of destination `a`: "),
+            ("url = 'nats://a.example:4222'", "only HTTP has it"),
+            ("url = 'https://a.example/'\n[forwarding]\nallow_networks = ['x']", "`x` is not an address"),
+            ("url = 'https://a.example/'\n[forwarding]\nbacklog_events_max = 1", "give 1000 to"),
+        ] {
+            let found = wrong(more);
+            assert!(found.contains(said), "{more}: {found}");
+        }
+        let (_file, sources) = file("[[forward]]\nname = 'a'\nurl = 'nats://a.example:4222'");
+        assert!(error(&sources).contains("NATS is not in this build"), "{}", error(&sources));
+    }
+
+    #[test]
+    fn a_file_of_secrets_is_read_by_who_sends() {
+        let text = "[[forward]]\nname = 'a'\nurl = 'https://a.example/'\nsecrets_file = '/nowhere/secret'";
+        let (_file, sources) = file(text);
+        let settings = Settings::load(&sources).unwrap();
+        let said = settings.destinations().unwrap_err().to_string();
+        assert!(said.contains("`/nowhere/secret`"), "{said}");
+    }
 }
