@@ -21,6 +21,10 @@
 //! of an answer are read, then its connection is closed (its stream of HTTP/2). At most two lookups of a destination block threads
 //! at once. How many requests are under way is the caller's business.
 //!
+//! **One call, one request.** The library sends again only what the receiver cannot have begun with: where a kept connection turned
+//! out to be closed before the request was written, and where HTTP/2 says that a request was not processed (twice at most). Kept
+//! connections are dropped after 30 s without a request, and those of HTTP/2 are asked whether they live while requests are under way.
+//!
 //! **Secrets.** Errors and `Debug` show scheme, host and port of a URL, and no value of a header. The excerpt of an answer has
 //! taken out what the receiver repeats of sensitive headers and of the URL.
 //!
