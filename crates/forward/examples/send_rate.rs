@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use forward::destination::checked::TlsFiles;
 use forward::http::header::HeaderMap;
-use forward::http::{Client, ClientSettings, Guard, Request, TlsFiles};
+use forward::http::{Client, ClientSettings, Guard, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use protocol::diagnostic::Hint;
 
+use crate::answer::{self, Response};
+
 /// One try to deliver.
 ///
 /// There may be both a status and a failure: an answer that began and did not end, or one that is a failure for what it is (a
@@ -31,10 +33,41 @@ pub struct Attempt {
     pub failure: Option<Failure>,
 }
 
+impl Attempt {
+    /// What it is to those that decide what follows: the status, where a whole answer came or the status says all; else why there
+    /// is none. A success that broke off is none: the receiver may not have kept the event.
+    #[must_use]
+    pub fn response(&self) -> Response<'_> {
+        let class = self.failure.as_ref().map(|failure| failure.class);
+        match (self.status, class) {
+            (Some(200..=299) | None, Some(class)) => Response::Failure(class.into()),
+            (Some(status), _) => {
+                Response::Status { status, retry_after: self.retry_after.as_deref() }
+            }
+            (None, None) => Response::Failure(answer::Failure::Reset),
+        }
+    }
+}
+
+/// What it is to those that decide what follows.
+impl From<FailureClass> for answer::Failure {
+    fn from(class: FailureClass) -> Self {
+        match class {
+            FailureClass::Timeout => Self::Timeout,
+            FailureClass::Connect => Self::Connect,
+            FailureClass::Dns => Self::Dns,
+            FailureClass::Tls => Self::Tls,
+            FailureClass::BlockedAddress => Self::BlockedAddress,
+            // There is a status beside a redirect, which is judged in its place. What is too large is the answer, not the event.
+            FailureClass::Redirect | FailureClass::TooLarge | FailureClass::Reset => Self::Reset,
+        }
+    }
+}
+
 /// What went wrong on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Its class, a label of metrics.
+    /// Its class.
     pub class: FailureClass,
     /// What the library or the system says, without the URL.
     pub detail: String,
@@ -47,8 +80,10 @@ pub struct Failure {
 pub enum FailureClass {
     /// No connection, or no whole answer, in time.
     Timeout,
-    /// There is no connection: refused, unreachable, or the name has no address.
+    /// There is no connection: refused or unreachable.
     Connect,
+    /// The name has no address, or could not be looked up.
+    Dns,
     /// The TLS of one side refuses the other's.
     Tls,
     /// The answer is a redirect, which is not followed.
@@ -62,37 +97,18 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// Its name in metrics.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Redirect => "redirect",
-            Self::BlockedAddress => "blocked_address",
-            Self::TooLarge => "too_large",
-            Self::Reset => "reset",
-        }
-    }
-
     /// What it means, in a few words.
     fn meaning(self) -> &'static str {
         match self {
             Self::Timeout => "no answer in time",
             Self::Connect => "no connection",
+            Self::Dns => "no address",
             Self::Tls => "no trust by TLS",
             Self::Redirect => "redirect, not followed",
             Self::BlockedAddress => "address not allowed",
             Self::TooLarge => "head of the answer too large",
             Self::Reset => "connection broken",
         }
-    }
-}
-
-impl fmt::Display for FailureClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
     }
 }
 
@@ -120,6 +136,7 @@ impl Hint for Failure {
                 "does the receiver answer before it does its work? see `timeout_ms`"
             }
             FailureClass::Connect => "is the receiver up, and may this machine reach it?",
+            FailureClass::Dns => "is the name right, and does this machine resolve it?",
             FailureClass::Tls => {
                 "see `tls_ca`, `tls_certificate` and `tls_key`; has a certificate expired?"
             }

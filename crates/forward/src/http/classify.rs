@@ -6,7 +6,7 @@ use std::io;
 use protocol::diagnostic::Hint;
 
 use super::attempt::{Failure, FailureClass};
-use super::guard::BlockedAddress;
+use super::blocked_address::BlockedAddress;
 
 /// What a request failed by.
 pub(crate) fn failure(error: &reqwest::Error) -> Failure {
@@ -22,6 +22,8 @@ pub(crate) fn failure(error: &reqwest::Error) -> Failure {
         FailureClass::Tls
     } else if causes.find::<hyper::Error>().is_some_and(is_too_large) {
         FailureClass::TooLarge
+    } else if error.is_dns() {
+        FailureClass::Dns
     } else if error.is_connect() || error.is_builder() {
         FailureClass::Connect
     } else {

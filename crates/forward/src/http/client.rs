@@ -5,21 +5,26 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::dns::Resolve;
-use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, Response, Version};
 use rustls::crypto::ring;
+use secrecy::ExposeSecret;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use url::Url;
 
 use super::attempt::{Attempt, Failure, FailureClass};
 use super::classify::{failure, root_cause};
-use super::client_error::ClientError;
+use super::error::{ClientError, UrlError};
 use super::excerpt::Secrets;
-use super::guard::{Guard, Source, Transport, UrlError, transport};
+use super::guard::{Guard, Source, Transport, transport};
+use super::request::Request;
 use super::resolver::{GuardedResolver, SystemResolver};
-use super::tls_files::{TlsFiles, TlsMaterial};
+use super::tls_material::TlsMaterial;
+use crate::destination::Destination;
+use crate::destination::checked::TlsFiles;
+use crate::destination::target::Target;
 
 /// The most bytes of an answer's body that are read. The connection is closed when there are more.
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -54,6 +59,26 @@ pub struct ClientSettings {
     pub proxy: Option<Url>,
 }
 
+impl ClientSettings {
+    /// What a destination is configured for.
+    ///
+    /// # Errors
+    /// It is not one of HTTP.
+    pub fn of(destination: &Destination) -> Result<Self, UrlError> {
+        let Target::Http(url) = &destination.target else {
+            return Err(UrlError::Scheme);
+        };
+        let proxy = destination.proxy.as_ref().map(|proxy| Url::parse(proxy.expose_secret()));
+        Ok(Self {
+            url: url.clone(),
+            timeout: destination.timeout,
+            connect_timeout: destination.connect_timeout,
+            tls: destination.tls.clone(),
+            proxy: proxy.transpose().map_err(|_| UrlError::Proxy)?,
+        })
+    }
+}
+
 /// Without what URLs may hold of secrets.
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,25 +88,6 @@ impl fmt::Debug for ClientSettings {
             .field("connect_timeout", &self.connect_timeout)
             .field("tls", &self.tls)
             .field("proxy", &self.proxy.as_ref().map(origin))
-            .finish()
-    }
-}
-
-/// One event, ready to be sent.
-#[derive(Clone)]
-pub struct Request {
-    /// All headers but those of the connection. A value marked as sensitive is never shown.
-    pub headers: HeaderMap,
-    /// The signed body.
-    pub body: Vec<u8>,
-}
-
-/// Without the values of headers, and without the body.
-impl fmt::Debug for Request {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Request")
-            .field("headers", &self.headers.keys())
-            .field("body_bytes", &self.body.len())
             .finish()
     }
 }
@@ -124,7 +130,7 @@ impl Client {
         guard.check_url(&settings.url, settings.proxy.as_ref())?;
         // The request would fail by it, again and again.
         settings.url.as_str().parse::<hyper::Uri>().map_err(|_| UrlError::Unusable)?;
-        let material = settings.tls.read()?;
+        let material = TlsMaterial::read(&settings.tls)?;
         let http = build(&settings, &guard, &names, &material)?;
         let current = RwLock::new(Current { http, digest: material.digest() });
         Ok(Self(Arc::new(Inner { settings, guard, names, current })))
@@ -183,7 +189,7 @@ impl Attempt {
 
 impl Inner {
     fn reload(&self) -> Result<bool, ClientError> {
-        let material = self.settings.tls.read()?;
+        let material = TlsMaterial::read(&self.settings.tls)?;
         let digest = material.digest();
         let is_current = |current: &Current| current.digest == digest;
         if is_current(&self.current.read().unwrap_or_else(PoisonError::into_inner)) {

@@ -4,15 +4,15 @@
 //! leaves a hole: the host of the parsed URL when a client is made, since the resolver is never asked about an address that
 //! stands in the URL; and every answer of the resolver, since a name says nothing about where it leads.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use protocol::diagnostic::Hint;
 use protocol::source_filter::Networks;
 use url::{Host, Url};
 
 use super::address::AddressClass;
+use super::blocked_address::{BlockedAddress, Objection};
+use super::error::UrlError;
 
 /// Judges where events may be sent. Clones share the list.
 #[derive(Debug, Clone, Default)]
@@ -40,14 +40,6 @@ pub(crate) enum Transport {
     Plain,
 }
 
-/// Why an address is not sent to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Objection {
-    Forbidden(&'static str),
-    Restricted(&'static str),
-    PlainToPublic,
-}
-
 impl Guard {
     /// A guard that lets through to these own networks too (`forwarding.allow_networks`).
     #[must_use]
@@ -66,9 +58,11 @@ impl Guard {
         }
         let plain = transport == Transport::Plain;
         match literal(url)? {
-            Some(address) => self
-                .objection(address, Source::Literal, transport)
-                .map_or(Ok(()), |objection| Err(blocked(url, vec![(address, objection)]).into())),
+            Some(address) => {
+                self.objection(address, Source::Literal, transport).map_or(Ok(()), |objection| {
+                    Err(BlockedAddress::literal(address, objection).into())
+                })
+            }
             None if plain && proxy.is_some() => Err(UrlError::PlainToProxy),
             None if plain && self.allowed.is_empty() => Err(UrlError::PlainToName),
             None => Ok(()),
@@ -83,7 +77,7 @@ impl Guard {
         let objection =
             address.and_then(|at| self.objection(at, Source::Proxy, Transport::Plain).zip(address));
         match objection {
-            Some((objection, address)) => Err(blocked(proxy, vec![(address, objection)]).into()),
+            Some((objection, address)) => Err(BlockedAddress::literal(address, objection).into()),
             None => Ok(()),
         }
     }
@@ -107,7 +101,7 @@ impl Guard {
             }
         }
         if allowed.is_empty() && !blocked.is_empty() {
-            return Err(BlockedAddress { host: host.to_owned(), blocked });
+            return Err(BlockedAddress::name(host, blocked));
         }
         Ok(allowed)
     }
@@ -149,113 +143,12 @@ fn literal(url: &Url) -> Result<Option<IpAddr>, UrlError> {
     }
 }
 
-fn blocked(url: &Url, blocked: Vec<(IpAddr, Objection)>) -> BlockedAddress {
-    BlockedAddress { host: url.host_str().unwrap_or_default().to_owned(), blocked }
-}
-
-/// A host that is not sent to, as each of its addresses is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockedAddress {
-    host: String,
-    blocked: Vec<(IpAddr, Objection)>,
-}
-
-/// The most addresses that a text names.
-const SHOWN_MAX: usize = 4;
-
-impl fmt::Display for BlockedAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_literal = self.blocked.iter().any(|(address, _)| {
-            self.host == address.to_string() || self.host == format!("[{address}]")
-        });
-        let list = self.blocked.iter().take(SHOWN_MAX).map(|(address, objection)| {
-            let kind = match objection {
-                Objection::Forbidden(kind) | Objection::Restricted(kind) => kind,
-                Objection::PlainToPublic => "a public address, without TLS",
-            };
-            format!("{address}, {kind}")
-        });
-        let list = list.collect::<Vec<_>>().join("; ");
-        let more = self.blocked.len().saturating_sub(SHOWN_MAX);
-        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-        if is_literal {
-            write!(f, "nothing is sent to {list}")
-        } else {
-            write!(f, "`{}` resolves to an address that is not allowed: {list}{more}", self.host)
-        }
-    }
-}
-
-impl std::error::Error for BlockedAddress {}
-
-impl Hint for BlockedAddress {
-    fn hint(&self) -> Option<String> {
-        let networks = self.blocked.iter().filter_map(|(address, objection)| {
-            let address = address.to_canonical();
-            let length = if address.is_ipv4() { 32 } else { 128 };
-            matches!(objection, Objection::Restricted(_)).then(|| format!("\"{address}/{length}\""))
-        });
-        let networks: Vec<_> = networks.take(SHOWN_MAX).collect();
-        if !networks.is_empty() {
-            return Some(format!("add {} to forwarding.allow_networks", networks.join(", ")));
-        }
-        let is_plain = |(_, objection): &(_, _)| *objection == Objection::PlainToPublic;
-        Some(if self.blocked.iter().any(is_plain) {
-            "use `https://`: the events could be read on the way".to_owned()
-        } else {
-            "no setting allows it; is the host right?".to_owned()
-        })
-    }
-}
-
-/// A URL that no client is made for.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// It is of another scheme, or has no host.
-    #[error("the URL is not one of HTTP")]
-    Scheme,
-    /// No request could name it.
-    #[error("the URL has a host or path that HTTP cannot carry")]
-    Unusable,
-    /// Its host is an address that is not to be sent to.
-    #[error(transparent)]
-    Blocked(#[from] BlockedAddress),
-    /// A name, without TLS, while nothing but public addresses is allowed.
-    #[error("`http://` with the name of a host: events would be readable on the way")]
-    PlainToName,
-    /// A name, without TLS, that only the proxy resolves.
-    #[error(
-        "`http://` with the name of a host, through a proxy: events would be readable on the way"
-    )]
-    PlainToProxy,
-    /// The proxy is not one that is spoken to by plain HTTP.
-    #[error("`proxy` is not an `http://` URL")]
-    Proxy,
-}
-
-impl Hint for UrlError {
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Blocked(blocked) => return blocked.hint(),
-            Self::Scheme => "write `https://host/path`",
-            Self::Unusable => "write the name of the host in ASCII letters, digits and hyphens",
-            Self::PlainToName => {
-                "use `https://`, write the address itself (`http://10.0.3.7:8080/hook`), or add its network to forwarding.allow_networks"
-            }
-            Self::PlainToProxy => "use `https://`",
-            Self::Proxy => {
-                "write `http://host:port`; TLS to the destination goes through it unbroken"
-            }
-        };
-        Some(hint.to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     use proptest::prelude::*;
+    use protocol::diagnostic::Hint;
 
     use super::*;
 

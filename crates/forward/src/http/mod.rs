@@ -21,6 +21,10 @@
 //! of an answer are read, then its connection is closed (its stream of HTTP/2). At most two lookups of a destination block threads
 //! at once. How many requests are under way is the caller's business.
 //!
+//! **One call, one request.** The library sends again only what the receiver cannot have begun with: where a kept connection turned
+//! out to be closed before the request was written, and where HTTP/2 says that a request was not processed (twice at most). Kept
+//! connections are dropped after 30 s without a request, and those of HTTP/2 are asked whether they live while requests are under way.
+//!
 //! **Secrets.** Errors and `Debug` show scheme, host and port of a URL, and no value of a header. The excerpt of an answer has
 //! taken out what the receiver repeats of sensitive headers and of the URL.
 //!
@@ -29,10 +33,12 @@
 //! What reqwest 0.13 with hyper 1 and rustls 0.23 report, as the tests in `tests/http/` provoke it. An I/O error's `source()` skips
 //! the error that it wraps, so TLS errors are found by `get_ref()` only. `is_connect()` also holds for lookups and for TLS.
 //!
+//! [`Attempt::response`] says what each is to [`crate::answer`].
+//!
 //! | what happens | what is reported | class |
 //! |---|---|---|
 //! | nobody listens | `Request`, `is_connect`, I/O `ConnectionRefused` | `connect` |
-//! | the name has no address | `Request`, `is_connect`, `is_dns` | `connect` |
+//! | the name has no address | `Request`, `is_connect`, `is_dns` | `dns` |
 //! | the guard refuses all addresses | the same, around [`BlockedAddress`] | `blocked_address` |
 //! | the proxy refuses the tunnel | `Request`, `is_connect`, without the proxy's status | `connect` |
 //! | the connection ends during TLS | `Request`, `is_connect`, I/O error | `connect` |
@@ -57,20 +63,23 @@
 
 mod address;
 mod attempt;
+mod blocked_address;
 mod classify;
 mod client;
-mod client_error;
+mod error;
 mod excerpt;
 mod guard;
+mod request;
 mod resolver;
-mod tls_files;
+mod tls_material;
 
 pub use address::AddressClass;
 pub use attempt::{Attempt, Failure, FailureClass};
-pub use client::{ANSWER_BYTES_MAX, Client, ClientSettings, Request};
-pub use client_error::ClientError;
+pub use blocked_address::BlockedAddress;
+pub use client::{ANSWER_BYTES_MAX, Client, ClientSettings};
+pub use error::{ClientError, UrlError};
 pub use excerpt::EXCERPT_BYTES_MAX;
-pub use guard::{BlockedAddress, Guard, UrlError};
+pub use guard::Guard;
+pub use request::Request;
 pub use reqwest::dns;
 pub use reqwest::header;
-pub use tls_files::TlsFiles;

@@ -96,7 +96,7 @@ async fn a_name_without_an_address_is_no_connection() {
         let settings = settings("https://hooks.test/");
         let client = Client::with_resolver(settings, Guard::default(), Arc::new(names)).unwrap();
         let attempt = send(&client).await;
-        assert_eq!((attempt.status, class(&attempt)), (None, FailureClass::Connect));
+        assert_eq!((attempt.status, class(&attempt)), (None, FailureClass::Dns));
         let problem = attempt.failure.unwrap().to_string();
         assert!(problem.contains("no such name") || problem.contains("no address"), "{problem}");
     }

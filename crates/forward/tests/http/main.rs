@@ -5,6 +5,7 @@
 
 mod answers;
 mod broken;
+mod destination;
 mod egress;
 mod names;
 mod proxy;

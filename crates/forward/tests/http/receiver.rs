@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use forward::destination::checked::TlsFiles;
 use forward::http::header::{HeaderMap, HeaderValue};
-use forward::http::{Attempt, Client, ClientSettings, FailureClass, Guard, Request, TlsFiles};
+use forward::http::{Attempt, Client, ClientSettings, FailureClass, Guard, Request};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use forward::http::{Client, ClientError, ClientSettings, FailureClass, Guard, TlsFiles};
+use forward::destination::checked::TlsFiles;
+use forward::http::{Client, ClientError, ClientSettings, FailureClass, Guard};
 use protocol::diagnostic::Hint;
 use tokio_rustls::rustls::version::TLS13;
 
@@ -33,12 +34,10 @@ async fn wrong_files_are_named() {
         let ca = write("wrong.pem", text);
         assert_eq!(error(TlsFiles { ca, ..TlsFiles::default() }), ClientError::NoCertificate);
     }
-    let certificate = write("certificate.pem", &certificate);
-    let half = TlsFiles { certificate: certificate.clone(), ..TlsFiles::default() };
-    assert_eq!(error(half), ClientError::HalfIdentity);
-    let of = |key| TlsFiles { certificate: certificate.clone(), key, ca: None };
-    assert_eq!(error(of(write("key.pem", "hello"))), ClientError::NoIdentity);
-    let foreign = error(of(write("other.pem", &other_key)));
+    let certificate = authority.file("certificate.pem", &certificate);
+    let of = |key| TlsFiles { certificate: Some((certificate.clone(), key)), ca: None };
+    assert_eq!(error(of(authority.file("key.pem", "hello"))), ClientError::NoIdentity);
+    let foreign = error(of(authority.file("other.pem", &other_key)));
     assert!(
         matches!(&foreign, ClientError::Http(text) if text.contains("KeyMismatch")),
         "{foreign}"
@@ -55,8 +54,10 @@ async fn files_that_change_are_used_once_they_fit() {
     let folder = &authority;
     let files = TlsFiles {
         ca: Some(authority.ca_file()),
-        certificate: Some(folder.file("client.pem", &certificate)),
-        key: Some(folder.file("client.key", &key)),
+        certificate: Some((
+            folder.file("client.pem", &certificate),
+            folder.file("client.key", &key),
+        )),
     };
     let client = client(&receiver, "receiver.test", files);
     assert_eq!(class(&send(&client).await), FailureClass::Tls);

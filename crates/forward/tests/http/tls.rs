@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forward::http::{Attempt, Client, ClientSettings, FailureClass, Guard, TlsFiles};
+use forward::destination::checked::TlsFiles;
+use forward::http::{Attempt, Client, ClientSettings, FailureClass, Guard};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http2;
@@ -184,8 +185,10 @@ async fn a_receiver_may_ask_for_a_certificate() {
         let attempt = send(&client(&receiver, "receiver.test", trusting(&authority))).await;
         assert_tls(&attempt, "alert");
         let tls = TlsFiles {
-            certificate: Some(clients.file("client.pem", &certificate)),
-            key: Some(clients.file("client.key", &key)),
+            certificate: Some((
+                clients.file("client.pem", &certificate),
+                clients.file("client.key", &key),
+            )),
             ..trusting(&authority)
         };
         let attempt = send(&client(&receiver, "receiver.test", tls)).await;

@@ -2,27 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use reqwest::{Certificate, ClientBuilder, Identity};
 use secrecy::zeroize::Zeroizing;
 use sha2::{Digest, Sha256};
 
-use super::client_error::ClientError;
+use super::error::ClientError;
+use crate::destination::checked::TlsFiles;
 
 /// The most bytes of one file: the certificates of all public CAs take a fifth of it.
 const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// Where certificates and key are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// The CAs that the destination's certificate is checked by, in place of the system's.
-    pub ca: Option<PathBuf>,
-    /// The certificate that this side shows, with its chain.
-    pub certificate: Option<PathBuf>,
-    /// Its key.
-    pub key: Option<PathBuf>,
-}
 
 /// What the files hold. Not `Debug`: a key is among it.
 pub(crate) struct TlsMaterial {
@@ -31,25 +21,22 @@ pub(crate) struct TlsMaterial {
     identity: Option<Zeroizing<Vec<u8>>>,
 }
 
-impl TlsFiles {
-    /// Reads all of them.
-    pub(crate) fn read(&self) -> Result<TlsMaterial, ClientError> {
-        let ca = self.ca.as_deref().map(|path| read("tls_ca", path)).transpose()?;
-        let identity = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => {
+impl TlsMaterial {
+    /// Reads all files.
+    pub(crate) fn read(files: &TlsFiles) -> Result<Self, ClientError> {
+        let ca = files.ca.as_deref().map(|path| read("tls_ca", path)).transpose()?;
+        let identity = match &files.certificate {
+            None => None,
+            Some((certificate, key)) => {
                 let mut pem = read("tls_key", key)?;
                 pem.push(b'\n');
                 pem.extend_from_slice(&read("tls_certificate", certificate)?);
                 Some(pem)
             }
-            (None, None) => None,
-            _ => return Err(ClientError::HalfIdentity),
         };
-        Ok(TlsMaterial { ca, identity })
+        Ok(Self { ca, identity })
     }
-}
 
-impl TlsMaterial {
     /// Tells one state of the files from another without keeping the key.
     pub(crate) fn digest(&self) -> [u8; 32] {
         let mut digest = Sha256::new();
