@@ -32,8 +32,8 @@ mod probe;
 mod writing;
 
 pub use self::core::{
-    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Tallies, WINDOW_BYTES_MAX, WINDOW_EVENTS_MAX,
-    Window,
+    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    WINDOW_EVENTS_MAX, Window,
 };
 pub use self::cursor::Cursor;
 pub use self::exception::{Exception, ExceptionState, StateRow, Write};

@@ -3,3 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod breaker;
+mod envelopes;
+mod runs;
+mod signatures;
+mod world;
