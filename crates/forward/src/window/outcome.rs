@@ -11,7 +11,7 @@ use crate::order::UNTIL_DONE;
 use crate::schedule::jittered;
 use crate::window::core::Window;
 use crate::window::exception::{DEAD_MAX, ERROR_BYTES_MAX, WAITING_MAX};
-use crate::window::item::{BEATEN_MIN, ItemState, Row};
+use crate::window::item::{BEATEN_MIN, Item, ItemState, Row};
 
 /// The longest pause between tries that cost no attempt.
 const SOFT_PAUSE_MAX: Duration = Duration::from_mins(1);
@@ -74,6 +74,11 @@ impl Window {
                         self.others_go_well(id);
                     }
                     EventMeaning::Undeliverable => self.give_up(id, now),
+                    // Whatever others do, it is not the event.
+                    event if was_closed && is_never_the_event(destination) => {
+                        item.fail(event, now);
+                        self.soften(id, now, random);
+                    }
                     event if was_closed => {
                         item.fail(event, now);
                         self.unbeaten.insert(id);
@@ -142,6 +147,7 @@ impl Window {
         (item.attempts, item.beaten, item.soft_tries) = (item.attempts + 1, 0, 0);
         let pause = self.rules.schedule.pause_after(item.attempts, random);
         let until = item.first_failed_at.unwrap_or(now).plus(self.rules.order_wait);
+        self.soft.remove(&id);
         self.counted.push(id);
         match pause {
             None if self.dead < DEAD_MAX => return self.give_up(id, now),
@@ -290,7 +296,11 @@ impl Window {
     }
 }
 
-impl crate::window::item::Item {
+fn is_never_the_event(destination: DestinationMeaning) -> bool {
+    matches!(destination, DestinationMeaning::Gone | DestinationMeaning::Misconfigured)
+}
+
+impl Item {
     fn note(&mut self, status: Option<u16>, error: Option<String>) {
         self.last_status = status;
         self.last_error = error.map(|mut error| {

@@ -4,6 +4,7 @@
 
 mod breaker;
 mod envelopes;
+mod exceptions;
 mod runs;
 mod signatures;
 mod world;
