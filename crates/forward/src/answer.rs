@@ -83,7 +83,7 @@ pub enum EventMeaning {
     Failed,
     /// It waits, unless others go well: then it failed. `suspect`: the event itself may be the cause.
     Waits {
-        /// Whether the event itself may be the cause: never where there was no connection, or the service said "not now".
+        /// Whether the event itself may be the cause: never where there was no connection, or the service asked for fewer.
         suspect: bool,
     },
     /// No other try can be better.
@@ -187,10 +187,9 @@ fn of_status(status: u16, retry_after: Option<&str>, now: UnixMillis) -> Meaning
             let event = Waits { suspect: false };
             meaning(event, DestinationMeaning::Gone, ClientError, Some(GONE))
         }
-        // A gateway says 502 or 504 also where its application crashes or hangs on one event.
         429 => throttled(false, Throttled),
-        503 => throttled(false, ServerError),
-        502 | 504 => throttled(true, ServerError),
+        // A gateway says so also where its application crashes or hangs on one event.
+        502..=504 => throttled(true, ServerError),
         400..=499 => failed(None),
         _ => {
             let destination = DestinationMeaning::Counts { of_several: false };
@@ -274,8 +273,8 @@ mod tests {
             let (event, destination) = match status {
                 200..=299 => (Delivered, Works),
                 410 => (Waits { suspect: false }, Gone),
-                429 | 503 => (Waits { suspect: false }, Fails(None)),
-                502 | 504 => (Waits { suspect: true }, Fails(None)),
+                429 => (Waits { suspect: false }, Fails(None)),
+                502..=504 => (Waits { suspect: true }, Fails(None)),
                 300..=499 => (Failed, Counts { of_several: true }),
                 _ => (Waits { suspect: true }, Counts { of_several: false }),
             };

@@ -39,8 +39,6 @@ pub struct Breaker {
     probe: Option<Uuid>,
     /// The failures since the last success.
     run: Run,
-    /// Whether a probe of another event failed, too.
-    confirmed: bool,
     /// How many may be in flight while it is closed.
     limit: u32,
     /// The successes since the limit last grew, or the breaker closed.
@@ -122,7 +120,6 @@ impl Breaker {
             state: State::Closed,
             probe: None,
             run: Run::default(),
-            confirmed: false,
             limit: in_flight_max,
             successes: 0,
             doublings: 0,
@@ -153,11 +150,10 @@ impl Breaker {
     #[must_use]
     pub fn allowance(&self, in_flight: usize, now: UnixMillis) -> Allowance {
         match self.state {
-            State::Paused(_) => Allowance::Nothing,
             State::Open { probe_at, .. } if self.probe.is_none() && probe_at <= now => {
                 Allowance::Probe
             }
-            State::Open { .. } => Allowance::Nothing,
+            State::Open { .. } | State::Paused(_) => Allowance::Nothing,
             State::Closed => {
                 let in_flight = u32::try_from(in_flight).unwrap_or(u32::MAX);
                 match self.limit.saturating_sub(in_flight) {
@@ -191,7 +187,7 @@ impl Breaker {
         random: &mut fastrand::Rng,
     ) {
         let was_probe = self.probe.take_if(|probe| *probe == event).is_some();
-        self.note(event, was_probe, meaning);
+        self.note(event, meaning);
         match meaning {
             // The next probe may go at once: its moment has come already.
             DestinationMeaning::Nothing => {}
@@ -246,11 +242,16 @@ impl Breaker {
         self.state == State::Closed
     }
 
-    /// Whether it is the destination that fails, and not some events: since the last success more than one failed, one of them as a
-    /// probe.
+    /// Whether this event is the probe under way.
     #[must_use]
-    pub fn is_outage(&self) -> bool {
-        !self.is_closed() && self.confirmed
+    pub fn is_probe(&self, event: Uuid) -> bool {
+        self.probe == Some(event)
+    }
+
+    /// Whether more than one event failed since the last success.
+    #[must_use]
+    pub fn several_failed(&self) -> bool {
+        self.run.of_several
     }
 
     /// What people see of it.
@@ -269,16 +270,13 @@ impl Breaker {
         self.failing_since
     }
 
-    fn note(&mut self, event: Uuid, was_probe: bool, meaning: DestinationMeaning) {
+    fn note(&mut self, event: Uuid, meaning: DestinationMeaning) {
         match meaning {
             DestinationMeaning::Nothing | DestinationMeaning::Gone => {}
-            DestinationMeaning::Works => (self.run, self.confirmed) = (Run::default(), false),
+            DestinationMeaning::Works => self.run = Run::default(),
             DestinationMeaning::Counts { .. }
             | DestinationMeaning::Fails(_)
-            | DestinationMeaning::Misconfigured => {
-                self.run.add(event);
-                self.confirmed |= was_probe && self.run.of_several;
-            }
+            | DestinationMeaning::Misconfigured => self.run.add(event),
         }
     }
 

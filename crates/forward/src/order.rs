@@ -180,3 +180,130 @@ impl Line {
         self.waiting.is_empty() && !self.in_flight && self.holds.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn place(position: i64) -> Place {
+        Place { position, id: Uuid::from_u128(position.unsigned_abs().into()) }
+    }
+
+    #[test]
+    fn events_of_one_subject_go_one_after_the_other() {
+        let (mut order, subject) = (Order::default(), Some(Subject(7)));
+        for position in [3, 1, 2] {
+            order.wait(place(position), subject);
+        }
+        order.wait(place(4), None);
+        assert_eq!(order.first_ready(), Some(place(1)));
+        order.sent(place(1), subject);
+        assert_eq!(order.first_ready(), Some(place(4)), "its subject is in flight");
+        order.sent(place(4), None);
+        assert_eq!(order.first_ready(), None);
+        order.ended(subject);
+        assert_eq!(order.first_ready(), Some(place(2)));
+        order.wait(place(1), subject);
+        assert_eq!(order.first_ready(), Some(place(1)), "it came back");
+    }
+
+    #[test]
+    fn an_event_that_failed_holds_later_ones_back_until_a_moment() {
+        let (mut order, subject) = (Order::default(), Some(Subject(7)));
+        order.wait(place(1), subject);
+        order.wait(place(2), subject);
+        order.sent(place(1), subject);
+        order.ended(subject);
+        order.hold(place(1), subject, UnixMillis(60_000));
+        assert_eq!(order.first_ready(), None);
+        assert!(order.may_retry(place(1), subject) && order.holds(place(1), subject));
+        assert_eq!(order.next_end(), Some(UnixMillis(60_000)));
+        order.advance(UnixMillis(59_999));
+        assert_eq!(order.first_ready(), None);
+        order.advance(UnixMillis(60_000));
+        assert_eq!((order.first_ready(), order.next_end()), (Some(place(2)), None));
+        assert!(!order.may_retry(place(3), subject), "an earlier one waits");
+        order.hold(place(1), subject, UNTIL_DONE);
+        assert_eq!((order.first_ready(), order.next_end()), (None, None));
+        order.free(place(1), subject);
+        assert_eq!(order.first_ready(), Some(place(2)));
+    }
+
+    /// Where an event is.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Is {
+        Waiting,
+        InFlight,
+        Failing(i64),
+        Done,
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_ready_is_what_the_rule_says(
+            subjects in prop::collection::vec(prop::option::of(0..3_i64), 1..20),
+            steps in prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, 1..50_i64), 0..80),
+        ) {
+            let mut order = Order::default();
+            let mut now = 0;
+            let subject = |number: usize| subjects[number].map(Subject);
+            let at = |number: usize| place(i64::try_from(number).unwrap());
+            let mut all: Vec<Is> = vec![Is::Waiting; subjects.len()];
+            for number in 0..subjects.len() {
+                order.wait(at(number), subject(number));
+            }
+            for (index, step, ms) in steps {
+                let number = index.index(all.len());
+                let may_be_sent = |all: &[Is], number: usize| {
+                    let mates = (0..all.len()).filter(|other| {
+                        *other != number && subjects[number].is_some() && subjects[*other] == subjects[number]
+                    });
+                    mates.into_iter().all(|mate| match all[mate] {
+                        Is::InFlight => false,
+                        Is::Waiting => mate > number,
+                        Is::Failing(until) => mate > number || until <= now,
+                        Is::Done => true,
+                    })
+                };
+                let is_ready = |number: &usize| all[*number] == Is::Waiting && may_be_sent(&all, *number);
+                let want = (0..all.len()).find(is_ready);
+                prop_assert_eq!(order.first_ready(), want.map(at));
+                match (all[number], step) {
+                    (Is::Waiting, _) if may_be_sent(&all, number) => {
+                        order.sent(at(number), subject(number));
+                        all[number] = Is::InFlight;
+                    }
+                    (Is::Failing(_), 0..=2) => {
+                        let may = may_be_sent(&all, number);
+                        prop_assert_eq!(order.may_retry(at(number), subject(number)), may);
+                        if may {
+                            order.free(at(number), subject(number));
+                            order.sent(at(number), subject(number));
+                            all[number] = Is::InFlight;
+                        }
+                    }
+                    (Is::InFlight, 0 | 1) => {
+                        order.ended(subject(number));
+                        all[number] = Is::Done;
+                    }
+                    (Is::InFlight, 2) => {
+                        order.ended(subject(number));
+                        order.wait(at(number), subject(number));
+                        all[number] = Is::Waiting;
+                    }
+                    (Is::InFlight, 3) => {
+                        order.ended(subject(number));
+                        order.hold(at(number), subject(number), UnixMillis(now + ms));
+                        all[number] = Is::Failing(now + ms);
+                    }
+                    _ => {
+                        now += ms;
+                        order.advance(UnixMillis(now));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -464,7 +464,7 @@ impl Window {
     /// Whether nothing is left to send of what was read, replays and retries included.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.values().all(|item| item.state == ItemState::Dead)
     }
 
     /// What became of events since it was asked last.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use protocol::UnixMillis;
 
+use crate::answer::EventMeaning;
 use crate::event_columns::Subject;
 use crate::order::Place;
 use crate::window::exception::{Exception, ExceptionState};
@@ -33,6 +34,8 @@ pub(super) struct Item {
     pub(super) soft_tries: u32,
     /// How often others went well after it had failed, since its last attempt that counted.
     pub(super) beaten: u32,
+    /// Attempts that were given back.
+    pub(super) given_back: u32,
     pub(super) first_failed_at: Option<UnixMillis>,
     pub(super) last_status: Option<u16>,
     pub(super) last_error: Option<String>,
@@ -76,6 +79,7 @@ impl Item {
             suspect_tries: 0,
             soft_tries: 0,
             beaten: 0,
+            given_back: 0,
             first_failed_at: None,
             last_status: None,
             last_error: None,
@@ -125,12 +129,21 @@ impl Item {
         }
     }
 
-    /// Whether it fails while others go well, so that this failure costs it an attempt.
-    pub(super) fn fails_alone(&self, order_wait: Duration, now: UnixMillis) -> bool {
-        if self.attempts > 0 {
-            return self.beaten > 0;
+    /// Whether this failure costs it an attempt. The first does where others go well meanwhile; after that it is known that the event
+    /// fails by itself, unless the answer cannot be due to it.
+    pub(super) fn fails_alone(
+        &self,
+        event: EventMeaning,
+        order_wait: Duration,
+        now: UnixMillis,
+    ) -> bool {
+        match event {
+            EventMeaning::Waits { suspect } if self.attempts > 0 => suspect || self.beaten > 0,
+            EventMeaning::Waits { .. } => {
+                self.beaten >= BEATEN_MIN && self.has_waited(order_wait, now)
+            }
+            _ => true,
         }
-        self.beaten >= BEATEN_MIN && self.has_waited(order_wait, now)
     }
 
     /// Whether a later event of its subject may be the probe: it may be this one alone that fails.

@@ -6,15 +6,18 @@
 //!
 //! # Who is to blame
 //!
-//! An answer such as 400 speaks of the event. One such as 500 may speak of either, so the event stays in the window, is tried
-//! again after 1, 2, 4 … s, and later events of its subject wait for it. When it has failed three times with other events
-//! delivered in between, and `order_wait` has passed, it is the event: that costs it an attempt, it goes on its retry schedule, and
-//! later ones pass it. When several events fail in a row and the breaker is open, it is the destination: attempts that the row of
-//! failures cost are given back, and the events wait at their places, so that order is kept over an outage.
+//! An answer such as 400 speaks of the event: it costs the event an attempt, and the event goes on its retry schedule. One such as 500
+//! may speak of either. So the event stays in the window, is tried again after 1, 2, 4 … s, and later events of its subject wait for it.
+//! When it has failed three times with other events delivered in between, and `order_wait` has passed since the first, it is the event:
+//! that costs it an attempt, and later ones pass it. An event that failed by itself once is believed to do so again.
 //!
-//! The probe of an open breaker is the oldest event, among those that were tried least: an event that is poison for the destination
-//! must not be the only probe for ever. For the same reason a later event of a subject may be the probe once all before it have been
-//! tried often enough, for longer than `order_wait`; never where there was no connection, since that is no event's fault.
+//! When several events failed in a row, the breaker is open, and a probe with an event that had never failed fails too, it is the
+//! destination: attempts that these failures cost are given back (three times to one event at most, so that every one ends), and the
+//! events wait at their places, so that order is kept over an outage. While the breaker is open no failure costs an attempt.
+//!
+//! The probe is the oldest event among those that were tried least: an event that is poison for the destination must not be the only
+//! probe for ever. For the same reason every other probe may be a later event of a subject, once all before it have been tried often
+//! enough and for longer than `order_wait`. It never may where there was no connection or a 429, since that is no event's fault.
 //!
 //! # What a crash costs
 //!
@@ -32,8 +35,8 @@ mod probe;
 mod writing;
 
 pub use self::core::{
-    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Tallies, WINDOW_BYTES_MAX, WINDOW_EVENTS_MAX,
-    Window,
+    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    WINDOW_EVENTS_MAX, Window,
 };
 pub use self::cursor::Cursor;
 pub use self::exception::{Exception, ExceptionState, StateRow, Write};

@@ -11,10 +11,13 @@ use crate::order::UNTIL_DONE;
 use crate::schedule::jittered;
 use crate::window::core::Window;
 use crate::window::exception::{DEAD_MAX, ERROR_BYTES_MAX, WAITING_MAX};
-use crate::window::item::{BEATEN_MIN, ItemState, Row};
+use crate::window::item::{BEATEN_MIN, Item, ItemState, Row};
 
 /// The longest pause between tries that cost no attempt.
 const SOFT_PAUSE_MAX: Duration = Duration::from_mins(1);
+
+/// So many attempts are given back to one event: where more than that fails, it is the event, whatever else fails beside it.
+const GIVEN_BACK_MAX: u32 = 3;
 
 /// How a try ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl Window {
         let ItemState::InFlight(failing_at) = item.state else { return };
         self.in_flight -= 1;
         self.order.ended(item.subject);
-        let was_closed = self.breaker.is_closed();
+        let (was_closed, was_probe) = (self.breaker.is_closed(), self.breaker.is_probe(id));
         let destination = match &outcome {
             Outcome::Sent { meaning, .. } => meaning.destination,
             Outcome::Gone | Outcome::Unsendable(_) => DestinationMeaning::Nothing,
@@ -71,6 +74,11 @@ impl Window {
                         self.others_go_well(id);
                     }
                     EventMeaning::Undeliverable => self.give_up(id, now),
+                    // Whatever others do, it is not the event.
+                    event if was_closed && is_never_the_event(destination) => {
+                        item.fail(event, now);
+                        self.soften(id, now, random);
+                    }
                     event if was_closed => {
                         item.fail(event, now);
                         self.unbeaten.insert(id);
@@ -78,13 +86,16 @@ impl Window {
                     }
                     event => {
                         item.fail(event, now);
+                        // An event that had failed before proves nothing.
+                        let is_outage =
+                            was_probe && item.tries == 1 && self.breaker.several_failed();
                         self.back(id, failing_at);
+                        if is_outage {
+                            self.give_back(now);
+                        }
                     }
                 }
             }
-        }
-        if self.breaker.is_outage() {
-            self.give_back(now);
         }
     }
 
@@ -119,7 +130,7 @@ impl Window {
         random: &mut fastrand::Rng,
     ) {
         let Some(item) = self.items.get(&id) else { return };
-        let counts = event == EventMeaning::Failed || item.fails_alone(self.rules.order_wait, now);
+        let counts = item.fails_alone(event, self.rules.order_wait, now);
         if !counts {
             return self.soften(id, now, random);
         }
@@ -136,6 +147,7 @@ impl Window {
         (item.attempts, item.beaten, item.soft_tries) = (item.attempts + 1, 0, 0);
         let pause = self.rules.schedule.pause_after(item.attempts, random);
         let until = item.first_failed_at.unwrap_or(now).plus(self.rules.order_wait);
+        self.soft.remove(&id);
         self.counted.push(id);
         match pause {
             None if self.dead < DEAD_MAX => return self.give_up(id, now),
@@ -180,35 +192,40 @@ impl Window {
     fn back(&mut self, id: Uuid, failing_at: Option<UnixMillis>) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let (place, subject, replay) = (item.place, item.subject, item.replay);
-        match failing_at {
-            Some(next_at) => {
-                item.state = ItemState::Failing(next_at);
-                self.queue_of(replay).insert((next_at, place));
-            }
-            None => {
-                item.state = ItemState::Ready;
-                self.order.wait(place, subject);
-            }
+        if let Some(next_at) = failing_at {
+            item.state = ItemState::Failing(next_at);
+            self.queue_of(replay).insert((next_at, place));
+        } else {
+            item.state = ItemState::Ready;
+            self.order.wait(place, subject);
         }
     }
 
     /// It is the destination that fails: attempts since its last success are given back, and events wait at their places.
     fn give_back(&mut self, now: UnixMillis) {
-        let counted = std::mem::take(&mut self.counted);
-        for id in &counted {
-            let Some(item) = self.items.get_mut(id) else { continue };
+        for id in std::mem::take(&mut self.counted) {
+            let Some(item) = self.items.get_mut(&id) else { continue };
+            let (is_dead, replay) = (item.state == ItemState::Dead, item.replay);
+            if item.given_back >= GIVEN_BACK_MAX {
+                if is_dead {
+                    self.items.remove(&id);
+                }
+                continue;
+            }
+            item.given_back += 1;
             item.attempts = item.attempts.saturating_sub(1);
-            if item.state == ItemState::Dead {
+            if is_dead {
                 item.state = ItemState::Failing(now);
-                let (place, replay) = (item.place, item.replay);
+                let place = item.place;
                 self.waiting += usize::from(!replay);
                 self.dead = self.dead.saturating_sub(1);
                 self.tallies.dead = self.tallies.dead.saturating_sub(1);
                 self.queue_of(replay).insert((now, place));
             }
+            self.unfail(id);
+            self.note_change(id, now);
         }
-        let soft = std::mem::take(&mut self.soft);
-        for id in counted.into_iter().chain(soft) {
+        for id in std::mem::take(&mut self.soft) {
             self.unfail(id);
             self.note_change(id, now);
         }
@@ -279,7 +296,11 @@ impl Window {
     }
 }
 
-impl crate::window::item::Item {
+fn is_never_the_event(destination: DestinationMeaning) -> bool {
+    matches!(destination, DestinationMeaning::Gone | DestinationMeaning::Misconfigured)
+}
+
+impl Item {
     fn note(&mut self, status: Option<u16>, error: Option<String>) {
         self.last_status = status;
         self.last_error = error.map(|mut error| {

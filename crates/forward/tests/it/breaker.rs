@@ -62,26 +62,24 @@ fn five_failures_in_a_row_open_it_and_rejections_need_two_events() {
     bench.ended(1, COUNTS);
     assert_eq!(bench.breaker.state(), DestinationState::Failing(OpenReason::Failing));
     bench.probe(1, COUNTS);
-    assert!(!bench.breaker.is_outage(), "it may be the one event");
+    assert!(!bench.breaker.several_failed(), "it may be the one event");
     bench.probe(2, COUNTS);
-    assert!(bench.breaker.is_outage());
+    assert!(bench.breaker.several_failed());
     let mut bench = Bench::new();
     for _ in 0..9 {
         bench.ended(1, REJECTS);
     }
     assert!(bench.breaker.is_closed());
     bench.ended(2, REJECTS);
-    assert!(!bench.breaker.is_closed() && !bench.breaker.is_outage(), "no probe says so");
-    bench.probe(3, REJECTS);
-    assert!(bench.breaker.is_outage());
+    assert!(!bench.breaker.is_closed() && bench.breaker.several_failed());
     bench.probe(3, DestinationMeaning::Works);
-    assert!(!bench.breaker.is_outage());
+    assert!(!bench.breaker.several_failed());
 }
 
 #[test]
 fn not_now_opens_it_at_once_for_as_long_as_it_asks() {
     let mut bench = Bench::new();
-    let wait = Duration::from_secs(600);
+    let wait = Duration::from_mins(10);
     bench.ended(1, DestinationMeaning::Fails(Some(wait)));
     assert_eq!(bench.breaker.probe_at(), Some(START.plus(wait)));
     assert_eq!(bench.breaker.failing_since(), Some(START));
@@ -179,7 +177,7 @@ fn a_misconfigured_destination_is_looked_at_once_a_minute() {
     for _ in 0..100 {
         waited += bench.probe(1, DestinationMeaning::Misconfigured);
     }
-    assert!(waited > Duration::from_mins(40) && waited < Duration::from_mins(60));
+    assert!(waited > Duration::from_mins(40) && waited < Duration::from_hours(1));
     bench.probe(1, DestinationMeaning::Works);
     assert!(bench.breaker.is_closed());
 }

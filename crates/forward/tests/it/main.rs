@@ -3,3 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod breaker;
+mod envelopes;
+mod exceptions;
+mod runs;
+mod signatures;
+mod world;
