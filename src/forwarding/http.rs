@@ -4,22 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use secrecy::ExposeSecret;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tracing::warn;
-use url::Url;
 
 use crate::clock::Clock;
 use crate::forwarding::sender::{Outgoing, Sender, Sent};
-use crate::settings::proxy;
 use forward::answer::{AttemptResult, Failure, Meaning, Response};
 use forward::destination::Destination;
-use forward::http::header::{HeaderMap, HeaderName, HeaderValue};
-use forward::http::{
-    Attempt, Client, ClientError, ClientSettings, FailureClass, Guard, Request, TlsFiles,
-};
+use forward::http::{Attempt, Client, ClientError, ClientSettings, FailureClass, Guard, Request};
 use forward::signature::Delivery;
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -29,7 +23,6 @@ const RELOAD_EVERY: Duration = Duration::from_mins(1);
 /// Sends to one URL.
 pub(super) struct HttpSender {
     destination: Arc<Destination>,
-    url: Url,
     guard: Guard,
     clock: Clock,
     client: Mutex<Option<Made>>,
@@ -42,8 +35,8 @@ struct Made {
 }
 
 impl HttpSender {
-    pub(super) fn new(destination: Arc<Destination>, url: Url, guard: Guard, clock: Clock) -> Self {
-        Self { destination, url, guard, clock, client: Mutex::new(None) }
+    pub(super) fn new(destination: Arc<Destination>, guard: Guard, clock: Clock) -> Self {
+        Self { destination, guard, clock, client: Mutex::new(None) }
     }
 
     /// The client. It is made when it is needed first, and again after it could not be made: its files may be there by then.
@@ -65,26 +58,14 @@ impl HttpSender {
             }
             return Ok(made.client.clone());
         }
-        let (settings, guard) = (self.client_settings(), self.guard.clone());
+        let (settings, guard) = (ClientSettings::of(&self.destination)?, self.guard.clone());
         let client = spawn_blocking(move || Client::new(settings, guard)).await;
         let client = client.map_err(|error| ClientError::Http(error.to_string()))??;
         *made = Some(Made { client: client.clone(), read_at: Instant::now() });
         Ok(client)
     }
 
-    fn client_settings(&self) -> ClientSettings {
-        let destination = &self.destination;
-        let (certificate, key) = destination.tls.certificate.clone().unzip();
-        ClientSettings {
-            url: self.url.clone(),
-            timeout: destination.timeout,
-            connect_timeout: destination.connect_timeout,
-            tls: TlsFiles { ca: destination.tls.ca.clone(), certificate, key },
-            proxy: proxy(destination),
-        }
-    }
-
-    fn headers(&self, outgoing: &Outgoing) -> Result<HeaderMap, String> {
+    fn request(&self, outgoing: Outgoing) -> Result<Request, ClientError> {
         let destination = &self.destination;
         let delivery = Delivery {
             id: outgoing.event.id,
@@ -93,27 +74,15 @@ impl HttpSender {
             replay: outgoing.replay,
             body: &outgoing.body,
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in delivery.headers(&destination.secrets, self.clock.now()) {
-            let value = HeaderValue::try_from(value);
-            headers.insert(name, value.map_err(|_| format!("header `{name}` cannot be sent"))?);
-        }
-        for (name, value) in destination.headers.iter() {
-            let wrong = || format!("header `{name}` cannot be sent");
-            let name = HeaderName::try_from(name).map_err(|_| wrong())?;
-            let value = HeaderValue::try_from(value.expose_secret());
-            let mut value = value.map_err(|_| wrong())?;
-            value.set_sensitive(true);
-            headers.insert(name, value);
-        }
-        Ok(headers)
+        let headers = delivery.headers(&destination.secrets, self.clock.now());
+        Request::new(headers, &destination.headers, outgoing.body)
     }
 
-    fn unusable(&self, problem: String) -> Sent {
+    fn unusable(&self, error: &ClientError) -> Sent {
         Sent {
             meaning: Response::Failure(Failure::Unusable).meaning(self.clock.now()),
             status: None,
-            problem: Some(problem),
+            problem: Some(said(error)),
             excerpt: String::new(),
             took: Duration::ZERO,
         }
@@ -125,13 +94,13 @@ impl Sender for HttpSender {
     async fn send(&self, outgoing: Outgoing) -> Sent {
         let client = match self.client().await {
             Ok(client) => client,
-            Err(error) => return self.unusable(said(&error)),
+            Err(error) => return self.unusable(&error),
         };
-        let headers = match self.headers(&outgoing) {
-            Ok(headers) => headers,
-            Err(problem) => return self.unusable(problem),
+        let request = match self.request(outgoing) {
+            Ok(request) => request,
+            Err(error) => return self.unusable(&error),
         };
-        let attempt = client.send(Request { headers, body: outgoing.body.into_bytes() }).await;
+        let attempt = client.send(request).await;
         let meaning = meaning(&attempt, &self.clock);
         let problem = problem(&attempt, &meaning);
         Sent {
@@ -144,25 +113,13 @@ impl Sender for HttpSender {
     }
 }
 
-/// What an attempt means. A status counts, whatever came after it, but for one of success: the answer may have been cut by a
-/// proxy whose service never saw the request.
 fn meaning(attempt: &Attempt, clock: &Clock) -> Meaning {
-    let is_taken = |status: u16| (200..300).contains(&status);
-    let failure = attempt.failure.as_ref().map(|failure| failure.class);
-    let response = match (attempt.status, failure) {
-        (Some(status), failure) if failure.is_none() || !is_taken(status) => {
-            Response::Status { status, retry_after: attempt.retry_after.as_deref() }
-        }
-        (_, Some(FailureClass::Timeout)) => Response::Failure(Failure::Timeout),
-        (_, Some(FailureClass::Connect)) => Response::Failure(Failure::Connect),
-        (_, Some(FailureClass::Tls)) => Response::Failure(Failure::Tls),
-        (_, Some(FailureClass::BlockedAddress)) => Response::Failure(Failure::BlockedAddress),
-        _ => Response::Failure(Failure::Reset),
-    };
-    let meaning = response.meaning(clock.now());
-    match failure {
+    let meaning = attempt.response().meaning(clock.now());
+    match &attempt.failure {
         // The head of an answer is too large, not the event.
-        Some(FailureClass::TooLarge) => Meaning { result: AttemptResult::TooLarge, ..meaning },
+        Some(failure) if failure.class == FailureClass::TooLarge => {
+            Meaning { result: AttemptResult::TooLarge, ..meaning }
+        }
         _ => meaning,
     }
 }

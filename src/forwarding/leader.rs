@@ -98,7 +98,10 @@ impl Forwarder {
         match ended {
             Ended::Stopped => self.database.release(&lease).await,
             Ended::Lost => {
-                info!(destination = name, "the right to forward was lost, or its place was changed; asking for it again");
+                info!(
+                    destination = name,
+                    "the right to forward was lost, or its place was changed; asking for it again"
+                );
                 Ok(())
             }
             Ended::Outrun => Ok(()),

@@ -21,7 +21,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::store::StoreOptions;
 use crate::telemetry::Metrics;
 use forward::destination::Destination;
-use forward::destination::target::Target;
+use forward::destination::target::TargetKind;
 use forward::http::Guard;
 use protocol::diagnostic::Diagnostic;
 
@@ -150,13 +150,13 @@ impl Forwarding {
 
     /// The kind of a destination: each has a file of its own.
     fn sender(&self, destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
-        match &destination.target {
-            Target::Http(url) => {
-                let (url, guard) = (url.clone(), self.guard.clone());
-                Some(Arc::new(HttpSender::new(destination.clone(), url, guard, self.clock.clone())))
+        match destination.target.kind() {
+            TargetKind::Http => {
+                let (guard, clock) = (self.guard.clone(), self.clock.clone());
+                Some(Arc::new(HttpSender::new(destination.clone(), guard, clock)))
             }
             // Refused when the settings were checked.
-            Target::Nats(_) => None,
+            TargetKind::Nats => None,
         }
     }
 }

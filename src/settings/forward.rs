@@ -8,12 +8,11 @@ use crate::settings::error::SettingsError;
 use crate::settings::secrets::read_secret;
 use crate::settings::tree::Settings;
 use forward::destination::checked::check_together;
-use forward::destination::target::Target;
+use forward::destination::target::{Target, TargetKind};
 use forward::destination::{Destination, DestinationSettings};
-use forward::http::Guard;
+use forward::http::{ClientSettings, Guard};
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::source_filter::Networks;
-use url::Url;
 
 /// The keys of a destination's table, which the defaults show in a comment only. Those below `forward.headers` are the names of
 /// headers.
@@ -72,18 +71,13 @@ impl Settings {
                 let of = format!("key `forward.{key}` of destination `{}`: ", destination.name);
                 SettingsError::from(found.prefixed(of))
             };
-            match &destination.target {
-                Target::Http(url) => {
-                    let proxy = proxy(&destination);
-                    guard
-                        .check_url(url, proxy.as_ref())
-                        .map_err(|error| wrong("url", error.diagnostic()))?;
-                }
-                Target::Nats(_) => {
-                    let hint = "NATS is not in this build: give an https:// URL";
-                    return Err(wrong("url", Diagnostic::new("nothing forwards to NATS", hint)));
-                }
+            if destination.target.kind() == TargetKind::Nats {
+                let hint = "NATS is not in this build: give an https:// URL";
+                return Err(wrong("url", Diagnostic::new("nothing forwards to NATS", hint)));
             }
+            ClientSettings::of(&destination)
+                .and_then(|client| guard.check_url(&client.url, client.proxy.as_ref()))
+                .map_err(|error| wrong("url", error.diagnostic()))?;
             destinations.push(destination);
         }
         check_together(&destinations).map_err(|error| error.diagnostic())?;
@@ -135,11 +129,6 @@ impl Settings {
         };
         self.forward.iter().map(shown).collect()
     }
-}
-
-/// The proxy of a destination, which was checked to be a URL.
-pub(crate) fn proxy(destination: &Destination) -> Option<Url> {
-    destination.proxy.as_ref().and_then(|proxy| Url::parse(proxy.expose_secret()).ok())
 }
 
 /// Gives the destination `default` what variables say of it; makes it where there is none.
@@ -213,7 +202,10 @@ mod tests {
         sources.env.insert(URL.0.into(), URL.1.into());
         sources.env.insert("TRTC_FORWARD_SECRET".into(), SECRET.into());
         let settings = Settings::load(&sources).unwrap();
-        assert_eq!(settings.forwarded(), [("default".to_owned(), "https://billing.example".to_owned())]);
+        assert_eq!(
+            settings.forwarded(),
+            [("default".to_owned(), "https://billing.example".to_owned())]
+        );
         assert_eq!(settings.destinations().unwrap().0[0].rate_max, 7);
     }
 
@@ -231,7 +223,10 @@ mod tests {
             ("url = 'http://8.8.8.8/'", "key `forward.url` of destination `a`: "),
             ("url = 'http://169.254.169.254/'", "key `forward.url` of destination `a`: "),
             ("url = 'nats://a.example:4222'", "only HTTP has it"),
-            ("url = 'https://a.example/'\n[forwarding]\nallow_networks = ['x']", "`x` is not an address"),
+            (
+                "url = 'https://a.example/'\n[forwarding]\nallow_networks = ['x']",
+                "`x` is not an address",
+            ),
             ("url = 'https://a.example/'\n[forwarding]\nbacklog_events_max = 1", "give 1000 to"),
         ] {
             let found = wrong(more);
@@ -243,7 +238,8 @@ mod tests {
 
     #[test]
     fn a_file_of_secrets_is_read_by_who_sends() {
-        let text = "[[forward]]\nname = 'a'\nurl = 'https://a.example/'\nsecrets_file = '/nowhere/secret'";
+        let text =
+            "[[forward]]\nname = 'a'\nurl = 'https://a.example/'\nsecrets_file = '/nowhere/secret'";
         let (_file, sources) = file(text);
         let settings = Settings::load(&sources).unwrap();
         let said = settings.destinations().unwrap_err().to_string();

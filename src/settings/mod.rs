@@ -12,7 +12,6 @@ mod tree;
 
 pub use apps::*;
 pub use error::SettingsError;
-pub(crate) use forward::proxy;
 pub use layers::{DEFAULTS, Sources};
 pub(crate) use secrets::shown_path;
 pub use secrets::{SecretFileError, read_secret};

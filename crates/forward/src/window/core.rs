@@ -291,6 +291,7 @@ impl Window {
                 }
                 self.items.remove(&row.id);
                 self.counted.retain(|id| *id != row.id);
+                self.dead = self.dead.saturating_sub(1);
             }
             match self.items.get_mut(&row.id) {
                 None => self.restore(row, now),

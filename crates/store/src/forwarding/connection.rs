@@ -25,6 +25,9 @@ const SAMPLE_ROWS: i64 = 200;
 #[derive(Debug)]
 pub struct ForwardingConnection(pub(crate) DbConnection);
 
+/// The columns of [`ForwardingConnection::backlog`].
+type Figures = (i64, i64, i64, Option<i64>, i64, i64, i64);
+
 /// The right to forward to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
@@ -189,9 +192,9 @@ impl ForwardingConnection {
                  (select count(*) from delivery_exceptions where destination = name and state = 'dead') as dead, skipped
              from destinations where name = $1"
         );
-        type Figures = (i64, i64, i64, Option<i64>, i64, i64, i64);
         let row: Option<Figures> = self.0.row(&sql, &[name.into()]).await?;
-        let (rows, sample_rows, sample_events, lag_ms, waiting, dead, skipped) = row.unwrap_or_default();
+        let (rows, sample_rows, sample_events, lag_ms, waiting, dead, skipped) =
+            row.unwrap_or_default();
         let events = match sample_rows {
             0 => 0,
             sample_rows if rows <= sample_rows => sample_events,

@@ -113,14 +113,13 @@ impl Window {
         is_all: bool,
     ) -> Result<Option<Self>, StoreError> {
         let (mut ids, mut next) = (Vec::new(), after);
-        let mut expected = rows.first().map_or(0, |row| row.position);
-        for row in rows {
+        let expected = rows.first().map_or(0, |row| row.position)..;
+        for (row, expected) in rows.iter().zip(expected) {
             // Rows have no gap. Where one is missing all the same, the page ends before it, and the next one says so.
             if row.position != expected {
                 let before = Self { ids, next, is_end: false };
                 return Ok(Some(before).filter(|before| !before.ids.is_empty()));
             }
-            expected += 1;
             for (place, id) in row.ids()?.into_iter().enumerate() {
                 let position = Position::of(row.position, place);
                 if position <= after {
