@@ -60,7 +60,7 @@ pub(super) async fn attempt(
     };
     let received_at = event.received_at;
     let outgoing = Outgoing { event, body, attempt: send.attempt, replay: send.replay };
-    let Ok(sent) = AssertUnwindSafe(sender.send(outgoing)).catch_unwind().await else {
+    let Ok(done) = AssertUnwindSafe(sender.send(outgoing)).catch_unwind().await else {
         let meaning = Meaning {
             event: EventMeaning::Waits { suspect: true },
             destination: DestinationMeaning::Counts { of_several: false },
@@ -70,7 +70,7 @@ pub(super) async fn attempt(
         let error = Some("sending it panicked: a bug".to_owned());
         return not_sent(Outcome::Sent { meaning, status: None, error });
     };
-    tried(send.id, sent, received_at)
+    tried(send.id, done, received_at)
 }
 
 fn tried(id: Uuid, sent: Sent, received_at: UnixMillis) -> Tried {

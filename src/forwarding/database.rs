@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::sleep;
 
 use crate::store::deadline::within;
 use crate::store::{
@@ -16,6 +17,9 @@ use uuid::Uuid;
 
 /// How long one step may take.
 const STEP_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait while another server gives positions.
+const NUMBER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The connections. Each step may be cancelled: then its connection is closed.
 pub(super) struct Database {
@@ -49,10 +53,28 @@ impl Database {
         if self.destination(name).await?.is_some() {
             return Ok(());
         }
-        // What is stored already and has no position yet would come behind the end.
-        within(STEP_MAX, self.reader.number_events(true)).await?;
+        self.number_all().await?;
         let mut held = self.take().await?;
         within(STEP_MAX, held.connection.ensure(name, hash)).await?;
+        held.give_back();
+        Ok(())
+    }
+
+    /// Waits until what is stored by now has positions: without one it would come behind the end of the feed.
+    async fn number_all(&self) -> Result<(), Diagnostic> {
+        let mut held = self.take().await?;
+        let connection = &mut held.connection;
+        within(STEP_MAX, async {
+            let Some(marker) = connection.last_marker().await? else { return Ok(()) };
+            loop {
+                self.reader.number_events(true).await?;
+                if connection.is_numbered(marker).await? {
+                    return Ok(());
+                }
+                sleep(NUMBER_PAUSE).await;
+            }
+        })
+        .await?;
         held.give_back();
         Ok(())
     }

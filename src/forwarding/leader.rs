@@ -1,41 +1,19 @@
 //! Takes the right to forward to a destination, and forwards while it lasts.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::clock::Clock;
-use crate::forwarding::database::Database;
+use crate::forwarding::forwarder::{Forwarder, LEASE};
 use crate::forwarding::runner::{Ended, Runner};
-use crate::forwarding::sender::Sender;
-use crate::telemetry::{DestinationMetrics, OnChange};
-use forward::destination::Destination;
+use crate::telemetry::OnChange;
 use protocol::diagnostic::Diagnostic;
 
-/// For how long a lease holds. Another server takes over this long after one died, and [`TAKE_OVER_EVERY`] at most.
-pub(super) const LEASE: Duration = Duration::from_secs(2);
 /// How often a server that waits for a lease asks for it.
 const TAKE_OVER_EVERY: Duration = Duration::from_millis(400);
 /// How long to wait after a failure.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// A destination, and what forwarding to it needs.
-#[derive(Clone)]
-pub(super) struct Forwarder {
-    pub(super) destination: Arc<Destination>,
-    pub(super) sender: Arc<dyn Sender>,
-    pub(super) database: Arc<Database>,
-    pub(super) end: watch::Receiver<i64>,
-    pub(super) clock: Clock,
-    pub(super) metrics: Arc<DestinationMetrics>,
-    /// This server's name among those that could forward.
-    pub(super) holder: Arc<str>,
-    pub(super) stop: CancellationToken,
-}
 
 impl Forwarder {
     /// Forwards until it is stopped. It may be cancelled at any point: what was not written down is sent again.

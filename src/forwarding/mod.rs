@@ -5,6 +5,7 @@
 
 mod attempt;
 mod database;
+mod forwarder;
 mod http;
 mod leader;
 mod rows;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::forwarding::attempt::{Tried, attempt};
 use crate::forwarding::database::Loaded;
-use crate::forwarding::leader::{Forwarder, LEASE};
+use crate::forwarding::forwarder::{Forwarder, LEASE};
 use crate::forwarding::rows;
 use crate::store::{Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Position, Wishes};
 use crate::telemetry::OnChange;

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::forwarding::database::Database;
+use crate::forwarding::forwarder::Forwarder;
 use crate::forwarding::http::HttpSender;
-use crate::forwarding::leader::Forwarder;
 use crate::forwarding::sender::Sender;
 use crate::forwarding::tip::watch_end;
 use crate::settings::{Settings, SettingsError};
@@ -175,13 +175,12 @@ async fn supervise(forwarder: Forwarder) {
 async fn bound(database: Arc<Database>, events_max: u64) {
     loop {
         match database.skip_excess(events_max).await {
-            Ok(false) => sleep(BOUND_EVERY).await,
             Ok(true) => warn!(
                 hint = "see `skipped_from` and `skipped_until` of the table `destinations`",
                 "the oldest events of a backlog were skipped: it is longer than `forwarding.backlog_events_max`"
             ),
-            // The other steps fail, too, and say so.
-            Err(_) => sleep(BOUND_EVERY).await,
+            // Where it fails, the other steps fail, too, and say so.
+            Ok(false) | Err(_) => sleep(BOUND_EVERY).await,
         }
     }
 }

@@ -26,10 +26,11 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     hint: Option<String>,
+    // Boxed, as it is rare and an error is to be small.
     /// The oldest position that can be given as `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, value_type = Option<i64>)]
-    position: Option<Position>,
+    position: Option<Box<Position>>,
     /// The invalid parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -85,7 +86,7 @@ impl Problem {
         let hint = format!(
             "go on with `after={start}`, and read what may be missing by time, with `received_at` in mind"
         );
-        Self { position: Some(start), ..Self::new(StatusCode::GONE, detail, Some(&hint)) }
+        Self { position: Some(start.into()), ..Self::new(StatusCode::GONE, detail, Some(&hint)) }
     }
 
     pub(crate) fn not_found(what: &str) -> Self {

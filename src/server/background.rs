@@ -66,10 +66,10 @@ impl Job {
 impl Background {
     /// Runs all jobs, those on the store once it `is_ready` for this version. Never returns; dropping it ends them.
     pub(crate) async fn run(self, is_ready: CancellationToken) {
-        supervise(self.jobs(is_ready)).await;
+        supervise(self.jobs(&is_ready)).await;
     }
 
-    fn jobs(self, is_ready: CancellationToken) -> Vec<Job> {
+    fn jobs(self, is_ready: &CancellationToken) -> Vec<Job> {
         let Self { store, ingest, clock, metrics, tls, keep, settler, watch, numbered } = self;
         let ready = is_ready.is_cancelled();
         let on_store = (is_ready.clone(), store.clone(), clock.clone());

@@ -69,10 +69,7 @@ pub async fn run_in_turn(
     let limits = limits(&settings)?;
     let ops_stop = CancellationToken::new();
     let ops_address = display_address(&listeners.ops);
-    let ops_begin = CancellationToken::new();
-    if succession.from.is_none() {
-        ops_begin.cancel();
-    }
+    let ops_begin = token(succession.from.is_none());
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops =
         serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
@@ -108,10 +105,7 @@ pub async fn run_in_turn(
             watch: watch.clone(),
             numbered: numbered.clone(),
         };
-        let is_ready = CancellationToken::new();
-        if ready {
-            is_ready.cancel();
-        }
+        let is_ready = token(ready);
         let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
         let accepting = async {
             tokio::select! {
@@ -123,7 +117,8 @@ pub async fn run_in_turn(
             stop_forwarding.cancel();
             submissions.finished().await;
         };
-        tokio::join!(accepting, forwarding);
+        // What both hold is large.
+        tokio::join!(Box::pin(accepting), Box::pin(forwarding));
         close(&ingest, &store).await;
         Ok(())
     };
@@ -132,6 +127,15 @@ pub async fn run_in_turn(
         info!("stopped");
     }
     worked
+}
+
+/// One that is cancelled already, where it is so already.
+fn token(is_so: bool) -> CancellationToken {
+    let token = CancellationToken::new();
+    if is_so {
+        token.cancel();
+    }
+    token
 }
 
 /// Operators may look from the start to the end, so their listener is served first and stopped last. Where another server

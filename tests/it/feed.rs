@@ -107,9 +107,8 @@ on_both_stores! {
         let bytes_max = FeedLimit::default().bytes;
         for (events, bytes) in [(2000, bytes_max), (1, bytes_max), (500, bytes_max), (7, bytes_max), (2000, 1), (2000, 1000)] {
             let limit = FeedLimit { events, bytes };
-            let (first, is_end) = match page(&store, begin, limit).await {
-                FeedPage { events, is_end, .. } => (events.len(), is_end),
-            };
+            let page = page(&store, begin, limit).await;
+            let (first, is_end) = (page.events.len(), page.is_end);
             assert!(first >= 1 && first <= events as usize && (bytes > 1 || first == 1), "{limit:?}: {first}");
             assert_eq!(is_end, first == expected.len(), "{limit:?}");
             assert_eq!(ids(rest(&store, begin, limit).await.0), expected, "{limit:?}");
@@ -165,18 +164,22 @@ on_both_stores! {
         let stored = put(&store, 0..3).await;
         let future = UnixMillis(4_102_444_800_000);
         assert_eq!(store.trim_feed(future, 1000).await.unwrap(), 0, "there are few");
-        // Rows with ids that no event has: 2,500 of 500.
-        let (id, more) = if database.is_postgres() {
-            ("array_fill(gen_random_uuid(), array[500])", "from generate_series(1, 2500); update feed_head set position = position + 2500")
+        // 2,500 rows of 500 ids that no event has.
+        let (ids_of_none, now, rows, more) = if database.is_postgres() {
+            let numbers = "generate_series(1, 2500)";
+            let head = "update feed_head set position = position + 2500";
+            ("array_fill(gen_random_uuid(), array[500])", "now()", numbers, head)
         } else {
-            ("zeroblob(8000)", "from (with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 2500) select n from numbers)")
+            let numbers =
+                "(with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < 2500)
+                  select n from numbers)";
+            ("zeroblob(8000)", "unixepoch() * 1000", numbers, "")
         };
-        let (position, now) = if database.is_postgres() {
-            ("(select max(position) from feed) + row_number() over ()", "now()")
-        } else {
-            ("(select max(position) from feed) + row_number() over ()", "unixepoch() * 1000")
-        };
-        database.execute(&format!("insert into feed (position, ids, numbered_at) select {position}, {id}, {now} {more}")).await;
+        let insert = format!(
+            "insert into feed (position, ids, numbered_at)
+             select (select max(position) from feed) + row_number() over (), {ids_of_none}, {now} from {rows}; {more}"
+        );
+        database.execute(&insert).await;
         let later = put(&store, 3..4).await;
         assert_eq!(store.trim_feed(NOW.minus(Duration::from_hours(9000)), 1000).await.unwrap(), 0, "they are young");
         let mut trimmed = Vec::new();

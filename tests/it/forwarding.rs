@@ -55,6 +55,12 @@ async fn in_state(database: &Database, name: &str, state: &str) {
     eventually(state, || async { database.count(&sql).await == 1 }).await;
 }
 
+/// Waits until the server knows that its only destination is paused.
+async fn paused(server: &Server) {
+    let state = "trtc_forward_state{destination=\"default\"}";
+    eventually("paused", || async { server.figures().await.value(state) == 2 }).await;
+}
+
 async fn exceptions(database: &Database, state: &str) -> i64 {
     let sql = format!("select count(*) from delivery_exceptions where state = '{state}'");
     database.count(&sql).await
@@ -225,10 +231,7 @@ on_both_stores! {
         // And by hand, while it runs: it is noticed within a second or so.
         let asked = Instant::now();
         assert!(control.pause("default").await.unwrap());
-        let state = "select count(*) from destinations where state = 'paused' and reason = 'by_hand' and position >= 0";
-        eventually("paused", || async {
-            server.figures().await.value("trtc_forward_state{destination=\"default\"}") == 2 && database.count(state).await == 1
-        }).await;
+        paused(&server).await;
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
         post(&server, 5..8).await;
         assert!(control.resume("default").await.unwrap());
@@ -309,7 +312,7 @@ on_both_stores! {
         known(&database, "default").await;
         let mut control = control(&database).await;
         assert!(control.pause("default").await.unwrap());
-        in_state(&database, "default", "paused").await;
+        paused(&server).await;
         // Each in a row of its own.
         let unnumbered = if database.is_postgres() { "select count(*) from feed_new" } else { "select 0" };
         for number in 0..30 {

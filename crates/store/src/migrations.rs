@@ -56,7 +56,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 7]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 8]); 2] = [
         (
             "postgres",
             [
@@ -67,6 +67,7 @@ mod tests {
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "a6ae98a853f6f5dbf2bd2f2e0d87b192b110581d3f486ee9ec9b56039bde46c535d19863853873c15a5d4bf24fedc04e",
+                "43b53ecc9f19175118e36cd31d0dd3905a5555535dcd9f28ab309fbda1a0c6490cb17bddde939fdab7abaeddd2be4ebe",
             ],
         ),
         (
@@ -79,6 +80,7 @@ mod tests {
                 "18f0c6230ac7869bacb392dede6698c087e10f6c508c319e40dce886fb102d559bbf77ddd1d4fe874ea7ba61d4ff66cf",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "26623a9ce4ba82c736d13f0a6c33c2c704fb803c3b977d69e536ab9313fed0a097c39ffb4f63b1faf245a1c675de4330",
+                "c9a62ef5228c7561c854050949bd015f49e42b86b3b319fa32810c56210e5e97c5a14d2b9e67db92adf4951192e6d9ea",
             ],
         ),
     ];

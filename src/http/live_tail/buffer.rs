@@ -86,15 +86,19 @@ mod tests {
 
     fn add(buffer: &mut Buffer, number: usize, bytes: usize) {
         let events = vec![(position(number), event(bytes))];
-        buffer.add(FeedPage { events, next: position(number), is_end: true });
+        buffer.add(FeedPage { events, gone: Vec::new(), next: position(number), is_end: true });
     }
 
     #[test]
     fn the_tail_buffer_is_bounded_in_rows_and_bytes() {
         let mut buffer = Buffer::default();
-        (1..=RECENT_MAX + 3).for_each(|number| add(&mut buffer, number, 1));
+        for number in 1..=RECENT_MAX + 3 {
+            add(&mut buffer, number, 1);
+        }
         assert_eq!((buffer.events.len(), buffer.start()), (RECENT_MAX, position(3)));
-        (0..5).for_each(|number| add(&mut buffer, 6000 + number, RECENT_BYTES_MAX / 4));
+        for number in 6000..6005 {
+            add(&mut buffer, number, RECENT_BYTES_MAX / 4);
+        }
         assert_eq!((buffer.events.len(), buffer.bytes), (4, RECENT_BYTES_MAX));
         // Also where a single event exceeds the bound.
         add(&mut buffer, 7000, RECENT_BYTES_MAX + 1);
@@ -105,7 +109,9 @@ mod tests {
     #[test]
     fn the_next_event_is_the_first_after_a_position() {
         let mut buffer = Buffer::after(position(5));
-        [7, 8, 512].into_iter().for_each(|number| add(&mut buffer, number, 1));
+        for number in [7, 8, 512] {
+            add(&mut buffer, number, 1);
+        }
         let next = |after| buffer.next(position(after)).map(|(position, _)| position.number());
         assert_eq!(
             [5, 6, 7, 8, 511, 512].map(next),

@@ -75,6 +75,29 @@ impl ForwardingConnection {
         Ok(())
     }
 
+    /// The last event that is stored and may have no position yet; `None` where events are stored with theirs.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn last_marker(&mut self) -> Result<Option<i64>, StoreError> {
+        if !self.0.is_postgres() {
+            return Ok(None);
+        }
+        let last: Option<(Option<i64>,)> = self.0.row("select max(n) from feed_new", &[]).await?;
+        Ok(last.and_then(|(last,)| last))
+    }
+
+    /// Whether all events up to a [`last_marker`](Self::last_marker) have their positions.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn is_numbered(&mut self, marker: i64) -> Result<bool, StoreError> {
+        // Another server may be about it: until it commits, the markers are seen.
+        let sql = "select count(*) from (select 1 from feed_new where n <= $1 limit 1) as marker";
+        let left: Option<(i64,)> = self.0.row(sql, &[marker.into()]).await?;
+        Ok(left.is_none_or(|(left,)| left == 0))
+    }
+
     /// Takes the right to forward to a destination, for this long; `None` where another server has it, or the destination was
     /// removed. The definition is in force from now on.
     ///

@@ -113,8 +113,8 @@ impl Window {
         is_all: bool,
     ) -> Result<Option<Self>, StoreError> {
         let (mut ids, mut next) = (Vec::new(), after);
-        let expected = rows.first().map_or(0, |row| row.position)..;
-        for (row, expected) in rows.iter().zip(expected) {
+        let first = rows.first().map_or(0, |row| row.position);
+        for (expected, row) in (first..).zip(rows) {
             // Rows have no gap. Where one is missing all the same, the page ends before it, and the next one says so.
             if row.position != expected {
                 let before = Self { ids, next, is_end: false };
