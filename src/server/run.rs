@@ -57,8 +57,7 @@ pub async fn run_in_turn(
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
-    let metrics = Arc::new(Metrics::new());
-    let store_handle = Arc::new(OnceLock::new());
+    let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
@@ -66,10 +65,9 @@ pub async fn run_in_turn(
     let tls = tls(&settings, &clock, &metrics)?;
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
-    let limits = limits(&settings)?;
-    let ops_stop = CancellationToken::new();
-    let ops_address = display_address(&listeners.ops);
-    let ops_begin = token(succession.from.is_none());
+    let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
+    let (ops_address, ops_begin) =
+        (display_address(&listeners.ops), token(succession.from.is_none()));
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops =
         serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
