@@ -98,8 +98,8 @@ impl Receiver {
             (status, "an answer").into_response()
         });
         let serving = async move { axum::serve(listener, router).await.unwrap() };
-        let _serving = AbortOnDropHandle::new(tokio::spawn(serving));
-        Self { url, received, rule, under_way, _serving }
+        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        Self { url, received, rule, under_way, _serving: serving }
     }
 
     /// Answers by this rule from now on.
