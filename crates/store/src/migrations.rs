@@ -67,7 +67,7 @@ mod tests {
                 "efcd6bda3bf2203b9adbb2db4e9205277c0eb00956e4f561aa3a7e6053b8af3b9751e1e59fb22edefa0aabc92d6edd74",
                 "abf122b9bb888fa5f5a066be273c789c21652062a823f05d43a82f211ebfbee3b58ff16b57a31ac597191ff36f46a5e2",
                 "a6ae98a853f6f5dbf2bd2f2e0d87b192b110581d3f486ee9ec9b56039bde46c535d19863853873c15a5d4bf24fedc04e",
-                "43b53ecc9f19175118e36cd31d0dd3905a5555535dcd9f28ab309fbda1a0c6490cb17bddde939fdab7abaeddd2be4ebe",
+                "648551e24dbe338c69caf8d0a83fe4a908dc484c33aee7d66449fc31dfe3e0a5e20c13403bf18fa20826a859993b23af",
             ],
         ),
         (

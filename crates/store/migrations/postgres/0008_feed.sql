@@ -9,7 +9,8 @@
 -- markers and names them; it is no position. Deleted markers stay in the index while an old snapshot lasts, so they are looked
 -- for above feed_head.floor.
 create table feed_new (
-    n bigserial primary key,
+    -- Not a bigserial: a role that only has rights on the tables may not use its sequence.
+    n bigint generated always as identity primary key,
     ids uuid[] not null
 );
 -- Ids are as good as random: compressing them costs time and gains nothing.
