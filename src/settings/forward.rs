@@ -217,7 +217,6 @@ mod tests {
             error(&sources)
         };
         for (more, said) in [
-            ("url = 'https://a.example/'\nrate = 1", "did you mean `forward.name`?"),
             ("url = 'https://a.example/'\nrates_max = 1", "did you mean `forward.rate_max`?"),
             ("url = 'http://a.example/'\nheaders = { host = 'b' }", "key `forward.headers`"),
             ("url = 'http://8.8.8.8/'", "key `forward.url` of destination `a`: "),

@@ -336,6 +336,25 @@ on_both_stores! {
         server.stop().await;
     }
 
+    async fn exceptions_of_expired_events_are_deleted(database: Database) {
+        let store = database.store().await;
+        store.migrate().await.unwrap();
+        let at = if database.is_postgres() { "now()" } else { "0" };
+        let row = |id: &str| format!("insert into delivery_exceptions (destination, event_id, position, attempts, next_at, state, changed_at)
+            values ('a', '{id}', 1, 1, {at}, 'dead', {at})");
+        // An id begins with the time of its event: one from before NOW, and one from then.
+        let time = format!("{:012x}", NOW.0);
+        let (before, then) = (format!("{:012x}", NOW.0 - 1), time);
+        for time in [&before, &then] {
+            database.execute(&row(&format!("{}-{}-8fff-8fff-ffffffffffff", &time[..8], &time[8..]))).await;
+        }
+        let _ = store.delete_expired(NOW, 100).await.unwrap();
+        let left = if database.is_postgres() { "select event_id::text from delivery_exceptions" } else { "select event_id from delivery_exceptions" };
+        let left = database.texts(left).await;
+        assert!(left.len() == 1 && left[0].replace('-', "").starts_with(&then), "{left:?}");
+        store.close().await;
+    }
+
     async fn a_killed_server_loses_no_event(database: Database) {
         let receiver = Receiver::start().await;
         let folder = tempfile::tempdir().unwrap();
