@@ -15,6 +15,7 @@
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `export`: lists as CSV and NDJSON.
 //! - [`http`]: the two listeners. The only module that knows axum.
+//! - `forwarding`: sends stored events to destinations.
 //! - `retention`: deletes what is older than it is to be kept.
 //! - `rebuild`: makes the tables of calls, room sessions and live sessions anew from the events.
 //! - `sessions`: computes sessions of rooms from what is known of them, and finds gaps.
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod clock;
 mod export;
 pub(crate) mod failure_report;
+pub(crate) mod forwarding;
 pub mod http;
 pub mod ingest;
 pub(crate) mod ip_list;

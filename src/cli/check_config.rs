@@ -60,6 +60,14 @@ impl CheckConfig {
             };
             writeln!(text, "           RTC Engine events: {events}")?;
         }
+        for destination in settings.destinations()?.0 {
+            let signed = match destination.secrets.len() {
+                0 => "not signed".to_owned(),
+                1 => "signed".to_owned(),
+                secrets => format!("signed with {secrets} secrets"),
+            };
+            writeln!(text, "forward    {} to {}, {signed}", destination.name, destination.target)?;
+        }
         if let Some(every) = settings.registration.check_interval() {
             let repair = if settings.registration.repair { "repaired" } else { "reported" };
             writeln!(text, "registered checked every {} s, drift is {repair}", every.as_secs())?;

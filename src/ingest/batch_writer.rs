@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, warn};
 
@@ -61,6 +61,8 @@ pub(crate) struct BatchWriter {
     /// Whether the read models are written together with the events.
     pub(crate) read_models: bool,
     pub(crate) metrics: Arc<Metrics>,
+    /// Told of each batch that is committed.
+    pub(crate) stored: Arc<Notify>,
 }
 
 /// The changes of a queued event, computed in advance; `None` where they would take much more memory than its body,
@@ -152,6 +154,7 @@ impl BatchWriter {
         match timeout(self.limits.answer, self.attempt(&entries, is_wanted)).await {
             Ok(Ok(outcomes)) => {
                 self.breaker.succeeded();
+                self.stored.notify_one();
                 self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
                 #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand rows")]
                 self.metrics.batch_rows.record(entries.len() as f64);

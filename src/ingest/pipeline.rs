@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{self, Duration};
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -44,6 +44,7 @@ pub struct Ingest {
     read_models: bool,
     last_resort: LastResort,
     metrics: Arc<Metrics>,
+    stored: Arc<Notify>,
 }
 
 impl Ingest {
@@ -75,6 +76,7 @@ impl Ingest {
         let trigger = Arc::new(BatchTrigger::new());
         let limits = Limits::of(settings);
         let breaker = Arc::new(Breaker::new(true, metrics));
+        let stored = Arc::new(Notify::new());
         let writer = Arc::new(BatchWriter {
             store: store.clone(),
             breaker: breaker.clone(),
@@ -82,6 +84,7 @@ impl Ingest {
             clock: clock.clone(),
             read_models: settings.read_models,
             metrics: metrics.clone(),
+            stored: stored.clone(),
         });
         for _ in 0..settings.lanes {
             let worker = PoolWorker {
@@ -112,7 +115,14 @@ impl Ingest {
             read_models: settings.read_models,
             last_resort: LastResort::start(metrics),
             metrics: metrics.clone(),
+            stored,
         }
+    }
+
+    /// Is told of each batch that this server committed; for one who waits.
+    #[must_use]
+    pub(crate) fn stored(&self) -> Arc<Notify> {
+        self.stored.clone()
     }
 
     /// Permits writes to the store: its tables are of this version.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ pub(crate) struct Background {
     pub(crate) keep: Option<Duration>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) watch: Arc<VendorMonitor>,
+    /// Is told when stored events have got positions.
+    pub(crate) numbered: Arc<Notify>,
 }
 
 /// One background job: its name in the log, and what begins it, at the start and after each panic.
@@ -61,17 +64,14 @@ impl Job {
 }
 
 impl Background {
-    /// Runs all jobs, those on the store once it is `ready` for this version. Never returns; dropping it ends them.
-    pub(crate) async fn run(self, ready: bool) {
-        supervise(self.jobs(ready)).await;
+    /// Runs all jobs, those on the store once it `is_ready` for this version. Never returns; dropping it ends them.
+    pub(crate) async fn run(self, is_ready: CancellationToken) {
+        supervise(self.jobs(&is_ready)).await;
     }
 
-    fn jobs(self, ready: bool) -> Vec<Job> {
-        let Self { store, ingest, clock, metrics, tls, keep, settler, watch } = self;
-        let is_ready = CancellationToken::new();
-        if ready {
-            is_ready.cancel();
-        }
+    fn jobs(self, is_ready: &CancellationToken) -> Vec<Job> {
+        let Self { store, ingest, clock, metrics, tls, keep, settler, watch, numbered } = self;
+        let ready = is_ready.is_cancelled();
         let on_store = (is_ready.clone(), store.clone(), clock.clone());
         let mut jobs = vec![
             Job::new("metrics", metrics.clone(), fold_metrics),
@@ -85,9 +85,10 @@ impl Background {
                 is_ready.cancelled().await;
                 settler.run().await;
             }),
-            Job::new("feed", on_store.clone(), |(is_ready, store, _)| async move {
+            Job::new("feed", (on_store.clone(), ingest.stored(), numbered), |state| async move {
+                let ((is_ready, store, _), stored, numbered) = state;
                 is_ready.cancelled().await;
-                feed::number(store).await;
+                feed::number(store, stored, numbered).await;
             }),
             Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
                 is_ready.cancelled().await;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -28,23 +29,33 @@ const TRIM_EVERY: Duration = Duration::from_hours(1);
 const TRIM_ROWS: u32 = 1000;
 const TRIM_PAUSE: Duration = Duration::from_millis(50);
 
-/// Gives positions for ever; returns where the store needs nobody for it. It may be cancelled at any point: each step is
-/// a transaction.
-pub(crate) async fn number(store: Arc<dyn Store>) {
+/// Gives positions for ever, at once to what this server `stored`; says that events are `numbered`. It may be cancelled at any
+/// point: each step is a transaction.
+pub(crate) async fn number(store: Arc<dyn Store>, stored: Arc<Notify>, numbered: Arc<Notify>) {
     let mut logged = OnChange::default();
     let mut looked_late: Option<Instant> = None;
     loop {
         let late = looked_late.is_none_or(|looked| looked.elapsed() >= NUMBER_LATE_EVERY);
         match within(STEP_MAX, store.number_events(late)).await {
-            Ok(None) => return,
-            Ok(Some(_)) => {
+            // The store gives positions by itself.
+            Ok(None) => {
+                stored.notified().await;
+                numbered.notify_one();
+            }
+            Ok(Some(count)) => {
+                if count > 0 {
+                    numbered.notify_one();
+                }
                 if late {
                     looked_late = Some(Instant::now());
                 }
                 if logged.clear() {
                     info!("stored events get their positions again");
                 }
-                sleep(NUMBER_EVERY).await;
+                tokio::select! {
+                    () = sleep(NUMBER_EVERY) => {}
+                    () = stored.notified() => {}
+                }
             }
             Err(found) => {
                 if logged.is_new(&found) {

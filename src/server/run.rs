@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
+use crate::forwarding::Forwarding;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::registration::VendorMonitor;
@@ -55,20 +57,17 @@ pub async fn run_in_turn(
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
-    let metrics = Arc::new(Metrics::new());
-    let store_handle = Arc::new(OnceLock::new());
+    let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
     let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
-    let limits = limits(&settings)?;
-    let ops_stop = CancellationToken::new();
-    let ops_address = display_address(&listeners.ops);
-    let ops_begin = CancellationToken::new();
-    if succession.from.is_none() {
-        ops_begin.cancel();
-    }
+    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
+    let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
+    let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
+    let (ops_address, ops_begin) =
+        (display_address(&listeners.ops), token(succession.from.is_none()));
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops =
         serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
@@ -102,14 +101,22 @@ pub async fn run_in_turn(
             keep: settings.retention.keep(),
             settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
             watch: watch.clone(),
+            numbered: numbered.clone(),
         };
-        tokio::select! {
-            () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
-            () = background.run(ready) => {}
-            () = handover.run(stop.clone()) => {}
-        }
-        info!("no more callbacks are accepted; storing those that were");
-        submissions.finished().await;
+        let is_ready = token(ready);
+        let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
+        let accepting = async {
+            tokio::select! {
+                () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
+                () = background.run(is_ready) => {}
+                () = handover.run(stop.clone()) => {}
+            }
+            info!("no more callbacks are accepted; storing those that were");
+            stop_forwarding.cancel();
+            submissions.finished().await;
+        };
+        // What both hold is large.
+        tokio::join!(Box::pin(accepting), Box::pin(forwarding));
         close(&ingest, &store).await;
         Ok(())
     };
@@ -118,6 +125,15 @@ pub async fn run_in_turn(
         info!("stopped");
     }
     worked
+}
+
+/// One that is cancelled already, where it is so already.
+fn token(is_so: bool) -> CancellationToken {
+    let token = CancellationToken::new();
+    if is_so {
+        token.cancel();
+    }
+    token
 }
 
 /// Operators may look from the start to the end, so their listener is served first and stopped last. Where another server

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
+use crate::settings::forward::{self, FORWARD_KEYS};
 use crate::settings::tree::Settings;
 use crate::tencent_api::UnknownRegion;
 use protocol::diagnostic::Hint;
@@ -33,11 +34,25 @@ const APP_KEYS: [&str; 12] = [
 ];
 
 /// The keys that hold lists: in a variable, commas stand between the members.
-const LISTS: [&str; 3] = ["server.callback_paths", "auth.source_addresses", "auth.trusted_proxies"];
+const LISTS: [&str; 4] = [
+    "server.callback_paths",
+    "auth.source_addresses",
+    "auth.trusted_proxies",
+    "forwarding.allow_networks",
+];
 
-/// The variables that are no keys: what they set belongs to a single app, but for the first.
-const SHORTCUTS: [&str; 7] =
-    ["CONFIG", "SDK_APP_ID", "CALLBACK_TOKEN", "RTC_KEY", "SECRET_KEY", "REGION", "CALLBACK_URL"];
+/// The variables that are no keys: what they set belongs to a single app, or to the destination `default`; but for the first.
+const SHORTCUTS: [&str; 9] = [
+    "CONFIG",
+    "SDK_APP_ID",
+    "CALLBACK_TOKEN",
+    "RTC_KEY",
+    "SECRET_KEY",
+    "REGION",
+    "CALLBACK_URL",
+    "FORWARD_URL",
+    "FORWARD_SECRET",
+];
 
 /// Where settings come from beside the built-in layer.
 #[derive(Debug, Clone, Default)]
@@ -78,7 +93,7 @@ impl Settings {
 
 /// Lays the layers over each other. The values are of their kinds, but not yet checked.
 fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
-    let env = Environment::read(&sources.env)?;
+    let mut env = Environment::read(&sources.env)?;
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(path) = &sources.file {
         if !path.is_file() {
@@ -103,6 +118,8 @@ fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     refuse_unknown_keys(&layers)?;
     check_addresses(&layers)?;
     let mut settings: Settings = layers.try_deserialize()?;
+    let (url, secret) = (env.forward_url.take(), env.forward_secret.take());
+    forward::apply_variables(&mut settings.forward, url, secret)?;
     env.apply_to_apps(&mut settings.apps, sources)?;
     Ok(settings)
 }
@@ -117,6 +134,8 @@ struct Environment {
     secret_key: Option<String>,
     region: Option<String>,
     callback_url: Option<String>,
+    forward_url: Option<String>,
+    forward_secret: Option<String>,
 }
 
 impl Environment {
@@ -143,6 +162,8 @@ impl Environment {
                 "SECRET_KEY" => read.secret_key = Some(value),
                 "REGION" => read.region = Some(value),
                 "CALLBACK_URL" => read.callback_url = Some(value),
+                "FORWARD_URL" => read.forward_url = Some(value),
+                "FORWARD_SECRET" => read.forward_secret = Some(value),
                 _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
             }
         }
@@ -160,7 +181,7 @@ impl Environment {
                 apps.push(AppSettings::new(id));
             }
         }
-        let Self { callback_token, rtc_key, secret_key, region, callback_url, sdk_app_id, keys: _ } =
+        let Self { callback_token, rtc_key, secret_key, region, callback_url, sdk_app_id, .. } =
             self;
         let set = [&callback_token, &rtc_key, &secret_key, &region, &callback_url];
         // Commands that are about no app run in the environment of the server, too.
@@ -287,8 +308,11 @@ fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
 fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
     let mut known = known_keys()?;
     known.extend(APP_KEYS.map(|key| format!("apps.{key}")));
+    known.extend(FORWARD_KEYS.map(|key| format!("forward.{key}")));
     let mut given = Vec::new();
     leaves("", &layers.cache, &mut given);
+    // Below it stand the names of headers.
+    given.retain(|key| !key.starts_with("forward.headers."));
     if let Some(key) = given.iter().find(|key| !known.contains(key)) {
         let score = |candidate: &&String| strsim::jaro_winkler(key, candidate);
         let nearest = known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
@@ -301,7 +325,7 @@ fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// Every key, but those of an app's table.
+/// Every key, but those of the tables of apps and destinations.
 fn known_keys() -> Result<Vec<String>, SettingsError> {
     let defaults =
         Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml)).build()?;
@@ -318,7 +342,7 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
                 leaves(&path, value, found);
             }
         }
-        ValueKind::Array(elements) if path == "apps" => {
+        ValueKind::Array(elements) if path == "apps" || path == "forward" => {
             for app in elements {
                 leaves(path, app, found);
             }

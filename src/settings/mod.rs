@@ -3,6 +3,7 @@
 mod apps;
 mod check;
 mod error;
+mod forward;
 mod layers;
 mod secrets;
 mod sections;

@@ -15,6 +15,7 @@ impl Settings {
             ("Retention", self.retained()),
             ("Gaps", self.gaps()),
             ("Answers and log", self.answers()),
+            ("Forwarding", self.forwarding()),
         ]
     }
 
@@ -78,6 +79,15 @@ impl Settings {
         ]
     }
 
+    fn forwarding(&self) -> Vec<(&'static str, String)> {
+        let to = |(name, url): (String, String)| ("Destination", format!("{name}: {url}"));
+        let mut lines: Vec<_> = self.forwarded().into_iter().map(to).collect();
+        if lines.is_empty() {
+            lines.push(("Destinations", "none".to_owned()));
+        }
+        lines
+    }
+
     fn answers(&self) -> Vec<(&'static str, String)> {
         let (answer, log) = (&self.answer, &self.log);
         vec![
@@ -101,10 +111,17 @@ mod tests {
             ("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret,/s3cret2"),
             ("TRTC_CALLBACK_TOKEN", "s3cret"),
             ("TRTC_SDK_APP_ID", "1400000001"),
+            ("TRTC_FORWARD_URL", "https://billing.example/s3cret"),
+            ("TRTC_FORWARD_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"),
         ]));
         let text = format!("{:?}", settings.unwrap().summary());
-        assert!(!text.contains("s3cret"), "{text}");
-        for said in ["/callback, 2 that are not shown", "postgres://db:5432/trtc", "for good"] {
+        assert!(!text.contains("s3cret") && !text.contains("C2FV"), "{text}");
+        for said in [
+            "default: https://billing.example",
+            "/callback, 2 that are not shown",
+            "postgres://db:5432/trtc",
+            "for good",
+        ] {
             assert!(text.contains(said), "{text}");
         }
     }

@@ -13,6 +13,8 @@ use crate::settings::sections::{
     SpoolSettings, StoreSettings,
 };
 use crate::store::StoreOptions;
+use forward::destination::DestinationSettings;
+use forward::destination::settings::ForwardingSettings;
 use protocol::source_filter::{Networks, VendorNetworks};
 use protocol::{Admission, AppId, Apps};
 
@@ -33,9 +35,12 @@ pub struct Settings {
     pub settle: SettleSettings,
     pub registration: RegistrationSettings,
     pub rtc_repair: RtcRepairSettings,
+    pub forwarding: ForwardingSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
+    #[serde(default)]
+    pub forward: Vec<DestinationSettings>,
 }
 
 impl Settings {

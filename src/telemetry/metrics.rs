@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use crate::telemetry::forward_metrics::{self, DestinationMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, SettleMetrics};
@@ -306,6 +307,12 @@ impl Metrics {
         gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
     }
 
+    /// The figures of one destination of forwarding, of which there are few.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> DestinationMetrics {
+        DestinationMetrics::new(&self.recorder, name)
+    }
+
     /// Reads the figures, and keeps them small while nobody does.
     #[must_use]
     pub fn handle(&self) -> PrometheusHandle {
@@ -330,6 +337,8 @@ fn recorder() -> PrometheusRecorder {
         (ANSWER_SECONDS, &seconds),
         (LAG_SECONDS, &lags),
         (settle_metrics::SECONDS, &seconds),
+        (forward_metrics::ATTEMPT_SECONDS, &lags),
+        (forward_metrics::DELAY_SECONDS, &lags),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
@@ -341,6 +350,7 @@ fn recorder() -> PrometheusRecorder {
 
 fn describe(recorder: &PrometheusRecorder) {
     settle_metrics::describe(recorder);
+    forward_metrics::describe(recorder);
     let counters = [
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "Outcomes of the requests; they add up to trtc_requests_total"),

@@ -1,6 +1,7 @@
 //! Logs and metrics.
 
 mod figures;
+mod forward_metrics;
 mod logs;
 mod metrics;
 mod on_change;
@@ -11,6 +12,7 @@ mod settle_metrics;
 mod stderr;
 
 pub use figures::Figures;
+pub use forward_metrics::DestinationMetrics;
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub(crate) use on_change::OnChange;

@@ -30,5 +30,13 @@ pub(super) fn gauge(
 }
 
 pub(super) fn histogram(recorder: &PrometheusRecorder, name: &'static str) -> Histogram {
-    recorder.register_histogram(&key(name, &[]), &METADATA)
+    labelled_histogram(recorder, name, &[])
+}
+
+pub(super) fn labelled_histogram(
+    recorder: &PrometheusRecorder,
+    name: &'static str,
+    labels: &[(&'static str, String)],
+) -> Histogram {
+    recorder.register_histogram(&key(name, labels), &METADATA)
 }

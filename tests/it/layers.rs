@@ -16,6 +16,7 @@ const CRATES: &[Layer] = &[
     ("projections", &["protocol"], &["axum", "sqlx", "tokio", "reqwest"]),
     ("receiver", &["protocol"], &["sqlx", "metrics", "reqwest"]),
     ("store", &["projections", "protocol"], &["axum", "reqwest"]),
+    ("forward", &["protocol"], &["axum", "sqlx"]),
     ("tencent-api", &["protocol"], &["axum", "sqlx"]),
 ];
 
@@ -41,6 +42,7 @@ const LAYERS: &[Layer] = &[
         &["axum", "sqlx", "reqwest"],
     ),
     ("export", &[], &["axum", "sqlx", "tokio", "reqwest"]),
+    ("forwarding", &["store", "clock", "settings", "telemetry"], &["axum", "sqlx", "reqwest"]),
     (
         "http",
         &[
@@ -66,6 +68,7 @@ const LAYERS: &[Layer] = &[
     (
         "server",
         &[
+            "forwarding",
             "ip_list",
             "store",
             "ingest",

@@ -25,6 +25,8 @@ mod erase;
 mod escapes;
 mod feed;
 mod fixtures;
+mod forward_receiver;
+mod forwarding;
 mod handlers;
 mod hostile;
 mod http;

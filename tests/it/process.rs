@@ -54,13 +54,17 @@ impl Serving {
     /// Returns when its store takes events: a busy machine may keep it from that for longer than a start waits, and what is
     /// sent to it before is in its spool for a while.
     pub(crate) fn start(folder: &Path, more: &[&str]) -> Self {
-        let serving = Self::start_as(program(folder), more);
+        Self::start_as(program(folder), more).with_store()
+    }
+
+    /// The same, once its store takes events.
+    pub(crate) fn with_store(self) -> Self {
         let begun = std::time::Instant::now();
-        while serving.readiness().contains("\nstore: ") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{}", serving.readiness());
+        while self.readiness().contains("\nstore: ") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", self.readiness());
             std::thread::sleep(Duration::from_millis(10));
         }
-        serving
+        self
     }
 
     /// One whose store does not take events.
@@ -119,6 +123,26 @@ impl Serving {
                 _ => {}
             }
         }
+    }
+
+    /// What it writes to stderr up to a line that is wanted, while this is done.
+    pub(crate) async fn log_until(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+        work: impl AsyncFn(&Self),
+    ) -> String {
+        let mut log = String::new();
+        for _ in 0..60 {
+            work(self).await;
+            while let Ok(line) = self.errors.recv_timeout(Duration::from_millis(500)) {
+                log += &line;
+                log.push('\n');
+                if is_wanted(&line) {
+                    return log;
+                }
+            }
+        }
+        panic!("the line was not written: {log}");
     }
 
     async fn figures(&self) -> Figures {

@@ -97,6 +97,9 @@ fn all_series() -> String {
         .into_iter()
         .chain([&metrics.settle.seconds])
         .for_each(|histogram| histogram.record(1));
+    let destination = metrics.destination("billing");
+    destination.attempt("ok", Duration::ZERO);
+    destination.delay_seconds.record(1);
     metrics.silence(app, Duration::ZERO);
     metrics.registration(app, "call", false, Duration::ZERO);
     metrics.vendor_list(1, Some(Duration::ZERO));
@@ -166,6 +169,7 @@ fn the_metrics_reference_is_current_and_whole() {
     let names = [
         include_str!("../../src/telemetry/metrics.rs"),
         include_str!("../../src/telemetry/settle_metrics.rs"),
+        include_str!("../../src/telemetry/forward_metrics.rs"),
     ];
     for name in
         names.iter().flat_map(|source| source.split('"')).filter(|word| word.starts_with("trtc_"))

@@ -6,6 +6,7 @@ pub(crate) mod database_error;
 pub mod deadline;
 pub(crate) mod erase;
 pub(crate) mod error;
+pub(crate) mod forwarding;
 pub(crate) mod inspection;
 pub(crate) mod migrations;
 pub(crate) mod model;
@@ -28,6 +29,11 @@ pub use crate::column_values::*;
 pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
 pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use crate::error::StoreError;
+pub use crate::forwarding::connection::{EXCEPTIONS_MAX, ForwardingConnection, Lease};
+pub use crate::forwarding::model::{
+    Backlog, DeliveryException, DeliveryState, DestinationRow, DestinationStateRow,
+    DestinationWrite, Skipped, Wishes,
+};
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;
 pub use crate::model::position::{Position, PositionError};

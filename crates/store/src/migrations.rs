@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 9] = [
+const POSTGRES: [File; 10] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -18,8 +18,9 @@ const POSTGRES: [File; 9] = [
     (7, "rtc rooms", include_str!("../migrations/postgres/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/postgres/0009_recordings.sql")),
+    (10, "forwarding", include_str!("../migrations/postgres/0010_forwarding.sql")),
 ];
-const SQLITE: [File; 9] = [
+const SQLITE: [File; 10] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -29,6 +30,7 @@ const SQLITE: [File; 9] = [
     (7, "rtc rooms", include_str!("../migrations/sqlite/0007_rtc_rooms.sql")),
     (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/sqlite/0009_recordings.sql")),
+    (10, "forwarding", include_str!("../migrations/sqlite/0010_forwarding.sql")),
 ];
 
 /// Those of PostgreSQL.
@@ -56,7 +58,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 9]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 10]); 2] = [
         (
             "postgres",
             [
@@ -69,6 +71,7 @@ mod tests {
                 "b569a5049e0c717a4b2c88e45ab59df7c80e282f7b21b5b184ad150bd5691a43660e679be0be126b2847a73c7df9f248",
                 "648551e24dbe338c69caf8d0a83fe4a908dc484c33aee7d66449fc31dfe3e0a5e20c13403bf18fa20826a859993b23af",
                 "98992d6129482d8ad0dd10925c1b91cf651e45ec6772e63cdaf5311d37dca3ab1390b622646a027cd86631588e7e9cd0",
+                "2ee7717d0a72821f4b718719a33334cdb5ecb8813453a3288eea458dfbbb402f3501157df255b5930799847abb90aeb5",
             ],
         ),
         (
@@ -83,6 +86,7 @@ mod tests {
                 "65626baf2007ab263772022dd728907e91ebacba90d5bf2ca5f948bb6f9c6ffa6aba0b71baf5bfd72e0dd3a1326a291a",
                 "c9a62ef5228c7561c854050949bd015f49e42b86b3b319fa32810c56210e5e97c5a14d2b9e67db92adf4951192e6d9ea",
                 "fc759dc9a09f90fb4fe9ef2c0b68b8092f44c2d53b343fd83c94759d3648fd324a3b3e581ab144885e65e5bc5496d3ab",
+                "548344c5e24dfc5e02b7f8bf4adf338699e9e71c82e70c7f3825dce559edc23bb43b0f68fdd46e08dac8f37dc9a190a4",
             ],
         ),
     ];

@@ -16,7 +16,8 @@ use protocol::diagnostic::Hint;
 pub fn http_client() -> reqwest::ClientBuilder {
     // An error says that there is one already.
     let _ = ring::default_provider().install_default();
-    reqwest::Client::builder()
+    // Another crate of the program builds the library with HTTP/2, which single calls gain nothing by.
+    reqwest::Client::builder().http1_only()
 }
 
 /// Posts to one endpoint.

@@ -100,8 +100,8 @@ impl Replay {
         while let Some(found) = source.next().await? {
             let found = match found {
                 Found::Delivery(found) => found,
-                Found::CutOff(place) => {
-                    posting.cut_off(&place);
+                Found::CutOff(line) => {
+                    posting.cut_off(&line);
                     continue;
                 }
             };

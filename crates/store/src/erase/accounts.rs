@@ -188,7 +188,7 @@ impl Accounts {
     /// # Errors
     /// When the store refuses them.
     pub async fn change(&mut self, changes: &[Change]) -> Result<(), StoreError> {
-        self.write(changes.iter().map(statement).collect()).await
+        self.write(changes.iter().flat_map(statements).collect()).await
     }
 
     /// Erases the account from the next rows of a read model's table, in one transaction.
@@ -248,7 +248,25 @@ impl Accounts {
     }
 }
 
-/// The statement of a change, with its parameters.
+/// The statements of a change, with their parameters.
+fn statements(change: &Change) -> Vec<(String, Vec<Arg>)> {
+    let mut statements = vec![statement(change)];
+    // What a destination answered to the event may repeat what is in it.
+    let exceptions = match change {
+        Change::Event(event) => {
+            ("update delivery_exceptions set last_error = null where event_id = @id(1)", event.id)
+        }
+        Change::DeleteEvent((_, id)) => {
+            ("delete from delivery_exceptions where event_id = @id(1)", *id)
+        }
+        Change::Parked { .. } | Change::DeleteParked(_) => return statements,
+    };
+    let (sql, id) = exceptions;
+    statements.push((sql.to_owned(), vec![id.to_string().as_str().into()]));
+    statements
+}
+
+/// The statement of a change of its row.
 fn statement(change: &Change) -> (String, Vec<Arg>) {
     let id_of = |id: &Uuid| Arg::from(id.to_string().as_str());
     let (sql, args) = match change {

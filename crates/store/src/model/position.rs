@@ -40,6 +40,12 @@ impl Position {
         self.0 % ROW_POSITIONS == ROW_POSITIONS - 1
     }
 
+    /// The one of this number.
+    #[must_use]
+    pub fn of_number(number: i64) -> Self {
+        Self(number)
+    }
+
     /// As a number.
     #[must_use]
     pub fn number(self) -> i64 {

@@ -83,8 +83,8 @@ async fn number_some(
     Ok(Some(numbered))
 }
 
-/// Deletes at most `rows_max` of the oldest rows that were numbered before `before` and have [`FEED_EVENTS_KEPT`] events
-/// behind them.
+/// Deletes at most `rows_max` of the oldest rows that were numbered before `before`, have [`FEED_EVENTS_KEPT`] events
+/// behind them, and are needed by no destination.
 ///
 /// Invariant: the rows that stay have no gap, whatever the clock did: all before a row that stays goes first.
 pub(crate) async fn trim(
@@ -100,7 +100,8 @@ pub(crate) async fn trim(
                      select position, sum(cardinality(ids)) over (order by position desc) as events from feed) as counted
                   where events <= $3),
                  (select position from feed where numbered_at >= timestamptz 'epoch' + $1 * interval '1 millisecond'
-                  order by position limit 1))
+                  order by position limit 1),
+                 (select min(position) / 512 from destinations))
              order by position limit $2))",
     )
     .bind(before.0)

@@ -72,6 +72,11 @@ fn statements() -> Vec<String> {
         ),
         some("dead_letter_events", &format!("refused_at < {BEFORE}")),
         some("request_keys", &format!("received_at < {BEFORE}")),
+        // The id of an event begins with its time.
+        some(
+            "delivery_exceptions",
+            "event_id < (lpad(to_hex(greatest($1, 0)), 12, '0') || repeat('0', 20))::uuid",
+        ),
     ];
     let facts = AGED_BY_AT.iter().map(|table| some(table, &format!("at < {BEFORE}")));
     statements.extend(facts);

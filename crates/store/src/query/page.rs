@@ -80,11 +80,13 @@ pub enum FeedRead {
     Outside(FeedSpan),
 }
 
-/// Events in the order of storing. Those that were deleted meanwhile are left out.
+/// Events in the order of storing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedPage {
     /// The events; may be none though more come behind.
     pub events: Vec<(Position, StoredEvent)>,
+    /// Those between them that were deleted meanwhile.
+    pub gone: Vec<(Position, Uuid)>,
     /// The position after which to go on.
     pub next: Position,
     /// Whether these are all there are by now.

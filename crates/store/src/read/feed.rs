@@ -1,5 +1,7 @@
 //! Reads stored events by their positions, in the order of storing.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -86,10 +88,11 @@ pub(crate) async fn after<R: Reader>(
         return Ok(FeedRead::Outside(span(reader).await?));
     };
     let (events, last) = read(reader, &ids, limit.bytes).await?;
-    Ok(FeedRead::Page(match last {
-        Some(last) => FeedPage { events, next: last, is_end: false },
-        None => FeedPage { events, next, is_end },
-    }))
+    let (next, is_end) = last.map_or((next, is_end), |last| (last, false));
+    let found: HashSet<Position> = events.iter().map(|(position, _)| *position).collect();
+    let is_gone = |(position, _): &(Position, Uuid)| *position <= next && !found.contains(position);
+    let gone = ids.into_iter().filter(is_gone).collect();
+    Ok(FeedRead::Page(FeedPage { events, gone, next, is_end }))
 }
 
 /// The ids of a page.

@@ -16,6 +16,10 @@
 //! | `@clock` | the database's clock in ms |
 //! | `@minute`, `@tick` | between two times: a minute, and less than a ms |
 //! | `@feed_ids(x)` | the ids of a row of the feed, read as text |
+//! | `@feed_events(x)` | the number of ids in a row of the feed |
+//! | `@now`, `@after(n)` | the database's clock as a time, and that many ms later |
+//! | `@rows(n)` | parameter `n`, a list of JSON, as a table `item` with a column `value` |
+//! | `@as_id(x)`, `@as_time(x)` | an id and a time in ms out of JSON, as the database has them |
 //! | `@bytewise` | behind a text in `order by`: by its bytes |
 //!
 //! `@from` and `@using` stay: a [bulk write](crate::sql::bulk_write) puts its table of parameters there.

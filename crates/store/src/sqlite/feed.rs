@@ -24,8 +24,8 @@ pub(crate) async fn number(
     Ok(())
 }
 
-/// Deletes at most `rows_max` of the oldest rows that were written before `before` and have [`FEED_EVENTS_KEPT`] events
-/// behind them. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.
+/// Deletes at most `rows_max` of the oldest rows that were written before `before`, have [`FEED_EVENTS_KEPT`] events
+/// behind them, and are needed by no destination. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.
 pub(crate) async fn trim(
     pool: &SqlitePool,
     before: UnixMillis,
@@ -40,6 +40,9 @@ pub(crate) async fn trim(
                      where events <= $3)
                  and position < coalesce(
                      (select position from feed where numbered_at >= $1 order by position limit 1),
+                     (select max(position) from feed))
+                 and position < coalesce(
+                     (select min(destinations.position) / 512 from destinations),
                      (select max(position) from feed))
              order by position limit $2)",
     )

@@ -42,6 +42,11 @@ fn transactions() -> Vec<Vec<String>> {
         "delete from request_keys where key in (
              select key from request_keys where received_at < $1 limit $2)"
             .to_owned(),
+        // The id of an event begins with its time.
+        "delete from delivery_exceptions where (destination, event_id) in (
+             select destination, event_id from delivery_exceptions
+             where event_id < printf('%08x-%04x', max($1, 0) >> 16, max($1, 0) & 65535) limit $2)"
+            .to_owned(),
     ]];
     transactions.extend(AGED_BY_AT.iter().map(|table| vec![some(table, "at < $1")]));
     // Changes of a room are kept as long as the session computed from them.

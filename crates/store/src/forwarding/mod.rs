@@ -1,0 +1,7 @@
+//! Destinations of forwarding: their cursors in the feed, and the events that are exceptions to them.
+
+pub(crate) mod backlog;
+pub(crate) mod connection;
+pub(crate) mod control;
+pub(crate) mod model;
+pub(crate) mod write;

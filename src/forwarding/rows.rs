@@ -1,0 +1,154 @@
+//! What the window decides on, as the store keeps it, and the other way round.
+
+use crate::store::{
+    DeliveryException, DeliveryState, DestinationStateRow, DestinationWrite, Position, StoredEvent,
+};
+use forward::breaker::{DestinationState, OpenReason, PauseReason};
+use forward::event_columns::{EventColumns, Subject};
+use forward::window::{Exception, ExceptionState, StateRow, Write};
+
+/// What forwarding needs of an event.
+pub(super) fn columns(position: Position, event: StoredEvent) -> EventColumns {
+    EventColumns {
+        id: event.id,
+        position: position.number(),
+        app: event.app,
+        family: event.family,
+        command: event.command,
+        command_sent: event.command_sent,
+        event_time: event.event_time,
+        received_at: event.received_at,
+        call_id: event.call_id,
+        room_id: event.room_id,
+        operator: event.operator,
+        client_ip: event.client_ip,
+        platform: event.platform,
+        decode_error: event.decode_error,
+        payload: event.payload,
+    }
+}
+
+/// A row of the store.
+pub(super) fn exception(row: DeliveryException) -> Exception {
+    Exception {
+        id: row.event_id,
+        position: row.position,
+        subject: row.subject_hash.map(Subject),
+        attempts: row.attempts,
+        next_at: row.next_at,
+        state: match row.state {
+            DeliveryState::Waiting => ExceptionState::Waiting,
+            DeliveryState::Dead => ExceptionState::Dead,
+            DeliveryState::Replay => ExceptionState::Replay,
+        },
+        last_status: row.last_status,
+        last_error: row.last_error,
+        first_failed_at: row.first_failed_at,
+    }
+}
+
+fn row(exception: Exception) -> DeliveryException {
+    DeliveryException {
+        event_id: exception.id,
+        position: exception.position,
+        subject_hash: exception.subject.map(|subject| subject.0),
+        attempts: exception.attempts,
+        next_at: exception.next_at,
+        state: match exception.state {
+            ExceptionState::Waiting => DeliveryState::Waiting,
+            ExceptionState::Dead => DeliveryState::Dead,
+            ExceptionState::Replay => DeliveryState::Replay,
+        },
+        last_status: exception.last_status,
+        last_error: exception.last_error,
+        first_failed_at: exception.first_failed_at,
+    }
+}
+
+/// What is written.
+pub(super) fn write(write: Write, last_error: Option<String>) -> DestinationWrite {
+    DestinationWrite {
+        position: write.position,
+        upserts: write.upserts.into_iter().map(row).collect(),
+        removals: write.removals,
+        state: write.state.map(state_row),
+        last_error,
+    }
+}
+
+/// A state as it is kept.
+pub(super) fn state_row(row: StateRow) -> DestinationStateRow {
+    let (state, reason) = words(row.state);
+    DestinationStateRow {
+        state: state.to_owned(),
+        reason: reason.map(str::to_owned),
+        failing_since: row.failing_since,
+    }
+}
+
+/// The words for a state, and for why it is so.
+pub(super) fn words(state: DestinationState) -> (&'static str, Option<&'static str>) {
+    match state {
+        DestinationState::Running => ("running", None),
+        DestinationState::Failing(OpenReason::Failing) => ("failing", Some("failing")),
+        DestinationState::Failing(OpenReason::Misconfigured) => {
+            ("misconfigured", Some("misconfigured"))
+        }
+        DestinationState::Failing(OpenReason::TooManyWaiting) => {
+            ("failing", Some("too_many_waiting"))
+        }
+        DestinationState::Failing(OpenReason::Resumed) => ("failing", Some("resumed")),
+        DestinationState::Paused(PauseReason::ByHand) => ("paused", Some("by_hand")),
+        DestinationState::Paused(PauseReason::Gone) => ("paused", Some("gone")),
+    }
+}
+
+/// The state that the store has.
+pub(super) fn state(row: &DestinationStateRow) -> StateRow {
+    let state = match (row.state.as_str(), row.reason.as_deref()) {
+        ("paused", Some("gone")) => DestinationState::Paused(PauseReason::Gone),
+        ("paused", _) => DestinationState::Paused(PauseReason::ByHand),
+        ("misconfigured", _) => DestinationState::Failing(OpenReason::Misconfigured),
+        ("failing", Some("too_many_waiting")) => {
+            DestinationState::Failing(OpenReason::TooManyWaiting)
+        }
+        ("failing", Some("resumed")) => DestinationState::Failing(OpenReason::Resumed),
+        ("failing", _) => DestinationState::Failing(OpenReason::Failing),
+        _ => DestinationState::Running,
+    };
+    StateRow { state, failing_since: row.failing_since }
+}
+
+/// The figure for a state in the metrics.
+pub(super) fn figure(state: DestinationState) -> u8 {
+    match state {
+        DestinationState::Running => 0,
+        DestinationState::Failing(OpenReason::Misconfigured) => 3,
+        DestinationState::Failing(_) => 1,
+        DestinationState::Paused(_) => 2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::UnixMillis;
+
+    #[test]
+    fn every_state_is_read_as_it_was_kept() {
+        use DestinationState::{Failing, Paused, Running};
+        let states = [
+            Running,
+            Failing(OpenReason::Failing),
+            Failing(OpenReason::Misconfigured),
+            Failing(OpenReason::TooManyWaiting),
+            Failing(OpenReason::Resumed),
+            Paused(PauseReason::ByHand),
+            Paused(PauseReason::Gone),
+        ];
+        for kept in states {
+            let kept = StateRow { state: kept, failing_since: Some(UnixMillis(5)) };
+            assert_eq!(state(&state_row(kept)), kept);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Forwarding as a part of the server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::clock::Clock;
+use crate::forwarding::database::Database;
+use crate::forwarding::forwarder::Forwarder;
+use crate::forwarding::http::HttpSender;
+use crate::forwarding::sender::Sender;
+use crate::forwarding::tip::watch_end;
+use crate::settings::{Settings, SettingsError};
+use crate::store::StoreOptions;
+use crate::telemetry::Metrics;
+use forward::destination::Destination;
+use forward::destination::target::TargetKind;
+use forward::http::Guard;
+use protocol::diagnostic::Diagnostic;
+
+/// How long to wait before a destination whose task panicked is begun again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How often backlogs are compared with their bound.
+const BOUND_EVERY: Duration = Duration::from_secs(30);
+/// The same where there is no destination.
+const BOUND_FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
+/// How long opening and closing may take.
+const OPEN_PAUSE: Duration = Duration::from_secs(1);
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// The destinations of this server, ready to be forwarded to.
+pub(crate) struct Forwarding {
+    destinations: Vec<Arc<Destination>>,
+    guard: Guard,
+    options: StoreOptions,
+    backlog_events_max: u64,
+    interval: Duration,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl Forwarding {
+    /// What the settings say of it.
+    pub(crate) fn new(
+        settings: &Settings,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, SettingsError> {
+        let (destinations, guard) = settings.destinations()?;
+        Ok(Self {
+            destinations: destinations.into_iter().map(Arc::new).collect(),
+            guard,
+            options: settings.store_options(),
+            backlog_events_max: settings.forwarding.backlog_events_max,
+            interval: Duration::from_millis(settings.forwarding.number_interval_ms.into()),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+        })
+    }
+
+    /// Forwards from when the store is `ready` until it is stopped. `numbered`: is told when events have got positions.
+    pub(crate) async fn run(
+        self,
+        ready: CancellationToken,
+        numbered: Arc<Notify>,
+        stop: CancellationToken,
+    ) {
+        tokio::select! {
+            () = ready.cancelled() => {}
+            () = stop.cancelled() => return,
+        }
+        if self.destinations.is_empty() {
+            tokio::select! {
+                () = self.bound_forgotten() => {}
+                () = stop.cancelled() => {}
+            }
+            return;
+        }
+        let database = tokio::select! {
+            database = self.open() => Arc::new(database),
+            () = stop.cancelled() => return,
+        };
+        let (end, read_end) = watch::channel(0);
+        let forwarders: Vec<Forwarder> = self.forwarders(&database, &read_end, &stop);
+        info!(destinations = forwarders.len(), "stored events are forwarded");
+        let all = join_all(forwarders.into_iter().map(supervise));
+        let watching = watch_end(database.clone(), numbered, self.interval, end);
+        let bounding = bound(database.clone(), self.backlog_events_max);
+        tokio::select! {
+            _ = all => {}
+            () = watching => {}
+            () = bounding => {}
+        }
+        if timeout(CLOSE_MAX, database.close()).await.is_err() {
+            warn!("the forwarder's connections did not close in time; they end with the process");
+        }
+    }
+
+    /// Bounds the backlogs of destinations that are no longer configured, which would keep the whole feed. Never returns.
+    async fn bound_forgotten(&self) {
+        loop {
+            sleep(BOUND_FORGOTTEN_EVERY).await;
+            let database = self.open().await;
+            // What fails is tried again in an hour; the store's other users say so.
+            while let Ok(true) = database.skip_excess(self.backlog_events_max).await {}
+            database.close().await;
+        }
+    }
+
+    async fn open(&self) -> Database {
+        loop {
+            match Database::open(self.options.clone()).await {
+                Ok(database) => return database,
+                Err(Diagnostic { problem: reason, hint }) => {
+                    warn!(reason, hint, "the forwarder cannot open the store; trying again");
+                    sleep(OPEN_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn forwarders(
+        &self,
+        database: &Arc<Database>,
+        end: &watch::Receiver<i64>,
+        stop: &CancellationToken,
+    ) -> Vec<Forwarder> {
+        let holder: Arc<str> = Uuid::new_v4().to_string().into();
+        let forwarder = |destination: &Arc<Destination>| {
+            Some(Forwarder {
+                destination: destination.clone(),
+                sender: self.sender(destination)?,
+                database: database.clone(),
+                end: end.clone(),
+                clock: self.clock.clone(),
+                metrics: Arc::new(self.metrics.destination(&destination.name)),
+                holder: holder.clone(),
+                stop: stop.clone(),
+            })
+        };
+        self.destinations.iter().filter_map(forwarder).collect()
+    }
+
+    /// The kind of a destination: each has a file of its own.
+    fn sender(&self, destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
+        match destination.target.kind() {
+            TargetKind::Http => {
+                let (guard, clock) = (self.guard.clone(), self.clock.clone());
+                Some(Arc::new(HttpSender::new(destination.clone(), guard, clock)))
+            }
+            // Refused when the settings were checked.
+            TargetKind::Nats => None,
+        }
+    }
+}
+
+/// Runs a destination as a task of its own, and begins it again where it panicked: the others go on.
+async fn supervise(forwarder: Forwarder) {
+    let tasks = TaskTracker::new();
+    while let Err(error) = AbortOnDropHandle::new(tasks.spawn(forwarder.clone().run())).await {
+        let destination = forwarder.destination.name.as_str();
+        error!(%error, destination, "forwarding panicked; starting it again");
+        sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Keeps backlogs within their bound, for ever.
+async fn bound(database: Arc<Database>, events_max: u64) {
+    loop {
+        match database.skip_excess(events_max).await {
+            Ok(true) => warn!(
+                hint = "see `skipped_from` and `skipped_until` of the table `destinations`",
+                "the oldest events of a backlog were skipped: it is longer than `forwarding.backlog_events_max`"
+            ),
+            // Where it fails, the other steps fail, too, and say so.
+            Ok(false) | Err(_) => sleep(BOUND_EVERY).await,
+        }
+    }
+}
