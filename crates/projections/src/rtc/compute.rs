@@ -433,7 +433,7 @@ mod tests {
         let repaired = |mark: RtcMark| identified(RtcMark { is_repaired: true, ..mark });
         let found = session(&[repaired(create("a", 0)), enter("a", 10), exit("a", 20)]);
         assert!(found.is_repaired && !found.stays[0].has(StayFlag::Repaired));
-        let marks = [create("a", 0), enter("a", 10), enter("b", 10), repaired(exit("a", 20))];
+        let marks = [create("a", 0), enter("a", 10), enter("b", 11), repaired(exit("a", 20))];
         let found = session(&[&marks[..], &[repaired(dismiss(30))]].concat());
         assert!(found.is_repaired && found.stays[0].has(StayFlag::Repaired));
         assert!(!found.stays[1].has(StayFlag::Repaired));
