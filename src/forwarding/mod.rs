@@ -12,6 +12,5 @@ mod rows;
 mod runner;
 mod sender;
 mod service;
-mod tip;
 
 pub(crate) use service::Forwarding;

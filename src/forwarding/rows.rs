@@ -5,7 +5,9 @@ use crate::store::{
 };
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::{EventColumns, Subject};
-use forward::window::{Exception, ExceptionState, StateRow, Write};
+use forward::window::{Exception, ExceptionState, FeedEvent, StateRow, Write};
+use protocol::diagnostic::Diagnostic;
+use uuid::Uuid;
 
 /// What forwarding needs of an event.
 pub(super) fn columns(position: Position, event: StoredEvent) -> EventColumns {
@@ -26,6 +28,24 @@ pub(super) fn columns(position: Position, event: StoredEvent) -> EventColumns {
         decode_error: event.decode_error,
         payload: event.payload,
     }
+}
+
+/// The feed has no such place.
+pub(super) fn nowhere() -> Diagnostic {
+    Diagnostic::new(
+        "the feed ends before the place of the destination",
+        "was a part of the store replaced by an older copy? Without its row of the table `destinations` it begins anew",
+    )
+}
+
+/// An event of the feed that is stored.
+pub(super) fn known(event: &EventColumns) -> FeedEvent<'_> {
+    FeedEvent { position: event.position, id: event.id, columns: Some(event) }
+}
+
+/// One that was deleted meanwhile.
+pub(super) fn gone<'a>((position, id): &(Position, Uuid)) -> FeedEvent<'a> {
+    FeedEvent { position: position.number(), id: *id, columns: None }
 }
 
 /// A row of the store.

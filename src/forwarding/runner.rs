@@ -15,7 +15,7 @@ use crate::forwarding::attempt::{Tried, attempt};
 use crate::forwarding::database::Loaded;
 use crate::forwarding::forwarder::{Forwarder, LEASE};
 use crate::forwarding::rows;
-use crate::store::{Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Position, Wishes};
+use crate::store::{Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Wishes};
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
@@ -37,6 +37,8 @@ const READ_BYTES_MIN: usize = 2 << 20;
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// How long to wait before a store that failed is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
+/// After so many renewals of the lease it is said that the feed ends too early.
+const BEYOND_MAX: u32 = 10;
 /// How often a destination that is misconfigured is logged.
 const MISCONFIGURED_EVERY: Duration = Duration::from_mins(1);
 
@@ -89,6 +91,9 @@ pub(super) struct Runner {
     logged_state: DestinationState,
     misconfigured_at: Option<Instant>,
     failed_step: OnChange<Diagnostic>,
+    failed_read: OnChange<Diagnostic>,
+    /// How often in a row the feed ended before the place where this destination is.
+    beyond_end: u32,
     /// When a stop waits no longer.
     stop_at: Option<Instant>,
     ended: Option<Ended>,
@@ -130,6 +135,8 @@ impl Runner {
             is_error_new: false,
             misconfigured_at: None,
             failed_step: OnChange::default(),
+            failed_read: OnChange::default(),
+            beyond_end: 0,
             stop_at: None,
             ended: None,
             sends: FuturesUnordered::new(),
@@ -266,20 +273,20 @@ impl Runner {
                     // What was skipped is counted in the store.
                     self.ended = self.ended.or(Some(Ended::Outrun));
                 } else {
-                    // Nobody knows such a position: the store may be an older backup, whose feed grows up to it.
-                    self.retry_at = Some(Instant::now() + RETRY_PAUSE);
+                    self.read_failed(rows::nowhere());
                 }
                 return;
             }
-            Err(found) => return self.step_failed(found),
+            Err(found) => return self.read_failed(found),
         };
+        self.failed_read.clear();
         self.read_to = self.read_to.max(page.next.number());
         let now = Instant::now();
         let events = page.events.into_iter();
         let events: Vec<EventColumns> =
             events.map(|(position, event)| rows::columns(position, event)).collect();
-        let mut feed: Vec<FeedEvent<'_>> = events.iter().map(known).collect();
-        feed.extend(page.gone.iter().map(gone));
+        let mut feed: Vec<FeedEvent<'_>> = events.iter().map(rows::known).collect();
+        feed.extend(page.gone.iter().map(rows::gone));
         feed.sort_unstable_by_key(|event| event.position);
         self.window.take_events(feed);
         let is_running = self.window.state().state == DestinationState::Running;
@@ -320,6 +327,7 @@ impl Runner {
                 self.synced = (now, Instant::now());
                 self.failed_step.clear();
                 self.heed(wishes);
+                self.check_place();
                 self.bodies.retain(|_, body| body.read_at.elapsed() < BODY_AGE_MAX);
             }
             Step::Written(Ok(true)) => {
@@ -351,6 +359,24 @@ impl Runner {
             }
             Step::Renewed(Err(found)) | Step::Figures(Err(found)) => self.step_failed(found),
         }
+    }
+
+    /// Says so where the feed ends before this destination's place, and not only for a moment.
+    fn check_place(&mut self) {
+        let is_beyond = *self.of.end.borrow() < self.read_to;
+        self.beyond_end = if is_beyond { self.beyond_end.saturating_add(1) } else { 0 };
+        if self.beyond_end == BEYOND_MAX {
+            self.read_failed(rows::nowhere());
+        }
+    }
+
+    fn read_failed(&mut self, found: Diagnostic) {
+        if self.failed_read.is_new(&found) {
+            let destination = self.of.destination.name.as_str();
+            let Diagnostic { problem: reason, hint } = found;
+            warn!(destination, reason, hint, "new events cannot be read; trying again");
+        }
+        self.retry_at = Some(Instant::now() + RETRY_PAUSE);
     }
 
     fn step_failed(&mut self, found: Diagnostic) {
@@ -455,14 +481,6 @@ impl Runner {
         let (read, read_at) = self.synced;
         read.plus(read_at.elapsed())
     }
-}
-
-fn known(event: &EventColumns) -> FeedEvent<'_> {
-    FeedEvent { position: event.position, id: event.id, columns: Some(event) }
-}
-
-fn gone<'a>((position, id): &(Position, Uuid)) -> FeedEvent<'a> {
-    FeedEvent { position: position.number(), id: *id, columns: None }
 }
 
 /// The result of a future, once it is there; then there is none any more.

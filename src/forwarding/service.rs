@@ -16,10 +16,9 @@ use crate::forwarding::database::Database;
 use crate::forwarding::forwarder::Forwarder;
 use crate::forwarding::http::HttpSender;
 use crate::forwarding::sender::Sender;
-use crate::forwarding::tip::watch_end;
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreOptions;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, OnChange};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
 use forward::http::Guard;
@@ -31,8 +30,9 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 const BOUND_EVERY: Duration = Duration::from_secs(30);
 /// The same where there is no destination.
 const BOUND_FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
-/// How long opening and closing may take.
+/// How long to wait before a store that failed is asked again.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How long closing may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// The destinations of this server, ready to be forwarded to.
@@ -168,6 +168,40 @@ async fn supervise(forwarder: Forwarder) {
         let destination = forwarder.destination.name.as_str();
         error!(%error, destination, "forwarding panicked; starting it again");
         sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Says for ever where the feed ends: at once where this server stored and numbered a batch, else after an interval.
+async fn watch_end(
+    database: Arc<Database>,
+    numbered: Arc<Notify>,
+    interval: Duration,
+    end: watch::Sender<i64>,
+) {
+    let mut logged = OnChange::default();
+    loop {
+        match database.feed_end().await {
+            Ok(position) => {
+                if logged.clear() {
+                    info!("the feed is read again");
+                }
+                end.send_if_modified(|end| std::mem::replace(end, position) != position);
+                tokio::select! {
+                    () = numbered.notified() => {}
+                    () = sleep(interval) => {}
+                }
+            }
+            Err(found) => {
+                if logged.is_new(&found) {
+                    let Diagnostic { problem: reason, hint } = found;
+                    warn!(
+                        reason,
+                        hint, "new events cannot be read, so nothing is forwarded; trying again"
+                    );
+                }
+                sleep(OPEN_PAUSE).await;
+            }
+        }
     }
 }
 
