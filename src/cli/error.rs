@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crate::http::TlsError;
+use crate::http::problem::Problem;
 use crate::registration::client::RegistrationError;
 use crate::server::StartError;
 use crate::settings::{SecretFileError, SettingsError};
@@ -12,6 +13,11 @@ use crate::tencent_api::{
     ClientError, CloudError, CloudKeyError, EndpointError, UnknownProduct, UnknownRegion,
     UserSigError, VendorError,
 };
+use forward::destination::DestinationError;
+use forward::destination::headers::HeaderError;
+use forward::destination::secret::SecretError;
+use forward::destination::target::TargetError;
+use forward::http::{BlockedAddress, Failure, HttpClientError, UrlError};
 use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Something is registered otherwise than it is wanted. The program ends with 3 then.
@@ -46,23 +52,32 @@ fn hint(error: &(dyn Error + 'static)) -> Option<String> {
     }
     hint_of!(
         BackupError,
+        BlockedAddress,
         CallbackDrift,
         ClientError,
         CloudError,
         CloudKeyError,
         ConditionError,
+        DestinationError,
         Diagnostic,
         EndpointError,
+        Failure,
+        HeaderError,
+        HttpClientError,
+        Problem,
         RegistrationError,
+        SecretError,
         SecretFileError,
         SettingsError,
         SocketError,
         SpoolError,
         StartError,
         StoreError,
+        TargetError,
         TlsError,
         UnknownProduct,
         UnknownRegion,
+        UrlError,
         UserSigError,
         VendorError
     );

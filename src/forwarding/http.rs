@@ -13,7 +13,9 @@ use crate::clock::Clock;
 use crate::forwarding::sender::{Outgoing, Sender, Sent};
 use forward::answer::{AttemptResult, Failure, Meaning, Response};
 use forward::destination::Destination;
-use forward::http::{Attempt, Client, ClientError, ClientSettings, FailureClass, Guard, Request};
+use forward::http::{
+    Attempt, Client, ClientSettings, FailureClass, Guard, HttpClientError, Request,
+};
 use forward::signature::Delivery;
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -40,7 +42,7 @@ impl HttpSender {
     }
 
     /// The client. It is made when it is needed first, and again after it could not be made: its files may be there by then.
-    async fn client(&self) -> Result<Client, ClientError> {
+    async fn client(&self) -> Result<Client, HttpClientError> {
         let mut made = self.client.lock().await;
         if let Some(made) = made.as_mut() {
             let tls = &self.destination.tls;
@@ -60,12 +62,12 @@ impl HttpSender {
         }
         let (settings, guard) = (ClientSettings::of(&self.destination)?, self.guard.clone());
         let client = spawn_blocking(move || Client::new(settings, guard)).await;
-        let client = client.map_err(|error| ClientError::Http(error.to_string()))??;
+        let client = client.map_err(|error| HttpClientError::Http(error.to_string()))??;
         *made = Some(Made { client: client.clone(), read_at: Instant::now() });
         Ok(client)
     }
 
-    fn request(&self, outgoing: Outgoing) -> Result<Request, ClientError> {
+    fn request(&self, outgoing: Outgoing) -> Result<Request, HttpClientError> {
         let destination = &self.destination;
         let delivery = Delivery {
             id: outgoing.event.id,
@@ -78,7 +80,7 @@ impl HttpSender {
         Request::new(headers, &destination.headers, outgoing.body)
     }
 
-    fn unusable(&self, error: &ClientError) -> Sent {
+    fn unusable(&self, error: &HttpClientError) -> Sent {
         Sent {
             meaning: Response::Failure(Failure::Unusable).meaning(self.clock.now()),
             status: None,

@@ -7,7 +7,7 @@ mod live_tail;
 mod observer;
 mod ops;
 mod pages;
-mod problem;
+pub(crate) mod problem;
 mod query;
 mod ui;
 

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::attempt::{Attempt, Failure, FailureClass};
 use super::classify::{failure, root_cause};
-use super::error::{ClientError, UrlError};
+use super::error::{HttpClientError, UrlError};
 use super::excerpt::Secrets;
 use super::guard::{Guard, Source, Transport, transport};
 use super::request::Request;
@@ -114,7 +114,7 @@ impl Client {
     ///
     /// # Errors
     /// The guard refuses the URL, or the TLS files do not do.
-    pub fn new(settings: ClientSettings, guard: Guard) -> Result<Self, ClientError> {
+    pub fn new(settings: ClientSettings, guard: Guard) -> Result<Self, HttpClientError> {
         Self::with_resolver(settings, guard, Arc::new(SystemResolver::new()))
     }
 
@@ -126,7 +126,7 @@ impl Client {
         settings: ClientSettings,
         guard: Guard,
         names: Arc<dyn Resolve>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, HttpClientError> {
         guard.check_url(&settings.url, settings.proxy.as_ref())?;
         // The request would fail by it, again and again.
         settings.url.as_str().parse::<hyper::Uri>().map_err(|_| UrlError::Unusable)?;
@@ -147,10 +147,10 @@ impl Client {
     ///
     /// # Errors
     /// The files do not do, for example as only one of certificate and key is replaced yet. What was read before stays in use.
-    pub async fn reload(&self) -> Result<bool, ClientError> {
+    pub async fn reload(&self) -> Result<bool, HttpClientError> {
         let inner = Arc::clone(&self.0);
         let reload = spawn_blocking(move || inner.reload());
-        reload.await.map_err(|error| ClientError::Http(error.to_string()))?
+        reload.await.map_err(|error| HttpClientError::Http(error.to_string()))?
     }
 
     /// Sends once, and reads the answer. Dropping the future ends the request.
@@ -188,7 +188,7 @@ impl Attempt {
 }
 
 impl Inner {
-    fn reload(&self) -> Result<bool, ClientError> {
+    fn reload(&self) -> Result<bool, HttpClientError> {
         let material = TlsMaterial::read(&self.settings.tls)?;
         let digest = material.digest();
         let is_current = |current: &Current| current.digest == digest;
@@ -214,7 +214,7 @@ fn build(
     guard: &Guard,
     names: &Arc<dyn Resolve>,
     tls: &TlsMaterial,
-) -> Result<reqwest::Client, ClientError> {
+) -> Result<reqwest::Client, HttpClientError> {
     // An error says that there is one already. Without any, the library panics.
     let _ = ring::default_provider().install_default();
     let transport = transport(&settings.url).ok_or(UrlError::Scheme)?;
@@ -245,7 +245,7 @@ fn build(
         // A machine without certificates of any CA can send without TLS all the same.
         http = http.tls_certs_only(std::iter::empty());
     }
-    http.build().map_err(|error| ClientError::Http(root_cause(&error)))
+    http.build().map_err(|error| HttpClientError::Http(root_cause(&error)))
 }
 
 /// Reads as much of an answer as is of use.

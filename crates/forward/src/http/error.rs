@@ -8,7 +8,7 @@ use super::blocked_address::BlockedAddress;
 
 /// Why there is no client for a destination.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClientError {
+pub enum HttpClientError {
     /// The guard refuses its URL.
     #[error(transparent)]
     Url(#[from] UrlError),
@@ -36,7 +36,7 @@ pub enum ClientError {
     Http(String),
 }
 
-impl Hint for ClientError {
+impl Hint for HttpClientError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Url(error) => return error.hint(),

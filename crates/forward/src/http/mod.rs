@@ -77,7 +77,7 @@ pub use address::AddressClass;
 pub use attempt::{Attempt, Failure, FailureClass};
 pub use blocked_address::BlockedAddress;
 pub use client::{ANSWER_BYTES_MAX, Client, ClientSettings};
-pub use error::{ClientError, UrlError};
+pub use error::{HttpClientError, UrlError};
 pub use excerpt::EXCERPT_BYTES_MAX;
 pub use guard::Guard;
 pub use request::Request;

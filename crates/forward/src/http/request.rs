@@ -5,7 +5,7 @@ use std::fmt;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::ExposeSecret;
 
-use super::error::ClientError;
+use super::error::HttpClientError;
 use crate::destination::headers::Headers;
 
 /// One event, ready to be sent.
@@ -26,7 +26,7 @@ impl Request {
         headers: impl IntoIterator<Item = (&'static str, String)>,
         configured: &Headers,
         body: impl Into<Vec<u8>>,
-    ) -> Result<Self, ClientError> {
+    ) -> Result<Self, HttpClientError> {
         let configured = configured.iter().map(|(name, value)| (name, value.expose_secret(), true));
         let headers: Vec<_> = headers.into_iter().collect();
         let headers = headers.iter().map(|(name, value)| {
@@ -35,7 +35,7 @@ impl Request {
         });
         let mut map = HeaderMap::new();
         for (name, value, is_secret) in configured.chain(headers) {
-            let wrong = || ClientError::Header(name.to_owned());
+            let wrong = || HttpClientError::Header(name.to_owned());
             let mut value = HeaderValue::from_str(value).map_err(|_| wrong())?;
             value.set_sensitive(is_secret);
             map.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);

@@ -8,7 +8,7 @@ use reqwest::{Certificate, ClientBuilder, Identity};
 use secrecy::zeroize::Zeroizing;
 use sha2::{Digest, Sha256};
 
-use super::error::ClientError;
+use super::error::HttpClientError;
 use crate::destination::checked::TlsFiles;
 
 /// The most bytes of one file: the certificates of all public CAs take a fifth of it.
@@ -23,7 +23,7 @@ pub(crate) struct TlsMaterial {
 
 impl TlsMaterial {
     /// Reads all files.
-    pub(crate) fn read(files: &TlsFiles) -> Result<Self, ClientError> {
+    pub(crate) fn read(files: &TlsFiles) -> Result<Self, HttpClientError> {
         let ca = files.ca.as_deref().map(|path| read("tls_ca", path)).transpose()?;
         let identity = match &files.certificate {
             None => None,
@@ -55,25 +55,28 @@ impl TlsMaterial {
     }
 
     /// A client that trusts and shows these.
-    pub(crate) fn apply(&self, mut client: ClientBuilder) -> Result<ClientBuilder, ClientError> {
+    pub(crate) fn apply(
+        &self,
+        mut client: ClientBuilder,
+    ) -> Result<ClientBuilder, HttpClientError> {
         if let Some(ca) = &self.ca {
             let certificates = Certificate::from_pem_bundle(ca)
                 .ok()
                 .filter(|certificates| !certificates.is_empty())
-                .ok_or(ClientError::NoCertificate)?;
+                .ok_or(HttpClientError::NoCertificate)?;
             client = client.tls_certs_only(certificates);
         }
         if let Some(identity) = &self.identity {
             // What the library says of a key is not repeated.
-            let identity = Identity::from_pem(identity).map_err(|_| ClientError::NoIdentity)?;
+            let identity = Identity::from_pem(identity).map_err(|_| HttpClientError::NoIdentity)?;
             client = client.identity(identity);
         }
         Ok(client)
     }
 }
 
-fn read(setting: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, ClientError> {
-    let failed = |reason: io::Error| ClientError::File {
+fn read(setting: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, HttpClientError> {
+    let failed = |reason: io::Error| HttpClientError::File {
         setting,
         path: path.to_owned(),
         reason: reason.to_string(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forward::answer::{EventMeaning, Failure, Response};
 use forward::destination::{Destination, DestinationSettings};
-use forward::http::{Client, ClientError, ClientSettings, Guard, Request, UrlError};
+use forward::http::{Client, ClientSettings, Guard, HttpClientError, Request, UrlError};
 use forward::signature::{self, Delivery};
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
@@ -79,7 +79,7 @@ fn no_client_is_made_for_nats_and_no_header_with_a_line_break() {
     assert_eq!(ClientSettings::of(&nats).unwrap_err(), UrlError::Scheme);
     let header = [("trtc-destination", "a\r\nx: y".to_owned())];
     let error = Request::new(header, &nats.headers, BODY).unwrap_err();
-    assert_eq!(error, ClientError::Header("trtc-destination".to_owned()));
+    assert_eq!(error, HttpClientError::Header("trtc-destination".to_owned()));
 }
 
 #[tokio::test]

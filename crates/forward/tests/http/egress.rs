@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forward::http::{Attempt, Client, ClientError, ClientSettings, FailureClass, Guard};
+use forward::http::{Attempt, Client, ClientSettings, FailureClass, Guard, HttpClientError};
 use protocol::diagnostic::Hint;
 use protocol::source_filter::Networks;
 use tokio::io::AsyncWriteExt;
@@ -116,7 +116,7 @@ async fn no_client_is_made_for_a_forbidden_literal() {
     for url in ["http://169.254.169.254/", "https://0xa9fea9fe/", "https://[64:ff9b::a9fe:a9fe]/"] {
         let names = Arc::new(Names::none());
         let made = Client::with_resolver(settings(url), guard(&["0.0.0.0/0", "::/0"]), names);
-        assert!(matches!(made, Err(ClientError::Url(_))), "{url}");
+        assert!(matches!(made, Err(HttpClientError::Url(_))), "{url}");
     }
 }
 

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 
 use forward::destination::checked::TlsFiles;
-use forward::http::{Client, ClientError, ClientSettings, FailureClass, Guard};
+use forward::http::{Client, ClientSettings, FailureClass, Guard, HttpClientError};
 use protocol::diagnostic::Hint;
 use tokio_rustls::rustls::version::TLS13;
 
 use crate::receiver::{class, send, settings};
 use crate::tls::{Authority, client, receiver, server};
 
-fn error(tls: TlsFiles) -> ClientError {
+fn error(tls: TlsFiles) -> HttpClientError {
     let settings = ClientSettings { tls, ..settings("https://hooks.test/") };
     let error = Client::new(settings, Guard::default()).unwrap_err();
     assert!(error.hint().is_some());
@@ -32,14 +32,14 @@ async fn wrong_files_are_named() {
     assert!(text.ends_with("larger than 1 MiB"), "{text}");
     for text in ["", "hello", &key] {
         let ca = write("wrong.pem", text);
-        assert_eq!(error(TlsFiles { ca, ..TlsFiles::default() }), ClientError::NoCertificate);
+        assert_eq!(error(TlsFiles { ca, ..TlsFiles::default() }), HttpClientError::NoCertificate);
     }
     let certificate = authority.file("certificate.pem", &certificate);
     let of = |key| TlsFiles { certificate: Some((certificate.clone(), key)), ca: None };
-    assert_eq!(error(of(authority.file("key.pem", "hello"))), ClientError::NoIdentity);
+    assert_eq!(error(of(authority.file("key.pem", "hello"))), HttpClientError::NoIdentity);
     let foreign = error(of(authority.file("other.pem", &other_key)));
     assert!(
-        matches!(&foreign, ClientError::Http(text) if text.contains("KeyMismatch")),
+        matches!(&foreign, HttpClientError::Http(text) if text.contains("KeyMismatch")),
         "{foreign}"
     );
 }
@@ -66,7 +66,7 @@ async fn files_that_change_are_used_once_they_fit() {
     let (certificate, key) = clients.issue(2099);
     folder.file("client.pem", &certificate);
     // Only the certificate is there yet.
-    assert!(matches!(client.reload().await, Err(ClientError::Http(_))));
+    assert!(matches!(client.reload().await, Err(HttpClientError::Http(_))));
     assert_eq!(class(&send(&client).await), FailureClass::Tls);
     let path = folder.file("client.key", &key);
     assert_eq!(client.reload().await, Ok(true));
@@ -74,6 +74,6 @@ async fn files_that_change_are_used_once_they_fit() {
     assert_eq!(client.reload().await, Ok(false));
 
     fs::remove_file(path).unwrap();
-    assert!(matches!(client.reload().await, Err(ClientError::File { setting: "tls_key", .. })));
+    assert!(matches!(client.reload().await, Err(HttpClientError::File { setting: "tls_key", .. })));
     assert_eq!(send(&client).await.status, Some(204));
 }
