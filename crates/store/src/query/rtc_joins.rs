@@ -20,7 +20,7 @@ pub const JOINED_MAX: usize = 20;
 const LOOKED_THROUGH: u32 = 200;
 
 /// A time: from its begin to its end, which is not known while it lasts.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Lapse {
     from: UnixMillis,
     until: Option<UnixMillis>,
@@ -29,8 +29,13 @@ struct Lapse {
 impl Lapse {
     /// Whether the two overlap, or nearly do.
     fn meets(self, other: Self) -> bool {
+        self.is_within(other, APART_MS)
+    }
+
+    /// Whether so much time, in ms, is between the two at most.
+    fn is_within(self, other: Self, apart: i64) -> bool {
         let begins_before_end = |one: Self, other: Self| {
-            other.until.is_none_or(|until| one.from.0 <= until.0.saturating_add(APART_MS))
+            other.until.is_none_or(|until| one.from.0 <= until.0.saturating_add(apart))
         };
         begins_before_end(self, other) && begins_before_end(other, self)
     }
@@ -59,9 +64,11 @@ impl Room {
     }
 }
 
-/// The first of `rows` that `meet`, and whether there may be more.
-fn first<T>(rows: Vec<T>, meet: impl Fn(&T) -> bool) -> Details<T> {
-    let mut rows: Vec<T> = rows.into_iter().filter(meet).collect();
+/// The first of `rows` that meet a time, and whether there may be more. Those that only nearly overlap count where no other
+/// does: a room id may be used again within a minute.
+fn first<T>(mut rows: Vec<T>, lapse: Lapse, of: impl Fn(&T) -> Lapse) -> Details<T> {
+    let apart = if rows.iter().any(|row| of(row).is_within(lapse, 0)) { 0 } else { APART_MS };
+    rows.retain(|row| of(row).is_within(lapse, apart));
     let is_cut = rows.len() > JOINED_MAX;
     rows.truncate(JOINED_MAX);
     Details { rows, is_cut }
@@ -81,7 +88,7 @@ async fn sessions(
         ..RtcRoomFilter::default()
     };
     let found = store.rtc_room_sessions(&filter).await?;
-    Ok(first(found, |session| session.lapse().meets(lapse)))
+    Ok(first(found, lapse, RtcRoomSession::lapse))
 }
 
 /// The sessions of the RTC Engine's room in which a call ran, the latest first.
@@ -145,7 +152,7 @@ pub async fn rtc_subjects(
         limit: LOOKED_THROUGH,
         ..CallFilter::default()
     };
-    let calls = first(store.calls(&calls).await?, |call| call.lapse().meets(lapse));
+    let calls = first(store.calls(&calls).await?, lapse, Call::lapse);
     let rooms = RoomFilter {
         app,
         room_id,
@@ -153,7 +160,7 @@ pub async fn rtc_subjects(
         limit: LOOKED_THROUGH,
         ..RoomFilter::default()
     };
-    let mut rooms = first(store.rooms(&rooms).await?, |room| room.lapse().meets(lapse));
+    let mut rooms = first(store.rooms(&rooms).await?, lapse, Room::lapse);
     if session.room_id_kind != "string" && !rooms.rows.is_empty() {
         let of_text = sessions_of_text(store, session).await?;
         rooms.rows.retain(|room| !of_text.iter().any(|text| text.lapse().meets(room.lapse())));
@@ -198,5 +205,10 @@ mod tests {
         let apart = [lapse(0, Some(39_999)), lapse(260_001, None)];
         assert!(!apart.iter().any(|other| call.meets(*other) || other.meets(call)));
         assert_eq!(call.bound(), Some(UnixMillis(260_001)));
+        // A neighbour counts only where nothing overlaps.
+        let found = |rows: &[Lapse]| first(rows.to_vec(), call, |row| *row).rows;
+        assert_eq!(found(&meeting), [meeting[0], meeting[3]]);
+        assert_eq!(found(&meeting[1..3]), meeting[1..3]);
+        assert!(found(&apart).is_empty());
     }
 }
