@@ -7,6 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
+use crate::telemetry::anomalies::ANOMALIES;
 use crate::telemetry::forward_metrics::{self, DestinationMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
@@ -86,26 +87,6 @@ pub struct Metrics {
     /// Lines of the log that stderr did not take; of the whole process, which has one log.
     pub log_lines_dropped: Counter,
 }
-
-/// The kinds of anomalies.
-const ANOMALIES: [&str; 16] = [
-    "call_without_end",
-    "call_without_start",
-    "room_without_destroy",
-    "room_without_create",
-    "leaves_missing",
-    "enters_missing",
-    "rtc_room_without_create",
-    "rtc_room_without_dismiss",
-    "rtc_exits_missing",
-    "rtc_stops_missing",
-    "rtc_dismiss_unattached",
-    "recording_without_end",
-    "recording_file_left",
-    "rtc_task_without_end",
-    "silence",
-    "registration_drift",
-];
 
 const REQUESTS: &str = "trtc_requests_total";
 const OUTCOMES: &str = "trtc_request_outcomes_total";

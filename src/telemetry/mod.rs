@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+mod anomalies;
 mod figures;
 mod forward_metrics;
 mod logs;
