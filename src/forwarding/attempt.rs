@@ -36,7 +36,7 @@ pub(super) struct Tried {
     pub(super) problem: Option<String>,
 }
 
-/// Sends an event once. It never fails: what goes wrong is part of what came of it.
+/// Sends an event once. It never fails: a failure is part of the result.
 pub(super) async fn attempt(
     send: Send,
     event: Option<Arc<EventColumns>>,

@@ -14,6 +14,7 @@ use forward::destination::Destination;
 
 /// For how long a lease holds. Another server takes over this long after one died, and a moment.
 pub(super) const LEASE: Duration = Duration::from_secs(2);
+
 /// A destination, and what forwarding to it needs.
 #[derive(Clone)]
 pub(super) struct Forwarder {

@@ -1,4 +1,4 @@
-//! What a kind of destination has to do: send one event once, and say what came of it.
+//! What a kind of destination has to do: send one event once, and report the result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Outgoing {
     pub(super) replay: bool,
 }
 
-/// What came of it.
+/// The result of one try.
 pub(super) struct Sent {
     /// What the answer means.
     pub(super) meaning: Meaning,

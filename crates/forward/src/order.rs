@@ -94,7 +94,7 @@ impl Order {
         });
     }
 
-    /// An event that was in flight is so no more. What becomes of it is said next: nothing where it is done, else [`Order::wait`] or
+    /// An event is no longer in flight. Where it is not done, call next [`Order::wait`] or
     /// [`Order::hold`].
     pub fn ended(&mut self, subject: Option<Subject>) {
         if let Some(subject) = subject {

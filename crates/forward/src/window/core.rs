@@ -237,7 +237,7 @@ impl Window {
             if !self.cursor.read(Place { position, id }) {
                 continue;
             }
-            // Its row says what becomes of it.
+            // It has a row among the exceptions.
             if self.items.contains_key(&id) || self.dead_ahead.remove(&id) {
                 self.cursor.done(position);
                 continue;

@@ -19,7 +19,7 @@ const FRONT_ROWS_MAX: usize = WAITING_MAX / 2;
 
 impl Window {
     /// What is to be written now, in one transaction; nothing while the last one is under way, or where it is too early.
-    /// What came of it is said to [`Window::written`].
+    /// The result is reported to [`Window::written`].
     #[must_use]
     pub fn write(&mut self, now: UnixMillis) -> Option<Write> {
         self.write_at().filter(|at| *at <= now)?;

@@ -1,4 +1,4 @@
-//! What a scenario is written into: its own time, and the deliveries that came of it.
+//! What a scenario is written into: its own time, and the deliveries it makes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
