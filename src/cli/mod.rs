@@ -18,6 +18,7 @@ mod commands;
 mod completions;
 pub(crate) mod doctor;
 pub(crate) mod error;
+pub(crate) mod forward;
 mod healthcheck;
 pub(crate) mod output;
 mod own_server;
@@ -65,6 +66,7 @@ enum Command {
     Recordings(read::recordings::Recordings),
     RtcTasks(read::rtc::tasks::RtcTasks),
     RtcRepair(tencent::rtc_repair::command::RtcRepair),
+    Forward(forward::command::Forward),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),
@@ -107,6 +109,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Recordings(recordings) => wait_for(recordings.run(&clock)),
         Command::RtcTasks(tasks) => wait_for(tasks.run(&clock)),
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
+        Command::Forward(forward) => wait_for(forward.run()),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

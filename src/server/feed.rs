@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -14,7 +14,8 @@ use crate::telemetry::OnChange;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
-/// How often new events are looked for. Every server looks; a lock in the database lets one at a time give positions.
+/// How often new events are looked for, and at most: each look that finds some is a transaction, which under load would cost as
+/// much as storing them. Every server looks; a lock in the database lets one at a time give positions.
 const NUMBER_EVERY: Duration = Duration::from_millis(100);
 /// How often events are looked for whose transaction took so long that thousands of others passed it.
 const NUMBER_LATE_EVERY: Duration = Duration::from_secs(30);
@@ -29,13 +30,14 @@ const TRIM_EVERY: Duration = Duration::from_hours(1);
 const TRIM_ROWS: u32 = 1000;
 const TRIM_PAUSE: Duration = Duration::from_millis(50);
 
-/// Gives positions for ever, at once to what this server `stored`; says that events are `numbered`. It may be cancelled at any
+/// Gives positions for ever, at once to what this server `stored` after a pause of [`NUMBER_EVERY`]; says that events are `numbered`. It may be cancelled at any
 /// point: each step is a transaction.
 pub(crate) async fn number(store: Arc<dyn Store>, stored: Arc<Notify>, numbered: Arc<Notify>) {
     let mut logged = OnChange::default();
     let mut looked_late: Option<Instant> = None;
     loop {
         let late = looked_late.is_none_or(|looked| looked.elapsed() >= NUMBER_LATE_EVERY);
+        let begun = Instant::now();
         match within(STEP_MAX, store.number_events(late)).await {
             // The store gives positions by itself.
             Ok(None) => {
@@ -54,7 +56,7 @@ pub(crate) async fn number(store: Arc<dyn Store>, stored: Arc<Notify>, numbered:
                 }
                 tokio::select! {
                     () = sleep(NUMBER_EVERY) => {}
-                    () = stored.notified() => {}
+                    () = stored.notified() => sleep_until(begun + NUMBER_EVERY).await,
                 }
             }
             Err(found) => {

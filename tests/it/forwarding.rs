@@ -22,11 +22,11 @@ fn forwarding(database: &Database, receiver: &Receiver) -> Settings {
 }
 
 /// A destination as a file has it.
-fn destination(name: &str, url: &str, more: &str) -> String {
+pub(crate) fn destination(name: &str, url: &str, more: &str) -> String {
     format!("[[forward]]\nname = '{name}'\nurl = '{url}'\nsecrets = ['{SECRET}']\n{more}\n")
 }
 
-fn with(database: &Database, toml: &str) -> Settings {
+pub(crate) fn with(database: &Database, toml: &str) -> Settings {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), toml).unwrap();
     let loaded = Settings::load(&Sources { file: Some(file.path().into()), ..Sources::default() });
@@ -35,33 +35,33 @@ fn with(database: &Database, toml: &str) -> Settings {
     all
 }
 
-async fn post(server: &Server, numbers: std::ops::Range<usize>) {
+pub(crate) async fn post(server: &Server, numbers: std::ops::Range<usize>) {
     for number in numbers {
         server.post_body(DESTROY_ROOM, destroy_room(number)).await;
     }
 }
 
 /// Waits until somebody forwards to the destination, so that what is stored from now on is for it.
-async fn known(database: &Database, name: &str) {
+pub(crate) async fn known(database: &Database, name: &str) {
     let sql =
         format!("select count(*) from destinations where name = '{name}' and holder is not null");
     eventually("the destination is known", || async { database.count(&sql).await == 1 }).await;
 }
 
 /// Waits until a destination is in this state.
-async fn in_state(database: &Database, name: &str, state: &str) {
+pub(crate) async fn in_state(database: &Database, name: &str, state: &str) {
     let sql =
         format!("select count(*) from destinations where name = '{name}' and state = '{state}'");
     eventually(state, || async { database.count(&sql).await == 1 }).await;
 }
 
-/// Waits until the server knows that its only destination is paused.
-async fn paused(server: &Server) {
-    let state = "trtc_forward_state{destination=\"default\"}";
-    eventually("paused", || async { server.figures().await.value(state) == 2 }).await;
+/// Waits until the server knows that a destination is paused.
+pub(crate) async fn paused(server: &Server, name: &str) {
+    let state = format!("trtc_forward_state{{destination=\"{name}\"}}");
+    eventually("paused", || async { server.figures().await.value(&state) == 2 }).await;
 }
 
-async fn exceptions(database: &Database, state: &str) -> i64 {
+pub(crate) async fn exceptions(database: &Database, state: &str) -> i64 {
     let sql = format!("select count(*) from delivery_exceptions where state = '{state}'");
     database.count(&sql).await
 }
@@ -231,7 +231,7 @@ on_both_stores! {
         // And by hand, while it runs: it is noticed within a second or so.
         let asked = Instant::now();
         assert!(control.pause("default").await.unwrap());
-        paused(&server).await;
+        paused(&server, "default").await;
         assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
         post(&server, 5..8).await;
         assert!(control.resume("default").await.unwrap());
@@ -312,7 +312,7 @@ on_both_stores! {
         known(&database, "default").await;
         let mut control = control(&database).await;
         assert!(control.pause("default").await.unwrap());
-        paused(&server).await;
+        paused(&server, "default").await;
         // Each in a row of its own.
         let unnumbered = if database.is_postgres() { "select count(*) from feed_new" } else { "select 0" };
         for number in 0..30 {

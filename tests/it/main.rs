@@ -25,6 +25,7 @@ mod erase;
 mod escapes;
 mod feed;
 mod fixtures;
+mod forward_commands;
 mod forward_receiver;
 mod forwarding;
 mod handlers;

@@ -1,0 +1,56 @@
+use anyhow::{Result, anyhow};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+use uuid::Uuid;
+
+use crate::cli::forward::control::{Pause, Remove, Resume, Retry};
+use crate::cli::forward::status::Status;
+use crate::cli::output;
+use forward::destination::secret::SigningSecret;
+
+/// Look at destinations of forwarding, pause, resume and retry
+///
+/// Works on the store, with or without a running server. A server that forwards
+/// notices changes within a second.
+///
+/// Examples:
+///   trtc-callbacks forward status
+///   trtc-callbacks forward resume billing
+///   trtc-callbacks forward retry billing --dead
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Forward {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Status(Status),
+    Pause(Pause),
+    Resume(Resume),
+    Retry(Retry),
+    Remove(Remove),
+    /// Print a new secret for signatures
+    Secret,
+}
+
+impl Forward {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.action {
+            Action::Status(status) => status.run().await,
+            Action::Pause(pause) => pause.run().await,
+            Action::Resume(resume) => resume.run().await,
+            Action::Retry(retry) => retry.run().await,
+            Action::Remove(remove) => remove.run().await,
+            Action::Secret => secret(),
+        }
+    }
+}
+
+/// Both halves are random but for six bits, from the system's source.
+fn secret() -> Result<()> {
+    let key = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+    let secret = SigningSecret::of_bytes(key).map_err(|error| anyhow!("make a secret: {error}"))?;
+    output::print(&format!("{}\n", secret.encode().expose_secret()))
+}

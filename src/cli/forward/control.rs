@@ -1,0 +1,135 @@
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use uuid::Uuid;
+
+use crate::cli::forward::place::{Place, named};
+use crate::cli::output::say;
+use crate::cli::prompt;
+use protocol::diagnostic::Diagnostic;
+
+/// Stop sending to a destination; its backlog is kept
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Name of the destination
+    name: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Pause {
+    pub(crate) async fn run(self) -> Result<()> {
+        let (_, mut connection) = self.place.open().await?;
+        named(&mut connection, &self.name).await?;
+        connection.pause(&self.name).await.context("pause it")?;
+        say(&format!(
+            "paused: nothing is sent to {0} until `forward resume {0}`, and its backlog is kept",
+            self.name
+        ));
+        Ok(())
+    }
+}
+
+/// Send again to a destination that is paused, by hand or by its answer 410
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// Name of the destination
+    name: String,
+    /// Skip the events that wait for it by now
+    #[arg(long)]
+    from_now: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Resume {
+    pub(crate) async fn run(self) -> Result<()> {
+        let (_, mut connection) = self.place.open().await?;
+        let name = &self.name;
+        named(&mut connection, name).await?;
+        let waiting = connection.backlog(name).await.context("count what waits")?.events;
+        if self.from_now {
+            say(&format!("about {waiting} stored events will never be sent to {name}"));
+            if !self.yes {
+                prompt::confirm("give `--yes`")?;
+            }
+            connection.skip_to_now(name).await.context("skip what waits")?;
+        }
+        connection.resume(name).await.context("resume it")?;
+        let left = if self.from_now { 0 } else { waiting };
+        say(&format!("resumed: {name} has about {left} stored events before it"));
+        Ok(())
+    }
+}
+
+/// Put dead letters back on the schedule, at their first try
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// Name of the destination
+    name: String,
+    /// Id of one event, which may also wait for its next try
+    #[arg(long, value_name = "ID", required_unless_present = "dead", conflicts_with = "dead")]
+    event: Option<Uuid>,
+    /// All dead letters of the destination
+    #[arg(long)]
+    dead: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Retry {
+    pub(crate) async fn run(self) -> Result<()> {
+        let (_, mut connection) = self.place.open().await?;
+        let name = &self.name;
+        named(&mut connection, name).await?;
+        let events = connection.retry(name, self.event).await.context("change the schedule")?;
+        if let (0, Some(event)) = (events, self.event) {
+            bail!(Diagnostic::new(
+                format!("event {event} neither waits for {name} nor is a dead letter of it"),
+                format!(
+                    "`forward status {name}` counts them; the table delivery_exceptions lists them"
+                ),
+            ));
+        }
+        say(&format!("{events} events of {name} are tried again now"));
+        Ok(())
+    }
+}
+
+/// Forget a destination with its backlog and dead letters
+///
+/// A server that is configured with it makes it anew, from the events that are stored then on. So take it out of the
+/// configuration first, unless that is what you want.
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// Name of the destination
+    name: String,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Remove {
+    pub(crate) async fn run(self) -> Result<()> {
+        let (settings, mut connection) = self.place.open().await?;
+        let name = &self.name;
+        named(&mut connection, name).await?;
+        let backlog = connection.backlog(name).await.context("count what waits")?;
+        let is_configured = settings.forward.iter().any(|of| of.name == *name);
+        let then = if is_configured { "; it is configured, so a server makes it anew" } else { "" };
+        say(&format!(
+            "{name} has about {} events before it, {} that wait and {} dead letters{then}",
+            backlog.events, backlog.waiting, backlog.dead
+        ));
+        if !self.yes {
+            prompt::confirm("give `--yes`")?;
+        }
+        connection.remove(name).await.context("remove it")?;
+        say(&format!("removed {name}"));
+        Ok(())
+    }
+}

@@ -1,0 +1,142 @@
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use crate::cli::forward::place::{Place, named};
+use crate::cli::output::{self, cell, say, seconds};
+use crate::store::{Backlog, DestinationRow};
+use protocol::UnixMillis;
+
+/// Show how far destinations are, and what is wrong
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Only this destination
+    name: Option<String>,
+    /// Print JSON lines
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// A destination, as it is shown.
+#[derive(Debug, Serialize)]
+struct Shown {
+    name: String,
+    /// `running`, `failing`, `paused` or `misconfigured`.
+    state: String,
+    reason: Option<String>,
+    failing_since: Option<UnixMillis>,
+    /// Whether this command's configuration has it.
+    is_configured: bool,
+    /// Whether a server forwards to it now.
+    is_served: bool,
+    position: i64,
+    backlog_events: i64,
+    lag_ms: i64,
+    waiting: i64,
+    dead: i64,
+    skipped: i64,
+    skipped_from: Option<UnixMillis>,
+    skipped_until: Option<UnixMillis>,
+    last_error: Option<String>,
+}
+
+impl Shown {
+    fn of(row: DestinationRow, backlog: Backlog, is_configured: bool) -> Self {
+        let span = row.skipped.span;
+        Self {
+            is_configured,
+            is_served: row.lease_ms.is_some_and(|left| left >= 0),
+            position: row.position.number(),
+            backlog_events: backlog.events,
+            lag_ms: backlog.lag_ms,
+            waiting: backlog.waiting,
+            dead: backlog.dead,
+            skipped: row.skipped.events,
+            skipped_from: span.map(|span| span.0),
+            skipped_until: span.map(|span| span.1),
+            name: row.name,
+            state: row.state.state,
+            reason: row.state.reason,
+            failing_since: row.state.failing_since,
+            last_error: row.last_error,
+        }
+    }
+
+    /// What to do, where something is.
+    fn advice(&self) -> Option<String> {
+        let name = &self.name;
+        if !self.is_configured {
+            return Some(format!(
+                "{name} is not in this configuration: if no server has it, `forward remove {name}` frees its place"
+            ));
+        }
+        if !self.is_served {
+            return Some(format!("no server forwards to {name} now"));
+        }
+        match self.state.as_str() {
+            "paused" => Some(format!("`forward resume {name}` sends again")),
+            "misconfigured" => {
+                Some(format!("see what is wrong with the URL, files or secrets of {name}"))
+            }
+            _ if self.dead > 0 => {
+                Some(format!("`forward retry {name} --dead` sends its dead letters again"))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Status {
+    pub(crate) async fn run(self) -> Result<()> {
+        let (settings, mut connection) = self.place.open().await?;
+        let rows = match &self.name {
+            Some(name) => vec![named(&mut connection, name).await?],
+            None => connection.destinations().await.context("read the destinations")?,
+        };
+        let mut shown = Vec::with_capacity(rows.len());
+        for row in rows {
+            let backlog = connection.backlog(&row.name).await.context("count what waits")?;
+            let is_configured = settings.forward.iter().any(|of| of.name == row.name);
+            shown.push(Shown::of(row, backlog, is_configured));
+        }
+        if self.json {
+            return output::print_json(&output::json_lines(&shown)?);
+        }
+        output::print(&table(&shown))?;
+        shown.iter().filter_map(Shown::advice).for_each(|advice| say(&advice));
+        Ok(())
+    }
+}
+
+fn table(shown: &[Shown]) -> String {
+    let columns = [
+        "NAME",
+        "STATE",
+        "REASON",
+        "SINCE",
+        "BACKLOG",
+        "LAG",
+        "WAITING",
+        "DEAD",
+        "SKIPPED",
+        "LAST ERROR",
+    ];
+    let mut table = output::table(&columns);
+    for of in shown {
+        table.add_row([
+            of.name.clone(),
+            of.state.clone(),
+            cell(of.reason.as_deref()),
+            output::time_or_dash(of.failing_since),
+            of.backlog_events.to_string(),
+            seconds(of.lag_ms / 1000),
+            of.waiting.to_string(),
+            of.dead.to_string(),
+            of.skipped.to_string(),
+            cell(of.last_error.as_deref()),
+        ]);
+    }
+    format!("{}\n", table.trim_fmt())
+}
