@@ -77,7 +77,9 @@ impl Postgres {
             // Plans of writers do not depend on the values.
             .with("plan_cache_mode", "force_generic_plan")
             // A generic plan outlives the time when a table was small. Every lookup has an index.
-            .with("enable_seqscan", "off");
+            .with("enable_seqscan", "off")
+            // The price of a scan that is off would have a statement compiled that has to scan all the same.
+            .with("jit", "off");
         // The filters of a list differ by orders of magnitude in selectivity, so each query is planned by its values.
         // None runs long enough for JIT compilation to pay.
         let reader = SessionSettings::new(options.read_timeout, options.read_timeout)

@@ -20,7 +20,7 @@ pub(crate) async fn number(pool: &PgPool, from_start: bool) -> Result<u64, sqlx:
     loop {
         let markers: bool = sqlx::query_scalar(
             "select exists (
-                 select from feed_new where n > case when $1 then 0 else (select floor from feed_head) end)",
+                 select from feed_new where n > case when $1 then 0 else (select floor from feed_head where id = 1) end)",
         )
         .bind(from_start)
         .fetch_one(pool)
@@ -47,7 +47,7 @@ async fn number_some(
     from_start: bool,
 ) -> Result<Option<u64>, sqlx::Error> {
     let head: Option<(i64, i64)> =
-        sqlx::query_as("select position, floor from feed_head for update skip locked")
+        sqlx::query_as("select position, floor from feed_head where id = 1 for update skip locked")
             .fetch_optional(&mut *connection)
             .await?;
     let Some((position, floor)) = head else { return Ok(None) };
@@ -71,7 +71,7 @@ async fn number_some(
              insert into feed (position, ids, numbered_at)
              select $1 + row, ($2::uuid[])[(row - 1) * $3 + 1 : row * $3], clock_timestamp()
              from generate_series(1, $4::integer) as row)
-         update feed_head set position = $1 + $4, floor = greatest(floor, $5)",
+         update feed_head set position = $1 + $4, floor = greatest(floor, $5) where id = 1",
     )
     .bind(position)
     .bind(ids)
