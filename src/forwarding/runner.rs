@@ -55,7 +55,7 @@ pub(super) enum Ended {
     Outrun,
 }
 
-/// What came of a step on the connection that writes.
+/// The result of a step on the connection that writes.
 enum Step {
     Renewed(Result<Option<(Wishes, UnixMillis)>, Diagnostic>),
     Written(Result<bool, Diagnostic>),

@@ -422,3 +422,32 @@ async fn sqlite_positions_grow_after_deletions_and_vacuum() {
     }
     store.close().await;
 }
+
+/// A scan has a price that turns on JIT compilation, which took 50 ms of each numbering.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbering_looks_rows_up_by_their_keys() {
+    let database = Database::postgres().await;
+    let store = migrated(&database).await;
+    let scans = |kind: &str| {
+        format!(
+            "select sum({kind}) from pg_stat_user_tables where relname in ('feed_head', 'feed_new')"
+        )
+    };
+    let count = async |kind: &str| -> i64 {
+        database.texts(&format!("select cast(({}) as text)", scans(kind))).await[0].parse().unwrap()
+    };
+    let mut stored = 0;
+    // A session hands its counts over after a while.
+    eventually("lookups are counted", || {
+        stored += 1;
+        let numbers = stored..stored + 1;
+        let (store, count) = (&store, &count);
+        async move {
+            put(store, numbers).await;
+            count("idx_scan").await > 0
+        }
+    })
+    .await;
+    assert_eq!(count("seq_scan").await, 0);
+    store.close().await;
+}

@@ -7,6 +7,17 @@ use crate::cli::output::say;
 use crate::cli::prompt;
 use protocol::diagnostic::Diagnostic;
 
+/// Somebody else may remove a destination after it was looked up.
+fn must_be_there(is_there: bool, name: &str) -> Result<()> {
+    if !is_there {
+        bail!(Diagnostic::new(
+            format!("the destination `{name}` was removed meanwhile"),
+            "`forward status` lists those that are left"
+        ));
+    }
+    Ok(())
+}
+
 /// Stop sending to a destination; its backlog is kept
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
@@ -20,7 +31,7 @@ impl Pause {
     pub(crate) async fn run(self) -> Result<()> {
         let (_, mut connection) = self.place.open().await?;
         named(&mut connection, &self.name).await?;
-        connection.pause(&self.name).await.context("pause it")?;
+        must_be_there(connection.pause(&self.name).await.context("pause it")?, &self.name)?;
         say(&format!(
             "paused: nothing is sent to {0} until `forward resume {0}`, and its backlog is kept",
             self.name
@@ -55,9 +66,10 @@ impl Resume {
             if !self.yes {
                 prompt::confirm("give `--yes`")?;
             }
-            connection.skip_to_now(name).await.context("skip what waits")?;
+            let is_there = connection.skip_to_now(name).await.context("skip what waits")?;
+            must_be_there(is_there, name)?;
         }
-        connection.resume(name).await.context("resume it")?;
+        must_be_there(connection.resume(name).await.context("resume it")?, name)?;
         let left = if self.from_now { 0 } else { waiting };
         say(&format!("resumed: {name} has about {left} stored events before it"));
         Ok(())
@@ -128,7 +140,7 @@ impl Remove {
         if !self.yes {
             prompt::confirm("give `--yes`")?;
         }
-        connection.remove(name).await.context("remove it")?;
+        must_be_there(connection.remove(name).await.context("remove it")?, name)?;
         say(&format!("removed {name}"));
         Ok(())
     }
