@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 use crate::store::deadline::within;
 use crate::store::{
-    Backlog, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX, FeedLimit,
-    FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions, StoredEvent, Wishes,
+    Backlog, Control, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX,
+    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions, StoredEvent,
 };
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
@@ -115,7 +115,7 @@ impl Database {
         &self,
         lease: &Lease,
         length: Duration,
-    ) -> Result<Option<(Wishes, UnixMillis)>, Diagnostic> {
+    ) -> Result<Option<(Control, UnixMillis)>, Diagnostic> {
         let mut held = self.take().await?;
         let renewed = within(STEP_MAX, held.connection.renew(lease, length)).await?;
         held.give_back();

@@ -82,7 +82,7 @@ impl Forwarder {
                 );
                 Ok(())
             }
-            Ended::Outrun => Ok(()),
+            Ended::BacklogSkipped => Ok(()),
         }
     }
 

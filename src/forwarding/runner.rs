@@ -15,7 +15,7 @@ use crate::forwarding::attempt::{Tried, attempt};
 use crate::forwarding::database::Loaded;
 use crate::forwarding::forwarder::{Forwarder, LEASE};
 use crate::forwarding::rows;
-use crate::store::{Backlog, DeliveryException, FeedLimit, FeedRead, Lease, Wishes};
+use crate::store::{Backlog, Control, DeliveryException, FeedLimit, FeedRead, Lease};
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
@@ -52,12 +52,12 @@ pub(super) enum Ended {
     /// Another server forwards, or the destination was removed.
     Lost,
     /// The backlog was cut: it goes on where that begins now.
-    Outrun,
+    BacklogSkipped,
 }
 
 /// The result of a step on the connection that writes.
 enum Step {
-    Renewed(Result<Option<(Wishes, UnixMillis)>, Diagnostic>),
+    Renewed(Result<Option<(Control, UnixMillis)>, Diagnostic>),
     Written(Result<bool, Diagnostic>),
     Pending(Result<Vec<DeliveryException>, Diagnostic>),
     Figures(Result<Backlog, Diagnostic>),
@@ -78,9 +78,9 @@ pub(super) struct Runner {
     random: fastrand::Rng,
     /// The database's clock when it was read last.
     synced: (UnixMillis, Instant),
-    wishes: Wishes,
+    control: Control,
     /// Whether exceptions are to be read again.
-    is_nudged: bool,
+    exceptions_changed: bool,
     /// The feed is read up to here.
     read_to: i64,
     renewed_at: Instant,
@@ -114,7 +114,7 @@ impl Runner {
             state: rows::state(&row.state),
         };
         let mut window = Window::new(Rules::of(&of.destination), start, row.now);
-        if row.wishes.paused {
+        if row.control.paused {
             window.pause(PauseReason::ByHand, row.now);
         }
         of.metrics.state(rows::figure(window.state().state));
@@ -127,8 +127,8 @@ impl Runner {
             bodies: HashMap::new(),
             random: fastrand::Rng::new(),
             synced: (row.now, now),
-            wishes: row.wishes,
-            is_nudged: false,
+            control: row.control,
+            exceptions_changed: false,
             renewed_at: now,
             figures_at: now,
             last_error: row.last_error,
@@ -226,7 +226,7 @@ impl Runner {
         if is_ending {
             return None;
         }
-        if std::mem::take(&mut self.is_nudged) {
+        if std::mem::take(&mut self.exceptions_changed) {
             let pending = async move { Step::Pending(database.pending(&lease.destination).await) };
             return Some(Box::pin(pending));
         }
@@ -271,7 +271,7 @@ impl Runner {
             Ok(FeedRead::Outside(span)) => {
                 if span.start.number() > self.read_to {
                     // What was skipped is counted in the store.
-                    self.ended = self.ended.or(Some(Ended::Outrun));
+                    self.ended = self.ended.or(Some(Ended::BacklogSkipped));
                 } else {
                     self.read_failed(rows::nowhere());
                 }
@@ -322,11 +322,11 @@ impl Runner {
     /// A step on the connection that writes is done.
     fn stepped(&mut self, step: Step) {
         match step {
-            Step::Renewed(Ok(Some((wishes, now)))) => {
+            Step::Renewed(Ok(Some((control, now)))) => {
                 self.renewed_at = Instant::now();
                 self.synced = (now, Instant::now());
                 self.failed_step.clear();
-                self.heed(wishes);
+                self.apply_control(control);
                 self.check_place();
                 self.bodies.retain(|_, body| body.read_at.elapsed() < BODY_AGE_MAX);
             }
@@ -347,7 +347,7 @@ impl Runner {
                 self.window.take_exceptions(rows.into_iter().map(rows::exception), now);
             }
             Step::Pending(Err(found)) => {
-                self.is_nudged = true;
+                self.exceptions_changed = true;
                 self.step_failed(found);
             }
             Step::Figures(Ok(backlog)) => {
@@ -393,15 +393,15 @@ impl Runner {
     }
 
     /// What people want.
-    fn heed(&mut self, wishes: Wishes) {
-        let (before, now) = (std::mem::replace(&mut self.wishes, wishes), self.now());
-        if wishes.paused && !before.paused {
+    fn apply_control(&mut self, control: Control) {
+        let (before, now) = (std::mem::replace(&mut self.control, control), self.now());
+        if control.paused && !before.paused {
             self.window.pause(PauseReason::ByHand, now);
         }
-        if wishes.resumes != before.resumes || (before.paused && !wishes.paused) {
+        if control.resume_requests != before.resume_requests || (before.paused && !control.paused) {
             self.window.resume(now);
         }
-        self.is_nudged |= wishes.nudges != before.nudges;
+        self.exceptions_changed |= control.exceptions_version != before.exceptions_version;
     }
 
     /// Tells the metrics and the log.

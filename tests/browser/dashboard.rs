@@ -671,7 +671,8 @@ async fn one_signs_in_with_the_token_and_out_again() {
     let server = Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", token)])).await;
     let page = Page::open(&server.ops_url, "/calls?state=ended").await;
     assert_eq!(page.text("h1").await, "Sign in");
-    assert_eq!(page.eval::<String>("document.activeElement.id").await, "token");
+    // A browser focuses it with the first frame that it draws, which may come after `load`.
+    page.wait_for("document.activeElement.id === 'token'").await;
     page.assert_good().await;
 
     page.fill("#token", "a-wrong-token").await;

@@ -31,8 +31,8 @@ pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model
 pub use crate::error::StoreError;
 pub use crate::forwarding::connection::{EXCEPTIONS_MAX, ForwardingConnection, Lease};
 pub use crate::forwarding::model::{
-    Backlog, DeliveryException, DeliveryState, DestinationRow, DestinationStateRow,
-    DestinationWrite, Skipped, Wishes,
+    Backlog, Control, DeliveryException, DeliveryState, DestinationRow, DestinationStateRow,
+    DestinationWrite, Skipped,
 };
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;

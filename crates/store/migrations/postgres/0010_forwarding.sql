@@ -15,8 +15,8 @@ create table destinations (
     failing_since timestamptz,
     last_error text,
     paused boolean not null,
-    resumes bigint not null,
-    nudges bigint not null,
+    resume_requests bigint not null,
+    exceptions_version bigint not null,
     skipped bigint not null,
     skipped_from timestamptz,
     skipped_until timestamptz
@@ -32,8 +32,8 @@ comment on column destinations.reason is 'Why it does not run';
 comment on column destinations.failing_since is 'Since when it does not run';
 comment on column destinations.last_error is 'What went wrong last, without what the destination answered';
 comment on column destinations.paused is 'Whether somebody paused it';
-comment on column destinations.resumes is 'Counts wishes to resume it: the server that forwards compares';
-comment on column destinations.nudges is 'Counts changes of its exceptions by others: the server that forwards reads them again';
+comment on column destinations.resume_requests is 'Counts requests to resume it: the server that forwards compares';
+comment on column destinations.exceptions_version is 'Counts changes of its exceptions by others: the server that forwards reads them again';
 comment on column destinations.skipped is 'Events that went out of the bounded backlog before they were sent';
 comment on column destinations.skipped_from is 'When the first of them was stored';
 comment on column destinations.skipped_until is 'When the last of them was stored';

@@ -13,8 +13,8 @@ create table destinations (
     failing_since integer,
     last_error text,
     paused integer not null check (paused in (0, 1)),
-    resumes integer not null,
-    nudges integer not null,
+    resume_requests integer not null,
+    exceptions_version integer not null,
     skipped integer not null,
     skipped_from integer,
     skipped_until integer

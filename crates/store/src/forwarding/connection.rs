@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::error::StoreError;
 use crate::forwarding::model::{
-    Backlog, COLUMNS, DeliveryException, DestinationRow, EXCEPTION_COLUMNS, ExceptionRow, Row,
-    Wishes,
+    Backlog, COLUMNS, Control, DeliveryException, DestinationRow, EXCEPTION_COLUMNS, ExceptionRow,
+    Row,
 };
 use crate::options::StoreOptions;
 use crate::sql::connection::DbConnection;
@@ -67,7 +67,7 @@ impl ForwardingConnection {
     /// When the store does not answer.
     pub async fn ensure(&mut self, name: &str, definition_hash: &str) -> Result<(), StoreError> {
         // An event that is stored but not yet numbered comes after this position.
-        let sql = "insert into destinations (name, position, epoch, definition_hash, created_at, state, paused, resumes, nudges, skipped)
+        let sql = "insert into destinations (name, position, epoch, definition_hash, created_at, state, paused, resume_requests, exceptions_version, skipped)
              select $1, (select coalesce(max(position), 0) from feed) * 512 + 511, 0, $2, @now, 'running', $3, 0, 0, 0
              where not exists (select 1 from destinations where name = $1)
              on conflict (name) do nothing";
@@ -132,9 +132,9 @@ impl ForwardingConnection {
         &mut self,
         lease: &Lease,
         length: Duration,
-    ) -> Result<Option<(Wishes, UnixMillis)>, StoreError> {
+    ) -> Result<Option<(Control, UnixMillis)>, StoreError> {
         let sql = "update destinations set lease_until = @after(4) where name = $1 and holder = $2 and epoch = $3
-             returning case when paused then 1 else 0 end, resumes, nudges, @clock";
+             returning case when paused then 1 else 0 end, resume_requests, exceptions_version, @clock";
         let args = [
             lease.destination.as_str().into(),
             lease.holder.as_str().into(),
@@ -142,8 +142,8 @@ impl ForwardingConnection {
             in_ms(length).into(),
         ];
         let row: Option<(i32, i64, i64, i64)> = self.0.row(sql, &args).await?;
-        Ok(row.map(|(paused, resumes, nudges, now)| {
-            (Wishes { paused: paused != 0, resumes, nudges }, UnixMillis(now))
+        Ok(row.map(|(paused, resume_requests, exceptions_version, now)| {
+            (Control { paused: paused != 0, resume_requests, exceptions_version }, UnixMillis(now))
         }))
     }
 

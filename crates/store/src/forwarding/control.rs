@@ -45,7 +45,7 @@ impl ForwardingConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn resume(&mut self, name: &str) -> Result<bool, StoreError> {
-        let sql = "update destinations set paused = $2, resumes = resumes + 1,
+        let sql = "update destinations set paused = $2, resume_requests = resume_requests + 1,
              reason = case when state = 'paused' then 'resumed' else reason end,
              state = case when state = 'paused' then 'failing' else state end
              where name = $1";
@@ -106,8 +106,9 @@ impl ForwardingConnection {
              where destination = $1 and state <> 'replay' and (state = 'dead' or $2 is not null)
              and ($2 is null or @text(event_id) = $2)";
         let changed = self.0.execute(sql, &[name.into(), id.as_deref().into()]).await?;
-        let nudge = "update destinations set nudges = nudges + 1 where name = $1";
-        self.0.execute(nudge, &[name.into()]).await?;
+        let raise_version =
+            "update destinations set exceptions_version = exceptions_version + 1 where name = $1";
+        self.0.execute(raise_version, &[name.into()]).await?;
         self.0.commit().await?;
         Ok(changed)
     }

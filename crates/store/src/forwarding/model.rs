@@ -27,8 +27,8 @@ pub struct DestinationRow {
     pub state: DestinationStateRow,
     /// What went wrong last.
     pub last_error: Option<String>,
-    /// What others want of it.
-    pub wishes: Wishes,
+    /// What people asked of it.
+    pub control: Control,
     /// What went out of its backlog before it was sent.
     pub skipped: Skipped,
     /// The database's clock.
@@ -46,15 +46,15 @@ pub struct DestinationStateRow {
     pub failing_since: Option<UnixMillis>,
 }
 
-/// What others want of a destination.
+/// What people asked of a destination with the command line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct Control {
     /// Whether somebody paused it.
     pub paused: bool,
-    /// Counts wishes to resume it.
-    pub resumes: i64,
+    /// Counts requests to resume it.
+    pub resume_requests: i64,
     /// Counts changes of its exceptions by others.
-    pub nudges: i64,
+    pub exceptions_version: i64,
 }
 
 /// What went out of a destination's backlog before it was sent.
@@ -153,7 +153,7 @@ pub struct Backlog {
 /// The columns of `destinations` in the order of [`Row`], as a template.
 pub(crate) const COLUMNS: &str = "name, position, epoch, holder, @ms(lease_until) - @clock as lease_ms, definition_hash,
      @ms(created_at) as created_at, state, reason, @ms(failing_since) as failing_since, last_error,
-     case when paused then 1 else 0 end as paused, resumes, nudges, skipped, @ms(skipped_from) as skipped_from,
+     case when paused then 1 else 0 end as paused, resume_requests, exceptions_version, skipped, @ms(skipped_from) as skipped_from,
      @ms(skipped_until) as skipped_until, @clock as now";
 
 /// A row of `destinations`.
@@ -170,8 +170,8 @@ pub(crate) struct Row {
     failing_since: Option<i64>,
     last_error: Option<String>,
     paused: i32,
-    resumes: i64,
-    nudges: i64,
+    resume_requests: i64,
+    exceptions_version: i64,
     skipped: i64,
     skipped_from: Option<i64>,
     skipped_until: Option<i64>,
@@ -197,7 +197,7 @@ pub(crate) struct ExceptionRow {
 
 from_row! {
     Row: name, position, epoch, holder, lease_ms, definition_hash, created_at, state, reason, failing_since, last_error,
-        paused, resumes, nudges, skipped, skipped_from, skipped_until, now;
+        paused, resume_requests, exceptions_version, skipped, skipped_from, skipped_until, now;
     ExceptionRow: event_id = id, position, subject_hash, attempts, next_at, state, last_status, last_error,
         first_failed_at;
 }
@@ -219,7 +219,11 @@ impl From<Row> for DestinationRow {
                 failing_since: row.failing_since.map(UnixMillis),
             },
             last_error: row.last_error,
-            wishes: Wishes { paused: row.paused != 0, resumes: row.resumes, nudges: row.nudges },
+            control: Control {
+                paused: row.paused != 0,
+                resume_requests: row.resume_requests,
+                exceptions_version: row.exceptions_version,
+            },
             skipped: Skipped {
                 events: row.skipped,
                 span: span.map(|(from, until)| (UnixMillis(from), UnixMillis(until))),
