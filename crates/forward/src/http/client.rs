@@ -4,17 +4,18 @@ use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::dns::Resolve;
+use reqwest::dns::{Name, Resolve};
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, Response, Version};
 use rustls::crypto::ring;
 use secrecy::ExposeSecret;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
-use url::Url;
+use tokio::time::{Instant, timeout};
+use url::{Host, Url};
 
 use super::attempt::{Attempt, Failure, FailureClass};
+use super::blocked_address::BlockedAddress;
 use super::classify::{failure, root_cause};
 use super::error::{HttpClientError, UrlError};
 use super::excerpt::Secrets;
@@ -140,6 +141,30 @@ impl Client {
     #[must_use]
     pub fn origin(&self) -> String {
         origin(&self.0.settings.url)
+    }
+
+    /// Looks the host up and judges its addresses, as each new connection does, so that a wrong one is known before there is
+    /// anything to send. Nothing is looked up with a proxy, or where the URL has an address.
+    ///
+    /// # Errors
+    /// The name has no address, or none that may be sent to.
+    pub async fn check_host(&self) -> Result<(), Failure> {
+        let Inner { settings, guard, names, .. } = &*self.0;
+        let url = &settings.url;
+        let (Some(Host::Domain(host)), None) = (url.host(), &settings.proxy) else { return Ok(()) };
+        let dns = |detail: String| Failure::new(FailureClass::Dns, detail);
+        let name: Name = host.parse().map_err(|_| dns(format!("`{host}` is no name")))?;
+        let transport = transport(url).unwrap_or(Transport::Plain);
+        let (names, guard) = (Arc::clone(names), guard.clone());
+        let resolver = GuardedResolver { names, guard, source: Source::Name, transport };
+        match timeout(settings.connect_timeout, resolver.resolve(name)).await {
+            Err(_) => Err(dns(format!("`{host}` was not looked up in time"))),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(match error.downcast_ref::<BlockedAddress>() {
+                Some(blocked) => Failure::blocked(blocked),
+                None => dns(format!("`{host}`: {error}")),
+            }),
+        }
     }
 
     /// Reads the TLS files again. Where they changed, requests from now on go over new connections with what they hold; those
