@@ -20,6 +20,7 @@ pub(crate) mod doctor;
 pub(crate) mod error;
 pub(crate) mod forward;
 mod healthcheck;
+pub(crate) mod listen;
 pub(crate) mod output;
 mod own_server;
 pub(crate) mod prompt;
@@ -67,6 +68,7 @@ enum Command {
     RtcTasks(read::rtc::tasks::RtcTasks),
     RtcRepair(tencent::rtc_repair::command::RtcRepair),
     Forward(forward::command::Forward),
+    Listen(listen::command::Listen),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),
@@ -110,6 +112,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::RtcTasks(tasks) => wait_for(tasks.run(&clock)),
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
         Command::Forward(forward) => wait_for(forward.run()),
+        Command::Listen(listen) => wait_for(listen.run(clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

@@ -8,7 +8,7 @@ mod database;
 mod forwarder;
 mod http;
 mod leader;
-mod rows;
+pub(crate) mod rows;
 mod runner;
 mod sender;
 mod service;

@@ -48,9 +48,12 @@ impl Forward {
     }
 }
 
-/// Both halves are random but for six bits, from the system's source.
 fn secret() -> Result<()> {
+    output::print(&format!("{}\n", new_secret()?.encode().expose_secret()))
+}
+
+/// A new secret. Both halves are random but for six bits, from the system's source.
+pub(crate) fn new_secret() -> Result<SigningSecret> {
     let key = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-    let secret = SigningSecret::of_bytes(key).map_err(|error| anyhow!("make a secret: {error}"))?;
-    output::print(&format!("{}\n", secret.encode().expose_secret()))
+    SigningSecret::of_bytes(key).map_err(|error| anyhow!("make a secret: {error}"))
 }
