@@ -39,8 +39,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// Examples:
 ///   trtc-callbacks listen --forward http://localhost:3000/hook
-///   trtc-callbacks listen --forward http://localhost:3000/hook --command 'Call.*' --since 10m
-///   trtc-callbacks listen --forward http://localhost:3000/hook --from https://ops.example.com
+///   trtc-callbacks listen --forward http://localhost:3000 --command 'Call.*'
+///   trtc-callbacks listen --forward http://localhost:3000 --since 10m
+///   trtc-callbacks listen --forward http://localhost:3000 --from http://ops:9090
 ///   trtc-callbacks listen --print-secret
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -54,7 +55,7 @@ pub(crate) struct Listen {
     #[arg(long, value_name = "TIME", conflicts_with = "event")]
     since: Option<String>,
     /// Send this event again, and end; may be repeated
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["app", "family", "command", "room", "call"])]
     event: Vec<Uuid>,
     /// Read from the operations listener of this server, with the token `ops.token` (TRTC_OPS__TOKEN) [default: the store]
     #[arg(long, value_name = "URL", conflicts_with = "store")]
