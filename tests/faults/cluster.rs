@@ -70,6 +70,22 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{port}/postgres")
     }
 
+    /// The address of another of its databases.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Copies its database into another cluster, as `pg_dump` does.
+    pub(crate) fn dump_into(&self, other: &Self) {
+        let run = |name: &str, arguments: &[&str]| {
+            let output = program(name, other.folder.path(), &[]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("pg_dump", &["--file", "dump.sql", &self.url()]);
+        let strict = ["--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"];
+        run("psql", &[&strict[..], &["--file", "dump.sql", &other.url()]].concat());
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -9,12 +9,14 @@
 mod clock;
 mod cluster;
 mod crashes;
+mod forwarding;
 mod hostile;
 mod hostile_rooms;
 mod load;
 mod outages;
 mod page;
 mod proxy;
+mod receiver;
 mod restarts;
 mod server;
 mod spool;
