@@ -96,12 +96,16 @@ on_both_stores! {
         let api = ["--from", server.ops_url.as_str()];
         let of_api = Listening::ready(folder.path(), &receivers[1].url, &api).await;
         let both = [of_store, of_api];
-        both.iter().for_each(|listening| listening.signal(Signal::STOP));
+        for listening in &both {
+            listening.signal(Signal::STOP);
+        }
         post(&server, 0..4).await;
         database.numbered().await;
         // What is tested is that time passes: shorter stops are none that a process notices.
         tokio::time::sleep(Duration::from_secs(6)).await;
-        both.iter().for_each(|listening| listening.signal(Signal::CONT));
+        for listening in &both {
+            listening.signal(Signal::CONT);
+        }
         for (listening, receiver) in both.into_iter().zip(&receivers) {
             let said = listening.says("this machine was asleep for ").await;
             assert!(said.ends_with(": 4 events were stored meanwhile"), "{said}");
@@ -218,8 +222,8 @@ on_both_stores! {
             let one = [&["--event", id.as_str(), "--json"], &source[..]].concat();
             let mut listening = Listening::start(folder.path(), &receiver.url, &one);
             assert_eq!(listening.end().await, Some(0));
-            let line: Value = serde_json::from_str(&listening.prints("taken").await).unwrap();
-            assert_eq!((&line["id"], &line["status"]), (&id.as_str().into(), &200.into()));
+            let told: Value = serde_json::from_str(&listening.prints("taken").await).unwrap();
+            assert_eq!((&told["id"], &told["status"]), (&id.as_str().into(), &200.into()));
             receiver.answer(|_| 500);
             let mut listening = Listening::start(folder.path(), &receiver.url, &one);
             assert_eq!(listening.end().await, Some(1));

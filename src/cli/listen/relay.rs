@@ -90,15 +90,15 @@ impl Tally {
     pub(super) fn summary(&self, command: &str) -> String {
         let Self { taken, rejected, unanswered, unsettled, unsettled_since } = self;
         let all = taken + rejected + unanswered;
-        let mut text = format!(
+        let text = format!(
             "{all} events: {taken} answered 2xx, {rejected} otherwise, {unanswered} not answered"
         );
-        if let (1.., Some(since)) = (unsettled, unsettled_since) {
-            text += &format!(
-                "\n{unsettled} more were read and not answered yet; `{command} --since {since}` sends them"
-            );
+        match (unsettled, unsettled_since) {
+            (1.., Some(since)) => format!(
+                "{text}\n{unsettled} more were read and not answered yet; `{command} --since {since}` sends them"
+            ),
+            _ => text,
         }
-        text
     }
 
     fn count(&mut self, outcome: Outcome) {

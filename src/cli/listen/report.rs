@@ -99,22 +99,18 @@ impl Form {
 
 fn text(tried: &Tried<'_>, error: Option<&str>, away_s: Option<i64>) -> String {
     let Attempt { status, duration, excerpt, .. } = tried.attempt;
-    let mut text = match (status, error) {
-        (Some(status), _) => format!("{status} {} ms", duration.as_millis()),
+    let answer = match (status, error) {
+        (Some(status), Some(error)) => format!("{status} {} ms: {error}", duration.as_millis()),
+        (Some(status), None) => format!("{status} {} ms", duration.as_millis()),
         (None, error) => error.unwrap_or("no answer").to_owned(),
     };
-    if let (Some(_), Some(error)) = (status, error) {
-        text += &format!(": {error}");
-    } else if tried.outcome == Outcome::Rejected && !excerpt.trim().is_empty() {
-        text += &format!(": {}", cell(excerpt.trim().lines().next()));
-    }
-    if let Some(away_s) = away_s {
-        text += &format!(", after it was away for {}", seconds(away_s));
-    }
-    match tried.hint {
-        Some(hint) => format!("{text}\n    hint: {hint}"),
-        None => text,
-    }
+    let is_quoted = tried.outcome == Outcome::Rejected && error.is_none();
+    let quoted = excerpt.trim().lines().next().filter(|line| is_quoted && !line.is_empty());
+    let quoted = quoted.map(|line| format!(": {}", cell(Some(line))));
+    let away = away_s.map(|away_s| format!(", after it was away for {}", seconds(away_s)));
+    let hint = tried.hint.map(|hint| format!("\n    hint: {hint}"));
+    let rest = [quoted, away, hint].into_iter().flatten().collect::<String>();
+    answer + &rest
 }
 
 /// In the words of somebody who has just started a service, or not yet.
