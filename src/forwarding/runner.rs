@@ -19,8 +19,7 @@ use crate::store::{Backlog, Control, DeliveryException, FeedLimit, FeedRead, Lea
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
-use forward::window::core::Start;
-use forward::window::{FeedEvent, Rules, Window};
+use forward::window::{FeedEvent, Rules, Start, Window};
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 

@@ -29,15 +29,17 @@ pub mod core;
 pub mod cursor;
 pub mod exception;
 mod item;
+pub mod model;
 mod outcome;
 mod pace;
 mod probe;
 mod writing;
 
-pub use self::core::{
-    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
-    WINDOW_EVENTS_MAX, Window,
-};
+pub use self::core::Window;
 pub use self::cursor::Cursor;
 pub use self::exception::{Exception, ExceptionState, StateRow, Write};
+pub use self::model::{
+    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    WINDOW_EVENTS_MAX,
+};
 pub use self::outcome::Outcome;
