@@ -18,6 +18,7 @@ use crate::window::model::{
     FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX, WINDOW_EVENTS_MAX,
 };
 use crate::window::pace::Pace;
+use crate::window::replays::ReplayLane;
 
 /// The pure core of a forwarder: see [`crate::window`].
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub struct Window {
     /// The size of those in the window.
     pub(super) bytes: usize,
     pace: Pace,
-    replay_pace: Pace,
+    pub(super) replay_lane: ReplayLane,
     /// Counts what is sent, so that retries and replays get their turns.
     turn: u32,
     /// Counts probes.
@@ -74,8 +75,7 @@ impl Window {
     pub fn new(rules: Rules, start: Start, now: UnixMillis) -> Self {
         let StateRow { state, failing_since } = start.state;
         let breaker = Breaker::restored(rules.in_flight_max, state, failing_since, now);
-        let (pace, replay_pace) =
-            (Pace::new(rules.rate_max), Pace::new(rules.rate_max.div_ceil(2)));
+        let (pace, replay_lane) = (Pace::new(rules.rate_max), ReplayLane::new(rules.rate_max));
         let mut window = Self {
             rules,
             cursor: Cursor::new(start.position),
@@ -94,7 +94,7 @@ impl Window {
             dead: start.dead,
             bytes: 0,
             pace,
-            replay_pace,
+            replay_lane,
             turn: 0,
             probes: 0,
             tallies: Tallies::default(),
@@ -189,6 +189,14 @@ impl Window {
             match self.items.get_mut(&row.id) {
                 None => self.restore(row, now),
                 Some(item) => {
+                    if item.row == Row::None {
+                        // Somebody wants it again before it was sent: sent once, it has no row any more.
+                        item.row = Row::Stored;
+                        self.bytes -= std::mem::take(&mut item.bytes);
+                        self.waiting += 1;
+                        self.cursor.done(item.place.position);
+                        continue;
+                    }
                     let ItemState::Failing(next_at) = item.state else { continue };
                     let is_reset = row.attempts < item.attempts;
                     item.attempts = item.attempts.min(row.attempts);
@@ -246,7 +254,7 @@ impl Window {
             due.map(|(_, place)| *place).find(|place| self.may_retry(*place))
         };
         let retry = || due(&self.retries);
-        let replay = || if self.replay_pace.next_at() > now { None } else { due(&self.replays) };
+        let replay = || if self.replay_lane.is_open(now) { due(&self.replays) } else { None };
         match self.turn % 4 {
             1 => retry().or_else(replay).or_else(window),
             3 => replay().or_else(retry).or_else(window),
@@ -281,7 +289,7 @@ impl Window {
         self.turn = self.turn.wrapping_add(1);
         self.pace.sent(now);
         if replay {
-            self.replay_pace.sent(now);
+            self.replay_lane.sent(now);
         }
         Some(Send { id: place.id, position: place.position, attempt, replay })
     }
@@ -300,7 +308,7 @@ impl Window {
             self.order.next_end(),
             self.breaker.probe_at(),
             Some(self.pace.next_at()),
-            Some(self.replay_pace.next_at()).filter(|_| !self.replays.is_empty()),
+            Some(self.replay_lane.opens_at()).filter(|_| !self.replays.is_empty()),
             self.write_at(),
         ];
         moments.into_iter().flatten().filter(|moment| *moment > now).min()
@@ -359,6 +367,18 @@ impl Window {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.values().all(|item| item.state == ItemState::Dead)
+    }
+
+    /// Whether nothing but replays is left to send of what was read.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.items.values().all(|item| item.state == ItemState::Dead || item.replay)
+    }
+
+    /// The store has so many dead letters: somebody may have put some back on the schedule.
+    pub fn count_dead(&mut self, stored: usize) {
+        let is_new = |row: &&Exception| row.state == ExceptionState::Dead;
+        self.dead = stored + self.changes.values().flatten().filter(is_new).count();
     }
 
     /// What became of events since it was asked last.
