@@ -1,4 +1,4 @@
-//! Signatures of every fixture, verified by the official libraries of Standard Webhooks of PyPI and npm.
+//! Signatures of every fixture, verified by the official libraries of Standard Webhooks of `PyPI` and npm.
 
 use std::collections::BTreeMap;
 use std::fs;

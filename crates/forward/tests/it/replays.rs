@@ -144,9 +144,9 @@ fn replays_have_half_of_the_rate_beside_live_events() {
         let now = START.plus(Duration::from_millis(step * 100));
         for send in window.sends(now) {
             if send.replay {
-                again += 1
+                again += 1;
             } else {
-                live += 1
+                live += 1;
             }
             let number = usize::try_from(send.id.as_u128() - 1).unwrap();
             end(&mut window, number, answered(200, now), now);

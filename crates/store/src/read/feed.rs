@@ -17,8 +17,8 @@ use protocol::event_id;
 const ID_CHARS_MAX: usize = 37;
 
 /// A row of the feed.
-struct FeedRow {
-    position: i64,
+pub(crate) struct FeedRow {
+    pub(crate) position: i64,
     ids: String,
 }
 
@@ -35,7 +35,7 @@ from_row! {
 
 impl FeedRow {
     /// Ids as PostgreSQL writes an array or SQLite a blob: their digits count.
-    fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
+    pub(crate) fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
         let digits: String = self.ids.chars().filter(char::is_ascii_hexdigit).collect();
         let ids = hex::decode(digits).ok().filter(|bytes| bytes.len() % 16 == 0);
         let ids = ids.ok_or_else(|| {
