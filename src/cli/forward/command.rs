@@ -4,11 +4,12 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::cli::forward::control::{Pause, Remove, Resume, Retry};
+use crate::cli::forward::replay::Replay;
 use crate::cli::forward::status::Status;
 use crate::cli::output;
 use forward::destination::secret::SigningSecret;
 
-/// Look at destinations of forwarding, pause, resume and retry
+/// Look at destinations of forwarding, retry and replay
 ///
 /// Works on the store, with or without a running server. A server that forwards
 /// notices changes within a second.
@@ -17,6 +18,7 @@ use forward::destination::secret::SigningSecret;
 ///   trtc-callbacks forward status
 ///   trtc-callbacks forward resume billing
 ///   trtc-callbacks forward retry billing --dead
+///   trtc-callbacks forward replay billing --since 2h
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Forward {
@@ -30,6 +32,7 @@ enum Action {
     Pause(Pause),
     Resume(Resume),
     Retry(Retry),
+    Replay(Replay),
     Remove(Remove),
     /// Print a new secret for signatures
     Secret,
@@ -42,6 +45,7 @@ impl Forward {
             Action::Pause(pause) => pause.run().await,
             Action::Resume(resume) => resume.run().await,
             Action::Retry(retry) => retry.run().await,
+            Action::Replay(replay) => replay.run().await,
             Action::Remove(remove) => remove.run().await,
             Action::Secret => secret(),
         }

@@ -4,4 +4,5 @@
 pub(crate) mod command;
 mod control;
 mod place;
+mod replay;
 mod status;
