@@ -10,6 +10,7 @@ mod http;
 mod leader;
 mod rows;
 mod runner;
+pub(crate) mod sample;
 mod sender;
 mod service;
 

@@ -88,6 +88,7 @@ const LAYERS: &[Layer] = &[
         "cli",
         &[
             "export",
+            "forwarding",
             "ip_list",
             "projections",
             "store",

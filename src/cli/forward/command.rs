@@ -5,8 +5,10 @@ use uuid::Uuid;
 
 use crate::cli::forward::control::{Pause, Remove, Resume, Retry};
 use crate::cli::forward::replay::Replay;
+use crate::cli::forward::sample::Test;
 use crate::cli::forward::status::Status;
 use crate::cli::output;
+use crate::clock::Clock;
 use forward::destination::secret::SigningSecret;
 
 /// Look at destinations of forwarding, retry and replay
@@ -29,6 +31,7 @@ pub(crate) struct Forward {
 #[derive(Debug, Subcommand)]
 enum Action {
     Status(Status),
+    Test(Test),
     Pause(Pause),
     Resume(Resume),
     Retry(Retry),
@@ -39,9 +42,10 @@ enum Action {
 }
 
 impl Forward {
-    pub(crate) async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self, clock: &Clock) -> Result<()> {
         match self.action {
             Action::Status(status) => status.run().await,
+            Action::Test(test) => test.run(clock).await,
             Action::Pause(pause) => pause.run().await,
             Action::Resume(resume) => resume.run().await,
             Action::Retry(retry) => retry.run().await,

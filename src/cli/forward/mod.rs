@@ -5,4 +5,5 @@ pub(crate) mod command;
 mod control;
 mod place;
 mod replay;
+mod sample;
 mod status;
