@@ -111,7 +111,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Recordings(recordings) => wait_for(recordings.run(&clock)),
         Command::RtcTasks(tasks) => wait_for(tasks.run(&clock)),
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
-        Command::Forward(forward) => wait_for(forward.run()),
+        Command::Forward(forward) => wait_for(forward.run(&clock)),
         Command::Listen(listen) => wait_for(listen.run(clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),

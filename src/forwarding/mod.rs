@@ -10,6 +10,7 @@ mod http;
 mod leader;
 pub(crate) mod rows;
 mod runner;
+pub(crate) mod sample;
 mod sender;
 mod service;
 

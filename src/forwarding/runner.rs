@@ -19,8 +19,7 @@ use crate::store::{Backlog, Control, DeliveryException, FeedLimit, FeedRead, Lea
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
-use forward::window::core::Start;
-use forward::window::{FeedEvent, Rules, Window};
+use forward::window::{FeedEvent, Rules, Start, Window};
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
@@ -246,7 +245,7 @@ impl Runner {
         match self.window.state().state {
             DestinationState::Paused(_) => false,
             // A probe needs an event.
-            DestinationState::Failing(_) => self.window.is_empty(),
+            DestinationState::Failing(_) => self.window.is_idle(),
             DestinationState::Running => {
                 let is_idle = self.window.in_flight() == 0 && room.events > 0;
                 is_idle || (room.events >= READ_EVENTS_MIN && room.bytes >= READ_BYTES_MIN)
@@ -356,6 +355,7 @@ impl Runner {
                 metrics.backlog(backlog.events, lag, backlog.waiting, backlog.dead);
                 // The store counts them, over all servers.
                 metrics.skipped.absolute(u64::try_from(backlog.skipped).unwrap_or_default());
+                self.window.count_dead(usize::try_from(backlog.dead).unwrap_or_default());
             }
             Step::Renewed(Err(found)) | Step::Figures(Err(found)) => self.step_failed(found),
         }

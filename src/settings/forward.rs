@@ -10,6 +10,7 @@ use crate::settings::tree::Settings;
 use forward::destination::checked::check_together;
 use forward::destination::target::{Target, TargetKind};
 use forward::destination::{Destination, DestinationSettings};
+use forward::filter::Filter;
 use forward::http::{ClientSettings, Guard};
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::source_filter::Networks;
@@ -82,6 +83,18 @@ impl Settings {
         }
         check_together(&destinations).map_err(|error| error.diagnostic())?;
         Ok((destinations, guard))
+    }
+
+    /// Which events a destination gets; `None` where there is no such destination. Its secrets are not read.
+    pub(crate) fn destination_filter(&self, name: &str) -> Result<Option<Filter>, SettingsError> {
+        let Some(mut settings) = self.forward.iter().find(|of| of.name == name).cloned() else {
+            return Ok(None);
+        };
+        if settings.secrets.is_empty() {
+            settings.unsigned |= settings.secrets_file.take().is_some();
+        }
+        let checked = Destination::check(settings, read);
+        Ok(Some(checked.map_err(|error| error.diagnostic())?.filter))
     }
 
     /// Judges where events may be sent.

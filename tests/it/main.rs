@@ -27,6 +27,7 @@ mod feed;
 mod fixtures;
 mod forward_commands;
 mod forward_receiver;
+mod forward_replay;
 mod forwarding;
 mod handlers;
 mod hostile;

@@ -30,12 +30,35 @@ impl Filter {
     /// Whether the destination gets this event.
     #[must_use]
     pub fn fits(&self, event: &EventColumns) -> bool {
-        self.apps.fit_app(event.app)
-            && self.families.fit(Some(&event.family))
-            && self.commands.fit(Some(&event.command))
-            && self.rooms.fit(event.room_id.as_deref())
-            && self.calls.fit(event.call_id.as_deref())
+        self.fits_key(&FilterKey {
+            app: event.app,
+            family: &event.family,
+            command: &event.command,
+            room_id: event.room_id.as_deref(),
+            call_id: event.call_id.as_deref(),
+        })
     }
+
+    /// The same, by no more than it looks at.
+    #[must_use]
+    pub fn fits_key(&self, key: &FilterKey<'_>) -> bool {
+        self.apps.fit_app(key.app)
+            && self.families.fit(Some(key.family))
+            && self.commands.fit(Some(key.command))
+            && self.rooms.fit(key.room_id)
+            && self.calls.fit(key.call_id)
+    }
+}
+
+/// The columns of an event that a filter looks at.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the columns of `events`; see `protocol::Event`")]
+pub struct FilterKey<'a> {
+    pub app: AppId,
+    pub family: &'a str,
+    pub command: &'a str,
+    pub room_id: Option<&'a str>,
+    pub call_id: Option<&'a str>,
 }
 
 /// Words to compare with: exact ones, and beginnings, which end with `*`.

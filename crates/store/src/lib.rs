@@ -30,9 +30,13 @@ pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
 pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use crate::error::StoreError;
 pub use crate::forwarding::connection::{EXCEPTIONS_MAX, ForwardingConnection, Lease};
+pub use crate::forwarding::control::RetryOf;
 pub use crate::forwarding::model::{
     Backlog, Control, DeliveryException, DeliveryState, DestinationRow, DestinationStateRow,
     DestinationWrite, Skipped,
+};
+pub use crate::forwarding::replay::{
+    QueuedReplay, REPLAYS_MAX, Replay, ReplayCounts, ReplayEvent, ReplayStep,
 };
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;

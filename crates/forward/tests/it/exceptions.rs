@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::world::{START, event};
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         filter: Filter::default(),
         in_flight_max: 8,
@@ -27,12 +27,12 @@ fn rules() -> Rules {
     }
 }
 
-fn window(start: Start) -> Window {
+pub(crate) fn window(start: Start) -> Window {
     Window::new(rules(), start, START)
 }
 
 /// Gives the window events of these numbers, all of one room.
-fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
+pub(crate) fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
     for number in numbers {
         let event = event(number, None, Some("a"));
         let (position, id) = (event.columns.position, event.columns.id);
@@ -40,11 +40,11 @@ fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
     }
 }
 
-fn id(number: usize) -> Uuid {
+pub(crate) fn id(number: usize) -> Uuid {
     event(number, None, None).columns.id
 }
 
-fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
+pub(crate) fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
     Exception {
         id: id(number),
         position: event(number, None, None).columns.position,
@@ -58,16 +58,16 @@ fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
     }
 }
 
-fn answered(status: u16, now: UnixMillis) -> Outcome {
+pub(crate) fn answered(status: u16, now: UnixMillis) -> Outcome {
     let meaning = Response::Status { status, retry_after: None }.meaning(now);
     Outcome::Sent { meaning, status: Some(status), error: Some("no".repeat(1_000)) }
 }
 
-fn end(window: &mut Window, number: usize, outcome: Outcome, now: UnixMillis) {
+pub(crate) fn end(window: &mut Window, number: usize, outcome: Outcome, now: UnixMillis) {
     window.ended(id(number), outcome, now, &mut fastrand::Rng::with_seed(1));
 }
 
-fn sent(window: &mut Window, now: UnixMillis) -> Vec<Uuid> {
+pub(crate) fn sent(window: &mut Window, now: UnixMillis) -> Vec<Uuid> {
     window.sends(now).into_iter().map(|send| send.id).collect()
 }
 

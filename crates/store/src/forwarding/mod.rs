@@ -4,4 +4,5 @@ pub(crate) mod backlog;
 pub(crate) mod connection;
 pub(crate) mod control;
 pub(crate) mod model;
+pub(crate) mod replay;
 pub(crate) mod write;

@@ -14,8 +14,8 @@ use crate::sql::from_row::{from_row, part};
 use protocol::event_id;
 
 /// A row of the feed.
-struct FeedRow {
-    position: i64,
+pub(crate) struct FeedRow {
+    pub(crate) position: i64,
     ids: String,
 }
 
@@ -37,7 +37,7 @@ impl FeedRow {
     }
 
     /// Ids as PostgreSQL writes an array or SQLite a blob: their digits count.
-    fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
+    pub(crate) fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
         let digits: String = self.ids.chars().filter(char::is_ascii_hexdigit).collect();
         let ids = hex::decode(digits).ok().filter(|bytes| bytes.len() % 16 == 0);
         let ids = ids.ok_or_else(|| {
