@@ -16,12 +16,12 @@ use crate::order::{Order, Place};
 use crate::schedule::Schedule;
 use crate::window::cursor::Cursor;
 use crate::window::exception::{Exception, ExceptionState, StateRow, Write};
-use crate::window::item::{Item, ItemState, Row};
+use crate::window::item::{EVENT_BYTES, Item, ItemState, Row};
 use crate::window::pace::Pace;
 
 /// The most events that are read behind the cursor.
 pub const WINDOW_EVENTS_MAX: usize = 2_000;
-/// The most bytes that they may have together; the last one read may exceed it.
+/// The most bytes that they may have together where there is one destination.
 pub const WINDOW_BYTES_MAX: usize = 16 << 20;
 /// So many events behind an event that is not done may be done before the cursor passes it.
 pub const DONE_AHEAD_MAX: usize = 500;
@@ -41,6 +41,8 @@ pub struct Rules {
     pub order_wait: Duration,
     /// When an event that failed alone is tried again.
     pub schedule: Schedule,
+    /// How many bytes the events in the window may have together; the last one read may exceed it.
+    pub window_bytes: usize,
 }
 
 impl Rules {
@@ -54,6 +56,7 @@ impl Rules {
             order: destination.order,
             order_wait: destination.order_wait,
             schedule: destination.schedule.clone(),
+            window_bytes: WINDOW_BYTES_MAX,
         }
     }
 }
@@ -226,9 +229,9 @@ impl Window {
     /// How much more may be read.
     #[must_use]
     pub fn room(&self) -> Room {
-        let bytes = WINDOW_BYTES_MAX.saturating_sub(self.bytes);
+        let bytes = self.rules.window_bytes.saturating_sub(self.bytes);
         let events = WINDOW_EVENTS_MAX.saturating_sub(self.cursor.span());
-        Room { events: if bytes == 0 { 0 } else { events }, bytes }
+        Room { events: events.min(bytes.div_ceil(EVENT_BYTES)), bytes }
     }
 
     /// Takes events of the feed, in the order of their positions.
@@ -260,8 +263,7 @@ impl Window {
             OrderRule::Subject => columns.subject(),
             OrderRule::None => None,
         };
-        // Beside the body there are columns, of which none is long.
-        let bytes = columns.payload.as_bytes().len() + 512;
+        let bytes = columns.payload.as_bytes().len() + EVENT_BYTES;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);
