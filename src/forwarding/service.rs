@@ -22,6 +22,7 @@ use crate::telemetry::{Metrics, OnChange};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
 use forward::http::Guard;
+use forward::window::WINDOW_BYTES_MAX;
 use protocol::diagnostic::Diagnostic;
 
 /// How long to wait before a destination whose task panicked is begun again.
@@ -137,6 +138,7 @@ impl Forwarding {
             Some(Forwarder {
                 destination: destination.clone(),
                 sender: self.sender(destination)?,
+                window_bytes: WINDOW_BYTES_MAX / self.destinations.len().max(1),
                 database: database.clone(),
                 end: end.clone(),
                 clock: self.clock.clone(),

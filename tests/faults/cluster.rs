@@ -186,7 +186,11 @@ fn program(name: &str, folder: &Path, launcher: &[String]) -> Command {
     let bin = std::env::var_os("TEST_POSTGRES_BIN").filter(|bin| !bin.is_empty()).expect(
         "TEST_POSTGRES_BIN is not set: run ./scripts/test, which finds PostgreSQL's programs",
     );
-    let path = Path::new(&bin).join(name);
+    let mut path = Path::new(&bin).join(name);
+    // Programs of clients may be elsewhere.
+    if !path.exists() {
+        path = name.into();
+    }
     let mut words = launcher.iter().map(OsStr::new).chain([path.as_os_str()]);
     let mut command = Command::new(words.next().expect("there is the path at least"));
     command.args(words);

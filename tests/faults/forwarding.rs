@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Stop};
 use crate::load::{Load, Plan};
 use crate::receiver::{Receiver, table};
 use crate::server::{Place, Serving};
-use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
+use crate::trial::{Kept, Random, Trial, calm, full, in_full, while_it_lasts};
 
 /// How many events a kill may have delivered once more.
 const TWICE_MAX: u64 = 500;
@@ -338,7 +338,8 @@ fn memory(serving: &Serving) -> u64 {
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn sixteen_destinations_with_a_backlog_keep_memory_bounded() {
-    const MORE_MAX: u64 = 32 << 20;
+    // Without optimization each of the 1,024 requests under way takes up some 35 KiB more.
+    let more_kib_max = in_full(32 << 10, 96 << 10);
     let cluster = Cluster::start().await;
     let url = cluster.url();
     let receiver = Receiver::start().await;
@@ -347,9 +348,10 @@ async fn sixteen_destinations_with_a_backlog_keep_memory_bounded() {
     let serving = place.start();
     until_known(&serving, &url, 16).await;
     let before = memory(&serving);
-    receiver.set_away(true);
+    // While all of them are under way, and the window is full.
+    receiver.set_pause(Duration::from_secs(3));
     // Events that are there, and behind them many that were deleted.
-    let (events, gone) = (in_full(40_000, 10_000), in_full(10_000_000, 500_000));
+    let (events, gone) = (in_full(20_000, 600), in_full(10_000_000, 50_000));
     let made = format!(
         "create table made as select n,
              (lpad(to_hex((extract(epoch from now()) * 1000)::bigint), 12, '0') || substr(md5(n::text), 1, 20))::uuid as id
@@ -375,23 +377,27 @@ async fn sixteen_destinations_with_a_backlog_keep_memory_bounded() {
     until_more(&url, "select count(*) from feed", 0).await;
     session.execute(sqlx::raw_sql(AssertSqlSafe(more))).await.unwrap();
     let mut most = 0;
-    let failing = "select count(*) from destinations where state = 'failing'";
     let begun = Instant::now();
-    while number(&url, failing).await < 16 {
+    while receiver.counts().0 == 0 {
         most = most.max(memory(&serving));
-        assert!(begun.elapsed() < PATIENCE, "they do not fail");
+        assert!(begun.elapsed() < PATIENCE, "nothing comes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    receiver.set_away(false);
+    receiver.set_pause(Duration::ZERO);
+    // To the end only in full length: without optimization that takes long.
     let behind = "select count(*) from destinations, feed_head where destinations.position / 512 < feed_head.position";
     let begun = Instant::now();
-    while number(&url, behind).await > 0 {
+    while full() && number(&url, behind).await > 0 {
         most = most.max(memory(&serving));
-        assert!(begun.elapsed() < in_full(10 * PATIENCE, PATIENCE), "they do not come to the end");
+        let counts = receiver.counts();
+        assert!(begun.elapsed() < 10 * PATIENCE, "not at the end: {counts:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    let [before, more] = [before / 1024, (most - before) / 1024];
+    let lasted = begun.elapsed();
+    eprintln!(
+        "16 destinations, {events} events and {gone} deleted ones: {more} KiB beside {before} KiB, {lasted:?}"
+    );
     receiver.has(&stored_ids(&url).await).await;
-    let more = most.saturating_sub(before) / 1024;
-    eprintln!("16 destinations, {events} events and {gone} deleted ones: {more} KiB more, {:?}", begun.elapsed());
-    assert!(most - before <= MORE_MAX, "{more} KiB more");
+    assert!(more <= more_kib_max, "{more} KiB more");
 }

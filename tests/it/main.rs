@@ -26,6 +26,7 @@ mod escapes;
 mod feed;
 mod fixtures;
 mod forward_commands;
+mod forward_faults;
 mod forward_receiver;
 mod forward_replay;
 mod forwarding;

@@ -13,9 +13,9 @@ use crate::event_columns::EventColumns;
 use crate::order::{Order, Place};
 use crate::window::cursor::Cursor;
 use crate::window::exception::{Exception, ExceptionState, StateRow, Write};
-use crate::window::item::{Item, ItemState, Row};
+use crate::window::item::{EVENT_BYTES, Item, ItemState, Row};
 use crate::window::model::{
-    FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX, WINDOW_EVENTS_MAX,
+    FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX,
 };
 use crate::window::pace::Pace;
 use crate::window::replays::ReplayLane;
@@ -119,9 +119,9 @@ impl Window {
     /// How much more may be read.
     #[must_use]
     pub fn room(&self) -> Room {
-        let bytes = WINDOW_BYTES_MAX.saturating_sub(self.bytes);
+        let bytes = self.rules.window_bytes.saturating_sub(self.bytes);
         let events = WINDOW_EVENTS_MAX.saturating_sub(self.cursor.span());
-        Room { events: if bytes == 0 { 0 } else { events }, bytes }
+        Room { events: events.min(bytes.div_ceil(EVENT_BYTES)), bytes }
     }
 
     /// Takes events of the feed, in the order of their positions.
@@ -153,8 +153,7 @@ impl Window {
             OrderRule::Subject => columns.subject(),
             OrderRule::None => None,
         };
-        // Beside the body there are columns, of which none is long.
-        let bytes = columns.payload.as_bytes().len() + 512;
+        let bytes = columns.payload.as_bytes().len() + EVENT_BYTES;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);

@@ -14,7 +14,7 @@ use crate::window::exception::{Exception, StateRow};
 
 /// The most events that are read behind the cursor.
 pub const WINDOW_EVENTS_MAX: usize = 2_000;
-/// The most bytes that they may have together; the last one read may exceed it.
+/// The most bytes that they may have together where there is one destination.
 pub const WINDOW_BYTES_MAX: usize = 16 << 20;
 /// So many events behind an event that is not done may be done before the cursor passes it.
 pub const DONE_AHEAD_MAX: usize = 500;
@@ -34,6 +34,8 @@ pub struct Rules {
     pub order_wait: Duration,
     /// When an event that failed alone is tried again.
     pub schedule: Schedule,
+    /// How many bytes the events in the window may have together; the last one read may exceed it.
+    pub window_bytes: usize,
 }
 
 impl Rules {
@@ -47,6 +49,7 @@ impl Rules {
             order: destination.order,
             order_wait: destination.order_wait,
             schedule: destination.schedule.clone(),
+            window_bytes: WINDOW_BYTES_MAX,
         }
     }
 }

@@ -9,7 +9,8 @@ use forward::filter::Filter;
 use forward::schedule::Schedule;
 use forward::window::exception::{DEAD_MAX, WAITING_MAX};
 use forward::window::{
-    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, Tallies, Window,
+    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    Window,
 };
 use protocol::UnixMillis;
 use uuid::Uuid;
@@ -24,6 +25,7 @@ pub(crate) fn rules() -> Rules {
         order: OrderRule::Subject,
         order_wait: Duration::from_mins(1),
         schedule: Schedule::of_seconds(&[5]).unwrap(),
+        window_bytes: WINDOW_BYTES_MAX,
     }
 }
 
@@ -221,4 +223,16 @@ fn an_answer_that_is_never_about_the_event_costs_no_attempt() {
         let write = window.write_now(START).unwrap();
         assert_eq!(write.upserts[0].attempts, 1, "as before");
     }
+}
+
+#[test]
+fn a_window_with_less_memory_has_room_for_fewer_events() {
+    let rules = Rules { window_bytes: 100 * 1024, ..rules() };
+    let mut window = Window::new(rules, Start::at(0), START);
+    assert_eq!(window.room().events, 100);
+    feed(&mut window, 0..60);
+    let room = window.room();
+    assert!(room.events <= 40 && room.bytes < 40 * 1024, "{room:?}");
+    feed(&mut window, 60..100);
+    assert_eq!((window.room().events, window.room().bytes), (0, 0));
 }
