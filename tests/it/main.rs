@@ -38,6 +38,8 @@ mod listener;
 mod misfits;
 mod models;
 mod moments;
+#[cfg(feature = "nats")]
+mod nats;
 mod panics;
 mod permutations;
 mod pooler;

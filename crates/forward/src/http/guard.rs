@@ -109,10 +109,7 @@ impl Guard {
             objection.map(|objection| (*address, objection))
         };
         let blocked: Vec<_> = addresses.iter().filter_map(objection).collect();
-        match blocked.is_empty() {
-            true => Ok(()),
-            false => Err(BlockedAddress::name(host, blocked)),
-        }
+        if blocked.is_empty() { Ok(()) } else { Err(BlockedAddress::name(host, blocked)) }
     }
 
     fn check_proxy(&self, proxy: &Url) -> Result<(), UrlError> {

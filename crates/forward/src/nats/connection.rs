@@ -82,7 +82,7 @@ impl Connection {
         let client = options.connect(servers).await.map_err(|error| no_connection(&error))?;
         let prefix = client.new_inbox();
         let acks = client.subscribe(Inbox::wildcard(&prefix)).await;
-        let acks = acks.map_err(|error| broken(error.to_string()))?;
+        let acks = acks.map_err(|error| broken(&error.to_string()))?;
         let inbox = Inbox::new(prefix, acks);
         let (made_at, acked_at) = (Instant::now(), Mutex::default());
         Ok(Self { client, inbox, events, digest, made_at, acked_at })
@@ -119,14 +119,14 @@ impl Connection {
                 let problem = format!("the server takes {} bytes", self.client.max_payload());
                 PublishFailure::none(Failure::TooLarge, problem, "raise its `max_payload`")
             }
-            _ => broken(error.to_string()),
+            _ => broken(&error.to_string()),
         })?;
         let answer = tokio::select! {
             answer = expected.message() => answer,
             _ = lost.wait_for(|is_lost| *is_lost) => None,
         };
         let Some(answer) = answer else {
-            return Err(broken("it ended before the ack".to_owned()));
+            return Err(broken("it ended before the ack"));
         };
         if answer.status == Some(StatusCode::NO_RESPONDERS) {
             return Err(PublishFailure::no_responders(&subject));
@@ -228,7 +228,7 @@ async fn judge(server: &Url, requires_tls: bool, guard: &Guard) -> Result<(), Pu
     })
 }
 
-fn broken(detail: String) -> PublishFailure {
+fn broken(detail: &str) -> PublishFailure {
     let hint = "was the server stopped? it is tried again";
     PublishFailure::none(Failure::Reset, format!("connection broken: {detail}"), hint)
 }

@@ -10,16 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 type Waiting = HashMap<u64, oneshot::Sender<Message>>;
 
-/// Where acks come back to. Its task ends with it.
+/// Where acks come back to.
 pub(crate) struct Inbox {
     prefix: String,
     next: AtomicU64,
     waiting: Arc<Mutex<Waiting>>,
-    reader: JoinHandle<()>,
+    /// It ends with this: its subscription holds the connection open.
+    _reader: AbortOnDropHandle<()>,
 }
 
 impl Inbox {
@@ -32,7 +33,7 @@ impl Inbox {
     pub(crate) fn new(prefix: String, mut acks: Subscriber) -> Self {
         let waiting: Arc<Mutex<Waiting>> = Arc::default();
         let (shared, cut) = (waiting.clone(), prefix.len() + 1);
-        let reader = tokio::spawn(async move {
+        let reader = TaskTracker::new().spawn(async move {
             while let Some(message) = acks.next().await {
                 let token = message.subject.as_str().get(cut..).and_then(|text| text.parse().ok());
                 let waits = token.and_then(|token| lock(&shared).remove(&token));
@@ -44,7 +45,8 @@ impl Inbox {
             // Nobody is left waiting for what cannot come.
             lock(&shared).clear();
         });
-        Self { prefix, next: AtomicU64::new(0), waiting, reader }
+        let reader = AbortOnDropHandle::new(reader);
+        Self { prefix, next: AtomicU64::new(0), waiting, _reader: reader }
     }
 
     /// A place for one ack. It is given up when it is dropped.
@@ -54,13 +56,6 @@ impl Inbox {
         lock(&self.waiting).insert(token, sender);
         let subject = format!("{}.{token}", self.prefix);
         Expected { subject, token, receiver, waiting: self.waiting.clone() }
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        // The subscription holds the connection open.
-        self.reader.abort();
     }
 }
 

@@ -17,16 +17,11 @@ accounts { A { jetstream: enabled, users: [
   { user: "mey er", password: "p@ss" },
   { user: "reader", password: "r", permissions: { publish: { deny: "trtc.>" } } }
 ] } }
-no_auth_user: none
 "#;
-
-fn users() -> String {
-    USERS.replace("no_auth_user: none", "")
-}
 
 #[tokio::test]
 async fn the_user_of_the_url_is_used_and_shown_nowhere() {
-    let Some(server) = Server::start(&users()).await else { return };
+    let Some(server) = Server::start(USERS).await else { return };
     let url = |user: &str| format!("nats://{user}@127.0.0.1:{}", server.port);
     let admin = async_nats::ConnectOptions::with_user_and_password("mey er".into(), "p@ss".into());
     let admin = admin.connect(server.url()).await.unwrap();

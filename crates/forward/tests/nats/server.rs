@@ -37,7 +37,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
 }
 
-/// Without JetStream's folder and the port, which every server has.
+/// No more settings than every server has: its port and its folder.
 pub(crate) const PLAIN: &str = "";
 
 impl Server {
@@ -53,9 +53,9 @@ impl Server {
     pub(crate) fn prepare(port: u16, config: &str, jetstream: &str) -> Option<Self> {
         let program = program()?;
         let folder = TempDir::new().unwrap();
-        let store = folder.path().join("store");
+        let store = folder.path().join("store").display().to_string();
         let text = format!(
-            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?}\n{jetstream} }}\n{config}\n"
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\"\n{jetstream} }}\n{config}\n"
         );
         std::fs::write(folder.path().join("config"), text).unwrap();
         Some(Self { child: None, program, folder, port })
@@ -127,7 +127,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// Asks JetStream.
+/// Asks `JetStream`.
 pub(crate) async fn ask(client: &Plain, what: &str, body: &Value) -> Value {
     let request = Request::new().payload(body.to_string().into());
     let answer = client.send_request(format!("$JS.API.{what}"), request).await.unwrap();
