@@ -8,6 +8,8 @@ mod database;
 mod forwarder;
 mod http;
 mod leader;
+#[cfg(feature = "nats")]
+mod nats;
 pub(crate) mod rows;
 mod runner;
 pub(crate) mod sample;

@@ -96,7 +96,7 @@ async fn stored_ids(database: &Database) -> HashSet<String> {
 }
 
 /// Many events of few rooms, at the same time.
-async fn post_rooms(server: &Server, rooms: usize, each: usize) {
+pub(crate) async fn post_rooms(server: &Server, rooms: usize, each: usize) {
     let one = |number: usize| {
         let room = number % rooms;
         let time = NOW.0 - 1000 - i64::try_from(number).unwrap();

@@ -42,6 +42,8 @@ mod listening;
 mod misfits;
 mod models;
 mod moments;
+#[cfg(feature = "nats")]
+mod nats;
 mod panics;
 mod permutations;
 mod pooler;

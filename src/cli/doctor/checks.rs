@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::doctor::report::Findings;
-use crate::cli::doctor::{files, machine, storage, tencent};
+use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -82,6 +82,7 @@ impl Doctor {
         proxies(settings, findings);
         tencent::addresses(settings, clock, findings).await;
         self.store(settings, clock, findings).await;
+        forwarding::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;
         files(settings, findings);

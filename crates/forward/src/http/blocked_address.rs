@@ -69,7 +69,7 @@ impl Hint for BlockedAddress {
         }
         let is_plain = |(_, objection): &(_, _)| *objection == Objection::PlainToPublic;
         Some(if self.blocked.iter().any(is_plain) {
-            "use `https://`: the events could be read on the way".to_owned()
+            "use `https://` or `tls://`: the events could be read on the way".to_owned()
         } else {
             "no setting allows it; is the host right?".to_owned()
         })

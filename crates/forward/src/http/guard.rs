@@ -108,6 +108,49 @@ impl Guard {
         }
     }
 
+    /// Judges the servers of a NATS destination, when the configuration is loaded. `requires_tls`: whatever they ask for.
+    ///
+    /// # Errors
+    /// One is an address that is not to be sent to, or nothing could ever be sent to it.
+    pub fn check_servers(&self, servers: &[Url], requires_tls: bool) -> Result<(), UrlError> {
+        for server in servers {
+            let is_plain = !requires_tls && server.scheme() != "tls";
+            // Of a scheme that it does not know, the URL's parser takes an address for a name.
+            let host = Host::parse(server.host_str().ok_or(UrlError::Scheme)?);
+            let address = match host.map_err(|_| UrlError::Unusable)? {
+                Host::Ipv4(address) => IpAddr::from(address),
+                Host::Ipv6(address) => address.into(),
+                Host::Domain(_) if is_plain && !self.may_reach_own_names() => {
+                    return Err(UrlError::PlainToServer);
+                }
+                Host::Domain(_) => continue,
+            };
+            let objection = self.objection(address, Source::Literal, transport_of(is_plain));
+            if let Some(objection) = objection {
+                return Err(BlockedAddress::literal(address, objection).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what the host of a NATS server leads to. All its addresses have to do: the library takes any of them.
+    #[cfg(feature = "nats")]
+    pub(crate) fn check_resolved(
+        &self,
+        host: &str,
+        addresses: &[IpAddr],
+        is_plain: bool,
+    ) -> Result<(), BlockedAddress> {
+        let is_name = matches!(Host::parse(host), Ok(Host::Domain(_)) | Err(_));
+        let source = if is_name { Source::Name } else { Source::Literal };
+        let objection = |address: &IpAddr| {
+            let objection = self.objection(*address, source, transport_of(is_plain));
+            objection.map(|objection| (*address, objection))
+        };
+        let blocked: Vec<_> = addresses.iter().filter_map(objection).collect();
+        if blocked.is_empty() { Ok(()) } else { Err(BlockedAddress::name(host, blocked)) }
+    }
+
     fn check_proxy(&self, proxy: &Url) -> Result<(), UrlError> {
         if transport(proxy) != Some(Transport::Plain) {
             return Err(UrlError::Proxy);
@@ -169,6 +212,10 @@ impl Guard {
     }
 }
 
+fn transport_of(is_plain: bool) -> Transport {
+    if is_plain { Transport::Plain } else { Transport::Tls }
+}
+
 /// How a URL is spoken to; absent where that is not HTTP.
 pub(crate) fn transport(url: &Url) -> Option<Transport> {
     match url.scheme() {
@@ -202,6 +249,26 @@ mod tests {
 
     fn check(guard: &Guard, url: &str) -> Result<(), UrlError> {
         guard.check_url(&Url::parse(url).unwrap(), None)
+    }
+
+    #[test]
+    fn servers_of_nats_are_judged_as_urls_are() {
+        let judged = |guard: &Guard, url: &str, requires_tls: bool| {
+            guard.check_servers(&[Url::parse(url).unwrap()], requires_tls)
+        };
+        let (none, own) = (guard(&[]), guard(&["10.0.0.0/8"]));
+        for url in ["nats://127.0.0.1:4222", "tls://a.example", "tls://8.8.8.8", "nats://[::1]"] {
+            assert_eq!(judged(&none, url, false), Ok(()), "{url}");
+        }
+        for url in ["nats://169.254.169.254", "tls://0xa9fea9fe:4222", "nats://[::ffff:a9fe:a9fe]"]
+        {
+            assert!(matches!(judged(&own, url, true), Err(UrlError::Blocked(_))), "{url}");
+        }
+        assert!(matches!(judged(&none, "nats://8.8.8.8", false), Err(UrlError::Blocked(_))));
+        assert_eq!(judged(&none, "nats://8.8.8.8", true), Ok(()));
+        assert_eq!(judged(&none, "nats://a.example", false), Err(UrlError::PlainToServer));
+        assert_eq!(judged(&none, "nats://a.example", true), Ok(()));
+        assert_eq!(judged(&own, "nats://a.example", false), Ok(()));
     }
 
     #[test]
