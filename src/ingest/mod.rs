@@ -15,6 +15,7 @@ mod last_resort;
 mod pipeline;
 mod spool;
 pub(crate) mod supervisor;
+mod target;
 mod writer_pool;
 
 pub use health::Health;
