@@ -89,6 +89,7 @@ impl Settings {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
         })?;
+        self.check_stream()?;
         self.check_forwarding()?;
         self.apps()?;
         self.apps.iter().try_for_each(AppSettings::check)

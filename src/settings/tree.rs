@@ -12,6 +12,7 @@ use crate::settings::sections::{
     RegistrationSettings, RetentionSettings, RtcRepairSettings, ServerSettings, SettleSettings,
     SpoolSettings, StoreSettings,
 };
+use crate::settings::stream::StreamSettings;
 use crate::store::StoreOptions;
 use forward::destination::DestinationSettings;
 use forward::destination::settings::ForwardingSettings;
@@ -36,6 +37,7 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     pub rtc_repair: RtcRepairSettings,
     pub forwarding: ForwardingSettings,
+    pub stream: StreamSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
