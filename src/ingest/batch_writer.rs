@@ -15,7 +15,11 @@ use crate::ingest::budget::Limits;
 use crate::ingest::target::{BatchTarget, StoreTarget, TargetError};
 use crate::projections;
 use crate::projections::Change;
+#[cfg(feature = "nats")]
+use crate::ingest::stream_target::StreamTarget;
 use crate::settings::IngestSettings;
+#[cfg(feature = "nats")]
+use crate::stream::publisher::Publisher;
 use crate::store::{EventInsert, Inserted, Store};
 use crate::telemetry::{Metrics, WriteMetrics};
 use protocol::Event;
@@ -94,6 +98,31 @@ impl BatchWriter {
             limits: Limits::of(settings),
             clock: clock.clone(),
             read_models: settings.read_models,
+            metrics,
+            stored: Arc::new(Notify::new()),
+        }
+    }
+
+    /// A writer to the stream, held until that is known to keep what it takes.
+    #[cfg(feature = "nats")]
+    pub(crate) fn on_stream(
+        settings: &IngestSettings,
+        publisher: Publisher,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        let texts = BreakerTexts {
+            opens: "the stream does not take events; they go to the spool until it does",
+            closes: "the stream takes events",
+        };
+        let metrics = metrics.stream.writes();
+        Self {
+            target: Arc::new(StreamTarget(publisher)),
+            breaker: Arc::new(Breaker::new(true, &metrics.circuit_open, texts)),
+            limits: Limits::of(settings),
+            clock: clock.clone(),
+            // Who stores the event does this.
+            read_models: false,
             metrics,
             stored: Arc::new(Notify::new()),
         }

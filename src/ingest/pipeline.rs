@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{self, Duration};
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -122,10 +122,9 @@ impl Ingest {
         }
     }
 
-    /// Is told of each batch that this server committed; for one who waits.
-    #[must_use]
-    pub(crate) fn stored(&self) -> Arc<Notify> {
-        self.writer.stored.clone()
+    /// What writes the batches.
+    pub(crate) fn writer(&self) -> &Arc<BatchWriter> {
+        &self.writer
     }
 
     /// Permits writes to the store: its tables are of this version.
@@ -138,6 +137,7 @@ impl Ingest {
     pub fn health(&self) -> Health {
         let spool_writer = self.spool.as_ref().map(|spool| &spool.spool_writer);
         Health {
+            target: self.writer.target.name(),
             store_away: self.writer.breaker.is_open(),
             spool: spool_writer.map(|spool_writer| spool_writer.size()),
             spool_trouble: spool_writer

@@ -111,6 +111,12 @@ impl Settings {
         self.stream().is_none_or(|stream| stream.role.stores())
     }
 
+    /// The paths on which it takes them: none on a writer.
+    #[must_use]
+    pub fn served_paths(&self) -> &[String] {
+        if self.receives() { &self.server.callback_paths } else { &[] }
+    }
+
     pub(super) fn check_stream(&self) -> Result<(), SettingsError> {
         let Some(stream) = self.stream() else {
             let role = self.stream.role;

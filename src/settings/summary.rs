@@ -11,7 +11,7 @@ impl Settings {
     pub(crate) fn summary(&self) -> Vec<Section> {
         vec![
             ("Listeners", self.listeners()),
-            ("Store and spool", self.stores()),
+            ("Store and spool", self.stores_and_spool()),
             ("Retention", self.retained()),
             ("Gaps", self.gaps()),
             ("Answers and log", self.answers()),
@@ -38,7 +38,7 @@ impl Settings {
         ]
     }
 
-    fn stores(&self) -> Vec<(&'static str, String)> {
+    fn stores_and_spool(&self) -> Vec<(&'static str, String)> {
         let spool = match self.spool.path.display().to_string() {
             path if path.is_empty() => "none".to_owned(),
             path => format!("{path}, {} MiB at most", self.spool.bytes_max >> 20),
