@@ -25,6 +25,8 @@ mod own_server;
 pub(crate) mod prompt;
 pub(crate) mod read;
 mod serve;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
 pub(crate) mod tencent;
 pub(crate) mod traffic;
 
@@ -67,6 +69,8 @@ enum Command {
     RtcTasks(read::rtc::tasks::RtcTasks),
     RtcRepair(tencent::rtc_repair::command::RtcRepair),
     Forward(forward::command::Forward),
+    #[cfg(feature = "nats")]
+    Stream(stream::command::Stream),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),
@@ -110,6 +114,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::RtcTasks(tasks) => wait_for(tasks.run(&clock)),
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
         Command::Forward(forward) => wait_for(forward.run()),
+        #[cfg(feature = "nats")]
+        Command::Stream(stream) => wait_for(stream.run(&clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

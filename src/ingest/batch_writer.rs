@@ -12,15 +12,15 @@ use tracing::{error, warn};
 use crate::clock::Clock;
 use crate::ingest::breaker::{Breaker, BreakerTexts};
 use crate::ingest::budget::Limits;
+#[cfg(feature = "nats")]
+use crate::ingest::stream_target::StreamTarget;
 use crate::ingest::target::{BatchTarget, StoreTarget, TargetError};
 use crate::projections;
 use crate::projections::Change;
-#[cfg(feature = "nats")]
-use crate::ingest::stream_target::StreamTarget;
 use crate::settings::IngestSettings;
+use crate::store::{EventInsert, Inserted, Store};
 #[cfg(feature = "nats")]
 use crate::stream::publisher::Publisher;
-use crate::store::{EventInsert, Inserted, Store};
 use crate::telemetry::{Metrics, WriteMetrics};
 use protocol::Event;
 use protocol::diagnostic::Diagnostic;

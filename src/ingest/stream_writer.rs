@@ -149,7 +149,8 @@ impl StreamWriter {
             decode_error: None,
             decode_panicked: false,
         };
-        let reason = format!("message {} of the stream is no record of an event: {reason}", one.sequence);
+        let reason =
+            format!("message {} of the stream is no record of an event: {reason}", one.sequence);
         match timeout(PING_WAIT, self.store.park(&event, &reason, now)).await {
             Ok(Ok(())) => {
                 self.metrics.stream.unreadable.increment(1);

@@ -97,11 +97,15 @@ impl StoreJobs {
                 is_ready.cancelled().await;
                 settler.run().await;
             }),
-            Job::new("feed", (on_store.clone(), writer.stored.clone(), numbered), |state| async move {
-                let ((is_ready, store, _), stored, numbered) = state;
-                is_ready.cancelled().await;
-                feed::number(store, stored, numbered).await;
-            }),
+            Job::new(
+                "feed",
+                (on_store.clone(), writer.stored.clone(), numbered),
+                |state| async move {
+                    let ((is_ready, store, _), stored, numbered) = state;
+                    is_ready.cancelled().await;
+                    feed::number(store, stored, numbered).await;
+                },
+            ),
             Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
                 is_ready.cancelled().await;
                 feed::trim(store, clock).await;

@@ -12,7 +12,11 @@ pub(crate) type JobRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Job {
     /// A job on `state`, of which each run has a copy.
-    pub(crate) fn new<S, F>(name: &'static str, state: S, run: impl Fn(S) -> F + Send + 'static) -> Self
+    pub(crate) fn new<S, F>(
+        name: &'static str,
+        state: S,
+        run: impl Fn(S) -> F + Send + 'static,
+    ) -> Self
     where
         S: Clone + Send + 'static,
         F: Future<Output = ()> + Send + 'static,

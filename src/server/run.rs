@@ -221,7 +221,11 @@ fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
         listen,
         tls = settings.server.tls_files().is_some(),
         ops.listen = ops,
-        store = if settings.stores() { store::display_url(&settings.store.url) } else { "none".to_owned() },
+        store = if settings.stores() {
+            store::display_url(&settings.store.url)
+        } else {
+            "none".to_owned()
+        },
         stream.role = settings.stream().map(|stream| stream.role.as_str()),
         apps = apps.ids().count(),
         "ready for callbacks"

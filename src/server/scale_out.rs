@@ -43,15 +43,11 @@ pub(crate) async fn open(
     tokens: &Tokens,
 ) -> Result<Opened, StartError> {
     let ack_wait = Duration::from_millis(settings.ingest.ack_deadline_ms);
-    let connection =
-        Connection::open(stream, ack_wait, true).await.map_err(StartError::Stream)?;
+    let connection = Connection::open(stream, ack_wait, true).await.map_err(StartError::Stream)?;
     let publisher = Publisher::new(connection.clone(), &stream.subject, metrics);
     let writer = Arc::new(BatchWriter::on_stream(&settings.ingest, publisher, clock, metrics));
-    let spool = if stream.role.receives() {
-        open_spool(settings, clock, takes_over).await?
-    } else {
-        None
-    };
+    let spool =
+        if stream.role.receives() { open_spool(settings, clock, takes_over).await? } else { None };
     let ingest = Ingest::start_on(&settings.ingest, writer, spool, clock, metrics).await;
     let ingest = Arc::new(ingest);
     let upkeep = Upkeep {
@@ -131,7 +127,10 @@ impl Upkeep {
                 Err(found) => {
                     if logged.is_new(&found) {
                         let Diagnostic { problem: reason, hint } = found;
-                        error!(reason, hint, "the stream is not ready; events go to the spool until it is");
+                        error!(
+                            reason,
+                            hint, "the stream is not ready; events go to the spool until it is"
+                        );
                     }
                     sleep(PREPARE_PAUSE).await;
                 }

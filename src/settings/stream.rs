@@ -139,7 +139,10 @@ impl Settings {
         let is_name = |text: &str| !text.is_empty() && text.bytes().all(plain);
         if !is_name(&stream.name) || stream.name.len() > NAME_BYTES_MAX {
             let problem = format!("key `stream.name`: `{}` is not a stream's name", stream.name);
-            return Err(SettingsError::new(problem, "use letters, digits, `_` and `-`, at most 64"));
+            return Err(SettingsError::new(
+                problem,
+                "use letters, digits, `_` and `-`, at most 64",
+            ));
         }
         if !stream.subject.split('.').all(is_name) || stream.subject.len() > NAME_BYTES_MAX {
             let problem = format!("key `stream.subject`: `{}` is no subject", stream.subject);

@@ -54,7 +54,8 @@ impl Connection {
         if given(&settings.credentials_file) {
             let path = &settings.credentials_file;
             options = options.credentials_file(path).await.map_err(|error| {
-                let problem = format!("read `stream.credentials_file` ({}): {error}", path.display());
+                let problem =
+                    format!("read `stream.credentials_file` ({}): {error}", path.display());
                 Diagnostic::new(problem, "name the `.creds` file of a user")
             })?;
         }

@@ -118,13 +118,20 @@ fn judge(
         return Err(wrong("is no stream of limits", "make it anew with limits retention"));
     }
     let subject = format!("{}.*", settings.subject);
-    if !config.subjects.iter().any(|taken| *taken == subject || *taken == format!("{}.>", settings.subject)) {
+    if !config
+        .subjects
+        .iter()
+        .any(|taken| *taken == subject || *taken == format!("{}.>", settings.subject))
+    {
         let hint = format!("add `{subject}` to its subjects, or correct `stream.subject`");
         return Err(wrong(&format!("does not take `{subject}`"), &hint));
     }
     let mut found = Vec::new();
     if config.num_replicas < settings.replicas {
-        let text = format!("has {} replicas, and `stream.replicas` is {}", config.num_replicas, settings.replicas);
+        let text = format!(
+            "has {} replicas, and `stream.replicas` is {}",
+            config.num_replicas, settings.replicas
+        );
         found.push(wrong(&text, "`nats stream edit --replicas` changes it"));
     }
     if config.num_replicas < 3 {
@@ -144,18 +151,22 @@ fn judge(
     let largest = body_bytes_max + OVERHEAD_BYTES;
     let message_max = usize::try_from(config.max_message_size).unwrap_or(usize::MAX);
     if message_max != 0 && message_max < largest {
-        let hint = format!("set its `max_msg_size` to {largest} or -1, or lower `server.body_bytes_max`");
+        let hint =
+            format!("set its `max_msg_size` to {largest} or -1, or lower `server.body_bytes_max`");
         found.push(wrong("refuses large bodies", &hint));
     }
     if max_payload < largest {
         let problem = format!("the servers of NATS take {max_payload} bytes at most");
-        let hint = format!("set their `max_payload` to {largest}, or lower `server.body_bytes_max`");
+        let hint =
+            format!("set their `max_payload` to {largest}, or lower `server.body_bytes_max`");
         found.push(Diagnostic::new(problem, hint));
     }
     if is_old(version) {
         let (major, minor, patch) = VERSION_MIN;
         let problem = format!("the server of NATS is version {version}");
-        let hint = format!("use {major}.{minor}.{patch} or newer: older ones lost events in crashes and elections");
+        let hint = format!(
+            "use {major}.{minor}.{patch} or newer: older ones lost events in crashes and elections"
+        );
         found.push(Diagnostic::new(problem, hint));
     }
     Ok(found)
@@ -173,7 +184,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_their_numbers() {
-        for (version, old) in [("2.9.10", true), ("2.12.2", true), ("2.12.3", false), ("2.13.0-beta", false)] {
+        for (version, old) in
+            [("2.9.10", true), ("2.12.2", true), ("2.12.3", false), ("2.13.0-beta", false)]
+        {
             assert_eq!(is_old(version), old, "{version}");
         }
     }

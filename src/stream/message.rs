@@ -55,7 +55,8 @@ pub(crate) fn event_of(headers: Option<&HeaderMap>, payload: &[u8]) -> Result<Ev
     if let Some(head) = header(HEAD) {
         return recorded_event(head.as_bytes(), payload.to_vec(), &sum);
     }
-    let length = header(HEAD_BYTES).and_then(|length| length.parse().ok()).ok_or("it has no head")?;
+    let length =
+        header(HEAD_BYTES).and_then(|length| length.parse().ok()).ok_or("it has no head")?;
     let (head, body) = payload.split_at_checked(length).ok_or("its head is cut off")?;
     recorded_event(head, body.to_vec(), &sum)
 }
@@ -107,7 +108,8 @@ mod tests {
     fn an_event_comes_back_whole_whatever_it_holds() {
         let long = "\u{7f}é\r\n\"".repeat(20_000);
         for room in ["room", " \r\n\0\u{2028} ", long.as_str()] {
-            for payload in [Payload::Json("{\"a\": 1}".into()), Payload::Raw(vec![0, 255, 13, 10])] {
+            for payload in [Payload::Json("{\"a\": 1}".into()), Payload::Raw(vec![0, 255, 13, 10])]
+            {
                 let event = event(room, payload);
                 let (headers, payload) = headers(&message_of(&event));
                 assert_eq!(event_of(Some(&headers), &payload), Ok(event.clone()));
@@ -125,7 +127,8 @@ mod tests {
     fn what_is_no_record_is_said_so() {
         let event = event("room", Payload::Json("{}".into()));
         let (mut headers, payload) = headers(&message_of(&event));
-        let said = |headers: Option<&HeaderMap>, payload: &[u8]| event_of(headers, payload).unwrap_err();
+        let said =
+            |headers: Option<&HeaderMap>, payload: &[u8]| event_of(headers, payload).unwrap_err();
         assert!(said(Some(&headers), b"{ }").contains("checksum does not fit"));
         assert!(said(None, &payload).contains("no header Trtc-Record"));
         headers.insert(VERSION, "2");

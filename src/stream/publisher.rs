@@ -41,7 +41,10 @@ impl Publisher {
     }
 
     /// Publishes all of a batch. On a failure some of it may be in the stream, which takes a repeat once.
-    pub(crate) async fn publish(&self, events: &[&Event]) -> Result<Vec<Published>, PublishFailure> {
+    pub(crate) async fn publish(
+        &self,
+        events: &[&Event],
+    ) -> Result<Vec<Published>, PublishFailure> {
         let counts = &self.metrics.stream;
         if let Some(trouble) = self.connection.trouble() {
             counts.unavailable.increment(events.len() as u64);
@@ -89,9 +92,8 @@ impl Publisher {
 
 /// What an error means. A stream that is missing and one without a leader are told the same.
 fn failure(error: &PublishError) -> PublishFailure {
-    let unavailable = |problem: String, hint: &str| {
-        PublishFailure::Unavailable(Diagnostic::new(problem, hint))
-    };
+    let unavailable =
+        |problem: String, hint: &str| PublishFailure::Unavailable(Diagnostic::new(problem, hint));
     let code = error
         .source()
         .and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>())
@@ -102,7 +104,10 @@ fn failure(error: &PublishError) -> PublishFailure {
         )),
         (
             _,
-            Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM),
+            Some(
+                ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
+                | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM,
+            ),
         ) => PublishFailure::Refused(format!("larger than the stream takes: {error}")),
         (_, Some(ErrorCode::STREAM_STORE_FAILED)) => unavailable(
             format!("the stream is full: {error}"),

@@ -55,8 +55,7 @@ impl Reader {
     ) -> Result<(Self, u64), Diagnostic> {
         let stream = connection.api.get_stream(stream).await.map_err(|error| unread(&error))?;
         let nanos = i128::from(since.0) * 1_000_000;
-        let start_time =
-            async_nats::datetime::from_nanos(nanos).map_err(|error| unread(&error))?;
+        let start_time = async_nats::datetime::from_nanos(nanos).map_err(|error| unread(&error))?;
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartTime { start_time },
             ack_policy: AckPolicy::None,

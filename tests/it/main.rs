@@ -38,6 +38,8 @@ mod listener;
 mod misfits;
 mod models;
 mod moments;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod panics;
 mod permutations;
 mod pooler;
@@ -70,6 +72,8 @@ mod start;
 mod stderr;
 mod store;
 mod store_url;
+#[cfg(feature = "nats")]
+mod stream;
 mod support;
 // Where there are terminals to be had without a window.
 #[cfg(target_os = "linux")]
