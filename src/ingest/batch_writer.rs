@@ -91,7 +91,14 @@ impl BatchWriter {
         clock: &Clock,
         metrics: &Metrics,
     ) -> Self {
-        let metrics = metrics.store_writes();
+        let metrics = WriteMetrics {
+            rows: metrics.batch_rows.clone(),
+            seconds: metrics.commit_seconds.clone(),
+            unavailable: metrics.store_unavailable.clone(),
+            timeouts: metrics.store_timeouts.clone(),
+            refused: metrics.store_refused.clone(),
+            circuit_open: metrics.store_circuit_open.clone(),
+        };
         Self {
             target: Arc::new(StoreTarget(store.clone())),
             breaker: Arc::new(Breaker::new(true, &metrics.circuit_open, texts)),

@@ -84,6 +84,9 @@ impl StreamWriter {
 
     /// Fetches some events and stores them; `false` where the store did not take all.
     async fn round(&self, reader: &mut Option<Reader>, rows: usize) -> Result<bool, Diagnostic> {
+        if let Some(trouble) = self.connection.trouble() {
+            return Err(trouble);
+        }
         let reader = match reader {
             Some(reader) => reader,
             none => none.insert(Reader::shared(&self.connection, &self.stream).await?),

@@ -158,6 +158,12 @@ impl Upkeep {
                         let Diagnostic { problem: reason, hint } = found;
                         warn!(reason, hint, "the stream cannot be looked at; trying again");
                     }
+                    // One that was deleted is made again: what was in it is gone, and what comes has a place.
+                    let settings = &self.settings;
+                    let made = layout::prepare(&self.connection, settings, self.body_bytes_max);
+                    if let Err(Diagnostic { problem: reason, hint }) = made.await {
+                        tracing::debug!(reason, hint, "the stream is not ready");
+                    }
                 }
             }
             sleep(LOOK_EVERY).await;

@@ -44,8 +44,19 @@ impl Settings {
             path => format!("{path}, {} MiB at most", self.spool.bytes_max >> 20),
         };
         let models = if self.ingest.read_models { "written" } else { "not written" };
+        let store = match self.stores() {
+            true => store::display_url(&self.store.url),
+            false => "none: this server is a receiver".to_owned(),
+        };
+        let stream = match self.stream() {
+            Some(stream) => {
+                format!("{} at {}, role {}", stream.name, stream.shown(), stream.role.as_str())
+            }
+            None => "none".to_owned(),
+        };
         vec![
-            ("Store", store::display_url(&self.store.url)),
+            ("Store", store),
+            ("Stream", stream),
             ("Spool", spool),
             ("Calls, room sessions and live sessions", models.to_owned()),
             ("An event may take", format!("{} ms to be kept", self.ingest.answer_deadline_ms)),

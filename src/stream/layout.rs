@@ -5,7 +5,9 @@ use std::time::Duration;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
-use async_nats::jetstream::context::{CreateStreamError, CreateStreamErrorKind};
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 
 use crate::settings::StreamSettings;
@@ -75,6 +77,30 @@ pub(crate) async fn prepare(
     let made = made.map_err(|error| not_made(settings, &error))?;
     let (version, max_payload) = connection.server();
     judge(made.cached_info(), settings, body_bytes_max, &version, max_payload)
+}
+
+/// The same without making anything; `None` where there is no stream yet.
+pub(crate) async fn examine(
+    connection: &Connection,
+    settings: &StreamSettings,
+    body_bytes_max: usize,
+) -> Result<Option<Vec<Diagnostic>>, Diagnostic> {
+    let stream = match connection.api.get_stream(&settings.name).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            let hint = "check the rights of this user, and that the servers have elected a leader";
+            return match error.kind() {
+                GetStreamErrorKind::JetStream(found)
+                    if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(None)
+                }
+                _ => Err(Diagnostic::new(format!("stream `{}`: {error}", settings.name), hint)),
+            };
+        }
+    };
+    let (version, max_payload) = connection.server();
+    judge(stream.cached_info(), settings, body_bytes_max, &version, max_payload).map(Some)
 }
 
 fn not_made(settings: &StreamSettings, error: &CreateStreamError) -> Diagnostic {

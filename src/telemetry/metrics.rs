@@ -11,7 +11,7 @@ use crate::telemetry::forward_metrics::{self, DestinationMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, ANOMALIES, SettleMetrics};
-use crate::telemetry::stream_metrics::{self, StreamMetrics, WriteMetrics};
+use crate::telemetry::stream_metrics::{self, StreamMetrics};
 use protocol::{AppId, Body, Event, Family};
 use receiver::RequestOutcome;
 
@@ -289,19 +289,6 @@ impl Metrics {
     /// Shows when the certificate in use ends, as the time since 1970. Until this is called, nothing is shown.
     pub fn certificate_ends(&self, since_1970: Duration) {
         gauge(&self.recorder, TLS_EXPIRY, &[]).set(since_1970.as_secs_f64());
-    }
-
-    /// Of batches that are written to the store.
-    #[must_use]
-    pub fn store_writes(&self) -> WriteMetrics {
-        WriteMetrics {
-            rows: self.batch_rows.clone(),
-            seconds: self.commit_seconds.clone(),
-            unavailable: self.store_unavailable.clone(),
-            timeouts: self.store_timeouts.clone(),
-            refused: self.store_refused.clone(),
-            circuit_open: self.store_circuit_open.clone(),
-        }
     }
 
     /// The figures of one destination of forwarding, of which there are few.
