@@ -154,18 +154,16 @@ impl StreamWriter {
         };
         let reason =
             format!("message {} of the stream is no record of an event: {reason}", one.sequence);
-        match timeout(PING_WAIT, self.store.park(&event, &reason, now)).await {
-            Ok(Ok(())) => {
-                self.metrics.stream.unreadable.increment(1);
-                error!(event.id = %event.id, reason, "kept in dead_letter_events");
-                one.ack().await;
-                true
-            }
-            Ok(Err(_)) | Err(_) => {
-                one.nak(GIVEN_BACK).await;
-                false
-            }
+        let parked = timeout(PING_WAIT, self.store.park(&event, &reason, now)).await;
+        let is_parked = matches!(parked, Ok(Ok(())));
+        if is_parked {
+            self.metrics.stream.unreadable.increment(1);
+            error!(event.id = %event.id, reason, "kept in dead_letter_events");
+            one.ack().await;
+        } else {
+            one.nak(GIVEN_BACK).await;
         }
+        is_parked
     }
 
     /// Waits until the store answers, or the stop.

@@ -82,6 +82,14 @@ impl Background {
 }
 
 impl StoreJobs {
+    pub(crate) fn new(
+        (store, writer): (Arc<dyn Store>, Arc<BatchWriter>),
+        settler: Settler,
+        numbered: &Arc<Notify>,
+    ) -> Self {
+        Self { store, writer, settler: Arc::new(settler), numbered: numbered.clone() }
+    }
+
     fn jobs(
         self,
         is_ready: &CancellationToken,

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::forwarding::Forwarding;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
+use crate::ingest::batch_writer::BatchWriter;
 use crate::registration::VendorMonitor;
 use crate::server::background::{Background, StoreJobs};
 use crate::server::error::StartError;
@@ -85,13 +86,8 @@ pub async fn run_in_turn(
         let receiver = receiver(&settings, apps.clone(), ingest.clone(), &clock, &metrics)
             .with_admission(admission);
         // It was empty: nothing else fills it.
-        let _ = store_handle.set(StoreHandle {
-            store: store.as_ref().map(|(store, _)| store.clone()),
-            ingest: ingest.clone(),
-            receives: settings.receives(),
-        });
+        let _ = store_handle.set(handle(&settings, store.as_ref(), &ingest));
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
-        warn_if_open(&settings);
         let submissions = receiver.submissions();
         let router = receiver::standalone_router(receiver, settings.served_paths());
         let counted = Some(metrics.clone());
@@ -101,11 +97,9 @@ pub async fn run_in_turn(
         let handover =
             Handover { from: succession.from, successors, handed_over, ops_stop: ops_stop.clone() };
         let background = Background {
-            store: store.clone().map(|(store, writer)| StoreJobs {
-                store,
-                writer,
-                settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
-                numbered: numbered.clone(),
+            store: store.clone().map(|store| {
+                let settler = settler(&settings, &apps, watch.book(), &clock, &metrics);
+                StoreJobs::new(store, settler, &numbered)
             }),
             clock: clock.clone(),
             metrics: metrics.clone(),
@@ -191,6 +185,16 @@ impl Handover {
     }
 }
 
+/// What the operations listener reads and asks.
+fn handle(
+    settings: &Settings,
+    store: Option<&(Arc<dyn Store>, Arc<BatchWriter>)>,
+    ingest: &Arc<Ingest>,
+) -> StoreHandle {
+    let store = store.map(|(store, _)| store.clone());
+    StoreHandle { store, ingest: ingest.clone(), receives: settings.receives() }
+}
+
 /// Opens what the settings want.
 async fn opened(
     settings: &Settings,
@@ -230,6 +234,9 @@ fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
         apps = apps.ids().count(),
         "ready for callbacks"
     );
+    if settings.receives() {
+        warn_if_open(settings);
+    }
 }
 
 /// Warns where anybody who reaches the listener can have events stored.

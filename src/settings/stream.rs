@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
 use crate::settings::error::SettingsError;
-use crate::settings::tree::Settings;
 use forward::destination::target::Target;
 
 /// The longest name of a stream, and the longest subject, in bytes.
@@ -90,92 +89,52 @@ impl StreamSettings {
             _ => Vec::new(),
         }
     }
-}
 
-impl Settings {
-    /// Scale-out mode, where it is on.
-    #[must_use]
-    pub fn stream(&self) -> Option<&StreamSettings> {
-        (!self.stream.url.expose_secret().is_empty()).then_some(&self.stream)
-    }
-
-    /// Whether this server takes callbacks.
-    #[must_use]
-    pub fn receives(&self) -> bool {
-        self.stream().is_none_or(|stream| stream.role.receives())
-    }
-
-    /// Whether this server has a store.
-    #[must_use]
-    pub fn stores(&self) -> bool {
-        self.stream().is_none_or(|stream| stream.role.stores())
-    }
-
-    /// The paths on which it takes them: none on a writer.
-    #[must_use]
-    pub fn served_paths(&self) -> &[String] {
-        if self.receives() { &self.server.callback_paths } else { &[] }
-    }
-
-    pub(super) fn check_stream(&self) -> Result<(), SettingsError> {
-        let Some(stream) = self.stream() else {
-            let role = self.stream.role;
-            if role == StreamRole::All {
-                return Ok(());
-            }
-            let problem = format!("key `stream.role` is {}, and there is no stream", role.as_str());
-            return Err(SettingsError::new(problem, "set `stream.url` (TRTC_STREAM_URL) too"));
-        };
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
         if cfg!(not(feature = "nats")) {
             let hint = "leave it out, or build with the feature `nats`";
             return Err(SettingsError::new("key `stream.url`: this build has no NATS", hint));
         }
-        if stream.servers().is_empty() {
+        if self.servers().is_empty() {
             let problem = "key `stream.url` is not the address of NATS servers";
             let hint = "give nats://10.0.0.1:4222, or several with commas between them";
             return Err(SettingsError::new(problem, hint));
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         let is_name = |text: &str| !text.is_empty() && text.bytes().all(plain);
-        if !is_name(&stream.name) || stream.name.len() > NAME_BYTES_MAX {
-            let problem = format!("key `stream.name`: `{}` is not a stream's name", stream.name);
+        if !is_name(&self.name) || self.name.len() > NAME_BYTES_MAX {
+            let problem = format!("key `stream.name`: `{}` is not a stream's name", self.name);
             return Err(SettingsError::new(
                 problem,
                 "use letters, digits, `_` and `-`, at most 64",
             ));
         }
-        if !stream.subject.split('.').all(is_name) || stream.subject.len() > NAME_BYTES_MAX {
-            let problem = format!("key `stream.subject`: `{}` is no subject", stream.subject);
+        if !self.subject.split('.').all(is_name) || self.subject.len() > NAME_BYTES_MAX {
+            let problem = format!("key `stream.subject`: `{}` is no subject", self.subject);
             return Err(SettingsError::new(
                 problem,
                 "give words with dots between them, such as trtc.ingest, at most 64 letters",
             ));
         }
         for (key, value, least, most) in [
-            ("stream.replicas", stream.replicas as u64, 1, 5),
-            ("stream.max_bytes", stream.max_bytes, 1 << 20, 1 << 50),
-            ("stream.keep_h", stream.keep_h, 1, 72),
+            ("stream.replicas", self.replicas as u64, 1, 5),
+            ("stream.max_bytes", self.max_bytes, 1 << 20, 1 << 50),
+            ("stream.keep_h", self.keep_h, 1, 72),
         ] {
             if !(least..=most).contains(&value) {
                 let problem = format!("key `{key}`: {value} is out of its range");
                 return Err(SettingsError::new(problem, format!("give {least} to {most}")));
             }
         }
-        let [certificate, key] = [&stream.tls_certificate, &stream.tls_key];
+        let [certificate, key] = [&self.tls_certificate, &self.tls_key];
         if certificate.as_os_str().is_empty() != key.as_os_str().is_empty() {
             let problem =
                 "one of the keys `stream.tls_certificate` and `stream.tls_key` is not set";
             return Err(SettingsError::new(problem, "set both, or none"));
         }
-        if !stream.monitor_url.is_empty() && !stream.monitor_url.starts_with("http") {
+        if !self.monitor_url.is_empty() && !self.monitor_url.starts_with("http") {
             let problem = "key `stream.monitor_url` is not an HTTP URL";
             return Err(SettingsError::new(problem, "give http://10.0.0.1:8222, for example"));
-        }
-        if stream.role.receives() && self.spool.path.as_os_str().is_empty() {
-            let problem = "key `spool.path` is empty, and receivers need a spool";
-            let hint =
-                "set it: while the stream elects a leader nothing else keeps what is answered OK";
-            return Err(SettingsError::new(problem, hint));
         }
         Ok(())
     }
@@ -184,6 +143,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
     use crate::settings::tests::{env, error};
 
     const URL: (&str, &str) = ("TRTC_STREAM_URL", "nats://user:s3cret@10.0.0.1:4222,nats://b:4222");

@@ -44,9 +44,10 @@ impl Settings {
             path => format!("{path}, {} MiB at most", self.spool.bytes_max >> 20),
         };
         let models = if self.ingest.read_models { "written" } else { "not written" };
-        let store = match self.stores() {
-            true => store::display_url(&self.store.url),
-            false => "none: this server is a receiver".to_owned(),
+        let store = if self.stores() {
+            store::display_url(&self.store.url)
+        } else {
+            "none: this server is a receiver".to_owned()
         };
         let stream = match self.stream() {
             Some(stream) => {

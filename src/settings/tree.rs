@@ -146,6 +146,30 @@ impl Settings {
         Ok(proxies)
     }
 
+    /// Scale-out mode, where it is on.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamSettings> {
+        (!self.stream.url.expose_secret().is_empty()).then_some(&self.stream)
+    }
+
+    /// Whether this server takes callbacks.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        self.stream().is_none_or(|stream| stream.role.receives())
+    }
+
+    /// Whether this server has a store.
+    #[must_use]
+    pub fn stores(&self) -> bool {
+        self.stream().is_none_or(|stream| stream.role.stores())
+    }
+
+    /// The paths on which it takes them: none on a writer.
+    #[must_use]
+    pub fn served_paths(&self) -> &[String] {
+        if self.receives() { &self.server.callback_paths } else { &[] }
+    }
+
     /// How to open the store.
     #[must_use]
     pub fn store_options(&self) -> StoreOptions {

@@ -1,4 +1,4 @@
-//! NATS JetStream as the durable log between servers that take callbacks and servers that store events (scale-out mode).
+//! NATS `JetStream` as the durable log between servers that take callbacks and servers that store events (scale-out mode).
 
 pub(crate) mod connection;
 pub(crate) mod layout;

@@ -3,10 +3,12 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::support::eventually;
+/// How long it may take to listen.
+const START: Duration = Duration::from_secs(30);
 
 /// The program; `None` where there is none, which the test says.
 fn program() -> Option<PathBuf> {
@@ -48,9 +50,11 @@ impl NatsServer {
         let mut command = Command::new(&self.program);
         command.arg("-c").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.child = Some(command.spawn().unwrap());
-        let listens =
-            || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() };
-        eventually("NATS listens", listens).await;
+        let begun = Instant::now();
+        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(begun.elapsed() < START, "NATS does not listen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Kills it as -9 does.

@@ -320,6 +320,29 @@ async fn a_restored_database_is_filled_from_the_stream() {
     assert!(run(&["stream", "status"]).contains("stored until   20 of 20\n"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tells_what_the_stream_lacks() {
+    let Some(mut nats) = NatsServer::start().await else { return };
+    let database = Database::sqlite();
+    let folder = tempfile::tempdir().unwrap();
+    let examined = |nats: &NatsServer| {
+        let output = command(&database, nats, folder.path(), "receiver").arg("doctor").output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let said = examined(&nats);
+    assert!(said.contains("warn  stream: there is no stream `TRTC_INGEST` at nats://"), "{said}");
+    assert!(said.contains("ok    store: none: this server is a receiver"), "{said}");
+    let server = start(role(&database, &nats, "receiver", &[])).await;
+    let said = examined(&nats);
+    assert!(said.contains("ok    stream: `TRTC_INGEST` at nats://"), "{said}");
+    assert!(said.contains("warn  stream: stream `TRTC_INGEST` has 1 replicas"), "{said}");
+    assert!(said.contains("`stream.monitor_url` is not set"), "{said}");
+    server.stop().await;
+    nats.kill();
+    let said = examined(&nats);
+    assert!(said.contains("fail  stream: connect to nats://"), "{said}");
+}
+
 #[test]
 fn the_commands_say_where_there_is_no_stream() {
     let folder = tempfile::tempdir().unwrap();

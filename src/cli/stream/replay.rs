@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::output::{self, say};
-use crate::cli::stream::command::connect;
+use crate::cli::stream::place::connect;
 use crate::clock::Clock;
 use crate::ingest::batch_writer::{BatchWriter, Ticket};
 use crate::ingest::breaker::BreakerTexts;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::cli::args::ConfigArgs;
 use crate::cli::output::{self, say, seconds};
-use crate::cli::stream::command::connect;
+use crate::cli::stream::place::connect;
 use crate::clock::Clock;
 use crate::stream::layout::ACK_PENDING_MAX;
 use crate::stream::state::{StreamState, look};
