@@ -26,6 +26,8 @@ mod own_server;
 pub(crate) mod prompt;
 pub(crate) mod read;
 mod serve;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
 pub(crate) mod tencent;
 pub(crate) mod traffic;
 
@@ -69,6 +71,8 @@ enum Command {
     RtcRepair(tencent::rtc_repair::command::RtcRepair),
     Forward(forward::command::Forward),
     Listen(listen::command::Listen),
+    #[cfg(feature = "nats")]
+    Stream(stream::command::Stream),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),
@@ -113,6 +117,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
         Command::Forward(forward) => wait_for(forward.run(&clock)),
         Command::Listen(listen) => wait_for(listen.run(clock)),
+        #[cfg(feature = "nats")]
+        Command::Stream(stream) => wait_for(stream.run(&clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

@@ -44,6 +44,8 @@ mod models;
 mod moments;
 #[cfg(feature = "nats")]
 mod nats;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod panics;
 mod permutations;
 mod pooler;
@@ -76,6 +78,8 @@ mod start;
 mod stderr;
 mod store;
 mod store_url;
+#[cfg(feature = "nats")]
+mod stream;
 mod support;
 // Where there are terminals to be had without a window.
 #[cfg(target_os = "linux")]

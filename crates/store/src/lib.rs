@@ -98,7 +98,7 @@ pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};
 pub use crate::spool::error::SpoolError;
 pub use crate::spool::handle::{Batch, Spool};
 pub use crate::spool::inspect::{SpoolExamination, examine_spool};
-pub use crate::spool::record::{Size, Spooled};
+pub use crate::spool::record::{Record as EventRecord, Size, Spooled, recorded_event};
 pub use crate::spool::salvage::Salvage;
 pub use crate::traits::{EventInsert, Inserted, ReadModels, Store};
 pub use crate::url::{check_url, display_url, file};

@@ -7,6 +7,8 @@ use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::doctor::report::Findings;
+#[cfg(feature = "nats")]
+use crate::cli::doctor::stream;
 use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
@@ -81,7 +83,13 @@ impl Doctor {
         paths(settings, findings);
         proxies(settings, findings);
         tencent::addresses(settings, clock, findings).await;
-        self.store(settings, clock, findings).await;
+        if settings.stores() {
+            self.store(settings, clock, findings).await;
+        } else {
+            findings.ok("store", "none: this server is a receiver");
+        }
+        #[cfg(feature = "nats")]
+        stream::stream(settings, findings).await;
         forwarding::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;
@@ -171,7 +179,7 @@ fn proxies(settings: &Settings, findings: &mut Findings) {
 
 /// The disks that events are written to.
 async fn disks(settings: &Settings, findings: &mut Findings) {
-    if let Some(file) = store::file(&settings.store.url) {
+    if let Some(file) = store::file(&settings.store.url).filter(|_| settings.stores()) {
         disk(findings, "store's disk", file).await;
     }
     if !settings.spool.path.as_os_str().is_empty() {

@@ -6,4 +6,6 @@ pub(crate) mod forwarding;
 pub(crate) mod machine;
 pub(crate) mod report;
 pub(crate) mod storage;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
 pub(crate) mod tencent;
