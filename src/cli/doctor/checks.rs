@@ -6,8 +6,10 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+#[cfg(feature = "nats")]
+use crate::cli::doctor::forwarding;
 use crate::cli::doctor::report::Findings;
-use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
+use crate::cli::doctor::{files, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -82,6 +84,7 @@ impl Doctor {
         proxies(settings, findings);
         tencent::addresses(settings, clock, findings).await;
         self.store(settings, clock, findings).await;
+        #[cfg(feature = "nats")]
         forwarding::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;
