@@ -162,23 +162,17 @@ impl Forwarding {
                 let (guard, clock) = (self.guard.clone(), self.clock.clone());
                 Some(Arc::new(HttpSender::new(destination.clone(), guard, clock)))
             }
-            TargetKind::Nats => self.nats_sender(destination),
+            // A wrong one was refused when the settings were checked.
+            #[cfg(feature = "nats")]
+            TargetKind::Nats => {
+                let (guard, clock) = (self.guard.clone(), self.clock.clone());
+                let sender = NatsSender::new(destination.clone(), guard, clock).ok()?;
+                Some(Arc::new(sender))
+            }
+            // All were refused when the settings were checked.
+            #[cfg(not(feature = "nats"))]
+            TargetKind::Nats => None,
         }
-    }
-
-    /// A wrong destination was refused when the settings were checked.
-    #[cfg(feature = "nats")]
-    fn nats_sender(&self, destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
-        let (guard, clock) = (self.guard.clone(), self.clock.clone());
-        let sender = NatsSender::new(destination.clone(), guard, clock).ok()?;
-        Some(Arc::new(sender))
-    }
-
-    /// All were refused when the settings were checked.
-    #[cfg(not(feature = "nats"))]
-    #[expect(clippy::unused_self, reason = "as with NATS")]
-    fn nats_sender(&self, _destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
-        None
     }
 }
 

@@ -6,10 +6,12 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
+#[cfg(feature = "nats")]
+use crate::cli::doctor::forwarding;
 use crate::cli::doctor::report::Findings;
 #[cfg(feature = "nats")]
 use crate::cli::doctor::stream;
-use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
+use crate::cli::doctor::{files, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -90,6 +92,7 @@ impl Doctor {
         }
         #[cfg(feature = "nats")]
         stream::stream(settings, findings).await;
+        #[cfg(feature = "nats")]
         forwarding::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;

@@ -2,45 +2,32 @@
 
 use crate::cli::doctor::report::Findings;
 use crate::settings::Settings;
-#[cfg(feature = "nats")]
 use forward::destination::Destination;
-#[cfg(feature = "nats")]
 use forward::http::Guard;
+use forward::nats::{Client, ClientSettings, Creation, check};
 use protocol::diagnostic::Hint;
 
 const CHECK: &str = "forwarding";
 
 /// Each NATS destination: whether its servers can be reached, and whether its stream does. Receivers of HTTP are not called.
 pub(crate) async fn streams(settings: &Settings, findings: &mut Findings) {
-    match settings.destinations() {
-        Ok(found) => all(found, findings).await,
-        Err(error) => findings.error(CHECK, error.diagnostic(), "check the key"),
-    }
-}
-
-#[cfg(feature = "nats")]
-async fn all((destinations, guard): (Vec<Destination>, Guard), findings: &mut Findings) {
+    let (destinations, guard) = match settings.destinations() {
+        Ok(found) => found,
+        Err(error) => return findings.error(CHECK, error.diagnostic(), "check the key"),
+    };
     for destination in &destinations {
-        if let Ok(client) = forward::nats::ClientSettings::of(destination) {
+        if let Ok(client) = ClientSettings::of(destination) {
             stream(destination, client, guard.clone(), findings).await;
         }
     }
 }
 
-/// Without NATS there is nothing to look at.
-#[cfg(not(feature = "nats"))]
-#[expect(clippy::unused_async, reason = "as with NATS")]
-async fn all<T>(_destinations: T, _findings: &mut Findings) {}
-
-#[cfg(feature = "nats")]
 async fn stream(
     destination: &Destination,
-    client: forward::nats::ClientSettings,
+    client: ClientSettings,
     guard: Guard,
     findings: &mut Findings,
 ) {
-    use forward::nats::{Client, Creation, check};
-
     let of = format!("destination `{}`: ", destination.name);
     let client = Client::new(client, guard);
     let report = match check(&client, &destination.nats, Creation::Never).await {

@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod files;
+#[cfg(feature = "nats")]
 pub(crate) mod forwarding;
 pub(crate) mod machine;
 pub(crate) mod report;
