@@ -14,6 +14,7 @@ pub(crate) struct Tokens {
     /// Cancelled once the store is ready for this version.
     pub(crate) store_ready: CancellationToken,
     /// Cancelled when the server is to stop.
+    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "scale-out mode needs it"))]
     pub(crate) stop: CancellationToken,
 }
 

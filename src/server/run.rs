@@ -70,11 +70,9 @@ pub async fn run_in_turn(
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
-    let (ops_address, ops_begin) =
-        (display_address(&listeners.ops), token(succession.from.is_none()));
+    let (ops_address, begin) = (display_address(&listeners.ops), token(succession.from.is_none()));
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
-    let ops =
-        serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
+    let ops = serve_operators(listeners.ops, ops, ops_limits(&limits), &begin, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
         let tokens = Tokens { store_ready: CancellationToken::new(), stop: stop.clone() };
@@ -93,7 +91,7 @@ pub async fn run_in_turn(
         let counted = Some(metrics.clone());
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();
-        ops_begin.cancel();
+        begin.cancel();
         let handover =
             Handover { from: succession.from, successors, handed_over, ops_stop: ops_stop.clone() };
         let background = Background {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::{Client, ConnectOptions};
+use tokio::time::sleep;
 
 use crate::settings::StreamSettings;
 use protocol::diagnostic::Diagnostic;
@@ -20,6 +21,9 @@ pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const IN_FLIGHT_MAX: usize = 20_000;
 /// How often a silent connection is tried. After two without an answer it is made anew.
 const PING_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the connection stands.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What one who does not answer is told.
 const HINT: &str = "check `stream.url`, and that the servers run with JetStream (`-js`)";
@@ -86,6 +90,16 @@ impl Connection {
     pub(crate) fn trouble(&self) -> Option<Diagnostic> {
         let connected = self.client.connection_state() == State::Connected;
         (!connected).then(|| Diagnostic::new("no server of NATS is connected", HINT))
+    }
+
+    /// Returns when the connection breaks.
+    pub(crate) async fn broken(&self) -> Diagnostic {
+        loop {
+            if let Some(trouble) = self.trouble() {
+                return trouble;
+            }
+            sleep(LOOK_EVERY).await;
+        }
     }
 
     /// The version of the server, and the largest message that it takes.

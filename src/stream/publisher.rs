@@ -58,7 +58,15 @@ impl Publisher {
         }
         let mut published = Vec::with_capacity(events.len());
         let (mut refused, mut unavailable) = (None, None);
-        for ack in join_all(acks).await {
+        let acks = tokio::select! {
+            acks = join_all(acks) => acks,
+            // They would be waited for in vain, and the spool has the more time the earlier it is tried.
+            trouble = self.connection.broken() => {
+                counts.unavailable.increment(events.len() as u64);
+                return Err(PublishFailure::Unavailable(trouble));
+            }
+        };
+        for ack in acks {
             match ack {
                 Ok(ack) if ack.duplicate => {
                     counts.duplicate.increment(1);

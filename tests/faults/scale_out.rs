@@ -1,4 +1,4 @@
-//! Scale-out mode: receivers, JetStream, writers and PostgreSQL, broken at random.
+//! Scale-out mode: receivers, `JetStream`, writers and PostgreSQL, broken at random.
 
 use std::time::{Duration, Instant};
 
@@ -85,8 +85,8 @@ async fn scale_out_broken_at_random_loses_no_event() {
     calm().await;
     let sent = load.finish();
     let mut kept_by = Vec::new();
-    for one in 0..2 {
-        let receiver = serving[one].take().unwrap();
+    for receiver in serving.iter_mut().take(2) {
+        let receiver = receiver.take().unwrap();
         receiver.drained().await;
         kept_by.push(receiver);
     }

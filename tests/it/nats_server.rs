@@ -21,7 +21,7 @@ fn program() -> Option<PathBuf> {
     None
 }
 
-/// A server with JetStream. It is killed when it is dropped.
+/// A server with `JetStream`. It is killed when it is dropped.
 pub(crate) struct NatsServer {
     child: Option<Child>,
     program: PathBuf,
@@ -44,7 +44,8 @@ impl NatsServer {
         let store = self.folder.path().join("store");
         let config = self.folder.path().join("config");
         let port = self.port;
-        let text = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: {store:?} }}\n");
+        let store = store.display();
+        let text = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\" }}\n");
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(&self.program);

@@ -1,4 +1,4 @@
-//! Scale-out mode: JetStream between servers that take callbacks and servers that store events.
+//! Scale-out mode: `JetStream` between servers that take callbacks and servers that store events.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
