@@ -58,7 +58,7 @@ on_both_stores! {
         of_store.prints(&format!("--> {DESTROY_ROOM} {id}")).await;
         assert!(of_store.prints("<-- 200 ").await.ends_with(" ms"));
         for listening in [of_store, of_api] {
-            listening.interrupt("5 events: 5 answered 2xx, 0 otherwise, 0 not answered").await;
+            listening.interrupt(5, "5 events: 5 answered 2xx, 0 otherwise, 0 not answered").await;
         }
         server.stop().await;
     }
@@ -83,7 +83,7 @@ on_both_stores! {
         assert_eq!(rooms(&taken), room_names(0..9));
         post(&server, 9..10).await;
         receiver.took(10).await;
-        listening.interrupt("10 events: 10 answered 2xx").await;
+        listening.interrupt(10, "10 events: 10 answered 2xx").await;
         server.stop().await;
     }
 
@@ -110,7 +110,7 @@ on_both_stores! {
             let said = listening.says("this machine was asleep for ").await;
             assert!(said.ends_with(": 4 events were stored meanwhile"), "{said}");
             assert_eq!(rooms(&receiver.took(4).await), room_names(0..4));
-            listening.interrupt("4 events: 4 answered 2xx").await;
+            listening.interrupt(4, "4 events: 4 answered 2xx").await;
         }
         server.stop().await;
     }
@@ -138,7 +138,7 @@ on_both_stores! {
         listening.prints("-->").await;
         let away = || listening.printed().iter().filter(|line| line.contains("nothing listens")).count();
         eventually("it is away again", || async { away() == 2 }).await;
-        listening.interrupt("--since 2026-11-01T12:00:00.000Z` sends them").await;
+        listening.interrupt(3, "--since 2026-11-01T12:00:00.000Z` sends them").await;
         server.stop().await;
     }
 
@@ -161,7 +161,7 @@ on_both_stores! {
         let mut names = rooms(&taken);
         names.sort_unstable();
         assert_eq!(names, room_names(0..5));
-        listening.interrupt("5 events: 5 answered 2xx").await;
+        listening.interrupt(5, "5 events: 5 answered 2xx").await;
         server.stop().await;
     }
 
@@ -194,7 +194,7 @@ on_both_stores! {
         let listening = Listening::ready(folder.path(), &receiver.url, &again).await;
         let taken = receiver.took(6).await;
         assert_eq!(rooms(&taken[1..]).len(), 5);
-        listening.interrupt("5 events: 5 answered 2xx").await;
+        listening.interrupt(5, "5 events: 5 answered 2xx").await;
         server.stop().await;
     }
 
@@ -215,7 +215,7 @@ on_both_stores! {
             server.post_body(DESTROY_ROOM, destroy_room(number + 100)).await;
             let live = receiver.took(13).await;
             assert_eq!((live.len(), live[12].header("trtc-replay")), (13, ""), "none twice");
-            listening.interrupt("13 events: 13 answered 2xx").await;
+            listening.interrupt(13, "13 events: 13 answered 2xx").await;
             database.execute("delete from events where room_id like 'room-___'").await;
             // One event, alone.
             let id = taken[0].id();
@@ -258,8 +258,8 @@ async fn an_error_of_the_service_is_shown_and_passed_over() {
     let line: Value = serde_json::from_str(&json.prints("rejected").await).unwrap();
     assert_eq!((&line["status"], &line["room_id"]), (&500.into(), &"room-1".into()));
     receiver.took(2).await;
-    text.interrupt("4 events: 2 answered 2xx, 2 otherwise, 0 not answered").await;
-    json.interrupt("1 events: 0 answered 2xx, 1 otherwise").await;
+    text.interrupt(4, "4 events: 2 answered 2xx, 2 otherwise, 0 not answered").await;
+    json.interrupt(1, "1 events: 0 answered 2xx, 1 otherwise").await;
     server.stop().await;
 }
 
@@ -281,7 +281,7 @@ async fn a_connection_that_breaks_is_tried_three_times() {
     gate.lead_to(&receiver.url);
     post(&server, 1..2).await;
     assert_eq!(rooms(&receiver.took(1).await), ["room-1"]);
-    listening.interrupt("2 events: 1 answered 2xx, 0 otherwise, 1 not answered").await;
+    listening.interrupt(1, "2 events: 1 answered 2xx, 0 otherwise, 1 not answered").await;
     server.stop().await;
 }
 

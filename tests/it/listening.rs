@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::process::program;
+use crate::support::eventually;
 
 type Lines = Arc<Mutex<Vec<String>>>;
 
@@ -95,8 +96,20 @@ impl Listening {
         }
     }
 
-    /// Ctrl-C: it ends well, and says what it did.
-    pub(crate) async fn interrupt(mut self, summary: &str) {
+    /// How many events it printed an answer of.
+    fn answered(&self) -> usize {
+        let begins = |text: &str| text.starts_with(|letter: char| letter.is_ascii_digit());
+        let is_answer = |line: &&String| {
+            ["<-- ", "\"status\":"]
+                .iter()
+                .any(|before| line.split_once(before).is_some_and(|(_, rest)| begins(rest)))
+        };
+        self.printed().iter().filter(is_answer).count()
+    }
+
+    /// Ctrl-C, once it has taken so many answers: it ends well, and says what it did.
+    pub(crate) async fn interrupt(mut self, answered: usize, summary: &str) {
+        eventually("they are answered", || async { self.answered() >= answered }).await;
         self.signal(Signal::INT);
         assert_eq!(self.end().await, Some(0));
         self.says(summary).await;
