@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 use trtc_callbacks::clock::Clock;
@@ -10,7 +11,7 @@ use trtc_callbacks::store::ForwardingConnection;
 
 use crate::forward_receiver::{Received, Receiver, SECRET};
 use crate::forwarding::{destination, exceptions, in_state, known, paused, post, with};
-use crate::process::run;
+use crate::process::{program, run};
 use crate::support::{APP, Database, Server, eventually, on_both_stores, settings};
 
 /// Before everything that a server with the tests' clock receives.
@@ -205,6 +206,29 @@ on_both_stores! {
         let last: Value = serde_json::from_str(done.printed.lines().last().unwrap()).unwrap();
         assert_eq!((&last["is_done"], &last["queued"], &last["pending"]), (&true.into(), &8.into(), &0.into()));
         assert_eq!(distinct(&again(&receiver)).len(), 8);
+        server.stop().await;
+    }
+
+    async fn a_killed_replay_goes_on_and_sends_each_event_once(database: Database) {
+        let receiver = Receiver::start().await;
+        let (settings, toml) = serving(&database, &receiver, "");
+        let folder = folder(&toml);
+        let server = Server::start_with(settings).await;
+        known(&database, "billing").await;
+        post(&server, 0..60).await;
+        receiver.took(60).await;
+        caught_up(&database).await;
+        let mut command = program(folder.path());
+        command.args(["forward", "replay", "billing", "--rate", "10", "--config", "trtc.toml", "--store", &database.url]);
+        let mut child = command.args(SINCE).stderr(Stdio::null()).spawn().unwrap();
+        receiver.took(65).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(database.count("select count(*) from replays where queued < 60").await, 1, "in the middle of it");
+        let done = replay(folder.path(), &database, &[]).await;
+        assert!(done.said.contains("going on with the replay") && done.said.contains("done: 60 events"), "{}", done.said);
+        let again = again(&receiver);
+        assert_eq!((again.len(), distinct(&again).len()), (60, 60));
         server.stop().await;
     }
 
