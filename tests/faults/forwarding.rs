@@ -8,7 +8,7 @@ use crate::cluster::{Cluster, Stop};
 use crate::load::{Load, Plan};
 use crate::receiver::{Receiver, table};
 use crate::server::{Place, Serving};
-use crate::trial::{Kept, Random, Trial, calm, full, in_full, while_it_lasts};
+use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
 
 /// How many events a kill may have delivered once more.
 const TWICE_MAX: u64 = 500;
@@ -387,7 +387,7 @@ async fn sixteen_destinations_with_a_backlog_keep_memory_bounded() {
     // To the end only in full length: without optimization that takes long.
     let behind = "select count(*) from destinations, feed_head where destinations.position / 512 < feed_head.position";
     let begun = Instant::now();
-    while full() && number(&url, behind).await > 0 {
+    while crate::trial::full() && number(&url, behind).await > 0 {
         most = most.max(memory(&serving));
         let counts = receiver.counts();
         assert!(begun.elapsed() < 10 * PATIENCE, "not at the end: {counts:?}");

@@ -249,7 +249,8 @@ fn documents_name_only_files_that_exist() {
 #[test]
 fn documents_name_only_tests_that_exist() {
     let mut code_of: BTreeMap<PathBuf, String> = BTreeMap::new();
-    let tests = [root().join("tests"), root().join("crates/protocol/tests")];
+    let tests =
+        ["tests", "crates/protocol/tests", "crates/forward/tests"].map(|it| root().join(it));
     for file in sources().iter().chain(&tests).flat_map(|folder| files(folder)) {
         let code = fs::read_to_string(&file).unwrap();
         code_of.insert(file, code);
