@@ -261,7 +261,7 @@ impl Window {
             OrderRule::None => None,
         };
         // Beside the body there are columns, of which none is long.
-        let bytes = columns.payload.as_bytes().len() + 512;
+        let bytes = columns.content.bytes() + 512;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);
