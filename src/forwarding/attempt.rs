@@ -10,9 +10,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::forwarding::database::Database;
-use crate::forwarding::rows;
 use crate::forwarding::sender::{Outgoing, Sender, Sent};
-use crate::store::Position;
 use forward::answer::{AttemptResult, DestinationMeaning, EventMeaning, Meaning};
 use forward::envelope::{ClientIp, envelope};
 use forward::event_columns::EventColumns;
@@ -92,11 +90,8 @@ fn tried(id: Uuid, sent: Sent, received_at: UnixMillis) -> Tried {
 /// Reads an event, however long the store is away: that costs no event an attempt. `None` where it was deleted.
 async fn read(database: &Database, send: Send) -> Option<Arc<EventColumns>> {
     loop {
-        match database.event(send.id).await {
-            Ok(event) => {
-                let position = Position::of_number(send.position);
-                return event.map(|event| Arc::new(rows::columns(position, event)));
-            }
+        match database.event(send.position, send.id).await {
+            Ok(event) => return event.map(Arc::new),
             // The forwarder's other steps fail, too, and say so.
             Err(_) => sleep(READ_PAUSE).await,
         }

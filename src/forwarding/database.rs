@@ -6,11 +6,14 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
 
+use crate::forwarding::derived::facts;
+use crate::forwarding::rows;
 use crate::store::deadline::within;
 use crate::store::{
     Backlog, Control, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX,
-    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions, StoredEvent,
+    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions,
 };
+use forward::event_columns::EventColumns;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 use uuid::Uuid;
@@ -168,9 +171,30 @@ impl Database {
         within(STEP_MAX, self.reader.events_after(Position::of_number(after), limit)).await
     }
 
-    /// One event; `None` where it was deleted.
-    pub(super) async fn event(&self, id: Uuid) -> Result<Option<StoredEvent>, Diagnostic> {
-        within(STEP_MAX, self.reader.event(id)).await
+    /// One event, of the vendor or a derived one with its row as it is now; `None` where it was deleted, or its row.
+    pub(super) async fn event(
+        &self,
+        position: i64,
+        id: Uuid,
+    ) -> Result<Option<EventColumns>, Diagnostic> {
+        let position = Position::of_number(position);
+        within(STEP_MAX, async {
+            if let Some(event) = self.reader.event(id).await? {
+                return Ok(Some(rows::columns(position, event)));
+            }
+            let Some(event) = self.reader.derived_event(id).await? else { return Ok(None) };
+            let row = facts::of(&*self.reader, &event).await?;
+            if row.is_none() && !event.withdrawn {
+                return Ok(None);
+            }
+            Ok(rows::derived(position, event, row.map(|row| row.json)))
+        })
+        .await
+    }
+
+    /// The connection that reads.
+    pub(super) fn reader(&self) -> Arc<dyn Store> {
+        self.reader.clone()
     }
 
     /// The end of the feed.

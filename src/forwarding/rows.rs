@@ -1,10 +1,12 @@
 //! What the window decides on, as the store keeps it, and the other way round.
 
 use crate::store::{
-    DeliveryException, DeliveryState, DestinationStateRow, DestinationWrite, Position, StoredEvent,
+    DeliveryException, DeliveryState, DerivedEvent, DestinationStateRow, DestinationWrite,
+    Position, StoredEvent,
 };
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
-use forward::event_columns::{EventColumns, Subject};
+use forward::derived::{Derived, DerivedType};
+use forward::event_columns::{Content, EventColumns, Subject};
 use forward::window::{Exception, ExceptionState, FeedEvent, StateRow, Write};
 use protocol::diagnostic::Diagnostic;
 use uuid::Uuid;
@@ -26,8 +28,37 @@ pub(crate) fn columns(position: Position, event: StoredEvent) -> EventColumns {
         client_ip: event.client_ip,
         platform: event.platform,
         decode_error: event.decode_error,
-        payload: event.payload,
+        content: Content::Vendor(event.payload),
     }
+}
+
+/// The same of a derived event, with its row where it was read; `None` where another version of this program made its type.
+pub(super) fn derived(
+    position: Position,
+    event: DerivedEvent,
+    row: Option<String>,
+) -> Option<EventColumns> {
+    let r#type = DerivedType::of_name(&event.r#type)?;
+    let DerivedEvent { revision, withdrawn, .. } = event;
+    let is_of_room = matches!(r#type, DerivedType::RoomClosed | DerivedType::LiveEnded);
+    let session = is_of_room.then_some(event.session);
+    Some(EventColumns {
+        id: event.id,
+        position: position.number(),
+        app: event.app,
+        family: event.family,
+        command: event.r#type,
+        command_sent: None,
+        event_time: event.happened_at,
+        received_at: event.created_at,
+        call_id: event.call_id,
+        room_id: event.room_id,
+        operator: None,
+        client_ip: None,
+        platform: None,
+        decode_error: None,
+        content: Content::Derived(Derived { r#type, session, revision, withdrawn, row }),
+    })
 }
 
 /// The feed has no such place.

@@ -286,7 +286,13 @@ impl Runner {
         let events = page.events.into_iter();
         let events: Vec<EventColumns> =
             events.map(|(position, event)| rows::columns(position, event)).collect();
-        let mut feed: Vec<FeedEvent<'_>> = events.iter().map(rows::known).collect();
+        // Their rows are read when they are sent.
+        let derived: Vec<EventColumns> = page
+            .derived
+            .into_iter()
+            .filter_map(|(position, event)| rows::derived(position, event, None))
+            .collect();
+        let mut feed: Vec<FeedEvent<'_>> = events.iter().chain(&derived).map(rows::known).collect();
         feed.extend(page.gone.iter().map(rows::gone));
         feed.sort_unstable_by_key(|event| event.position);
         self.window.take_events(feed);

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::forwarding::database::Database;
+use crate::forwarding::derived::Deriver;
 use crate::forwarding::forwarder::Forwarder;
 use crate::forwarding::http::HttpSender;
 #[cfg(feature = "nats")]
@@ -92,10 +93,22 @@ impl Forwarding {
             () = stop.cancelled() => return,
         };
         let (end, read_end) = watch::channel(0);
+        let deriver = self.deriver(&database, &read_end, &stop);
+        if let Some(deriver) = &deriver {
+            // Before the destinations are known: what is stored after that is for them.
+            tokio::select! {
+                () = deriver.begin() => {}
+                () = stop.cancelled() => return,
+            }
+        }
         let forwarders: Vec<Forwarder> = self.forwarders(&database, &read_end, &stop);
         info!(destinations = forwarders.len(), "stored events are forwarded");
         let preparing = join_all(forwarders.iter().map(|one| prepare(one.sender.clone())));
-        let all = join_all(forwarders.into_iter().map(supervise));
+        let all = join(join_all(forwarders.into_iter().map(supervise)), async {
+            if let Some(deriver) = deriver {
+                supervise_deriver(deriver).await;
+            }
+        });
         let watching = watch_end(database.clone(), numbered, self.interval, end);
         let bounding = bound(database.clone(), self.backlog_events_max);
         tokio::select! {
@@ -155,6 +168,24 @@ impl Forwarding {
         self.destinations.iter().filter_map(forwarder).collect()
     }
 
+    /// The job that derives events; `None` where no destination names any.
+    fn deriver(
+        &self,
+        database: &Database,
+        end: &watch::Receiver<i64>,
+        stop: &CancellationToken,
+    ) -> Option<Deriver> {
+        let is_wanted = self.destinations.iter().any(|one| one.filter.names_derived());
+        is_wanted.then(|| Deriver {
+            options: self.options.clone(),
+            store: database.reader(),
+            end: end.clone(),
+            clock: self.clock.clone(),
+            holder: Uuid::new_v4().to_string().into(),
+            stop: stop.clone(),
+        })
+    }
+
     /// The kind of a destination: each has a file of its own.
     fn sender(&self, destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
         match destination.target.kind() {
@@ -188,6 +219,15 @@ async fn supervise(forwarder: Forwarder) {
     while let Err(error) = AbortOnDropHandle::new(tasks.spawn(forwarder.clone().run())).await {
         let destination = forwarder.destination.name.as_str();
         error!(%error, destination, "forwarding panicked; starting it again");
+        sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// The same for the job that derives events.
+async fn supervise_deriver(deriver: Deriver) {
+    let tasks = TaskTracker::new();
+    while let Err(error) = AbortOnDropHandle::new(tasks.spawn(deriver.clone().run())).await {
+        error!(%error, "deriving events panicked; starting it again");
         sleep(RESTART_PAUSE).await;
     }
 }

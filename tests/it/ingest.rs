@@ -14,13 +14,13 @@ use trtc_callbacks::clock::Clock;
 use trtc_callbacks::ingest::Ingest;
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DetailPage, Details,
-    EventFilter, EventInsert, EventPage, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted, Live,
-    Member, Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep, Room,
-    RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals, RtcRoomFilter,
-    RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter, RtcTaskPage,
-    RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DerivedEvent, DetailPage,
+    Details, EventFilter, EventInsert, EventPage, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted,
+    Live, Member, Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep,
+    Room, RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals,
+    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter,
+    RtcTaskPage, RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -233,6 +233,10 @@ impl ReadModels for Slow {
     }
 
     async fn events_after(&self, _: Position, _: FeedLimit) -> Result<FeedRead, StoreError> {
+        unreachable!()
+    }
+
+    async fn derived_event(&self, _: Uuid) -> Result<Option<DerivedEvent>, StoreError> {
         unreachable!()
     }
 

@@ -16,6 +16,7 @@ mod conditions;
 mod confirmation;
 mod corpus;
 mod dashboard;
+mod derived_events;
 mod doctor;
 mod documents;
 mod doors;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use forward::destination::secret::SigningSecret;
 use forward::envelope::{ClientIp, envelope};
-use forward::event_columns::EventColumns;
+use forward::event_columns::{Content, EventColumns};
 use forward::signature::Delivery;
 use protocol::event::Payload;
 use protocol::{AppId, UnixMillis};
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         client_ip: None,
         platform: Some("Android".to_owned()),
         decode_error: None,
-        payload: Payload::Json(r#"{"CallId":"0a8e"}"#.to_owned()),
+        content: Content::Vendor(Payload::Json(r#"{"CallId":"0a8e"}"#.to_owned())),
     };
     let body = envelope(&event, ClientIp::Omitted);
     let secrets = [SigningSecret::parse(&SECRET.into())?];

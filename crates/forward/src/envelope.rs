@@ -14,7 +14,9 @@ use uuid::Uuid;
 use protocol::UnixMillis;
 use protocol::event::Payload;
 
-use crate::event_columns::EventColumns;
+use crate::derived::PREFIX;
+use crate::derived_envelope;
+use crate::event_columns::{Content, EventColumns};
 
 /// The type of events whose command has letters that a type may not have.
 pub const UNKNOWN: &str = "unknown";
@@ -59,6 +61,10 @@ struct Data<'a> {
 #[must_use]
 #[expect(clippy::missing_panics_doc, reason = "what it expects holds always")]
 pub fn envelope(event: &EventColumns, client_ip: ClientIp) -> String {
+    let payload = match &event.content {
+        Content::Vendor(payload) => payload,
+        Content::Derived(said) => return derived_envelope::envelope(event, said),
+    };
     let r#type = event_type(&event.command);
     let head = Head {
         r#type,
@@ -82,7 +88,7 @@ pub fn envelope(event: &EventColumns, client_ip: ClientIp) -> String {
     let mut text = serde_json::to_string(&head).expect("texts and numbers are always JSON");
     // The body is the last member of `data`, so that the two braces at the end wait for it.
     text.truncate(text.len() - 2);
-    match &event.payload {
+    match payload {
         // A store that was written to by hand may hold anything: one wrong body must not spoil the envelope.
         Payload::Json(body) if serde_json::from_str::<IgnoredAny>(body).is_ok() => {
             text.push_str(",\"payload\":");
@@ -98,11 +104,13 @@ pub fn envelope(event: &EventColumns, client_ip: ClientIp) -> String {
     text
 }
 
-/// The type of an event: its command, or [`UNKNOWN`] where the command has other characters than letters, digits, `_` and `.`.
+/// The type of an event of the vendor: its command, or [`UNKNOWN`] where the command has other characters than letters, digits, `_`
+/// and `.`, or begins as the types of derived events do: nobody who sends a callback can make one of those.
 #[must_use]
 pub fn event_type(command: &str) -> &str {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-    if !command.is_empty() && command.bytes().all(is_usual) { command } else { UNKNOWN }
+    let is_own = command.starts_with(PREFIX);
+    if !command.is_empty() && !is_own && command.bytes().all(is_usual) { command } else { UNKNOWN }
 }
 
 /// The JSON schema of the envelope, for the API's document.
@@ -192,7 +200,7 @@ mod tests {
             client_ip: Some("192.0.2.1".to_owned()),
             platform: Some("Android".to_owned()),
             decode_error: None,
-            payload,
+            content: Content::Vendor(payload),
         }
     }
 
@@ -238,7 +246,7 @@ mod tests {
         for usual in ["Call.CallbackAfterEndCall", "EVENT_TYPE_ENTER_ROOM", "a", "9."] {
             assert_eq!(event_type(usual), usual);
         }
-        for odd in ["", "a b", "Call-End", "Caf\u{e9}", "a\"", "a\n", "a/b"] {
+        for odd in ["", "a b", "Call-End", "Caf\u{e9}", "a\"", "a\n", "a/b", "trtc.call.ended"] {
             assert_eq!(event_type(odd), UNKNOWN);
             let odd_event = EventColumns { command: odd.to_owned(), ..event(json_body("{}")) };
             let read: Value =

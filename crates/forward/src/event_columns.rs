@@ -6,6 +6,8 @@ use uuid::Uuid;
 use protocol::event::Payload;
 use protocol::{AppId, UnixMillis};
 
+use crate::derived::Derived;
+
 /// The columns of a stored event, and its position in the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the columns of `events`; see `protocol::Event`")]
@@ -25,11 +27,36 @@ pub struct EventColumns {
     pub client_ip: Option<String>,
     pub platform: Option<String>,
     pub decode_error: Option<String>,
-    /// As [`Payload::of_columns`] reads it: where the store holds `raw` beside `payload`, `raw` is the truth.
-    pub payload: Payload,
+    pub content: Content,
+}
+
+/// What an event says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// The vendor's body, as [`Payload::of_columns`] reads it: where the store holds `raw` beside `payload`, `raw` is the truth.
+    Vendor(Payload),
+    /// A fact that follows from several events.
+    Derived(Derived),
+}
+
+impl Content {
+    /// Its size. In bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Vendor(payload) => payload.as_bytes().len(),
+            Self::Derived(derived) => derived.row.as_ref().map_or(0, String::len),
+        }
+    }
 }
 
 impl EventColumns {
+    /// Whether it is a derived event.
+    #[must_use]
+    pub fn is_derived(&self) -> bool {
+        matches!(self.content, Content::Derived(_))
+    }
+
     /// The call of the event, else its room; `None` for an event of neither.
     #[must_use]
     pub fn subject(&self) -> Option<Subject> {

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use protocol::AppId;
 
+use crate::derived::PREFIX;
 use crate::event_columns::EventColumns;
 
 /// The most words of one list.
@@ -18,7 +19,7 @@ pub struct Filter {
     pub apps: Words,
     /// The families.
     pub families: Words,
-    /// The commands.
+    /// The commands. Derived events fit only where a word begins with [`PREFIX`]; such a word fits nothing else.
     pub commands: Words,
     /// The rooms. An event without one does not fit where there are words.
     pub rooms: Words,
@@ -36,6 +37,7 @@ impl Filter {
             command: &event.command,
             room_id: event.room_id.as_deref(),
             call_id: event.call_id.as_deref(),
+            is_derived: event.is_derived(),
         })
     }
 
@@ -44,9 +46,16 @@ impl Filter {
     pub fn fits_key(&self, key: &FilterKey<'_>) -> bool {
         self.apps.fit_app(key.app)
             && self.families.fit(Some(key.family))
-            && self.commands.fit(Some(key.command))
+            && self.commands.fit_command(key)
             && self.rooms.fit(key.room_id)
             && self.calls.fit(key.call_id)
+    }
+
+    /// Whether it names derived events.
+    #[must_use]
+    pub fn names_derived(&self) -> bool {
+        let Words { exact, beginnings } = &self.commands;
+        exact.iter().chain(beginnings).any(|word| word.starts_with(PREFIX))
     }
 }
 
@@ -59,6 +68,7 @@ pub struct FilterKey<'a> {
     pub command: &'a str,
     pub room_id: Option<&'a str>,
     pub call_id: Option<&'a str>,
+    pub is_derived: bool,
 }
 
 /// Words to compare with: exact ones, and beginnings, which end with `*`.
@@ -112,6 +122,17 @@ impl Words {
         self.is_empty() || text.is_some_and(fits)
     }
 
+    fn fit_command(&self, event: &FilterKey<'_>) -> bool {
+        let command = event.command;
+        // Whoever asks for all events of the vendor did not ask for others. And a command is what a sender says: it must not pass
+        // for a derived event.
+        let is_of_kind = |word: &str| word.starts_with(PREFIX) == event.is_derived;
+        let begins = |word: &String| is_of_kind(word) && command.starts_with(word.as_str());
+        (self.is_empty() && !event.is_derived)
+            || (is_of_kind(command) && self.exact.contains(command))
+            || self.beginnings.iter().any(begins)
+    }
+
     fn fit_app(&self, app: AppId) -> bool {
         // Its text is made only where there is something to compare it with.
         self.is_empty() || self.fit(Some(&app.to_string()))
@@ -138,6 +159,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::derived::{Derived, DerivedType};
+    use crate::event_columns::Content;
     use protocol::UnixMillis;
     use protocol::event::Payload;
 
@@ -157,7 +180,7 @@ mod tests {
             client_ip: None,
             platform: None,
             decode_error: None,
-            payload: Payload::Json("{}".to_owned()),
+            content: Content::Vendor(Payload::Json("{}".to_owned())),
         }
     }
 
@@ -190,6 +213,41 @@ mod tests {
         let filter = Filter { rooms: words(&["*"]), ..Filter::default() };
         assert!(filter.fits(&event("Call.A", Some(""), None)));
         assert!(!filter.fits(&event("Call.A", None, None)));
+    }
+
+    #[test]
+    fn a_derived_event_fits_only_where_it_is_named() {
+        let derived = |of: DerivedType| {
+            let said =
+                Derived { r#type: of, session: None, revision: 1, withdrawn: false, row: None };
+            EventColumns {
+                content: Content::Derived(said),
+                ..event(of.name(), Some("r"), Some("c"))
+            }
+        };
+        let (missed, closed) = (derived(DerivedType::CallMissed), derived(DerivedType::RoomClosed));
+        // A sender may say anything.
+        let forged = event("trtc.call.missed", Some("r"), Some("c"));
+        let vendors = event("Call.CallbackAfterEndCall", Some("r"), Some("c"));
+        let fitting = |list: &[&str]| {
+            let filter = Filter { commands: words(list), ..Filter::default() };
+            [&missed, &closed, &forged, &vendors].map(|event| filter.fits(event))
+        };
+        assert_eq!(fitting(&[]), [false, false, true, true]);
+        assert_eq!(fitting(&["*"]), [false, false, true, true]);
+        assert_eq!(fitting(&["trtc.*"]), [true, true, false, false]);
+        assert_eq!(fitting(&["trtc.call.*"]), [true, false, false, false]);
+        assert_eq!(fitting(&["trtc.call.missed"]), [true, false, false, false]);
+        assert_eq!(fitting(&["Call.*", "trtc.call.missed"]), [true, false, false, true]);
+        assert!(
+            !Filter { commands: words(&["Call.*", "t*"]), ..Filter::default() }.names_derived()
+        );
+        assert!(
+            Filter { commands: words(&["Call.*", "trtc.*"]), ..Filter::default() }.names_derived()
+        );
+        let rooms =
+            Filter { commands: words(&["trtc.*"]), rooms: words(&["other"]), ..Filter::default() };
+        assert!(!rooms.fits(&missed), "every list must fit");
     }
 
     #[test]

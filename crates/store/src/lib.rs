@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod column_values;
 pub(crate) mod database_error;
 pub mod deadline;
+pub(crate) mod derived;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod forwarding;
@@ -26,6 +27,9 @@ pub(crate) mod url;
 
 pub use crate::backup::{Backup, BackupError};
 pub use crate::column_values::*;
+pub use crate::derived::connection::{DUE_MAX, DerivedConnection, DerivedLease, Touched};
+pub use crate::derived::model::{DerivedEvent, DerivedKind, DerivedSubject, DueSubject};
+pub use crate::derived::settle::DerivedSettlement;
 pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
 pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use crate::error::StoreError;

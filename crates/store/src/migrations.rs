@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 11] = [
+const POSTGRES: [File; 12] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -19,9 +19,10 @@ const POSTGRES: [File; 11] = [
     (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/postgres/0009_recordings.sql")),
     (10, "forwarding", include_str!("../migrations/postgres/0010_forwarding.sql")),
+    (11, "derived events", include_str!("../migrations/postgres/0011_derived_events.sql")),
     (12, "replays", include_str!("../migrations/postgres/0012_replays.sql")),
 ];
-const SQLITE: [File; 11] = [
+const SQLITE: [File; 12] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -32,6 +33,7 @@ const SQLITE: [File; 11] = [
     (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/sqlite/0009_recordings.sql")),
     (10, "forwarding", include_str!("../migrations/sqlite/0010_forwarding.sql")),
+    (11, "derived events", include_str!("../migrations/sqlite/0011_derived_events.sql")),
     (12, "replays", include_str!("../migrations/sqlite/0012_replays.sql")),
 ];
 
@@ -60,7 +62,7 @@ mod tests {
 
     /// A database remembers the checksums of the migrations that made it, and is refused when one is another: a migration
     /// that was released never changes.
-    const CHECKSUMS: [(&str, [&str; 10]); 2] = [
+    const CHECKSUMS: [(&str, [&str; 12]); 2] = [
         (
             "postgres",
             [
@@ -74,6 +76,8 @@ mod tests {
                 "648551e24dbe338c69caf8d0a83fe4a908dc484c33aee7d66449fc31dfe3e0a5e20c13403bf18fa20826a859993b23af",
                 "98992d6129482d8ad0dd10925c1b91cf651e45ec6772e63cdaf5311d37dca3ab1390b622646a027cd86631588e7e9cd0",
                 "76cd02d151e50e908feed74ae1ee33783e39890d3d076c3fef69338c5a2bc5dd0001d148ee78bd586fb1bc51faffb2cd",
+                "345c272455df469b198e9dcbc21ab37ed8770e7f88fd2778fdd235948b3884eb32e4bde4e82b4d61afb526e606c7fba9",
+                "3253ee9c55ae717646b4446cb29a868175fca903d198f8932b34baf988a090893f2cd5a46b609e857bded36f0d037474",
             ],
         ),
         (
@@ -89,6 +93,8 @@ mod tests {
                 "c9a62ef5228c7561c854050949bd015f49e42b86b3b319fa32810c56210e5e97c5a14d2b9e67db92adf4951192e6d9ea",
                 "fc759dc9a09f90fb4fe9ef2c0b68b8092f44c2d53b343fd83c94759d3648fd324a3b3e581ab144885e65e5bc5496d3ab",
                 "ea49aac0f4ce99286e1facd84d46f2ba6a913e880bbb345c95d627ae525dd5d57ba04a74c68aa7e79563e779079e0e10",
+                "effee55edb64a91bb072538d0993c8e90d909a7d8c001395eadff7edb0092d622b2b56588c8fe1f852b1ed4f7ba81706",
+                "f228ad4397f92a2c3f2c6a3b0d749674dbf65d15d80dfcbd913d2d14bcacf702207507b073c080eadfd14bacac2a631c",
             ],
         ),
     ];

@@ -8,6 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::derived::model::DerivedEvent;
 use crate::error::StoreError;
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
@@ -244,10 +245,13 @@ pub trait ReadModels {
     /// [`PAGE_BYTES_MAX`](crate::PAGE_BYTES_MAX), and it says where to continue.
     async fn event_page(&self, filter: &EventFilter) -> Result<EventPage, StoreError>;
 
-    /// The events after a position, in the order of storing. It misses none: an event that is stored late has a late
-    /// position. Bounded as `limit` says.
+    /// The events after a position, in the order of storing, and derived events between them. It misses none: an event that is
+    /// stored late has a late position. Bounded as `limit` says.
     async fn events_after(&self, after: Position, limit: FeedLimit)
     -> Result<FeedRead, StoreError>;
+
+    /// One derived event, by its id.
+    async fn derived_event(&self, id: Uuid) -> Result<Option<DerivedEvent>, StoreError>;
 
     /// The positions of the feed.
     async fn feed_span(&self) -> Result<FeedSpan, StoreError>;

@@ -85,22 +85,23 @@ impl EraseUser {
         }
         let accounts = store::accounts(&options).await;
         let mut accounts = accounts.with_context(|| format!("open the store {url}"))?;
+        let partly = || {
+            let again = format!("run it again with `--pseudonym {pseudonym}`");
+            format!("erase in the store {url}, partly done; {again}")
+        };
         let mut counts = Counts::default();
         for table in Table::ALL {
             let done = self.erase(&mut accounts, table, app, &erasure, &mut counts).await;
-            done.with_context(|| {
-                let again = format!("run it again with `--pseudonym {pseudonym}`");
-                format!("erase in the store {url}, partly done; {again}")
-            })?;
+            done.with_context(partly)?;
         }
         for table in store::model_tables() {
             let erasing =
                 Erasing { table, erasure: &erasure, app, dry_run: self.dry_run, limit: MODEL_ROWS };
             let done = self.erase_models(&mut accounts, &erasing, &mut counts).await;
-            done.with_context(|| {
-                let again = format!("run it again with `--pseudonym {pseudonym}`");
-                format!("erase in the store {url}, partly done; {again}")
-            })?;
+            done.with_context(partly)?;
+        }
+        if !self.dry_run {
+            accounts.forget_answers().await.with_context(partly)?;
         }
         self.report(&counts, &pseudonym)?;
         warn_of_spool(&settings.spool.path, &pseudonym).await;

@@ -404,6 +404,7 @@ impl Chooser {
             command: &event.command,
             room_id: event.room_id.as_deref(),
             call_id: event.call_id.as_deref(),
+            is_derived: false,
         };
         replay.at = (event.received_at, event.id);
         let counts = &mut replay.counts;

@@ -86,7 +86,13 @@ mod tests {
 
     fn add(buffer: &mut Buffer, number: usize, bytes: usize) {
         let events = vec![(position(number), event(bytes))];
-        buffer.add(FeedPage { events, gone: Vec::new(), next: position(number), is_end: true });
+        buffer.add(FeedPage {
+            events,
+            derived: Vec::new(),
+            gone: Vec::new(),
+            next: position(number),
+            is_end: true,
+        });
     }
 
     #[test]

@@ -12,6 +12,7 @@ use url::Url;
 use protocol::Family;
 use protocol::diagnostic::{Diagnostic, Hint};
 
+use crate::derived::{DerivedType, PREFIX};
 use crate::destination::error::DestinationError;
 use crate::destination::headers::Headers;
 use crate::destination::secret::SigningSecret;
@@ -300,6 +301,7 @@ fn filter(settings: &DestinationSettings) -> Result<Filter, Wrong> {
         );
         return Err(("families", Diagnostic::new(problem, hint)));
     }
+    check_derived(&settings.commands)?;
     Ok(Filter {
         apps: compiled("apps", &settings.apps)?,
         families: compiled("families", &settings.families)?,
@@ -307,6 +309,25 @@ fn filter(settings: &DestinationSettings) -> Result<Filter, Wrong> {
         rooms: compiled("rooms", &settings.rooms)?,
         calls: compiled("calls", &settings.calls)?,
     })
+}
+
+/// A derived event that does not exist would never come: there are only ours.
+fn check_derived(commands: &[String]) -> Result<(), Wrong> {
+    let is_one = |word: &str| match word.strip_suffix('*') {
+        Some(beginning) => {
+            let mut all = DerivedType::ALL.into_iter();
+            beginning.starts_with(PREFIX) && all.any(|one| one.name().starts_with(beginning))
+        }
+        None => DerivedType::of_name(word).is_some(),
+    };
+    // No command of the vendor begins so.
+    let mut own = commands.iter().filter(|word| word.starts_with("trtc"));
+    if let Some(word) = own.find(|word| !is_one(word)) {
+        let problem = format!("`{word}` is not a derived event");
+        let names = DerivedType::ALL.map(DerivedType::name).join(", ");
+        return Err(("commands", Diagnostic::new(problem, format!("there are {names}"))));
+    }
+    Ok(())
 }
 
 fn secrets(

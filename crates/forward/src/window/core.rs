@@ -153,7 +153,7 @@ impl Window {
             OrderRule::Subject => columns.subject(),
             OrderRule::None => None,
         };
-        let bytes = columns.payload.as_bytes().len() + EVENT_BYTES;
+        let bytes = columns.content.bytes() + EVENT_BYTES;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);

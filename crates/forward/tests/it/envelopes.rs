@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use forward::envelope::{ClientIp, envelope};
-use forward::event_columns::EventColumns;
+use forward::event_columns::{Content, EventColumns};
 use protocol::event::Payload;
 use protocol::{Delivery, Event, UnixMillis};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(crate) fn columns(event: Event, position: i64) -> EventColumns {
         client_ip: event.client_ip,
         platform: event.platform,
         decode_error: event.decode_error,
-        payload: Payload::of_columns(stored.0, stored.1).unwrap(),
+        content: Content::Vendor(Payload::of_columns(stored.0, stored.1).unwrap()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use forward::answer::{Failure, Response};
 use forward::breaker::DestinationState;
-use forward::event_columns::{EventColumns, Subject};
+use forward::event_columns::{Content, EventColumns, Subject};
 use forward::window::{
     Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, StateRow, Tallies, Window,
     Write,
@@ -53,7 +53,7 @@ pub(crate) fn event(number: usize, call: Option<&str>, room: Option<&str>) -> Ev
         client_ip: None,
         platform: None,
         decode_error: None,
-        payload: Payload::Json("{}".to_owned()),
+        content: Content::Vendor(Payload::Json("{}".to_owned())),
     };
     Event { columns, gone: false }
 }

@@ -191,6 +191,16 @@ impl Accounts {
         self.write(changes.iter().flat_map(statements).collect()).await
     }
 
+    /// Forgets what destinations answered to derived events: it may repeat what was sent, and nobody knows of which account that was.
+    ///
+    /// # Errors
+    /// When the store refuses it.
+    pub async fn forget_answers(&mut self) -> Result<(), StoreError> {
+        let sql = "update delivery_exceptions set last_error = null where last_error is not null
+             and exists (select 1 from derived_events where derived_events.id = delivery_exceptions.event_id)";
+        self.0.execute(sql, &[]).await.map(|_| ())
+    }
+
     /// Erases the account from the next rows of a read model's table, in one transaction.
     ///
     /// # Errors

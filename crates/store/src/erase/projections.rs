@@ -48,6 +48,8 @@ pub fn model_tables() -> impl Iterator<Item = &'static Table> {
         &RTC_STAYS,
         &RTC_PUBLISH_INTERVALS,
         &ANOMALIES,
+        &DERIVED_EVENTS,
+        &DERIVED_PENDING,
     ]);
     written.filter(|table| table.columns.iter().any(|column| column.may_name))
 }
@@ -129,6 +131,26 @@ static ANOMALIES: Table = Table {
         Column::key("kind", Kind::Text),
         Column::key("subject", Kind::Text).may_name(),
         Column::key("session", Kind::Number),
+    ],
+};
+
+/// Only the ids of what they are about: what is sent is read from the tables above.
+static DERIVED_EVENTS: Table = Table {
+    name: "derived_events",
+    columns: &[
+        Column::key("id", Kind::Id),
+        Column::fact("subject", Kind::Text).may_name(),
+        Column::fact("call_id", Kind::Text).may_name(),
+        Column::fact("room_id", Kind::Text).may_name(),
+    ],
+};
+static DERIVED_PENDING: Table = Table {
+    name: "derived_pending",
+    columns: &[
+        Column::key("kind", Kind::Text),
+        Column::key("sdk_app_id", Kind::Number),
+        Column::key("subject", Kind::Text).may_name(),
+        Column::key("day", Kind::Number),
     ],
 };
 

@@ -15,7 +15,8 @@ impl ForwardingConnection {
     /// When the store does not answer.
     pub async fn skip_excess(&mut self, events_max: u64) -> Result<bool, StoreError> {
         let events_max = i64::try_from(events_max).unwrap_or(i64::MAX);
-        let span = "select (select max(position) from feed), min(position) / 512 from destinations";
+        let span = "select (select max(position) from feed), min(position) / 512 from (
+             select position from destinations union all select position from derived_progress) as cursors";
         let span: Option<(Option<i64>, Option<i64>)> = self.0.row(span, &[]).await?;
         let Some((Some(last), Some(first))) = span else { return Ok(false) };
         let row_events = i64::try_from(ROW_EVENTS_MAX).unwrap_or(i64::MAX);
@@ -59,7 +60,11 @@ impl ForwardingConnection {
                 &[until.into()],
             )
             .await?;
+        // Nothing is derived from events that nobody took for so long.
+        let derived =
+            "update derived_progress set position = $1 * 512 + 511 where position < $1 * 512 + 511";
+        let moved = self.0.execute(derived, &[until.into()]).await?;
         self.0.commit().await?;
-        Ok(!skipped.is_empty())
+        Ok(!skipped.is_empty() || moved > 0)
     }
 }

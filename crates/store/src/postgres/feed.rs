@@ -84,7 +84,7 @@ async fn number_some(
 }
 
 /// Deletes at most `rows_max` of the oldest rows that were numbered before `before`, have [`FEED_EVENTS_KEPT`] events
-/// behind them, and are needed by no destination.
+/// behind them, and are needed by no destination and not for derived events.
 ///
 /// Invariant: the rows that stay have no gap, whatever the clock did: all before a row that stays goes first.
 pub(crate) async fn trim(
@@ -101,7 +101,8 @@ pub(crate) async fn trim(
                   where events <= $3),
                  (select position from feed where numbered_at >= timestamptz 'epoch' + $1 * interval '1 millisecond'
                   order by position limit 1),
-                 (select min(position) / 512 from destinations))
+                 (select min(position) / 512 from destinations),
+                 (select position / 512 from derived_progress where lease_until > clock_timestamp() - interval '7 days'))
              order by position limit $2))",
     )
     .bind(before.0)

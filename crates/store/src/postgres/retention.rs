@@ -124,6 +124,8 @@ fn statements() -> Vec<String> {
         statements
             .push(some("summed_event_counts", &format!("width_s = {width} and at < {BEFORE}")));
     }
+    // Those of what is kept, so that a late event makes a revision and no second fact.
+    statements.push(some("derived_events", &format!("last_at < {BEFORE}")));
     statements.push(some("anomalies", &format!("happened_at < {BEFORE}")));
     statements
 }

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::derived::model::DerivedEvent;
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::Visit;
@@ -85,6 +86,8 @@ pub enum FeedRead {
 pub struct FeedPage {
     /// The events; may be none though more come behind.
     pub events: Vec<(Position, StoredEvent)>,
+    /// Derived events between them.
+    pub derived: Vec<(Position, DerivedEvent)>,
     /// Those between them that were deleted meanwhile.
     pub gone: Vec<(Position, Uuid)>,
     /// The position after which to go on.

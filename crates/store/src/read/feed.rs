@@ -1,9 +1,11 @@
 //! Reads stored events by their positions, in the order of storing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
+use crate::derived;
+use crate::derived::model::DerivedEvent;
 use crate::error::StoreError;
 use crate::model::event::Row;
 use crate::model::event::StoredEvent;
@@ -80,8 +82,19 @@ pub(crate) async fn after<R: Reader>(
     let (next, is_end) = last.map_or((next, is_end), |last| (last, false));
     let found: HashSet<Position> = events.iter().map(|(position, _)| *position).collect();
     let is_gone = |(position, _): &(Position, Uuid)| *position <= next && !found.contains(position);
-    let gone = ids.into_iter().filter(is_gone).collect();
-    Ok(FeedRead::Page(FeedPage { events, gone, next, is_end }))
+    let missing: Vec<(Position, Uuid)> = ids.into_iter().filter(is_gone).collect();
+    // Most pages have none, and ask nothing.
+    let known = derived::read::of_ids(reader, missing.iter().map(|(_, id)| *id)).await?;
+    let mut known: HashMap<Uuid, DerivedEvent> =
+        known.into_iter().map(|event| (event.id, event)).collect();
+    let (mut derived, mut gone) = (Vec::new(), Vec::new());
+    for (position, id) in missing {
+        match known.remove(&id) {
+            Some(event) => derived.push((position, event)),
+            None => gone.push((position, id)),
+        }
+    }
+    Ok(FeedRead::Page(FeedPage { events, derived, gone, next, is_end }))
 }
 
 /// Rows of the feed from that of a position on, enough for so many events behind it, and whether there are no more.

@@ -3,6 +3,8 @@
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use crate::derived;
+use crate::derived::model::DerivedEvent;
 use crate::error::StoreError;
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
@@ -192,6 +194,10 @@ impl<R: Reader> ReadModels for R {
         limit: FeedLimit,
     ) -> Result<FeedRead, StoreError> {
         feed::after(self, after, limit).await
+    }
+
+    async fn derived_event(&self, id: Uuid) -> Result<Option<DerivedEvent>, StoreError> {
+        Ok(derived::read::of_ids(self, std::iter::once(id)).await?.pop())
     }
 
     async fn feed_span(&self) -> Result<FeedSpan, StoreError> {

@@ -134,6 +134,12 @@ impl Statement {
         self.bind(Value::Text(value.to_owned()), |place| format!("${place}"))
     }
 
+    /// Binds the first text, which a fragment has as parameter 1 already.
+    pub(crate) fn first(&mut self, value: &str) -> &mut Self {
+        debug_assert!(self.values.is_empty());
+        self.bind(Value::Text(value.to_owned()), |_| String::new())
+    }
+
     /// Binds a time.
     pub(crate) fn time(&mut self, value: UnixMillis) -> &mut Self {
         self.bind(Value::Number(value.0), |place| format!("@at({place})"))

@@ -25,7 +25,7 @@ pub(crate) async fn number(
 }
 
 /// Deletes at most `rows_max` of the oldest rows that were written before `before`, have [`FEED_EVENTS_KEPT`] events
-/// behind them, and are needed by no destination. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.
+/// behind them, and are needed by no destination and not for derived events. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.
 pub(crate) async fn trim(
     pool: &SqlitePool,
     before: UnixMillis,
@@ -43,6 +43,10 @@ pub(crate) async fn trim(
                      (select max(position) from feed))
                  and position < coalesce(
                      (select min(destinations.position) / 512 from destinations),
+                     (select max(position) from feed))
+                 and position < coalesce(
+                     (select derived_progress.position / 512 from derived_progress
+                      where lease_until > unixepoch('subsec') * 1000 - 7 * 86400000),
                      (select max(position) from feed))
              order by position limit $2)",
     )

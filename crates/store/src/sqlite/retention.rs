@@ -96,6 +96,8 @@ fn transactions() -> Vec<Vec<String>> {
                  select {SUM_KEY} from summed_event_counts where width_s = {width} and at < $1 limit $2)"
         )]);
     }
+    // Those of what is kept, so that a late event makes a revision and no second fact.
+    transactions.push(vec![some_of("derived_events", "id", "last_at < $1")]);
     let anomalies = "sdk_app_id, kind, subject, session";
     transactions.push(vec![format!(
         "delete from anomalies where ({anomalies}) in (
