@@ -13,7 +13,7 @@ use forward::answer::{DestinationMeaning, EventMeaning, Meaning};
 use forward::destination::Destination;
 use forward::destination::target::{Target, TargetKind};
 use forward::envelope::envelope;
-use forward::event_columns::EventColumns;
+use forward::event_columns::{Content, EventColumns};
 use forward::http::Guard;
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::event::Payload;
@@ -116,7 +116,7 @@ fn test_event(clock: &Clock) -> EventColumns {
         client_ip: None,
         platform: None,
         decode_error: None,
-        payload: Payload::Json(payload),
+        content: Content::Vendor(Payload::Json(payload)),
     }
 }
 

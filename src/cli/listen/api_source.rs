@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::cli::listen::source::{Arrivals, Bodies, PAGE_EVENTS, Page, Source, SourceError};
 use crate::store::Position;
-use forward::event_columns::EventColumns;
+use forward::event_columns::{Content, EventColumns};
 use protocol::diagnostic::Diagnostic;
 use protocol::event::Payload;
 use protocol::{AppId, UnixMillis};
@@ -110,7 +110,7 @@ impl From<ApiEvent> for EventColumns {
             client_ip: event.client_ip,
             platform: event.platform,
             decode_error: event.decode_error,
-            payload,
+            content: Content::Vendor(payload),
         }
     }
 }
@@ -319,7 +319,9 @@ mod tests {
             "event_time":"2026-11-29T09:07:39.235Z","received_at":"2026-11-29T09:07:39.235Z","call_id":null,"room_id":null,
             "operator":null,"client_ip":null,"platform":null,"decode_error":null{body}}}"#
         );
-        EventColumns::from(serde_json::from_str::<ApiEvent>(&text).unwrap()).payload
+        let content = EventColumns::from(serde_json::from_str::<ApiEvent>(&text).unwrap()).content;
+        let Content::Vendor(payload) = content else { panic!("not of the vendor: {content:?}") };
+        payload
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn matches(pattern: &str, wanted: &str, fits: impl Fn(&str, &str) -> bool) -> bo
 
 #[cfg(test)]
 mod tests {
+    use crate::event_columns::Content;
     use proptest::prelude::*;
     use uuid::Uuid;
 
@@ -99,7 +100,7 @@ mod tests {
             client_ip: None,
             platform: None,
             decode_error: None,
-            payload: Payload::Json("{}".to_owned()),
+            content: Content::Vendor(Payload::Json("{}".to_owned())),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client as Plain, Request};
 use forward::destination::{Destination, DestinationSettings};
-use forward::event_columns::EventColumns;
+use forward::event_columns::{Content, EventColumns};
 use forward::http::Guard;
 use forward::nats::{Attempt, Client, ClientSettings, Message};
 use protocol::diagnostic::Diagnostic;
@@ -165,7 +165,7 @@ pub(crate) fn event(number: u128, call: &str) -> EventColumns {
         client_ip: None,
         platform: None,
         decode_error: None,
-        payload: Payload::Json("{}".to_owned()),
+        content: Content::Vendor(Payload::Json("{}".to_owned())),
     }
 }
 
