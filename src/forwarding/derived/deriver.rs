@@ -44,20 +44,20 @@ const PAGES_MAX: u32 = 20;
 
 /// Derives events while it has the right to.
 #[derive(Clone)]
-pub(in crate::forwarding) struct Deriver {
-    pub(in crate::forwarding) options: StoreOptions,
-    pub(in crate::forwarding) store: Arc<dyn Store>,
+pub(crate) struct Deriver {
+    pub(crate) options: StoreOptions,
+    pub(crate) store: Arc<dyn Store>,
     /// The end of the feed.
-    pub(in crate::forwarding) end: watch::Receiver<i64>,
-    pub(in crate::forwarding) clock: Clock,
+    pub(crate) end: watch::Receiver<i64>,
+    pub(crate) clock: Clock,
     /// This server's name among those that could derive.
-    pub(in crate::forwarding) holder: Arc<str>,
-    pub(in crate::forwarding) stop: CancellationToken,
+    pub(crate) holder: Arc<str>,
+    pub(crate) stop: CancellationToken,
 }
 
 impl Deriver {
     /// Makes sure that what is stored from now on is noted; waits for the store as long as it is away.
-    pub(in crate::forwarding) async fn begin(&self) {
+    pub(crate) async fn begin(&self) {
         let mut logged = OnChange::default();
         while let Err(found) = self.try_begin().await {
             tell(&mut logged, found);
@@ -73,7 +73,7 @@ impl Deriver {
     }
 
     /// Derives until it is stopped. It may be cancelled at any point: each step is a transaction.
-    pub(in crate::forwarding) async fn run(self) {
+    pub(crate) async fn run(self) {
         let stop = self.stop.clone();
         let stopped = async {
             stop.cancelled().await;

@@ -14,9 +14,9 @@ const MISSED: [&str; 3] = ["not_answer", "cancel", "call_busy"];
 
 /// A row of the read models.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::forwarding) struct FactRow {
+pub(crate) struct FactRow {
     /// As the API gives it, as JSON.
-    pub(in crate::forwarding) json: String,
+    pub(crate) json: String,
     /// A hash of it.
     pub(super) hash: i64,
     /// The facts that it holds.
@@ -58,7 +58,7 @@ struct CallRow<'a> {
 }
 
 /// The row of a derived event, as it is now; `None` where there is none any more.
-pub(in crate::forwarding) async fn of(
+pub(crate) async fn of(
     store: &dyn Store,
     event: &DerivedEvent,
 ) -> Result<Option<FactRow>, StoreError> {
