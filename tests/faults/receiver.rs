@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use trtc_callbacks::clock::Clock;
 
 use crate::server::Place;
@@ -65,7 +65,7 @@ impl Receiver {
             async move { state.take(&body).await }
         });
         let serving = async move { axum::serve(listener, router).await.unwrap() };
-        let serving = AbortOnDropHandle::new(tokio::spawn(serving));
+        let serving = AbortOnDropHandle::new(TaskTracker::new().spawn(serving));
         Self { url, state, _serving: serving }
     }
 
