@@ -191,15 +191,19 @@ impl Relay {
                 self.source.page(after, WAIT, Bodies::Included).await
             };
             let read = tokio::select! {
-                // First: what it was asked before the sleep may be answered, and is asked again.
                 biased;
-                slept = suspension.noticed() => {
+                slept = suspension.noticed() => Err(slept),
+                read = read => suspension.look().map_or(Ok(read), Err),
+            };
+            let read = match read {
+                Ok(read) => read,
+                // What was asked before the sleep may be answered, and is asked again.
+                Err(slept) => {
                     let began = self.clock.now().minus(slept);
                     let cause = Cause::Asleep(slept);
                     interruption.get_or_insert(Interruption { began, cause });
                     continue;
                 }
-                read = read => read,
             };
             match read {
                 Ok(page) => {

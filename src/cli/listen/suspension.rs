@@ -1,13 +1,14 @@
 //! Notices that the machine was asleep, or this process stopped: what waited for an answer meanwhile may wait for ever.
 
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
+use protocol::UnixMillis;
 
 /// How often the clock is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -17,27 +18,36 @@ const LATE_MAX: Duration = Duration::from_secs(4);
 /// The wall clock goes on while the machine sleeps, and the timers of a process do not fire.
 pub(super) struct Suspension {
     clock: Clock,
+    looked_at: AtomicI64,
     slept_ms: AtomicU64,
     noticed: Notify,
 }
 
 impl Suspension {
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, slept_ms: AtomicU64::new(0), noticed: Notify::new() }
+        let looked_at = AtomicI64::new(clock.now().0);
+        Self { clock, looked_at, slept_ms: AtomicU64::new(0), noticed: Notify::new() }
     }
 
     /// Looks at the clock, for ever. To be polled before whatever waits for [`Suspension::noticed`].
     pub(super) async fn watch(&self) -> Infallible {
+        self.looked_at.store(self.clock.now().0, Ordering::Relaxed);
         loop {
-            let before = self.clock.now();
             sleep(TICK).await;
-            let passed = self.clock.now().since(before);
-            if passed > TICK + LATE_MAX {
-                let ms = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
+            if let Some(slept) = self.look() {
+                let ms = u64::try_from(slept.as_millis()).unwrap_or(u64::MAX);
                 self.slept_ms.fetch_max(ms, Ordering::Relaxed);
                 self.noticed.notify_one();
             }
         }
+    }
+
+    /// For how long the machine was asleep since the clock was looked at last. What was answered during a sleep may be known
+    /// before the timer of [`Suspension::watch`] fires.
+    pub(super) fn look(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        let before = UnixMillis(self.looked_at.swap(now.0, Ordering::Relaxed));
+        Some(now.since(before)).filter(|passed| *passed > TICK + LATE_MAX)
     }
 
     /// Waits until the machine woke from a sleep, and says how long that was.
