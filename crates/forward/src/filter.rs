@@ -30,11 +30,31 @@ impl Filter {
     /// Whether the destination gets this event.
     #[must_use]
     pub fn fits(&self, event: &EventColumns) -> bool {
-        self.apps.fit_app(event.app)
-            && self.families.fit(Some(&event.family))
-            && self.commands.fit(Some(&event.command))
-            && self.rooms.fit(event.room_id.as_deref())
-            && self.calls.fit(event.call_id.as_deref())
+        let subject = (event.room_id.as_deref(), event.call_id.as_deref());
+        self.misfit(event.app, (&event.family, &event.command), subject).is_none()
+    }
+
+    /// The first key by which it does not take an event: of this app, family and command, room and call.
+    #[must_use]
+    pub fn misfit(
+        &self,
+        app: AppId,
+        (family, command): (&str, &str),
+        (room, call): (Option<&str>, Option<&str>),
+    ) -> Option<&'static str> {
+        if !self.apps.fit_app(app) {
+            Some("apps")
+        } else if !self.families.fit(Some(family)) {
+            Some("families")
+        } else if !self.commands.fit(Some(command)) {
+            Some("commands")
+        } else if !self.rooms.fit(room) {
+            Some("rooms")
+        } else if !self.calls.fit(call) {
+            Some("calls")
+        } else {
+            None
+        }
     }
 }
 
@@ -158,8 +178,13 @@ mod tests {
         assert!(!filter.fits(&event("Room.CallbackAfterEndCall", Some("r1"), Some("c1"))));
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r11"), Some("c1"))));
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r1"), None)));
+        let misfit = |filter: &Filter| {
+            filter.misfit(end.app, (&end.family, &end.command), (Some("r2"), Some("c1")))
+        };
+        assert_eq!(misfit(&filter), Some("rooms"));
         filter.apps = words(&["1400000002"]);
         assert!(!filter.fits(&end));
+        assert_eq!(misfit(&filter), Some("apps"));
     }
 
     #[test]

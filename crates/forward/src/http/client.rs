@@ -1,6 +1,7 @@
 //! One destination's HTTP client.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,9 +13,12 @@ use rustls::crypto::ring;
 use secrecy::ExposeSecret;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
-use url::Url;
+use url::{Host, Url};
+
+use protocol::diagnostic::{Diagnostic, Hint};
 
 use super::attempt::{Attempt, Failure, FailureClass};
+use super::blocked_address::BlockedAddress;
 use super::classify::{failure, root_cause};
 use super::error::{HttpClientError, UrlError};
 use super::excerpt::Secrets;
@@ -140,6 +144,38 @@ impl Client {
     #[must_use]
     pub fn origin(&self) -> String {
         origin(&self.0.settings.url)
+    }
+
+    /// Asks for the addresses of the destination's name, of those that may be sent to. None through a proxy, whose business names
+    /// are.
+    ///
+    /// # Errors
+    /// It has none, or none that may be sent to.
+    pub async fn look_up(&self) -> Result<Vec<IpAddr>, Diagnostic> {
+        let settings = &self.0.settings;
+        let name = match settings.url.host() {
+            _ if settings.proxy.is_some() => return Ok(Vec::new()),
+            Some(Host::Domain(name)) => name,
+            // Judged when the client was made.
+            Some(Host::Ipv4(address)) => return Ok(vec![address.into()]),
+            Some(Host::Ipv6(address)) => return Ok(vec![address.into()]),
+            None => return Ok(Vec::new()),
+        };
+        let resolver = GuardedResolver {
+            names: self.0.names.clone(),
+            guard: self.0.guard.clone(),
+            source: Source::Name,
+            transport: transport(&settings.url).unwrap_or(Transport::Plain),
+        };
+        let hint = "check the name, and the name server of this machine";
+        let failed = |error: &dyn fmt::Display| Diagnostic::new(format!("{name}: {error}"), hint);
+        let asked = name.parse().map_err(|_| failed(&"not a name"))?;
+        match resolver.resolve(asked).await {
+            Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
+            Err(error) => Err(error
+                .downcast_ref::<BlockedAddress>()
+                .map_or_else(|| failed(&error), Hint::diagnostic)),
+        }
     }
 
     /// Reads the TLS files again. Where they changed, requests from now on go over new connections with what they hold; those

@@ -17,7 +17,7 @@ use protocol::event_id;
 const ID_CHARS_MAX: usize = 37;
 
 /// A row of the feed.
-struct FeedRow {
+pub(crate) struct FeedRow {
     position: i64,
     ids: String,
 }
@@ -34,8 +34,13 @@ from_row! {
 }
 
 impl FeedRow {
+    /// The position of the event at this place.
+    pub(crate) fn at(&self, place: usize) -> Position {
+        Position::of(self.position, place)
+    }
+
     /// Ids as PostgreSQL writes an array or SQLite a blob: their digits count.
-    fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
+    pub(crate) fn ids(&self) -> Result<Vec<Uuid>, StoreError> {
         let digits: String = self.ids.chars().filter(char::is_ascii_hexdigit).collect();
         let ids = hex::decode(digits).ok().filter(|bytes| bytes.len() % 16 == 0);
         let ids = ids.ok_or_else(|| {
