@@ -1,7 +1,7 @@
 //! Which anomalies are counted.
 
 /// Their kinds, the values of the label.
-pub(super) const ANOMALIES: [&str; 16] = [
+pub(super) const ANOMALIES: [&str; 17] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
@@ -18,4 +18,5 @@ pub(super) const ANOMALIES: [&str; 16] = [
     "rtc_task_without_end",
     "silence",
     "registration_drift",
+    "forwarding_failing",
 ];
