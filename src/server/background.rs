@@ -16,7 +16,7 @@ use crate::ingest::Ingest;
 use crate::ingest::supervisor::keep_running;
 use crate::registration::VendorMonitor;
 use crate::retention;
-use crate::server::feed;
+use crate::server::feed::{self, Numberer};
 use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
 use crate::store::Store;
@@ -40,8 +40,8 @@ pub(crate) struct Background {
     pub(crate) keep: Option<Duration>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) watch: Arc<VendorMonitor>,
-    /// Is told when stored events have got positions.
-    pub(crate) numbered: Arc<Notify>,
+    /// Is told when stored events have got positions, and how often they do.
+    pub(crate) numbered: (Arc<Notify>, Duration),
 }
 
 /// One background job: its name in the log, and what begins it, at the start and after each panic.
@@ -85,15 +85,6 @@ impl Background {
                 is_ready.cancelled().await;
                 settler.run().await;
             }),
-            Job::new("feed", (on_store.clone(), ingest.stored(), numbered), |state| async move {
-                let ((is_ready, store, _), stored, numbered) = state;
-                is_ready.cancelled().await;
-                feed::number(store, stored, numbered).await;
-            }),
-            Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
-                is_ready.cancelled().await;
-                feed::trim(store, clock).await;
-            }),
             Job::new("partitions", on_store.clone(), |(is_ready, store, clock)| async move {
                 is_ready.cancelled().await;
                 loop {
@@ -102,6 +93,7 @@ impl Background {
                 }
             }),
         ];
+        jobs.extend(feed_jobs(&on_store, &metrics, ingest.stored(), numbered));
         if let Some(tls) = tls {
             jobs.push(Job::new("certificate", tls, |tls| async move { tls.keep_up().await }));
         }
@@ -126,6 +118,33 @@ impl Background {
         }
         jobs
     }
+}
+
+/// Gives stored events their positions, shows how many there are, and forgets old ones.
+fn feed_jobs(
+    on_store: &(CancellationToken, Arc<dyn Store>, Clock),
+    metrics: &Arc<Metrics>,
+    stored: Arc<Notify>,
+    (numbered, every): (Arc<Notify>, Duration),
+) -> [Job; 3] {
+    let (is_ready, store, _) = on_store;
+    let (store, metrics) = (store.clone(), metrics.clone());
+    let shown = (is_ready.clone(), store.clone(), metrics.clone());
+    let state = Numberer { store, metrics, stored, numbered, every };
+    [
+        Job::new("feed", (is_ready.clone(), state), |(is_ready, state)| async move {
+            is_ready.cancelled().await;
+            feed::number(state).await;
+        }),
+        Job::new("feed figures", shown, |(is_ready, store, metrics)| async move {
+            is_ready.cancelled().await;
+            feed::show(store, metrics).await;
+        }),
+        Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
+            is_ready.cancelled().await;
+            feed::trim(store, clock).await;
+        }),
+    ]
 }
 
 async fn fold_metrics(metrics: Arc<Metrics>) {

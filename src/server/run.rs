@@ -60,10 +60,10 @@ pub async fn run_in_turn(
     let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
-    let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
+    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
+    let setup = Setup { addresses, ..setup(&settings, &apps, &watch, &forwarding) };
     let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
-    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
     let (ops_address, ops_begin) =
@@ -101,7 +101,7 @@ pub async fn run_in_turn(
             keep: settings.retention.keep(),
             settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
             watch: watch.clone(),
-            numbered: numbered.clone(),
+            numbered: (numbered.clone(), settings.forwarding.number_interval()),
         };
         let is_ready = token(ready);
         let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
