@@ -27,6 +27,7 @@ mod feed;
 mod fixtures;
 mod forward_commands;
 mod forward_receiver;
+mod forward_seen;
 mod forwarding;
 mod handlers;
 mod hostile;
