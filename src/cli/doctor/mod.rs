@@ -2,6 +2,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod files;
+mod forwarding;
 pub(crate) mod machine;
 pub(crate) mod report;
 pub(crate) mod storage;

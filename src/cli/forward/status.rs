@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
@@ -64,9 +66,15 @@ impl Shown {
         }
     }
 
-    /// What to do, where something is.
-    fn advice(&self) -> Option<String> {
+    /// What to do, where something is. `backlog_age_max`: an older backlog is about to be deleted.
+    fn advice(&self, backlog_age_max: Option<Duration>) -> Option<String> {
         let name = &self.name;
+        let lag = Duration::from_millis(self.lag_ms.max(0).unsigned_abs());
+        if backlog_age_max.is_some_and(|most| lag >= most) {
+            return Some(format!(
+                "{name} has events that are soon deleted by their age before they are sent: mend it, or raise `retention.events_days`"
+            ));
+        }
         if !self.is_configured {
             return Some(format!(
                 "{name} is not in this configuration: if no server has it, `forward remove {name}` frees its place"
@@ -105,7 +113,8 @@ impl Status {
             return output::print_json(&output::json_lines(&shown)?);
         }
         output::print(&table(&shown))?;
-        shown.iter().filter_map(Shown::advice).for_each(|advice| say(&advice));
+        let most = settings.retention.backlog_age_max();
+        shown.iter().filter_map(|of| of.advice(most)).for_each(|advice| say(&advice));
         Ok(())
     }
 }
