@@ -252,11 +252,26 @@ impl Server {
         database: Option<&Database>,
         first: &[u8],
     ) -> Result<Self> {
+        Self::start_with(programs, kind, database, first, "")
+    }
+
+    /// The same with a file of settings.
+    pub(crate) fn start_with(
+        programs: &Programs,
+        kind: Kind,
+        database: Option<&Database>,
+        first: &[u8],
+        settings: &str,
+    ) -> Result<Self> {
         let home = tempfile::tempdir().context("make a temporary folder")?;
         let (port, ops_port) = (free_port()?, free_port()?);
         let output = File::create(home.path().join("output"))?;
         let mut command = programs.command(kind, database, port, home.path());
         command.env("TRTC_OPS__LISTEN", format!("127.0.0.1:{ops_port}"));
+        if !settings.is_empty() {
+            std::fs::write(home.path().join("bench.toml"), settings)?;
+            command.env("TRTC_CONFIG", "bench.toml");
+        }
         let begun = Instant::now();
         let child = command
             .current_dir(home.path())

@@ -7,6 +7,8 @@ mod corpus;
 mod cost;
 mod database;
 mod figures;
+mod forward;
+mod forward_receiver;
 mod growth;
 mod growth_fill;
 mod machine;
@@ -36,12 +38,16 @@ pub(crate) enum Mode {
     Dialects,
     /// With many stored rows.
     Growth,
+    /// With destinations that stored events are forwarded to.
+    Forward,
 }
 
 /// What the command line asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     mode: Mode,
+    /// Whether its runs are to be short: for each change.
+    is_short: bool,
     /// Files to write.
     json: Option<PathBuf>,
     chart: Option<PathBuf>,
@@ -77,7 +83,8 @@ fn asked() -> Result<Asked> {
         match argument.as_str() {
             // Cargo's own.
             "--bench" => {}
-            "smoke" | "--smoke" => asked.mode = Mode::Smoke,
+            "smoke" | "--smoke" => asked.is_short = true,
+            "forward" => asked.mode = Mode::Forward,
             "base" => asked.mode = Mode::Base,
             "dialects" => asked.mode = Mode::Dialects,
             "growth" => asked.mode = Mode::Growth,
@@ -86,6 +93,9 @@ fn asked() -> Result<Asked> {
             "--docs" => asked.docs = true,
             other => bail!("`{other}` is not known\nhint: see the head of scripts/bench"),
         }
+    }
+    if asked.is_short && asked.mode == Mode::Full {
+        asked.mode = Mode::Smoke;
     }
     Ok(asked)
 }

@@ -10,7 +10,7 @@ use crate::database::Databases;
 use crate::measure::{self, Lab, Load, Requests};
 use crate::report::{self, Report};
 use crate::summary::Runs;
-use crate::{Asked, Mode, chart, growth, machine, targets};
+use crate::{Asked, Mode, chart, forward, growth, machine, targets};
 
 /// How many rows are copied in one transaction.
 const ROWS_IN_CHUNK: usize = 1000;
@@ -25,6 +25,12 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     if asked.mode == Mode::Growth {
         let mut databases = Databases::open(admin).await?;
         let done = growth::run(asked, &programs, &mut databases).await;
+        databases.drop_all().await?;
+        return done;
+    }
+    if asked.mode == Mode::Forward {
+        let mut databases = Databases::open(admin).await?;
+        let done = forward::run(asked, &programs, &mut databases).await;
         databases.drop_all().await?;
         return done;
     }
@@ -48,7 +54,7 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
         Mode::Base => base(&mut lab).await,
         Mode::Dialects => dialects(&mut lab).await,
         Mode::Smoke => smoke(&mut lab).await,
-        Mode::Full | Mode::Growth => full(&mut lab).await,
+        Mode::Full | Mode::Growth | Mode::Forward => full(&mut lab).await,
     };
     let dropped = lab.databases.drop_all().await;
     let runs = measured?;
@@ -62,7 +68,7 @@ pub(crate) async fn run(asked: &Asked, admin: &str) -> Result<()> {
     targets.retain(|target| match asked.mode {
         Mode::Base => false,
         Mode::Smoke => target.is_guarded(),
-        Mode::Full | Mode::Growth | Mode::Dialects => true,
+        Mode::Full | Mode::Growth | Mode::Dialects | Mode::Forward => true,
     });
     let machine = machine::describe(&lab.programs, &lab.databases.version);
     let report = Report { machine, runs, targets };

@@ -316,7 +316,7 @@ fn beside_base(runs: &Runs) -> Table {
     table
 }
 
-fn targets(targets: &[Target]) -> Table {
+pub(crate) fn targets(targets: &[Target]) -> Table {
     let mut table = Table::new(&["", "wanted", "measured: median (least to most)", ""]);
     for target in targets {
         let met = if target.is_met() { "met" } else { "missed" };

@@ -101,7 +101,7 @@ pub(crate) fn dialects(runs: &Runs) -> Vec<Target> {
     targets
 }
 
-fn plain(what: String, bound: Bound, measured: Spread, unit: &'static str) -> Target {
+pub(crate) fn plain(what: String, bound: Bound, measured: Spread, unit: &'static str) -> Target {
     Target { what, bound, measured, unit, every_run: false, guard: None }
 }
 

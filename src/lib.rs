@@ -14,6 +14,7 @@
 //!
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `export`: lists as CSV and NDJSON.
+//! - `stream`: NATS `JetStream` as the log between receivers and writers (scale-out mode).
 //! - [`http`]: the two listeners. The only module that knows axum.
 //! - `forwarding`: sends stored events to destinations.
 //! - `retention`: deletes what is older than it is to be kept.
@@ -42,6 +43,8 @@ pub mod server;
 pub(crate) mod sessions;
 pub mod settings;
 pub mod sockets;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
 pub mod telemetry;
 
 pub use projections;

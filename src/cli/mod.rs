@@ -20,11 +20,14 @@ pub(crate) mod doctor;
 pub(crate) mod error;
 pub(crate) mod forward;
 mod healthcheck;
+pub(crate) mod listen;
 pub(crate) mod output;
 mod own_server;
 pub(crate) mod prompt;
 pub(crate) mod read;
 mod serve;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
 pub(crate) mod tencent;
 pub(crate) mod traffic;
 
@@ -67,6 +70,9 @@ enum Command {
     RtcTasks(read::rtc::tasks::RtcTasks),
     RtcRepair(tencent::rtc_repair::command::RtcRepair),
     Forward(forward::command::Forward),
+    Listen(listen::command::Listen),
+    #[cfg(feature = "nats")]
+    Stream(stream::command::Stream),
     Send(traffic::send::Send),
     Replay(traffic::replay::Replay),
     Simulate(traffic::simulate::Simulate),
@@ -109,7 +115,10 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Recordings(recordings) => wait_for(recordings.run(&clock)),
         Command::RtcTasks(tasks) => wait_for(tasks.run(&clock)),
         Command::RtcRepair(repair) => wait_for(repair.run(&clock)),
-        Command::Forward(forward) => wait_for(forward.run()),
+        Command::Forward(forward) => wait_for(forward.run(&clock)),
+        Command::Listen(listen) => wait_for(listen.run(clock)),
+        #[cfg(feature = "nats")]
+        Command::Stream(stream) => wait_for(stream.run(&clock)),
         Command::Send(send) => wait_for(send.run(&clock)),
         Command::Replay(replay) => wait_for(replay.run(&clock)),
         Command::Simulate(simulate) => wait_for(simulate.run(&clock)),

@@ -20,6 +20,8 @@ pub(super) const LEASE: Duration = Duration::from_secs(2);
 pub(super) struct Forwarder {
     pub(super) destination: Arc<Destination>,
     pub(super) sender: Arc<dyn Sender>,
+    /// How many bytes of events it may hold: all destinations share what one would have.
+    pub(super) window_bytes: usize,
     pub(super) database: Arc<Database>,
     pub(super) end: watch::Receiver<i64>,
     pub(super) clock: Clock,

@@ -67,6 +67,18 @@ impl HttpSender {
         Ok(client)
     }
 
+    /// Sends once, and says what the answer means. Fails where nothing could be sent at all.
+    pub(super) async fn attempt(
+        &self,
+        outgoing: Outgoing,
+    ) -> Result<(Attempt, Meaning), HttpClientError> {
+        let client = self.client().await?;
+        let request = self.request(outgoing)?;
+        let attempt = client.send(request).await;
+        let meaning = meaning(&attempt, &self.clock);
+        Ok((attempt, meaning))
+    }
+
     fn request(&self, outgoing: Outgoing) -> Result<Request, HttpClientError> {
         let destination = &self.destination;
         let delivery = Delivery {
@@ -94,16 +106,10 @@ impl HttpSender {
 #[async_trait]
 impl Sender for HttpSender {
     async fn send(&self, outgoing: Outgoing) -> Sent {
-        let client = match self.client().await {
-            Ok(client) => client,
+        let (attempt, meaning) = match self.attempt(outgoing).await {
+            Ok(done) => done,
             Err(error) => return self.unusable(&error),
         };
-        let request = match self.request(outgoing) {
-            Ok(request) => request,
-            Err(error) => return self.unusable(&error),
-        };
-        let attempt = client.send(request).await;
-        let meaning = meaning(&attempt, &self.clock);
         let problem = problem(&attempt, &meaning);
         Sent {
             meaning,
@@ -127,7 +133,7 @@ fn meaning(attempt: &Attempt, clock: &Clock) -> Meaning {
 }
 
 /// What went wrong, without the answer itself.
-fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
+pub(super) fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
     if meaning.result == AttemptResult::Ok {
         return None;
     }

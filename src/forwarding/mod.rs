@@ -9,8 +9,11 @@ mod database;
 mod forwarder;
 mod http;
 mod leader;
-mod rows;
+#[cfg(feature = "nats")]
+mod nats;
+pub(crate) mod rows;
 mod runner;
+pub(crate) mod sample;
 mod sender;
 mod service;
 

@@ -10,7 +10,7 @@ use protocol::diagnostic::Diagnostic;
 use uuid::Uuid;
 
 /// What forwarding needs of an event.
-pub(super) fn columns(position: Position, event: StoredEvent) -> EventColumns {
+pub(crate) fn columns(position: Position, event: StoredEvent) -> EventColumns {
     EventColumns {
         id: event.id,
         position: position.number(),

@@ -20,8 +20,7 @@ use crate::store::{Backlog, Control, DeliveryException, FeedLimit, FeedRead, Lea
 use crate::telemetry::OnChange;
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::event_columns::EventColumns;
-use forward::window::core::Start;
-use forward::window::{FeedEvent, Rules, Window};
+use forward::window::{FeedEvent, Rules, Start, Window};
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
@@ -31,9 +30,9 @@ const RENEW_EVERY: Duration = Duration::from_millis(600);
 const FIGURES_EVERY: Duration = Duration::from_secs(5);
 /// An event that was read longer ago is read again before it is sent: it may have been deleted, or an account of it erased.
 const BODY_AGE_MAX: Duration = Duration::from_secs(5);
-/// The room in the window for which reading pays.
+/// The room in the window for which reading pays, in events, and as a share of its bytes.
 const READ_EVENTS_MIN: usize = 500;
-const READ_BYTES_MIN: usize = 2 << 20;
+const READ_BYTES_SHARE: usize = 4;
 /// How long a stop waits for answers, and after that for the store.
 const STOP_MAX: Duration = Duration::from_secs(2);
 /// How long to wait before a store that failed is asked again.
@@ -115,7 +114,8 @@ impl Runner {
             dead,
             state: rows::state(&row.state),
         };
-        let mut window = Window::new(Rules::of(&of.destination), start, row.now);
+        let rules = Rules { window_bytes: of.window_bytes, ..Rules::of(&of.destination) };
+        let mut window = Window::new(rules, start, row.now);
         if row.control.paused {
             window.pause(PauseReason::ByHand, row.now);
         }
@@ -249,10 +249,11 @@ impl Runner {
         match self.window.state().state {
             DestinationState::Paused(_) => false,
             // A probe needs an event.
-            DestinationState::Failing(_) => self.window.is_empty(),
+            DestinationState::Failing(_) => self.window.is_idle(),
             DestinationState::Running => {
                 let is_idle = self.window.in_flight() == 0 && room.events > 0;
-                is_idle || (room.events >= READ_EVENTS_MIN && room.bytes >= READ_BYTES_MIN)
+                let bytes_min = self.of.window_bytes / READ_BYTES_SHARE;
+                is_idle || (room.events >= READ_EVENTS_MIN && room.bytes >= bytes_min)
             }
         }
     }
@@ -353,7 +354,10 @@ impl Runner {
                 self.exceptions_changed = true;
                 self.step_failed(found);
             }
-            Step::Figures(Ok(backlog)) => self.backlog_age.show(&self.of, &backlog),
+            Step::Figures(Ok(backlog)) => {
+                self.backlog_age.show(&self.of, &backlog);
+                self.window.count_dead(usize::try_from(backlog.dead).unwrap_or_default());
+            }
             Step::Renewed(Err(found)) | Step::Figures(Err(found)) => self.step_failed(found),
         }
     }

@@ -39,4 +39,7 @@ pub(super) struct Sent {
 pub(super) trait Sender: Send + Sync {
     /// Sends once, within the destination's timeout. Dropping the future gives up.
     async fn send(&self, outgoing: Outgoing) -> Sent;
+
+    /// Looks at the destination when the server starts, beside sending. What it finds is logged.
+    async fn prepare(&self) {}
 }

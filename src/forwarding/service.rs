@@ -1,5 +1,6 @@
 //! Forwarding as a part of the server.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::clock::Clock;
 use crate::forwarding::database::Database;
 use crate::forwarding::forwarder::Forwarder;
 use crate::forwarding::http::HttpSender;
+#[cfg(feature = "nats")]
+use crate::forwarding::nats::NatsSender;
 use crate::forwarding::sender::Sender;
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreOptions;
@@ -22,6 +25,7 @@ use crate::telemetry::{Metrics, OnChange};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
 use forward::http::Guard;
+use forward::window::WINDOW_BYTES_MAX;
 use protocol::diagnostic::Diagnostic;
 
 /// How long to wait before a destination whose task panicked is begun again.
@@ -97,11 +101,13 @@ impl Forwarding {
         let (end, read_end) = watch::channel(0);
         let forwarders: Vec<Forwarder> = self.forwarders(&database, &read_end, &stop);
         info!(destinations = forwarders.len(), "stored events are forwarded");
+        let preparing = join_all(forwarders.iter().map(|one| prepare(one.sender.clone())));
         let all = join_all(forwarders.into_iter().map(supervise));
         let watching = watch_end(database.clone(), numbered, self.interval, end);
         let bounding = bound(database.clone(), self.backlog_events_max);
         tokio::select! {
             _ = all => {}
+            _ = preparing => {}
             () = watching => {}
             () = bounding => {}
         }
@@ -144,6 +150,7 @@ impl Forwarding {
             Some(Forwarder {
                 destination: destination.clone(),
                 sender: self.sender(destination)?,
+                window_bytes: WINDOW_BYTES_MAX / self.destinations.len().max(1),
                 database: database.clone(),
                 end: end.clone(),
                 clock: self.clock.clone(),
@@ -163,10 +170,30 @@ impl Forwarding {
                 let (guard, clock) = (self.guard.clone(), self.clock.clone());
                 Some(Arc::new(HttpSender::new(destination.clone(), guard, clock)))
             }
-            // Refused when the settings were checked.
-            TargetKind::Nats => None,
+            TargetKind::Nats => self.nats_sender(destination),
         }
     }
+
+    /// A wrong destination was refused when the settings were checked.
+    #[cfg(feature = "nats")]
+    fn nats_sender(&self, destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
+        let (guard, clock) = (self.guard.clone(), self.clock.clone());
+        let sender = NatsSender::new(destination.clone(), guard, clock).ok()?;
+        Some(Arc::new(sender))
+    }
+
+    /// All were refused when the settings were checked.
+    #[cfg(not(feature = "nats"))]
+    #[expect(clippy::unused_self, reason = "as with NATS")]
+    fn nats_sender(&self, _destination: &Arc<Destination>) -> Option<Arc<dyn Sender>> {
+        None
+    }
+}
+
+/// Lets a destination be looked at. Never returns.
+async fn prepare(sender: Arc<dyn Sender>) -> std::convert::Infallible {
+    sender.prepare().await;
+    pending().await
 }
 
 /// Runs a destination as a task of its own, and begins it again where it panicked: the others go on.

@@ -110,6 +110,13 @@ impl Problem {
         Self::busy("the server is starting")
     }
 
+    /// A receiver of scale-out mode.
+    pub(crate) fn no_store() -> Self {
+        let hint = "ask a server whose `stream.role` is `writer` or `all`";
+        let text = "this server takes callbacks and has no store";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, text, Some(hint))
+    }
+
     pub(crate) fn too_slow() -> Self {
         let hint =
             "narrow the query: a shorter time range with `since` and `until`, an app, or an id";

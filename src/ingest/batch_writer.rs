@@ -10,14 +10,20 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, warn};
 
 use crate::clock::Clock;
-use crate::ingest::breaker::Breaker;
+use crate::ingest::breaker::{Breaker, BreakerTexts};
 use crate::ingest::budget::Limits;
+#[cfg(feature = "nats")]
+use crate::ingest::stream_target::StreamTarget;
+use crate::ingest::target::{BatchTarget, StoreTarget, TargetError};
 use crate::projections;
 use crate::projections::Change;
-use crate::store::{EventInsert, Inserted, Store, StoreError};
-use crate::telemetry::Metrics;
+use crate::settings::IngestSettings;
+use crate::store::{EventInsert, Inserted, Store};
+#[cfg(feature = "nats")]
+use crate::stream::publisher::Publisher;
+use crate::telemetry::{Metrics, WriteMetrics};
 use protocol::Event;
-use protocol::diagnostic::{Diagnostic, Hint};
+use protocol::diagnostic::Diagnostic;
 use receiver::Outcome;
 
 /// The pause before an unavailable store is retried: initially, and at most.
@@ -53,14 +59,14 @@ impl Ticket {
 
 /// The means of writing, shared by the pool's workers and the spool replay.
 pub(crate) struct BatchWriter {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) target: Arc<dyn BatchTarget>,
     pub(crate) breaker: Arc<Breaker>,
     /// Timeout of one attempt: as long as a request may wait for it.
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
     /// Whether the read models are written together with the events.
     pub(crate) read_models: bool,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) metrics: WriteMetrics,
     /// Told of each batch that is committed.
     pub(crate) stored: Arc<Notify>,
 }
@@ -77,6 +83,58 @@ pub(crate) fn changes_ahead(event: &Event) -> Option<Arc<[Change]>> {
 }
 
 impl BatchWriter {
+    /// A writer to the store, held until it is ready.
+    pub(crate) fn on_store(
+        settings: &IngestSettings,
+        store: &Arc<dyn Store>,
+        texts: BreakerTexts,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        let metrics = WriteMetrics {
+            rows: metrics.batch_rows.clone(),
+            seconds: metrics.commit_seconds.clone(),
+            unavailable: metrics.store_unavailable.clone(),
+            timeouts: metrics.store_timeouts.clone(),
+            refused: metrics.store_refused.clone(),
+            circuit_open: metrics.store_circuit_open.clone(),
+        };
+        Self {
+            target: Arc::new(StoreTarget(store.clone())),
+            breaker: Arc::new(Breaker::new(true, &metrics.circuit_open, texts)),
+            limits: Limits::of(settings),
+            clock: clock.clone(),
+            read_models: settings.read_models,
+            metrics,
+            stored: Arc::new(Notify::new()),
+        }
+    }
+
+    /// A writer to the stream, held until that is known to keep what it takes.
+    #[cfg(feature = "nats")]
+    pub(crate) fn on_stream(
+        settings: &IngestSettings,
+        publisher: Publisher,
+        clock: &Clock,
+        metrics: &Metrics,
+    ) -> Self {
+        let texts = BreakerTexts {
+            opens: "the stream does not take events; they go to the spool until it does",
+            closes: "the stream takes events",
+        };
+        let metrics = metrics.stream.writes();
+        Self {
+            target: Arc::new(StreamTarget(publisher)),
+            breaker: Arc::new(Breaker::new(true, &metrics.circuit_open, texts)),
+            limits: Limits::of(settings),
+            clock: clock.clone(),
+            // Who stores the event does this.
+            read_models: false,
+            metrics,
+            stored: Arc::new(Notify::new()),
+        }
+    }
+
     /// Stores a batch, retrying while the breaker is closed. Requests keep their own deadlines, so an attempt lasts
     /// until no request of its batch can be waiting any more.
     ///
@@ -99,13 +157,13 @@ impl BatchWriter {
         while let Some(mut group) = groups.pop() {
             group.retain(|ticket| !ticket.answer.is_closed());
             if self.breaker.is_held() {
-                fail(group, "the store is not ready yet");
+                fail(group, &format!("the {} is not ready yet", self.target.name()));
                 continue;
             }
             if self.breaker.is_open() {
                 let (bypassing, rest): (Vec<_>, Vec<_>) =
                     group.into_iter().partition(|ticket| ticket.bypass_breaker);
-                fail(rest, "the store is not available");
+                fail(rest, &format!("the {} is not available", self.target.name()));
                 group = bypassing;
             }
             if group.is_empty() {
@@ -155,26 +213,26 @@ impl BatchWriter {
             Ok(Ok(outcomes)) => {
                 self.breaker.succeeded();
                 self.stored.notify_one();
-                self.metrics.commit_seconds.record(begun.elapsed().as_secs_f64());
+                self.metrics.seconds.record(begun.elapsed().as_secs_f64());
                 #[expect(clippy::cast_precision_loss, reason = "a batch has a few thousand rows")]
-                self.metrics.batch_rows.record(entries.len() as f64);
+                self.metrics.rows.record(entries.len() as f64);
                 Ok(outcomes)
             }
-            Ok(Err(refusal @ StoreError::Refused(_))) => {
+            Ok(Err(TargetError::Refused(reason))) => {
                 self.breaker.succeeded();
-                self.metrics.store_refused.increment(1);
-                Err(Failure::Refused(refusal.to_string()))
+                self.metrics.refused.increment(1);
+                Err(Failure::Refused(reason))
             }
-            Ok(Err(error)) => {
-                let found = error.diagnostic();
+            Ok(Err(TargetError::Unavailable(found))) => {
                 self.breaker.failed(&found);
-                self.metrics.store_unavailable.increment(1);
+                self.metrics.unavailable.increment(1);
                 Err(Failure::Unavailable(found.problem))
             }
             Err(_) => {
-                let found = Diagnostic::from("the store did not answer in time".to_owned());
+                let problem = format!("the {} did not answer in time", self.target.name());
+                let found = Diagnostic::from(problem);
                 self.breaker.failed(&found);
-                self.metrics.store_timeouts.increment(1);
+                self.metrics.timeouts.increment(1);
                 Err(Failure::TooSlow(found.problem))
             }
         }
@@ -186,17 +244,17 @@ impl BatchWriter {
         &self,
         entries: &[EventInsert<'_>],
         is_wanted: impl Fn() -> bool,
-    ) -> Result<Vec<Inserted>, StoreError> {
-        let mut first = pin!(self.store.insert(entries));
+    ) -> Result<Vec<Inserted>, TargetError> {
+        let mut first = pin!(self.target.insert(entries));
         let alone = Instant::now() + self.limits.alone;
         match timeout_at(alone, &mut first).await {
             Ok(done) => return done,
             Err(_) if !is_wanted() => return first.await,
             Err(_) => {}
         }
-        match select(first, self.store.insert(entries)).await {
-            Either::Left((Err(StoreError::Unavailable(_)), second)) => second.await,
-            Either::Right((Err(StoreError::Unavailable(_)), first)) => first.await,
+        match select(first, self.target.insert(entries)).await {
+            Either::Left((Err(TargetError::Unavailable(_)), second)) => second.await,
+            Either::Right((Err(TargetError::Unavailable(_)), first)) => first.await,
             Either::Left((done, _)) | Either::Right((done, _)) => done,
         }
     }
@@ -230,14 +288,14 @@ impl BatchWriter {
 
     async fn park(&self, ticket: Ticket, reason: &str) {
         let event = &ticket.event;
-        let parked = self.store.park(event, reason, self.clock.now());
+        let parked = self.target.park(event, reason, self.clock.now());
         let result = match timeout(self.limits.answer, parked).await {
             Ok(Ok(())) => {
                 error!(event.id = %event.id, event.command = %event.command, reason,
                     "the store refuses this event; it is in dead_letter_events");
                 Ok(Outcome::DeadLetter)
             }
-            Ok(Err(error)) => Err(format!("{reason}; not parked: {error}").into()),
+            Ok(Err(more)) => Err(format!("{reason}; not parked: {more}").into()),
             Err(_) => Err(format!("{reason}; not parked in time").into()),
         };
         ticket.finish(result);

@@ -7,7 +7,9 @@ use crate::store::Size;
 /// The health of ingest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Health {
-    /// Events go to the spool, because the store does not accept them.
+    /// Where events go: "store", or in scale-out mode "stream".
+    pub target: &'static str,
+    /// Events go to the spool, because the store (or the stream) does not accept them.
     pub store_away: bool,
     /// The spooled events; `None` without a spool.
     pub spool: Option<Size>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{self, Duration};
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ use protocol::{Body, Event};
 use receiver::{Outcome, Sink};
 
 use crate::ingest::batch_writer::{Answer, BatchWriter, Ticket, changes_ahead};
-use crate::ingest::breaker::Breaker;
+use crate::ingest::breaker::BreakerTexts;
 use crate::ingest::budget::{Budget, Limits};
 use crate::ingest::health::Health;
 use crate::ingest::last_resort::LastResort;
@@ -32,19 +32,23 @@ use crate::ingest::writer_pool::{BatchTrigger, EventQueue, PoolWorker};
 /// concurrently.
 const SPOOL_ALONE: Duration = Duration::from_millis(400);
 
+/// What the log says of a store that callbacks are written to.
+const TO_STORE: BreakerTexts = BreakerTexts {
+    opens: "the store does not take events; they go to the spool until it does",
+    closes: "the store takes events",
+};
+
 /// Ingest: the queue, its batch writers and the spool.
 pub struct Ingest {
     queue: mpsc::Sender<Ticket>,
     trigger: Arc<BatchTrigger>,
     writers: TaskTracker,
     stop: CancellationToken,
-    breaker: Arc<Breaker>,
+    writer: Arc<BatchWriter>,
     spool: Option<SpoolHandle>,
     limits: Limits,
-    read_models: bool,
     last_resort: LastResort,
     metrics: Arc<Metrics>,
-    stored: Arc<Notify>,
 }
 
 impl Ingest {
@@ -70,22 +74,22 @@ impl Ingest {
         clock: &Clock,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        let writer = Arc::new(BatchWriter::on_store(settings, store, TO_STORE, clock, metrics));
+        Self::start_on(settings, writer, spool, clock, metrics).await
+    }
+
+    /// Starts with this writer.
+    pub(crate) async fn start_on(
+        settings: &IngestSettings,
+        writer: Arc<BatchWriter>,
+        spool: Option<(Spool, Option<SpoolError>)>,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let (queue, waiting) = mpsc::channel(settings.queue_events_max);
         let waiting = Arc::new(Mutex::new(EventQueue::new(waiting)));
         let (writers, stop) = (TaskTracker::new(), CancellationToken::new());
         let trigger = Arc::new(BatchTrigger::new());
-        let limits = Limits::of(settings);
-        let breaker = Arc::new(Breaker::new(true, metrics));
-        let stored = Arc::new(Notify::new());
-        let writer = Arc::new(BatchWriter {
-            store: store.clone(),
-            breaker: breaker.clone(),
-            limits,
-            clock: clock.clone(),
-            read_models: settings.read_models,
-            metrics: metrics.clone(),
-            stored: stored.clone(),
-        });
         for _ in 0..settings.lanes {
             let worker = PoolWorker {
                 waiting: waiting.clone(),
@@ -101,6 +105,7 @@ impl Ingest {
             None => None,
             Some((spool, trouble)) => {
                 let spool_writer = Arc::new(SpoolWriter::new(spool, clock, metrics));
+                let writer = writer.clone();
                 Some(SpoolHandle::start(spool_writer, trouble, writer, &stop, metrics).await)
             }
         };
@@ -109,25 +114,22 @@ impl Ingest {
             trigger,
             writers,
             stop,
-            breaker,
+            writer,
             spool,
-            limits,
-            read_models: settings.read_models,
+            limits: Limits::of(settings),
             last_resort: LastResort::start(metrics),
             metrics: metrics.clone(),
-            stored,
         }
     }
 
-    /// Is told of each batch that this server committed; for one who waits.
-    #[must_use]
-    pub(crate) fn stored(&self) -> Arc<Notify> {
-        self.stored.clone()
+    /// What writes the batches.
+    pub(crate) fn writer(&self) -> &Arc<BatchWriter> {
+        &self.writer
     }
 
     /// Permits writes to the store: its tables are of this version.
     pub fn release(&self) {
-        self.breaker.release();
+        self.writer.breaker.release();
     }
 
     /// The health of ingest.
@@ -135,7 +137,8 @@ impl Ingest {
     pub fn health(&self) -> Health {
         let spool_writer = self.spool.as_ref().map(|spool| &spool.spool_writer);
         Health {
-            store_away: self.breaker.is_open(),
+            target: self.writer.target.name(),
+            store_away: self.writer.breaker.is_open(),
             spool: spool_writer.map(|spool_writer| spool_writer.size()),
             spool_trouble: spool_writer
                 .and_then(|spool_writer| Some(spool_writer.trouble()?.to_string())),
@@ -192,7 +195,8 @@ impl Ingest {
         budget: Budget,
     ) -> Answer {
         if away {
-            return self.keep_without(event, budget, "the store is not available".into()).await;
+            let why = format!("the {} is not available", self.writer.target.name());
+            return self.keep_without(event, budget, why.into()).await;
         }
         let bypass_breaker = self.spool.is_none();
         let mut stored = match self.queue(event, changes, bypass_breaker, budget.end).await {
@@ -309,8 +313,8 @@ async fn outcome_by(end: Instant, stored: oneshot::Receiver<Answer>) -> Answer {
 #[async_trait]
 impl Sink for Ingest {
     async fn submit(&self, mut event: Event, arrived: time::Instant) -> Outcome {
-        let away = self.breaker.is_open();
-        let changes = if self.read_models && !away { changes_ahead(&event) } else { None };
+        let away = self.writer.breaker.is_open();
+        let changes = if self.writer.read_models && !away { changes_ahead(&event) } else { None };
         // The store does not need the decoded body, which may be much larger than the original one.
         event.body = Body::Untyped;
         let _in_flight = InFlight::new(&event, &self.metrics);

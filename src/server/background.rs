@@ -1,7 +1,6 @@
 //! The background jobs, beside the callbacks: each is a supervised task of its own.
 
 use std::future::pending;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::http::Tls;
-use crate::ingest::Ingest;
+use crate::ingest::batch_writer::BatchWriter;
 use crate::ingest::supervisor::keep_running;
 use crate::registration::VendorMonitor;
 use crate::retention;
 use crate::server::feed::{self, Numberer};
+use crate::server::job::Job;
 use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
 use crate::store::Store;
@@ -31,36 +31,26 @@ const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// What the background jobs work on.
 pub(crate) struct Background {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) ingest: Arc<Ingest>,
+    /// Absent on a receiver of scale-out mode.
+    pub(crate) store: Option<StoreJobs>,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Tls>,
     /// How long events are kept; for ever without it.
     pub(crate) keep: Option<Duration>,
-    pub(crate) settler: Arc<Settler>,
     pub(crate) watch: Arc<VendorMonitor>,
+    /// Those of scale-out mode.
+    pub(crate) more: Vec<Job>,
+}
+
+/// What the jobs on the store work on.
+pub(crate) struct StoreJobs {
+    pub(crate) store: Arc<dyn Store>,
+    /// What events are written to it with.
+    pub(crate) writer: Arc<BatchWriter>,
+    pub(crate) settler: Arc<Settler>,
     /// Is told when stored events have got positions, and how often they do.
     pub(crate) numbered: (Arc<Notify>, Duration),
-}
-
-/// One background job: its name in the log, and what begins it, at the start and after each panic.
-struct Job {
-    name: &'static str,
-    begin: Box<dyn Fn() -> JobRun + Send>,
-}
-
-type JobRun = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-impl Job {
-    /// A job on `state`, of which each run has a copy.
-    fn new<S, F>(name: &'static str, state: S, run: impl Fn(S) -> F + Send + 'static) -> Self
-    where
-        S: Clone + Send + 'static,
-        F: Future<Output = ()> + Send + 'static,
-    {
-        Self { name, begin: Box::new(move || Box::pin(run(state.clone()))) }
-    }
 }
 
 impl Background {
@@ -70,9 +60,7 @@ impl Background {
     }
 
     fn jobs(self, is_ready: &CancellationToken) -> Vec<Job> {
-        let Self { store, ingest, clock, metrics, tls, keep, settler, watch, numbered } = self;
-        let ready = is_ready.is_cancelled();
-        let on_store = (is_ready.clone(), store.clone(), clock.clone());
+        let Self { store, clock, metrics, tls, keep, watch, more } = self;
         let mut jobs = vec![
             Job::new("metrics", metrics.clone(), fold_metrics),
             Job::new("registration checks", watch.clone(), |watch| async move {
@@ -81,6 +69,38 @@ impl Background {
             Job::new("source addresses", watch, |watch| async move {
                 watch.refresh_addresses().await;
             }),
+        ];
+        if let Some(tls) = tls {
+            jobs.push(Job::new("certificate", tls, |tls| async move { tls.keep_up().await }));
+        }
+        jobs.extend(more);
+        if let Some(store) = store {
+            jobs.extend(store.jobs(is_ready, &clock, &metrics, keep));
+        }
+        jobs
+    }
+}
+
+impl StoreJobs {
+    pub(crate) fn new(
+        (store, writer): (Arc<dyn Store>, Arc<BatchWriter>),
+        settler: Settler,
+        (numbered, every): (&Arc<Notify>, Duration),
+    ) -> Self {
+        Self { store, writer, settler: Arc::new(settler), numbered: (numbered.clone(), every) }
+    }
+
+    fn jobs(
+        self,
+        is_ready: &CancellationToken,
+        clock: &Clock,
+        metrics: &Arc<Metrics>,
+        keep: Option<Duration>,
+    ) -> Vec<Job> {
+        let Self { store, writer, settler, numbered } = self;
+        let ready = is_ready.is_cancelled();
+        let on_store = (is_ready.clone(), store, clock.clone());
+        let mut jobs = vec![
             Job::new("sessions", (is_ready.clone(), settler), |(is_ready, settler)| async move {
                 is_ready.cancelled().await;
                 settler.run().await;
@@ -93,12 +113,9 @@ impl Background {
                 }
             }),
         ];
-        jobs.extend(feed_jobs(&on_store, &metrics, ingest.stored(), numbered));
-        if let Some(tls) = tls {
-            jobs.push(Job::new("certificate", tls, |tls| async move { tls.keep_up().await }));
-        }
+        jobs.extend(feed_jobs(&on_store, metrics, writer.stored.clone(), numbered));
         if let Some(keep) = keep {
-            let state = (on_store.clone(), metrics);
+            let state = (on_store.clone(), metrics.clone());
             jobs.push(Job::new("retention", state, move |(on_store, metrics)| async move {
                 let (is_ready, store, clock) = on_store;
                 is_ready.cancelled().await;
@@ -109,10 +126,10 @@ impl Background {
             }));
         }
         if !ready {
-            let state = (on_store, ingest);
-            jobs.push(Job::new("store set-up", state, |(on_store, ingest)| async move {
+            let state = (on_store, writer);
+            jobs.push(Job::new("store set-up", state, |(on_store, writer)| async move {
                 let (is_ready, store, clock) = on_store;
-                settle(&store, &ingest, &clock).await;
+                settle(&store, &writer, &clock).await;
                 is_ready.cancel();
             }));
         }

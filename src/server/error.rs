@@ -3,7 +3,7 @@
 use crate::http::TlsError;
 use crate::settings::SettingsError;
 use crate::store::{SpoolError, StoreError};
-use protocol::diagnostic::Hint;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum StartError {
         /// What is wrong with it.
         reason: StoreError,
     },
+    /// The stream cannot be used.
+    #[error("{}", .0.problem)]
+    Stream(Diagnostic),
     /// The spool cannot be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -33,6 +36,7 @@ impl Hint for StartError {
             Self::Settings(error) => error.hint(),
             Self::Tls(error) => error.hint(),
             Self::Store { reason, .. } => reason.hint(),
+            Self::Stream(found) => found.hint.clone(),
             Self::Spool(error) => error.hint(),
         }
     }

@@ -3,9 +3,13 @@
 mod background;
 mod error;
 mod feed;
+mod job;
 mod listeners;
+mod opened;
 mod opening;
 mod run;
+#[cfg(feature = "nats")]
+mod scale_out;
 mod wiring;
 
 pub use error::StartError;

@@ -8,10 +8,12 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::ingest::Ingest;
+use crate::ingest::batch_writer::BatchWriter;
 use crate::server::error::StartError;
+use crate::server::opened::{Opened, Tokens};
 use crate::settings::Settings;
 use crate::store::deadline::within;
-use crate::store::{self, Spool, Store, StoreError};
+use crate::store::{self, Spool, SpoolError, Store, StoreError};
 use crate::telemetry::{Metrics, OnChange};
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -34,34 +36,70 @@ pub(crate) async fn open(
     clock: &Clock,
     metrics: &Arc<Metrics>,
     takes_over: bool,
-) -> Result<(Arc<dyn Store>, Arc<Ingest>, bool), StartError> {
+    tokens: &Tokens,
+) -> Result<Opened, StartError> {
     let url = store::display_url(&settings.store.url);
-    let failed = |reason| StartError::Store { url: url.clone(), reason };
-    let store = store::open(&settings.store_options()).await.map_err(failed)?;
-    let spool = match settings.spool.path.as_path() {
-        path if path.as_os_str().is_empty() => None,
-        // The server before has it until it ends, and that one ends when this one takes callbacks.
-        path if takes_over => Some((Spool::later(path, settings.spool.bytes_max), None)),
-        path => Some(Spool::open(path, settings.spool.bytes_max, SPOOL_WAIT, clock.now()).await?),
-    };
+    let store = open_store(settings).await?;
+    let spool = open_spool(settings, clock, takes_over).await?;
     let ready = if spool.is_some() {
-        match timeout(STORE_WAIT, store.migrate()).await {
-            Ok(Ok(())) => true,
-            Ok(Err(error)) if !error.is_unavailable() => return Err(failed(error)),
-            Ok(Err(_)) | Err(_) => false,
-        }
+        migrated(settings, &store).await?
     } else {
+        let failed = |reason| StartError::Store { url: url.clone(), reason };
         wait_for(&store, &url).await.map_err(failed)?;
         true
     };
     let ingest = Ingest::start_held(&settings.ingest, &store, spool, clock, metrics).await;
+    let writer = ingest.writer().clone();
     if ready {
-        make_partitions(&store, clock).await;
-        ingest.release();
+        release(&store, &writer, clock).await;
+        tokens.store_ready.cancel();
     } else {
         warn!(store = url, "starting without the store; events go to the spool until it is there");
     }
-    Ok((store, Arc::new(ingest), ready))
+    let ingest = Arc::new(ingest);
+    Ok(Opened { store: Some((store, writer)), ingest, jobs: Vec::new() })
+}
+
+/// Opens the store, which need not be there.
+pub(crate) async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let url = store::display_url(&settings.store.url);
+    let opened = store::open(&settings.store_options()).await;
+    opened.map_err(|reason| StartError::Store { url, reason })
+}
+
+/// Opens the spool, where there is to be one, and says why it cannot be used now.
+pub(crate) async fn open_spool(
+    settings: &Settings,
+    clock: &Clock,
+    takes_over: bool,
+) -> Result<Option<(Spool, Option<SpoolError>)>, StartError> {
+    Ok(match settings.spool.path.as_path() {
+        path if path.as_os_str().is_empty() => None,
+        // The server before has it until it ends, and that one ends when this one takes callbacks.
+        path if takes_over => Some((Spool::later(path, settings.spool.bytes_max), None)),
+        path => Some(Spool::open(path, settings.spool.bytes_max, SPOOL_WAIT, clock.now()).await?),
+    })
+}
+
+/// Brings the store up to this version. `false` where it is not there: somebody else does so then.
+pub(crate) async fn migrated(
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+) -> Result<bool, StartError> {
+    match timeout(STORE_WAIT, store.migrate()).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(reason)) if !reason.is_unavailable() => {
+            let url = store::display_url(&settings.store.url);
+            Err(StartError::Store { url, reason })
+        }
+        Ok(Err(_)) | Err(_) => Ok(false),
+    }
+}
+
+/// Lets this writer write to a store that is ready.
+pub(crate) async fn release(store: &Arc<dyn Store>, writer: &BatchWriter, clock: &Clock) {
+    make_partitions(store, clock).await;
+    writer.breaker.release();
 }
 
 /// Waits some time for a database that starts together with us, and brings it up to this version.
@@ -80,17 +118,16 @@ async fn wait_for(store: &Arc<dyn Store>, url: &str) -> Result<(), StoreError> {
 }
 
 /// Brings a store up to this version that was not there at the start.
-pub(crate) async fn settle(store: &Arc<dyn Store>, ingest: &Ingest, clock: &Clock) {
+pub(crate) async fn settle(store: &Arc<dyn Store>, writer: &BatchWriter, clock: &Clock) {
     let mut logged = OnChange::default();
     while let Err(found) = within(MIGRATE_TIMEOUT, store.migrate()).await {
         if logged.is_new(&found) {
             let Diagnostic { problem: reason, hint } = found;
-            error!(reason, hint, "the store is not ready; events go to the spool until it is");
+            error!(reason, hint, "the store is not ready; events wait in the spool or the stream");
         }
         sleep(MIGRATE_PAUSE).await;
     }
-    make_partitions(store, clock).await;
-    ingest.release();
+    release(store, writer, clock).await;
     info!("the store is ready");
 }
 

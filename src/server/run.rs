@@ -13,11 +13,15 @@ use crate::clock::Clock;
 use crate::forwarding::Forwarding;
 use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
+use crate::ingest::batch_writer::BatchWriter;
 use crate::registration::VendorMonitor;
-use crate::server::background::Background;
+use crate::server::background::{Background, StoreJobs};
 use crate::server::error::StartError;
 use crate::server::listeners::Listeners;
+use crate::server::opened::{Opened, Tokens};
 use crate::server::opening::open;
+#[cfg(feature = "nats")]
+use crate::server::scale_out;
 use crate::server::wiring::{
     addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
 };
@@ -73,19 +77,19 @@ pub async fn run_in_turn(
         serve_operators(listeners.ops, ops, ops_limits(&limits), &ops_begin, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
-        let (store, ingest, ready) = tokio::select! {
-            opened = open(&settings, &clock, &metrics, succession.from.is_some()) => opened?,
+        let tokens = Tokens { store_ready: CancellationToken::new(), stop: stop.clone() };
+        let Opened { store, ingest, jobs } = tokio::select! {
+            opened = opened(&settings, &clock, &metrics, succession.from.is_some(), &tokens) => opened?,
             () = stop.cancelled() => return Ok(()),
         };
         watch.load().await;
         let receiver = receiver(&settings, apps.clone(), ingest.clone(), &clock, &metrics)
             .with_admission(admission);
         // It was empty: nothing else fills it.
-        let _ = store_handle.set(StoreHandle { store: store.clone(), ingest: ingest.clone() });
+        let _ = store_handle.set(handle(&settings, store.as_ref(), &ingest));
         say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
-        warn_if_open(&settings);
         let submissions = receiver.submissions();
-        let router = receiver::standalone_router(receiver, &settings.server.callback_paths);
+        let router = receiver::standalone_router(receiver, settings.served_paths());
         let counted = Some(metrics.clone());
         let until = Stop { asked: stop.clone(), ..Stop::default() };
         let handed_over = until.handed_over.clone();
@@ -93,17 +97,18 @@ pub async fn run_in_turn(
         let handover =
             Handover { from: succession.from, successors, handed_over, ops_stop: ops_stop.clone() };
         let background = Background {
-            store: store.clone(),
-            ingest: ingest.clone(),
+            store: store.clone().map(|store| {
+                let settler = settler(&settings, &apps, watch.book(), &clock, &metrics);
+                StoreJobs::new(store, settler, (&numbered, settings.forwarding.number_interval()))
+            }),
             clock: clock.clone(),
             metrics: metrics.clone(),
             tls: tls.clone(),
             keep: settings.retention.keep(),
-            settler: Arc::new(settler(&settings, &apps, watch.book(), &clock, &metrics)),
             watch: watch.clone(),
-            numbered: (numbered.clone(), settings.forwarding.number_interval()),
+            more: jobs,
         };
-        let is_ready = token(ready);
+        let is_ready = tokens.store_ready;
         let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
         let accepting = async {
             tokio::select! {
@@ -117,7 +122,7 @@ pub async fn run_in_turn(
         };
         // What both hold is large.
         tokio::join!(Box::pin(accepting), Box::pin(forwarding));
-        close(&ingest, &store).await;
+        close(&ingest, store.as_ref().map(|(store, _)| store)).await;
         Ok(())
     };
     let (worked, ()) = tokio::join!(work, ops);
@@ -180,8 +185,34 @@ impl Handover {
     }
 }
 
-async fn close(ingest: &Ingest, store: &Arc<dyn Store>) {
+/// What the operations listener reads and asks.
+fn handle(
+    settings: &Settings,
+    store: Option<&(Arc<dyn Store>, Arc<BatchWriter>)>,
+    ingest: &Arc<Ingest>,
+) -> StoreHandle {
+    let store = store.map(|(store, _)| store.clone());
+    StoreHandle { store, ingest: ingest.clone(), receives: settings.receives() }
+}
+
+/// Opens what the settings want.
+async fn opened(
+    settings: &Settings,
+    clock: &Clock,
+    metrics: &Arc<Metrics>,
+    takes_over: bool,
+    tokens: &Tokens,
+) -> Result<Opened, StartError> {
+    #[cfg(feature = "nats")]
+    if let Some(stream) = settings.stream() {
+        return scale_out::open(settings, stream, clock, metrics, takes_over, tokens).await;
+    }
+    open(settings, clock, metrics, takes_over, tokens).await
+}
+
+async fn close(ingest: &Ingest, store: Option<&Arc<dyn Store>>) {
     ingest.close().await;
+    let Some(store) = store else { return };
     // A database that stands still answers no goodbye. All that was taken is kept by now.
     if timeout(STORE_CLOSE_MAX, store.close()).await.is_err() {
         warn!("the store did not close its connections in time; they end with the process");
@@ -194,10 +225,18 @@ fn say_ready(settings: &Settings, listen: &str, ops: &str, apps: &Apps) {
         listen,
         tls = settings.server.tls_files().is_some(),
         ops.listen = ops,
-        store = store::display_url(&settings.store.url),
+        store = if settings.stores() {
+            store::display_url(&settings.store.url)
+        } else {
+            "none".to_owned()
+        },
+        stream.role = settings.stream().map(|stream| stream.role.as_str()),
         apps = apps.ids().count(),
         "ready for callbacks"
     );
+    if settings.receives() {
+        warn_if_open(settings);
+    }
 }
 
 /// Warns where anybody who reaches the listener can have events stored.

@@ -4,6 +4,7 @@ use secrecy::ExposeSecret;
 
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
+use crate::settings::stream::StreamRole;
 use crate::settings::tree::Settings;
 use crate::store;
 use crate::telemetry;
@@ -89,9 +90,29 @@ impl Settings {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
         })?;
+        self.check_stream()?;
         self.check_forwarding()?;
         self.apps()?;
         self.apps.iter().try_for_each(AppSettings::check)
+    }
+
+    fn check_stream(&self) -> Result<(), SettingsError> {
+        let Some(stream) = self.stream() else {
+            let role = self.stream.role;
+            if role == StreamRole::All {
+                return Ok(());
+            }
+            let problem = format!("key `stream.role` is {}, and there is no stream", role.as_str());
+            return Err(SettingsError::new(problem, "set `stream.url` (TRTC_STREAM_URL) too"));
+        };
+        stream.check()?;
+        if stream.role.receives() && self.spool.path.as_os_str().is_empty() {
+            let problem = "key `spool.path` is empty, and receivers need a spool";
+            let hint =
+                "set it: while the stream elects a leader nothing else keeps what is answered OK";
+            return Err(SettingsError::new(problem, hint));
+        }
+        Ok(())
     }
 
     fn check_ops_token(&self) -> Result<(), SettingsError> {

@@ -10,7 +10,10 @@ use crate::settings::tree::Settings;
 use forward::destination::checked::check_together;
 use forward::destination::target::{Target, TargetKind};
 use forward::destination::{Destination, DestinationSettings};
+use forward::filter::Filter;
 use forward::http::{ClientSettings, Guard};
+#[cfg(feature = "nats")]
+use forward::nats;
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::source_filter::Networks;
 
@@ -71,17 +74,23 @@ impl Settings {
                 let of = format!("key `forward.{key}` of destination `{}`: ", destination.name);
                 SettingsError::from(found.prefixed(of))
             };
-            if destination.target.kind() == TargetKind::Nats {
-                let hint = "NATS is not in this build: give an https:// URL";
-                return Err(wrong("url", Diagnostic::new("nothing forwards to NATS", hint)));
-            }
-            ClientSettings::of(&destination)
-                .and_then(|client| guard.check_url(&client.url, client.proxy.as_ref()))
-                .map_err(|error| wrong("url", error.diagnostic()))?;
+            may_send(&destination, &guard).map_err(|found| wrong("url", found))?;
             destinations.push(destination);
         }
         check_together(&destinations).map_err(|error| error.diagnostic())?;
         Ok((destinations, guard))
+    }
+
+    /// Which events a destination gets; `None` where there is no such destination. Its secrets are not read.
+    pub(crate) fn destination_filter(&self, name: &str) -> Result<Option<Filter>, SettingsError> {
+        let Some(mut settings) = self.forward.iter().find(|of| of.name == name).cloned() else {
+            return Ok(None);
+        };
+        if settings.secrets.is_empty() {
+            settings.unsigned |= settings.secrets_file.take().is_some();
+        }
+        let checked = Destination::check(settings, read);
+        Ok(Some(checked.map_err(|error| error.diagnostic())?.filter))
     }
 
     /// Judges where events may be sent.
@@ -129,6 +138,27 @@ impl Settings {
         };
         self.forward.iter().map(shown).collect()
     }
+}
+
+/// Whether there could ever be sent to a destination.
+fn may_send(destination: &Destination, guard: &Guard) -> Result<(), Diagnostic> {
+    match destination.target.kind() {
+        TargetKind::Http => {
+            let client = ClientSettings::of(destination);
+            client.and_then(|client| guard.check_url(&client.url, client.proxy.as_ref()))
+        }
+        #[cfg(feature = "nats")]
+        TargetKind::Nats => {
+            let client = nats::ClientSettings::of(destination);
+            client.and_then(|client| guard.check_servers(client.servers(), client.requires_tls()))
+        }
+        #[cfg(not(feature = "nats"))]
+        TargetKind::Nats => {
+            let hint = "give an https:// URL, or build with the Cargo feature `nats`";
+            return Err(Diagnostic::new("this build has no NATS", hint));
+        }
+    }
+    .map_err(|error| error.diagnostic())
 }
 
 /// Gives the destination `default` what variables say of it; makes it where there is none.
@@ -231,8 +261,35 @@ mod tests {
             let found = wrong(more);
             assert!(found.contains(said), "{more}: {found}");
         }
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn servers_of_nats_are_judged_by_the_guard() {
+        let load = |url: &str, more: &str| {
+            let text = format!("[[forward]]\nname = 'a'\nurl = '{url}'\n{more}");
+            let (_file, sources) = file(&text);
+            Settings::load(&sources).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for url in ["nats://127.0.0.1", "nats://10.0.0.1:1,nats://10.0.0.2", "tls://u:p@a.example"]
+        {
+            assert_eq!(load(url, ""), Ok(()), "{url}");
+        }
+        let named = "nats://nats:4222";
+        assert!(load(named, "").unwrap_err().contains("readable on the way"));
+        assert_eq!(load(named, "[forwarding]\nallow_networks = ['10.0.0.0/8']"), Ok(()));
+        assert_eq!(load(named, "tls_ca = '/nowhere/ca.pem'"), Ok(()));
+        let said = load("tls://u:s3cret@a.example,tls://b.example,tls://v:s3cret@c.example", "");
+        let said = said.unwrap_err();
+        assert!(said.contains("different users") && !said.contains("s3cret"), "{said}");
+        assert!(load("nats://169.254.169.254", "").is_err());
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[test]
+    fn a_build_without_nats_says_so() {
         let (_file, sources) = file("[[forward]]\nname = 'a'\nurl = 'nats://a.example:4222'");
-        assert!(error(&sources).contains("NATS is not in this build"), "{}", error(&sources));
+        assert!(error(&sources).contains("this build has no NATS"), "{}", error(&sources));
     }
 
     #[test]

@@ -41,8 +41,9 @@ const LISTS: [&str; 4] = [
     "forwarding.allow_networks",
 ];
 
-/// The variables that are no keys: what they set belongs to a single app, or to the destination `default`; but for the first.
-const SHORTCUTS: [&str; 9] = [
+/// The variables that are no keys: what they set belongs to a single app, or to the destination `default`;
+/// but for the first, and for those of the stream, which are short names of keys.
+const SHORTCUTS: [&str; 11] = [
     "CONFIG",
     "SDK_APP_ID",
     "CALLBACK_TOKEN",
@@ -52,6 +53,8 @@ const SHORTCUTS: [&str; 9] = [
     "CALLBACK_URL",
     "FORWARD_URL",
     "FORWARD_SECRET",
+    "STREAM_URL",
+    "STREAM_ROLE",
 ];
 
 /// Where settings come from beside the built-in layer.
@@ -164,6 +167,8 @@ impl Environment {
                 "CALLBACK_URL" => read.callback_url = Some(value),
                 "FORWARD_URL" => read.forward_url = Some(value),
                 "FORWARD_SECRET" => read.forward_secret = Some(value),
+                "STREAM_URL" => read.keys.push(("stream.url".to_owned(), value)),
+                "STREAM_ROLE" => read.keys.push(("stream.role".to_owned(), value)),
                 _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
             }
         }

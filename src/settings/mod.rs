@@ -7,6 +7,7 @@ mod forward;
 mod layers;
 mod secrets;
 mod sections;
+mod stream;
 mod summary;
 mod tree;
 
@@ -16,6 +17,7 @@ pub use layers::{DEFAULTS, Sources};
 pub(crate) use secrets::shown_path;
 pub use secrets::{SecretFileError, read_secret};
 pub use sections::*;
+pub use stream::{StreamRole, StreamSettings};
 pub use tree::Settings;
 
 #[cfg(test)]

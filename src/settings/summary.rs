@@ -11,7 +11,7 @@ impl Settings {
     pub(crate) fn summary(&self) -> Vec<Section> {
         vec![
             ("Listeners", self.listeners()),
-            ("Store and spool", self.stores()),
+            ("Store and spool", self.stores_and_spool()),
             ("Retention", self.retained()),
             ("Gaps", self.gaps()),
             ("Answers and log", self.answers()),
@@ -38,14 +38,26 @@ impl Settings {
         ]
     }
 
-    fn stores(&self) -> Vec<(&'static str, String)> {
+    fn stores_and_spool(&self) -> Vec<(&'static str, String)> {
         let spool = match self.spool.path.display().to_string() {
             path if path.is_empty() => "none".to_owned(),
             path => format!("{path}, {} MiB at most", self.spool.bytes_max >> 20),
         };
         let models = if self.ingest.read_models { "written" } else { "not written" };
+        let store = if self.stores() {
+            store::display_url(&self.store.url)
+        } else {
+            "none: this server is a receiver".to_owned()
+        };
+        let stream = match self.stream() {
+            Some(stream) => {
+                format!("{} at {}, role {}", stream.name, stream.shown(), stream.role.as_str())
+            }
+            None => "none".to_owned(),
+        };
         vec![
-            ("Store", store::display_url(&self.store.url)),
+            ("Store", store),
+            ("Stream", stream),
             ("Spool", spool),
             ("Calls, room sessions and live sessions", models.to_owned()),
             ("An event may take", format!("{} ms to be kept", self.ingest.answer_deadline_ms)),

@@ -12,6 +12,7 @@ use crate::settings::sections::{
     RegistrationSettings, RetentionSettings, RtcRepairSettings, ServerSettings, SettleSettings,
     SpoolSettings, StoreSettings,
 };
+use crate::settings::stream::StreamSettings;
 use crate::store::StoreOptions;
 use forward::destination::DestinationSettings;
 use forward::destination::settings::ForwardingSettings;
@@ -36,6 +37,7 @@ pub struct Settings {
     pub registration: RegistrationSettings,
     pub rtc_repair: RtcRepairSettings,
     pub forwarding: ForwardingSettings,
+    pub stream: StreamSettings,
     pub log: LogSettings,
     #[serde(default)]
     pub apps: Vec<AppSettings>,
@@ -142,6 +144,30 @@ impl Settings {
             return Err(SettingsError::new(problem, "name the addresses of your own proxies"));
         }
         Ok(proxies)
+    }
+
+    /// Scale-out mode, where it is on.
+    #[must_use]
+    pub fn stream(&self) -> Option<&StreamSettings> {
+        (!self.stream.url.expose_secret().is_empty()).then_some(&self.stream)
+    }
+
+    /// Whether this server takes callbacks.
+    #[must_use]
+    pub fn receives(&self) -> bool {
+        self.stream().is_none_or(|stream| stream.role.receives())
+    }
+
+    /// Whether this server has a store.
+    #[must_use]
+    pub fn stores(&self) -> bool {
+        self.stream().is_none_or(|stream| stream.role.stores())
+    }
+
+    /// The paths on which it takes them: none on a writer.
+    #[must_use]
+    pub fn served_paths(&self) -> &[String] {
+        if self.receives() { &self.server.callback_paths } else { &[] }
     }
 
     /// How to open the store.

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 
 use serde::Deserialize;
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -71,6 +71,31 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The client of NATS logs each try to connect, with no throttle: what there is to say of it the forwarder says. So it is silent
+/// unless the filter names it.
+const SILENT: &str = "async_nats";
+
 fn targets(filter: &str) -> Result<Targets, String> {
-    filter.parse().map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())
+    let targets: Targets = filter
+        .parse()
+        .map_err(|error: tracing_subscriber::filter::ParseError| error.to_string())?;
+    let is_named = targets.iter().any(|(target, _)| target.starts_with(SILENT));
+    Ok(if is_named { targets } else { targets.with_target(SILENT, LevelFilter::OFF) })
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_client_of_nats_is_silent_unless_it_is_named() {
+        let enables = |filter: &str, target: &str| {
+            targets(filter).unwrap().would_enable(target, &Level::ERROR)
+        };
+        assert!(enables("debug", "trtc_callbacks::server"));
+        assert!(!enables("debug", "async_nats::connector"));
+        assert!(enables("info,async_nats=debug", "async_nats::connector"));
+    }
 }

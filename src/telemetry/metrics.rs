@@ -7,11 +7,11 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::telemetry::anomalies::ANOMALIES;
 use crate::telemetry::forward_metrics::{self, DestinationMetrics, FeedMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
-use crate::telemetry::settle_metrics::{self, SettleMetrics};
+use crate::telemetry::settle_metrics::{self, ANOMALIES, SettleMetrics};
+use crate::telemetry::stream_metrics::{self, StreamMetrics};
 use protocol::{AppId, Body, Event, Family};
 use receiver::RequestOutcome;
 
@@ -51,6 +51,8 @@ pub struct Metrics {
     pub retention_rows: Counter,
     /// Of the settling of rooms.
     pub settle: SettleMetrics,
+    /// Of the stream of scale-out mode.
+    pub stream: StreamMetrics,
     anomalies: [Gauge; ANOMALIES.len()],
     anomalies_found: [Counter; ANOMALIES.len()],
     /// Whether events go straight to the spool, because the store does not take them: 0 or 1.
@@ -174,6 +176,7 @@ impl Metrics {
             retention_partitions: dropped("partitions"),
             retention_rows: dropped("rows"),
             settle: SettleMetrics::new(&recorder),
+            stream: StreamMetrics::new(&recorder),
             anomalies: ANOMALIES
                 .map(|kind| gauge(&recorder, ANOMALIES_OPEN, &[("kind", kind.to_owned())])),
             anomalies_found: ANOMALIES
@@ -323,6 +326,7 @@ fn recorder() -> PrometheusRecorder {
         (settle_metrics::SECONDS, &seconds),
         (forward_metrics::ATTEMPT_SECONDS, &lags),
         (forward_metrics::DELAY_SECONDS, &lags),
+        (stream_metrics::PUBLISH_SECONDS, &seconds),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
@@ -335,6 +339,7 @@ fn recorder() -> PrometheusRecorder {
 fn describe(recorder: &PrometheusRecorder) {
     settle_metrics::describe(recorder);
     forward_metrics::describe(recorder);
+    stream_metrics::describe(recorder);
     let counters = [
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "Outcomes of the requests; they add up to trtc_requests_total"),

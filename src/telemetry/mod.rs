@@ -1,6 +1,5 @@
 //! Logs and metrics.
 
-mod anomalies;
 mod figures;
 mod forward_metrics;
 mod logs;
@@ -11,6 +10,7 @@ mod panics;
 mod recorder;
 mod settle_metrics;
 mod stderr;
+mod stream_metrics;
 
 pub use figures::Figures;
 pub use forward_metrics::{DestinationMetrics, FeedMetrics};
@@ -22,3 +22,4 @@ pub use panics::log_panics;
 pub use settle_metrics::SettleMetrics;
 pub(crate) use stderr::stderr;
 pub use stderr::{FlushLogs, log_lines_dropped, print_error};
+pub use stream_metrics::{StreamMetrics, WriteMetrics};

@@ -1,4 +1,4 @@
-//! The figures of the settling of rooms, on the server that settles; elsewhere 0.
+//! The figures of the settling of rooms, on the server that settles; elsewhere 0. And which anomalies are counted.
 
 use std::time::Duration;
 
@@ -12,6 +12,27 @@ const OLDEST: &str = "trtc_settle_oldest_seconds";
 const BACKOFF: &str = "trtc_settle_backoff_rooms";
 const FAILURES: &str = "trtc_settle_failures_total";
 pub(crate) const SECONDS: &str = "trtc_settle_seconds";
+
+/// The kinds of anomalies, the values of the label.
+pub(super) const ANOMALIES: [&str; 17] = [
+    "call_without_end",
+    "call_without_start",
+    "room_without_destroy",
+    "room_without_create",
+    "leaves_missing",
+    "enters_missing",
+    "rtc_room_without_create",
+    "rtc_room_without_dismiss",
+    "rtc_exits_missing",
+    "rtc_stops_missing",
+    "rtc_dismiss_unattached",
+    "recording_without_end",
+    "recording_file_left",
+    "rtc_task_without_end",
+    "silence",
+    "registration_drift",
+    "forwarding_failing",
+];
 
 /// The handles.
 #[derive(Debug)]

@@ -70,6 +70,22 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{port}/postgres")
     }
 
+    /// The address of another of its databases.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Copies its database into another cluster, as `pg_dump` does.
+    pub(crate) fn dump_into(&self, other: &Self) {
+        let run = |name: &str, arguments: &[&str]| {
+            let output = program(name, other.folder.path(), &[]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        run("pg_dump", &["--file", "dump.sql", &self.url()]);
+        let strict = ["--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"];
+        run("psql", &[&strict[..], &["--file", "dump.sql", &other.url()]].concat());
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -170,7 +186,11 @@ fn program(name: &str, folder: &Path, launcher: &[String]) -> Command {
     let bin = std::env::var_os("TEST_POSTGRES_BIN").filter(|bin| !bin.is_empty()).expect(
         "TEST_POSTGRES_BIN is not set: run ./scripts/test, which finds PostgreSQL's programs",
     );
-    let path = Path::new(&bin).join(name);
+    let mut path = Path::new(&bin).join(name);
+    // Programs of clients may be elsewhere.
+    if !path.exists() {
+        path = name.into();
+    }
     let mut words = launcher.iter().map(OsStr::new).chain([path.as_os_str()]);
     let mut command = Command::new(words.next().expect("there is the path at least"));
     command.args(words);

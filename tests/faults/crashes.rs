@@ -46,7 +46,7 @@ async fn a_kill_during_a_database_outage_loses_no_spooled_event() {
     let label = cluster.label().await;
     let trial = Trial::of("the server is killed while PostgreSQL is stopped", &label).with_cuts();
     let place = Place::on(&cluster.url());
-    let serving = place.start();
+    let mut serving = place.start();
     let load = Load::start(&Plan::to(&[place.address()]));
     calm().await;
     cluster.stop(Stop::Fast);

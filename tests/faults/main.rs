@@ -9,13 +9,20 @@
 mod clock;
 mod cluster;
 mod crashes;
+mod forwarding;
 mod hostile;
 mod hostile_rooms;
 mod load;
+#[cfg(feature = "nats")]
+#[path = "../it/nats_server.rs"]
+mod nats_server;
 mod outages;
 mod page;
 mod proxy;
+mod receiver;
 mod restarts;
+#[cfg(feature = "nats")]
+mod scale_out;
 mod server;
 mod spool;
 #[cfg(target_os = "linux")]

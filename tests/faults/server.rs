@@ -69,6 +69,18 @@ impl Place {
         place
     }
 
+    /// Where its store is, seen from elsewhere.
+    pub(crate) fn store_url(&self) -> String {
+        let (_, url) = self.variables.iter().find(|(name, _)| name == "TRTC_STORE__URL").unwrap();
+        if url.starts_with("sqlite:") { self.sqlite_url() } else { url.clone() }
+    }
+
+    /// With a file of settings.
+    pub(crate) fn with_file(self, toml: &str) -> Self {
+        std::fs::write(self.folder().join("trtc.toml"), toml).unwrap();
+        self.with("TRTC_CONFIG", "trtc.toml")
+    }
+
     /// Where the file is, seen from elsewhere.
     pub(crate) fn sqlite_url(&self) -> String {
         format!("sqlite://{}/events.db", self.folder.path().display())
@@ -254,7 +266,7 @@ impl Serving {
     }
 
     /// `kill -9`.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(&mut self) {
         self.end();
     }
 

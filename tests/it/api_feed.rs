@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{DESTROY_ROOM, Server, destroy_room, on_both_stores};
+use crate::support::{DESTROY_ROOM, NOW, Server, destroy_room, on_both_stores};
 
 async fn ask(server: &Server, query: &str) -> (u16, Value) {
     let (status, text) = server.get_ops(&format!("/api/v1/events?order=stored{query}")).await;
@@ -62,6 +62,36 @@ on_both_stores! {
         let (_, text) = server.get_ops(&format!("/api/v1/events?order=stored&format=ndjson&after={begin}")).await;
         let rooms = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         assert_eq!(rooms.map(|event| event["room_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>(), seen);
+        server.stop().await;
+    }
+
+    async fn events_are_listed_by_their_arrival(database: Database) {
+        let server = Server::start(&database).await;
+        let ask = async |query: &str| {
+            let (status, text) = server.get_ops(&format!("/api/v1/events?order=arrived{query}")).await;
+            assert_eq!(status, 200, "{query}: {text}");
+            serde_json::from_str::<Value>(&text).unwrap()
+        };
+        let room = |item: &Value| item["room_id"].as_str().unwrap().to_owned();
+        for number in 0..5 {
+            // The later they arrive, the longer ago they happened.
+            post(&server, number..number + 1).await;
+            server.clock.set(NOW.plus(Duration::from_secs(number as u64 + 1)));
+        }
+        let (mut rooms, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = ask(&format!("&limit=2&payload=true{cursor}")).await;
+            rooms.extend(page["items"].as_array().unwrap().iter().map(room));
+            let Some(next) = page["next"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(rooms, ["room-0", "room-1", "room-2", "room-3", "room-4"]);
+        let late = ask(&format!("&received_since={}", NOW.plus(Duration::from_secs(3)))).await;
+        assert_eq!(late["items"].as_array().unwrap().iter().map(room).collect::<Vec<_>>(), ["room-3", "room-4"]);
+        for wrong in ["order=arrived&after=now", "order=stored&received_since=1h", "received_since=1h"] {
+            let (status, text) = server.get_ops(&format!("/api/v1/events?{wrong}")).await;
+            assert!(status == 400 && text.contains("or omit it"), "{wrong}: {text}");
+        }
         server.stop().await;
     }
 

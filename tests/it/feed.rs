@@ -451,3 +451,30 @@ async fn numbering_looks_rows_up_by_their_keys() {
     assert_eq!(count("seq_scan").await, 2, "one for each key when it was made");
     store.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_a_long_feed_reads_few_rows_of_it() {
+    let database = Database::postgres().await;
+    let store = migrated(&database).await;
+    let begin = start(&store).await;
+    // 4,000 rows of 500 ids that no event has.
+    database
+        .execute(
+            "insert into feed (position, ids, numbered_at)
+             select n, array_fill(gen_random_uuid(), array[500]), now() from generate_series(1, 4000) as n;
+             update feed_head set position = 4000",
+        )
+        .await;
+    let fetched = "select cast(idx_tup_fetch + seq_tup_read as text) from pg_stat_user_tables where relname = 'feed'";
+    let count = async || -> i64 { database.texts(fetched).await[0].parse().unwrap() };
+    let (before, mut pages) = (count().await, 0);
+    // A session hands its counts over after a while.
+    while count().await == before {
+        let page = page(&store, begin, FeedLimit::default()).await;
+        assert_eq!((page.gone.len(), page.is_end), (2000, false));
+        pages += 1;
+    }
+    let rows = count().await - before;
+    assert!(rows <= 10 * pages, "{rows} rows for {pages} pages");
+    store.close().await;
+}

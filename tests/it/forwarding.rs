@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use trtc_callbacks::settings::{Settings, Sources};
-use trtc_callbacks::store::ForwardingConnection;
+use trtc_callbacks::store::{ForwardingConnection, RetryOf};
 
 use crate::forward_receiver::{Received, Receiver, SECRET};
 use crate::process::{Serving, done, program};
@@ -96,7 +96,7 @@ async fn stored_ids(database: &Database) -> HashSet<String> {
 }
 
 /// Many events of few rooms, at the same time.
-async fn post_rooms(server: &Server, rooms: usize, each: usize) {
+pub(crate) async fn post_rooms(server: &Server, rooms: usize, each: usize) {
     let one = |number: usize| {
         let room = number % rooms;
         let time = NOW.0 - 1000 - i64::try_from(number).unwrap();
@@ -202,7 +202,7 @@ on_both_stores! {
         // Somebody mended the receiver.
         receiver.answer(|_| 200);
         let mut control = control(&database).await;
-        assert_eq!(control.retry("billing", None).await.unwrap(), 1);
+        assert_eq!(control.retry("billing", RetryOf::Dead { since: None }).await.unwrap(), 1);
         control.close().await;
         receiver.took(10).await;
         eventually("no row is left", || async { database.count("select count(*) from delivery_exceptions").await == 0 }).await;

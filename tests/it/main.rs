@@ -26,7 +26,9 @@ mod escapes;
 mod feed;
 mod fixtures;
 mod forward_commands;
+mod forward_faults;
 mod forward_receiver;
+mod forward_replay;
 mod forward_seen;
 mod forwarding;
 mod handlers;
@@ -35,10 +37,16 @@ mod http;
 mod imports;
 mod ingest;
 mod layers;
+mod listen;
 mod listener;
+mod listening;
 mod misfits;
 mod models;
 mod moments;
+#[cfg(feature = "nats")]
+mod nats;
+#[cfg(feature = "nats")]
+mod nats_server;
 mod panics;
 mod permutations;
 mod pooler;
@@ -71,6 +79,8 @@ mod start;
 mod stderr;
 mod store;
 mod store_url;
+#[cfg(feature = "nats")]
+mod stream;
 mod support;
 // Where there are terminals to be had without a window.
 #[cfg(target_os = "linux")]

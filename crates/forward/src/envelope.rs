@@ -52,7 +52,7 @@ struct Data<'a> {
     client_ip: Option<&'a str>,
     platform: Option<&'a str>,
     decode_error: Option<&'a str>,
-    position: i64,
+    position: Option<i64>,
 }
 
 /// The envelope of an event, as text of JSON.
@@ -76,7 +76,7 @@ pub fn envelope(event: &EventColumns, client_ip: ClientIp) -> String {
             client_ip: event.client_ip.as_deref().filter(|_| client_ip == ClientIp::Included),
             platform: event.platform.as_deref(),
             decode_error: event.decode_error.as_deref(),
-            position: event.position,
+            position: Some(event.position).filter(|position| *position > 0),
         },
     };
     let mut text = serde_json::to_string(&head).expect("texts and numbers are always JSON");
@@ -150,9 +150,10 @@ pub fn schema() -> Value {
                     "platform": text("The platform of the user's device."),
                     "decode_error": text("Why the body could not be read as what its command says."),
                     "position": {
-                        "type": "integer",
+                        "type": ["integer", "null"],
                         "format": "int64",
-                        "description": "It grows in the order of storing. Gaps are normal.",
+                        "description": "It grows in the order of storing. Gaps are normal. Null where `forward replay` \
+                                        had the event sent again, and in a sample of `forward test`.",
                     },
                     "payload": {"description": "The body as the vendor sent it, byte for byte."},
                     "raw": {
@@ -295,11 +296,12 @@ mod tests {
             texts in prop::array::uniform6(prop::option::of(any::<String>())),
             command in any::<String>(),
             raw in any::<Vec<u8>>(),
-            position in any::<i64>(),
+            position in prop::option::of(1..i64::MAX),
         ) {
             let [command_sent, call_id, room_id, operator, platform, decode_error] = texts;
             let event = EventColumns {
-                position, command, command_sent, call_id, room_id, operator, platform, decode_error,
+                position: position.unwrap_or(0),
+                command, command_sent, call_id, room_id, operator, platform, decode_error,
                 ..event(Payload::Raw(raw.clone()))
             };
             let read: Value = serde_json::from_str(&envelope(&event, ClientIp::Omitted)).unwrap();

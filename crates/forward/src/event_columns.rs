@@ -11,7 +11,7 @@ use protocol::{AppId, UnixMillis};
 #[expect(missing_docs, reason = "the columns of `events`; see `protocol::Event`")]
 pub struct EventColumns {
     pub id: Uuid,
-    /// It grows in the order of storing.
+    /// It grows in the order of storing; 0 where it is not known.
     pub position: i64,
     pub app: AppId,
     pub family: String,

@@ -30,32 +30,49 @@ impl Filter {
     /// Whether the destination gets this event.
     #[must_use]
     pub fn fits(&self, event: &EventColumns) -> bool {
-        let subject = (event.room_id.as_deref(), event.call_id.as_deref());
-        self.misfit(event.app, (&event.family, &event.command), subject).is_none()
+        self.fits_key(&FilterKey {
+            app: event.app,
+            family: &event.family,
+            command: &event.command,
+            room_id: event.room_id.as_deref(),
+            call_id: event.call_id.as_deref(),
+        })
     }
 
-    /// The first key by which it does not take an event: of this app, family and command, room and call.
+    /// The same, by no more than it looks at.
     #[must_use]
-    pub fn misfit(
-        &self,
-        app: AppId,
-        (family, command): (&str, &str),
-        (room, call): (Option<&str>, Option<&str>),
-    ) -> Option<&'static str> {
-        if !self.apps.fit_app(app) {
+    pub fn fits_key(&self, key: &FilterKey<'_>) -> bool {
+        self.misfit(key).is_none()
+    }
+
+    /// The first of its keys by which it does not take an event.
+    #[must_use]
+    pub fn misfit(&self, key: &FilterKey<'_>) -> Option<&'static str> {
+        if !self.apps.fit_app(key.app) {
             Some("apps")
-        } else if !self.families.fit(Some(family)) {
+        } else if !self.families.fit(Some(key.family)) {
             Some("families")
-        } else if !self.commands.fit(Some(command)) {
+        } else if !self.commands.fit(Some(key.command)) {
             Some("commands")
-        } else if !self.rooms.fit(room) {
+        } else if !self.rooms.fit(key.room_id) {
             Some("rooms")
-        } else if !self.calls.fit(call) {
+        } else if !self.calls.fit(key.call_id) {
             Some("calls")
         } else {
             None
         }
     }
+}
+
+/// The columns of an event that a filter looks at.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the columns of `events`; see `protocol::Event`")]
+pub struct FilterKey<'a> {
+    pub app: AppId,
+    pub family: &'a str,
+    pub command: &'a str,
+    pub room_id: Option<&'a str>,
+    pub call_id: Option<&'a str>,
 }
 
 /// Words to compare with: exact ones, and beginnings, which end with `*`.
@@ -179,7 +196,13 @@ mod tests {
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r11"), Some("c1"))));
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r1"), None)));
         let misfit = |filter: &Filter| {
-            filter.misfit(end.app, (&end.family, &end.command), (Some("r2"), Some("c1")))
+            filter.misfit(&FilterKey {
+                app: end.app,
+                family: &end.family,
+                command: &end.command,
+                room_id: Some("r2"),
+                call_id: Some("c1"),
+            })
         };
         assert_eq!(misfit(&filter), Some("rooms"));
         filter.apps = words(&["1400000002"]);

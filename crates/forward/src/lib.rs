@@ -3,8 +3,8 @@
 //! In reading order: [`destination`] is what is configured, checked whole; [`filter`] says which events it gets, [`envelope`] what is
 //! sent of an [event](event_columns), [`signature`] how that is signed. [`answer`] says what an answer means; [`breaker`], [`schedule`]
 //! and [`order`] what follows from it for the destination, for the event and for those behind it. [`window`] puts all of it together:
-//! the pure core of a forwarder, around which a thin loop reads, sends, writes and sleeps. [`http`] is the only part with I/O: the egress
-//! guard and the client.
+//! the pure core of a forwarder, around which a thin loop reads, sends, writes and sleeps. [`http`] and `nats` are the
+//! only parts with I/O: the egress guard and the clients.
 
 pub mod answer;
 pub mod breaker;
@@ -13,6 +13,8 @@ pub mod envelope;
 pub mod event_columns;
 pub mod filter;
 pub mod http;
+#[cfg(feature = "nats")]
+pub mod nats;
 pub mod order;
 pub mod schedule;
 pub mod signature;

@@ -30,9 +30,13 @@ pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
 pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};
 pub use crate::error::StoreError;
 pub use crate::forwarding::connection::{EXCEPTIONS_MAX, ForwardingConnection, Lease};
+pub use crate::forwarding::control::RetryOf;
 pub use crate::forwarding::model::{
     Backlog, Control, DeliveryException, DeliveryState, DestinationRow, DestinationStateRow,
     DestinationWrite, Skipped,
+};
+pub use crate::forwarding::replay::{
+    QueuedReplay, REPLAYS_MAX, Replay, ReplayCounts, ReplayEvent, ReplayStep,
 };
 pub use crate::forwarding::view::{
     EventDeliveries, EventPlace, ExceptionFilter, ExceptionView, FeedFigures,
@@ -98,7 +102,7 @@ pub use crate::sessions::write::{Finding, OpenAnomaly, Settlement};
 pub use crate::spool::error::SpoolError;
 pub use crate::spool::handle::{Batch, Spool};
 pub use crate::spool::inspect::{SpoolExamination, examine_spool};
-pub use crate::spool::record::{Size, Spooled};
+pub use crate::spool::record::{Record as EventRecord, Size, Spooled, recorded_event};
 pub use crate::spool::salvage::Salvage;
 pub use crate::traits::{EventInsert, Inserted, ReadModels, Store};
 pub use crate::url::{check_url, display_url, file};

@@ -8,7 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 /// Number, name and SQL.
 type File = (i64, &'static str, &'static str);
 
-const POSTGRES: [File; 10] = [
+const POSTGRES: [File; 11] = [
     (1, "events", include_str!("../migrations/postgres/0001_events.sql")),
     (2, "read models", include_str!("../migrations/postgres/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/postgres/0003_views.sql")),
@@ -19,8 +19,9 @@ const POSTGRES: [File; 10] = [
     (8, "feed", include_str!("../migrations/postgres/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/postgres/0009_recordings.sql")),
     (10, "forwarding", include_str!("../migrations/postgres/0010_forwarding.sql")),
+    (12, "replays", include_str!("../migrations/postgres/0012_replays.sql")),
 ];
-const SQLITE: [File; 10] = [
+const SQLITE: [File; 11] = [
     (1, "events", include_str!("../migrations/sqlite/0001_events.sql")),
     (2, "read models", include_str!("../migrations/sqlite/0002_read_models.sql")),
     (3, "views", include_str!("../migrations/sqlite/0003_views.sql")),
@@ -31,6 +32,7 @@ const SQLITE: [File; 10] = [
     (8, "feed", include_str!("../migrations/sqlite/0008_feed.sql")),
     (9, "recordings", include_str!("../migrations/sqlite/0009_recordings.sql")),
     (10, "forwarding", include_str!("../migrations/sqlite/0010_forwarding.sql")),
+    (12, "replays", include_str!("../migrations/sqlite/0012_replays.sql")),
 ];
 
 /// Those of PostgreSQL.

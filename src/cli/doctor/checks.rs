@@ -7,7 +7,9 @@ use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::doctor::report::Findings;
-use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
+#[cfg(feature = "nats")]
+use crate::cli::doctor::stream;
+use crate::cli::doctor::{files, forwarding, machine, storage, streams, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -82,9 +84,14 @@ impl Doctor {
         proxies(settings, findings);
         tencent::addresses(settings, clock, findings).await;
         let destinations = forwarding::configured(settings, findings).await;
-        if self.store(settings, clock, findings).await {
+        if !settings.stores() {
+            findings.ok("store", "none: this server is a receiver");
+        } else if self.store(settings, clock, findings).await {
             forwarding::stored(settings, &destinations, findings).await;
         }
+        #[cfg(feature = "nats")]
+        stream::stream(settings, findings).await;
+        streams::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;
         files(settings, findings);
@@ -179,7 +186,7 @@ fn proxies(settings: &Settings, findings: &mut Findings) {
 
 /// The disks that events are written to.
 async fn disks(settings: &Settings, findings: &mut Findings) {
-    if let Some(file) = store::file(&settings.store.url) {
+    if let Some(file) = store::file(&settings.store.url).filter(|_| settings.stores()) {
         disk(findings, "store's disk", file).await;
     }
     if !settings.spool.path.as_os_str().is_empty() {

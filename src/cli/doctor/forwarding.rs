@@ -10,6 +10,7 @@ use crate::cli::doctor::report::Findings;
 use crate::settings::Settings;
 use crate::store::{Backlog, DestinationRow, ForwardingConnection};
 use forward::destination::Destination;
+use forward::destination::target::TargetKind;
 use forward::http::{Client, ClientSettings, Guard};
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -28,7 +29,9 @@ pub(crate) async fn configured(settings: &Settings, findings: &mut Findings) -> 
             return Vec::new();
         }
     };
-    for destination in &destinations {
+    // Those of NATS are asked for their streams.
+    let is_http = |destination: &&Destination| destination.target.kind() == TargetKind::Http;
+    for destination in destinations.iter().filter(is_http) {
         let (name, target) = (&destination.name, &destination.target);
         let reached = timeout(NAME_WAIT, reach(destination, &guard)).await.unwrap_or_else(|_| {
             Err(Diagnostic::new(
@@ -58,7 +61,8 @@ async fn reach(destination: &Destination, guard: &Guard) -> Result<(), Diagnosti
     let client = spawn_blocking(move || Client::new(settings, guard)).await;
     let client = client.map_err(|error| Diagnostic::from(error.to_string()))?;
     let client = Arc::new(client.map_err(|error| error.diagnostic())?);
-    client.look_up().await.map(|_| ())
+    let hint = "check the name, and the name server of this machine";
+    client.check_host().await.map_err(|failure| Diagnostic::new(failure.detail, hint))
 }
 
 /// The destinations of the store, compared with those of the configuration.

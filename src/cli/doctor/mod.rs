@@ -2,8 +2,11 @@
 
 pub(crate) mod checks;
 pub(crate) mod files;
-mod forwarding;
+pub(crate) mod forwarding;
 pub(crate) mod machine;
 pub(crate) mod report;
 pub(crate) mod storage;
+#[cfg(feature = "nats")]
+pub(crate) mod stream;
+pub(crate) mod streams;
 pub(crate) mod tencent;

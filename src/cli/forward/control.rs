@@ -2,9 +2,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use uuid::Uuid;
 
-use crate::cli::forward::place::{Place, named};
+use crate::cli::forward::place::{Place, named, time};
 use crate::cli::output::say;
 use crate::cli::prompt;
+use crate::store::RetryOf;
+use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
 /// Somebody else may remove a destination after it was looked up.
@@ -87,6 +89,9 @@ pub(crate) struct Retry {
     /// All dead letters of the destination
     #[arg(long)]
     dead: bool,
+    /// Only those that were given up since then: a time, or an age (30m, 2h, 7d)
+    #[arg(long, value_name = "TIME", requires = "dead", value_parser = time)]
+    since: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -95,8 +100,15 @@ impl Retry {
     pub(crate) async fn run(self) -> Result<()> {
         let (_, mut connection) = self.place.open().await?;
         let name = &self.name;
-        named(&mut connection, name).await?;
-        let events = connection.retry(name, self.event).await.context("change the schedule")?;
+        let now = named(&mut connection, name).await?.now;
+        let which = match (self.event, &self.since) {
+            (Some(event), _) => RetryOf::Event(event),
+            (None, None) => RetryOf::Dead { since: None },
+            (None, Some(text)) => RetryOf::Dead {
+                since: Some(UnixMillis::parse(text, now).context("read `--since`")?),
+            },
+        };
+        let events = connection.retry(name, which).await.context("change the schedule")?;
         if let (0, Some(event)) = (events, self.event) {
             bail!(Diagnostic::new(
                 format!("event {event} neither waits for {name} nor is a dead letter of it"),

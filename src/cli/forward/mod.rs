@@ -4,4 +4,6 @@
 pub(crate) mod command;
 mod control;
 mod place;
+mod replay;
+mod sample;
 mod status;

@@ -6,6 +6,7 @@ use clap::Args;
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::settings::Settings;
 use crate::store::{self, DestinationRow, ForwardingConnection};
+use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
 /// Where the destinations are.
@@ -24,6 +25,21 @@ impl Place {
         let opened = ForwardingConnection::open(&settings.store_options().to_read()).await;
         Ok((settings, opened.with_context(|| format!("open the store {url}"))?))
     }
+}
+
+/// Takes a moment or an age, and keeps it as text: an age needs the time, which is not known yet.
+pub(crate) fn time(text: &str) -> Result<String, String> {
+    match UnixMillis::parse(text, UnixMillis(0)) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err("give a date, a time in RFC 3339, ms since 1970, or an age such as 2h".to_owned())
+        }
+    }
+}
+
+/// Whether a server forwards to it now.
+pub(crate) fn is_served(row: &DestinationRow) -> bool {
+    row.lease_ms.is_some_and(|left| left >= 0)
 }
 
 /// The destination of this name.

@@ -4,10 +4,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use crate::cli::forward::place::{Place, named};
+use crate::cli::forward::place::{Place, is_served, named};
 use crate::cli::output::{self, cell, say, seconds};
 use crate::store::{Backlog, DestinationRow};
 use protocol::UnixMillis;
+
+/// By how much more than the span that was skipped is replayed: events are received a moment before they are stored.
+const SKIPPED_MARGIN: Duration = Duration::from_mins(1);
 
 /// Show how far destinations are, and what is wrong
 #[derive(Debug, Args)]
@@ -41,15 +44,24 @@ struct Shown {
     skipped: i64,
     skipped_from: Option<UnixMillis>,
     skipped_until: Option<UnixMillis>,
+    /// Options of the replay that has not ended.
+    replay: Option<String>,
+    /// Events that wait to be sent again.
+    replays: u32,
     last_error: Option<String>,
 }
 
 impl Shown {
-    fn of(row: DestinationRow, backlog: Backlog, is_configured: bool) -> Self {
+    fn of(
+        row: DestinationRow,
+        backlog: Backlog,
+        (replay, replays): (Option<String>, u32),
+        is_configured: bool,
+    ) -> Self {
         let span = row.skipped.span;
         Self {
             is_configured,
-            is_served: row.lease_ms.is_some_and(|left| left >= 0),
+            is_served: is_served(&row),
             position: row.position.number(),
             backlog_events: backlog.events,
             lag_ms: backlog.lag_ms,
@@ -58,6 +70,8 @@ impl Shown {
             skipped: row.skipped.events,
             skipped_from: span.map(|span| span.0),
             skipped_until: span.map(|span| span.1),
+            replay,
+            replays,
             name: row.name,
             state: row.state.state,
             reason: row.state.reason,
@@ -66,7 +80,24 @@ impl Shown {
         }
     }
 
-    /// What to do, where something is. `backlog_age_max`: an older backlog is about to be deleted.
+    /// All that is to be done. `backlog_age_max`: an older backlog is about to be deleted.
+    fn advices(&self, backlog_age_max: Option<Duration>) -> Vec<String> {
+        let name = &self.name;
+        let replay = self.replay.as_ref().map(|replay| {
+            format!("a replay has not ended: `forward replay {name} {replay}` goes on with it")
+        });
+        let span = self.skipped_from.zip(self.skipped_until);
+        let skipped = span.filter(|_| self.replay.is_none()).map(|(from, until)| {
+            let since = from.minus(SKIPPED_MARGIN);
+            let until = until.plus(Duration::from_secs(1));
+            format!(
+                "events were skipped: `forward replay {name} --since {since} --until {until}` sends them"
+            )
+        });
+        [self.advice(backlog_age_max), replay, skipped].into_iter().flatten().collect()
+    }
+
+    /// What to do about its state, where something is.
     fn advice(&self, backlog_age_max: Option<Duration>) -> Option<String> {
         let name = &self.name;
         let lag = Duration::from_millis(self.lag_ms.max(0).unsigned_abs());
@@ -106,15 +137,19 @@ impl Status {
         let mut shown = Vec::with_capacity(rows.len());
         for row in rows {
             let backlog = connection.backlog(&row.name).await.context("count what waits")?;
+            let replay = connection.replay(&row.name).await.context("read the replay")?;
+            let replays = connection.pending_replays(&row.name).await.context("count replays")?;
+            let replay = replay.filter(|replay| !replay.is_read || replays > 0);
+            let replay = (replay.map(|replay| replay.definition), replays);
             let is_configured = settings.forward.iter().any(|of| of.name == row.name);
-            shown.push(Shown::of(row, backlog, is_configured));
+            shown.push(Shown::of(row, backlog, replay, is_configured));
         }
         if self.json {
             return output::print_json(&output::json_lines(&shown)?);
         }
         output::print(&table(&shown))?;
         let most = settings.retention.backlog_age_max();
-        shown.iter().filter_map(|of| of.advice(most)).for_each(|advice| say(&advice));
+        shown.iter().flat_map(|of| of.advices(most)).for_each(|advice| say(&advice));
         Ok(())
     }
 }

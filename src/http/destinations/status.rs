@@ -10,6 +10,9 @@ use crate::http::ui::html::{clock, number, span};
 use crate::store::{Backlog, DestinationRow, Store, StoreError};
 use protocol::UnixMillis;
 
+/// What was stored so long before the first skipped event is sent again, too: it is received before it is stored.
+const SKIPPED_MARGIN: Duration = Duration::from_mins(1);
+
 /// A destination of forwarding.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct DestinationStatus {
@@ -141,7 +144,13 @@ impl DestinationStatus {
         }
         all.extend(self.advice_of_state());
         if self.skipped > 0 {
-            let when = match self.skipped_from.zip(self.skipped_until) {
+            let span = self.skipped_from.zip(self.skipped_until);
+            let command = span.map(|(from, until)| {
+                let (since, until) =
+                    (from.minus(SKIPPED_MARGIN), until.plus(Duration::from_secs(1)));
+                format!("forward replay {name} --since {since} --until {until}")
+            });
+            let when = match span {
                 Some((from, until)) => {
                     format!(", stored from {} to {}", clock(from, false), clock(until, false))
                 }
@@ -151,7 +160,7 @@ impl DestinationStatus {
                 "{} events were skipped, as the backlog was longer than forwarding.backlog_events_max{when}.",
                 number(self.skipped)
             );
-            all.push(bad(text, None));
+            all.push(bad(text, command));
         }
         if self.dead > 0 {
             let text = match self.dead {

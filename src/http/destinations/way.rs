@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use crate::http::ops::setup::Setup;
 use crate::http::ui::html::clock;
+use forward::filter::FilterKey;
+
 use crate::store::{
     DeliveryException, DeliveryState, DestinationRow, EventDeliveries, EventPlace, StoredEvent,
 };
@@ -56,8 +58,13 @@ fn of_place(
 ) -> (&'static str, String) {
     let configured = setup.destination(&row.name);
     let misfit = configured.and_then(|destination| {
-        let subject = (event.room_id.as_deref(), event.call_id.as_deref());
-        destination.filter.misfit(event.app, (&event.family, &event.command), subject)
+        destination.filter.misfit(&FilterKey {
+            app: event.app,
+            family: &event.family,
+            command: &event.command,
+            room_id: event.room_id.as_deref(),
+            call_id: event.call_id.as_deref(),
+        })
     });
     if let Some(key) = misfit {
         return ("filtered", format!("not for this destination: its {key} leave it out"));

@@ -24,22 +24,37 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
     if ops.stop.is_cancelled() {
         return not_ready("stopping\n");
     }
-    let Some(StoreHandle { store, ingest }) = ops.store_handle.get() else {
+    let Some(StoreHandle { store, ingest, receives }) = ops.store_handle.get() else {
         return not_ready("starting\n");
     };
     let health = ingest.health();
-    let trouble = if health.store_away {
-        Some("not available")
-    } else {
-        let is_reserved =
-            ConnectionSlot::of(request.extensions()).is_some_and(ConnectionSlot::is_reserved);
-        match ops.ping.known() {
-            // On a reserved connection nothing may wait.
-            Some(trouble) if is_reserved => trouble,
-            _ => ops.ping.ask(store.ping()).await,
+    let to_store = health.target == "store";
+    let store_trouble = match store {
+        None => None,
+        Some(_) if to_store && health.store_away => Some("not available"),
+        Some(store) => {
+            let is_reserved =
+                ConnectionSlot::of(request.extensions()).is_some_and(ConnectionSlot::is_reserved);
+            match ops.ping.known() {
+                // On a reserved connection nothing may wait.
+                Some(trouble) if is_reserved => trouble,
+                _ => ops.ping.ask(store.ping()).await,
+            }
         }
     };
-    let (ready, mut text) = readiness(trouble, &health);
+    let stream_trouble = (!to_store && health.store_away).then_some("not available");
+    let (ready, mut text) = if to_store {
+        readiness("store", store_trouble, &health)
+    } else if *receives {
+        let (ready, mut text) = readiness("stream", stream_trouble, &health);
+        // Events wait in the stream for it.
+        if let Some(trouble) = store_trouble {
+            let _ = writeln!(text, "store: {trouble}");
+        }
+        (ready, text)
+    } else {
+        writer_readiness(store_trouble, stream_trouble)
+    };
     if ops.setup.lets_all_in() {
         text.push_str("addresses: the vendor's list is not known yet, all are let in\n");
     }
@@ -48,25 +63,38 @@ pub(crate) async fn readyz(State(ops): State<Arc<Ops>>, request: Request) -> (St
 }
 
 /// Whether events are kept, and notes for operators.
-fn readiness(store: Option<&str>, health: &Health) -> (bool, String) {
+fn readiness(target: &str, trouble: Option<&str>, health: &Health) -> (bool, String) {
     let spool_takes = health.spool.is_some() && health.spool_trouble.is_none();
-    let ready = store.is_none() || spool_takes;
+    let ready = trouble.is_none() || spool_takes;
     let mut text = String::from(if ready { "ok\n" } else { "events are not kept\n" });
-    if let Some(trouble) = store {
-        let _ = writeln!(text, "store: {trouble}");
+    if let Some(trouble) = trouble {
+        let _ = writeln!(text, "{target}: {trouble}");
     }
     match (&health.spool, &health.spool_trouble) {
-        (None, _) if store.is_some() => text.push_str("spool: none\n"),
+        (None, _) if trouble.is_some() => text.push_str("spool: none\n"),
         (_, Some(trouble)) => {
             let _ = writeln!(text, "spool: {trouble}");
         }
         (Some(size), _) if size.events > 0 => {
-            let _ = writeln!(text, "spool: {} events wait for the store", size.events);
+            let _ = writeln!(text, "spool: {} events wait for the {target}", size.events);
         }
         _ => {}
     }
     if health.quarantined_spool.is_some() {
         text.push_str("spool: a damaged file was quarantined, see the log\n");
+    }
+    (ready, text)
+}
+
+/// Whether a writer of scale-out mode stores events, and notes for operators. It takes no callbacks, so nothing is lost where it
+/// does not.
+fn writer_readiness(store: Option<&str>, stream: Option<&str>) -> (bool, String) {
+    let ready = store.is_none() && stream.is_none();
+    let mut text = String::from(if ready { "ok\n" } else { "events are not stored\n" });
+    for (what, trouble) in [("store", store), ("stream", stream)] {
+        if let Some(trouble) = trouble {
+            let _ = writeln!(text, "{what}: {trouble}");
+        }
     }
     (ready, text)
 }

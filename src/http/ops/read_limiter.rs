@@ -69,7 +69,7 @@ impl ReadLimiter {
     /// The store, once there is one.
     pub(crate) fn store(&self) -> Result<Arc<dyn Store>, Problem> {
         let store_handle = self.store_handle.get().ok_or_else(Problem::starting)?;
-        Ok(store_handle.store.clone())
+        store_handle.store.clone().ok_or_else(Problem::no_store)
     }
 
     /// Runs a query, or fails with 503 when no permit is free in time.

@@ -7,6 +7,9 @@ use crate::store::Store;
 
 /// The opened store with its ingest.
 pub(crate) struct StoreHandle {
-    pub(crate) store: Arc<dyn Store>,
+    /// Absent on a receiver of scale-out mode.
+    pub(crate) store: Option<Arc<dyn Store>>,
     pub(crate) ingest: Arc<Ingest>,
+    /// Whether this server takes callbacks.
+    pub(crate) receives: bool,
 }

@@ -58,6 +58,8 @@ enum ReadFailure {
     Unread,
     /// Too many read, or it took too long.
     Busy,
+    /// This server is a receiver of scale-out mode.
+    NoStore,
 }
 
 /// What the store says.
@@ -86,6 +88,8 @@ struct Last {
 struct Server {
     requests: String,
     outcomes: Vec<Outcome>,
+    /// Where events go: the store, or the stream of scale-out mode.
+    target: &'static str,
     store: (&'static str, Html),
     spool: (String, Html),
     queue: String,
@@ -130,10 +134,11 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
             tracing::warn!(%error, "the dashboard could not read the store");
             (None, Some(ReadFailure::Unread))
         }
+        Ok(Err(PageError::NoStore)) => (None, Some(ReadFailure::NoStore)),
         Ok(Err(_)) | Err(_) => (None, Some(ReadFailure::Busy)),
     };
-    let trouble =
-        trouble.map(|trouble| if health.store_away { ReadFailure::Away } else { trouble });
+    let is_away = health.store_away && health.target == "store";
+    let trouble = trouble.map(|trouble| if is_away { ReadFailure::Away } else { trouble });
     let is_new = app.is_none() && stored.as_ref().is_some_and(|stored| stored.last.is_none());
     let shell = Shell::new("Overview", Section::Overview, now).within(&ops, app);
     answered(form.is_good(), &Overview { shell, form, is_day, stored, trouble, server, is_new })
@@ -293,6 +298,7 @@ fn server(figures: &Figures, health: &Health) -> Server {
     Server {
         requests: number(requests),
         outcomes: shown.map(outcome).collect(),
+        target: if health.target == "stream" { "Stream" } else { "Store" },
         store: (store, store_badge),
         spool: spool(health),
         queue: value("trtc_queue_events"),

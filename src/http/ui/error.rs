@@ -18,6 +18,8 @@ pub(crate) enum PageError {
     Parameter(String),
     /// The server does not take callbacks yet, and has no store.
     Starting,
+    /// This server is a receiver of scale-out mode.
+    NoStore,
     /// Too many read at once.
     Busy,
     /// The store did not answer.
@@ -74,6 +76,12 @@ impl IntoResponse for PageError {
                 "Starting",
                 "The server is starting and has not opened its store yet.".to_owned(),
                 "Try again in a moment.",
+            ),
+            Self::NoStore => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "No store here",
+                "This server takes callbacks and passes their events to the stream; it has no store to read.".to_owned(),
+                "Open the dashboard of a server whose `stream.role` is `writer` or `all`. The overview shows what this one takes.",
             ),
             Self::Busy => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -35,7 +35,8 @@ pub(crate) struct Reading<'a> {
 
 impl<'a> Reading<'a> {
     pub(crate) async fn of(ops: &'a Ops) -> Result<Self, PageError> {
-        let store = &*ops.store_handle.get().ok_or(PageError::Starting)?.store;
+        let handle = ops.store_handle.get().ok_or(PageError::Starting)?;
+        let store = handle.store.as_deref().ok_or(PageError::NoStore)?;
         let turn = ops.reading.page().await.ok_or(PageError::Busy)?;
         Ok(Self { store, now: ops.clock.now(), _turn: turn })
     }

@@ -169,7 +169,7 @@ impl Hint for TargetError {
             Self::Password => "set the header `authorization` instead",
             Self::Fragment => "remove it",
             Self::MixedSchemes => "give every server as nats://… or tls://…, with commas between",
-            Self::TooManyServers(_) => "a few are enough: the client learns the others from them",
+            Self::TooManyServers(_) => "a few are enough, or one name with all their addresses",
             Self::NatsPath => "only scheme, host and port; the subject is `subject_prefix`",
         };
         Some(hint.to_owned())

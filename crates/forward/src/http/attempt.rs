@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::diagnostic::Hint;
 
+use super::blocked_address::BlockedAddress;
 use crate::answer::{self, Response};
 
 /// One try to deliver.
@@ -73,6 +74,8 @@ pub struct Failure {
     pub detail: String,
     /// What to do, where it is known better than by the class.
     pub(crate) hint: Option<String>,
+    /// Whether it went wrong before anything was sent, so that the receiver knows nothing of it.
+    pub(crate) is_unsent: bool,
 }
 
 /// Classes of failures on the way.
@@ -114,7 +117,23 @@ impl FailureClass {
 
 impl Failure {
     pub(crate) fn new(class: FailureClass, detail: impl Into<String>) -> Self {
-        Self { class, detail: detail.into(), hint: None }
+        let is_unsent = matches!(
+            class,
+            FailureClass::Connect | FailureClass::Dns | FailureClass::BlockedAddress
+        );
+        Self { class, detail: detail.into(), hint: None, is_unsent }
+    }
+
+    /// The guard lets through to none of the host's addresses.
+    pub(crate) fn blocked(address: &BlockedAddress) -> Self {
+        let failure = Self::new(FailureClass::BlockedAddress, address.to_string());
+        Self { hint: address.hint(), ..failure }
+    }
+
+    /// Whether it went wrong before anything was sent, so that the receiver knows nothing of it.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        self.is_unsent
     }
 }
 

@@ -34,6 +34,7 @@ impl fmt::Display for BlockedAddress {
             let kind = match objection {
                 Objection::Forbidden(kind) | Objection::Restricted(kind) => kind,
                 Objection::PlainToPublic => "a public address, without TLS",
+                Objection::NotLoopback => "which is not this machine",
             };
             format!("{address}, {kind}")
         });
@@ -62,9 +63,13 @@ impl Hint for BlockedAddress {
         if !networks.is_empty() {
             return Some(format!("add {} to forwarding.allow_networks", networks.join(", ")));
         }
+        if self.blocked.iter().any(|(_, objection)| *objection == Objection::NotLoopback) {
+            let hint = "`listen` sends to this machine; `--allow-remote` lets it send to others";
+            return Some(hint.to_owned());
+        }
         let is_plain = |(_, objection): &(_, _)| *objection == Objection::PlainToPublic;
         Some(if self.blocked.iter().any(is_plain) {
-            "use `https://`: the events could be read on the way".to_owned()
+            "use `https://` or `tls://`: the events could be read on the way".to_owned()
         } else {
             "no setting allows it; is the host right?".to_owned()
         })
@@ -77,4 +82,5 @@ pub(crate) enum Objection {
     Forbidden(&'static str),
     Restricted(&'static str),
     PlainToPublic,
+    NotLoopback,
 }

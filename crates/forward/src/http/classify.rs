@@ -3,8 +3,6 @@
 use std::error::Error;
 use std::io;
 
-use protocol::diagnostic::Hint;
-
 use super::attempt::{Failure, FailureClass};
 use super::blocked_address::BlockedAddress;
 
@@ -12,8 +10,7 @@ use super::blocked_address::BlockedAddress;
 pub(crate) fn failure(error: &reqwest::Error) -> Failure {
     let causes = Causes::of(error);
     if let Some(blocked) = causes.find::<BlockedAddress>() {
-        let failure = Failure::new(FailureClass::BlockedAddress, blocked.to_string());
-        return Failure { hint: blocked.hint(), ..failure };
+        return Failure::blocked(blocked);
     }
     let is_too_large = |error: &hyper::Error| error.is_parse_too_large();
     let class = if error.is_timeout() {
@@ -34,7 +31,9 @@ pub(crate) fn failure(error: &reqwest::Error) -> Failure {
         FailureClass::Timeout => "it was not answered to the end".to_owned(),
         _ => causes.root(),
     };
-    Failure::new(class, detail)
+    let failure = Failure::new(class, detail);
+    let is_unsent = failure.is_unsent || error.is_connect();
+    Failure { is_unsent, ..failure }
 }
 
 /// What happened, without what it happened to.

@@ -1,21 +1,18 @@
 //! One destination's HTTP client.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use reqwest::dns::Resolve;
+use reqwest::dns::{Name, Resolve};
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Proxy, Response, Version};
 use rustls::crypto::ring;
 use secrecy::ExposeSecret;
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use url::{Host, Url};
-
-use protocol::diagnostic::{Diagnostic, Hint};
 
 use super::attempt::{Attempt, Failure, FailureClass};
 use super::blocked_address::BlockedAddress;
@@ -146,35 +143,27 @@ impl Client {
         origin(&self.0.settings.url)
     }
 
-    /// Asks for the addresses of the destination's name, of those that may be sent to. None through a proxy, whose business names
-    /// are.
+    /// Looks the host up and judges its addresses, as each new connection does, so that a wrong one is known before there is
+    /// anything to send. Nothing is looked up with a proxy, or where the URL has an address.
     ///
     /// # Errors
-    /// It has none, or none that may be sent to.
-    pub async fn look_up(&self) -> Result<Vec<IpAddr>, Diagnostic> {
-        let settings = &self.0.settings;
-        let name = match settings.url.host() {
-            _ if settings.proxy.is_some() => return Ok(Vec::new()),
-            Some(Host::Domain(name)) => name,
-            // Judged when the client was made.
-            Some(Host::Ipv4(address)) => return Ok(vec![address.into()]),
-            Some(Host::Ipv6(address)) => return Ok(vec![address.into()]),
-            None => return Ok(Vec::new()),
-        };
-        let resolver = GuardedResolver {
-            names: self.0.names.clone(),
-            guard: self.0.guard.clone(),
-            source: Source::Name,
-            transport: transport(&settings.url).unwrap_or(Transport::Plain),
-        };
-        let hint = "check the name, and the name server of this machine";
-        let failed = |error: &dyn fmt::Display| Diagnostic::new(format!("{name}: {error}"), hint);
-        let asked = name.parse().map_err(|_| failed(&"not a name"))?;
-        match resolver.resolve(asked).await {
-            Ok(addresses) => Ok(addresses.map(|address| address.ip()).collect()),
-            Err(error) => Err(error
-                .downcast_ref::<BlockedAddress>()
-                .map_or_else(|| failed(&error), Hint::diagnostic)),
+    /// The name has no address, or none that may be sent to.
+    pub async fn check_host(&self) -> Result<(), Failure> {
+        let Inner { settings, guard, names, .. } = &*self.0;
+        let url = &settings.url;
+        let (Some(Host::Domain(host)), None) = (url.host(), &settings.proxy) else { return Ok(()) };
+        let dns = |detail: String| Failure::new(FailureClass::Dns, detail);
+        let name: Name = host.parse().map_err(|_| dns(format!("`{host}` is no name")))?;
+        let transport = transport(url).unwrap_or(Transport::Plain);
+        let (names, guard) = (Arc::clone(names), guard.clone());
+        let resolver = GuardedResolver { names, guard, source: Source::Name, transport };
+        match timeout(settings.connect_timeout, resolver.resolve(name)).await {
+            Err(_) => Err(dns(format!("`{host}` was not looked up in time"))),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(match error.downcast_ref::<BlockedAddress>() {
+                Some(blocked) => Failure::blocked(blocked),
+                None => dns(format!("`{host}`: {error}")),
+            }),
         }
     }
 

@@ -74,6 +74,12 @@ pub enum UrlError {
         "`http://` with the name of a host, through a proxy: events would be readable on the way"
     )]
     PlainToProxy,
+    /// The name of a NATS server, without TLS, while nothing but public addresses is allowed.
+    #[error("`nats://` with the name of a host: events would be readable on the way")]
+    PlainToServer,
+    /// NATS servers are given several users.
+    #[error("the servers have different users or passwords")]
+    Users,
     /// The proxy is not one that is spoken to by plain HTTP.
     #[error("`proxy` is not an `http://` URL")]
     Proxy,
@@ -89,6 +95,10 @@ impl Hint for UrlError {
                 "use `https://`, write the address itself (`http://10.0.3.7:8080/hook`), or add its network to forwarding.allow_networks"
             }
             Self::PlainToProxy => "use `https://`",
+            Self::PlainToServer => {
+                "use `tls://`, write the address itself (`nats://10.0.3.7:4222`), or add its network to forwarding.allow_networks"
+            }
+            Self::Users => "give all of them the same, or none",
             Self::Proxy => {
                 "write `http://host:port`; TLS to the destination goes through it unbroken"
             }

@@ -17,7 +17,24 @@ use super::error::UrlError;
 /// Judges where events may be sent. Clones share the list.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
-    allowed: Arc<Networks>,
+    reach: Reach,
+}
+
+/// Which addresses are in reach beside those that never are.
+#[derive(Debug, Clone)]
+enum Reach {
+    /// A destination's: public ones by TLS, and these own networks.
+    Configured(Arc<Networks>),
+    /// A developer's own machine, by an address or by any name for it.
+    Loopback,
+    /// A developer's own networks, and public addresses by TLS.
+    OwnNetworks,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self::Configured(Arc::default())
+    }
 }
 
 /// How an address came up.
@@ -44,7 +61,21 @@ impl Guard {
     /// A guard that lets through to these own networks too (`forwarding.allow_networks`).
     #[must_use]
     pub fn new(allowed: Networks) -> Self {
-        Self { allowed: Arc::new(allowed) }
+        Self { reach: Reach::Configured(Arc::new(allowed)) }
+    }
+
+    /// A guard that lets through to this machine only. For the command `listen`, whose user writes the URL for one run; no
+    /// configuration leads to it.
+    #[must_use]
+    pub fn loopback_only() -> Self {
+        Self { reach: Reach::Loopback }
+    }
+
+    /// A guard that lets through to every own network, by name too, and to public addresses by TLS. For `listen --allow-remote`; no
+    /// configuration leads to it.
+    #[must_use]
+    pub fn own_networks() -> Self {
+        Self { reach: Reach::OwnNetworks }
     }
 
     /// Judges the URL of a destination, when the configuration is loaded. With a `proxy`, names are the proxy's to judge.
@@ -64,9 +95,60 @@ impl Guard {
                 })
             }
             None if plain && proxy.is_some() => Err(UrlError::PlainToProxy),
-            None if plain && self.allowed.is_empty() => Err(UrlError::PlainToName),
+            None if plain && !self.may_reach_own_names() => Err(UrlError::PlainToName),
             None => Ok(()),
         }
+    }
+
+    /// Whether a name could ever lead to an own network, which plain HTTP is for.
+    fn may_reach_own_names(&self) -> bool {
+        match &self.reach {
+            Reach::Configured(allowed) => !allowed.is_empty(),
+            Reach::Loopback | Reach::OwnNetworks => true,
+        }
+    }
+
+    /// Judges the servers of a NATS destination, when the configuration is loaded. `requires_tls`: whatever they ask for.
+    ///
+    /// # Errors
+    /// One is an address that is not to be sent to, or nothing could ever be sent to it.
+    pub fn check_servers(&self, servers: &[Url], requires_tls: bool) -> Result<(), UrlError> {
+        for server in servers {
+            let is_plain = !requires_tls && server.scheme() != "tls";
+            // Of a scheme that it does not know, the URL's parser takes an address for a name.
+            let host = Host::parse(server.host_str().ok_or(UrlError::Scheme)?);
+            let address = match host.map_err(|_| UrlError::Unusable)? {
+                Host::Ipv4(address) => IpAddr::from(address),
+                Host::Ipv6(address) => address.into(),
+                Host::Domain(_) if is_plain && !self.may_reach_own_names() => {
+                    return Err(UrlError::PlainToServer);
+                }
+                Host::Domain(_) => continue,
+            };
+            let objection = self.objection(address, Source::Literal, transport_of(is_plain));
+            if let Some(objection) = objection {
+                return Err(BlockedAddress::literal(address, objection).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what the host of a NATS server leads to. All its addresses have to do: the library takes any of them.
+    #[cfg(feature = "nats")]
+    pub(crate) fn check_resolved(
+        &self,
+        host: &str,
+        addresses: &[IpAddr],
+        is_plain: bool,
+    ) -> Result<(), BlockedAddress> {
+        let is_name = matches!(Host::parse(host), Ok(Host::Domain(_)) | Err(_));
+        let source = if is_name { Source::Name } else { Source::Literal };
+        let objection = |address: &IpAddr| {
+            let objection = self.objection(*address, source, transport_of(is_plain));
+            objection.map(|objection| (*address, objection))
+        };
+        let blocked: Vec<_> = addresses.iter().filter_map(objection).collect();
+        if blocked.is_empty() { Ok(()) } else { Err(BlockedAddress::name(host, blocked)) }
     }
 
     fn check_proxy(&self, proxy: &Url) -> Result<(), UrlError> {
@@ -112,17 +194,26 @@ impl Guard {
         source: Source,
         transport: Transport,
     ) -> Option<Objection> {
-        match AddressClass::of(address) {
+        match (AddressClass::of(address), &self.reach) {
             // Invariant: no setting leads around this line.
-            AddressClass::Forbidden(kind) => Some(Objection::Forbidden(kind)),
-            AddressClass::Restricted(kind) => {
-                let may = source != Source::Name || self.allowed.holds(address);
+            (AddressClass::Forbidden(kind), _) => Some(Objection::Forbidden(kind)),
+            (_, Reach::Loopback) => {
+                let is_here = address.to_canonical().is_loopback();
+                (!is_here).then_some(Objection::NotLoopback)
+            }
+            (AddressClass::Restricted(_), Reach::OwnNetworks) => None,
+            (AddressClass::Restricted(kind), Reach::Configured(allowed)) => {
+                let may = source != Source::Name || allowed.holds(address);
                 (!may).then_some(Objection::Restricted(kind))
             }
-            AddressClass::Public => (transport == Transport::Plain && source != Source::Proxy)
+            (AddressClass::Public, _) => (transport == Transport::Plain && source != Source::Proxy)
                 .then_some(Objection::PlainToPublic),
         }
     }
+}
+
+fn transport_of(is_plain: bool) -> Transport {
+    if is_plain { Transport::Plain } else { Transport::Tls }
 }
 
 /// How a URL is spoken to; absent where that is not HTTP.
@@ -161,6 +252,26 @@ mod tests {
     }
 
     #[test]
+    fn servers_of_nats_are_judged_as_urls_are() {
+        let judged = |guard: &Guard, url: &str, requires_tls: bool| {
+            guard.check_servers(&[Url::parse(url).unwrap()], requires_tls)
+        };
+        let (none, own) = (guard(&[]), guard(&["10.0.0.0/8"]));
+        for url in ["nats://127.0.0.1:4222", "tls://a.example", "tls://8.8.8.8", "nats://[::1]"] {
+            assert_eq!(judged(&none, url, false), Ok(()), "{url}");
+        }
+        for url in ["nats://169.254.169.254", "tls://0xa9fea9fe:4222", "nats://[::ffff:a9fe:a9fe]"]
+        {
+            assert!(matches!(judged(&own, url, true), Err(UrlError::Blocked(_))), "{url}");
+        }
+        assert!(matches!(judged(&none, "nats://8.8.8.8", false), Err(UrlError::Blocked(_))));
+        assert_eq!(judged(&none, "nats://8.8.8.8", true), Ok(()));
+        assert_eq!(judged(&none, "nats://a.example", false), Err(UrlError::PlainToServer));
+        assert_eq!(judged(&none, "nats://a.example", true), Ok(()));
+        assert_eq!(judged(&own, "nats://a.example", false), Ok(()));
+    }
+
+    #[test]
     fn a_public_url_needs_tls() {
         let guard = Guard::default();
         check(&guard, "https://hooks.example.com/trtc").unwrap();
@@ -184,6 +295,33 @@ mod tests {
         ];
         for url in urls {
             check(&Guard::default(), url).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_guard_of_listen_lets_through_to_this_machine_only() {
+        let guard = Guard::loopback_only();
+        for url in
+            ["http://localhost:3000/", "http://127.0.0.9/", "https://[::1]/", "http://a.test/"]
+        {
+            check(&guard, url).unwrap();
+        }
+        for url in ["http://10.0.3.7/", "https://1.1.1.1/", "http://[fd12::7]/"] {
+            let error = check(&guard, url).unwrap_err();
+            assert!(error.hint().unwrap().contains("`--allow-remote`"), "{url}: {error}");
+        }
+        let judged = |guard: &Guard, address: &str| {
+            let address = std::iter::once(address.parse().unwrap());
+            guard.allowed_of("a.test", address, Source::Name, Transport::Plain).is_ok()
+        };
+        assert!(judged(&guard, "127.0.0.1") && judged(&guard, "::ffff:127.0.0.1"));
+        assert!(!judged(&guard, "10.0.3.7") && !judged(&guard, "1.1.1.1"));
+        let remote = Guard::own_networks();
+        assert!(judged(&remote, "127.0.0.1") && judged(&remote, "10.0.3.7"));
+        assert!(!judged(&remote, "1.1.1.1"), "readable on the way");
+        for guard in [guard, remote] {
+            assert!(!judged(&guard, "169.254.169.254") && !judged(&guard, "::ffff:a9fe:a9fe"));
+            check(&guard, "http://169.254.169.254/").unwrap_err();
         }
     }
 

@@ -7,124 +7,16 @@ use uuid::Uuid;
 
 use protocol::UnixMillis;
 
-use crate::breaker::{Allowance, Breaker, DestinationState, PauseReason};
-use crate::destination::Destination;
+use crate::breaker::{Allowance, Breaker, PauseReason};
 use crate::destination::settings::OrderRule;
 use crate::event_columns::EventColumns;
-use crate::filter::Filter;
 use crate::order::{Order, Place};
-use crate::schedule::Schedule;
 use crate::window::cursor::Cursor;
 use crate::window::exception::{Exception, ExceptionState, StateRow, Write};
-use crate::window::item::{Item, ItemState, Row};
+use crate::window::item::{EVENT_BYTES, Item, ItemState, Row};
+use crate::window::model::{FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX};
 use crate::window::pace::Pace;
-
-/// The most events that are read behind the cursor.
-pub const WINDOW_EVENTS_MAX: usize = 2_000;
-/// The most bytes that they may have together; the last one read may exceed it.
-pub const WINDOW_BYTES_MAX: usize = 16 << 20;
-/// So many events behind an event that is not done may be done before the cursor passes it.
-pub const DONE_AHEAD_MAX: usize = 500;
-
-/// What decides on what is sent when.
-#[derive(Debug, Clone)]
-pub struct Rules {
-    /// Which events are sent.
-    pub filter: Filter,
-    /// How many are sent at once.
-    pub in_flight_max: u32,
-    /// How many are sent per second; 0 for any number.
-    pub rate_max: u32,
-    /// What is sent in order.
-    pub order: OrderRule,
-    /// How long an event that fails may hold back later ones of its subject.
-    pub order_wait: Duration,
-    /// When an event that failed alone is tried again.
-    pub schedule: Schedule,
-}
-
-impl Rules {
-    /// The rules of a destination.
-    #[must_use]
-    pub fn of(destination: &Destination) -> Self {
-        Self {
-            filter: destination.filter.clone(),
-            in_flight_max: destination.in_flight_max,
-            rate_max: destination.rate_max,
-            order: destination.order,
-            order_wait: destination.order_wait,
-            schedule: destination.schedule.clone(),
-        }
-    }
-}
-
-/// What the store knows of a destination when its forwarder starts.
-#[derive(Debug, Clone)]
-pub struct Start {
-    /// The cursor.
-    pub position: i64,
-    /// All exceptions that wait, and the dead letters behind the cursor.
-    pub exceptions: Vec<Exception>,
-    /// How many dead letters there are in all.
-    pub dead: usize,
-    /// Its state.
-    pub state: StateRow,
-}
-
-impl Start {
-    /// A destination that begins at this position.
-    #[must_use]
-    pub fn at(position: i64) -> Self {
-        let state = StateRow { state: DestinationState::Running, failing_since: None };
-        Self { position, exceptions: Vec::new(), dead: 0, state }
-    }
-}
-
-/// An event of the feed.
-#[derive(Debug, Clone, Copy)]
-pub struct FeedEvent<'a> {
-    /// Its position.
-    pub position: i64,
-    /// Its id.
-    pub id: Uuid,
-    /// Its columns; absent where it was deleted meanwhile.
-    pub columns: Option<&'a EventColumns>,
-}
-
-/// How much more may be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// So many events.
-    pub events: usize,
-    /// So many bytes of bodies, until which to read on.
-    pub bytes: usize,
-}
-
-/// An event that is to be sent now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Send {
-    /// Its id.
-    pub id: Uuid,
-    /// Its position.
-    pub position: i64,
-    /// Which try it is, from 1 on.
-    pub attempt: u32,
-    /// Whether it is sent again because somebody asked.
-    pub replay: bool,
-}
-
-/// What became of events.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tallies {
-    /// Sent, and taken.
-    pub delivered: u64,
-    /// Not for this destination.
-    pub filtered: u64,
-    /// Deleted before they were sent.
-    pub gone: u64,
-    /// Given up.
-    pub dead: u64,
-}
+use crate::window::replays::ReplayLane;
 
 /// The pure core of a forwarder: see [`crate::window`].
 #[derive(Debug)]
@@ -156,7 +48,7 @@ pub struct Window {
     /// The size of those in the window.
     pub(super) bytes: usize,
     pace: Pace,
-    replay_pace: Pace,
+    pub(super) replay_lane: ReplayLane,
     /// Counts what is sent, so that retries and replays get their turns.
     turn: u32,
     /// Counts probes.
@@ -181,8 +73,7 @@ impl Window {
     pub fn new(rules: Rules, start: Start, now: UnixMillis) -> Self {
         let StateRow { state, failing_since } = start.state;
         let breaker = Breaker::restored(rules.in_flight_max, state, failing_since, now);
-        let (pace, replay_pace) =
-            (Pace::new(rules.rate_max), Pace::new(rules.rate_max.div_ceil(2)));
+        let (pace, replay_lane) = (Pace::new(rules.rate_max), ReplayLane::new(rules.rate_max));
         let mut window = Self {
             rules,
             cursor: Cursor::new(start.position),
@@ -201,7 +92,7 @@ impl Window {
             dead: start.dead,
             bytes: 0,
             pace,
-            replay_pace,
+            replay_lane,
             turn: 0,
             probes: 0,
             tallies: Tallies::default(),
@@ -226,9 +117,9 @@ impl Window {
     /// How much more may be read.
     #[must_use]
     pub fn room(&self) -> Room {
-        let bytes = WINDOW_BYTES_MAX.saturating_sub(self.bytes);
+        let bytes = self.rules.window_bytes.saturating_sub(self.bytes);
         let events = WINDOW_EVENTS_MAX.saturating_sub(self.cursor.span());
-        Room { events: if bytes == 0 { 0 } else { events }, bytes }
+        Room { events: events.min(bytes.div_ceil(EVENT_BYTES)), bytes }
     }
 
     /// Takes events of the feed, in the order of their positions.
@@ -260,8 +151,7 @@ impl Window {
             OrderRule::Subject => columns.subject(),
             OrderRule::None => None,
         };
-        // Beside the body there are columns, of which none is long.
-        let bytes = columns.payload.as_bytes().len() + 512;
+        let bytes = columns.payload.as_bytes().len() + EVENT_BYTES;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);
@@ -296,6 +186,14 @@ impl Window {
             match self.items.get_mut(&row.id) {
                 None => self.restore(row, now),
                 Some(item) => {
+                    if item.row == Row::None {
+                        // Somebody wants it again before it was sent: sent once, it has no row any more.
+                        item.row = Row::Stored;
+                        self.bytes -= std::mem::take(&mut item.bytes);
+                        self.waiting += 1;
+                        self.cursor.done(item.place.position);
+                        continue;
+                    }
                     let ItemState::Failing(next_at) = item.state else { continue };
                     let is_reset = row.attempts < item.attempts;
                     item.attempts = item.attempts.min(row.attempts);
@@ -353,7 +251,7 @@ impl Window {
             due.map(|(_, place)| *place).find(|place| self.may_retry(*place))
         };
         let retry = || due(&self.retries);
-        let replay = || if self.replay_pace.next_at() > now { None } else { due(&self.replays) };
+        let replay = || if self.replay_lane.is_open(now) { due(&self.replays) } else { None };
         match self.turn % 4 {
             1 => retry().or_else(replay).or_else(window),
             3 => replay().or_else(retry).or_else(window),
@@ -388,7 +286,7 @@ impl Window {
         self.turn = self.turn.wrapping_add(1);
         self.pace.sent(now);
         if replay {
-            self.replay_pace.sent(now);
+            self.replay_lane.sent(now);
         }
         Some(Send { id: place.id, position: place.position, attempt, replay })
     }
@@ -407,7 +305,7 @@ impl Window {
             self.order.next_end(),
             self.breaker.probe_at(),
             Some(self.pace.next_at()),
-            Some(self.replay_pace.next_at()).filter(|_| !self.replays.is_empty()),
+            Some(self.replay_lane.opens_at()).filter(|_| !self.replays.is_empty()),
             self.write_at(),
         ];
         moments.into_iter().flatten().filter(|moment| *moment > now).min()
@@ -466,6 +364,18 @@ impl Window {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.items.values().all(|item| item.state == ItemState::Dead)
+    }
+
+    /// Whether nothing but replays is left to send of what was read.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.items.values().all(|item| item.state == ItemState::Dead || item.replay)
+    }
+
+    /// The store has so many dead letters: somebody may have put some back on the schedule.
+    pub fn count_dead(&mut self, stored: usize) {
+        let is_new = |row: &&Exception| row.state == ExceptionState::Dead;
+        self.dead = stored + self.changes.values().flatten().filter(is_new).count();
     }
 
     /// What became of events since it was asked last.

@@ -14,6 +14,9 @@ const SUSPECT_TRIES_MIN: u32 = 4;
 /// So often others went well between two failures, before it is the event that fails.
 pub(super) const BEATEN_MIN: u32 = 2;
 
+/// What an event takes up beside its body: columns, of which none is long, and its places in the window.
+pub(super) const EVENT_BYTES: usize = 1024;
+
 /// An event that is not done.
 #[derive(Debug, Clone)]
 pub(super) struct Item {

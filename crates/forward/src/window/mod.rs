@@ -19,6 +19,10 @@
 //! probe for ever. For the same reason every other probe may be a later event of a subject, once all before it have been tried often
 //! enough and for longer than `order_wait`. It never may where there was no connection or a 429, since that is no event's fault.
 //!
+//! # Replays
+//!
+//! Events that somebody wants again are sent beside the others, and never count for or against the destination: see `replays.rs`.
+//!
 //! # What a crash costs
 //!
 //! The cursor and the exceptions are written together, so no event is lost; those that were delivered since the last write are sent
@@ -29,15 +33,18 @@ pub mod core;
 pub mod cursor;
 pub mod exception;
 mod item;
+pub mod model;
 mod outcome;
 mod pace;
 mod probe;
+mod replays;
 mod writing;
 
-pub use self::core::{
-    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
-    WINDOW_EVENTS_MAX, Window,
-};
+pub use self::core::Window;
 pub use self::cursor::Cursor;
 pub use self::exception::{Exception, ExceptionState, StateRow, Write};
+pub use self::model::{
+    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    WINDOW_EVENTS_MAX,
+};
 pub use self::outcome::Outcome;

@@ -50,12 +50,19 @@ impl Window {
         let ItemState::InFlight(failing_at) = item.state else { return };
         self.in_flight -= 1;
         self.order.ended(item.subject);
+        let replay = item.replay;
         let (was_closed, was_probe) = (self.breaker.is_closed(), self.breaker.is_probe(id));
         let destination = match &outcome {
             Outcome::Sent { meaning, .. } => meaning.destination,
             Outcome::Gone | Outcome::Unsendable(_) => DestinationMeaning::Nothing,
         };
-        self.breaker.ended(id, destination, now, random);
+        if replay {
+            self.replay_lane.ended(destination, now, random);
+        }
+        // Invariant: a replay counts neither for nor against the destination.
+        if !replay || was_probe || destination == DestinationMeaning::Gone {
+            self.breaker.ended(id, destination, now, random);
+        }
         match outcome {
             Outcome::Gone => {
                 self.tallies.gone += 1;
@@ -71,7 +78,7 @@ impl Window {
                     EventMeaning::Delivered => {
                         self.tallies.delivered += 1;
                         self.settle(id);
-                        self.others_go_well(id);
+                        self.others_go_well(id, replay);
                     }
                     EventMeaning::Undeliverable => self.give_up(id, now),
                     // Whatever others do, it is not the event.
@@ -99,26 +106,34 @@ impl Window {
         }
     }
 
-    /// Another event was delivered: what failed before it may be at fault itself.
-    fn others_go_well(&mut self, delivered: Uuid) {
-        for id in self.unbeaten.drain() {
-            if let Some(item) = self.items.get_mut(&id) {
+    /// Another event was delivered: what failed before it may be at fault itself. A replay that was shows that of replays only.
+    fn others_go_well(&mut self, delivered: Uuid, replay: bool) {
+        let shows = |item: &Item| item.replay || !replay;
+        let items = &mut self.items;
+        self.unbeaten.retain(|id| match items.get_mut(id) {
+            Some(item) if shows(item) => {
                 item.beaten = item.beaten.saturating_add(1);
+                false
             }
-        }
+            other => other.is_some(),
+        });
         // It was sent past these although they had failed for long: their next failure counts.
         if let Some((_, passed)) = self.passed.take_if(|(probe, _)| *probe == delivered) {
             for id in passed {
-                if let Some(item) = self.items.get_mut(&id) {
+                if let Some(item) = items.get_mut(&id) {
                     item.beaten = item.beaten.max(BEATEN_MIN);
                 }
             }
         }
-        for id in std::mem::take(&mut self.counted) {
-            if self.items.get(&id).is_some_and(|item| item.state == ItemState::Dead) {
-                self.items.remove(&id);
+        self.counted.retain(|id| match items.get(id) {
+            Some(item) if shows(item) => {
+                if item.state == ItemState::Dead {
+                    items.remove(id);
+                }
+                false
             }
-        }
+            other => other.is_some(),
+        });
     }
 
     /// An event failed while others are sent.

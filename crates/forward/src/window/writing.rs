@@ -6,9 +6,10 @@ use uuid::Uuid;
 
 use protocol::UnixMillis;
 
-use crate::window::core::{DONE_AHEAD_MAX, Window};
+use crate::window::core::Window;
 use crate::window::exception::{WAITING_MAX, Write};
 use crate::window::item::{ItemState, Row};
+use crate::window::model::DONE_AHEAD_MAX;
 
 /// The shortest time between two writes, unless [`WRITE_EVENTS`] are done.
 const WRITE_PAUSE: Duration = Duration::from_millis(250);

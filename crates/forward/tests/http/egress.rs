@@ -147,3 +147,27 @@ async fn the_system_resolver_is_judged_too() {
     let client = Client::new(settings(&url), guard(&["127.0.0.0/8", "::1"])).unwrap();
     assert_eq!(send(&client).await.status, Some(204));
 }
+
+#[tokio::test]
+async fn a_host_is_judged_before_there_is_anything_to_send() {
+    let trap = Trap::new();
+    let client = |guard: Guard, addresses: &[&str]| {
+        let names = Arc::new(Names::new(&[addresses]));
+        Client::with_resolver(settings(&trap.url("http")), guard, names).unwrap()
+    };
+    client(Guard::loopback_only(), &["127.0.0.1"]).check_host().await.unwrap();
+    let failure = client(Guard::loopback_only(), &["10.0.3.7"]).check_host().await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::BlockedAddress);
+    assert!(failure.to_string().contains("10.0.3.7, which is not this machine"), "{failure}");
+    assert!(failure.hint().unwrap().contains("`--allow-remote`"));
+    client(Guard::own_networks(), &["10.0.3.7"]).check_host().await.unwrap();
+    client(Guard::own_networks(), &["0.0.0.0"]).check_host().await.unwrap_err();
+    let unknown = Client::with_resolver(
+        settings(&trap.url("http")),
+        Guard::loopback_only(),
+        Arc::new(Names::none()),
+    );
+    let failure = unknown.unwrap().check_host().await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Dns);
+    trap.assert_untouched();
+}

@@ -12,9 +12,9 @@ use protocol::{Delivery, Event, UnixMillis};
 use serde_json::Value;
 
 /// 2026-11-01 12:00 UTC, which is later than all samples.
-const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
+pub(crate) const NOW: UnixMillis = UnixMillis(1_793_534_400_000);
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
@@ -23,7 +23,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The columns of an event, its body as both stores give it back.
-fn columns(event: Event, position: i64) -> EventColumns {
+pub(crate) fn columns(event: Event, position: i64) -> EventColumns {
     let (payload, raw) = event.payload.columns();
     let stored = (payload.map(String::from), raw.map(<[u8]>::to_vec));
     EventColumns {

@@ -9,14 +9,15 @@ use forward::filter::Filter;
 use forward::schedule::Schedule;
 use forward::window::exception::{DEAD_MAX, WAITING_MAX};
 use forward::window::{
-    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, Tallies, Window,
+    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    Window,
 };
 use protocol::UnixMillis;
 use uuid::Uuid;
 
 use crate::world::{START, event};
 
-fn rules() -> Rules {
+pub(crate) fn rules() -> Rules {
     Rules {
         filter: Filter::default(),
         in_flight_max: 8,
@@ -24,15 +25,16 @@ fn rules() -> Rules {
         order: OrderRule::Subject,
         order_wait: Duration::from_mins(1),
         schedule: Schedule::of_seconds(&[5]).unwrap(),
+        window_bytes: WINDOW_BYTES_MAX,
     }
 }
 
-fn window(start: Start) -> Window {
+pub(crate) fn window(start: Start) -> Window {
     Window::new(rules(), start, START)
 }
 
 /// Gives the window events of these numbers, all of one room.
-fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
+pub(crate) fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
     for number in numbers {
         let event = event(number, None, Some("a"));
         let (position, id) = (event.columns.position, event.columns.id);
@@ -40,11 +42,11 @@ fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>) {
     }
 }
 
-fn id(number: usize) -> Uuid {
+pub(crate) fn id(number: usize) -> Uuid {
     event(number, None, None).columns.id
 }
 
-fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
+pub(crate) fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
     Exception {
         id: id(number),
         position: event(number, None, None).columns.position,
@@ -58,16 +60,16 @@ fn row(number: usize, state: ExceptionState, next_at: UnixMillis) -> Exception {
     }
 }
 
-fn answered(status: u16, now: UnixMillis) -> Outcome {
+pub(crate) fn answered(status: u16, now: UnixMillis) -> Outcome {
     let meaning = Response::Status { status, retry_after: None }.meaning(now);
     Outcome::Sent { meaning, status: Some(status), error: Some("no".repeat(1_000)) }
 }
 
-fn end(window: &mut Window, number: usize, outcome: Outcome, now: UnixMillis) {
+pub(crate) fn end(window: &mut Window, number: usize, outcome: Outcome, now: UnixMillis) {
     window.ended(id(number), outcome, now, &mut fastrand::Rng::with_seed(1));
 }
 
-fn sent(window: &mut Window, now: UnixMillis) -> Vec<Uuid> {
+pub(crate) fn sent(window: &mut Window, now: UnixMillis) -> Vec<Uuid> {
     window.sends(now).into_iter().map(|send| send.id).collect()
 }
 
@@ -221,4 +223,16 @@ fn an_answer_that_is_never_about_the_event_costs_no_attempt() {
         let write = window.write_now(START).unwrap();
         assert_eq!(write.upserts[0].attempts, 1, "as before");
     }
+}
+
+#[test]
+fn a_window_with_less_memory_has_room_for_fewer_events() {
+    let rules = Rules { window_bytes: 100 * 1024, ..rules() };
+    let mut window = Window::new(rules, Start::at(0), START);
+    assert_eq!(window.room().events, 100);
+    feed(&mut window, 0..60);
+    let room = window.room();
+    assert!(room.events <= 40 && room.bytes < 40 * 1024, "{room:?}");
+    feed(&mut window, 60..100);
+    assert_eq!((window.room().events, window.room().bytes), (0, 0));
 }

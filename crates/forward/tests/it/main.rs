@@ -5,6 +5,8 @@
 mod breaker;
 mod envelopes;
 mod exceptions;
+mod libraries;
+mod replays;
 mod runs;
 mod signatures;
 mod world;

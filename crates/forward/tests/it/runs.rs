@@ -7,7 +7,7 @@ use forward::answer::Failure;
 use forward::destination::settings::OrderRule;
 use forward::filter::{Filter, Words};
 use forward::schedule::Schedule;
-use forward::window::Rules;
+use forward::window::{Rules, WINDOW_BYTES_MAX};
 use proptest::prelude::*;
 
 use crate::world::{Answer, Event, Receiver, World, event};
@@ -22,6 +22,7 @@ fn rules() -> Rules {
         order: OrderRule::Subject,
         order_wait: Duration::from_mins(1),
         schedule: Schedule::default(),
+        window_bytes: WINDOW_BYTES_MAX,
     }
 }
 
@@ -161,6 +162,34 @@ fn after_an_outage_it_begins_slowly_and_never_exceeds_its_rate() {
     let first = sent.iter().position(|at| *at >= back).unwrap();
     let second = sent[first..].iter().take_while(|at| **at < sent[first] + 2_000).count();
     assert!(second < 40, "{second} in the first two seconds");
+}
+
+#[test]
+fn a_backlog_is_caught_up_at_the_rate_and_live_events_follow() {
+    // An hour at 20/s, of which nothing gets through for half of it; then all goes on at 20/s while at most 60/s are sent.
+    let (rate, count) = (20, 72_000);
+    let outage = |after: Duration| (60..1_860).contains(&after.as_secs());
+    let mut rules = rules();
+    (rules.rate_max, rules.in_flight_max) = (60, 64);
+    let mut random = fastrand::Rng::with_seed(10);
+    let receiver = fails_while(Answer::Failed(Failure::Connect), outage);
+    let mut world = World::new(events(count, &mut random), rules, receiver, 10);
+    world.stored_after = Box::new(move |number| Duration::from_millis(number as u64 * 1000 / rate));
+    world.run(DAY);
+    assert_eq!(world.undelivered(), [0_usize; 0]);
+    assert_eq!((world.attempts_most, world.waiting_most, world.tallies.dead), (0, 0, 0));
+    assert!(world.seen.iter().all(|seen| seen.deliveries == 1));
+    // A backlog of half an hour goes in a quarter of an hour at twice its rate beside the live ones: then they come at once.
+    let delay = |number: usize| {
+        let stored = crate::world::START.plus((world.stored_after)(number));
+        world.seen[number].delivered_at.unwrap().since(stored)
+    };
+    let caught_up = (0..count).rposition(|number| delay(number) > Duration::from_secs(2)).unwrap();
+    let after = (world.stored_after)(caught_up);
+    assert!(after < Duration::from_secs(1_860 + 1_000), "caught up after {after:?}");
+    // Meanwhile each waits less than the one before it: nobody is starved.
+    let waits: Vec<_> = (38_000..caught_up).step_by(1_200).map(delay).collect();
+    assert!(waits.is_sorted_by(|one, next| one >= next), "{waits:?}");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use standardwebhooks::Webhook;
 use uuid::Uuid;
 
-const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-const NEXT: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(crate) const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+pub(crate) const NEXT: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// One signed message. Other libraries can be held to the same file.
 #[derive(Deserialize)]
@@ -26,7 +26,7 @@ struct Signed {
     signature: String,
 }
 
-fn secrets(texts: &[&str]) -> Vec<SigningSecret> {
+pub(crate) fn secrets(texts: &[&str]) -> Vec<SigningSecret> {
     texts.iter().map(|text| SigningSecret::parse(&(*text).into()).unwrap()).collect()
 }
 

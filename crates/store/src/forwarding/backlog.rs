@@ -50,7 +50,7 @@ impl ForwardingConnection {
                          + (select coalesce(sum(@greatest(@feed_events(ids) - 1 - destinations.position % 512, 0)), 0)
                              from feed where feed.position = destinations.position / 512),
                      skipped_from = coalesce(skipped_from, (select min(numbered_at) from feed
-                         where feed.position > destinations.position / 512 and feed.position <= $1)),
+                         where feed.position >= destinations.position / 512 and feed.position <= $1)),
                      skipped_until = coalesce((select max(numbered_at) from feed
                          where feed.position > destinations.position / 512 and feed.position <= $1), skipped_until),
                      position = $1 * 512 + 511

@@ -7,6 +7,20 @@ use crate::forwarding::connection::ForwardingConnection;
 use crate::forwarding::model::{
     COLUMNS, DeliveryException, DestinationRow, EXCEPTION_COLUMNS, ExceptionRow, Row,
 };
+use crate::sql::connection::Arg;
+use protocol::UnixMillis;
+
+/// Which events are put back on the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryOf {
+    /// This one, which may also wait for its next try.
+    Event(Uuid),
+    /// All dead letters, or those that were given up since then.
+    Dead {
+        /// Since when.
+        since: Option<UnixMillis>,
+    },
+}
 
 impl ForwardingConnection {
     /// All destinations, by name, those that are no longer configured too.
@@ -71,9 +85,10 @@ impl ForwardingConnection {
         self.0.begin().await?;
         let removed =
             self.0.execute("delete from destinations where name = $1", &[name.into()]).await?;
-        self.0
-            .execute("delete from delivery_exceptions where destination = $1", &[name.into()])
-            .await?;
+        for table in ["delivery_exceptions", "replays"] {
+            let sql = format!("delete from {table} where destination = $1");
+            self.0.execute(&sql, &[name.into()]).await?;
+        }
         self.0.commit().await?;
         Ok(removed == 1)
     }
@@ -95,20 +110,29 @@ impl ForwardingConnection {
         Ok(row.map(DeliveryException::from))
     }
 
-    /// Puts dead letters back on the schedule, at their first try: one event's, or all of the destination. Returns how many.
+    /// Puts events back on the schedule, at their first try. Returns how many.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn retry(&mut self, name: &str, event: Option<Uuid>) -> Result<u64, StoreError> {
-        let id = event.map(|event| event.to_string());
+    pub async fn retry(&mut self, name: &str, which: RetryOf) -> Result<u64, StoreError> {
+        let back = "update delivery_exceptions set state = 'waiting', attempts = 0, next_at = @now, changed_at = @now
+             where destination = $1";
         self.0.begin().await?;
-        let sql = "update delivery_exceptions set state = 'waiting', attempts = 0, next_at = @now, changed_at = @now
-             where destination = $1 and state <> 'replay' and (state = 'dead' or $2 is not null)
-             and ($2 is null or @text(event_id) = $2)";
-        let changed = self.0.execute(sql, &[name.into(), id.as_deref().into()]).await?;
+        // It comes first, as where a server writes: the other way round two could wait for each other.
         let raise_version =
             "update destinations set exceptions_version = exceptions_version + 1 where name = $1";
         self.0.execute(raise_version, &[name.into()]).await?;
+        let (condition, arg) = match which {
+            RetryOf::Event(id) => {
+                ("state <> 'replay' and event_id = @id(2)", Arg::from(id.to_string().as_str()))
+            }
+            // A dead letter was written last when it was given up.
+            RetryOf::Dead { since } => {
+                ("state = 'dead' and changed_at >= @at(2)", Arg::from(since.map_or(0, |at| at.0)))
+            }
+        };
+        let sql = format!("{back} and {condition}");
+        let changed = self.0.execute(&sql, &[name.into(), arg]).await?;
         self.0.commit().await?;
         Ok(changed)
     }

@@ -7,5 +7,6 @@ pub(crate) mod control;
 pub(crate) mod model;
 pub(crate) mod place;
 pub(crate) mod read;
+pub(crate) mod replay;
 pub(crate) mod view;
 pub(crate) mod write;

@@ -7,18 +7,15 @@ use uuid::Uuid;
 use crate::error::StoreError;
 use crate::model::event::Row;
 use crate::model::event::StoredEvent;
-use crate::model::position::Position;
+use crate::model::position::{Position, ROW_EVENTS_MAX};
 use crate::query::page::{FeedLimit, FeedPage, FeedRead, FeedSpan};
 use crate::sql::builder::Reader;
 use crate::sql::from_row::{from_row, part};
 use protocol::event_id;
 
-/// Length of an id in a row of the feed, with what is between two of them.
-const ID_CHARS_MAX: usize = 37;
-
 /// A row of the feed.
 pub(crate) struct FeedRow {
-    position: i64,
+    pub(crate) position: i64,
     ids: String,
 }
 
@@ -37,6 +34,11 @@ impl FeedRow {
     /// The position of the event at this place.
     pub(crate) fn at(&self, place: usize) -> Position {
         Position::of(self.position, place)
+    }
+
+    /// How many events it has.
+    fn events(&self) -> usize {
+        self.ids.bytes().filter(u8::is_ascii_hexdigit).count() / 32
     }
 
     /// Ids as PostgreSQL writes an array or SQLite a blob: their digits count.
@@ -67,20 +69,7 @@ pub(crate) async fn after<R: Reader>(
     limit: FeedLimit,
 ) -> Result<FeedRead, StoreError> {
     let events_max = usize::try_from(limit.events.max(1)).unwrap_or(usize::MAX);
-    let mut sql =
-        reader.statement("select position, @feed_ids(ids) as ids from feed where position >= ");
-    // One more, as all of the first row may be passed.
-    let rows_max = i64::from(limit.events).saturating_add(1);
-    sql.number(after.row()).push(" order by position limit ").number(rows_max);
-    let (mut found, mut is_enough) = (0, false);
-    let has_enough = |row: &FeedRow| {
-        let is_passed = row.position == after.row();
-        found += if is_passed { 0 } else { row.ids.len() / ID_CHARS_MAX };
-        is_enough = found > events_max;
-        is_enough
-    };
-    let rows: Vec<FeedRow> = reader.fetch_until(sql, has_enough).await?;
-    let is_all = !is_enough && i64::try_from(rows.len()).is_ok_and(|rows| rows < rows_max);
+    let (rows, is_all) = rows(reader, after, events_max).await?;
     let begins_there = match rows.first().map(|row| row.position - after.row()) {
         Some(0) => true,
         // Without the row of the position nobody knows whether it had more, unless it is said to be read to its end.
@@ -98,6 +87,37 @@ pub(crate) async fn after<R: Reader>(
     let is_gone = |(position, _): &(Position, Uuid)| *position <= next && !found.contains(position);
     let gone = ids.into_iter().filter(is_gone).collect();
     Ok(FeedRead::Page(FeedPage { events, gone, next, is_end }))
+}
+
+/// Rows of the feed from that of a position on, enough for so many events behind it, and whether there are no more.
+///
+/// A row may have one event or hundreds. To ask for as many rows as there could be, and to stop reading, does not do: PostgreSQL
+/// sends what was asked for, which is hundreds of times a page where a backlog is long.
+async fn rows<R: Reader>(
+    reader: &R,
+    after: Position,
+    events_max: usize,
+) -> Result<(Vec<FeedRow>, bool), StoreError> {
+    let (mut rows, mut found, mut first): (Vec<FeedRow>, _, _) = (Vec::new(), 0, after.row());
+    // All of the first row may be passed, and one more shows that there are more.
+    let mut rows_max = events_max.div_ceil(ROW_EVENTS_MAX).saturating_add(2);
+    loop {
+        let sql = "select position, @feed_ids(ids) as ids from feed where position >= ";
+        let mut sql = reader.statement(sql);
+        let limit = i64::try_from(rows_max).unwrap_or(i64::MAX);
+        sql.number(first).push(" order by position limit ").number(limit);
+        let more: Vec<FeedRow> = reader.fetch(sql).await?;
+        let is_all = more.len() < rows_max;
+        let behind = more.iter().filter(|row| row.position > after.row());
+        found += behind.map(FeedRow::events).sum::<usize>();
+        first = more.last().map_or(first, |row| row.position + 1);
+        rows.extend(more);
+        if is_all || found > events_max || rows.len() > events_max {
+            return Ok((rows, is_all));
+        }
+        // Each look reads so many times what is there already, so that a page of rows with one event takes few of them.
+        rows_max = rows.len().saturating_mul(4).min(events_max.saturating_add(1));
+    }
 }
 
 /// The ids of a page.

@@ -28,10 +28,13 @@ pub struct Spooled {
     pub event: Result<Event, String>,
 }
 
-/// The stored form of an event.
-pub(crate) struct Record<'a> {
-    pub(crate) head: String,
-    pub(crate) body: &'a [u8],
+/// The stored form of an event: of the spool, and of the stream of scale-out mode.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// Its columns, as JSON on one line.
+    pub head: String,
+    /// Its body as received.
+    pub body: &'a [u8],
 }
 
 /// An event's columns without its body.
@@ -72,7 +75,9 @@ struct Head<'a> {
 }
 
 impl<'a> Record<'a> {
-    pub(crate) fn of(event: &'a Event) -> Self {
+    /// The record of an event.
+    #[must_use]
+    pub fn of(event: &'a Event) -> Self {
         fn text(value: Option<&String>) -> Option<Cow<'_, str>> {
             value.map(|value| Cow::Borrowed(value.as_str()))
         }
@@ -102,7 +107,9 @@ impl<'a> Record<'a> {
         Self { head, body: event.payload.as_bytes() }
     }
 
-    pub(crate) fn checksum(&self) -> [u8; 32] {
+    /// The checksum over head and body.
+    #[must_use]
+    pub fn checksum(&self) -> [u8; 32] {
         checksum(self.head.as_bytes(), self.body)
     }
 }
@@ -120,12 +127,19 @@ pub(crate) type Columns = (i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// Decodes a record and verifies its checksum.
 pub(crate) fn spooled((place, head, body, sum): Columns) -> Spooled {
-    let event = if checksum(&head, &body) == sum.as_slice() {
-        event(&head, body)
+    Spooled { place, event: recorded_event(&head, body, &sum) }
+}
+
+/// The event of a record, of which the checksum is verified.
+///
+/// # Errors
+/// Why the record is corrupt.
+pub fn recorded_event(head: &[u8], body: Vec<u8>, sum: &[u8]) -> Result<Event, String> {
+    if checksum(head, &body) == sum {
+        event(head, body)
     } else {
         Err("its checksum does not fit".to_owned())
-    };
-    Spooled { place, event }
+    }
 }
 
 fn event(head: &[u8], body: Vec<u8>) -> Result<Event, String> {

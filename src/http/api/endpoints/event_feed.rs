@@ -15,10 +15,11 @@ use crate::store::{
     Behind, ConditionKind, EventFilter, FEED_EVENTS_MAX, FeedLimit, FeedRead, List, PAGE_BYTES_MAX,
     Part, Position, Store, StoreError, filter,
 };
+use protocol::UnixMillis;
 use protocol::diagnostic::Hint;
 
 /// Orders of events.
-const ORDERS: &[&str] = &["newest", "stored"];
+const ORDERS: &[&str] = &["newest", "stored", "arrived"];
 /// The longest wait for new events.
 pub(crate) const WAIT_MAX: u64 = 30;
 
@@ -27,14 +28,27 @@ filter! {
     #[derive(Debug, Default)]
     pub(crate) struct FeedQuery {
         /// `newest` (the default): by event time, newest first. `stored`: in the order of storing, earliest first, each event
-        /// with its `position`; `next` is never null, and is the `after` of the next page.
+        /// with its `position`; `next` is never null, and is the `after` of the next page. `arrived`: by time of arrival,
+        /// earliest first.
         "order" "" ConditionKind::OneOf(ORDERS) => order: Option<String>,
         /// With `order=stored`: only events after this position, or `now` for those stored from now on. By default from the
         /// oldest that is kept. A position that is no longer kept is answered 410.
         "after" "" ConditionKind::Text => after: Option<String>,
         /// With `order=stored`: how long to wait for an event if there is none yet, in seconds, 30 at most.
         "wait" "" ConditionKind::Text => wait: Option<String>,
+        /// With `order=arrived`: only events that arrived at this time or later
+        "received_since" "" ConditionKind::Time => received_since: Option<UnixMillis>,
     }
+}
+
+/// In which order events are wanted.
+pub(crate) enum Ordering {
+    /// By event time, the latest first.
+    Newest,
+    /// By time of arrival, the earliest first, from this time on.
+    Arrived(Option<UnixMillis>),
+    /// In the order of storing.
+    Stored(FeedQuestion),
 }
 
 /// Where to begin, and how long to wait.
@@ -50,18 +64,29 @@ enum After {
 }
 
 impl FeedQuery {
-    /// What is asked; `None` where another order is.
-    pub(crate) fn read(self, page: &PageRequest) -> Result<Option<FeedQuestion>, Problem> {
-        let given = [("after", self.after.is_some()), ("wait", self.wait.is_some())];
-        if self.order.as_deref() != Some("stored") {
-            return match given.iter().find(|(_, is_given)| *is_given) {
-                None => Ok(None),
-                Some((name, _)) => {
-                    let detail = format!("`{name}` is for events in the order of storing");
-                    Err(Problem::parameter(name, detail, "add `order=stored`, or omit it"))
-                }
-            };
+    /// What is asked.
+    pub(crate) fn read(self, page: &PageRequest) -> Result<Ordering, Problem> {
+        let order = self.order.as_deref().unwrap_or("newest");
+        let given = [
+            ("after", "stored", self.after.is_some()),
+            ("wait", "stored", self.wait.is_some()),
+            ("received_since", "arrived", self.received_since.is_some()),
+        ];
+        let wrong = given.iter().find(|(_, of, is_given)| *is_given && *of != order);
+        if let Some((name, of, _)) = wrong {
+            let in_order = if *of == "stored" { "storing" } else { "arrival" };
+            let detail = format!("`{name}` is for events in the order of {in_order}");
+            let hint = format!("add `order={of}`, or omit it");
+            return Err(Problem::parameter(name, detail, &hint));
         }
+        match order {
+            "stored" => self.question(page).map(Ordering::Stored),
+            "arrived" => Ok(Ordering::Arrived(self.received_since)),
+            _ => Ok(Ordering::Newest),
+        }
+    }
+
+    fn question(self, page: &PageRequest) -> Result<FeedQuestion, Problem> {
         if self.after.is_some() && page.cursor().is_some() {
             let detail = "`after` and `cursor` are both given";
             return Err(Problem::parameter("after", detail, "give one of them"));
@@ -83,7 +108,7 @@ impl FeedQuery {
             let hint = format!("give 0 to {WAIT_MAX}");
             Problem::parameter("wait", "`wait` is not a number of seconds in its range", &hint)
         })?;
-        Ok(Some(FeedQuestion { after, wait: Duration::from_secs(wait) }))
+        Ok(FeedQuestion { after, wait: Duration::from_secs(wait) })
     }
 }
 

@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::api::endpoints::event::{Event, EventQuery, PayloadQuery};
-use crate::http::api::endpoints::event_feed::{Feed, FeedQuery};
+use crate::http::api::endpoints::event_feed::{Feed, FeedQuery, Ordering};
 use crate::http::api::list;
 use crate::http::api::params::{ListQuery, QueryOf};
 use crate::http::api::request::{ApiRequest, PathOf};
 use crate::http::problem::Problem;
-use crate::store::{Behind, EventFilter, List, Part, Store, StoreError};
+use crate::store::{Behind, EventFilter, List, Order, Part, Store, StoreError};
 use protocol::event::Payload;
 use protocol::{Body, Command};
 
@@ -44,18 +44,49 @@ impl List for Events {
     }
 }
 
+/// The same by time of arrival, the earliest first.
+struct Arrivals(Events);
+
+#[async_trait]
+impl List for Arrivals {
+    type Row = Event;
+    type Place = <EventFilter as List>::Place;
+
+    async fn part(
+        &self,
+        store: &dyn Store,
+        (after, limit): Behind<Self>,
+    ) -> Result<Part<Self>, StoreError> {
+        let Events { filter, with_payload } = &self.0;
+        let order = Order::Arrived { after };
+        let page = store.event_page(&EventFilter { order, limit, ..filter.clone() }).await?;
+        let events = page.events.iter().map(|event| Event::new(event, *with_payload)).collect();
+        Ok((events, page.next))
+    }
+}
+
 /// Events by event time, newest first; with `order=stored` in the order of storing, earliest first, for readers that must miss
-/// none.
+/// none; with `order=arrived` by time of arrival, earliest first.
 #[utoipa::path(get, path = "/events", tag = "events", params(QueryOf<((EventQuery, FeedQuery), ListQuery)>),
     responses((status = 200, body = list::Items<Event>)))]
 pub(crate) async fn events(request: ApiRequest) -> Result<Response, Problem> {
     let (((filter, PayloadQuery { payload }), feed), page) =
         request.list((EventQuery::default(), FeedQuery::default()))?;
-    if let Some(question) = feed.read(&page)? {
-        let feed = Feed { filter, with_payload: payload };
-        return feed.answer(&request.ops, &page, question).await;
+    let reading = &request.ops.reading;
+    match feed.read(&page)? {
+        Ordering::Stored(question) => {
+            let feed = Feed { filter, with_payload: payload };
+            feed.answer(&request.ops, &page, question).await
+        }
+        Ordering::Arrived(received_since) => {
+            let filter = EventFilter { received_since, ..filter };
+            let list = Arrivals(Events { filter, with_payload: payload });
+            list::answer_as(reading, &page, list, "Arrival").await
+        }
+        Ordering::Newest => {
+            list::answer(reading, &page, Events { filter, with_payload: payload }).await
+        }
     }
-    list::answer(&request.ops.reading, &page, Events { filter, with_payload: payload }).await
 }
 
 /// One event with its raw and decoded body.

@@ -1,0 +1,110 @@
+//! Scale-out mode: receivers, JetStream, writers and PostgreSQL, broken at random.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, Stop};
+use crate::load::{Load, Plan};
+use crate::nats_server::NatsServer;
+use crate::server::{Place, Serving};
+use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
+
+/// How long it may take until all is stored: what a writer held is given to another after 30 s, more than once.
+const PATIENCE: Duration = Duration::from_mins(4);
+
+fn place(nats: &NatsServer, role: &str, store: &str) -> Place {
+    Place::on(store)
+        .with("TRTC_STREAM_URL", &nats.url())
+        .with("TRTC_STREAM_ROLE", role)
+        .with("TRTC_STREAM__REPLICAS", "1")
+}
+
+/// Returns when the stream has nothing left for writers.
+async fn all_is_stored(nats: &NatsServer) {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("TRTC_INGEST").await.unwrap();
+    let begun = Instant::now();
+    loop {
+        let info = stream.consumer_info("writer").await.unwrap();
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return;
+        }
+        let (pending, held) = (info.num_pending, info.num_ack_pending);
+        assert!(begun.elapsed() < PATIENCE, "{pending} are not given, {held} are not stored");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scale_out_broken_at_random_loses_no_event() {
+    let Some(mut nats) = NatsServer::start().await else { return };
+    let mut cluster = Cluster::start().await;
+    let fault = "receivers, writers, NATS and PostgreSQL killed at random (scale-out mode)";
+    let trial = Trial::of(fault, &cluster.label().await).with_cuts();
+    // Nobody listens there: a receiver needs no database.
+    let nowhere = "postgres://nobody@127.0.0.1:1/none";
+    let places = [
+        place(&nats, "receiver", nowhere),
+        place(&nats, "receiver", nowhere),
+        place(&nats, "writer", &cluster.url()),
+        place(&nats, "writer", &cluster.url()),
+    ];
+    let mut serving: Vec<Option<Serving>> =
+        places.iter().map(|place| Some(place.start())).collect();
+    let load = Load::start(&Plan::to(&[places[0].address(), places[1].address()]));
+    let mut random = Random::new();
+    // Each fault once, and then at random.
+    for round in 0..in_full(24, 5) {
+        calm().await;
+        let fault = if round < 5 { round } else { random.below(5) };
+        match fault {
+            0 | 1 => {
+                let one = usize::try_from(2 * fault + random.below(2)).unwrap();
+                serving[one].take().unwrap().kill();
+                calm().await;
+                serving[one] = Some(places[one].start());
+            }
+            2 => {
+                nats.kill();
+                while_it_lasts().await;
+                nats.run().await;
+            }
+            3 => {
+                cluster.stop(Stop::Immediate);
+                while_it_lasts().await;
+                cluster.start_again().await;
+            }
+            _ => {
+                nats.kill();
+                cluster.stop(Stop::Fast);
+                while_it_lasts().await;
+                cluster.start_again().await;
+                nats.run().await;
+            }
+        }
+    }
+    calm().await;
+    let sent = load.finish();
+    let mut kept_by = Vec::new();
+    for one in 0..2 {
+        let receiver = serving[one].take().unwrap();
+        receiver.drained().await;
+        kept_by.push(receiver);
+    }
+    all_is_stored(&nats).await;
+    let kept = Kept::in_store(&cluster.url()).await;
+    let kept = kept.and_by(&places[0], &kept_by[0]).await.and_by(&places[1], &kept_by[1]).await;
+    let shown = trial.judge(&sent, &kept);
+    assert!(shown.spooled > 0, "the faults were none: {shown:?}");
+    // The read models are those of the rows: no change was made twice.
+    for writer in serving.into_iter().flatten() {
+        writer.terminate();
+    }
+    let rebuilt = places[2].program().args(["rebuild", "--dry-run", "--json"]).output().unwrap();
+    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&rebuilt.stdout).unwrap();
+    for table in ["merged_calls", "room_marks", "gifts", "event_counts"] {
+        let of = &report["tables"][table];
+        let wrong = ["missing", "wrong", "too_many"].map(|kind| of[kind].as_u64().unwrap());
+        assert_eq!(wrong, [0; 3], "{table}: {report}");
+    }
+}
