@@ -26,6 +26,22 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "copy"; }, 1500);
 });
 
+// A menu of the navigation closes where one goes elsewhere -----------------------------------------------------------
+
+const menus = () => document.querySelectorAll("details.menu[open]");
+for (const kind of ["click", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    for (const menu of menus()) if (!menu.contains(event.target)) menu.open = false;
+  });
+}
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of menus()) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
 // Filters: nothing of what is empty stands in the address ----------------------------------------------------------
 
 document.addEventListener("submit", (event) => {

@@ -29,4 +29,6 @@ pub(super) struct Forwarder {
     /// This server's name among those that could forward.
     pub(super) holder: Arc<str>,
     pub(super) stop: CancellationToken,
+    /// From which age on what waits is about to be deleted before it is sent.
+    pub(super) age_max: Option<Duration>,
 }

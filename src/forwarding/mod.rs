@@ -4,6 +4,7 @@
 //! other writes how far each destination is. Where one of them names [derived] events, a job of its own makes these. One server at a time forwards to a destination; the others try to take over.
 
 mod attempt;
+mod backlog_age;
 mod database;
 mod derived;
 mod forwarder;

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::forwarding::attempt::{Tried, attempt};
+use crate::forwarding::backlog_age::BacklogAge;
 use crate::forwarding::database::Loaded;
 use crate::forwarding::forwarder::{Forwarder, LEASE};
 use crate::forwarding::rows;
@@ -84,6 +85,7 @@ pub(super) struct Runner {
     read_to: i64,
     renewed_at: Instant,
     figures_at: Instant,
+    backlog_age: BacklogAge,
     /// What went wrong last, and whether that is to be written down.
     last_error: Option<String>,
     is_error_new: bool,
@@ -131,6 +133,7 @@ impl Runner {
             exceptions_changed: false,
             renewed_at: now,
             figures_at: now,
+            backlog_age: BacklogAge::default(),
             last_error: row.last_error,
             is_error_new: false,
             misconfigured_at: None,
@@ -358,11 +361,7 @@ impl Runner {
                 self.step_failed(found);
             }
             Step::Figures(Ok(backlog)) => {
-                let lag = Duration::from_millis(u64::try_from(backlog.lag_ms).unwrap_or_default());
-                let metrics = &self.of.metrics;
-                metrics.backlog(backlog.events, lag, backlog.waiting, backlog.dead);
-                // The store counts them, over all servers.
-                metrics.skipped.absolute(u64::try_from(backlog.skipped).unwrap_or_default());
+                self.backlog_age.show(&self.of, &backlog);
                 self.window.count_dead(usize::try_from(backlog.dead).unwrap_or_default());
             }
             Step::Renewed(Err(found)) | Step::Figures(Err(found)) => self.step_failed(found),

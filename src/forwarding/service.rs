@@ -47,6 +47,7 @@ pub(crate) struct Forwarding {
     options: StoreOptions,
     backlog_events_max: u64,
     interval: Duration,
+    age_max: Option<Duration>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -64,10 +65,16 @@ impl Forwarding {
             guard,
             options: settings.store_options(),
             backlog_events_max: settings.forwarding.backlog_events_max,
-            interval: Duration::from_millis(settings.forwarding.number_interval_ms.into()),
+            interval: settings.forwarding.number_interval(),
+            age_max: settings.retention.backlog_age_max(),
             clock: clock.clone(),
             metrics: metrics.clone(),
         })
+    }
+
+    /// The destinations.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter().map(|destination| &**destination)
     }
 
     /// Forwards from when the store is `ready` until it is stopped. `numbered`: is told when events have got positions.
@@ -163,6 +170,7 @@ impl Forwarding {
                 metrics: Arc::new(self.metrics.destination(&destination.name)),
                 holder: holder.clone(),
                 stop: stop.clone(),
+                age_max: self.age_max,
             })
         };
         self.destinations.iter().filter_map(forwarder).collect()

@@ -2,6 +2,7 @@
 
 mod api;
 mod cursor;
+mod destinations;
 mod listener;
 mod live_tail;
 mod observer;
@@ -23,7 +24,7 @@ pub use crate::http::listener::stop::Stop;
 pub use crate::http::listener::tls::{Tls, TlsError, certificate_expiry};
 pub use crate::http::observer::RequestObserver;
 pub(crate) use crate::http::ops::read_limiter::ReadLimiter;
-pub(crate) use crate::http::ops::setup::{Addresses, AppSetup, Setup, Sources};
+pub(crate) use crate::http::ops::setup::{Addresses, AppSetup, DestinationSetup, Setup, Sources};
 pub(crate) use crate::http::ops::state::Ops;
 pub(crate) use crate::http::ops::store_handle::StoreHandle;
 

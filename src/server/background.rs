@@ -15,7 +15,7 @@ use crate::ingest::batch_writer::BatchWriter;
 use crate::ingest::supervisor::keep_running;
 use crate::registration::VendorMonitor;
 use crate::retention;
-use crate::server::feed;
+use crate::server::feed::{self, Numberer};
 use crate::server::job::Job;
 use crate::server::opening::{make_partitions, settle};
 use crate::sessions::Settler;
@@ -49,8 +49,8 @@ pub(crate) struct StoreJobs {
     /// What events are written to it with.
     pub(crate) writer: Arc<BatchWriter>,
     pub(crate) settler: Arc<Settler>,
-    /// Is told when stored events have got positions.
-    pub(crate) numbered: Arc<Notify>,
+    /// Is told when stored events have got positions, and how often they do.
+    pub(crate) numbered: (Arc<Notify>, Duration),
 }
 
 impl Background {
@@ -85,9 +85,9 @@ impl StoreJobs {
     pub(crate) fn new(
         (store, writer): (Arc<dyn Store>, Arc<BatchWriter>),
         settler: Settler,
-        numbered: &Arc<Notify>,
+        (numbered, every): (&Arc<Notify>, Duration),
     ) -> Self {
-        Self { store, writer, settler: Arc::new(settler), numbered: numbered.clone() }
+        Self { store, writer, settler: Arc::new(settler), numbered: (numbered.clone(), every) }
     }
 
     fn jobs(
@@ -105,19 +105,6 @@ impl StoreJobs {
                 is_ready.cancelled().await;
                 settler.run().await;
             }),
-            Job::new(
-                "feed",
-                (on_store.clone(), writer.stored.clone(), numbered),
-                |state| async move {
-                    let ((is_ready, store, _), stored, numbered) = state;
-                    is_ready.cancelled().await;
-                    feed::number(store, stored, numbered).await;
-                },
-            ),
-            Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
-                is_ready.cancelled().await;
-                feed::trim(store, clock).await;
-            }),
             Job::new("partitions", on_store.clone(), |(is_ready, store, clock)| async move {
                 is_ready.cancelled().await;
                 loop {
@@ -126,6 +113,7 @@ impl StoreJobs {
                 }
             }),
         ];
+        jobs.extend(feed_jobs(&on_store, metrics, writer.stored.clone(), numbered));
         if let Some(keep) = keep {
             let state = (on_store.clone(), metrics.clone());
             jobs.push(Job::new("retention", state, move |(on_store, metrics)| async move {
@@ -147,6 +135,33 @@ impl StoreJobs {
         }
         jobs
     }
+}
+
+/// Gives stored events their positions, shows how many there are, and forgets old ones.
+fn feed_jobs(
+    on_store: &(CancellationToken, Arc<dyn Store>, Clock),
+    metrics: &Arc<Metrics>,
+    stored: Arc<Notify>,
+    (numbered, every): (Arc<Notify>, Duration),
+) -> [Job; 3] {
+    let (is_ready, store, _) = on_store;
+    let (store, metrics) = (store.clone(), metrics.clone());
+    let shown = (is_ready.clone(), store.clone(), metrics.clone());
+    let state = Numberer { store, metrics, stored, numbered, every };
+    [
+        Job::new("feed", (is_ready.clone(), state), |(is_ready, state)| async move {
+            is_ready.cancelled().await;
+            feed::number(state).await;
+        }),
+        Job::new("feed figures", shown, |(is_ready, store, metrics)| async move {
+            is_ready.cancelled().await;
+            feed::show(store, metrics).await;
+        }),
+        Job::new("positions", on_store.clone(), |(is_ready, store, clock)| async move {
+            is_ready.cancelled().await;
+            feed::trim(store, clock).await;
+        }),
+    ]
 }
 
 async fn fold_metrics(metrics: Arc<Metrics>) {

@@ -64,10 +64,10 @@ pub async fn run_in_turn(
     let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
-    let setup = Setup { addresses, ..setup(&settings, &apps, &watch) };
+    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
+    let setup = Setup { addresses, ..setup(&settings, &apps, &watch, &forwarding) };
     let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
-    let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
     let (ops_address, begin) = (display_address(&listeners.ops), token(succession.from.is_none()));
@@ -97,7 +97,7 @@ pub async fn run_in_turn(
         let background = Background {
             store: store.clone().map(|store| {
                 let settler = settler(&settings, &apps, watch.book(), &clock, &metrics);
-                StoreJobs::new(store, settler, &numbered)
+                StoreJobs::new(store, settler, (&numbered, settings.forwarding.number_interval()))
             }),
             clock: clock.clone(),
             metrics: metrics.clone(),

@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::forwarding::Forwarding;
 use crate::http::{
-    self, Addresses, AppSetup, Limits, Ops, ReadLimiter, RequestObserver, Setup, Sources,
-    StoreHandle, Tls, TlsError,
+    self, Addresses, AppSetup, DestinationSetup, Limits, Ops, ReadLimiter, RequestObserver, Setup,
+    Sources, StoreHandle, Tls, TlsError,
 };
 use crate::ingest::Ingest;
 use crate::registration::{RegistrationStatus, VendorMonitor};
@@ -18,6 +19,8 @@ use crate::server::listeners::Listeners;
 use crate::sessions::Settler;
 use crate::settings::{AppSettings, Settings, SettingsError};
 use crate::telemetry::Metrics;
+use forward::destination::Destination;
+use forward::destination::target::TargetKind;
 use protocol::{AppId, Apps};
 use receiver::Receiver;
 
@@ -42,7 +45,12 @@ pub(crate) fn operations(
 }
 
 /// What the settings page shows.
-pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &VendorMonitor) -> Setup {
+pub(crate) fn setup(
+    settings: &Settings,
+    apps: &Apps,
+    watch: &VendorMonitor,
+    forwarding: &Forwarding,
+) -> Setup {
     let auth = &settings.auth;
     let app = |(id, app): (AppId, &AppSettings)| AppSetup {
         id,
@@ -62,7 +70,23 @@ pub(crate) fn setup(settings: &Settings, apps: &Apps, watch: &VendorMonitor) -> 
             vendor: watch.addresses(),
         },
         addresses: Addresses::default(),
+        destinations: forwarding.destinations().map(destination).collect(),
+        backlog_age_max: settings.retention.backlog_age_max(),
         sections: settings.summary(),
+    }
+}
+
+/// A destination, without what may be secret.
+fn destination(of: &Destination) -> DestinationSetup {
+    DestinationSetup {
+        name: of.name.clone(),
+        kind: match of.target.kind() {
+            TargetKind::Http => "http",
+            TargetKind::Nats => "nats",
+        },
+        url: of.target.to_string(),
+        filter: of.filter.clone(),
+        definition_hash: of.definition_hash.clone(),
     }
 }
 

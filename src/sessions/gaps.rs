@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::sessions::outages::{drift, forwarding, silence};
 use crate::sessions::overdue_calls::Calls;
 use crate::sessions::settler::{FailureLog, POLL, RETRY_PAUSE, Settler, step};
 use crate::sessions::tasks::sweep::Tasks;
-use crate::sessions::{drift, silence};
 use crate::settings::seconds;
 use crate::store::{QUEUE_COUNTED_MAX, RoomQueue, SLOT_MS, SettlerConnection, StoreError};
 use protocol::diagnostic::Diagnostic;
@@ -76,6 +76,8 @@ impl Settler {
             silence::sweep(store, *app, &self.gaps, now, &self.metrics).await?;
         }
         drift::sweep(store, &self.book, now, &self.metrics).await?;
+        let failing_after = seconds(self.gaps.forwarding_failing_after_s);
+        forwarding::sweep(store, failing_after, now, &self.metrics).await?;
         self.show_queue(store).await?;
         store.delete_minutes(now.minus(MINUTES_KEPT)).await?;
         self.metrics.anomalies(&store.listed().await?);

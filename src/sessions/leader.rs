@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::sessions::drift;
 use crate::sessions::gaps::Sweeps;
+use crate::sessions::outages::drift;
 use crate::sessions::settler::{FailureLog, RETRY_PAUSE, Settler, step};
 use crate::store::{RoomQueue, SettlerConnection};
 use protocol::diagnostic::Diagnostic;

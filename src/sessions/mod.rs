@@ -7,16 +7,15 @@
 //! each, and gaps are looked for.
 
 pub(crate) mod compute;
-pub(crate) mod drift;
 pub(crate) mod gaps;
 mod leader;
 pub(crate) mod memory;
+pub(crate) mod outages;
 pub(crate) mod overdue_calls;
 pub(crate) mod plan;
 mod rooms;
 pub(crate) mod rtc;
 mod settler;
-pub(crate) mod silence;
 mod tasks;
 pub(crate) mod verify;
 

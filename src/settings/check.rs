@@ -206,6 +206,7 @@ impl Settings {
             ("gaps.call_active_overdue_s", gaps.call_active_overdue_s, 0, 31_536_000),
             ("gaps.room_idle_overdue_s", gaps.room_idle_overdue_s, 0, 31_536_000),
             ("gaps.task_idle_overdue_s", gaps.task_idle_overdue_s, 0, 31_536_000),
+            ("gaps.forwarding_failing_after_s", gaps.forwarding_failing_after_s, 0, 31_536_000),
             ("gaps.silence_after_s", gaps.silence_after_s, 0, 86_400),
             ("gaps.silence_events_min", gaps.silence_events_min.into(), 1, 1_000_000_000),
             ("settle.session_bytes_max", wide(self.settle.session_bytes_max), 256, 1 << 20),

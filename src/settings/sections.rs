@@ -169,6 +169,12 @@ impl RetentionSettings {
     pub fn keep(&self) -> Option<Duration> {
         (self.events_days > 0).then(|| Duration::from_hours(24 * u64::from(self.events_days)))
     }
+
+    /// From which age on events that wait for a destination are about to be deleted before they are sent.
+    #[must_use]
+    pub(crate) fn backlog_age_max(&self) -> Option<Duration> {
+        self.keep().map(|keep| keep / 5 * 4)
+    }
 }
 
 /// A setting in seconds, where 0 means none.
@@ -184,6 +190,7 @@ pub struct GapsSettings {
     pub call_active_overdue_s: u64,
     pub room_idle_overdue_s: u64,
     pub task_idle_overdue_s: u64,
+    pub forwarding_failing_after_s: u64,
     pub silence_after_s: u64,
     pub silence_events_min: u32,
 }

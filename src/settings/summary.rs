@@ -87,6 +87,7 @@ impl Settings {
             ("An accepted call is overdue", after(gaps.call_active_overdue_s)),
             ("A room is overdue", after(gaps.room_idle_overdue_s)),
             ("A recording or cloud task is overdue", after(gaps.task_idle_overdue_s)),
+            ("A destination does not run", after(gaps.forwarding_failing_after_s)),
             ("An app is silent", silence),
         ]
     }

@@ -18,6 +18,22 @@ impl Figures {
         self.0.lines().find_map(value)
     }
 
+    /// The values of the series of a name by one label, of those whose other label, which stands before it, has this value.
+    #[must_use]
+    pub fn within(
+        &self,
+        name: &str,
+        (first, value): (&str, &str),
+        label: &str,
+    ) -> Vec<(&str, f64)> {
+        let begin = format!("{name}{{{first}=\"{value}\",{label}=\"");
+        let series = |line| -> Option<(&str, f64)> {
+            let (word, value) = str::strip_prefix(line, &begin)?.rsplit_once("\"} ")?;
+            Some((word, value.parse().ok()?))
+        };
+        self.0.lines().filter_map(series).collect()
+    }
+
     /// The values of the series of a name with this one label, in the order they stand there.
     #[must_use]
     pub fn by_label(&self, name: &str, label: &str) -> Vec<(&str, f64)> {
@@ -49,5 +65,13 @@ mod tests {
         let outcomes = figures.by_label("trtc_request_outcomes_total", "outcome");
         assert!(outcomes.contains(&("duplicate", 1.0)) && outcomes.contains(&("stored", 0.0)));
         assert!(figures.by_label("trtc_requests_total", "outcome").is_empty());
+        let destination = metrics.destination("a");
+        destination.attempt("ok", std::time::Duration::from_millis(7));
+        let figures = Figures::read(metrics.handle().render());
+        let tries = figures.within("trtc_forward_attempts_total", ("destination", "a"), "result");
+        assert!(tries.contains(&("ok", 1.0)) && tries.contains(&("tls", 0.0)), "{tries:?}");
+        let took =
+            figures.within("trtc_forward_attempt_seconds_bucket", ("destination", "a"), "le");
+        assert!(took.contains(&("0.1", 1.0)) && took.contains(&("+Inf", 1.0)), "{took:?}");
     }
 }

@@ -15,6 +15,9 @@ const LAG: &str = "trtc_forward_lag_seconds";
 const BACKLOG: &str = "trtc_forward_backlog_events";
 const WAITING: &str = "trtc_forward_waiting";
 const DEAD: &str = "trtc_forward_dead";
+const UNNUMBERED: &str = "trtc_feed_unnumbered";
+const FEED_EVENTS: &str = "trtc_feed_events";
+const LEADER: &str = "trtc_feed_leader";
 const STATE: &str = "trtc_forward_state";
 
 /// The results of attempts, by the label they have.
@@ -110,6 +113,34 @@ impl DestinationMetrics {
     }
 }
 
+/// The figures of the feed.
+#[derive(Debug)]
+pub struct FeedMetrics {
+    unnumbered: Gauge,
+    events: Gauge,
+    leader: Gauge,
+}
+
+impl FeedMetrics {
+    pub(crate) fn new(recorder: &PrometheusRecorder) -> Self {
+        let of = |metric| gauge(recorder, metric, &[]);
+        Self { unnumbered: of(UNNUMBERED), events: of(FEED_EVENTS), leader: of(LEADER) }
+    }
+
+    /// Shows how many events have no position, and of how many it is kept.
+    pub fn length(&self, unnumbered: i64, events: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let figure = |figure: i64| figure as f64;
+        self.unnumbered.set(figure(unnumbered));
+        self.events.set(figure(events));
+    }
+
+    /// Shows whether this server gives positions.
+    pub fn leader(&self, is_leader: bool) {
+        self.leader.set(u8::from(is_leader));
+    }
+}
+
 pub(crate) fn describe(recorder: &PrometheusRecorder) {
     let text = "Events a destination is done with: `filtered` are not for it, `dead` were given up, `gone` were deleted before they \
                 were sent, `skipped` went out of its bounded backlog";
@@ -124,6 +155,18 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
         (LAG, "Seconds for which the oldest event that waits for a destination has been stored"),
         (BACKLOG, "Events that wait for a destination, estimated where there are very many"),
         (WAITING, "Events that failed and wait for their next attempt, or are to be sent again"),
+        (
+            UNNUMBERED,
+            "Stored events that have no position in the feed yet: some for a moment; many that stay mean that nobody gives positions, and nothing is forwarded",
+        ),
+        (
+            FEED_EVENTS,
+            "Events whose positions are kept, for readers and destinations that go on from there; estimated where there are very many",
+        ),
+        (
+            LEADER,
+            "1 if this server gave positions to events within the last minute; of several servers one at a time does",
+        ),
         (DEAD, "Events that were given up and are kept as dead letters"),
         (
             STATE,

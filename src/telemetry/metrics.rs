@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::telemetry::forward_metrics::{self, DestinationMetrics};
+use crate::telemetry::forward_metrics::{self, DestinationMetrics, FeedMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, ANOMALIES, SettleMetrics};
@@ -86,6 +86,8 @@ pub struct Metrics {
     pub last_resort_lost: Counter,
     /// Wrong tokens that the operations listener was given.
     pub ops_wrong_tokens: Counter,
+    /// The feed.
+    pub feed: FeedMetrics,
     /// Lines of the log that stderr did not take; of the whole process, which has one log.
     pub log_lines_dropped: Counter,
 }
@@ -196,6 +198,7 @@ impl Metrics {
             last_resort_lost: last_resort("lost"),
             ops_wrong_tokens: counter(&recorder, OPS_WRONG_TOKENS, &[]),
             log_lines_dropped: counter(&recorder, LOG_LINES_DROPPED, &[]),
+            feed: FeedMetrics::new(&recorder),
             recorder,
         }
     }

@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// The main pages, in the order of the navigation.
-const MAIN: [&str; 10] = [
+const MAIN: [&str; 11] = [
     "/",
     "/tail",
     "/calls",
@@ -27,6 +27,7 @@ const MAIN: [&str; 10] = [
     "/recordings",
     "/rtc-tasks",
     "/events",
+    "/forward",
     "/anomalies",
 ];
 /// An id as somebody might choose it who means harm, or nothing by it: markup, quotes, letters that turn the others round.
@@ -89,7 +90,7 @@ async fn an_empty_page_says_what_to_do_next() {
     let page = Page::empty(&server.ops_url).await;
     for path in MAIN {
         page.goto(path).await;
-        if !["/anomalies", "/recordings", "/rtc-tasks"].contains(&path) {
+        if !["/forward", "/anomalies", "/recordings", "/rtc-tasks"].contains(&path) {
             assert!(page.text("main").await.contains("Nothing has come yet"), "{path}");
             assert!(page.text("main").await.contains("trtc-callbacks simulate"), "{path}");
         }
@@ -739,6 +740,42 @@ async fn the_description_of_the_api_is_a_click_away() {
     let text = page.text("body").await;
     let api: Value = serde_json::from_str(&text).unwrap();
     assert!(api["paths"]["/api/v1/calls"].is_object(), "{text:.200}");
+    page.close().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_navigation_fits_one_line_and_has_a_menu() {
+    let database = Database::sqlite();
+    let server =
+        Server::start_with(settings(&database, &[("TRTC_OPS__TOKEN", "a-long-enough-token")]))
+            .await;
+    let page = Page::open(&server.ops_url, "/").await;
+    page.wait_for("document.activeElement.id === 'token'").await;
+    page.fill("#token", "a-long-enough-token").await;
+    page.follow("main button").await;
+    // Also with the button to sign out.
+    let lines = "(() => {
+        const boxes = [...document.querySelectorAll('.brand, .top nav > ul > li, .find, #sign-out')].map(box => box.getBoundingClientRect());
+        return Math.max(...boxes.map(box => box.top)) < Math.min(...boxes.map(box => box.bottom));
+    })()";
+    assert!(page.eval::<bool>(lines).await, "it stands in one line");
+    let is_open = "document.querySelector('.menu').open";
+    assert!(!page.eval::<bool>(is_open).await);
+    page.eval::<()>("document.querySelector('.menu summary').focus()").await;
+    page.press("Enter").await;
+    page.wait_for(is_open).await;
+    page.assert_good().await;
+    page.press("Tab").await;
+    page.press("Tab").await;
+    assert_eq!(page.eval::<String>("document.activeElement.textContent").await, "Recordings");
+    page.press("Escape").await;
+    page.wait_for(&format!("!{is_open}")).await;
+    page.press("Enter").await;
+    page.wait_for(is_open).await;
+    page.follow(".menu a[href^='/recordings']").await;
+    assert_eq!(page.text("h1").await, "Recordings");
+    assert_eq!(page.text(".menu summary.here").await, "Media");
     page.close().await;
     server.stop().await;
 }

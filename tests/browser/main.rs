@@ -8,6 +8,7 @@
 
 mod chromium;
 mod dashboard;
+mod forwarding;
 mod harness;
 mod page;
 mod pictures;

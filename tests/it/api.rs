@@ -75,6 +75,7 @@ async fn server(database: &Database) -> Server {
     );
     show_details(&mut rows);
     show_tasks(&mut rows);
+    show_destination(&mut rows);
     let columns = "sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail";
     rows.add(
         "anomalies",
@@ -93,6 +94,22 @@ async fn server(database: &Database) -> Server {
     }
     rows.write().await;
     server
+}
+
+/// A destination of forwarding, and an event that it has not got.
+fn show_destination(rows: &mut Rows<'_>) {
+    rows.add(
+        "destinations",
+        "name, position, epoch, definition_hash, created_at, state, reason, failing_since, last_error, paused, \
+         resume_requests, exceptions_version, skipped, skipped_from, skipped_until",
+        "'billing', 511, 1, 'x', @0, 'failing', 'failing', @5, 'answered 500', false, 0, 0, 7, @1, @2",
+    );
+    let event = crate::reading::id(7);
+    rows.add(
+        "delivery_exceptions",
+        "destination, event_id, position, attempts, next_at, state, last_status, last_error, first_failed_at, changed_at",
+        &format!("'billing', '{event}', 5, 3, @9, 'waiting', 400, 'answered 400: no', @3, @4"),
+    );
 }
 
 /// Recordings, and other tasks of the cloud.
@@ -235,6 +252,8 @@ fn examples(event: &str) -> Vec<(&'static str, String)> {
         ("/recordings/{app}/{task_id}", format!("/recordings/{APP}/t%2F+.%2A-")),
         ("/rtc-tasks", "/rtc-tasks".to_owned()),
         ("/rtc-tasks/{app}/{task_id}", format!("/rtc-tasks/{APP}/relay%2F1")),
+        ("/destinations", "/destinations".to_owned()),
+        ("/destinations/{name}/exceptions", "/destinations/billing/exceptions".to_owned()),
         ("/anomalies", "/anomalies".to_owned()),
         ("/statistics", "/statistics".to_owned()),
         ("/search", "/search?id=talked".to_owned()),

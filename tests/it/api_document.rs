@@ -23,7 +23,7 @@ async fn every_operation_has_descriptions_and_bounded_parameters() {
     let server = Server::start(&database).await;
     let document = document(&server).await;
     let operations = operations(&document);
-    assert_eq!(operations.len(), 27);
+    assert_eq!(operations.len(), 29);
     let (mut words, mut bounds) = (0, 0);
     for (path, operation) in operations {
         for (status, answer) in operation["responses"].as_object().unwrap() {

@@ -20,7 +20,7 @@ const HOSTILE_PATH: &str =
     "%3Cscript%3Ealert%281%29%3C%2Fscript%3E%22%27%26amp%3B%2F..%2F%3F%23%252F%E2%80%AE%07%C3%BC";
 const OTHER_APP: &str = "1400000002";
 /// Pages that are there without data.
-const PAGES: [&str; 13] = [
+const PAGES: [&str; 14] = [
     "/",
     "/?span=day",
     "/tail",
@@ -30,6 +30,7 @@ const PAGES: [&str; 13] = [
     "/recordings",
     "/rtc-tasks",
     "/events",
+    "/forward",
     "/anomalies",
     "/settings",
     "/search",

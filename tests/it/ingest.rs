@@ -1,6 +1,6 @@
 //! The queue and its lanes before a store that misbehaves, on a clock that stands still while nothing waits for it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -14,13 +14,14 @@ use trtc_callbacks::clock::Clock;
 use trtc_callbacks::ingest::Ingest;
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
-    Anomaly, AnomalyFilter, Battle, Call, CallFilter, Count, CountFilter, DerivedEvent, DetailPage,
-    Details, EventFilter, EventInsert, EventPage, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted,
-    Live, Member, Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep,
-    Room, RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals,
-    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter,
-    RtcTaskPage, RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject,
-    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Anomaly, AnomalyFilter, Backlog, Battle, Call, CallFilter, Count, CountFilter, DerivedEvent, DestinationRow,
+    DetailPage, Details, EventDeliveries, EventFilter, EventInsert, EventPage, ExceptionFilter,
+    ExceptionView, FeedFigures, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted, Live, Member,
+    Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep, Room,
+    RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals, RtcRoomFilter,
+    RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter, RtcTaskPage,
+    RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
+    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
@@ -244,6 +245,24 @@ impl ReadModels for Slow {
         unreachable!()
     }
 
+    async fn feed_figures(&self) -> Result<FeedFigures, StoreError> {
+        unreachable!()
+    }
+    async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
+        unreachable!()
+    }
+    async fn destination_backlogs(&self) -> Result<HashMap<String, Backlog>, StoreError> {
+        unreachable!()
+    }
+    async fn delivery_exceptions(
+        &self,
+        _: &ExceptionFilter,
+    ) -> Result<Vec<ExceptionView>, StoreError> {
+        unreachable!()
+    }
+    async fn event_deliveries(&self, _: &StoredEvent) -> Result<EventDeliveries, StoreError> {
+        unreachable!()
+    }
     async fn find(&self, _: &str) -> Result<Vec<SearchHit>, StoreError> {
         unreachable!()
     }

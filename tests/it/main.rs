@@ -30,6 +30,7 @@ mod forward_commands;
 mod forward_faults;
 mod forward_receiver;
 mod forward_replay;
+mod forward_seen;
 mod forwarding;
 mod handlers;
 mod hostile;

@@ -44,11 +44,25 @@ impl Filter {
     /// The same, by no more than it looks at.
     #[must_use]
     pub fn fits_key(&self, key: &FilterKey<'_>) -> bool {
-        self.apps.fit_app(key.app)
-            && self.families.fit(Some(key.family))
-            && self.commands.fit_command(key)
-            && self.rooms.fit(key.room_id)
-            && self.calls.fit(key.call_id)
+        self.misfit(key).is_none()
+    }
+
+    /// The first of its keys by which it does not take an event.
+    #[must_use]
+    pub fn misfit(&self, key: &FilterKey<'_>) -> Option<&'static str> {
+        if !self.apps.fit_app(key.app) {
+            Some("apps")
+        } else if !self.families.fit(Some(key.family)) {
+            Some("families")
+        } else if !self.commands.fit_command(key) {
+            Some("commands")
+        } else if !self.rooms.fit(key.room_id) {
+            Some("rooms")
+        } else if !self.calls.fit(key.call_id) {
+            Some("calls")
+        } else {
+            None
+        }
     }
 
     /// Whether it names derived events.
@@ -204,8 +218,20 @@ mod tests {
         assert!(!filter.fits(&event("Room.CallbackAfterEndCall", Some("r1"), Some("c1"))));
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r11"), Some("c1"))));
         assert!(!filter.fits(&event("Call.CallbackAfterEndCall", Some("r1"), None)));
+        let misfit = |filter: &Filter| {
+            filter.misfit(&FilterKey {
+                app: end.app,
+                family: &end.family,
+                command: &end.command,
+                room_id: Some("r2"),
+                call_id: Some("c1"),
+                is_derived: false,
+            })
+        };
+        assert_eq!(misfit(&filter), Some("rooms"));
         filter.apps = words(&["1400000002"]);
         assert!(!filter.fits(&end));
+        assert_eq!(misfit(&filter), Some("apps"));
     }
 
     #[test]

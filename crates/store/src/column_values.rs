@@ -31,6 +31,8 @@ pub const RTC_TASK_KINDS: &[&str] =
 /// States of a cloud task.
 pub const RTC_TASK_STATES: &[&str] =
     &["started", "running", "retrying", "ready", "stopped", "failed"];
+/// States of an exception of a destination.
+pub const DELIVERY_STATES: &[&str] = &["waiting", "dead", "replay"];
 /// Kinds of anomalies.
 pub const ANOMALY_KINDS: &[&str] = &[
     "call_without_end",
@@ -49,4 +51,5 @@ pub const ANOMALY_KINDS: &[&str] = &[
     "rtc_task_without_end",
     "silence",
     "registration_drift",
+    "forwarding_failing",
 ];

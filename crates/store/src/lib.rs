@@ -42,6 +42,9 @@ pub use crate::forwarding::model::{
 pub use crate::forwarding::replay::{
     QueuedReplay, REPLAYS_MAX, Replay, ReplayCounts, ReplayEvent, ReplayStep,
 };
+pub use crate::forwarding::view::{
+    EventDeliveries, EventPlace, ExceptionFilter, ExceptionView, FeedFigures,
+};
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
 pub use crate::model::event::StoredEvent;
 pub use crate::model::position::{Position, PositionError};
@@ -85,6 +88,7 @@ pub use crate::query::rtc_rooms::{
 };
 pub use crate::rebuild::tables::{Progress, Rebuilding, Scope, Stage, Tally};
 pub use crate::repair::{REPAIR_FACTS_MAX, RepairConnection, RepairKind, RepairedMark, RoomFact};
+pub use crate::sessions::destinations::FailingDestination;
 pub use crate::sessions::facts::{Attendance, LiveFacts, SettledSession, Span};
 pub use crate::sessions::queue::{
     QUEUE_COUNTED_MAX, Queued, RoomId, RoomQueue, SLOT_MS, SettlerConnection,
@@ -93,7 +97,7 @@ pub use crate::sessions::rtc::marks::RtcMarks;
 pub use crate::sessions::rtc::robots::RTC_HOUR_MS;
 pub use crate::sessions::rtc::rows::{RtcIntervalRow, RtcSessionRow, RtcStayRow};
 pub use crate::sessions::rtc::write::{RtcRows, RtcSettlement};
-pub use crate::sessions::sweep::{Drift, OpenCall, Overdue, SWEEP_ROWS};
+pub use crate::sessions::sweep::{OpenCall, OpenOutage, Overdue, SWEEP_ROWS};
 pub use crate::sessions::task_sweep::{
     FILES_LEFT, MarkPlace, OverdueTask, OverdueTasks, RECORDINGS, RTC_TASKS, TaskSearch,
 };

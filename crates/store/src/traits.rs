@@ -3,6 +3,7 @@
 //! Every list is read in pages by keyset: newest first, after the last row of the previous page, so that each page
 //! costs the same.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 use crate::derived::model::DerivedEvent;
 use crate::error::StoreError;
+use crate::forwarding::model::{Backlog, DestinationRow};
+use crate::forwarding::view::{EventDeliveries, ExceptionFilter, ExceptionView, FeedFigures};
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::{
@@ -255,6 +258,24 @@ pub trait ReadModels {
 
     /// The positions of the feed.
     async fn feed_span(&self) -> Result<FeedSpan, StoreError>;
+
+    /// How long the feed is.
+    async fn feed_figures(&self) -> Result<FeedFigures, StoreError>;
+
+    /// All destinations of forwarding, by name, those that are no longer configured too.
+    async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError>;
+
+    /// How much waits for each destination, by its name.
+    async fn destination_backlogs(&self) -> Result<HashMap<String, Backlog>, StoreError>;
+
+    /// The exceptions of a destination, those of the latest events first.
+    async fn delivery_exceptions(
+        &self,
+        filter: &ExceptionFilter,
+    ) -> Result<Vec<ExceptionView>, StoreError>;
+
+    /// Where an event is on its ways to destinations.
+    async fn event_deliveries(&self, event: &StoredEvent) -> Result<EventDeliveries, StoreError>;
 
     /// Objects with this id: a call, a room's latest session, a room of the RTC Engine, which its `CommId` names, too, an
     /// account, or an event. At most [`FOUND_MAX`](crate::FOUND_MAX).

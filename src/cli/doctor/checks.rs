@@ -6,12 +6,10 @@ use clap::Args;
 use tokio::time::timeout;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
-#[cfg(feature = "nats")]
-use crate::cli::doctor::forwarding;
 use crate::cli::doctor::report::Findings;
 #[cfg(feature = "nats")]
-use crate::cli::doctor::stream;
-use crate::cli::doctor::{files, machine, storage, tencent};
+use crate::cli::doctor::{destination_streams, stream};
+use crate::cli::doctor::{files, forwarding, machine, storage, tencent};
 use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
@@ -85,15 +83,16 @@ impl Doctor {
         paths(settings, findings);
         proxies(settings, findings);
         tencent::addresses(settings, clock, findings).await;
-        if settings.stores() {
-            self.store(settings, clock, findings).await;
-        } else {
+        let destinations = forwarding::configured(settings, findings).await;
+        if !settings.stores() {
             findings.ok("store", "none: this server is a receiver");
+        } else if self.store(settings, clock, findings).await {
+            forwarding::stored(settings, &destinations, findings).await;
         }
         #[cfg(feature = "nats")]
         stream::stream(settings, findings).await;
         #[cfg(feature = "nats")]
-        forwarding::streams(settings, findings).await;
+        destination_streams::streams(settings, findings).await;
         files::spool(settings, findings).await;
         disks(settings, findings).await;
         files(settings, findings);
@@ -101,22 +100,27 @@ impl Doctor {
         running(settings, findings).await;
     }
 
-    async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) {
+    /// Looks at the store. Says whether it is there, with all tables.
+    async fn store(&self, settings: &Settings, clock: &Clock, findings: &mut Findings) -> bool {
         let url = store::display_url(&settings.store.url);
         let file = store::file(&settings.store.url).filter(|file| !file.exists());
         if let Some(Err(error)) = file.as_deref().map(machine::may_write) {
             let text = format!("there is no {url} yet, and `serve` could not create it: {error}");
-            return findings.fail("store", text, machine::FOLDER_HINT);
+            findings.fail("store", text, machine::FOLDER_HINT);
+            return false;
         }
         if file.is_some() {
             let hint = "`serve` creates it; if it should exist, check `store.url` and the working directory";
-            return findings.warn("store", format!("there is no {url} yet"), hint);
+            findings.warn("store", format!("there is no {url} yet"), hint);
+            return false;
         }
         let options = settings.store_options();
         let wait = if self.integrity { INTEGRITY_WAIT } else { STORE_WAIT };
         match timeout(wait, store::examine(&options, clock.now(), self.integrity)).await {
             Ok(Ok(found)) => {
                 storage::judge(&url, &found, clock.now(), self.integrity, findings);
+                let migrations = &found.migrations;
+                return migrations.pending.is_empty() && migrations.unknown.is_empty();
             }
             Ok(Err(StoreError::Address(found))) => findings.error("store", found, ""),
             Ok(Err(error)) => {
@@ -133,6 +137,7 @@ impl Doctor {
                 );
             }
         }
+        false
     }
 }
 

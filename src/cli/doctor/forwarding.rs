@@ -1,51 +1,159 @@
-//! What `doctor` says of the streams that destinations publish to.
+//! What `doctor` says of the destinations of forwarding: whether they can be called, and how they stand in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::cli::doctor::report::Findings;
 use crate::settings::Settings;
+use crate::store::{Backlog, DestinationRow, ForwardingConnection};
 use forward::destination::Destination;
-use forward::http::Guard;
-use forward::nats::{Client, ClientSettings, Creation, check};
-use protocol::diagnostic::Hint;
+use forward::destination::target::TargetKind;
+use forward::http::{Client, ClientSettings, Guard};
+use protocol::diagnostic::{Diagnostic, Hint};
 
 const CHECK: &str = "forwarding";
+/// How long a name may take.
+const NAME_WAIT: Duration = Duration::from_secs(10);
+/// How long the store may take to say how its destinations stand.
+const STORE_WAIT: Duration = Duration::from_secs(15);
 
-/// Each NATS destination: whether its servers can be reached, and whether its stream does. Receivers of HTTP are not called.
-pub(crate) async fn streams(settings: &Settings, findings: &mut Findings) {
+/// The destinations of the configuration, which are those that were checked.
+pub(crate) async fn configured(settings: &Settings, findings: &mut Findings) -> Vec<Destination> {
     let (destinations, guard) = match settings.destinations() {
-        Ok(found) => found,
-        Err(error) => return findings.error(CHECK, error.diagnostic(), "check the key"),
-    };
-    for destination in &destinations {
-        if let Ok(client) = ClientSettings::of(destination) {
-            stream(destination, client, guard.clone(), findings).await;
+        Ok(checked) => checked,
+        Err(error) => {
+            findings.error(CHECK, error.diagnostic(), "see `[[forward]]`");
+            return Vec::new();
         }
+    };
+    // Those of NATS are asked for their streams.
+    let is_http = |destination: &&Destination| destination.target.kind() == TargetKind::Http;
+    for destination in destinations.iter().filter(is_http) {
+        let (name, target) = (&destination.name, &destination.target);
+        let reached = timeout(NAME_WAIT, reach(destination, &guard)).await.unwrap_or_else(|_| {
+            Err(Diagnostic::new(
+                format!("the name was not resolved within {} s", NAME_WAIT.as_secs()),
+                "check the name server of this machine",
+            ))
+        });
+        match reached {
+            Ok(()) => findings.ok(CHECK, format!("{name}: {target} may be sent to")),
+            Err(found) => {
+                let found = found.prefixed(format_args!("{name}: "));
+                findings.error(CHECK, found, "see its `[[forward]]` table");
+            }
+        }
+        if destination.secrets.is_empty() {
+            let hint = "set `secrets`, so that the receiver knows whom events come from";
+            findings.warn(CHECK, format!("{name}: deliveries are not signed"), hint);
+        }
+    }
+    destinations
+}
+
+/// Whether its files can be read, and its name leads to an address that may be sent to. Nothing is sent.
+async fn reach(destination: &Destination, guard: &Guard) -> Result<(), Diagnostic> {
+    let settings = ClientSettings::of(destination).map_err(|error| error.diagnostic())?;
+    let guard = guard.clone();
+    let client = spawn_blocking(move || Client::new(settings, guard)).await;
+    let client = client.map_err(|error| Diagnostic::from(error.to_string()))?;
+    let client = Arc::new(client.map_err(|error| error.diagnostic())?);
+    let hint = "check the name, and the name server of this machine";
+    client.check_host().await.map_err(|failure| Diagnostic::new(failure.detail, hint))
+}
+
+/// The destinations of the store, compared with those of the configuration.
+pub(crate) async fn stored(
+    settings: &Settings,
+    configured: &[Destination],
+    findings: &mut Findings,
+) {
+    let read = async {
+        let mut connection =
+            ForwardingConnection::open(&settings.store_options().to_read()).await?;
+        let mut all = Vec::new();
+        for row in connection.destinations().await? {
+            let backlog = connection.backlog(&row.name).await?;
+            all.push((row, backlog));
+        }
+        connection.close().await;
+        Ok::<_, crate::store::StoreError>(all)
+    };
+    let all = match timeout(STORE_WAIT, read).await {
+        Ok(Ok(all)) => all,
+        Ok(Err(error)) => {
+            let found = error.diagnostic().prefixed("the destinations were not read: ");
+            return findings.error(CHECK, found, "`migrate` creates their tables");
+        }
+        Err(_) => {
+            let text = format!("the destinations were not read within {} s", STORE_WAIT.as_secs());
+            return findings.fail(CHECK, text, "check what the store is waiting for");
+        }
+    };
+    for (row, backlog) in &all {
+        let of = configured.iter().find(|destination| destination.name == row.name);
+        judge(row, backlog, of, settings, findings);
     }
 }
 
-async fn stream(
-    destination: &Destination,
-    client: ClientSettings,
-    guard: Guard,
+fn judge(
+    row: &DestinationRow,
+    backlog: &Backlog,
+    of: Option<&Destination>,
+    settings: &Settings,
     findings: &mut Findings,
 ) {
-    let of = format!("destination `{}`: ", destination.name);
-    let client = Client::new(client, guard);
-    let report = match check(&client, &destination.nats, Creation::Never).await {
-        Ok(report) => report,
-        Err(found) => {
-            return findings.error(CHECK, found.prefixed(of), "check the server's log");
+    let name = &row.name;
+    let is_served = row.lease_ms.is_some_and(|left| left >= 0);
+    let Some(of) = of else {
+        if is_served {
+            let hint = "give all servers the same `[[forward]]` tables";
+            let text =
+                format!("{name}: another server forwards to it, and it is not configured here");
+            return findings.warn(CHECK, text, hint);
         }
+        let hint = format!("`trtc-callbacks forward remove {name}` frees its place and backlog");
+        let text = format!(
+            "{name}: no configuration has it any more, and about {} events are kept for it",
+            backlog.events
+        );
+        return findings.warn(CHECK, text, &hint);
     };
-    if report.findings.is_empty() {
-        let streams = report.streams.join("`, `");
-        findings.ok(CHECK, format!("{of}the stream `{streams}` takes its events"));
+    if is_served && of.definition_hash != row.definition_hash {
+        let hint = "give all servers the same `[[forward]]` tables, and restart them";
+        let text = format!("{name}: the server that forwards has another definition of it");
+        findings.warn(CHECK, text, hint);
     }
-    for finding in report.findings {
-        let found = finding.found.prefixed(&of);
-        if finding.is_grave {
-            findings.error(CHECK, found, "");
-        } else {
-            findings.warn(CHECK, found.problem, found.hint.as_deref().unwrap_or_default());
+    let said = row.last_error.as_deref().map_or_else(String::new, |error| format!(": {error}"));
+    let since = row.state.failing_since.map_or_else(String::new, |at| format!(" since {at}"));
+    let state = row.state.state.as_str();
+    match state {
+        "running" => {
+            findings.ok(CHECK, format!("{name}: {} events in its backlog", backlog.events));
         }
+        "paused" => {
+            let hint = format!("`trtc-callbacks forward resume {name}` sends again");
+            findings.warn(CHECK, format!("{name}: paused{since}"), &hint);
+        }
+        _ => {
+            let hint = "mend the destination, or its `[[forward]]` table; its backlog is kept";
+            findings.warn(CHECK, format!("{name}: {state}{since}{said}"), hint);
+        }
+    }
+    if backlog.dead > 0 {
+        let hint = format!("`trtc-callbacks forward retry {name} --dead` sends them again");
+        findings.warn(CHECK, format!("{name}: {} dead letters", backlog.dead), &hint);
+    }
+    let lag = Duration::from_millis(backlog.lag_ms.max(0).unsigned_abs());
+    if settings.retention.backlog_age_max().is_some_and(|most| lag >= most) {
+        let hint = "mend the destination, or raise `retention.events_days`";
+        let hours = lag.as_secs() / 3600;
+        let text = format!(
+            "{name}: its oldest event waits for {hours} h and is soon deleted by its age, unsent"
+        );
+        findings.warn(CHECK, text, hint);
     }
 }

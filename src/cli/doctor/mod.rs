@@ -1,8 +1,9 @@
 //! `doctor`: looks at configuration, store, files and machine, and says what is not as it should be.
 
 pub(crate) mod checks;
-pub(crate) mod files;
 #[cfg(feature = "nats")]
+pub(crate) mod destination_streams;
+pub(crate) mod files;
 pub(crate) mod forwarding;
 pub(crate) mod machine;
 pub(crate) mod report;

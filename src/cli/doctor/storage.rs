@@ -88,8 +88,7 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
     let difference = state.clock.0.abs_diff(now.0);
     if difference > CLOCK_DIFFERENCE_MAX {
         let text = format!("the database's clock is {} s from this machine's", difference / 1000);
-        let hint =
-            "synchronise both: signatures are checked and times are judged by this machine's";
+        let hint = "synchronise both: signatures are checked and times are judged by this machine's, and receivers of forwarded events refuse signatures that are 5 min off";
         findings.warn("clock", text, hint);
     } else {
         findings.ok("clock", format!("{difference} ms from the database's"));

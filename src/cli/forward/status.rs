@@ -80,8 +80,8 @@ impl Shown {
         }
     }
 
-    /// All that is to be done.
-    fn advices(&self) -> Vec<String> {
+    /// All that is to be done. `backlog_age_max`: an older backlog is about to be deleted.
+    fn advices(&self, backlog_age_max: Option<Duration>) -> Vec<String> {
         let name = &self.name;
         let replay = self.replay.as_ref().map(|replay| {
             format!("a replay has not ended: `forward replay {name} {replay}` goes on with it")
@@ -94,12 +94,18 @@ impl Shown {
                 "events were skipped: `forward replay {name} --since {since} --until {until}` sends them"
             )
         });
-        [self.advice(), replay, skipped].into_iter().flatten().collect()
+        [self.advice(backlog_age_max), replay, skipped].into_iter().flatten().collect()
     }
 
     /// What to do about its state, where something is.
-    fn advice(&self) -> Option<String> {
+    fn advice(&self, backlog_age_max: Option<Duration>) -> Option<String> {
         let name = &self.name;
+        let lag = Duration::from_millis(self.lag_ms.max(0).unsigned_abs());
+        if backlog_age_max.is_some_and(|most| lag >= most) {
+            return Some(format!(
+                "{name} has events that are soon deleted by their age before they are sent: mend it, or raise `retention.events_days`"
+            ));
+        }
         if !self.is_configured {
             return Some(format!(
                 "{name} is not in this configuration: if no server has it, `forward remove {name}` frees its place"
@@ -142,7 +148,8 @@ impl Status {
             return output::print_json(&output::json_lines(&shown)?);
         }
         output::print(&table(&shown))?;
-        shown.iter().flat_map(Shown::advices).for_each(|advice| say(&advice));
+        let most = settings.retention.backlog_age_max();
+        shown.iter().flat_map(|of| of.advices(most)).for_each(|advice| say(&advice));
         Ok(())
     }
 }

@@ -122,6 +122,7 @@ fn file_name(row: &str) -> &'static str {
         "Recording" => "recordings",
         "RtcTask" => "rtc_tasks",
         "Anomaly" => "anomalies",
+        "ExceptionView" => "delivery_exceptions",
         "Count" => "statistics",
         _ => "list",
     }

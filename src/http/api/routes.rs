@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::api::endpoints::{
-    calls, event_stream, events, recordings, rooms, rtc_rooms, statistics, tasks,
+    calls, destinations, event_stream, events, recordings, rooms, rtc_rooms, statistics, tasks,
 };
 use crate::http::api::request::ApiRequest;
 use crate::http::api::{list, openapi};
@@ -47,6 +47,8 @@ fn endpoints() -> OpenApiRouter<Arc<Ops>> {
         .routes(routes!(recordings::recording))
         .routes(routes!(tasks::rtc_tasks))
         .routes(routes!(tasks::rtc_task))
+        .routes(routes!(destinations::destinations))
+        .routes(routes!(destinations::exceptions))
         .routes(routes!(statistics::anomalies))
         .routes(routes!(statistics::statistics))
         .routes(routes!(statistics::search))

@@ -1,9 +1,11 @@
 //! The part of the configuration that pages show, without secrets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ip_list::refresh::AddressBook;
 use crate::registration::RegistrationStatus;
+use forward::filter::Filter;
 use protocol::AppId;
 
 /// The settings that pages show, and the states of background refreshes.
@@ -15,6 +17,10 @@ pub(crate) struct Setup {
     pub(crate) sources: Sources,
     /// The server's own addresses.
     pub(crate) addresses: Addresses,
+    /// The configured destinations of forwarding.
+    pub(crate) destinations: Vec<DestinationSetup>,
+    /// From which age on a backlog is about to be deleted before it is sent; none where events are kept for good.
+    pub(crate) backlog_age_max: Option<Duration>,
     /// Other settings: titles, each with names and values.
     pub(crate) sections: Vec<(&'static str, Vec<(&'static str, String)>)>,
 }
@@ -25,6 +31,19 @@ pub(crate) struct AppSetup {
     /// Number of its callback tokens; with none, unsigned callbacks are accepted.
     pub(crate) tokens: usize,
     pub(crate) has_key: bool,
+}
+
+/// A configured destination of forwarding.
+pub(crate) struct DestinationSetup {
+    pub(crate) name: String,
+    /// `http` or `nats`.
+    pub(crate) kind: &'static str,
+    /// Its URL without what may be secret.
+    pub(crate) url: String,
+    /// Which events it gets.
+    pub(crate) filter: Filter,
+    /// A hash of its definition.
+    pub(crate) definition_hash: String,
 }
 
 /// The accepted sources of callbacks.
@@ -50,6 +69,11 @@ pub(crate) struct Addresses {
 }
 
 impl Setup {
+    /// The configured destination of this name.
+    pub(crate) fn destination(&self, name: &str) -> Option<&DestinationSetup> {
+        self.destinations.iter().find(|destination| destination.name == name)
+    }
+
     /// Whether the vendor's list is required but not known yet, so that all sources are accepted.
     pub(crate) fn lets_all_in(&self) -> bool {
         self.sources.vendor.as_ref().is_some_and(|book| book.state().networks == 0)

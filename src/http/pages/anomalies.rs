@@ -8,8 +8,8 @@ use axum::extract::{RawQuery, State};
 use crate::http::ops::state::Ops;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
-    Html, call_href, id, link, recording_href, room_href, rtc_room_at_href, rtc_session_href,
-    rtc_task_href, time, time_or, words,
+    Html, call_href, destination_href, id, link, recording_href, room_href, rtc_room_at_href,
+    rtc_session_href, rtc_task_href, time, time_or, words,
 };
 use crate::http::ui::page::{Listed, Paged, answered, listed};
 use crate::http::ui::section::Section;
@@ -62,6 +62,9 @@ fn meaning(kind: &str) -> &'static str {
             "A relay has no connection, an ingest failed three times, or another cloud task had no event for long and no end."
         }
         "silence" => "No event came for a while, at an hour that usually has some.",
+        "forwarding_failing" => {
+            "A destination of forwarding has not run for a while: it fails, is paused or cannot be called as it is configured."
+        }
         "registration_drift" => {
             "What is registered at the vendor for a product was not what is wanted: its callbacks may not come."
         }
@@ -95,6 +98,7 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
     let subject = match anomaly.kind.as_str() {
         "silence" => id(&anomaly.subject),
         "registration_drift" => words("/settings", &anomaly.subject),
+        "forwarding_failing" => link(&destination_href(&anomaly.subject), &anomaly.subject),
         kind if kind.starts_with("recording_") => {
             link(&recording_href(app, &anomaly.subject), &anomaly.subject)
         }

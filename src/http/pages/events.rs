@@ -6,14 +6,15 @@ use askama::Template;
 use axum::extract::{Path, RawQuery, State};
 use uuid::Uuid;
 
+use crate::http::destinations::way::ways;
 use crate::http::ops::state::Ops;
 use crate::http::query::Query;
 use crate::http::ui::error::PageError;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
-    Html, account_or, badge, call_href, calls_in_href, copyable, event_href, id, link, moment,
-    nothing, number, remark, remarks, room_at_href, rtc_room_at_href, search_href, span, time,
-    visible, words,
+    Html, account_or, badge, call_href, calls_in_href, copyable, destination_href, event_href, id,
+    link, moment, nothing, number, remark, remarks, room_at_href, rtc_room_at_href, search_href,
+    span, time, visible, words,
 };
 use crate::http::ui::page::{Listed, Paged, Reading, answered, done, listed};
 use crate::http::ui::section::Section;
@@ -132,6 +133,7 @@ struct One {
     /// Whether the API wants a token.
     asks_token: bool,
     page: &'static str,
+    ways: Vec<(Html, Html, String)>,
 }
 
 /// A column of the event, and where its value comes from.
@@ -153,6 +155,11 @@ pub(crate) async fn page(
     let missing = || PageError::NotFound(format!("No stored event has the id “{id}”."));
     let id: Uuid = id.parse().map_err(|_| missing())?;
     let found = reading.store.event(id).await?.ok_or_else(missing)?;
+    let deliveries = reading.store.event_deliveries(&found).await?;
+    let ways = ways(deliveries, &found, &ops.setup).into_iter().map(|way| {
+        let name = link(&destination_href(&way.name), &way.name);
+        (name, badge(way.state), visible(&way.text).into_owned())
+    });
     let (json, is_json) = match &found.payload {
         Payload::Json(json) => (json.as_str(), true),
         Payload::Raw(_) => ("", false),
@@ -187,6 +194,7 @@ pub(crate) async fn page(
         is_typed: fields.iter().any(|field| field.typed.is_some()),
         fields_cut: fields.len() >= FIELDS_MAX,
         fields,
+        ways: ways.collect(),
         raw_id: id,
         asks_token: ops.asks_token(),
         page: Command::find(&found.command).map_or("", |command| command.page),

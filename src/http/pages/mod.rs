@@ -3,6 +3,7 @@
 mod anomalies;
 mod calls;
 mod events;
+mod forward;
 mod overview;
 pub(crate) mod rooms;
 pub(crate) mod rtc_rooms;
@@ -35,6 +36,7 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
             Section::Recordings => get(tasks::recordings::list),
             Section::RtcTasks => get(tasks::rtc::list),
             Section::Events => get(events::list),
+            Section::Forwarding => get(forward::list),
             Section::Anomalies => get(anomalies::list),
             Section::Settings => get(settings::page),
         };
@@ -49,6 +51,7 @@ pub(crate) fn routes() -> Router<Arc<Ops>> {
         .route("/recordings/{app}/{task_id}", get(tasks::recordings::page))
         .route("/rtc-tasks/{app}/{task_id}", get(tasks::rtc::page))
         .route("/events/{id}", get(events::page))
+        .route("/forward/{name}", get(forward::page))
         .route("/search", get(search::search))
         .route("/users/{app}/{account}", get(search::user))
         .layer(from_fn(in_time))

@@ -20,8 +20,8 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::ingest::Health;
 use crate::store::{
-    AnomalyFilter, Call, CallFilter, ConditionKind, Count, CountBy, CountFilter, EventFilter,
-    OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
+    AnomalyFilter, Call, CallFilter, ConditionKind, Count, CountBy, CountFilter, DestinationRow,
+    EventFilter, OPEN_COUNTED_MAX, Room, RoomFilter, Step, filter,
 };
 use crate::telemetry::{Figures, outcome_labels};
 use protocol::AppId;
@@ -74,6 +74,8 @@ struct Stored {
     anomalies: Vec<AnomalyRow>,
     /// How many of them there are.
     anomalies_count: String,
+    /// Whether all destinations of forwarding run, and how many do; none where there is no destination.
+    forwarding: Option<(Html, String)>,
 }
 
 /// The latest event.
@@ -178,6 +180,7 @@ async fn stored(
     let rooms = store.rooms(&rooms).await?;
     let anomalies = store.anomalies(&open).await?;
     let anomalies_count = store.open_anomalies(app).await?;
+    let destinations = store.destinations().await?;
     let counted: Vec<CountPoint<'_>> =
         counts.iter().map(|count| (count.at, count.group_name.as_str(), count.events)).collect();
     let events: i64 = counts.iter().map(|count| count.events).sum();
@@ -196,12 +199,22 @@ async fn stored(
         calls: ringing.iter().chain(&active).map(|call| open_call(call, now)).collect(),
         rooms: rooms.iter().map(|room| open_room(room, now)).collect(),
         anomalies: anomalies.iter().map(|anomaly| anomaly_row(anomaly, now)).collect(),
+        forwarding: forwarding(&destinations),
         anomalies_count: match anomalies_count {
             0 => "none".to_owned(),
             OPEN_COUNTED_MAX.. => format!("{} or more", number(OPEN_COUNTED_MAX)),
             count => number(count),
         },
     })
+}
+
+/// The state of all destinations: that of the first one that does not run.
+fn forwarding(destinations: &[DestinationRow]) -> Option<(Html, String)> {
+    let all = destinations.len();
+    let mut others = destinations.iter().filter(|row| row.state.state != "running");
+    let (state, more) = (others.next().map(|row| row.state.state.as_str()), others.count());
+    let runs = all - more - usize::from(state.is_some());
+    (all > 0).then(|| (badge(state.unwrap_or("running")), format!("{runs} of {all} run")))
 }
 
 /// How the calls of today ended.

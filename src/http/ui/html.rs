@@ -40,6 +40,11 @@ pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     letters::spelled(text)
 }
 
+/// Any text, to be read.
+pub(crate) fn text(text: &str) -> Html {
+    Html(escaped(&visible(text)))
+}
+
 /// An id, to be read.
 pub(crate) fn id(text: &str) -> Html {
     Html(format!("<bdi class=\"id\">{}</bdi>", escaped(&visible(text))))
@@ -310,6 +315,11 @@ pub(crate) fn calls_in_href(app: i64, room_id: &str) -> String {
 /// The page of an account.
 pub(crate) fn user_href(app: i64, account: &str) -> String {
     format!("/users/{app}/{}", segment(account))
+}
+
+/// The page of a destination of forwarding.
+pub(crate) fn destination_href(name: &str) -> String {
+    format!("/forward/{}", segment(name))
 }
 
 /// The page of an event.

@@ -12,13 +12,14 @@ pub(crate) enum Section {
     Recordings,
     RtcTasks,
     Events,
+    Forwarding,
     Anomalies,
     Settings,
 }
 
 impl Section {
     /// All of them, in the order of the navigation.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Overview,
         Self::Tail,
         Self::Calls,
@@ -28,6 +29,7 @@ impl Section {
         Self::Recordings,
         Self::RtcTasks,
         Self::Events,
+        Self::Forwarding,
         Self::Anomalies,
         Self::Settings,
     ];
@@ -43,6 +45,7 @@ impl Section {
             Self::Recordings => "/recordings",
             Self::RtcTasks => "/rtc-tasks",
             Self::Events => "/events",
+            Self::Forwarding => "/forward",
             Self::Anomalies => "/anomalies",
             Self::Settings => "/settings",
         }
@@ -54,13 +57,22 @@ impl Section {
             Self::Tail => "Tail",
             Self::Calls => "Calls",
             Self::Rooms => "Rooms",
-            Self::LiveSessions => "Live sessions",
+            Self::LiveSessions => "Live",
             Self::RtcRooms => "RTC rooms",
             Self::Recordings => "Recordings",
             Self::RtcTasks => "Tasks",
             Self::Events => "Events",
+            Self::Forwarding => "Forwarding",
             Self::Anomalies => "Anomalies",
             Self::Settings => "Settings",
+        }
+    }
+
+    /// The menu of the navigation that it is in; none where it stands there itself.
+    pub(crate) fn menu(self) -> Option<&'static str> {
+        match self {
+            Self::RtcRooms | Self::Recordings | Self::RtcTasks => Some("Media"),
+            _ => None,
         }
     }
 }

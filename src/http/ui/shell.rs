@@ -30,6 +30,16 @@ pub(crate) struct Shell {
     pub(crate) addresses: Addresses,
 }
 
+/// A place in the navigation.
+pub(crate) struct Place {
+    pub(crate) href: String,
+    pub(crate) label: &'static str,
+    /// Whether the page is there, or in the menu.
+    pub(crate) is_here: bool,
+    /// Of a menu: what it has.
+    pub(crate) below: Vec<Place>,
+}
+
 impl Shell {
     pub(crate) fn new(
         title: impl AsRef<str>,
@@ -63,11 +73,31 @@ impl Shell {
         self.app.map_or_else(|| path.to_owned(), |app| format!("{path}{sign}app={}", app.as_i64()))
     }
 
-    /// The navigation: address, label, and whether the page is there.
-    pub(crate) fn places(&self) -> impl Iterator<Item = (String, &'static str, bool)> {
-        Section::ALL
-            .into_iter()
-            .map(|section| (self.href(section.path()), section.label(), self.here == Some(section)))
+    /// The navigation: links, and menus of them.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = Vec::new();
+        for section in Section::ALL {
+            let is_here = self.here == Some(section);
+            let (href, label) = (self.href(section.path()), section.label());
+            let place = Place { href, label, is_here, below: Vec::new() };
+            let Some(menu) = section.menu() else {
+                places.push(place);
+                continue;
+            };
+            match places.last_mut().filter(|last| last.label == menu) {
+                Some(last) => {
+                    last.is_here |= is_here;
+                    last.below.push(place);
+                }
+                None => places.push(Place {
+                    href: String::new(),
+                    label: menu,
+                    is_here,
+                    below: vec![place],
+                }),
+            }
+        }
+        places
     }
 
     /// The events of one family.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::de::{SeqAccess, Visitor};
@@ -116,6 +117,14 @@ pub struct ForwardingSettings {
     pub backlog_events_max: u64,
     /// How often events that other servers stored are looked for.
     pub number_interval_ms: u32,
+}
+
+impl ForwardingSettings {
+    /// The same as a time: how often stored events get positions, and those that others stored are looked for.
+    #[must_use]
+    pub fn number_interval(&self) -> Duration {
+        Duration::from_millis(self.number_interval_ms.into())
+    }
 }
 
 impl Default for ForwardingSettings {

@@ -14,9 +14,7 @@ use crate::order::{Order, Place};
 use crate::window::cursor::Cursor;
 use crate::window::exception::{Exception, ExceptionState, StateRow, Write};
 use crate::window::item::{EVENT_BYTES, Item, ItemState, Row};
-use crate::window::model::{
-    FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX,
-};
+use crate::window::model::{FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX};
 use crate::window::pace::Pace;
 use crate::window::replays::ReplayLane;
 

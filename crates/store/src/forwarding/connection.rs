@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::StoreError;
+use crate::forwarding::backlog_row::{BACKLOG_COLUMNS, BacklogRow};
 use crate::forwarding::model::{
     Backlog, COLUMNS, Control, DeliveryException, DestinationRow, EXCEPTION_COLUMNS, ExceptionRow,
     Row,
@@ -14,8 +15,6 @@ use protocol::UnixMillis;
 
 /// The most exceptions that are read of a destination: more than may wait.
 pub const EXCEPTIONS_MAX: u32 = 20_000;
-/// How many rows of the feed are looked at to estimate a backlog.
-const SAMPLE_ROWS: i64 = 200;
 
 /// The connection of the forwarder. After an error it must not be used again.
 ///
@@ -24,9 +23,6 @@ const SAMPLE_ROWS: i64 = 200;
 /// gone at its next write, which changes nothing then.
 #[derive(Debug)]
 pub struct ForwardingConnection(pub(crate) DbConnection);
-
-/// The columns of [`ForwardingConnection::backlog`].
-type Figures = (i64, i64, i64, Option<i64>, i64, i64, i64);
 
 /// The right to forward to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,28 +198,9 @@ impl ForwardingConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn backlog(&mut self, name: &str) -> Result<Backlog, StoreError> {
-        let sql = format!(
-            "select (select coalesce(max(position), 0) from feed) - position / 512 as rows,
-                 (select count(*) from (select 1 from feed where feed.position > destinations.position / 512
-                     order by feed.position limit {SAMPLE_ROWS}) as sample) as sample_rows,
-                 (select cast(coalesce(sum(@feed_events(ids)), 0) as bigint) from (
-                     select ids from feed where feed.position > destinations.position / 512
-                     order by feed.position limit {SAMPLE_ROWS}) as sample) as sample_events,
-                 (select @clock - @ms(numbered_at) from feed where feed.position > destinations.position / 512
-                     order by feed.position limit 1) as lag_ms,
-                 (select count(*) from delivery_exceptions where destination = name and state <> 'dead') as waiting,
-                 (select count(*) from delivery_exceptions where destination = name and state = 'dead') as dead, skipped
-             from destinations where name = $1"
-        );
-        let row: Option<Figures> = self.0.row(&sql, &[name.into()]).await?;
-        let (rows, sample_rows, sample_events, lag_ms, waiting, dead, skipped) =
-            row.unwrap_or_default();
-        let events = match sample_rows {
-            0 => 0,
-            sample_rows if rows <= sample_rows => sample_events,
-            sample_rows => (sample_events / sample_rows).max(1).saturating_mul(rows),
-        };
-        Ok(Backlog { events, lag_ms: lag_ms.unwrap_or_default().max(0), waiting, dead, skipped })
+        let sql = format!("select {BACKLOG_COLUMNS} from destinations where name = $1");
+        let row: Option<BacklogRow> = self.0.row(&sql, &[name.into()]).await?;
+        Ok(row.map(Backlog::from).unwrap_or_default())
     }
 
     /// Closes the connection.

@@ -388,16 +388,17 @@ pub struct BattleRoom {
 /// An anomaly: something missing or unexpected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Anomaly {
-    /// The app.
+    /// The app; 0 for `forwarding_failing`, which is of none.
     pub sdk_app_id: i64,
     /// `call_without_end`, `call_without_start`, `room_without_destroy`, `room_without_create`, `leaves_missing`,
     /// `enters_missing`, `rtc_room_without_create`, `rtc_room_without_dismiss`, `rtc_exits_missing`, `rtc_stops_missing`,
-    /// `rtc_dismiss_unattached`, `recording_without_end`, `recording_file_left`, `rtc_task_without_end`, `silence` or
-    /// `registration_drift`.
+    /// `rtc_dismiss_unattached`, `recording_without_end`, `recording_file_left`, `rtc_task_without_end`, `silence`,
+    /// `registration_drift` or `forwarding_failing`.
     pub kind: String,
-    /// Call id, room id or task id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift.
+    /// Call id, room id or task id; `all` for a silence; `call`, `room` or `live`, the product, for a registration drift;
+    /// the destination for `forwarding_failing`.
     pub subject: String,
-    /// For a room, the key of the session; for a silence or drift, its start in ms since 1970; else 0.
+    /// For a room, the key of the session; for a silence, drift or failing destination, its start in ms since 1970; else 0.
     pub session: i64,
     /// When it happened.
     pub happened_at: UnixMillis,

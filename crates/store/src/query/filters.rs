@@ -140,8 +140,8 @@ filter! {
     pub struct AnomalyFilter {
         /// Only this kind
         "kind" "Kind" ConditionKind::OneOf(ANOMALY_KINDS) => kind: Option<String>,
-        /// Only this call id, room id, task id, family or product
-        "subject" "Call, room, task or product" ConditionKind::Text => subject: Option<String>,
+        /// Only this call id, room id, task id, family, product or destination
+        "subject" "Call, room, task, product or destination" ConditionKind::Text => subject: Option<String>,
         /// Only this app (`SDKAppID`)
         "app" "App" ConditionKind::App => app: Option<AppId>,
         /// Only resolved ones (true), or only open ones (false)

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::forwarding::view::{ExceptionFilter, ExceptionView};
 use crate::model::event::StoredEvent;
 use crate::model::read_models::{
     Anomaly, Call, Count, GiftRow, Live, LiveRoom, Room, UserCall, UserVisit, Visit,
@@ -101,6 +102,7 @@ list!(UserCallFilter, user_calls, UserCall, (UnixMillis, String));
 list!(UserVisitFilter, user_visits, UserVisit, (UnixMillis, Uuid, String));
 list!(RoomFilter, rooms, Room, (UnixMillis, i64, String, i64));
 list!(AnomalyFilter, anomalies, Anomaly, (UnixMillis, i64, String, String, i64));
+list!(ExceptionFilter, delivery_exceptions, ExceptionView, (Uuid,));
 
 #[async_trait]
 impl List for RtcTaskFilter {

@@ -33,6 +33,11 @@ from_row! {
 }
 
 impl FeedRow {
+    /// The position of the event at this place.
+    pub(crate) fn at(&self, place: usize) -> Position {
+        Position::of(self.position, place)
+    }
+
     /// How many events it has.
     fn events(&self) -> usize {
         self.ids.bytes().filter(u8::is_ascii_hexdigit).count() / 32

@@ -1,11 +1,16 @@
 //! The readers of the read models, of both stores: see [`ReadModels`].
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use uuid::Uuid;
 
 use crate::derived;
 use crate::derived::model::DerivedEvent;
 use crate::error::StoreError;
+use crate::forwarding::model::{Backlog, DestinationRow};
+use crate::forwarding::read as forwarding;
+use crate::forwarding::view::{EventDeliveries, ExceptionFilter, ExceptionView, FeedFigures};
 use crate::model::event::StoredEvent;
 use crate::model::position::Position;
 use crate::model::read_models::UserVisit;
@@ -202,6 +207,29 @@ impl<R: Reader> ReadModels for R {
 
     async fn feed_span(&self) -> Result<FeedSpan, StoreError> {
         feed::span(self).await
+    }
+
+    async fn feed_figures(&self) -> Result<FeedFigures, StoreError> {
+        forwarding::feed_figures(self).await
+    }
+
+    async fn destinations(&self) -> Result<Vec<DestinationRow>, StoreError> {
+        forwarding::destinations(self).await
+    }
+
+    async fn destination_backlogs(&self) -> Result<HashMap<String, Backlog>, StoreError> {
+        forwarding::backlogs(self).await
+    }
+
+    async fn delivery_exceptions(
+        &self,
+        filter: &ExceptionFilter,
+    ) -> Result<Vec<ExceptionView>, StoreError> {
+        forwarding::exceptions(self, filter).await
+    }
+
+    async fn event_deliveries(&self, event: &StoredEvent) -> Result<EventDeliveries, StoreError> {
+        forwarding::event_deliveries(self, event).await
     }
 
     async fn find(&self, text: &str) -> Result<Vec<SearchHit>, StoreError> {

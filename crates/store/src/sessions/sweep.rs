@@ -58,32 +58,22 @@ fn open_calls(condition: &str) -> String {
     )
 }
 
-/// An open anomaly of registration drift.
+/// An open anomaly that is of no session.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
+pub struct OpenOutage {
     /// The app.
     pub sdk_app_id: i64,
-    /// The product.
+    /// What it is of, such as a product or a destination.
     pub subject: String,
     /// When it was found, in ms since 1970.
     pub session: i64,
-    /// A description of the difference.
+    /// A description.
     pub detail: String,
 }
 
-from_row! { Drift: sdk_app_id, subject, session, detail; }
+from_row! { OpenOutage: sdk_app_id, subject, session, detail; }
 
 impl SettlerConnection {
-    /// Open anomalies of registration drift, the earliest first.
-    ///
-    /// # Errors
-    /// When the store does not answer.
-    pub async fn drifts(&mut self) -> Result<Vec<Drift>, StoreError> {
-        let sql = "select sdk_app_id, subject, session, detail from anomalies
-             where kind = 'registration_drift' and resolved_at is null order by session limit $1";
-        self.0.rows(sql, &[i64::from(SWEEP_ROWS).into()]).await
-    }
-
     /// Calls that have become overdue, the longest silent first.
     ///
     /// # Errors

@@ -150,6 +150,16 @@ impl Statement {
         self.bind(Value::Text(value.to_string()), |place| format!("@id({place})"))
     }
 
+    /// Binds a list of JSON, as a table `item`.
+    pub(crate) fn rows(&mut self, list: &str) -> &mut Self {
+        self.bind(Value::Text(list.to_owned()), |place| format!("@rows({place})"))
+    }
+
+    /// Binds an event's id, as a condition on a row of the feed.
+    pub(crate) fn feed_holds(&mut self, id: Uuid) -> &mut Self {
+        self.bind(Value::Text(id.to_string()), |place| format!("@feed_holds({place})"))
+    }
+
     /// Binds a list in parentheses; an empty one matches nothing.
     pub(crate) fn texts<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
         self.push("(null");

@@ -42,6 +42,8 @@ pub(crate) struct Dialect {
     pub(crate) from_text: fn(Kind, usize) -> String,
     /// Whether the JSON text of a column may contain the first parameter, possibly behind escapes.
     pub(crate) may_hold: fn(&str) -> String,
+    /// Whether stored events get their positions in the feed later, from markers.
+    pub(crate) has_markers: bool,
     /// Locks the rows of a `select`. Empty where a write transaction is exclusive.
     pub(crate) for_update: &'static str,
     /// Begins a write transaction.
@@ -90,6 +92,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
         ("as_id", "({})::uuid"),
         ("as_time", "(timestamptz 'epoch' + ({})::bigint * interval '1 millisecond')"),
         ("feed_events", "cardinality({})"),
+        ("feed_holds", "${}::uuid = any (ids)"),
     ],
     slot: "floor(extract(epoch from clock_timestamp()) / 2)::bigint",
     least: |old, new| format!("least({old}, {new})"),
@@ -114,6 +117,7 @@ pub(crate) static POSTGRES: Dialect = Dialect {
     may_hold: |name| {
         format!(r"position($1 in {name}::text) > 0 or position(E'\\' in {name}::text) > 0")
     },
+    has_markers: true,
     for_update: " for update",
     begin: "begin",
 };
@@ -161,6 +165,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         ("as_id", "{}"),
         ("as_time", "cast({} as integer)"),
         ("feed_events", "(length({}) / 16)"),
+        ("feed_holds", "instr(ids, unhex(replace(${}, '-', ''))) > 0"),
     ],
     slot: "unixepoch() / 2",
     // SQLite's `min` and `max` are null where one value is.
@@ -174,6 +179,7 @@ pub(crate) static SQLITE: Dialect = Dialect {
         _ => format!("cast(${number} as integer)"),
     },
     may_hold: |name| format!(r"instr({name}, $1) > 0 or instr({name}, '\') > 0"),
+    has_markers: false,
     for_update: "",
     begin: "begin immediate",
 };

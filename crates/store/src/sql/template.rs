@@ -17,6 +17,7 @@
 //! | `@minute`, `@tick` | between two times: a minute, and less than a ms |
 //! | `@feed_ids(x)` | the ids of a row of the feed, read as text |
 //! | `@feed_events(x)` | the number of ids in a row of the feed |
+//! | `@feed_holds(n)` | whether a row of the feed may hold the id that is parameter `n` |
 //! | `@now`, `@after(n)` | the database's clock as a time, and that many ms later |
 //! | `@rows(n)` | parameter `n`, a list of JSON, as a table `item` with a column `value` |
 //! | `@as_id(x)`, `@as_time(x)` | an id and a time in ms out of JSON, as the database has them |

@@ -1,6 +1,7 @@
 //! The endpoints of the API.
 
 pub(crate) mod calls;
+pub(crate) mod destinations;
 pub(crate) mod event;
 pub(crate) mod event_feed;
 pub(crate) mod event_stream;

@@ -16,7 +16,7 @@ pub(crate) async fn sweep(
     metrics: &Metrics,
 ) -> Result<(), StoreError> {
     let entries = book.entries();
-    let listed = store.drifts().await?;
+    let listed = store.listed_of(KIND).await?;
     for drift in &listed {
         let watched = entries.iter().find(|entry| {
             entry.app.as_i64() == drift.sdk_app_id && entry.product.as_str() == drift.subject
