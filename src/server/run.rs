@@ -123,7 +123,8 @@ pub async fn run_in_turn(
         close(&ingest, store.as_ref().map(|(store, _)| store)).await;
         Ok(())
     };
-    let (worked, ()) = tokio::join!(work, ops);
+    // It is large, and a caller holds it.
+    let (worked, ()) = tokio::join!(Box::pin(work), ops);
     if worked.is_ok() {
         info!("stopped");
     }

@@ -14,14 +14,14 @@ use trtc_callbacks::clock::Clock;
 use trtc_callbacks::ingest::Ingest;
 use trtc_callbacks::settings::{IngestSettings, Settings, Sources};
 use trtc_callbacks::store::{
-    Anomaly, AnomalyFilter, Backlog, Battle, Call, CallFilter, Count, CountFilter, DerivedEvent, DestinationRow,
-    DetailPage, Details, EventDeliveries, EventFilter, EventInsert, EventPage, ExceptionFilter,
-    ExceptionView, FeedFigures, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted, Live, Member,
-    Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep, Room,
-    RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals, RtcRoomFilter,
-    RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter, RtcTaskPage,
-    RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject, UserCall,
-    UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
+    Anomaly, AnomalyFilter, Backlog, Battle, Call, CallFilter, Count, CountFilter, DerivedEvent,
+    DestinationRow, DetailPage, Details, EventDeliveries, EventFilter, EventInsert, EventPage,
+    ExceptionFilter, ExceptionView, FeedFigures, FeedLimit, FeedRead, FeedSpan, GiftRow, Inserted,
+    Live, Member, Position, ReadModels, Recording, RecordingFilter, RecordingPage, RecordingStep,
+    Room, RoomChangeRow, RoomFilter, RoomKey, RtcPublishInterval, RtcPublishIntervals,
+    RtcRoomFilter, RtcRoomSession, RtcSessionKey, RtcStay, RtcStays, RtcTask, RtcTaskFilter,
+    RtcTaskPage, RtcTaskStep, SearchHit, Spool, Stay, Store, StoreError, StoredEvent, Subject,
+    UserCall, UserCallFilter, UserVisit, UserVisitFilter, VisitPage,
 };
 use trtc_callbacks::telemetry::Metrics;
 use uuid::Uuid;
