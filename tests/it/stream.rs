@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Stream};
+use protocol::UnixMillis;
 use trtc_callbacks::settings::Settings;
 
 use crate::nats_server::NatsServer;
@@ -290,6 +291,24 @@ async fn a_full_stream_spools_and_writers_make_room() {
     };
     eventually("stored events are removed", has_room).await;
     assert!(writer.figures().await.value("trtc_stream_purged_total") > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stored_events_leave_the_stream_after_a_day() {
+    let Some(nats) = NatsServer::start().await else { return };
+    let database = Database::sqlite();
+    let server = start(role(&database, &nats, "all", &[])).await;
+    post(&server, 0..5).await;
+    let latest = stream(&nats).await.cached_info().state.last_timestamp;
+    post(&server, 5..10).await;
+    rows_become(&database, 10).await;
+    drained(&nats).await;
+    let day = 24 * 3_600_000;
+    let latest = i64::try_from(latest.unix_timestamp_nanos() / 1_000_000).unwrap();
+    server.clock.set(UnixMillis(latest + 1 + day));
+    let first = || async { stream(&nats).await.cached_info().state.first_sequence == 6 };
+    eventually("the first five are removed", first).await;
+    assert_eq!(server.figures().await.value("trtc_stream_purged_total"), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
