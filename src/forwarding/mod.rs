@@ -8,10 +8,7 @@ mod backlog_age;
 mod database;
 mod derived;
 mod forwarder;
-mod http;
 mod leader;
-#[cfg(feature = "nats")]
-mod nats;
 pub(crate) mod rows;
 mod runner;
 pub(crate) mod sample;

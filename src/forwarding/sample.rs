@@ -7,8 +7,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::forwarding::http::HttpSender;
 use crate::forwarding::sender::Outgoing;
+use crate::forwarding::sender::http::HttpSender;
 use forward::answer::{DestinationMeaning, EventMeaning, Meaning};
 use forward::destination::Destination;
 use forward::destination::target::{Target, TargetKind};
@@ -91,7 +91,7 @@ async fn over_http(
         tls: tls(&destination),
         status: attempt.status,
         took: attempt.duration,
-        problem: crate::forwarding::http::problem(&attempt, &meaning),
+        problem: crate::forwarding::sender::http::problem(&attempt, &meaning),
         excerpt: attempt.excerpt,
         is_taken: meaning.event == EventMeaning::Delivered,
         meaning: said(&meaning),

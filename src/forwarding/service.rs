@@ -16,10 +16,10 @@ use crate::clock::Clock;
 use crate::forwarding::database::Database;
 use crate::forwarding::derived::Deriver;
 use crate::forwarding::forwarder::Forwarder;
-use crate::forwarding::http::HttpSender;
-#[cfg(feature = "nats")]
-use crate::forwarding::nats::NatsSender;
 use crate::forwarding::sender::Sender;
+use crate::forwarding::sender::http::HttpSender;
+#[cfg(feature = "nats")]
+use crate::forwarding::sender::nats::NatsSender;
 use crate::settings::{Settings, SettingsError};
 use crate::store::StoreOptions;
 use crate::telemetry::{Metrics, OnChange};

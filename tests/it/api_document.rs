@@ -3,7 +3,8 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use serde_json::Value;
+use forward::derived::DerivedType;
+use serde_json::{Value, json};
 
 use crate::support::{DESTROY_ROOM, Database, NOW, Server, destroy_room};
 
@@ -43,6 +44,28 @@ async fn every_operation_has_descriptions_and_bounded_parameters() {
         }
     }
     assert!(words >= 12 && bounds > 60, "{words} with words, {bounds} with bounds");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn webhooks_have_a_schema_for_each_type_that_is_sent() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let document = document(&server).await;
+    let webhooks = document["webhooks"].as_object().unwrap();
+    let names: Vec<&str> = webhooks.keys().map(String::as_str).collect();
+    let derived = DerivedType::ALL.map(DerivedType::name);
+    assert_eq!(names.len(), 1 + derived.len());
+    for name in derived.into_iter().chain(["event"]) {
+        let schema =
+            &webhooks[name]["post"]["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(schema["required"], json!(["type", "timestamp", "id", "data"]), "{name}");
+    }
+    let text = document["webhooks"].to_string();
+    let references = text.split("#/components/schemas/").skip(1);
+    for name in references.map(|rest| rest.split('"').next().unwrap()) {
+        assert!(document["components"]["schemas"][name].is_object(), "{name} is not described");
+    }
     server.stop().await;
 }
 

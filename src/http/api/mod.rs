@@ -7,3 +7,4 @@ pub(crate) mod openapi;
 pub(crate) mod params;
 pub(crate) mod request;
 pub(crate) mod routes;
+pub(crate) mod webhooks;

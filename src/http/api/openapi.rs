@@ -6,6 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::api::endpoints::event_feed::WAIT_MAX;
 use crate::http::api::params;
+use crate::http::api::webhooks::webhooks;
 use crate::http::problem::Problem;
 use crate::store;
 
@@ -34,6 +35,7 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
         "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
         "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "The session cookie set by /sign-in"},
     });
+    document["webhooks"] = webhooks();
     let problem = json!({
         "description": "Error",
         "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},

@@ -23,7 +23,7 @@ use protocol::diagnostic::{Diagnostic, Hint};
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
 /// Sends to one URL.
-pub(super) struct HttpSender {
+pub(in crate::forwarding) struct HttpSender {
     destination: Arc<Destination>,
     guard: Guard,
     clock: Clock,
@@ -37,7 +37,11 @@ struct Made {
 }
 
 impl HttpSender {
-    pub(super) fn new(destination: Arc<Destination>, guard: Guard, clock: Clock) -> Self {
+    pub(in crate::forwarding) fn new(
+        destination: Arc<Destination>,
+        guard: Guard,
+        clock: Clock,
+    ) -> Self {
         Self { destination, guard, clock, client: Mutex::new(None) }
     }
 
@@ -68,7 +72,7 @@ impl HttpSender {
     }
 
     /// Sends once, and says what the answer means. Fails where nothing could be sent at all.
-    pub(super) async fn attempt(
+    pub(in crate::forwarding) async fn attempt(
         &self,
         outgoing: Outgoing,
     ) -> Result<(Attempt, Meaning), HttpClientError> {
@@ -133,7 +137,7 @@ fn meaning(attempt: &Attempt, clock: &Clock) -> Meaning {
 }
 
 /// What went wrong, without the answer itself.
-pub(super) fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
+pub(in crate::forwarding) fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
     if meaning.result == AttemptResult::Ok {
         return None;
     }

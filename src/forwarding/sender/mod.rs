@@ -1,5 +1,9 @@
 //! What a kind of destination has to do: send one event once, and report the result.
 
+pub(super) mod http;
+#[cfg(feature = "nats")]
+pub(super) mod nats;
+
 use std::sync::Arc;
 use std::time::Duration;
 
