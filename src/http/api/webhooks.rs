@@ -7,11 +7,11 @@ use forward::{derived_envelope, envelope};
 
 /// Requests that are sent to destinations, each by its name: any event of the vendor, and each derived event.
 pub(crate) fn webhooks() -> Value {
-    let event = webhook("An event of the vendor was stored", envelope::schema());
+    let event = webhook("An event of the vendor was stored", &envelope::schema());
     let mut all = Map::from_iter([("event".to_owned(), event)]);
     for of in DerivedType::ALL {
         let schema = derived_envelope::schema(of, &row(of));
-        all.insert(of.name().to_owned(), webhook(summary(of), schema));
+        all.insert(of.name().to_owned(), webhook(summary(of), &schema));
     }
     Value::Object(all)
 }
@@ -48,7 +48,7 @@ fn row(of: DerivedType) -> Value {
     }
 }
 
-fn webhook(summary: &str, schema: Value) -> Value {
+fn webhook(summary: &str, schema: &Value) -> Value {
     let header = |name: &str, required: bool, about: &str| json!({"name": name, "in": "header", "required": required, "description": about, "schema": {"type": "string"}});
     json!({"post": {
         "summary": summary,

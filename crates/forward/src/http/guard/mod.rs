@@ -10,9 +10,9 @@ use std::sync::Arc;
 use protocol::source_filter::Networks;
 use url::{Host, Url};
 
-use super::address::AddressClass;
-use super::blocked_address::{BlockedAddress, Objection};
-use super::error::UrlError;
+use crate::http::address::AddressClass;
+use crate::http::blocked_address::{BlockedAddress, Objection};
+use crate::http::error::UrlError;
 
 /// Judges where events may be sent. Clones share the list.
 #[derive(Debug, Clone, Default)]
