@@ -12,19 +12,17 @@ use crate::forwarding::sender::http::HttpSender;
 use forward::answer::{DestinationMeaning, EventMeaning, Meaning};
 use forward::destination::Destination;
 use forward::destination::target::{Target, TargetKind};
-use forward::envelope::envelope;
+use forward::envelope::{SAMPLE_TYPE, envelope};
 use forward::event_columns::{Content, EventColumns};
 use forward::http::Guard;
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::event::Payload;
 use protocol::{AppId, event_id};
 
-/// The type of a sample.
-const TEST_TYPE: &str = "trtc.test";
-/// The app that a sample names, which is none of anybody's.
+/// The app that a sample names; no user has it.
 const TEST_APP: &str = "1400000000";
 
-/// What came of a sample.
+/// The result of sending a sample.
 pub(crate) struct Sample {
     /// Scheme, host and port of the destination.
     pub(crate) url: String,
@@ -100,13 +98,13 @@ async fn over_http(
 
 fn test_event(clock: &Clock) -> EventColumns {
     let now = clock.now();
-    let payload = format!(r#"{{"CallbackCommand":"{TEST_TYPE}","EventTime":{}}}"#, now.0);
+    let payload = format!(r#"{{"CallbackCommand":"{SAMPLE_TYPE}","EventTime":{}}}"#, now.0);
     EventColumns {
         id: event_id::unique(now),
         position: 0,
         app: AppId::parse(TEST_APP).expect("it is a constant, and valid"),
         family: "test".to_owned(),
-        command: TEST_TYPE.to_owned(),
+        command: SAMPLE_TYPE.to_owned(),
         command_sent: None,
         event_time: now,
         received_at: now,

@@ -104,12 +104,16 @@ pub fn envelope(event: &EventColumns, client_ip: ClientIp) -> String {
     text
 }
 
+/// The type of the sample that `forward test` sends.
+pub const SAMPLE_TYPE: &str = "trtc.test";
+
 /// The type of an event of the vendor: its command, or [`UNKNOWN`] where the command has other characters than letters, digits, `_`
-/// and `.`, or begins as the types of derived events do: nobody who sends a callback can make one of those.
+/// and `.`, or begins as the types of derived events do: nobody who sends a callback can make one of those. A sample says nothing that
+/// could be made up.
 #[must_use]
 pub fn event_type(command: &str) -> &str {
     let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
-    let is_own = command.starts_with(PREFIX);
+    let is_own = command.starts_with(PREFIX) && command != SAMPLE_TYPE;
     if !command.is_empty() && !is_own && command.bytes().all(is_usual) { command } else { UNKNOWN }
 }
 

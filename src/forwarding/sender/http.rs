@@ -23,7 +23,7 @@ use protocol::diagnostic::{Diagnostic, Hint};
 const RELOAD_EVERY: Duration = Duration::from_mins(1);
 
 /// Sends to one URL.
-pub(in crate::forwarding) struct HttpSender {
+pub(crate) struct HttpSender {
     destination: Arc<Destination>,
     guard: Guard,
     clock: Clock,
@@ -37,11 +37,7 @@ struct Made {
 }
 
 impl HttpSender {
-    pub(in crate::forwarding) fn new(
-        destination: Arc<Destination>,
-        guard: Guard,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(destination: Arc<Destination>, guard: Guard, clock: Clock) -> Self {
         Self { destination, guard, clock, client: Mutex::new(None) }
     }
 
@@ -72,7 +68,7 @@ impl HttpSender {
     }
 
     /// Sends once, and says what the answer means. Fails where nothing could be sent at all.
-    pub(in crate::forwarding) async fn attempt(
+    pub(crate) async fn attempt(
         &self,
         outgoing: Outgoing,
     ) -> Result<(Attempt, Meaning), HttpClientError> {
@@ -137,7 +133,7 @@ fn meaning(attempt: &Attempt, clock: &Clock) -> Meaning {
 }
 
 /// What went wrong, without the answer itself.
-pub(in crate::forwarding) fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
+pub(crate) fn problem(attempt: &Attempt, meaning: &Meaning) -> Option<String> {
     if meaning.result == AttemptResult::Ok {
         return None;
     }

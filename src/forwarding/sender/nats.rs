@@ -21,14 +21,14 @@ const LOOK_PAUSE: Duration = Duration::from_secs(1);
 const LOOK_PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Publishes to one stream.
-pub(in crate::forwarding) struct NatsSender {
+pub(crate) struct NatsSender {
     destination: Arc<Destination>,
     client: Client,
     clock: Clock,
 }
 
 impl NatsSender {
-    pub(in crate::forwarding) fn new(
+    pub(crate) fn new(
         destination: Arc<Destination>,
         guard: Guard,
         clock: Clock,
