@@ -20,7 +20,7 @@ use protocol::UnixMillis;
 /// How long to wait before an event is read again that could not be.
 const READ_PAUSE: Duration = Duration::from_secs(1);
 
-/// What came of a try.
+/// The result of an attempt.
 pub(super) struct Tried {
     /// The event.
     pub(super) id: Uuid,

@@ -29,7 +29,7 @@ pub(crate) struct Test {
     config: ConfigArgs,
 }
 
-/// What came of it, as it is shown.
+/// The result, as it is shown.
 #[derive(Debug, Serialize)]
 struct Shown {
     destination: String,

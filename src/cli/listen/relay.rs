@@ -264,7 +264,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Sends events, the earliest first, and counts what becomes of them.
+    /// Sends events, the earliest first, and counts the results.
     async fn deliver(&mut self, events: Vec<EventColumns>, replay: bool) -> Result<()> {
         let fitting: Vec<_> = events.into_iter().filter(|event| self.filter.fits(event)).collect();
         for (place, event) in fitting.iter().enumerate() {

@@ -16,7 +16,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// What came of a try.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
@@ -71,7 +71,7 @@ impl Form {
         output::print(&format!("--> {} {}{again}\n", cell(Some(&event.command)), event.id))
     }
 
-    /// What came of it.
+    /// The result of an attempt.
     pub(super) fn tried(self, tried: &Tried<'_>, origin: &str) -> Result<()> {
         let Tried { event, replay, number, attempt, outcome, hint, away_s } = *tried;
         let error = attempt.failure.as_ref().map(|failure| problem(failure, origin));

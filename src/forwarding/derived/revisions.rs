@@ -1,4 +1,4 @@
-//! What becomes of a fact: nothing, a derived event, or another revision of it.
+//! Decides whether a fact makes a derived event, another revision of one, or nothing.
 
 use crate::forwarding::derived::facts::FactRow;
 use crate::store::DerivedEvent;

@@ -1,4 +1,4 @@
-//! What came of sending one event once.
+//! The result of sending one event once.
 
 use std::fmt;
 use std::net::SocketAddr;

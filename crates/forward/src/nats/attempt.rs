@@ -1,4 +1,4 @@
-//! What came of publishing one event once.
+//! The result of publishing one event once.
 
 use std::time::Duration;
 

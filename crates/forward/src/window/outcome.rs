@@ -1,4 +1,4 @@
-//! What becomes of an event when a try of it ends.
+//! The next state of an event when an attempt ends.
 
 use std::time::Duration;
 

@@ -92,7 +92,7 @@ pub struct QueuedReplay {
     pub next_at: UnixMillis,
 }
 
-/// What came of adding a page.
+/// The result of adding a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplayStep {
     /// It is added: so many are new.

@@ -10,7 +10,7 @@ use crate::simulate::rtc::stay::Exit;
 use crate::simulate::scenarios::stage::Stage;
 use crate::simulate::script::Script;
 
-/// What becomes of a battle, in order.
+/// The stages of a battle, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// The rivals go live.
