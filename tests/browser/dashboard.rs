@@ -186,7 +186,8 @@ fn field_of_first(played: &Played, kind: Kind, name: &str) -> String {
 async fn the_pages_are_the_same_over_postgres() {
     let played = small_hour(Database::postgres().await).await;
     let page = Page::empty(&played.server.ops_url).await;
-    for path in MAIN {
+    // No destination is configured.
+    for path in MAIN.into_iter().filter(|path| *path != "/forward") {
         page.goto(path).await;
         assert!(
             page.eval::<u64>("document.querySelectorAll('main tbody tr').length").await > 0,
@@ -621,7 +622,7 @@ async fn user_chosen_text_runs_no_script_in_a_browser() {
         "CallbackCommand": DESTROY_ROOM, "Operator_Account": HOSTILE, "RoomId": HOSTILE, "EventTime": NOW.0 - 1000,
     });
     server.post_body(DESTROY_ROOM, room.to_string()).await;
-    settled(&server, "/room-sessions", "room").await;
+    settled(&server, "/room-sessions", "href=\"/room-sessions/").await;
     let harmless = async |what: &str| {
         let made = "document.querySelectorAll('main script, main img, main [onerror]').length";
         assert_eq!(page.eval::<u64>(made).await, 0, "{what}");
