@@ -10,10 +10,10 @@ use tracing::error;
 use uuid::Uuid;
 
 use crate::forwarding::database::Database;
-use crate::forwarding::sender::{Outgoing, Sender, Sent};
 use forward::answer::{AttemptResult, DestinationMeaning, EventMeaning, Meaning};
 use forward::envelope::{ClientIp, envelope};
 use forward::event_columns::EventColumns;
+use forward::sender::{Outgoing, Sender, Sent};
 use forward::window::{Outcome, Send};
 use protocol::UnixMillis;
 

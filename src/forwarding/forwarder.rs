@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::forwarding::database::Database;
-use crate::forwarding::sender::Sender;
 use crate::telemetry::DestinationMetrics;
 use forward::destination::Destination;
+use forward::sender::Sender;
 
 /// For how long a lease holds. Another server takes over this long after one died, and a moment.
 pub(super) const LEASE: Duration = Duration::from_secs(2);

@@ -7,7 +7,6 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::clock::Clock;
-use crate::forwarding::sender::Outgoing;
 use crate::forwarding::sender::http::HttpSender;
 use forward::answer::{DestinationMeaning, EventMeaning, Meaning};
 use forward::destination::Destination;
@@ -15,6 +14,7 @@ use forward::destination::target::{Target, TargetKind};
 use forward::envelope::{SAMPLE_TYPE, envelope};
 use forward::event_columns::{Content, EventColumns};
 use forward::http::Guard;
+use forward::sender::Outgoing;
 use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::event::Payload;
 use protocol::{AppId, event_id};

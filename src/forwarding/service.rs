@@ -16,7 +16,6 @@ use crate::clock::Clock;
 use crate::forwarding::database::Database;
 use crate::forwarding::derived::Deriver;
 use crate::forwarding::forwarder::Forwarder;
-use crate::forwarding::sender::Sender;
 use crate::forwarding::sender::http::HttpSender;
 #[cfg(feature = "nats")]
 use crate::forwarding::sender::nats::NatsSender;
@@ -26,6 +25,7 @@ use crate::telemetry::{Metrics, OnChange};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
 use forward::http::Guard;
+use forward::sender::Sender;
 use forward::window::WINDOW_BYTES_MAX;
 use protocol::diagnostic::Diagnostic;
 

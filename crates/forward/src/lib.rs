@@ -3,7 +3,7 @@
 //! In reading order: [`destination`] is what is configured, checked whole; [`filter`] says which events it gets, [`envelope`] what is
 //! sent of an [event](event_columns), of the vendor's or a [`derived`] one, [`signature`] how that is signed. [`answer`] says what an answer means; [`breaker`], [`schedule`]
 //! and [`order`] what follows from it for the destination, for the event and for those behind it. [`window`] puts all of it together:
-//! the pure core of a forwarder, around which a thin loop reads, sends, writes and sleeps. [`http`] and `nats` are the
+//! the pure core of a forwarder, around which a thin loop reads, sends, writes and sleeps. A kind of destination is a [`sender`]; [`http`] and `nats` are the
 //! only parts with I/O: the egress guard and the clients.
 
 pub mod answer;
@@ -19,5 +19,6 @@ pub mod http;
 pub mod nats;
 pub mod order;
 pub mod schedule;
+pub mod sender;
 pub mod signature;
 pub mod window;

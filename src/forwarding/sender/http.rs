@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::forwarding::sender::{Outgoing, Sender, Sent};
 use forward::answer::{AttemptResult, Failure, Meaning, Response};
 use forward::destination::Destination;
 use forward::http::{
     Attempt, Client, ClientSettings, FailureClass, Guard, HttpClientError, Request,
 };
+use forward::sender::{Outgoing, Sender, Sent};
 use forward::signature::Delivery;
 use protocol::diagnostic::{Diagnostic, Hint};
 

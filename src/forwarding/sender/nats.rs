@@ -8,12 +8,12 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::forwarding::sender::{Outgoing, Sender, Sent};
 use crate::telemetry::OnChange;
 use forward::answer::Response;
 use forward::destination::Destination;
 use forward::http::{Guard, UrlError};
 use forward::nats::{Attempt, Client, ClientSettings, Creation, Message, check};
+use forward::sender::{Outgoing, Sender, Sent};
 use protocol::diagnostic::Diagnostic;
 
 /// How long to wait before the stream is looked at again after it could not be, and at most.
