@@ -26,7 +26,7 @@ impl BacklogAge {
             (false, true) => warn!(
                 destination,
                 hours = lag.as_secs() / 3600,
-                hint = "mend the destination, or raise `retention.events_days`",
+                hint = "fix the destination, or raise `retention.events_days`",
                 "events that wait for a destination are soon deleted by their age before they are sent"
             ),
             (true, false) => info!(destination, "no event that waits is about to be deleted"),

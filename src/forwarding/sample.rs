@@ -131,7 +131,7 @@ fn tls(destination: &Destination) -> &'static str {
 /// What an answer means for an event, and what to do.
 fn said(meaning: &Meaning) -> &'static str {
     match (meaning.event, meaning.destination) {
-        (EventMeaning::Delivered, _) => "an event is delivered by this answer",
+        (EventMeaning::Delivered, _) => "an event with this answer counts as delivered",
         (_, DestinationMeaning::Gone) => {
             "the destination wants no events: an event pauses it until `forward resume`"
         }

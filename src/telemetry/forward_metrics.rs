@@ -142,10 +142,10 @@ impl FeedMetrics {
 }
 
 pub(crate) fn describe(recorder: &PrometheusRecorder) {
-    let text = "Events a destination is done with: `filtered` are not for it, `dead` were given up, `gone` were deleted before they \
+    let text = "Events a destination is done with: `filtered` are not for it, `dead` became dead letters, `gone` were deleted before they \
                 were sent, `skipped` went out of its bounded backlog";
     recorder.describe_counter(EVENTS.into(), Some(Unit::Count), text.into());
-    let text = "Attempts to send an event, by what came of them";
+    let text = "Attempts to send an event, by result";
     recorder.describe_counter(ATTEMPTS.into(), Some(Unit::Count), text.into());
     let text = "Seconds that an attempt took";
     recorder.describe_histogram(ATTEMPT_SECONDS.into(), Some(Unit::Seconds), text.into());
@@ -157,7 +157,7 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
         (WAITING, "Events that failed and wait for their next attempt, or are to be sent again"),
         (
             UNNUMBERED,
-            "Stored events that have no position in the feed yet: some for a moment; many that stay mean that nobody gives positions, and nothing is forwarded",
+            "Stored events without a position yet. If it stays above 0, no server assigns positions and nothing is forwarded",
         ),
         (
             FEED_EVENTS,
@@ -165,13 +165,10 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
         ),
         (
             LEADER,
-            "1 if this server gave positions to events within the last minute; of several servers one at a time does",
+            "1 if this server assigned positions within the last minute; of several servers one at a time does",
         ),
-        (DEAD, "Events that were given up and are kept as dead letters"),
-        (
-            STATE,
-            "0 while a destination works, 1 while it fails, 2 while it is paused, 3 while it cannot be called as it is configured",
-        ),
+        (DEAD, "Dead letters"),
+        (STATE, "0 working, 1 failing, 2 paused, 3 misconfigured"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());

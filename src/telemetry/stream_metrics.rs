@@ -101,8 +101,8 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
             PUBLISH,
             "Attempts to publish an event to the stream; `unavailable` is a stream that is full, has no leader or is not there",
         ),
-        (REDELIVERED, "Events that the stream gave this writer again"),
-        (PURGED, "Events that this writer removed from the stream, which were stored long before"),
+        (REDELIVERED, "Events that the stream delivered to this writer again"),
+        (PURGED, "Stored events that this writer removed from the stream"),
         (
             UNREADABLE,
             "Messages of the stream that are no records of events; they are in dead_letter_events",
@@ -113,9 +113,9 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
     }
     let gauges = [
         (CIRCUIT_OPEN, "1 while the stream does not take events and they go straight to the spool"),
-        (PENDING, "Events in the stream that no writer was given yet"),
-        (ACK_PENDING, "Events that writers were given and have not stored yet; 20,000 at most"),
-        (FILL_RATIO, "How full the stream is, of 1; at 1 events go to the spools"),
+        (PENDING, "Events in the stream not yet delivered to a writer"),
+        (ACK_PENDING, "Events delivered to writers and not yet stored; at most 20,000"),
+        (FILL_RATIO, "Fill level of the stream, 0 to 1; at 1 events go to the spools"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());

@@ -139,7 +139,7 @@ fn judge(
             findings.warn(CHECK, format!("{name}: paused{since}"), &hint);
         }
         _ => {
-            let hint = "mend the destination, or its `[[forward]]` table; its backlog is kept";
+            let hint = "fix the destination, or its `[[forward]]` table; its backlog is kept";
             findings.warn(CHECK, format!("{name}: {state}{since}{said}"), hint);
         }
     }
@@ -149,10 +149,10 @@ fn judge(
     }
     let lag = Duration::from_millis(backlog.lag_ms.max(0).unsigned_abs());
     if settings.retention.backlog_age_max().is_some_and(|most| lag >= most) {
-        let hint = "mend the destination, or raise `retention.events_days`";
+        let hint = "fix the destination, or raise `retention.events_days`";
         let hours = lag.as_secs() / 3600;
         let text = format!(
-            "{name}: its oldest event waits for {hours} h and is soon deleted by its age, unsent"
+            "{name}: its oldest event waits for {hours} h and will soon be deleted by retention, unsent"
         );
         findings.warn(CHECK, text, hint);
     }

@@ -11,7 +11,7 @@ use crate::cli::output;
 use crate::clock::Clock;
 use forward::destination::secret::SigningSecret;
 
-/// Look at destinations of forwarding, retry and replay
+/// Show and control destinations of forwarding
 ///
 /// Works on the store, with or without a running server. A server that forwards
 /// notices changes within a second.
@@ -37,7 +37,7 @@ enum Action {
     Retry(Retry),
     Replay(Replay),
     Remove(Remove),
-    /// Print a new secret for signatures
+    /// Print a new signing secret
     Secret,
 }
 

@@ -42,12 +42,12 @@ impl Pause {
     }
 }
 
-/// Send again to a destination that is paused, by hand or by its answer 410
+/// Resume a destination that was paused by hand or by an answer 410
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
     /// Name of the destination
     name: String,
-    /// Skip the events that wait for it by now
+    /// Skip its backlog
     #[arg(long)]
     from_now: bool,
     /// Do not ask for confirmation
@@ -78,18 +78,18 @@ impl Resume {
     }
 }
 
-/// Put dead letters back on the schedule, at their first try
+/// Retry dead letters, with a new retry schedule
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     /// Name of the destination
     name: String,
-    /// Id of one event, which may also wait for its next try
+    /// Only this event, a dead letter or one that waits for its next attempt
     #[arg(long, value_name = "ID", required_unless_present = "dead", conflicts_with = "dead")]
     event: Option<Uuid>,
     /// All dead letters of the destination
     #[arg(long)]
     dead: bool,
-    /// Only those that were given up since then: a time, or an age (30m, 2h, 7d)
+    /// Only events that became dead letters since then: a time, or an age (30m, 2h, 7d)
     #[arg(long, value_name = "TIME", requires = "dead", value_parser = time)]
     since: Option<String>,
     #[command(flatten)]
@@ -122,10 +122,10 @@ impl Retry {
     }
 }
 
-/// Forget a destination with its backlog and dead letters
+/// Delete a destination with its backlog and dead letters
 ///
-/// A server that is configured with it makes it anew, from the events that are stored then on. So take it out of the
-/// configuration first, unless that is what you want.
+/// If a server still has it in its configuration, it creates it again, beginning with new events. So remove it from the
+/// configuration first.
 #[derive(Debug, Args)]
 pub(crate) struct Remove {
     /// Name of the destination

@@ -33,11 +33,11 @@ const UNSERVED_MAX: Duration = Duration::from_secs(5);
 ///
 /// The events have the ids that they had before, and the header `trtc-replay: 1`.
 /// A server that has the destination sends them beside new ones, at half of its
-/// `rate_max` at most. They count neither for nor against the destination's
-/// health. Filters of the destination hold.
+/// `rate_max` at most. A replay does not change the destination's state,
+/// and the destination's filters apply.
 ///
 /// At most 5000 events wait at a time: the command adds more as they are sent,
-/// and ends with the last one. Where it was stopped, the same command goes on.
+/// and ends with the last one. If it is interrupted, the same command continues.
 ///
 /// Examples:
 ///   trtc-callbacks forward replay billing --since 2h --dry-run
@@ -48,22 +48,22 @@ const UNSERVED_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Replay {
     /// Name of the destination
     name: String,
-    /// From when on events were received: a time, or an age (30m, 2h, 7d)
+    /// Events received since then: a time, or an age (30m, 2h, 7d)
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: String,
-    /// Until when; now where it is not given
+    /// Events received until then [default: now]
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
-    /// Only this command, or those that begin so (`Call.*`); may be repeated
+    /// Only this command, or commands with this beginning (`Call.*`); may be repeated
     #[arg(long, value_name = "NAME")]
     command: Vec<String>,
-    /// Most events per second
+    /// At most this many events per second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
     /// Count the events and send none
     #[arg(long)]
     dry_run: bool,
-    /// Begin this replay in place of another one that has not ended
+    /// Replace a replay that has not ended
     #[arg(long, conflicts_with = "dry_run")]
     restart: bool,
     /// Print JSON lines

@@ -12,7 +12,8 @@ use protocol::diagnostic::Diagnostic;
 ///
 /// A `POST` of an event of the type `trtc.test`, with the destination's secrets,
 /// headers, certificates and proxy. Nothing is stored, and no server needs to run.
-/// Ends with 0 where the destination took it, else with 1.
+/// The exit code is 0 if the destination answered 2xx, otherwise 1. For HTTP
+/// destinations only: `doctor` checks the streams of NATS destinations.
 ///
 /// Examples:
 ///   trtc-callbacks forward test billing

@@ -12,7 +12,7 @@ use protocol::UnixMillis;
 /// By how much more than the span that was skipped is replayed: events are received a moment before they are stored.
 const SKIPPED_MARGIN: Duration = Duration::from_mins(1);
 
-/// Show how far destinations are, and what is wrong
+/// Show state, backlog and errors of each destination
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// Only this destination
@@ -103,7 +103,7 @@ impl Shown {
         let lag = Duration::from_millis(self.lag_ms.max(0).unsigned_abs());
         if backlog_age_max.is_some_and(|most| lag >= most) {
             return Some(format!(
-                "{name} has events that are soon deleted by their age before they are sent: mend it, or raise `retention.events_days`"
+                "{name} has events that retention will soon delete before they are sent: fix the destination, or raise `retention.events_days`"
             ));
         }
         if !self.is_configured {

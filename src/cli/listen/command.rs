@@ -33,9 +33,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Send events to a service on this machine as they are stored, for development
 ///
-/// Posts each event as forwarding does, signed, one after the other. No
-/// destination of forwarding is touched. Goes on by itself after the server
-/// was away or this machine asleep, and misses nothing.
+/// Posts events signed, one at a time, as forwarding does, and does not affect its
+/// destinations. Reconnects after an outage of the server or a sleep of this
+/// machine, and sends what was stored meanwhile.
 ///
 /// Examples:
 ///   trtc-callbacks listen --forward http://localhost:3000/hook
@@ -46,12 +46,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Listen {
-    /// Where events are posted to, such as http://localhost:3000/hook
+    /// URL to post events to, such as http://localhost:3000/hook
     #[arg(long, value_name = "URL", required_unless_present = "print_secret")]
     forward: Option<String>,
     #[command(flatten)]
     filter: FilterOptions,
-    /// Begin with what arrived since then: 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
+    /// Begin with events received since then: 2026-01-31T08:00:00Z, or an age such as 30m, 2h, 7d
     #[arg(long, value_name = "TIME", conflicts_with = "event")]
     since: Option<String>,
     /// Send this event again, and end; may be repeated
@@ -60,10 +60,10 @@ pub(crate) struct Listen {
     /// Read from the operations listener of this server, with the token `ops.token` (TRTC_OPS__TOKEN) [default: the store]
     #[arg(long, value_name = "URL", conflicts_with = "store")]
     from: Option<String>,
-    /// Let the URL lead to another machine
+    /// Allow a URL on another machine
     #[arg(long)]
     allow_remote: bool,
-    /// Sign with this secret (whsec_…) [default: one that is made once for this machine]
+    /// Sign with this secret (whsec_…) [default: a secret created once for this machine]
     #[arg(long, value_name = "SECRET")]
     secret: Option<SecretString>,
     /// Print the secret that events are signed with, and end

@@ -15,7 +15,7 @@ pub(super) struct FilterOptions {
     /// Only this family
     #[arg(long, value_name = "NAME")]
     family: Vec<String>,
-    /// Only this command; a * at the end stands for any rest, as in each filter
+    /// Only this command; here and in each filter a `*` at the end matches any rest
     #[arg(long, value_name = "NAME")]
     command: Vec<String>,
     /// Only this room

@@ -51,7 +51,8 @@ struct Line<'a> {
     app: String,
     call_id: Option<&'a str>,
     room_id: Option<&'a str>,
-    position: i64,
+    /// Absent for events that are sent again.
+    position: Option<i64>,
     replay: bool,
     attempt: u32,
     outcome: Outcome,
@@ -84,7 +85,7 @@ impl Form {
             app: event.app.to_string(),
             call_id: event.call_id.as_deref(),
             room_id: event.room_id.as_deref(),
-            position: event.position,
+            position: Some(event.position).filter(|position| *position > 0),
             replay,
             attempt: number,
             outcome,

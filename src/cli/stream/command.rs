@@ -5,7 +5,7 @@ use crate::cli::stream::replay::ReplayStream;
 use crate::cli::stream::status::StreamStatus;
 use crate::clock::Clock;
 
-/// Look at the stream of scale-out mode, and store its events again
+/// Show the stream of scale-out mode, or store its events again
 ///
 /// Examples:
 ///   trtc-callbacks stream status

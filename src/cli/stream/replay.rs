@@ -28,12 +28,12 @@ const EMPTY_MAX: u32 = 10;
 
 /// Store the events of the stream again
 ///
-/// For a database that was restored from a backup: give a moment a little before
-/// the backup. Events that are stored already stay as they are. Servers may run.
+/// For a database restored from a backup: give a time before the backup. Events
+/// that are already stored do not change. Servers may run meanwhile.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct ReplayStream {
-    /// Events that came into the stream since then: a time, or a span such as 24h
+    /// Events that entered the stream since then: a time, or an age such as 24h
     #[arg(long, value_name = "TIME")]
     since: String,
     #[command(flatten)]

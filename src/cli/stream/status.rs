@@ -10,7 +10,7 @@ use crate::stream::layout::ACK_PENDING_MAX;
 use crate::stream::state::{StreamState, look};
 use protocol::UnixMillis;
 
-/// Show how full the stream is and how far the writers are
+/// Show the fill level of the stream and the progress of the writers
 #[derive(Debug, Args)]
 pub(crate) struct StreamStatus {
     /// Print one JSON object
@@ -85,7 +85,7 @@ impl Shown {
         };
         format!(
             "stream         {} ({} replicas)\nevents         {}\nsize           {} bytes, {limit}\noldest         {oldest}\n\
-             not yet given  {}\nwriters hold   {}\nstored until   {} of {}\n",
+             not delivered  {}\nwriters hold   {}\nstored until   {} of {}\n",
             self.stream,
             self.replicas,
             self.messages,

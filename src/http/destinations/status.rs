@@ -125,7 +125,7 @@ impl DestinationStatus {
         let lag = Duration::from_millis(self.lag_ms.max(0).unsigned_abs());
         if backlog_age_max.is_some_and(|most| lag >= most) {
             let text = format!(
-                "Its oldest event has waited for {}: events are soon deleted by their age before they are sent. Mend the \
+                "Its oldest event has waited for {}: retention will soon delete events before they are sent. Fix the \
                  destination, or raise retention.events_days.",
                 span(self.lag_ms)
             );
@@ -164,13 +164,11 @@ impl DestinationStatus {
         }
         if self.dead > 0 {
             let text = match self.dead {
-                1 => {
-                    "1 event was given up. Once the destination takes it, send it again:".to_owned()
-                }
+                1 => "1 dead letter. Once the destination takes it, send it again:".to_owned(),
                 dead => {
                     let dead = number(dead);
                     format!(
-                        "{dead} events were given up. Once the destination takes them, send them again:"
+                        "{dead} dead letters. Once the destination takes them, send them again:"
                     )
                 }
             };

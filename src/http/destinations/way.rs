@@ -36,7 +36,7 @@ pub(crate) fn ways(found: EventDeliveries, event: &StoredEvent, setup: &Setup) -
 fn of_exception(exception: &DeliveryException) -> (&'static str, String) {
     let failed = match exception.attempts {
         1 => "1 try failed".to_owned(),
-        tries => format!("{tries} tries failed"),
+        attempts => format!("{attempts} attempts failed"),
     };
     let next = clock(exception.next_at, false);
     let last = match &exception.last_error {
@@ -45,8 +45,8 @@ fn of_exception(exception: &DeliveryException) -> (&'static str, String) {
     };
     match exception.state {
         DeliveryState::Waiting => ("waiting", format!("{failed}; the next is at {next}{last}")),
-        DeliveryState::Dead => ("dead", format!("given up, {failed}{last}")),
-        DeliveryState::Replay => ("replay", "somebody asked to send it again".to_owned()),
+        DeliveryState::Dead => ("dead", format!("a dead letter, {failed}{last}")),
+        DeliveryState::Replay => ("replay", "queued by `forward replay`".to_owned()),
     }
 }
 
@@ -75,7 +75,7 @@ fn of_place(
         ("before", format!("stored before this destination was created at {made}"))
     };
     let delivered = || {
-        let text = "its position is passed, and it is neither waiting nor given up";
+        let text = "its position is passed, and it is neither waiting nor a dead letter";
         let text = if configured.is_some() {
             text.to_owned()
         } else {

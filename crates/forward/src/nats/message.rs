@@ -40,7 +40,10 @@ impl Message {
             }
         }
         headers.insert("Trtc-Event-Time", event.event_time.to_string());
-        headers.insert("Trtc-Position", event.position.to_string());
+        // 0 is not known, as of an event that is sent again.
+        if event.position > 0 {
+            headers.insert("Trtc-Position", event.position.to_string());
+        }
         if replay {
             headers.insert("Trtc-Replay", "1");
         }
