@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use tracing::error;
 use uuid::Uuid;
 
-use crate::forwarding::database::Database;
+use crate::forwarding::database::{Database, ReadEvent};
 use forward::answer::{AttemptResult, DestinationMeaning, EventMeaning, Meaning};
 use forward::envelope::{ClientIp, envelope};
 use forward::event_columns::EventColumns;
@@ -47,8 +47,11 @@ pub(super) async fn attempt(
     let event = match event {
         Some(event) => event,
         None => match read(&database, send).await {
-            Some(event) => event,
-            None => return not_sent(Outcome::Gone),
+            ReadEvent::Found(event) => event,
+            ReadEvent::Gone => return not_sent(Outcome::Gone),
+            ReadEvent::Unreadable => {
+                return not_sent(Outcome::Unsendable("its row cannot be read".to_owned()));
+            }
         },
     };
     // A bug of ours with one event must not keep the others.
@@ -87,13 +90,22 @@ fn tried(id: Uuid, sent: Sent, received_at: UnixMillis) -> Tried {
     }
 }
 
-/// Reads an event, however long the store is away: that costs no event an attempt. `None` where it was deleted.
-async fn read(database: &Database, send: Send) -> Option<Arc<EventColumns>> {
+/// Reads an event, however long the store is away: that costs no event an attempt.
+async fn read(database: &Database, send: Send) -> ReadEvent {
+    let mut has_failed = false;
     loop {
         match database.event(send.position, send.id).await {
-            Ok(event) => return event.map(Arc::new),
-            // The forwarder's other steps fail, too, and say so.
-            Err(_) => sleep(READ_PAUSE).await,
+            Ok(read) => {
+                if has_failed {
+                    database.event_recovered().await;
+                }
+                return read;
+            }
+            Err(found) => {
+                has_failed = true;
+                database.event_failed(send.id, found).await;
+                sleep(READ_PAUSE).await;
+            }
         }
     }
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::sleep;
+use tracing::{error, warn};
 
 use crate::forwarding::derived::facts;
 use crate::forwarding::rows;
 use crate::store::deadline::within;
 use crate::store::{
     Backlog, Control, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX,
-    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreOptions,
+    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreError, StoreOptions,
 };
+use crate::telemetry::OnChange;
 use forward::event_columns::EventColumns;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
@@ -24,11 +26,23 @@ const STEP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait while another server gives positions.
 const NUMBER_PAUSE: Duration = Duration::from_millis(20);
 
+/// What became of reading an event.
+pub(super) enum ReadEvent {
+    /// It is there.
+    Found(Arc<EventColumns>),
+    /// It was deleted, or the row that it is about.
+    Gone,
+    /// It is not stored as this program does it: reading it again gives the same.
+    Unreadable,
+}
+
 /// The connections. Each step may be cancelled: then its connection is closed.
 pub(super) struct Database {
     options: StoreOptions,
     writer: Mutex<Option<ForwardingConnection>>,
     reader: Arc<dyn Store>,
+    /// Why an event could not be read.
+    failed_event: Mutex<OnChange<Diagnostic>>,
 }
 
 /// What the store knows of a destination when somebody begins to forward to it.
@@ -48,7 +62,8 @@ impl Database {
             ..options
         };
         let reader = within(STEP_MAX, crate::store::open(&options)).await?;
-        Ok(Self { options, writer: Mutex::new(None), reader })
+        let failed_event = Mutex::default();
+        Ok(Self { options, writer: Mutex::new(None), reader, failed_event })
     }
 
     /// Creates a destination at the end of the feed, unless it is there.
@@ -171,25 +186,49 @@ impl Database {
         within(STEP_MAX, self.reader.events_after(Position::of_number(after), limit)).await
     }
 
-    /// One event, of the vendor or a derived one with its row as it is now; `None` where it was deleted, or its row.
-    pub(super) async fn event(
-        &self,
-        position: i64,
-        id: Uuid,
-    ) -> Result<Option<EventColumns>, Diagnostic> {
-        let position = Position::of_number(position);
+    /// One event, of the vendor or a derived one with its row as it is now.
+    pub(super) async fn event(&self, position: i64, id: Uuid) -> Result<ReadEvent, Diagnostic> {
         within(STEP_MAX, async {
-            if let Some(event) = self.reader.event(id).await? {
-                return Ok(Some(rows::columns(position, event)));
+            match self.try_event(Position::of_number(position), id).await {
+                Ok(Some(event)) => Ok(ReadEvent::Found(Arc::new(event))),
+                Ok(None) => Ok(ReadEvent::Gone),
+                Err(error) if error.is_unreadable() => {
+                    error!(event = %id, %error, "an event cannot be read: it is not sent");
+                    Ok(ReadEvent::Unreadable)
+                }
+                Err(error) => Err(error),
             }
-            let Some(event) = self.reader.derived_event(id).await? else { return Ok(None) };
-            let row = facts::of(&*self.reader, &event).await?;
-            if row.is_none() && !event.withdrawn {
-                return Ok(None);
-            }
-            Ok(rows::derived(position, event, row.map(|row| row.json)))
         })
         .await
+    }
+
+    async fn try_event(
+        &self,
+        position: Position,
+        id: Uuid,
+    ) -> Result<Option<EventColumns>, StoreError> {
+        if let Some(event) = self.reader.event(id).await? {
+            return Ok(Some(rows::columns(position, event)));
+        }
+        let Some(event) = self.reader.derived_event(id).await? else { return Ok(None) };
+        let row = facts::of(&*self.reader, &event).await?;
+        if row.is_none() && !event.withdrawn {
+            return Ok(None);
+        }
+        Ok(rows::derived(position, event, row.map(|row| row.json)))
+    }
+
+    /// Says once why an event cannot be read.
+    pub(super) async fn event_failed(&self, event: Uuid, found: Diagnostic) {
+        if self.failed_event.lock().await.is_new(&found) {
+            let Diagnostic { problem: reason, hint } = found;
+            warn!(%event, reason, hint, "an event that is to be sent cannot be read; trying again");
+        }
+    }
+
+    /// An event was read that could not be before.
+    pub(super) async fn event_recovered(&self) {
+        self.failed_event.lock().await.clear();
     }
 
     /// The connection that reads.

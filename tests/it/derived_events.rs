@@ -11,14 +11,14 @@ use crate::support::{APP, Database, NOW, OK, Server, eventually, on_both_stores}
 
 const HOUR_MS: i64 = 3_600_000;
 /// An hour before the servers' present.
-const T: i64 = NOW.0 - HOUR_MS;
+pub(crate) const T: i64 = NOW.0 - HOUR_MS;
 
 const START_CALL: &str = "Call.CallbackAfterStartCall";
 const MEMBER_CHANGED: &str = "Call.CallbackAfterMemberChanged";
 const END_CALL: &str = "Call.CallbackAfterEndCall";
-const ALL: &str = "commands = ['trtc.*']";
+pub(crate) const ALL: &str = "commands = ['trtc.*']";
 
-type Told = (&'static str, Value);
+pub(crate) type Told = (&'static str, Value);
 
 fn started(call: &str) -> Told {
     let users = json!([{"User_Account": "alice", "Status": "Calling"}, {"User_Account": "bob", "Status": "Waiting"}]);
@@ -37,7 +37,7 @@ fn changed(call: &str, action: &str, at: i64) -> Told {
     )
 }
 
-fn ended(call: &str, result: &str, accepted: bool, at: i64) -> Told {
+pub(crate) fn ended(call: &str, result: &str, accepted: bool, at: i64) -> Told {
     let mut record = json!({"CallId": call, "Caller_Account": "alice", "MediaType": "Video", "CallType": "SingleCall",
         "StartTime": T / 1000, "EndTime": (T + at) / 1000, "CallResult": result, "CalleeList_Account": ["alice", "bob"],
         "RoomId": format!("r-{call}"), "RoomIdType": 2});
@@ -59,15 +59,15 @@ fn answered(call: &str) -> Vec<Told> {
     ]
 }
 
-fn room(command: &'static str, room: &str, at: i64) -> Told {
+pub(crate) fn room(command: &'static str, room: &str, at: i64) -> Told {
     (
         command,
         json!({"CallbackCommand": command, "Operator_Account": "alice", "RoomId": room, "EventTime": T + at}),
     )
 }
 
-const CREATE: &str = "Room.CallbackAfterCreateRoom";
-const DESTROY: &str = "Room.CallbackAfterDestroyRoom";
+pub(crate) const CREATE: &str = "Room.CallbackAfterCreateRoom";
+pub(crate) const DESTROY: &str = "Room.CallbackAfterDestroyRoom";
 
 fn live(room: &str) -> [Told; 2] {
     let (create, destroy) = ("Live.CallbackAfterCreateRoom", "Live.CallbackAfterDestroyRoom");
@@ -106,21 +106,21 @@ fn recording(call: &str, task: &str) -> Vec<Told> {
     ]
 }
 
-async fn post(server: &Server, told: impl IntoIterator<Item = Told>) {
+pub(crate) async fn post(server: &Server, told: impl IntoIterator<Item = Told>) {
     for (command, body) in told {
         server.post_body(command, body.to_string()).await;
     }
 }
 
 /// A server with one destination.
-async fn serve(database: &Database, receiver: &Receiver, more: &str) -> Server {
+pub(crate) async fn serve(database: &Database, receiver: &Receiver, more: &str) -> Server {
     let server = Server::start_with(with(database, &destination("one", &receiver.url, more))).await;
     known(database, "one").await;
     server
 }
 
 /// Waits until nothing is to be derived any more, and the destinations are at the end of the feed.
-async fn quiet(database: &Database) {
+pub(crate) async fn quiet(database: &Database) {
     let new = if database.is_postgres() { "(select count(*) from feed_new)" } else { "0" };
     let end = "(select coalesce(max(position), 0) from feed)";
     let left = format!(

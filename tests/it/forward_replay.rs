@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::settings::Settings;
-use trtc_callbacks::store::ForwardingConnection;
+use trtc_callbacks::store::{ForwardingConnection, Replay};
 
 use crate::forward_receiver::{Received, Receiver, SECRET};
 use crate::forwarding::{destination, exceptions, in_state, known, paused, post, with};
@@ -254,6 +254,7 @@ on_both_stores! {
         in_state(&database, "billing", "running").await;
         caught_up(&database).await;
         let shown = forward(folder.path(), Some(&database), &["status", "billing"]).await.said;
+        assert!(shown.contains("came out of the spool needs an earlier `--since`"), "{shown}");
         let command = shown.split('`').find(|part| part.starts_with("forward replay billing")).unwrap();
         let arguments: Vec<&str> = command.split(' ').skip(1).collect();
         let done = forward(folder.path(), Some(&database), &arguments).await;
@@ -263,6 +264,20 @@ on_both_stores! {
         assert_eq!(database.count(left).await, 0, "the span is filled");
         assert!(database.count("select skipped from destinations").await >= 18, "it is a counter");
         server.stop().await;
+    }
+
+    async fn a_replay_to_a_removed_destination_leaves_no_row(database: Database) {
+        make_destination(&database).await;
+        let options = settings(&database, &[]).store_options();
+        let mut control = ForwardingConnection::open(&options).await.unwrap();
+        let now = Clock::system().now();
+        let asked = Replay::new("--since 1h".to_owned(), now, now);
+        assert!(!control.begin_replay("removed", &asked).await.unwrap());
+        assert_eq!(database.count("select count(*) from replays").await, 0);
+        assert!(control.begin_replay("billing", &asked).await.unwrap());
+        assert!(control.begin_replay("billing", &asked).await.unwrap(), "in place of the one before");
+        assert_eq!(database.count("select count(*) from replays").await, 1);
+        control.close().await;
     }
 
     async fn only_dead_letters_since_a_time_are_put_back(database: Database) {

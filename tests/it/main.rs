@@ -17,6 +17,7 @@ mod confirmation;
 mod corpus;
 mod dashboard;
 mod derived_events;
+mod derived_events_bounds;
 mod doctor;
 mod documents;
 mod doors;

@@ -52,6 +52,13 @@ impl StoreError {
         matches!(code.as_deref(), Some("57014" | "9"))
     }
 
+    /// Whether a row was read that is not as this program writes it: reading it again gives the same.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        let Self::Unavailable(error) = self else { return matches!(self, Self::Refused(_)) };
+        matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+    }
+
     /// Whether a retry of the same request may succeed.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {

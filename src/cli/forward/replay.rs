@@ -169,7 +169,9 @@ impl Replay {
                 ));
             }
         }
-        connection.begin_replay(name, &asked).await.context("begin the replay")?;
+        if !connection.begin_replay(name, &asked).await.context("begin the replay")? {
+            bail!(removed(name));
+        }
         say(&format!("replaying what was received from {} until {}", asked.since, asked.until));
         Ok(Some(asked))
     }
@@ -265,12 +267,7 @@ impl Replay {
         {
             ReplayStep::Added(_) => {}
             ReplayStep::Overtaken => say("another command goes on with this replay, too"),
-            ReplayStep::NoDestination => {
-                bail!(Diagnostic::new(
-                    format!("the destination `{name}` was removed meanwhile"),
-                    "`forward status` lists those that are left"
-                ));
-            }
+            ReplayStep::NoDestination => bail!(removed(name)),
         }
         let found = connection.replay(name).await.context("read the replay")?;
         found.filter(|found| found.definition == after.definition).ok_or_else(|| {
@@ -449,6 +446,14 @@ impl Schedule {
         self.next_us = due.saturating_add(self.event_us);
         UnixMillis(due / 1000)
     }
+}
+
+/// The destination is there no more.
+fn removed(name: &str) -> Diagnostic {
+    Diagnostic::new(
+        format!("the destination `{name}` was removed meanwhile"),
+        "`forward status` lists those that are left",
+    )
 }
 
 #[cfg(test)]

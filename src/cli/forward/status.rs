@@ -91,7 +91,7 @@ impl Shown {
             let since = from.minus(SKIPPED_MARGIN);
             let until = until.plus(Duration::from_secs(1));
             format!(
-                "events were skipped: `forward replay {name} --since {since} --until {until}` sends them"
+                "events were skipped: `forward replay {name} --since {since} --until {until}` sends them; what was received in an outage and came out of the spool needs an earlier `--since`"
             )
         });
         [self.advice(backlog_age_max), replay, skipped].into_iter().flatten().collect()

@@ -9,12 +9,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
-use crate::forwarding::derived::look::settlement;
+use crate::forwarding::derived::look::{Settled, settlement};
 use crate::forwarding::derived::subjects::{Subjects, recording_steps};
 use crate::store::deadline::within;
 use crate::store::{
-    DUE_MAX, DerivedConnection, DerivedKind, DerivedLease, DerivedSubject, FeedLimit, FeedPage,
-    FeedRead, Position, Store, StoreOptions,
+    DUE_MAX, DerivedConnection, DerivedKind, DerivedLease, DerivedSubject, DerivedWaits,
+    DueSubject, FeedLimit, FeedPage, FeedRead, Position, Store, StoreOptions,
 };
 use crate::telemetry::OnChange;
 use protocol::diagnostic::Diagnostic;
@@ -23,8 +23,9 @@ use protocol::event_id;
 /// How long after the first new event of a subject its row is looked at. What belongs together, such as the last hang-up of a call and its
 /// end, comes within a moment and in any order: looked at once, it makes one revision.
 const QUIET: Duration = Duration::from_secs(1);
-/// How long to wait for a room that is not settled yet.
-const NOT_SETTLED: Duration = Duration::from_millis(500);
+/// How long to wait for a room that is not settled yet, and before rows are read again that could not be in time.
+const WAITS: DerivedWaits =
+    DerivedWaits { postponed: Duration::from_millis(500), slow: Duration::from_mins(1) };
 /// How often new events are noted, and it is looked for what is due: not with each event, as each note is a write beside ingest's.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// For how long the right to derive lasts: longer than looking at one subject may take. And how often it is renewed where nothing is
@@ -147,15 +148,11 @@ impl Deriver {
             }
             let due = within(STEP_MAX, connection.due()).await?;
             if !due.is_empty() {
-                let now = self.clock.now();
-                let settled = settlement(&*self.store, connection, &due, now).await?;
-                let written = connection.settle(lease, &settled, NOT_SETTLED);
-                if !within(STEP_MAX, written).await? {
+                let Some(is_rest) = self.settle(connection, lease, &due).await? else {
                     return Ok(());
-                }
+                };
                 renewed_at = Instant::now();
                 // There may be more.
-                let is_rest = settled.done.len() + settled.postponed.len() < due.len();
                 if is_rest || u32::try_from(due.len()).is_ok_and(|due| due >= DUE_MAX) {
                     continue;
                 }
@@ -169,6 +166,42 @@ impl Deriver {
             self.pause(LOOK_EVERY).await;
         }
         Ok(())
+    }
+
+    /// Writes what follows from what is due, and says whether some of it is left; `None` where another server derives.
+    async fn settle(
+        &self,
+        connection: &mut DerivedConnection,
+        lease: DerivedLease<'_>,
+        due: &[DueSubject],
+    ) -> Result<Option<bool>, Diagnostic> {
+        let (mut looked_at, mut after) = (due, None);
+        loop {
+            let now = self.clock.now();
+            let looked = settlement(&*self.store, connection, (looked_at, after), now).await?;
+            let Settled { settlement, rest } = looked;
+            let is_slow = !settlement.slow.is_empty();
+            if is_slow {
+                *connection = within(STEP_MAX, DerivedConnection::open(&self.options)).await?;
+            }
+            let written = connection.settle(lease, &settlement, WAITS);
+            if !within(STEP_MAX, written).await? {
+                return Ok(None);
+            }
+            if is_slow {
+                // The store reads over one connection. A statement that nobody waits for any more holds it until its own timeout.
+                within(STEP_MAX, self.store.feed_span()).await?;
+            }
+            match rest {
+                Some((place, session)) if !self.stop.is_cancelled() => {
+                    (looked_at, after) = (&looked_at[place..=place], Some(session));
+                }
+                _ => {
+                    let settled = settlement.done.len() + settlement.postponed.len();
+                    return Ok(Some(settled + settlement.slow.len() < due.len()));
+                }
+            }
+        }
     }
 
     /// Notes what the next events are about, and says up to where; `None` where another server derives.

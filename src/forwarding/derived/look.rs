@@ -3,17 +3,16 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::time::Instant;
-use tracing::error;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
 
 use crate::forwarding::derived::facts::{self, FactRow};
 use crate::forwarding::derived::revisions::{Known, Revision, revisions};
-use crate::store::deadline::within;
 use crate::store::{
     DerivedConnection, DerivedEvent, DerivedKind, DerivedSettlement, DerivedSubject, DueSubject,
     RoomKey, Store, StoreError,
 };
-use protocol::diagnostic::Diagnostic;
+use protocol::diagnostic::{Diagnostic, Hint};
 use protocol::{AppId, UnixMillis, event_id};
 
 /// How long looking at one subject may take.
@@ -29,16 +28,27 @@ struct Looked {
 }
 
 /// What follows from the rows of what is due, or of some of it where it takes long.
+#[derive(Default)]
+pub(super) struct Settled {
+    pub(super) settlement: DerivedSettlement,
+    /// A room that has more sessions than are looked at in one step: its place among what is due, and the session after which to go
+    /// on. It goes on before anything new is noted.
+    pub(super) rest: Option<(usize, i64)>,
+}
+
+/// Looks at what is due. `after`: the first is a room, and goes on after this session. Where one is slow, nothing else is looked at,
+/// and the connection must not be used any more.
 pub(super) async fn settlement(
     store: &dyn Store,
     connection: &mut DerivedConnection,
-    due: &[DueSubject],
+    (due, mut after): (&[DueSubject], Option<i64>),
     now: UnixMillis,
-) -> Result<DerivedSettlement, Diagnostic> {
-    let mut settlement = DerivedSettlement::default();
+) -> Result<Settled, Diagnostic> {
+    let mut settled = Settled::default();
+    let settlement = &mut settled.settlement;
     let mut seen = HashSet::new();
     let begun = Instant::now();
-    for one in due {
+    for (place, one) in due.iter().enumerate() {
         if begun.elapsed() >= STEP {
             break;
         }
@@ -53,32 +63,46 @@ pub(super) async fn settlement(
         }
         // A call that goes on holds no fact, and its next event is noted again.
         if one.is_ready {
-            let derived = async {
-                match derive(store, connection, one, now).await {
-                    // What cannot be read as it is must not keep all others.
-                    Err(error @ StoreError::Refused(_)) => {
-                        error!(%error, "nothing is derived from rows that cannot be read");
-                        Ok(Vec::new())
+            let derived = derive(store, connection, (one, after.take()), now);
+            match timeout(LOOK_MAX, derived).await {
+                Ok(Ok((events, next))) => {
+                    settlement.events.extend(events);
+                    if let Some(next) = next {
+                        settled.rest = Some((place, next));
+                        break;
                     }
-                    derived => derived,
                 }
-            };
-            settlement.events.extend(within(LOOK_MAX, derived).await?);
+                // What cannot be read as it is must not keep all others, nor what cannot be read in time.
+                Ok(Err(error)) if error.is_unreadable() => {
+                    error!(%error, "nothing is derived from rows that cannot be read");
+                }
+                Ok(Err(error)) if !error.is_timeout() => return Err(error.diagnostic()),
+                _ => {
+                    warn!(
+                        app = %subject.app,
+                        kind = subject.kind.as_str(),
+                        hint = "see what keeps the database from answering",
+                        "rows that events are derived from cannot be read in time; trying again in a minute"
+                    );
+                    settlement.slow.push(subject);
+                    break;
+                }
+            }
         }
         settlement.done.push(subject);
     }
-    Ok(settlement)
+    Ok(settled)
 }
 
-/// The derived events that follow from one subject.
+/// The derived events that follow from one subject, and the session after which to go on where a room has more.
 async fn derive(
     store: &dyn Store,
     connection: &mut DerivedConnection,
-    due: &DueSubject,
+    (due, after): (&DueSubject, Option<i64>),
     now: UnixMillis,
-) -> Result<Vec<DerivedEvent>, StoreError> {
+) -> Result<(Vec<DerivedEvent>, Option<i64>), StoreError> {
     let subject = &due.subject;
-    let all = look(store, connection, due).await?;
+    let (all, next) = look(store, connection, (due, after)).await?;
     let key = |one: &Looked| (subject.app, subject.id.as_str(), one.session);
     let keys: Vec<(AppId, &str, i64)> = all.iter().map(key).collect();
     let latest = if due.is_known {
@@ -88,35 +112,40 @@ async fn derive(
     };
     let mut events = Vec::new();
     for (one, latest) in all.iter().zip(&latest) {
-        let known = Known {
-            row: one.row.as_ref(),
-            latest,
-            may_be_new: one.may_be_new,
-            is_replaced: latest.iter().any(|event| has_other(&all, event)),
-        };
+        let mut is_replaced = false;
+        if one.row.is_none() && subject.kind == DerivedKind::Room {
+            // The moment at which the session ended may belong to another one now.
+            for event in latest.iter().filter(|event| !event.withdrawn) {
+                let room = (subject.app, subject.id.as_str());
+                is_replaced |= connection.has_session_at(room, event.happened_at).await?;
+            }
+        }
+        let (row, may_be_new) = (one.row.as_ref(), one.may_be_new);
+        let known = Known { row, latest, may_be_new, is_replaced };
         let made = revisions(&known).into_iter().filter_map(|revision| {
             let before = latest.iter().find(|event| event.r#type == revision.r#type.name());
             event(subject, one, before, &revision, now)
         });
         events.extend(made);
     }
-    Ok(events)
+    Ok((events, next))
 }
 
-/// The rows of one subject that its new events may have changed.
+/// The rows of one subject that its new events may have changed, and the session after which to go on.
 async fn look(
     store: &dyn Store,
     connection: &mut DerivedConnection,
-    due: &DueSubject,
-) -> Result<Vec<Looked>, StoreError> {
+    (due, after): (&DueSubject, Option<i64>),
+) -> Result<(Vec<Looked>, Option<i64>), StoreError> {
     let DerivedSubject { kind, app, id, .. } = &due.subject;
-    let alone = |row| vec![Looked { session: 0, row, may_be_new: true }];
+    let alone = |row| (vec![Looked { session: 0, row, may_be_new: true }], None);
     match kind {
         DerivedKind::Call => Ok(alone(facts::call(store, *app, id).await?)),
         DerivedKind::Recording => Ok(alone(facts::recording(store, *app, id).await?)),
         DerivedKind::Room => {
             let mut all = Vec::new();
-            for session in connection.sessions((*app, id), due.span).await? {
+            let (sessions, next) = connection.sessions((*app, id), due.span, after).await?;
+            for session in sessions {
                 let key = RoomKey { app: *app, room_id: id.clone(), session };
                 let row = facts::session(store, key).await?;
                 let span = row.as_ref().and_then(|row| row.span);
@@ -124,15 +153,9 @@ async fn look(
                 let may_be_new = span.is_some_and(|span| span.is_inferred || span.meets(due.span));
                 all.push(Looked { session, row, may_be_new });
             }
-            Ok(all)
+            Ok((all, next))
         }
     }
-}
-
-/// Whether the moment at which a session ended belongs to another session now.
-fn has_other(all: &[Looked], event: &DerivedEvent) -> bool {
-    let mut spans = all.iter().filter_map(|one| one.row.as_ref()?.span);
-    spans.any(|span| span.meets((event.happened_at, event.happened_at)))
 }
 
 /// A derived event; `None` where nothing is known of what it is about.

@@ -17,7 +17,7 @@ use protocol::{AppId, UnixMillis, event_id};
 /// How many subjects are looked at in one step.
 pub const DUE_MAX: u32 = 100;
 /// The most sessions of a room that are looked at in one step, the earliest first.
-const SESSIONS_MAX: u32 = 200;
+const SESSIONS_MAX: usize = 100;
 
 /// The connection of the job that derives events. After an error it must not be used again.
 ///
@@ -148,7 +148,8 @@ impl DerivedConnection {
     }
 
     /// The sessions of a room that events of these times may have changed: those within which they are, the one before, and those
-    /// of which something was derived.
+    /// of which something was derived. They are given in pages: those after one of them, and after which one the next page begins
+    /// where there may be one.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -156,9 +157,11 @@ impl DerivedConnection {
         &mut self,
         (app, room_id): (AppId, &str),
         (from, until): (UnixMillis, UnixMillis),
-    ) -> Result<Vec<i64>, StoreError> {
+        after: Option<i64>,
+    ) -> Result<(Vec<i64>, Option<i64>), StoreError> {
         let sql = format!(
-            "select session from room_sessions
+            "select session from (
+             select session from room_sessions
              where sdk_app_id = $1 and room_id = $2 and from_at <= @at(4) and (until_at is null or until_at >= @at(3))
              union
              select session from derived_events
@@ -168,11 +171,32 @@ impl DerivedConnection {
                      where sdk_app_id = $1 and subject = $2 and session <= $3 order by session desc limit 2) as before), 0)
                  and session <= coalesce((select min(session) from derived_events
                      where sdk_app_id = $1 and subject = $2 and session > $4), $4)
-             order by session limit {SESSIONS_MAX}"
+             ) as found
+             where session > $5 order by session limit {SESSIONS_MAX}"
         );
-        let args = [app.as_i64().into(), room_id.into(), from.0.into(), until.0.into()];
+        let after = after.unwrap_or(i64::MIN);
+        let args =
+            [app.as_i64().into(), room_id.into(), from.0.into(), until.0.into(), after.into()];
         let rows: Vec<(i64,)> = self.0.rows(&sql, &args).await?;
-        Ok(rows.into_iter().map(|(session,)| session).collect())
+        let next = rows.last().filter(|_| rows.len() >= SESSIONS_MAX).map(|(session,)| *session);
+        Ok((rows.into_iter().map(|(session,)| session).collect(), next))
+    }
+
+    /// Whether a session of a room has events of this time.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn has_session_at(
+        &mut self,
+        (app, room_id): (AppId, &str),
+        at: UnixMillis,
+    ) -> Result<bool, StoreError> {
+        let sql = "select session from room_sessions
+             where sdk_app_id = $1 and room_id = $2 and from_at <= @at(3) and (until_at is null or until_at > @at(3))
+             limit 1";
+        let args = [app.as_i64().into(), room_id.into(), at.0.into()];
+        let row: Option<(i64,)> = self.0.row(sql, &args).await?;
+        Ok(row.is_some())
     }
 
     /// The latest revision of each type that was derived from these: a subject's id and session.

@@ -20,6 +20,17 @@ pub struct DerivedSettlement {
     pub done: Vec<DerivedSubject>,
     /// Those that the read models do not have whole yet.
     pub postponed: Vec<DerivedSubject>,
+    /// Those whose rows could not be read in time.
+    pub slow: Vec<DerivedSubject>,
+}
+
+/// After how long what is not done with is looked at again.
+#[derive(Debug, Clone, Copy)]
+pub struct DerivedWaits {
+    /// What is postponed.
+    pub postponed: Duration,
+    /// What is slow.
+    pub slow: Duration,
 }
 
 impl DerivedConnection {
@@ -64,8 +75,8 @@ impl DerivedConnection {
         Ok(true)
     }
 
-    /// Stores derived events and gives them to the feed, and forgets what is done with; looks at what is postponed after `wait`.
-    /// `false`, and nothing written, where another server derives.
+    /// Stores derived events and gives them to the feed, and forgets what is done with; what is postponed or slow is due
+    /// again after `waits`. `false`, and nothing written, where another server derives.
     ///
     /// # Errors
     /// When the store does not answer: then nobody knows whether it is written.
@@ -73,7 +84,7 @@ impl DerivedConnection {
         &mut self,
         lease: DerivedLease<'_>,
         settled: &DerivedSettlement,
-        wait: Duration,
+        waits: DerivedWaits,
     ) -> Result<bool, StoreError> {
         let key = |subject: &DerivedSubject| {
             let DerivedSubject { kind, app, id, day } = subject;
@@ -82,7 +93,7 @@ impl DerivedConnection {
         let keys = |subjects: &[DerivedSubject]| {
             json!(subjects.iter().map(key).collect::<Vec<_>>()).to_string()
         };
-        let (done, postponed) = (keys(&settled.done), keys(&settled.postponed));
+        let done = keys(&settled.done);
         let events = rows(&settled.events);
         let markers: Vec<Marker> = markers(&settled.events, self.0.is_postgres());
         self.0.begin().await?;
@@ -95,7 +106,7 @@ impl DerivedConnection {
                 self.0.execute(sql, std::slice::from_ref(ids)).await?;
             }
         }
-        let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        let wait_ms = |wait: Duration| i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
         if !settled.done.is_empty() {
             // A room that was noted again meanwhile may not be settled up to that.
             let done_with = format!(
@@ -107,11 +118,18 @@ impl DerivedConnection {
                 "update derived_pending set slot = slot_last, due_at = @after(1) where {}",
                 keyed(2)
             );
-            self.0.execute(&again, &[wait.into(), done.as_str().into()]).await?;
+            self.0
+                .execute(&again, &[wait_ms(waits.postponed).into(), done.as_str().into()])
+                .await?;
         }
-        if !settled.postponed.is_empty() {
-            let later = format!("update derived_pending set due_at = @after(1) where {}", keyed(2));
-            self.0.execute(&later, &[wait.into(), postponed.as_str().into()]).await?;
+        for (subjects, wait) in [(&settled.postponed, waits.postponed), (&settled.slow, waits.slow)]
+        {
+            if !subjects.is_empty() {
+                let later =
+                    format!("update derived_pending set due_at = @after(1) where {}", keyed(2));
+                let args = [wait_ms(wait).into(), keys(subjects).as_str().into()];
+                self.0.execute(&later, &args).await?;
+            }
         }
         self.0.commit().await?;
         Ok(true)

@@ -164,14 +164,14 @@ impl ForwardingConnection {
         Ok(row.map(Replay::from))
     }
 
-    /// Begins a replay, in place of one that is there.
+    /// Begins a replay, in place of one that is there; `false`, and nothing written, where the destination was removed.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn begin_replay(&mut self, name: &str, replay: &Replay) -> Result<(), StoreError> {
+    pub async fn begin_replay(&mut self, name: &str, replay: &Replay) -> Result<bool, StoreError> {
         let sql = "insert into replays (destination, definition, since, until, started_at, at_time, at_id, is_read,
                  events_read, queued, not_chosen, filtered, to_come)
-             values ($1, $2, @at(3), @at(4), @now, @at(3), @id(5), $6, 0, 0, 0, 0, 0)
+             select name, $2, @at(3), @at(4), @now, @at(3), @id(5), $6, 0, 0, 0, 0, 0 from destinations where name = $1
              on conflict (destination) do update set definition = excluded.definition, since = excluded.since,
                  until = excluded.until, started_at = excluded.started_at, at_time = excluded.at_time,
                  at_id = excluded.at_id, is_read = excluded.is_read, events_read = 0, queued = 0, not_chosen = 0,
@@ -184,8 +184,7 @@ impl ForwardingConnection {
             Uuid::nil().to_string().as_str().into(),
             false.into(),
         ];
-        self.0.execute(sql, &args).await?;
-        Ok(())
+        Ok(self.0.execute(sql, &args).await? == 1)
     }
 
     /// The next events of a span, in the order in which they were received.

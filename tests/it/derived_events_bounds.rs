@@ -1,0 +1,79 @@
+//! Derived events of rooms with very many sessions, of rows that cannot be read in time, and of rows that cannot be read at all.
+
+use std::collections::HashSet;
+
+use serde_json::json;
+use sqlx::{Connection, Executor, PgConnection};
+
+use crate::derived_events::{ALL, CREATE, DESTROY, T, ended, post, quiet, room, serve};
+use crate::forward_receiver::Receiver;
+use crate::forwarding::exceptions;
+use crate::support::{APP, Database, eventually, on_both_stores};
+
+on_both_stores! {
+    async fn every_session_of_a_room_is_derived(database: Database) {
+        let receiver = Receiver::start().await;
+        let server = serve(&database, &receiver, ALL).await;
+        let started = "select count(*) from derived_progress where holder is not null";
+        eventually("it derives", || async { database.count(started).await == 1 }).await;
+        // Nobody derives until all are stored, so that they are looked at together.
+        let later = if database.is_postgres() { "now() + interval '1 h'" } else { "lease_until + 3600000" };
+        database.execute(&format!("update derived_progress set holder = 'other', lease_until = {later}")).await;
+        let sessions = 230;
+        for session in 0..sessions {
+            let at = session * 10_000;
+            post(&server, [room(CREATE, "room", at), room(DESTROY, "room", at + 5000)]).await;
+        }
+        let queued = "select count(*) from settle_queue";
+        eventually("the room is settled", || async { database.count(queued).await == 0 }).await;
+        database.execute("update derived_progress set holder = null").await;
+        let taken = receiver.took(230).await;
+        quiet(&database).await;
+        let came: HashSet<i64> = taken.iter().map(|one| one.body["data"]["session"].as_i64().unwrap()).collect();
+        assert_eq!(came, (0..sessions).map(|session| T + session * 10_000).collect());
+        assert!(taken.iter().all(|one| one.body["data"]["revision"] == 1));
+        server.stop().await;
+        assert_eq!(receiver.received().len(), 230, "none twice");
+    }
+
+    async fn an_event_whose_row_is_unreadable_is_a_dead_letter(database: Database) {
+        let receiver = Receiver::start().await;
+        receiver.answer(|_| 503);
+        let server = serve(&database, &receiver, ALL).await;
+        post(&server, [ended("c1", "NormalEnd", true, 65_000)]).await;
+        eventually("it is tried", || async { !receiver.received().is_empty() }).await;
+        let new = if database.is_postgres() { "(select count(*) from feed_new)" } else { "0" };
+        let left = format!(
+            "select {new} + (select count(*) from derived_progress where position / 512 < (select max(position) from feed))"
+        );
+        eventually("the job that derives has read it", || async { database.count(&left).await == 0 }).await;
+        database.execute("update derived_events set sdk_app_id = 0").await;
+        receiver.answer(|one| if one.body["data"]["call_id"] == "c1" { 503 } else { 200 });
+        eventually("it is given up", || async { exceptions(&database, "dead").await == 1 }).await;
+        assert_eq!(database.texts("select last_error from delivery_exceptions").await, ["its row cannot be read"]);
+        post(&server, [ended("c2", "NormalEnd", true, 65_000)]).await;
+        let taken = receiver.took(1).await;
+        assert_eq!(taken[0].body["data"]["call_id"], json!("c2"));
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subject_that_is_slow_to_read_stops_no_other() {
+    let database = Database::postgres().await;
+    let receiver = Receiver::start().await;
+    let server = serve(&database, &receiver, ALL).await;
+    let mut lock = PgConnection::connect(&database.url).await.unwrap();
+    lock.execute("begin; lock table recording_marks in access exclusive mode").await.unwrap();
+    let pending = format!(
+        "insert into derived_pending (kind, sdk_app_id, subject, day, from_at, until_at, slot, slot_last, due_at)
+         values ('recording', {APP}, 'task', 0, now(), now(), 0, 0, now() - interval '1 h')"
+    );
+    database.execute(&pending).await;
+    post(&server, [ended("c1", "Cancel", false, 20_000)]).await;
+    receiver.took(2).await;
+    let later = "select count(*) from derived_pending where kind = 'recording' and due_at > now()";
+    assert_eq!(database.count(later).await, 1, "it is looked at again");
+    lock.close().await.unwrap();
+    server.stop().await;
+}
