@@ -175,7 +175,7 @@ fn not_nats() -> SettingsError {
     SettingsError::new(problem, hint)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "nats"))]
 mod tests {
     use super::*;
     use crate::settings::Settings;
