@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::ingest::batch_writer::{BatchWriter, Ticket};
 use crate::store::Store;
 use crate::stream::connection::Connection;
-use crate::stream::reader::{Delivered, Reader};
+use crate::stream::reader::{Delivered, Message, Reader};
 use crate::telemetry::{Metrics, OnChange};
 use protocol::diagnostic::Diagnostic;
 use protocol::event::Payload;
@@ -99,38 +99,38 @@ impl StreamWriter {
         let again = delivered.iter().filter(|one| one.again).count();
         self.metrics.stream.redelivered.increment(again as u64);
         let (mut tickets, mut waiting, mut all) = (Vec::new(), Vec::new(), true);
-        for one in delivered {
-            match &one.event {
+        for Delivered { event, message, .. } in delivered {
+            match event {
                 Ok(event) => {
                     let (answer, outcome) = oneshot::channel();
-                    let event = Arc::new(event.clone());
+                    let event = Arc::new(event);
                     tickets.push(Ticket { event, changes: None, bypass_breaker: true, answer });
-                    waiting.push((one, outcome));
+                    waiting.push((message, outcome));
                 }
-                Err(reason) => all &= self.dead_letter(&one, reason).await,
+                Err(reason) => all &= self.dead_letter(&message, &reason).await,
             }
         }
         self.writer.write_once(tickets).await;
-        for (one, outcome) in waiting {
+        for (message, outcome) in waiting {
             // A ticket is dropped without an outcome only when the writer panics.
             if let Ok(Ok(_)) = outcome.await {
-                one.ack().await;
+                message.ack().await;
             } else {
                 all = false;
-                one.nak(GIVEN_BACK).await;
+                message.nak(GIVEN_BACK).await;
             }
         }
         all
     }
 
     /// Keeps a message that is no record of ours, so that it is neither lost nor given again for ever.
-    async fn dead_letter(&self, one: &Delivered, reason: &str) -> bool {
+    async fn dead_letter(&self, message: &Message, reason: &str) -> bool {
         let now = self.clock.now();
         // Its app is not known, and ids begin with 1.
         let Some(app) = AppId::parse("1") else { return false };
         let row = Command::of_stored("", "unknown");
         let event = Event {
-            id: one.id(),
+            id: message.id(),
             app,
             family: row.family,
             command: "unknown".into(),
@@ -147,21 +147,21 @@ impl StreamWriter {
             platform: None,
             request_id: None,
             query: None,
-            payload: Payload::Raw(one.payload().to_vec()),
+            payload: Payload::Raw(message.payload().to_vec()),
             body: Body::Untyped,
             decode_error: None,
             decode_panicked: false,
         };
-        let reason =
-            format!("message {} of the stream is no record of an event: {reason}", one.sequence);
+        let place = message.sequence;
+        let reason = format!("message {place} of the stream is no record of an event: {reason}");
         let parked = timeout(PING_WAIT, self.store.park(&event, &reason, now)).await;
         let is_parked = matches!(parked, Ok(Ok(())));
         if is_parked {
             self.metrics.stream.unreadable.increment(1);
             error!(event.id = %event.id, reason, "kept in dead_letter_events");
-            one.ack().await;
+            message.ack().await;
         } else {
-            one.nak(GIVEN_BACK).await;
+            message.nak(GIVEN_BACK).await;
         }
         is_parked
     }

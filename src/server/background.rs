@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::clock::Clock;
 use crate::http::Tls;
@@ -26,6 +27,8 @@ use crate::telemetry::{Metrics, log_lines_dropped};
 const UPKEEP_EVERY: Duration = Duration::from_hours(1);
 /// How long to wait before a job that panicked is begun again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// How long a stop waits for the writers of scale-out mode to store and acknowledge what they fetched.
+const WRITERS_END_MAX: Duration = Duration::from_secs(3);
 /// How often metrics that nobody scrapes are folded together, and dropped log lines are counted.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 
@@ -173,10 +176,32 @@ async fn fold_metrics(metrics: Arc<Metrics>) {
     }
 }
 
+/// Runs the writers of scale-out mode until they end by themselves, at their `stop`, which `end` brings too. After it they have a
+/// while.
+pub(crate) async fn run_writers(
+    writers: Vec<Job>,
+    stop: CancellationToken,
+    end: &CancellationToken,
+) {
+    let late = async {
+        end.cancelled().await;
+        stop.cancel();
+        sleep(WRITERS_END_MAX).await;
+    };
+    tokio::select! {
+        () = run_each(writers) => {}
+        () = late => warn!("events in the hands of the writers are given to others after a while"),
+    }
+}
+
 /// Runs each job as a task of its own. Never returns.
 async fn supervise(jobs: Vec<Job>) {
-    join_all(jobs.into_iter().map(|job| keep_running(job.name, RESTART_PAUSE, job.begin))).await;
+    run_each(jobs).await;
     pending::<()>().await;
+}
+
+async fn run_each(jobs: Vec<Job>) {
+    join_all(jobs.into_iter().map(|job| keep_running(job.name, RESTART_PAUSE, job.begin))).await;
 }
 
 #[cfg(test)]

@@ -13,8 +13,7 @@ use crate::store::Store;
 pub(crate) struct Tokens {
     /// Cancelled once the store is ready for this version.
     pub(crate) store_ready: CancellationToken,
-    /// Cancelled when the server is to stop.
-    #[cfg_attr(not(feature = "nats"), expect(dead_code, reason = "scale-out mode needs it"))]
+    /// Cancelled when the server is to stop, or has handed over its sockets and answered the last callback.
     pub(crate) stop: CancellationToken,
 }
 
@@ -26,4 +25,6 @@ pub(crate) struct Opened {
     pub(crate) ingest: Arc<Ingest>,
     /// The jobs of scale-out mode.
     pub(crate) jobs: Vec<Job>,
+    /// Those of them that end by themselves at the stop: they have events in their hands.
+    pub(crate) writers: Vec<Job>,
 }

@@ -57,7 +57,7 @@ pub(crate) async fn open(
         warn!(store = url, "starting without the store; events go to the spool until it is there");
     }
     let ingest = Arc::new(ingest);
-    Ok(Opened { store: Some((store, writer)), ingest, jobs: Vec::new() })
+    Ok(Opened { store: Some((store, writer)), ingest, jobs: Vec::new(), writers: Vec::new() })
 }
 
 /// Opens the store, which need not be there.

@@ -15,7 +15,7 @@ use crate::http::{self, Limits, Ops, Setup, Stop, StoreHandle};
 use crate::ingest::Ingest;
 use crate::ingest::batch_writer::BatchWriter;
 use crate::registration::VendorMonitor;
-use crate::server::background::{Background, StoreJobs};
+use crate::server::background::{Background, StoreJobs, run_writers};
 use crate::server::error::StartError;
 use crate::server::listeners::Listeners;
 use crate::server::opened::{Opened, Tokens};
@@ -75,8 +75,8 @@ pub async fn run_in_turn(
     let ops = serve_operators(listeners.ops, ops, ops_limits(&limits), &begin, ops_stop.clone());
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
-        let tokens = Tokens { store_ready: CancellationToken::new(), stop: stop.clone() };
-        let Opened { store, ingest, jobs } = tokio::select! {
+        let tokens = Tokens { store_ready: CancellationToken::new(), stop: stop.child_token() };
+        let Opened { store, ingest, jobs, writers } = tokio::select! {
             opened = opened(&settings, &clock, &metrics, succession.from.is_some(), &tokens) => opened?,
             () = stop.cancelled() => return Ok(()),
         };
@@ -106,7 +106,7 @@ pub async fn run_in_turn(
             watch: watch.clone(),
             more: jobs,
         };
-        let is_ready = tokens.store_ready;
+        let (is_ready, stop_writing) = (tokens.store_ready, tokens.stop);
         let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
         let accepting = async {
             tokio::select! {
@@ -118,8 +118,9 @@ pub async fn run_in_turn(
             stop_forwarding.cancel();
             submissions.finished().await;
         };
-        // What both hold is large.
-        tokio::join!(Box::pin(accepting), Box::pin(forwarding));
+        let writing = run_writers(writers, stop_writing, &stop_forwarding);
+        // What they hold is large.
+        tokio::join!(Box::pin(accepting), Box::pin(forwarding), Box::pin(writing));
         close(&ingest, store.as_ref().map(|(store, _)| store)).await;
         Ok(())
     };

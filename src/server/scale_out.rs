@@ -29,7 +29,7 @@ use protocol::diagnostic::Diagnostic;
 const PREPARE_PAUSE: Duration = Duration::from_millis(500);
 /// How often the stream is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// How many events a writer fetches at once, and how many bytes of them it may hold.
+/// How many events a lane fetches at once, and how many bytes of them all lanes may hold together.
 const FETCH_ROWS_MAX: usize = 500;
 const FETCH_BYTES_MAX: usize = 128 << 20;
 
@@ -60,11 +60,11 @@ pub(crate) async fn open(
         metrics: metrics.clone(),
     };
     let prepared = upkeep.prepared.clone();
-    let mut jobs = vec![
+    let jobs = vec![
         Job::new("stream set-up", upkeep.clone(), |upkeep| async move { upkeep.prepare().await }),
         Job::new("stream upkeep", upkeep, |upkeep| async move { upkeep.look().await }),
     ];
-    let mut opened = Opened { store: None, ingest, jobs: Vec::new() };
+    let mut opened = Opened { store: None, ingest, jobs, writers: Vec::new() };
     if stream.role.stores() {
         let store = open_store(settings).await?;
         let texts = BreakerTexts {
@@ -90,18 +90,18 @@ pub(crate) async fn open(
             clock: clock.clone(),
             metrics: metrics.clone(),
         };
-        jobs.extend((0..settings.ingest.lanes).map(|_| {
-            Job::new("stream writer", lane.clone(), |lane| async move { lane.run().await })
-        }));
+        let lane =
+            || Job::new("stream writer", lane.clone(), |lane| async move { lane.run().await });
+        opened.writers.extend((0..settings.ingest.lanes).map(|_| lane()));
         opened.store = Some((store, to_store));
     }
-    opened.jobs = jobs;
     Ok(opened)
 }
 
-/// As many as fit into memory if all are as large as they may be.
+/// As many of each lane as fit into memory if all are as large as they may be.
 fn rows_max(settings: &Settings) -> usize {
-    (FETCH_BYTES_MAX / settings.server.body_bytes_max.max(1)).clamp(1, FETCH_ROWS_MAX)
+    let bytes_max = FETCH_BYTES_MAX / (settings.ingest.lanes.max(1) as usize);
+    (bytes_max / settings.server.body_bytes_max.max(1)).clamp(1, FETCH_ROWS_MAX)
 }
 
 /// Looks after the stream.

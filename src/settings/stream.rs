@@ -9,6 +9,8 @@ use serde::Deserialize;
 
 use crate::settings::error::SettingsError;
 use forward::destination::target::Target;
+#[cfg(feature = "nats")]
+use protocol::diagnostic::Hint;
 
 /// The longest name of a stream, and the longest subject, in bytes.
 const NAME_BYTES_MAX: usize = 64;
@@ -81,25 +83,51 @@ impl StreamSettings {
             .map_or_else(|_| "no URL".to_owned(), |target| target.to_string())
     }
 
-    /// The servers, one URL each.
-    #[must_use]
-    pub fn servers(&self) -> Vec<String> {
+    /// The servers, one URL each, without user and password.
+    ///
+    /// # Errors
+    /// The URL is not one of NATS servers.
+    #[cfg(feature = "nats")]
+    pub fn servers(&self) -> Result<Vec<String>, SettingsError> {
+        let servers = forward::nats::without_user(&self.targets()?).map_err(|_| not_nats())?;
+        Ok(servers.iter().map(ToString::to_string).collect())
+    }
+
+    /// The user and password that the URL has.
+    ///
+    /// # Errors
+    /// The URL is not one of NATS servers, or has several.
+    #[cfg(feature = "nats")]
+    pub fn user(&self) -> Result<Option<(String, SecretString)>, SettingsError> {
+        forward::nats::user_of(&self.targets()?).map_err(|error| {
+            let problem = format!("key `stream.url`: {error}");
+            SettingsError::new(problem, error.hint().unwrap_or_default())
+        })
+    }
+
+    #[cfg(feature = "nats")]
+    fn targets(&self) -> Result<Vec<reqwest::Url>, SettingsError> {
         match Target::parse(self.url.expose_secret()) {
-            Ok(Target::Nats(servers)) => servers.iter().map(ToString::to_string).collect(),
-            _ => Vec::new(),
+            Ok(Target::Nats(servers)) => Ok(servers),
+            _ => Err(not_nats()),
         }
     }
 
+    #[cfg(feature = "nats")]
+    fn check_url(&self) -> Result<(), SettingsError> {
+        self.servers()?;
+        self.user().map(drop)
+    }
+
+    #[cfg(not(feature = "nats"))]
+    #[expect(clippy::unused_self, reason = "the same call in every build")]
+    fn check_url(&self) -> Result<(), SettingsError> {
+        let hint = "leave it out, or build with the feature `nats`";
+        Err(SettingsError::new("key `stream.url`: this build has no NATS", hint))
+    }
+
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        if cfg!(not(feature = "nats")) {
-            let hint = "leave it out, or build with the feature `nats`";
-            return Err(SettingsError::new("key `stream.url`: this build has no NATS", hint));
-        }
-        if self.servers().is_empty() {
-            let problem = "key `stream.url` is not the address of NATS servers";
-            let hint = "give nats://10.0.0.1:4222, or several with commas between them";
-            return Err(SettingsError::new(problem, hint));
-        }
+        self.check_url()?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         let is_name = |text: &str| !text.is_empty() && text.bytes().all(plain);
         if !is_name(&self.name) || self.name.len() > NAME_BYTES_MAX {
@@ -140,7 +168,14 @@ impl StreamSettings {
     }
 }
 
-#[cfg(test)]
+#[cfg(feature = "nats")]
+fn not_nats() -> SettingsError {
+    let problem = "key `stream.url` is not the address of NATS servers";
+    let hint = "give nats://10.0.0.1:4222, or several with commas between them";
+    SettingsError::new(problem, hint)
+}
+
+#[cfg(all(test, feature = "nats"))]
 mod tests {
     use super::*;
     use crate::settings::Settings;
@@ -152,7 +187,10 @@ mod tests {
     fn the_variables_switch_scale_out_mode_on() {
         let settings = Settings::load(&env(&[URL, ("TRTC_STREAM_ROLE", "receiver")])).unwrap();
         let stream = settings.stream().unwrap();
-        assert_eq!((stream.role, stream.servers().len()), (StreamRole::Receiver, 2));
+        assert_eq!(stream.role, StreamRole::Receiver);
+        assert_eq!(stream.servers().unwrap(), ["nats://10.0.0.1:4222", "nats://b:4222"]);
+        let (user, password) = stream.user().unwrap().unwrap();
+        assert_eq!((user.as_str(), password.expose_secret()), ("user", "s3cret"));
         assert!(settings.receives() && !settings.stores());
         assert!(!stream.shown().contains("s3cret"), "{}", stream.shown());
         assert!(!format!("{settings:?}").contains("s3cret"));
@@ -178,5 +216,7 @@ mod tests {
         assert!(found.contains("there is no stream"), "{found}");
         let found = error(&env(&[("TRTC_STREAM_URL", "http://s3cret:s3cret@a/")]));
         assert!(found.contains("key `stream.url`") && !found.contains("s3cret"), "{found}");
+        let found = error(&env(&[("TRTC_STREAM_URL", "nats://a:s3cret@a,nats://b:s3cret@b")]));
+        assert!(found.contains("different users") && !found.contains("s3cret"), "{found}");
     }
 }

@@ -1,15 +1,17 @@
 //! The connection to the servers of NATS.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{Client, ConnectOptions};
+use async_nats::{Client, ConnectOptions, Event, Server};
+use secrecy::ExposeSecret;
 use tokio::time::sleep;
 
 use crate::settings::StreamSettings;
-use protocol::diagnostic::Diagnostic;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// How long connecting to one server may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -26,7 +28,7 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What one who does not answer is told.
-const HINT: &str = "check `stream.url`, and that the servers run with JetStream (`-js`)";
+const HINT: &str = "check `stream.url`, the user and the files of `[stream]`, and that the servers run with JetStream (`-js`)";
 
 /// A connection to the stream's servers, which is made anew when it breaks.
 #[derive(Clone)]
@@ -36,6 +38,47 @@ pub(crate) struct Connection {
     pub(crate) publishing: Context,
     /// For all else.
     pub(crate) api: Context,
+    failures: Arc<Failures>,
+}
+
+/// Why the library is not connected. It tries again and again, and says this nowhere else.
+#[derive(Default)]
+struct Failures(Mutex<FailuresNow>);
+
+#[derive(Default)]
+struct FailuresNow {
+    /// The last error that the library or a server told.
+    last: Option<String>,
+    /// The last error of each server that failed, with its detail.
+    servers: Vec<String>,
+}
+
+impl Failures {
+    fn take(&self, event: Event) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::Connected => *now = FailuresNow::default(),
+            Event::ClientError(error) => now.last = Some(error.to_string()),
+            Event::ServerError(error) => now.last = Some(error.to_string()),
+            _ => {}
+        }
+    }
+
+    fn see(&self, servers: &[Server]) {
+        let of = |server: &Server| {
+            let (error, at) = (server.last_error.as_ref()?, &server.addr);
+            Some(format!("{}:{}: {error}", at.host(), at.port()))
+        };
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.servers = servers.iter().filter_map(of).collect();
+        // The order in which they are tried changes.
+        now.servers.sort_unstable();
+    }
+
+    fn text(&self) -> Option<String> {
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.servers.is_empty() { now.last.clone() } else { Some(now.servers.join(", ")) }
+    }
 }
 
 impl Connection {
@@ -46,6 +89,8 @@ impl Connection {
         patient: bool,
     ) -> Result<Self, Diagnostic> {
         let given = |path: &Path| !path.as_os_str().is_empty();
+        let failures = Arc::new(Failures::default());
+        let (events, tries) = (failures.clone(), failures.clone());
         let mut options = ConnectOptions::new()
             .name("trtc-callbacks")
             .connection_timeout(CONNECT_TIMEOUT)
@@ -54,7 +99,19 @@ impl Connection {
             .reconnect_delay_callback(|attempts| {
                 let exponent = u32::try_from(attempts.min(8)).unwrap_or(8);
                 RECONNECT_PAUSE_MAX.min(Duration::from_millis(10) * 2_u32.pow(exponent))
+            })
+            .event_callback(move |event| {
+                events.take(event);
+                async {}
+            })
+            // Chooses no server: it is where the library shows their errors in full.
+            .reconnect_to_server_callback(move |servers, _| {
+                tries.see(&servers);
+                async { None }
             });
+        if let Some((user, password)) = settings.user().map_err(|error| error.diagnostic())? {
+            options = options.user_and_password(user, password.expose_secret().to_owned());
+        }
         if given(&settings.credentials_file) {
             let path = &settings.credentials_file;
             options = options.credentials_file(path).await.map_err(|error| {
@@ -73,7 +130,8 @@ impl Connection {
         if patient {
             options = options.retry_on_initial_connect();
         }
-        let connected = async_nats::connect_with_options(settings.servers(), options).await;
+        let servers = settings.servers().map_err(|error| error.diagnostic())?;
+        let connected = async_nats::connect_with_options(servers, options).await;
         let client = connected.map_err(|error| {
             Diagnostic::new(format!("connect to {}: {error}", settings.shown()), HINT)
         })?;
@@ -83,13 +141,16 @@ impl Connection {
             .backpressure_on_inflight(true)
             .build(client.clone());
         let api = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(client.clone());
-        Ok(Self { client, publishing, api })
+        Ok(Self { client, publishing, api, failures })
     }
 
     /// Why nothing can be sent now; `None` where it can.
     pub(crate) fn trouble(&self) -> Option<Diagnostic> {
         let connected = self.client.connection_state() == State::Connected;
-        (!connected).then(|| Diagnostic::new("no server of NATS is connected", HINT))
+        (!connected).then(|| {
+            let cause = self.failures.text().map_or_else(String::new, |cause| format!(": {cause}"));
+            Diagnostic::new(format!("no server of NATS is connected{cause}"), HINT)
+        })
     }
 
     /// Returns when the connection breaks.

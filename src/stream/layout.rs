@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::consumer::pull;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{
     CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
 };
@@ -99,6 +98,10 @@ pub(crate) async fn examine(
             };
         }
     };
+    // There is none before a writer has begun.
+    if let Ok(consumer) = stream.consumer_info(CONSUMER).await {
+        judge_consumer(&consumer)?;
+    }
     let (version, max_payload) = connection.server();
     judge(stream.cached_info(), settings, body_bytes_max, &version, max_payload).map(Some)
 }
@@ -119,16 +122,13 @@ fn not_made(settings: &StreamSettings, error: &CreateStreamError) -> Diagnostic 
     Diagnostic::new(format!("stream `{}`: {error}", settings.name), hint)
 }
 
-/// What of the stream is not as it should be; an error where it must not be used.
-fn judge(
-    info: &Info,
-    settings: &StreamSettings,
-    body_bytes_max: usize,
-    version: &str,
-    max_payload: usize,
-) -> Result<Vec<Diagnostic>, Diagnostic> {
-    let (config, name) = (&info.config, &settings.name);
-    let wrong = |what: &str, hint: &str| Diagnostic::new(format!("stream `{name}` {what}"), hint);
+fn wrong(settings: &StreamSettings, what: &str, hint: &str) -> Diagnostic {
+    Diagnostic::new(format!("stream `{}` {what}", settings.name), hint)
+}
+
+/// An error where the stream must not be used.
+fn refuse(config: &Config, settings: &StreamSettings) -> Result<(), Diagnostic> {
+    let wrong = |what: &str, hint: &str| wrong(settings, what, hint);
     if config.no_ack {
         let hint = "set `no_ack` to false (`nats stream edit`)";
         return Err(wrong("acknowledges nothing", hint));
@@ -136,6 +136,11 @@ fn judge(
     if config.discard == DiscardPolicy::Old {
         let hint = "set its discard policy to new (`nats stream edit --discard new`)";
         return Err(wrong("deletes its oldest events when it is full, stored or not", hint));
+    }
+    if config.max_messages_per_subject > 0 && !config.discard_new_per_subject {
+        let hint =
+            "set `max_msgs_per_subject` to -1 (`nats stream edit --max-msgs-per-subject=-1`)";
+        return Err(wrong("deletes the oldest event of a subject for a new one", hint));
     }
     if config.storage != StorageType::File {
         return Err(wrong("is in memory", "make it anew with file storage"));
@@ -152,6 +157,20 @@ fn judge(
         let hint = format!("add `{subject}` to its subjects, or correct `stream.subject`");
         return Err(wrong(&format!("does not take `{subject}`"), &hint));
     }
+    Ok(())
+}
+
+/// What of the stream is not as it should be; an error where it must not be used.
+fn judge(
+    info: &Info,
+    settings: &StreamSettings,
+    body_bytes_max: usize,
+    version: &str,
+    max_payload: usize,
+) -> Result<Vec<Diagnostic>, Diagnostic> {
+    let config = &info.config;
+    refuse(config, settings)?;
+    let wrong = |what: &str, hint: &str| wrong(settings, what, hint);
     let mut found = Vec::new();
     if config.num_replicas < settings.replicas {
         let text = format!(
@@ -196,6 +215,28 @@ fn judge(
         found.push(Diagnostic::new(problem, hint));
     }
     Ok(found)
+}
+
+/// Whether the consumer of the writers gives them each event until it is stored.
+pub(crate) fn judge_consumer(info: &consumer::Info) -> Result<(), Diagnostic> {
+    let config = &info.config;
+    let is_filtered = !config.filter_subject.is_empty() || !config.filter_subjects.is_empty();
+    let found = if config.ack_policy != AckPolicy::Explicit {
+        "does not wait for the acknowledgement of each event".to_owned()
+    } else if config.max_deliver > 0 {
+        format!("gives an event up after {} deliveries", config.max_deliver)
+    } else if is_filtered {
+        "reads some subjects only".to_owned()
+    } else if config.headers_only {
+        "gives no bodies".to_owned()
+    } else {
+        return Ok(());
+    };
+    let name = &info.stream_name;
+    let hint = format!(
+        "delete it (`nats consumer rm {name} {CONSUMER}`): a writer makes it anew, and stores nothing twice"
+    );
+    Err(Diagnostic::new(format!("consumer `{CONSUMER}` of stream `{name}` {found}"), hint))
 }
 
 fn is_old(version: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Reads the stream: for writers by the consumer that they share, and for a replay from a moment on.
 
+use std::mem::take;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull;
@@ -28,15 +29,22 @@ pub(crate) struct Reader {
     wait: Duration,
 }
 
-/// A message of the stream.
+/// What was read of the stream.
 pub(crate) struct Delivered {
     /// Its event, or why it is none.
     pub(crate) event: Result<Event, String>,
-    /// Its place in the stream.
-    pub(crate) sequence: u64,
     /// Whether it was given before.
     pub(crate) again: bool,
-    message: jetstream::Message,
+    pub(crate) message: Message,
+}
+
+/// A message of the stream. One of an event holds nothing: the event has all of it.
+pub(crate) struct Message {
+    /// Its place in the stream.
+    pub(crate) sequence: u64,
+    /// Its place in what its consumer gave, from 1 on.
+    pub(crate) given: u64,
+    inner: jetstream::Message,
 }
 
 impl Reader {
@@ -44,7 +52,9 @@ impl Reader {
     pub(crate) async fn shared(connection: &Connection, stream: &str) -> Result<Self, Diagnostic> {
         let stream = connection.api.get_stream(stream).await.map_err(|error| unread(&error))?;
         let consumer = stream.get_or_create_consumer(layout::CONSUMER, layout::consumer()).await;
-        Ok(Self { consumer: consumer.map_err(|error| unread(&error))?, wait: FETCH_WAIT })
+        let consumer = consumer.map_err(|error| unread(&error))?;
+        layout::judge_consumer(consumer.cached_info())?;
+        Ok(Self { consumer, wait: FETCH_WAIT })
     }
 
     /// One of its own, which reads what came since then and acknowledges nothing. Says where in the stream it begins.
@@ -53,18 +63,38 @@ impl Reader {
         stream: &str,
         since: UnixMillis,
     ) -> Result<(Self, u64), Diagnostic> {
-        let stream = connection.api.get_stream(stream).await.map_err(|error| unread(&error))?;
         let nanos = i128::from(since.0) * 1_000_000;
         let start_time = async_nats::datetime::from_nanos(nanos).map_err(|error| unread(&error))?;
+        let policy = DeliverPolicy::ByStartTime { start_time };
+        let reader = Self::alone(connection, stream, policy).await?;
+        let first = reader.consumer.cached_info().delivered.stream_sequence + 1;
+        Ok((reader, first))
+    }
+
+    /// The same from this place on.
+    pub(crate) async fn from(
+        connection: &Connection,
+        stream: &str,
+        start_sequence: u64,
+    ) -> Result<Self, Diagnostic> {
+        let policy = DeliverPolicy::ByStartSequence { start_sequence };
+        Self::alone(connection, stream, policy).await
+    }
+
+    async fn alone(
+        connection: &Connection,
+        stream: &str,
+        deliver_policy: DeliverPolicy,
+    ) -> Result<Self, Diagnostic> {
+        let stream = connection.api.get_stream(stream).await.map_err(|error| unread(&error))?;
         let config = pull::Config {
-            deliver_policy: DeliverPolicy::ByStartTime { start_time },
+            deliver_policy,
             ack_policy: AckPolicy::None,
             inactive_threshold: INACTIVE_MAX,
             ..pull::Config::default()
         };
         let consumer = stream.create_consumer(config).await.map_err(|error| unread(&error))?;
-        let first = consumer.cached_info().delivered.stream_sequence + 1;
-        Ok((Self { consumer, wait: REPLAY_WAIT }, first))
+        Ok(Self { consumer, wait: REPLAY_WAIT })
     }
 
     /// What is there, at most so much; waits a moment for it.
@@ -94,36 +124,40 @@ impl Reader {
 }
 
 impl Delivered {
-    fn of(message: jetstream::Message) -> Self {
-        let info = message.info().map_or((0, 1), |info| (info.stream_sequence, info.delivered));
-        Self {
-            event: event_of(message.headers.as_ref(), &message.payload),
-            sequence: info.0,
-            again: info.1 > 1,
-            message,
+    fn of(mut message: jetstream::Message) -> Self {
+        let (sequence, given, deliveries) = message.info().map_or((0, 0, 1), |info| {
+            (info.stream_sequence, info.consumer_sequence, info.delivered)
+        });
+        let event = event_of(message.headers.as_ref(), &message.payload);
+        if event.is_ok() {
+            drop((message.message.headers.take(), take(&mut message.message.payload)));
         }
+        let message = Message { sequence, given, inner: message };
+        Self { event, again: deliveries > 1, message }
     }
+}
 
-    /// The id of its event, also of a message that cannot be read.
+impl Message {
+    /// The id that one has which cannot be read.
     pub(crate) fn id(&self) -> Uuid {
         let by_place = || Uuid::from_u128(u128::from(self.sequence));
-        id_of(self.message.headers.as_ref()).unwrap_or_else(by_place)
+        id_of(self.inner.headers.as_ref()).unwrap_or_else(by_place)
     }
 
-    /// What it holds.
+    /// What one holds that cannot be read.
     pub(crate) fn payload(&self) -> &[u8] {
-        &self.message.payload
+        &self.inner.payload
     }
 
     /// Says that it is stored.
     pub(crate) async fn ack(&self) {
         // An acknowledgement that is lost means that it is given again, which the store notices.
-        let _ = self.message.ack().await;
+        let _ = self.inner.ack().await;
     }
 
     /// Gives it back for so long.
     pub(crate) async fn nak(&self, pause: Duration) {
-        let _ = self.message.ack_with(AckKind::Nak(Some(pause))).await;
+        let _ = self.inner.ack_with(AckKind::Nak(Some(pause))).await;
     }
 }
 

@@ -83,6 +83,7 @@ mod store;
 mod store_url;
 #[cfg(feature = "nats")]
 mod stream;
+mod stream_faults;
 mod support;
 // Where there are terminals to be had without a window.
 #[cfg(target_os = "linux")]

@@ -27,14 +27,21 @@ pub(crate) struct NatsServer {
     program: PathBuf,
     folder: TempDir,
     port: u16,
+    /// Lines of its configuration beside the common ones.
+    more: &'static str,
 }
 
 impl NatsServer {
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with("").await
+    }
+
+    /// One with these lines in its configuration too.
+    pub(crate) async fn start_with(more: &'static str) -> Option<Self> {
         let program = program()?;
         let folder = TempDir::new().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut server = Self { child: None, program, folder, port };
+        let mut server = Self { child: None, program, folder, port, more };
         server.run().await;
         Some(server)
     }
@@ -43,9 +50,12 @@ impl NatsServer {
     pub(crate) async fn run(&mut self) {
         let store = self.folder.path().join("store");
         let config = self.folder.path().join("config");
-        let port = self.port;
+        let (port, more) = (self.port, self.more);
         let store = store.display();
-        let text = format!("listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\" }}\n");
+        // Else a server takes no stream that is larger than most of what the disk has free.
+        let text = format!(
+            "listen: 127.0.0.1:{port}\njetstream {{ store_dir: \"{store}\", max_file_store: 64GB }}\n{more}\n"
+        );
         std::fs::write(&config, text).unwrap();
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = Command::new(&self.program);

@@ -17,10 +17,15 @@ use crate::support::{
 const REDELIVERED: Duration = Duration::from_secs(90);
 /// A database that nobody may ask for.
 const NO_DATABASE: &str = "postgres://nobody@127.0.0.1:1/none";
-const STREAM: &str = "TRTC_INGEST";
+pub(crate) const STREAM: &str = "TRTC_INGEST";
 
 /// Settings of a server with this role. Acknowledgements have the time that they have in production.
-fn role(database: &Database, nats: &NatsServer, role: &str, more: &[(&str, &str)]) -> Settings {
+pub(crate) fn role(
+    database: &Database,
+    nats: &NatsServer,
+    role: &str,
+    more: &[(&str, &str)],
+) -> Settings {
     let url = nats.url();
     let mut changes = vec![
         ("TRTC_STREAM_URL", url.as_str()),
@@ -36,20 +41,20 @@ fn role(database: &Database, nats: &NatsServer, role: &str, more: &[(&str, &str)
 }
 
 /// Returns once the stream takes events.
-async fn start(settings: Settings) -> Server {
+pub(crate) async fn start(settings: Settings) -> Server {
     let server = Server::start_before_its_store(settings).await;
     let takes = || async { !server.get_ops("/readyz").await.1.contains("stream: ") };
     eventually("the stream takes events", takes).await;
     server
 }
 
-async fn post(server: &Server, numbers: std::ops::Range<usize>) {
+pub(crate) async fn post(server: &Server, numbers: std::ops::Range<usize>) {
     for number in numbers {
         server.post_body(DESTROY_ROOM, destroy_room(number)).await;
     }
 }
 
-async fn rows_become(database: &Database, rows: i64) {
+pub(crate) async fn rows_become(database: &Database, rows: i64) {
     let begun = Instant::now();
     loop {
         let found = database.rows().await;
@@ -61,13 +66,13 @@ async fn rows_become(database: &Database, rows: i64) {
     }
 }
 
-async fn stream(nats: &NatsServer) -> Stream {
+pub(crate) async fn stream(nats: &NatsServer) -> Stream {
     let client = async_nats::connect(nats.url()).await.unwrap();
     async_nats::jetstream::new(client).get_stream(STREAM).await.unwrap()
 }
 
 /// Waits until the writers hold nothing and have nothing left.
-async fn drained(nats: &NatsServer) {
+pub(crate) async fn drained(nats: &NatsServer) {
     let stream = stream(nats).await;
     let is_drained = || async {
         let info = stream.consumer_info("writer").await.unwrap();
@@ -77,7 +82,7 @@ async fn drained(nats: &NatsServer) {
 }
 
 /// The command line of a server in scale-out mode.
-fn command(
+pub(crate) fn command(
     database: &Database,
     nats: &NatsServer,
     folder: &std::path::Path,

@@ -69,11 +69,17 @@ impl ReplayStream {
         };
         let writer = BatchWriter::on_store(&settings.ingest, &store, texts, clock, &Metrics::new());
         writer.breaker.release();
-        let (reader, mut next) = Reader::since(&connection, &stream.name, since).await?;
-        let (mut tally, mut empty) = (Tally::default(), 0);
+        let (mut reader, mut next) = Reader::since(&connection, &stream.name, since).await?;
+        let (mut tally, mut empty, mut given) = (Tally::default(), 0, 0);
         while next <= last {
-            let delivered = reader.fetch(ROWS).await?;
-            let Some(end) = delivered.last().map(|one| one.sequence) else {
+            let fetched = reader.fetch(ROWS).await?;
+            let (rows, begun) = (fetched.len(), given);
+            let delivered = in_order(fetched, &mut given);
+            let is_whole = rows > 0 && given - begun == rows as u64;
+            if let Some(end) = delivered.last().map(|one| one.message.sequence) {
+                (empty, next) = (0, end + 1);
+                tally.store(&writer, delivered).await?;
+            } else {
                 empty += 1;
                 if empty >= EMPTY_MAX {
                     bail!(Diagnostic::new(
@@ -84,10 +90,12 @@ impl ReplayStream {
                     ));
                 }
                 tokio::time::sleep(RETRY_PAUSE).await;
-                continue;
-            };
-            (empty, next) = (0, end + 1);
-            tally.store(&writer, delivered).await?;
+            }
+            if !is_whole {
+                // The server counts as read what a connection that broke did not bring.
+                reader = Reader::from(&connection, &stream.name, next).await?;
+                given = 0;
+            }
         }
         reader.close(&connection).await;
         store.close().await;
@@ -100,6 +108,15 @@ impl ReplayStream {
         }
         output::print(&format!("{new} events stored, {known} were stored already\n"))
     }
+}
+
+/// What follows without a gap on what the reader has `given`, which is counted on.
+fn in_order(mut fetched: Vec<Delivered>, given: &mut u64) -> Vec<Delivered> {
+    let follow = fetched.iter().zip(*given + 1..).take_while(|(one, at)| one.message.given == *at);
+    let rows = follow.count();
+    fetched.truncate(rows);
+    *given += rows as u64;
+    fetched
 }
 
 impl Tally {

@@ -50,5 +50,5 @@ pub use attempt::{Ack, Attempt, PublishFailure};
 pub use check::{Creation, Finding, MESSAGE_BYTES_MAX, Report, check};
 pub use client::Client;
 pub use message::Message;
-pub use settings::ClientSettings;
+pub use settings::{ClientSettings, user_of, without_user};
 pub use subject::{SLOTS, slot, subject, wildcard};

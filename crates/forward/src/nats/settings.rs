@@ -29,6 +29,36 @@ pub struct ClientSettings {
     pub(crate) credentials_file: Option<PathBuf>,
 }
 
+/// The user and password that the URLs of servers have, for all of them: the library ignores them in a URL.
+///
+/// # Errors
+/// They have several.
+pub fn user_of(servers: &[Url]) -> Result<Option<(String, SecretString)>, UrlError> {
+    let user = |url: &Url| (url.username().to_owned(), url.password().map(str::to_owned));
+    let mut users: Vec<_> = servers.iter().map(user).filter(|(user, _)| !user.is_empty()).collect();
+    users.dedup();
+    if users.len() > 1 {
+        return Err(UrlError::Users);
+    }
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Ok(users
+        .pop()
+        .map(|(user, password)| (decoded(&user), decoded(&password.unwrap_or_default()).into())))
+}
+
+/// The URLs of servers without user and password.
+///
+/// # Errors
+/// One has no host.
+pub fn without_user(servers: &[Url]) -> Result<Vec<Url>, UrlError> {
+    let bare = |url: &Url| {
+        let mut url = url.clone();
+        let cleared = url.set_username("").and_then(|()| url.set_password(None));
+        cleared.map(|()| url).map_err(|()| UrlError::Unusable)
+    };
+    servers.iter().map(bare).collect()
+}
+
 impl ClientSettings {
     /// What a destination is configured for.
     ///
@@ -38,24 +68,9 @@ impl ClientSettings {
         let Target::Nats(servers) = &destination.target else {
             return Err(UrlError::Scheme);
         };
-        let user = |url: &Url| (url.username().to_owned(), url.password().map(str::to_owned));
-        let mut users: Vec<_> =
-            servers.iter().map(user).filter(|(user, _)| !user.is_empty()).collect();
-        users.dedup();
-        if users.len() > 1 {
-            return Err(UrlError::Users);
-        }
-        let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-        let bare = |url: &Url| {
-            let mut url = url.clone();
-            let cleared = url.set_username("").and_then(|()| url.set_password(None));
-            cleared.map(|()| url).map_err(|()| UrlError::Unusable)
-        };
         Ok(Self {
-            servers: servers.iter().map(bare).collect::<Result<_, _>>()?,
-            user: users.pop().map(|(user, password)| {
-                (decoded(&user), decoded(&password.unwrap_or_default()).into())
-            }),
+            servers: without_user(servers)?,
+            user: user_of(servers)?,
             name: format!("trtc-callbacks {}", destination.name),
             in_flight_max: destination.in_flight_max,
             timeout: destination.timeout,
