@@ -56,7 +56,7 @@ async fn a_destination_in_trouble_says_what_to_do() {
     page.follow(".filters button").await;
     assert_eq!(page.texts("#exceptions tbody tr").await.len(), 1);
     page.follow("#exceptions a[href^='/events/']").await;
-    assert!(page.text("#ways").await.contains("given up, 3 tries failed"));
+    assert!(page.text("#ways").await.contains("a dead letter, 3 attempts failed"));
     keep(&page, "ways").await;
     page.assert_good().await;
     page.close().await;

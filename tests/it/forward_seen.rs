@@ -101,7 +101,7 @@ on_both_stores! {
         let receiver = Receiver::start().await;
         let server = with_dead_letters(&database, &receiver).await;
         let list = page(&server, "/forward").await;
-        assert!(list.contains("href=\"/forward/billing\"") && list.contains("2 events were given up"), "{list}");
+        assert!(list.contains("href=\"/forward/billing\"") && list.contains("2 dead letters"), "{list}");
         assert!(list.contains("trtc-callbacks forward retry billing --dead"), "{list}");
         // What it answers is text.
         let hostile = "update delivery_exceptions set last_error = 'answered 400: <script>alert(1)</script>'";
@@ -132,7 +132,7 @@ on_both_stores! {
         assert!(way(&server, &sent).await.contains("b-delivered"));
         let dead = event_of(&server, "room-3").await;
         let said = way(&server, &dead).await;
-        assert!(said.contains("b-dead") && said.contains("given up, 2 tries failed: answered 400: an answer"), "{said}");
+        assert!(said.contains("b-dead") && said.contains("a dead letter, 2 attempts failed: answered 400: an answer"), "{said}");
         let body = r#"{"CallbackCommand":"Room.CallbackAfterDestroyRoom","Operator_Account":"u","RoomId":"other","EventTime":1793534399000}"#;
         server.post_body("Room.CallbackAfterDestroyRoom", body).await;
         let other = event_of(&server, "other").await;

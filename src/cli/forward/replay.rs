@@ -372,7 +372,7 @@ impl Progress {
 
     fn others(&self) -> String {
         format!(
-            "of {} received then, {} have another command, {} are not for it, and it gets {} anyway",
+            "of {} received then, {} have another command, {} do not match its filters, and {} are in its backlog",
             events(self.read),
             self.not_chosen,
             self.filtered,

@@ -43,7 +43,7 @@ pub(crate) struct DestinationStatus {
     pub(crate) backlog_events: i64,
     /// For how long the oldest of them has been stored, in ms; 0 if there is none.
     pub(crate) lag_ms: i64,
-    /// Events that failed and wait for their next try, or are to be sent again.
+    /// Events that failed and wait for their next attempt, or are to be sent again.
     pub(crate) waiting: i64,
     /// Events that were given up: dead letters.
     pub(crate) dead: i64,
@@ -194,7 +194,7 @@ impl DestinationStatus {
                 None,
             ),
             ("failing", _) => (
-                "It fails. One event is tried after 1, 2, 4 … 60 s; its backlog is kept, and no event uses up a try.",
+                "It fails. One event is tried after 1, 2, 4 … 60 s; its backlog is kept, and no event uses up an attempt.",
                 None,
             ),
             _ => return None,

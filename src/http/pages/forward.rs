@@ -183,8 +183,8 @@ fn facts(one: &DestinationStatus, now: UnixMillis) -> Vec<(&'static str, Html)> 
     facts.extend([
         ("In the backlog", text(&number(one.backlog_events))),
         ("Oldest waits for", text(&lag(one))),
-        ("Wait for their next try", text(&number(one.waiting))),
-        ("Given up", text(&number(one.dead))),
+        ("Waiting for a retry", text(&number(one.waiting))),
+        ("Dead letters", text(&number(one.dead))),
         ("Skipped", text(&number(one.skipped))),
         ("Position", text(&number(one.position))),
         ("A server forwards", text(if one.is_served { "yes" } else { "no" })),
