@@ -175,7 +175,8 @@ fn not_nats() -> SettingsError {
     SettingsError::new(problem, hint)
 }
 
-#[cfg(all(test, feature = "nats"))]
+#[cfg(feature = "nats")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::Settings;

@@ -339,6 +339,15 @@ impl Serving {
         }
     }
 
+    /// Returns when so many events are in the spool.
+    pub(crate) async fn until_spooled(&self, events: u64) {
+        let begun = Instant::now();
+        while self.figures().await.value("trtc_spool_events") < events {
+            assert!(begun.elapsed() < PATIENCE, "fewer than {events} events are spooled");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// Returns when events go to the store: its tables are made.
     pub(crate) async fn until_the_store_takes_events(&self) {
         let begun = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use trtc_callbacks::store::Spool;
 
 use crate::forward_receiver::{Received, Receiver, SECRET};
@@ -119,12 +119,16 @@ on_both_stores! {
         let folder = tempfile::tempdir().unwrap();
         let receiver = Receiver::start().await;
         let server = Server::start(&database).await;
-        let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // Nobody else gets the port, and nothing listens at it.
+        let reserved = TcpSocket::new_v4().unwrap();
+        reserved.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = reserved.local_addr().unwrap();
         let url = format!("http://{address}/hook");
         let listening = Listening::ready(folder.path(), &url, &["--store", &database.url]).await;
         post(&server, 0..3).await;
         listening.prints(&format!("<-- nothing listens at http://{address}")).await;
         listening.prints("hint: start the service").await;
+        drop(reserved);
         let gate = Gate::start(&address.to_string(), &receiver.url).await;
         let taken = receiver.took(3).await;
         assert_eq!(rooms(&taken), room_names(0..3));

@@ -323,6 +323,15 @@ impl Breaker {
         self.doublings = (self.doublings + 1).min(DOUBLINGS_MAX);
         self.failing_since.get_or_insert(now);
         let probe_at = now.plus(pause.max(wait.unwrap_or_default()));
+        // A probe that fails as the events before it makes no more room for those.
+        let reason = match self.state {
+            State::Open { reason: full @ OpenReason::TooManyWaiting, .. }
+                if reason == OpenReason::Failing =>
+            {
+                full
+            }
+            _ => reason,
+        };
         self.state = State::Open { probe_at, reason };
     }
 }

@@ -49,6 +49,18 @@ impl Bench {
 }
 
 #[test]
+fn a_failed_probe_leaves_a_full_table_the_reason() {
+    let mut bench = Bench::new();
+    bench.breaker.overflow(bench.now, &mut bench.random);
+    bench.probe(1, REJECTS);
+    assert_eq!(bench.breaker.state(), DestinationState::Failing(OpenReason::TooManyWaiting));
+    bench.probe(1, DestinationMeaning::Misconfigured);
+    assert_eq!(bench.breaker.state(), DestinationState::Failing(OpenReason::Misconfigured));
+    bench.probe(1, DestinationMeaning::Works);
+    assert_eq!(bench.breaker.state(), DestinationState::Running);
+}
+
+#[test]
 fn five_failures_in_a_row_open_it_and_rejections_need_two_events() {
     let mut bench = Bench::new();
     for _ in 0..4 {
