@@ -38,7 +38,7 @@ async fn start_with_damage(fault: &'static str, damage: impl Fn(&Path)) -> After
     let load = Load::start(&Plan::to(&[place.address()]));
     calm().await;
     // So many that the pages which any spool has hardly count.
-    serving.until_spooled(300).await;
+    serving.until_spooled(600).await;
     let (attempts, _) = load.finish();
     let spooled = attempts.iter().map(|attempt| attempt.number).collect();
     assert!(attempts.iter().all(|attempt| attempt.outcome == Outcome::Answered));
