@@ -105,7 +105,6 @@ pub(crate) fn row(anomaly: &Anomaly, now: UnixMillis) -> AnomalyRow {
         kind if kind.starts_with("rtc_task_") => {
             link(&rtc_task_href(app, &anomaly.subject), &anomaly.subject)
         }
-        kind if kind.starts_with("rtc_") => id(&anomaly.subject),
         kind if kind.starts_with("call_") => {
             link(&call_href(app, &anomaly.subject), &anomaly.subject)
         }
@@ -135,4 +134,43 @@ pub(crate) async fn list(State(ops): State<Arc<Ops>>, RawQuery(query): RawQuery)
     let rows = rows.iter().map(|anomaly| row(anomaly, now)).collect();
     let shell = Shell::new("Anomalies", Section::Anomalies, now).within(&ops, filter.app);
     answered(form.is_good(), &List { shell, form, rows, kinds: kinds().collect(), older, is_later })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_leads_to_the_page_of_its_subject() {
+        let href = |kind: &str| {
+            let at = UnixMillis(1_793_534_400_000);
+            let anomaly = Anomaly {
+                sdk_app_id: 1,
+                kind: kind.to_owned(),
+                subject: "x".to_owned(),
+                session: 7,
+                happened_at: at,
+                found_at: at,
+                resolved_at: None,
+                detail: String::new(),
+            };
+            let subject = row(&anomaly, at).subject.to_string();
+            let found = subject.split_once("href=\"").and_then(|(_, rest)| rest.split_once('"'));
+            found.map(|(href, _)| href.to_owned())
+        };
+        for (kind, page) in [
+            ("call_without_end", "/calls/1/x"),
+            ("leaves_missing", "/room-sessions/1/x/7"),
+            ("rtc_exits_missing", "/rtc-room-sessions/1/x?session=7"),
+            ("rtc_task_without_end", "/rtc-tasks/1/x"),
+            ("recording_file_left", "/recordings/1/x"),
+            ("forwarding_failing", "/forward/x"),
+            ("registration_drift", "/settings"),
+        ] {
+            assert_eq!(href(kind).as_deref(), Some(page), "{kind}");
+        }
+        let unattached = href("rtc_dismiss_unattached").unwrap();
+        assert!(unattached.starts_with("/rtc-room-sessions/1/x?at=2026-11-01"), "{unattached}");
+        assert_eq!(href("silence"), None);
+    }
 }
