@@ -26,7 +26,7 @@ const STEP_MAX: Duration = Duration::from_secs(10);
 /// How long to wait while another server gives positions.
 const NUMBER_PAUSE: Duration = Duration::from_millis(20);
 
-/// What became of reading an event.
+/// The result of reading an event.
 pub(super) enum ReadEvent {
     /// It is there.
     Found(Arc<EventColumns>),

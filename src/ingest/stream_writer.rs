@@ -19,7 +19,7 @@ use protocol::diagnostic::Diagnostic;
 use protocol::event::Payload;
 use protocol::{AppId, Body, Command, Event};
 
-/// For how long an event is given back that could not be stored: another writer would only try in vain.
+/// For how long an event is given back that could not be stored: another writer would fail, too.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 /// How often a store or stream that is away is asked whether it is back.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -28,7 +28,7 @@ pub(crate) enum PublishFailure {
     Unavailable(Diagnostic),
 }
 
-/// What became of an event.
+/// The result of publishing an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Published {
     New,
@@ -60,7 +60,7 @@ impl Publisher {
         let (mut refused, mut unavailable) = (None, None);
         let acks = tokio::select! {
             acks = join_all(acks) => acks,
-            // They would be waited for in vain, and the spool has the more time the earlier it is tried.
+            // None of them can come any more, and the earlier the spool is tried, the more time it has.
             trouble = self.connection.broken() => {
                 counts.unavailable.increment(events.len() as u64);
                 return Err(PublishFailure::Unavailable(trouble));
@@ -98,7 +98,7 @@ impl Publisher {
     }
 }
 
-/// What an error means. A stream that is missing and one without a leader are told the same.
+/// What an error means. A stream that is missing and one without a leader give the same error.
 fn failure(error: &PublishError) -> PublishFailure {
     let unavailable =
         |problem: String, hint: &str| PublishFailure::Unavailable(Diagnostic::new(problem, hint));

@@ -43,7 +43,7 @@ pub(super) struct Relay {
     pub(super) tally: Tally,
 }
 
-/// What became of the events.
+/// How many events were sent, by result.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     taken: u64,

@@ -1,4 +1,4 @@
-//! What became of one event at each destination.
+//! The delivery of one event at each destination.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::store::{
     DeliveryException, DeliveryState, DestinationRow, EventDeliveries, EventPlace, StoredEvent,
 };
 
-/// What became of an event at a destination.
+/// The delivery state of an event at a destination.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) name: String,

@@ -378,7 +378,7 @@ impl Window {
         self.dead = stored + self.changes.values().flatten().filter(is_new).count();
     }
 
-    /// What became of events since it was asked last.
+    /// Counts of events that are done since it was asked last, by result.
     pub fn take_tallies(&mut self) -> Tallies {
         std::mem::take(&mut self.tallies)
     }

@@ -109,7 +109,7 @@ pub struct Send {
     pub replay: bool,
 }
 
-/// What became of events.
+/// Counts of events that are done, by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tallies {
     /// Sent, and taken.

@@ -34,7 +34,7 @@ pub struct Replay {
     pub at: (UnixMillis, Uuid),
     /// Whether all of them are read.
     pub is_read: bool,
-    /// What became of those that are read.
+    /// Counts of those that are read, by result.
     pub counts: ReplayCounts,
 }
 
@@ -47,7 +47,7 @@ impl Replay {
     }
 }
 
-/// What became of the events that a replay has read.
+/// Counts of the events that a replay has read, by result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReplayCounts {
     /// How many they are.
