@@ -206,9 +206,10 @@ on_both_stores! {
         control.close().await;
         receiver.took(10).await;
         eventually("no row is left", || async { database.count("select count(*) from delivery_exceptions").await == 0 }).await;
-        let figures = server.figures().await;
-        let count = |result: &str| figures.value(&format!("trtc_forward_events_total{{destination=\"billing\",result=\"{result}\"}}"));
-        assert_eq!((count("delivered"), count("dead"), count("gone")), (10, 1, 0));
+        for (result, count) in [("delivered", 10), ("dead", 1), ("gone", 0)] {
+            let series = format!("trtc_forward_events_total{{destination=\"billing\",result=\"{result}\"}}");
+            server.shows(&series, count).await;
+        }
         server.stop().await;
     }
 

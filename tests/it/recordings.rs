@@ -203,7 +203,7 @@ on_both_stores! {
         comes(&database, FOUND, &["recording_file_left hls resolved", "recording_file_left mp4", "recording_file_left vod resolved"]).await;
         post(&server, &[mp4("mp4", 30_000, 0, &["b.mp4"])]).await;
         comes(&database, FOUND, &["recording_file_left hls resolved", "recording_file_left mp4 resolved", "recording_file_left vod resolved"]).await;
-        assert_eq!(server.figures().await.value("trtc_anomalies_found_total{kind=\"recording_file_left\"}"), 3);
+        server.shows("trtc_anomalies_found_total{kind=\"recording_file_left\"}", 3).await;
         server.stop().await;
     }
 

@@ -182,7 +182,7 @@ async fn events_go_to_the_spool_while_nats_is_away() {
     nats.run().await;
     rows_become(&database, 25).await;
     drained(&nats).await;
-    assert_eq!(server.figures().await.value("trtc_spool_events"), 0);
+    server.shows("trtc_spool_events", 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -302,6 +302,14 @@ impl Server {
     pub(crate) async fn figures(&self) -> Figures {
         Figures(self.get_ops("/metrics").await.1)
     }
+
+    /// Waits until the metric has this value: what is counted after a commit may be seen in the store first.
+    pub(crate) async fn shows(&self, series: &str, value: u64) {
+        eventually(&format!("{series} is {value}"), || async {
+            self.figures().await.value(series) == value
+        })
+        .await;
+    }
 }
 
 impl Drop for Server {
