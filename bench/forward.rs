@@ -290,17 +290,20 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// What sixteen destinations with a long backlog take up, beside no backlog.
+    /// What sixteen destinations with a long backlog take up, beside the same ingest without a destination.
     async fn memory(&mut self) -> Result<()> {
+        let duration = Duration::from_secs(if self.is_short { 1 } else { 5 });
+        let (database, server) = self.start(Kind::Ours, "").await?;
+        self.pace(duration, server.port)?;
+        let before = cost::memory(server.process(), "VmHWM");
+        drop(server);
+        self.databases.drop(database).await?;
         let receiver = Receiver::start(ANSWER)?;
         let settings: String =
             (0..16).map(|n| receiver.table(&format!("d{n}"), IN_FLIGHT)).collect();
         let (database, server) = self.start(Kind::Ours, &settings).await?;
-        let before = cost::memory(server.process(), "VmRSS");
         receiver.set_away(true);
-        let (corpus, connections) = (&self.corpus, CONNECTIONS);
-        let duration = Duration::from_secs(if self.is_short { 1 } else { 5 });
-        Pace { corpus, from: 1, connections, rate: RATE, duration }.run(server.port)?;
+        self.pace(duration, server.port)?;
         // Behind them events that nobody has: as long a list, without their bodies.
         let gone: u32 = if self.is_short { 100_000 } else { 10_000_000 };
         let rows = gone / 500;
@@ -319,7 +322,7 @@ impl Bench<'_> {
         let patience = if self.is_short { PATIENCE / 8 } else { PATIENCE };
         let (begun, mut most) = (Instant::now(), 0);
         loop {
-            most = most.max(cost::memory(server.process(), "VmRSS"));
+            most = most.max(cost::memory(server.process(), "VmHWM"));
             let left: i64 = sqlx::query_scalar(behind).fetch_one(&mut connection).await?;
             // Those that are not through are as large as those that are.
             if left == 0 || begun.elapsed() > patience {
@@ -338,6 +341,13 @@ impl Bench<'_> {
         self.targets.push(plain(what, Bound::AtMost(32.0), measured, " MiB"));
         drop(server);
         self.databases.drop(database).await
+    }
+
+    /// Sends at a fixed rate.
+    fn pace(&self, duration: Duration, port: u16) -> Result<()> {
+        let (corpus, connections) = (&self.corpus, CONNECTIONS);
+        Pace { corpus, from: 1, connections, rate: RATE, duration }.run(port)?;
+        Ok(())
     }
 
     /// A server on a fresh database; returns when it forwards.
