@@ -8,7 +8,6 @@ mod cost;
 mod database;
 mod figures;
 mod forward;
-mod forward_receiver;
 mod growth;
 mod growth_fill;
 mod machine;

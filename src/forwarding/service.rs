@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::{join, join_all};
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{error, info, warn};
@@ -37,6 +37,8 @@ const BOUND_EVERY: Duration = Duration::from_secs(30);
 const BOUND_FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
 /// How long to wait before a store that failed is asked again.
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked where the feed ends, at most: under load batches end faster.
+const END_EVERY: Duration = Duration::from_millis(10);
 /// How long closing may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -249,6 +251,7 @@ async fn watch_end(
 ) {
     let mut logged = OnChange::default();
     loop {
+        let looked = Instant::now();
         match database.feed_end().await {
             Ok(position) => {
                 if logged.clear() {
@@ -256,7 +259,7 @@ async fn watch_end(
                 }
                 end.send_if_modified(|end| std::mem::replace(end, position) != position);
                 tokio::select! {
-                    () = numbered.notified() => {}
+                    () = numbered.notified() => sleep_until(looked + END_EVERY).await,
                     () = sleep(interval) => {}
                 }
             }

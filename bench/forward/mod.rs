@@ -1,6 +1,10 @@
 //! What forwarding costs: the ingest beside destinations, how fast and how soon events are delivered, and memory.
 
+mod nats;
+mod receiver;
+
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -12,17 +16,22 @@ use crate::corpus::{Corpus, Sent, Wanted};
 use crate::cost::{self, TICK_US};
 use crate::database::{Database, Databases};
 use crate::figures::float;
-use crate::forward_receiver::{Receiver, table};
 use crate::paced::Pace;
 use crate::plan::{number, save};
 use crate::report::{self, rounded};
 use crate::summary::Spread;
 use crate::targets::{Bound, Target, plain};
 use crate::{Asked, machine, wrk};
+use nats::NatsCluster;
+use receiver::{Receiver, table};
 
 const CONNECTIONS: u32 = 64;
 /// How many requests a destination of full speed has under way.
 const IN_FLIGHT: u32 = 64;
+/// The same for a destination of `JetStream`.
+const NATS_IN_FLIGHT: u32 = 256;
+/// And by default.
+const DEFAULT_IN_FLIGHT: u32 = 8;
 /// What a good destination takes to answer.
 const ANSWER: Duration = Duration::from_millis(1);
 /// The rate at which delays are measured, in events a second.
@@ -31,6 +40,9 @@ const RATE: f64 = 1000.0;
 const SLOW_START: u64 = 2000;
 /// How long something may take.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How many destinations are behind the end of the feed, in PostgreSQL.
+const BEHIND: &str = "select count(*) from destinations, feed_head
+    where destinations.position / 512 < feed_head.position";
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// What there is beside the ingest.
@@ -106,6 +118,7 @@ pub(crate) async fn run(
         bench.throughput(kind).await?;
         bench.delays(kind).await?;
     }
+    bench.nats_throughput().await?;
     bench.memory().await?;
     let (rows, targets) = (bench.rows, bench.targets);
     println!("\n{}", report::targets(&targets).text());
@@ -254,6 +267,51 @@ impl Bench<'_> {
         self.databases.drop(database).await
     }
 
+    /// How fast a backlog is taken by a stream of three nats-servers, on PostgreSQL.
+    async fn nats_throughput(&mut self) -> Result<()> {
+        let Some(cluster) = NatsCluster::start()? else {
+            println!("there is no nats-server: JetStream is skipped");
+            return Ok(());
+        };
+        let (database, server) =
+            self.start(Kind::Ours, &cluster.table("stream", NATS_IN_FLIGHT)).await?;
+        let url = database.url();
+        self.forward("pause", &url)?;
+        let seconds = if self.is_short { 1 } else { 4 };
+        let corpus = &self.corpus;
+        let load = wrk::Load { corpus, from: 1, again: false, connections: CONNECTIONS, seconds };
+        let stored = load.run(server.port)?.oks;
+        let mut connection = PgConnection::connect(&url).await?;
+        let before = cost::ticks(server.process());
+        self.forward("resume", &url)?;
+        // The server hears of it a little later.
+        let at_start = "select count(*) from destinations where position < 512 * 2";
+        wait_for_none(&mut connection, at_start).await?;
+        let begun = Instant::now();
+        wait_for_none(&mut connection, BEHIND).await?;
+        let seconds = begun.elapsed().as_secs_f64();
+        connection.close().await?;
+        let rate = float(stored) / seconds;
+        let cpu = float(cost::ticks(server.process()) - before) * TICK_US / float(stored);
+        println!(
+            "JetStream, three servers: {rate:.0} events/s of a backlog, {cpu:.1} us of the server each"
+        );
+        let what =
+            format!("JetStream of three servers, taken a second, {NATS_IN_FLIGHT} in flight");
+        let measured = Spread { median: rate, least: rate, most: rate };
+        self.targets.push(plain(what, Bound::AtLeast(4000.0), measured, ""));
+        drop(server);
+        self.databases.drop(database).await
+    }
+
+    /// Runs `forward pause` or `forward resume` for the destination of that.
+    fn forward(&self, what: &str, url: &str) -> Result<()> {
+        let mut command = Command::new(&self.programs.ours);
+        let output = command.args(["forward", what, "stream", "--store", url]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// How soon events are delivered: alone, and beside destinations that are dead and slow.
     async fn delays(&mut self, kind: Kind) -> Result<()> {
         let mut p99 = Vec::new();
@@ -292,6 +350,13 @@ impl Bench<'_> {
 
     /// What sixteen destinations with a long backlog take up, beside the same ingest without a destination.
     async fn memory(&mut self) -> Result<()> {
+        for in_flight in [DEFAULT_IN_FLIGHT, IN_FLIGHT] {
+            self.memory_of(in_flight).await?;
+        }
+        Ok(())
+    }
+
+    async fn memory_of(&mut self, in_flight: u32) -> Result<()> {
         let duration = Duration::from_secs(if self.is_short { 1 } else { 5 });
         let (database, server) = self.start(Kind::Ours, "").await?;
         self.pace(duration, server.port)?;
@@ -300,7 +365,7 @@ impl Bench<'_> {
         self.databases.drop(database).await?;
         let receiver = Receiver::start(ANSWER)?;
         let settings: String =
-            (0..16).map(|n| receiver.table(&format!("d{n}"), IN_FLIGHT)).collect();
+            (0..16).map(|n| receiver.table(&format!("d{n}"), in_flight)).collect();
         let (database, server) = self.start(Kind::Ours, &settings).await?;
         receiver.set_away(true);
         self.pace(duration, server.port)?;
@@ -317,13 +382,11 @@ impl Bench<'_> {
         let mut connection = PgConnection::connect(&database.url()).await?;
         connection.execute(sqlx::raw_sql(AssertSqlSafe(insert))).await?;
         receiver.set_away(false);
-        let behind = "select count(*) from destinations, feed_head
-             where destinations.position / 512 < feed_head.position";
         let patience = if self.is_short { PATIENCE / 8 } else { PATIENCE };
         let (begun, mut most) = (Instant::now(), 0);
         loop {
             most = most.max(cost::memory(server.process(), "VmHWM"));
-            let left: i64 = sqlx::query_scalar(behind).fetch_one(&mut connection).await?;
+            let left: i64 = sqlx::query_scalar(BEHIND).fetch_one(&mut connection).await?;
             // Those that are not through are as large as those that are.
             if left == 0 || begun.elapsed() > patience {
                 break;
@@ -333,10 +396,11 @@ impl Bench<'_> {
         connection.close().await?;
         let more = float(most.saturating_sub(before)) / MIB;
         println!(
-            "16 destinations, a backlog of {gone}: {more:.1} MiB beside {:.1}",
+            "16 destinations, {in_flight} in flight, a backlog of {gone}: {more:.1} MiB beside {:.1}",
             float(before) / MIB
         );
-        let what = format!("memory more with 16 destinations and a backlog of {gone}");
+        let what =
+            format!("memory more with 16 destinations, {in_flight} in flight, a backlog of {gone}");
         let measured = Spread { median: more, least: more, most: more };
         self.targets.push(plain(what, Bound::AtMost(32.0), measured, " MiB"));
         drop(server);
@@ -385,6 +449,16 @@ async fn destinations(database: &Database) -> Result<i64> {
     let count = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
     connection.close().await?;
     Ok(count)
+}
+
+/// Waits until the query counts none.
+async fn wait_for_none(connection: &mut PgConnection, sql: &'static str) -> Result<()> {
+    let begun = Instant::now();
+    while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut *connection).await? > 0 {
+        ensure!(begun.elapsed() < PATIENCE, "it took too long until there is none: {sql}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
 }
 
 /// Waits until it is so.
