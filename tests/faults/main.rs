@@ -14,10 +14,17 @@ mod hostile;
 mod hostile_rooms;
 mod load;
 #[cfg(feature = "nats")]
+#[path = "../it/nats_cluster.rs"]
+mod nats_cluster;
+#[cfg(feature = "nats")]
+mod nats_nodes;
+#[cfg(feature = "nats")]
 #[path = "../it/nats_server.rs"]
 mod nats_server;
 mod outages;
 mod page;
+#[path = "../it/ports.rs"]
+mod ports;
 mod proxy;
 mod receiver;
 mod restarts;

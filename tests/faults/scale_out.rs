@@ -3,24 +3,29 @@
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, Stop};
-use crate::load::{Load, Plan};
+use crate::load::{Attempt, Load, Plan};
 use crate::nats_server::NatsServer;
 use crate::server::{Place, Serving};
-use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
+use crate::trial::{Kept, Random, Trial, calm, full, in_full, while_it_lasts};
 
 /// How long it may take until all is stored: what a writer held is given to another after 30 s, more than once.
 const PATIENCE: Duration = Duration::from_mins(4);
 
-fn place(nats: &NatsServer, role: &str, store: &str) -> Place {
+/// A store where nobody listens: a receiver needs none.
+pub(crate) const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/none";
+
+/// A server of this role; so many servers of NATS keep its stream.
+pub(crate) fn place(nats_url: &str, replicas: usize, role: &str, store: &str) -> Place {
     Place::on(store)
-        .with("TRTC_STREAM_URL", &nats.url())
+        .with("TRTC_STREAM_URL", nats_url)
         .with("TRTC_STREAM_ROLE", role)
-        .with("TRTC_STREAM__REPLICAS", "1")
+        .with("TRTC_STREAM__REPLICAS", &replicas.to_string())
 }
 
 /// Returns when the stream has nothing left for writers.
-async fn all_is_stored(nats: &NatsServer) {
-    let client = async_nats::connect(nats.url()).await.unwrap();
+async fn all_is_stored(nats_url: &str) {
+    let servers: Vec<&str> = nats_url.split(',').collect();
+    let client = async_nats::connect(servers).await.unwrap();
     let stream = async_nats::jetstream::new(client).get_stream("TRTC_INGEST").await.unwrap();
     let begun = Instant::now();
     loop {
@@ -34,19 +39,34 @@ async fn all_is_stored(nats: &NatsServer) {
     }
 }
 
+/// Returns when each event that was answered OK is a row. What a writer stored whose acknowledgement was lost is given again after
+/// 30 s, which is waited for in full length only.
+pub(crate) async fn rows_are_there(nats_url: &str, store_url: &str, sent: &[Attempt]) {
+    let begun = Instant::now();
+    loop {
+        let missing = Kept::in_store(store_url).await.missing(sent);
+        if missing == 0 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{missing} events have no row");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    if full() {
+        all_is_stored(nats_url).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scale_out_broken_at_random_loses_no_event() {
     let Some(mut nats) = NatsServer::start().await else { return };
     let mut cluster = Cluster::start().await;
     let fault = "receivers, writers, NATS and PostgreSQL killed at random (scale-out mode)";
     let trial = Trial::of(fault, &cluster.label().await).with_cuts();
-    // Nobody listens there: a receiver needs no database.
-    let nowhere = "postgres://nobody@127.0.0.1:1/none";
     let places = [
-        place(&nats, "receiver", nowhere),
-        place(&nats, "receiver", nowhere),
-        place(&nats, "writer", &cluster.url()),
-        place(&nats, "writer", &cluster.url()),
+        place(&nats.url(), 1, "receiver", NOWHERE),
+        place(&nats.url(), 1, "receiver", NOWHERE),
+        place(&nats.url(), 1, "writer", &cluster.url()),
+        place(&nats.url(), 1, "writer", &cluster.url()),
     ];
     let mut serving: Vec<Option<Serving>> =
         places.iter().map(|place| Some(place.start())).collect();
@@ -90,7 +110,7 @@ async fn scale_out_broken_at_random_loses_no_event() {
         receiver.drained().await;
         kept_by.push(receiver);
     }
-    all_is_stored(&nats).await;
+    all_is_stored(&nats.url()).await;
     let kept = Kept::in_store(&cluster.url()).await;
     let kept = kept.and_by(&places[0], &kept_by[0]).await.and_by(&places[1], &kept_by[1]).await;
     let shown = trial.judge(&sent, &kept);
