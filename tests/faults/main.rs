@@ -17,6 +17,8 @@ mod load;
 #[path = "../it/nats_cluster.rs"]
 mod nats_cluster;
 #[cfg(feature = "nats")]
+mod nats_disk;
+#[cfg(feature = "nats")]
 mod nats_nodes;
 #[cfg(feature = "nats")]
 #[path = "../it/nats_server.rs"]
@@ -31,6 +33,7 @@ mod restarts;
 #[cfg(feature = "nats")]
 mod scale_out;
 mod server;
+mod small_disk;
 mod spool;
 #[cfg(target_os = "linux")]
 mod stalls;

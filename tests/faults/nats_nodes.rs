@@ -5,13 +5,39 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::forwarding::{stored_ids, until_known};
 use crate::load::{Load, Plan};
-use crate::nats_cluster::NatsCluster;
+use crate::nats_cluster::{NatsCluster, ids};
 use crate::scale_out::{NOWHERE, place, rows_are_there};
 use crate::server::Place;
 use crate::trial::{Kept, Trial, calm, in_full};
 
 /// How long it may take until the destination has all: it is tried again after a pause that grows to a minute.
 const PATIENCE: Duration = Duration::from_mins(3);
+
+/// The stream of the destination.
+const EVENTS: &str = "EVENTS";
+
+/// These servers as a destination in a file of settings.
+pub(crate) fn destination(nats_url: &str) -> String {
+    format!(
+        "[[forward]]\nname = 'warehouse'\nurl = '{nats_url}'\ncreate_stream = true\nstream = '{EVENTS}'\ntimeout_ms = 2000\n"
+    )
+}
+
+/// Returns once the stream of the destination has each of these events, and how many of them it has twice.
+pub(crate) async fn until_all_are_in(nats_url: &str, stored: &[String]) -> usize {
+    let begun = Instant::now();
+    loop {
+        let ids = ids(nats_url, EVENTS).await;
+        let missing = stored.iter().filter(|id| !ids.contains_key(*id)).count();
+        if missing == 0 {
+            assert_eq!(ids.len(), stored.len(), "events that are not stored");
+            return ids.values().filter(|times| **times > 1).count();
+        }
+        let all = stored.len();
+        assert!(begun.elapsed() < PATIENCE, "{missing} of {all} events are not in the stream");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
 
 /// What happens to the servers.
 #[derive(Debug, Clone, Copy)]
@@ -89,35 +115,18 @@ async fn killed_servers_of_a_destination_lose_no_event() {
     let Some(mut nats) = NatsCluster::start().await else { return };
     let fault = "of three NATS servers of a destination the leader, a follower, two, all are killed, one is stopped";
     let trial = Trial::of(fault, "SQLite");
-    let table = format!(
-        "[[forward]]\nname = 'warehouse'\nurl = '{}'\ncreate_stream = true\nstream = 'EVENTS'\ntimeout_ms = 2000\n",
-        nats.url()
-    );
-    let place = Place::on_sqlite().with_file(&table);
+    let place = Place::on_sqlite().with_file(&destination(&nats.url()));
     let serving = place.start();
     let url = place.store_url();
     until_known(&serving, &url, 1).await;
-    nats.leader("EVENTS").await;
+    nats.leader(EVENTS).await;
     let load = Load::start(&Plan::to(&[place.address()]));
-    break_nats(&mut nats, "EVENTS", in_full(&ALL, &WORST)).await;
+    break_nats(&mut nats, EVENTS, in_full(&ALL, &WORST)).await;
     calm().await;
     let sent = load.finish();
     serving.drained().await;
     let kept = Kept::in_store(&url).await.and_by(&place, &serving).await;
     trial.judge(&sent, &kept);
-    let stored = stored_ids(&url).await;
-    let begun = Instant::now();
-    let ids = loop {
-        let ids = nats.ids("EVENTS").await;
-        let missing = stored.iter().filter(|id| !ids.contains_key(*id)).count();
-        if missing == 0 {
-            break ids;
-        }
-        let all = stored.len();
-        assert!(begun.elapsed() < PATIENCE, "{missing} of {all} events are not in the stream");
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
-    let twice = ids.values().filter(|times| **times > 1).count();
-    eprintln!("{} events stored, {twice} of them twice in the stream", stored.len());
-    assert_eq!(ids.len(), stored.len(), "events that are not stored");
+    let twice = until_all_are_in(&nats.url(), &stored_ids(&url).await).await;
+    eprintln!("{twice} events are in the stream twice");
 }

@@ -46,21 +46,11 @@ impl NatsCluster {
         &mut self.0[place]
     }
 
-    /// A stream, as one of the servers that run knows it; `None` where nobody does.
-    async fn stream(&self, name: &str) -> Option<Stream> {
-        let urls: Vec<String> = self.0.iter().map(NatsServer::url).collect();
-        let client = async_nats::connect(urls).await.ok()?;
-        let mut context = async_nats::jetstream::new(client);
-        // While nobody leads the servers, nobody answers.
-        context.set_timeout(ANSWER);
-        context.get_stream(name).await.ok()
-    }
-
     /// The place of a stream's leader, once there is one and the others have all that it has.
     pub(crate) async fn leader(&self, stream: &str) -> usize {
         let begun = Instant::now();
         loop {
-            let stream = self.stream(stream).await;
+            let stream = stream_of(&self.url(), stream).await;
             let info = stream.as_ref().map(Stream::cached_info);
             if let Some(leader) = info.and_then(leader_of_whole) {
                 return leader;
@@ -70,27 +60,36 @@ impl NatsCluster {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
 
-    /// The ids in a stream, and how often each is there.
-    pub(crate) async fn ids(&self, stream: &str) -> BTreeMap<String, usize> {
-        self.leader(stream).await;
-        let stream = self.stream(stream).await.expect("it has a leader");
-        let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
-        let consumer = stream.create_consumer(config).await.unwrap();
-        let (mut ids, mut left) = (BTreeMap::new(), consumer.cached_info().num_pending);
-        while left > 0 {
-            let batch = consumer.batch().max_messages(1000).expires(Duration::from_secs(5));
-            let mut batch = batch.messages().await.unwrap();
-            while let Some(message) = batch.next().await {
-                let message = message.unwrap();
-                let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
-                *ids.entry(id.expect("it has an id").to_string()).or_default() += 1;
-                // What comes while it is read is read too.
-                left = left.saturating_sub(1);
-            }
+/// A stream, as one of these servers knows it; `None` where nobody does.
+async fn stream_of(url: &str, name: &str) -> Option<Stream> {
+    let servers: Vec<&str> = url.split(',').collect();
+    let client = async_nats::connect(servers).await.ok()?;
+    let mut context = async_nats::jetstream::new(client);
+    // While nobody leads the servers, nobody answers.
+    context.set_timeout(ANSWER);
+    context.get_stream(name).await.ok()
+}
+
+/// The ids in a stream, and how often each is there.
+pub(crate) async fn ids(url: &str, stream: &str) -> BTreeMap<String, usize> {
+    let stream = stream_of(url, stream).await.expect("the stream is there");
+    let config = pull::Config { ack_policy: AckPolicy::None, ..pull::Config::default() };
+    let consumer = stream.create_consumer(config).await.unwrap();
+    let (mut ids, mut left) = (BTreeMap::new(), consumer.cached_info().num_pending);
+    while left > 0 {
+        let batch = consumer.batch().max_messages(1000).expires(Duration::from_secs(5));
+        let mut batch = batch.messages().await.unwrap();
+        while let Some(message) = batch.next().await {
+            let message = message.unwrap();
+            let id = message.headers.as_ref().and_then(|headers| headers.get("Nats-Msg-Id"));
+            *ids.entry(id.expect("it has an id").to_string()).or_default() += 1;
+            // What comes while it is read is read too.
+            left = left.saturating_sub(1);
         }
-        ids
     }
+    ids
 }
 
 /// The place of the leader where both others have what it has, as far as it knows since just now: who was killed counts as

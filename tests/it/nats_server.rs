@@ -67,8 +67,7 @@ impl NatsServer {
         self.child = Some(command.spawn().unwrap());
         let begun = Instant::now();
         while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            let said = || std::fs::read_to_string(self.log()).unwrap();
-            assert!(begun.elapsed() < PATIENCE, "NATS does not listen: {}", said());
+            assert!(begun.elapsed() < PATIENCE, "NATS does not listen: {}", self.said());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -104,6 +103,11 @@ impl NatsServer {
     /// Where its streams are.
     pub(crate) fn store(&self) -> PathBuf {
         self.folder.path().join("store")
+    }
+
+    /// All that it ever wrote to its log.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap()
     }
 
     fn log(&self) -> PathBuf {
