@@ -27,7 +27,7 @@ pub(crate) async fn stored_ids(url: &str) -> Vec<String> {
     }
 }
 
-async fn number(url: &str, sql: &str) -> i64 {
+pub(crate) async fn number(url: &str, sql: &str) -> i64 {
     let sql = AssertSqlSafe(sql.to_owned());
     if url.starts_with("postgres") {
         let mut session = PgConnection::connect(url).await.unwrap();
@@ -39,7 +39,7 @@ async fn number(url: &str, sql: &str) -> i64 {
 }
 
 /// Returns once the query gives more than this.
-async fn until_more(url: &str, sql: &str, than: i64) {
+pub(crate) async fn until_more(url: &str, sql: &str, than: i64) {
     let begun = Instant::now();
     while number(url, sql).await <= than {
         assert!(begun.elapsed() < PATIENCE, "never more than {than}: {sql}");
