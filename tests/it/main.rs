@@ -48,6 +48,8 @@ mod moments;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
+mod nats_access;
+#[cfg(feature = "nats")]
 #[expect(dead_code, reason = "the fault tests use the rest")]
 mod nats_server;
 mod panics;
