@@ -1,5 +1,6 @@
 //! Scale-out mode: receivers, `JetStream`, writers and PostgreSQL, broken at random.
 
+use std::iter::repeat_with;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -91,12 +92,9 @@ async fn scale_out_broken_at_random_loses_no_event() {
     let fault = "receivers, writers, NATS and PostgreSQL killed at random (scale-out mode)";
     let trial = Trial::of(fault, &cluster.label().await).with_cuts();
     let each = in_full(3, 2);
-    let places: Vec<Place> = (0..2 * each)
-        .map(|one| match one < each {
-            true => place(&nats.url(), 1, "receiver", NOWHERE),
-            false => place(&nats.url(), 1, "writer", &cluster.url()),
-        })
-        .collect();
+    let receivers = repeat_with(|| place(&nats.url(), 1, "receiver", NOWHERE)).take(each);
+    let writers = repeat_with(|| place(&nats.url(), 1, "writer", &cluster.url())).take(each);
+    let places: Vec<Place> = receivers.chain(writers).collect();
     let mut serving: Vec<Option<Serving>> =
         places.iter().map(|place| Some(place.start())).collect();
     let targets: Vec<SocketAddr> = places[..each].iter().map(Place::address).collect();
