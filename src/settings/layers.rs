@@ -152,8 +152,9 @@ impl Environment {
             }
             // Before the file of a secret is read, which may be none.
             refuse_unknown_variable(variable, &known)?;
-            let (name, value) = match name.strip_suffix("_FILE") {
-                Some(name) => (name, read_secret(variable, value)?),
+            let bare = without_file(variable, &known).and_then(|bare| bare.strip_prefix("TRTC_"));
+            let (name, value) = match bare {
+                Some(bare) => (bare, read_secret(variable, value)?),
                 None => (name, value.clone()),
             };
             match name {
@@ -257,18 +258,29 @@ fn known_variables() -> Result<Vec<String>, SettingsError> {
     Ok(keys.iter().map(of_key).chain(shortcuts).collect())
 }
 
+/// A variable without the `_FILE` behind it, which says that a file holds its value. None where there is no such ending, or where
+/// it is the key's own, as that of `stream.credentials_file`.
+fn without_file<'a>(variable: &'a str, known: &[String]) -> Option<&'a str> {
+    let bare = variable.strip_suffix("_FILE")?;
+    let own = squeezed(variable);
+    (!known.iter().any(|known| squeezed(known) == own)).then_some(bare)
+}
+
+/// Most often there is one underscore where there should be two, or the other way round.
+fn squeezed(name: &str) -> String {
+    name.to_uppercase().replace('_', "")
+}
+
 /// A mistyped variable is answered with the name of the one that was meant, not with its key.
 fn refuse_unknown_variable(variable: &str, known: &[String]) -> Result<(), SettingsError> {
     let upper = variable.to_uppercase();
-    let (name, ending) = match upper.strip_suffix("_FILE") {
+    let (name, ending) = match without_file(&upper, known) {
         Some(name) => (name, "_FILE"),
         None => (&*upper, ""),
     };
     if known.iter().any(|known| known == name) {
         return Ok(());
     }
-    // Most often there is one underscore where there should be two, or the other way round.
-    let squeezed = |name: &str| name.replace('_', "");
     let same = known.iter().find(|known| squeezed(known) == squeezed(name));
     let score = |candidate: &&String| strsim::jaro_winkler(name, candidate);
     let alike = || known.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
@@ -441,6 +453,15 @@ mod tests {
         let secret = "0123456789abcdef0123456789abcdef";
         let message = error(&env(&[("TRTC_SECRET_KEY_FILE", secret)]));
         assert!(!message.contains(secret), "{message}");
+    }
+
+    #[test]
+    fn a_key_that_ends_in_file_is_set_by_its_variable() {
+        let variable = "TRTC_STREAM__CREDENTIALS_FILE";
+        let settings = Settings::load(&env(&[(variable, "/run/nats.creds")])).unwrap();
+        assert_eq!(settings.stream.credentials_file.to_str(), Some("/run/nats.creds"));
+        let said = error(&env(&[("TRTC_STREAM_CREDENTIALS_FILE", "/run/nats.creds")]));
+        assert!(said.ends_with("did you mean TRTC_STREAM__CREDENTIALS_FILE?"), "{said}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) async fn examine(
     let stream = match connection.api.get_stream(&settings.name).await {
         Ok(stream) => stream,
         Err(error) => {
-            let hint = "check the rights of this user, and that the servers have elected a leader";
+            let hint = "check the rights of this user, and that the servers have elected a leader and their disks have room";
             return match error.kind() {
                 GetStreamErrorKind::JetStream(found)
                     if found.error_code() == ErrorCode::STREAM_NOT_FOUND =>

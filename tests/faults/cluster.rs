@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, Executor, PgConnection};
 
-use crate::server::free_port;
+use crate::ports::free_port;
 
 /// How long it may take to start, the recovery from a crash included.
 const START: Duration = Duration::from_mins(1);

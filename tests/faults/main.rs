@@ -14,16 +14,26 @@ mod hostile;
 mod hostile_rooms;
 mod load;
 #[cfg(feature = "nats")]
+#[path = "../it/nats_cluster.rs"]
+mod nats_cluster;
+#[cfg(feature = "nats")]
+mod nats_disk;
+#[cfg(feature = "nats")]
+mod nats_nodes;
+#[cfg(feature = "nats")]
 #[path = "../it/nats_server.rs"]
 mod nats_server;
 mod outages;
 mod page;
+#[path = "../it/ports.rs"]
+mod ports;
 mod proxy;
 mod receiver;
 mod restarts;
 #[cfg(feature = "nats")]
 mod scale_out;
 mod server;
+mod small_disk;
 mod spool;
 #[cfg(target_os = "linux")]
 mod stalls;

@@ -34,7 +34,7 @@ struct Shared {
 
 impl Proxy {
     pub(crate) fn before(target: SocketAddr, random: Random) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", crate::server::free_port())).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             target,

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::load::{Load, Plan};
-use crate::server::{Place, Sockets, free_port};
+use crate::ports::free_port;
+use crate::server::{Place, Sockets};
 use crate::trial::{Kept, Trial, in_full};
 
 const RESTARTS: u64 = 10;

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::load::number_of;
+use crate::ports::free_port;
 use crate::support::{APP, Figures};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_trtc-callbacks");
@@ -375,17 +376,4 @@ impl Drop for Serving {
     fn drop(&mut self) {
         self.end();
     }
-}
-
-/// A port that nothing listens on, and that no outgoing connection gets: those begin at 32768. A client that tries again
-/// and again to reach a server that is away would otherwise connect to itself one day, and keep the port.
-pub(crate) fn free_port() -> u16 {
-    for _ in 0..1000 {
-        let random = uuid::Uuid::now_v7().as_u128() % 12_000;
-        let port = 20_000 + u16::try_from(random).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no port is free between 20000 and 32000");
 }

@@ -246,6 +246,13 @@ impl Kept {
         kept
     }
 
+    /// How many events were answered OK and have no row.
+    pub(crate) fn missing(&self, attempts: &[Attempt]) -> usize {
+        let answered = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Answered);
+        let answered: BTreeSet<u64> = answered.map(|attempt| attempt.number).collect();
+        answered.iter().filter(|number| !self.rows.contains_key(number)).count()
+    }
+
     /// And what the server says of its ways there.
     pub(crate) async fn and_by(mut self, place: &Place, serving: &Serving) -> Self {
         self.spooled += serving.figures().await.value("trtc_spool_drained_total");

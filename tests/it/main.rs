@@ -48,10 +48,15 @@ mod moments;
 #[cfg(feature = "nats")]
 mod nats;
 #[cfg(feature = "nats")]
+mod nats_access;
+#[cfg(feature = "nats")]
+#[expect(dead_code, reason = "the fault tests use the rest")]
 mod nats_server;
 mod panics;
 mod permutations;
 mod pooler;
+#[cfg(feature = "nats")]
+mod ports;
 mod process;
 mod properties;
 mod proxies;
@@ -83,6 +88,7 @@ mod store;
 mod store_url;
 #[cfg(feature = "nats")]
 mod stream;
+#[cfg(feature = "nats")]
 mod stream_faults;
 mod support;
 // Where there are terminals to be had without a window.

@@ -1,125 +1,59 @@
 //! Destinations of NATS, through the server: stored events are messages of a stream.
 
 use std::collections::HashSet;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::doctor::{assert_check, examined};
 use crate::forwarding::{in_state, known, post, post_rooms, with};
+use crate::nats_server::NatsServer;
 use crate::process::done;
 use crate::support::{Server, eventually, on_both_stores};
 
-/// A nats-server with `JetStream` of a test's own. It is killed when it is dropped.
-struct NatsServer {
-    child: Option<Child>,
-    program: PathBuf,
-    store: TempDir,
-    port: u16,
+/// A destination as a file has it.
+pub(crate) fn destination(nats: &NatsServer, more: &str) -> String {
+    format!("[[forward]]\nname = 'warehouse'\nurl = '{}'\ntimeout_ms = 2000\n{more}\n", nats.url())
 }
 
-impl NatsServer {
-    /// `None` where there is none on this machine, which is said.
-    async fn start() -> Option<Self> {
-        let named = std::env::var_os("TEST_NATS_SERVER").filter(|path| !path.is_empty());
-        let program = named.map_or_else(|| PathBuf::from("/usr/sbin/nats-server"), PathBuf::from);
-        if !program.exists() {
-            eprintln!("SKIPPED: there is no nats-server on this machine");
-            return None;
-        }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
-        let mut server = Self { child: None, program, store: TempDir::new().unwrap(), port };
-        server.run().await;
-        Some(server)
-    }
-
-    async fn run(&mut self) {
-        let child = Command::new(&self.program)
-            .args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
-            .arg(self.store.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.child = Some(child);
-        eventually("it listens", || async {
-            tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok()
-        })
-        .await;
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// A destination as a file has it.
-    fn destination(&self, more: &str) -> String {
-        format!(
-            "[[forward]]\nname = 'warehouse'\nurl = '{}'\ntimeout_ms = 2000\n{more}\n",
-            self.url()
-        )
-    }
-
-    async fn ask(&self, what: &str, body: &Value) -> Value {
-        let client = async_nats::connect(self.url()).await.unwrap();
-        let answer = client.request(format!("$JS.API.{what}"), body.to_string().into()).await;
-        serde_json::from_slice(&answer.unwrap().payload).unwrap()
-    }
-
-    /// The events of the stream, in its order, once there are so many.
-    async fn events(&self, count: u64) -> Vec<Value> {
-        eventually("they are in the stream", || async {
-            let info = self.ask("STREAM.INFO.TRTC_EVENTS", &json!({})).await;
-            info["state"]["messages"].as_u64() >= Some(count)
-        })
-        .await;
-        let last =
-            self.ask("STREAM.INFO.TRTC_EVENTS", &json!({})).await["state"]["last_seq"].clone();
-        let mut events = Vec::new();
-        for seq in 1..=last.as_u64().unwrap() {
-            let message = self.ask("STREAM.MSG.GET.TRTC_EVENTS", &json!({ "seq": seq })).await;
-            let text = STANDARD.decode(message["message"]["data"].as_str().unwrap()).unwrap();
-            events.push(serde_json::from_slice(&text).unwrap());
-        }
-        events
-    }
+async fn ask(nats: &NatsServer, what: &str, body: &Value) -> Value {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let answer = client.request(format!("$JS.API.{what}"), body.to_string().into()).await;
+    serde_json::from_slice(&answer.unwrap().payload).unwrap()
 }
 
-impl Drop for NatsServer {
-    fn drop(&mut self) {
-        self.kill();
+/// The events of the stream, in its order, once there are so many.
+async fn events(nats: &NatsServer, count: u64) -> Vec<Value> {
+    eventually("they are in the stream", || async {
+        let info = ask(nats, "STREAM.INFO.TRTC_EVENTS", &json!({})).await;
+        info["state"]["messages"].as_u64() >= Some(count)
+    })
+    .await;
+    let last = ask(nats, "STREAM.INFO.TRTC_EVENTS", &json!({})).await["state"]["last_seq"].clone();
+    let mut events = Vec::new();
+    for seq in 1..=last.as_u64().unwrap() {
+        let message = ask(nats, "STREAM.MSG.GET.TRTC_EVENTS", &json!({ "seq": seq })).await;
+        let text = STANDARD.decode(message["message"]["data"].as_str().unwrap()).unwrap();
+        events.push(serde_json::from_slice(&text).unwrap());
     }
+    events
 }
 
 on_both_stores! {
     async fn events_reach_the_stream_once_past_an_outage_of_nats(database: Database) {
         let Some(mut nats) = NatsServer::start().await else { return };
-        let settings = || with(&database, &nats.destination("create_stream = true"));
+        let settings = || with(&database, &destination(&nats, "create_stream = true"));
         let server = Server::start_with(settings()).await;
         known(&database, "warehouse").await;
         post_rooms(&server, 4, 10).await;
-        assert_eq!(nats.events(40).await.len(), 40);
+        assert_eq!(events(&nats, 40).await.len(), 40);
 
         nats.kill();
         post(&server, 0..20).await;
         in_state(&database, "warehouse", "failing").await;
         nats.run().await;
-        let events = nats.events(60).await;
+        let events = events(&nats, 60).await;
         in_state(&database, "warehouse", "running").await;
         let used = "select count(*) from delivery_exceptions where attempts > 0";
         assert_eq!(database.count(used).await, 0, "no attempt is used up");
@@ -141,7 +75,7 @@ async fn doctor_names_what_is_wrong_with_a_stream() {
     let Some(nats) = NatsServer::start().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let (store, config) = (folder.path().join("store.db"), folder.path().join("config.toml"));
-    std::fs::write(&config, nats.destination("stream = 'TRTC_EVENTS'")).unwrap();
+    std::fs::write(&config, destination(&nats, "stream = 'TRTC_EVENTS'")).unwrap();
     let store = format!("sqlite://{}", store.display());
     let config = config.to_str().unwrap().to_owned();
     let arguments = ["--store", store.as_str(), "--config", config.as_str()];
@@ -150,9 +84,9 @@ async fn doctor_names_what_is_wrong_with_a_stream() {
     let checks = looked();
     assert_check(&checks, "forwarding", "fail", "`warehouse`: there is no stream `TRTC_EVENTS`");
     let mut stream = json!({"name": "TRTC_EVENTS", "subjects": ["trtc.events.>"], "no_ack": true});
-    nats.ask("STREAM.CREATE.TRTC_EVENTS", &stream).await;
+    ask(&nats, "STREAM.CREATE.TRTC_EVENTS", &stream).await;
     assert_check(&looked(), "forwarding", "fail", "has `no_ack`");
     stream["no_ack"] = json!(false);
-    nats.ask("STREAM.UPDATE.TRTC_EVENTS", &stream).await;
+    ask(&nats, "STREAM.UPDATE.TRTC_EVENTS", &stream).await;
     assert_check(&looked(), "forwarding", "ok", "takes its events");
 }

@@ -21,7 +21,8 @@ pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 pub(crate) const STREAM_NOT_FOUND: u64 = 10_059;
 const NOT_ENABLED: u64 = 10_076;
 const NOT_ENABLED_FOR_ACCOUNT: u64 = 10_039;
-const ENABLE_HINT: &str = "start nats-server with JetStream (`-js`), and enable it for the account";
+const ENABLE_HINT: &str =
+    "start nats-server with JetStream (`-js`), and enable it for the account; is a disk full?";
 /// Errors that say that there are not three servers for it: not a cluster, or too few peers.
 const NO_PEERS: [u64; 2] = [10_074, 10_005];
 
@@ -137,7 +138,7 @@ impl Api {
                 }
                 _ => Diagnostic::new(
                     format!("ask JetStream for {what}: {error}"),
-                    "may this user publish to `$JS.API.STREAM.>` and subscribe to `_INBOX.>`?",
+                    "is a disk full, or may this user not publish to `$JS.API.STREAM.>` or subscribe to `_INBOX.>`?",
                 ),
             })
         })?;
