@@ -11,12 +11,12 @@ use crate::server::{Place, Serving};
 use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
 
 /// How many events a kill may have delivered once more.
-const TWICE_MAX: u64 = 500;
+pub(crate) const TWICE_MAX: u64 = 500;
 /// How long something may take until it is so.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The ids of all stored events, as they are sent.
-async fn stored_ids(url: &str) -> Vec<String> {
+pub(crate) async fn stored_ids(url: &str) -> Vec<String> {
     const IDS: &str = "select cast(id as text) from events";
     if url.starts_with("postgres") {
         let mut session = PgConnection::connect(url).await.unwrap();
@@ -27,7 +27,7 @@ async fn stored_ids(url: &str) -> Vec<String> {
     }
 }
 
-async fn number(url: &str, sql: &str) -> i64 {
+pub(crate) async fn number(url: &str, sql: &str) -> i64 {
     let sql = AssertSqlSafe(sql.to_owned());
     if url.starts_with("postgres") {
         let mut session = PgConnection::connect(url).await.unwrap();
@@ -39,7 +39,7 @@ async fn number(url: &str, sql: &str) -> i64 {
 }
 
 /// Returns once the query gives more than this.
-async fn until_more(url: &str, sql: &str, than: i64) {
+pub(crate) async fn until_more(url: &str, sql: &str, than: i64) {
     let begun = Instant::now();
     while number(url, sql).await <= than {
         assert!(begun.elapsed() < PATIENCE, "never more than {than}: {sql}");
@@ -48,7 +48,7 @@ async fn until_more(url: &str, sql: &str, than: i64) {
 }
 
 /// Returns once there are so many destinations to which somebody forwards: what is stored from now on is for them.
-async fn until_known(serving: &Serving, url: &str, destinations: i64) {
+pub(crate) async fn until_known(serving: &Serving, url: &str, destinations: i64) {
     serving.until_the_store_takes_events().await;
     let known = "select count(*) from destinations where holder is not null";
     until_more(url, known, destinations - 1).await;
