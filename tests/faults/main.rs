@@ -25,6 +25,7 @@ mod restarts;
 #[cfg(feature = "nats")]
 mod scale_out;
 mod server;
+mod small_disk;
 mod spool;
 #[cfg(target_os = "linux")]
 mod stalls;

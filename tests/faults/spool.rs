@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::cluster::{Cluster, Stop};
 use crate::load::{Load, Outcome, Plan};
 use crate::server::{Place, Serving};
+use crate::small_disk::SmallDisk;
 use crate::trial::{Kept, Trial, calm, while_it_lasts};
 
 /// Where the spool is by default.
@@ -185,7 +185,8 @@ async fn events_beyond_a_full_disk_are_replayed_from_the_error_log() {
     let place = Place::on(&cluster.url());
     let data = place.folder().join("data");
     std::fs::create_dir(&data).unwrap();
-    if let Some(disk) = SmallDisk::mount(&data) {
+    if let Some(disk) = SmallDisk::mount(&data, 4) {
+        disk.fill(1 << 20);
         let fault = "the disk under the spool is full while PostgreSQL is stopped";
         no_room(fault, place, &mut cluster, |_| disk.make_room()).await;
     } else {
@@ -210,40 +211,4 @@ fn lift_limit(serving: &Serving) {
 #[cfg(not(target_os = "linux"))]
 fn lift_limit(_: &Serving) {
     // Nothing else can do it from outside; the database is back, and that must do.
-}
-
-/// A file system of its own in memory, most of it taken.
-struct SmallDisk {
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    /// None where that is not allowed.
-    fn mount(at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=4m,mode=0777", "tmpfs"])
-            .arg(at)
-            .status();
-        if !mounted.is_ok_and(|status| status.success()) {
-            return None;
-        }
-        let disk = Self { at: at.to_owned() };
-        std::fs::write(disk.ballast(), vec![0; 3 << 20]).unwrap();
-        Some(disk)
-    }
-
-    fn ballast(&self) -> PathBuf {
-        self.at.join("ballast")
-    }
-
-    fn make_room(&self) {
-        std::fs::remove_file(self.ballast()).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // The server may still have files open there.
-        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
-    }
 }
