@@ -8,7 +8,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::derived_events::{ALL, CREATE, DESTROY, T, ended, post, quiet, room, serve};
 use crate::doctor::examined;
 use crate::forward_receiver::Receiver;
-use crate::forwarding::{destination, exceptions};
+use crate::forwarding::{destination, exceptions, in_state};
 use crate::support::{APP, Database, eventually, on_both_stores};
 
 on_both_stores! {
@@ -86,6 +86,28 @@ on_both_stores! {
         quiet(&database).await;
         assert_eq!(says(), "ok up to date");
         server.stop().await;
+    }
+
+    async fn a_damaged_derived_event_stops_no_other(database: Database) {
+        let receiver = Receiver::start().await;
+        let server = serve(&database, &receiver, ALL).await;
+        let set_paused = async |is_paused: bool| {
+            let value = if database.is_postgres() { is_paused.to_string() } else { i32::from(is_paused).to_string() };
+            database.execute(&format!("update destinations set paused = {value}")).await;
+        };
+        set_paused(true).await;
+        in_state(&database, "one", "paused").await;
+        post(&server, [ended("c1", "NormalEnd", true, 65_000), ended("c2", "NormalEnd", true, 65_000)]).await;
+        let derived = "select count(*) from derived_events";
+        eventually("they are derived", || async { database.count(derived).await == 2 }).await;
+        database.execute("update derived_events set sdk_app_id = 0 where subject = 'c1'").await;
+        set_paused(false).await;
+        let taken = receiver.took(1).await;
+        assert_eq!(taken[0].body["data"]["call_id"], json!("c2"));
+        eventually("it is given up", || async { exceptions(&database, "dead").await == 1 }).await;
+        quiet(&database).await;
+        server.stop().await;
+        assert_eq!(receiver.received().len(), 1);
     }
 
     async fn an_event_whose_row_is_unreadable_is_a_dead_letter(database: Database) {
