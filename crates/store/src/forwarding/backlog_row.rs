@@ -3,7 +3,7 @@
 use crate::forwarding::model::Backlog;
 use crate::sql::from_row::{from_row, part};
 
-/// What of a backlog is selected from a table `reader` with a position in the feed, as a template: see [`FeedBacklogRow`]. 200 rows of
+/// What of a backlog is selected from a table `reader` with a position in the feed, as a template; see `FeedBacklogRow`. 200 rows of
 /// the feed are looked at to estimate it.
 macro_rules! feed_backlog_columns {
     () => {
