@@ -17,7 +17,7 @@ const NODES: usize = 3;
 pub(crate) struct NatsCluster {
     nodes: Vec<Child>,
     ports: Vec<u16>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl NatsCluster {
@@ -33,9 +33,9 @@ impl NatsCluster {
         let ports: Vec<u16> = ports.collect::<Result<_>>()?;
         drop(listeners);
         let (ports, routes) = ports.split_at(NODES);
-        let mut cluster = Self { nodes: Vec::new(), ports: ports.to_vec(), _folder: folder };
-        for node in 0..NODES {
-            let child = start_node(&program, cluster._folder.path(), node, ports[node], routes)?;
+        let mut cluster = Self { nodes: Vec::new(), ports: ports.to_vec(), folder };
+        for (node, port) in ports.iter().enumerate() {
+            let child = start_node(&program, cluster.folder.path(), node, *port, routes)?;
             cluster.nodes.push(child);
         }
         let begun = Instant::now();

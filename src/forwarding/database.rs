@@ -11,8 +11,9 @@ use crate::forwarding::derived::facts;
 use crate::forwarding::rows;
 use crate::store::deadline::within;
 use crate::store::{
-    Backlog, Control, DeliveryException, DestinationRow, DestinationWrite, EXCEPTIONS_MAX,
-    FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreError, StoreOptions,
+    Backlog, Control, DeliveryException, DerivedProgress, DestinationRow, DestinationWrite,
+    EXCEPTIONS_MAX, FeedLimit, FeedRead, ForwardingConnection, Lease, Position, Store, StoreError,
+    StoreOptions,
 };
 use crate::telemetry::OnChange;
 use forward::event_columns::EventColumns;
@@ -172,6 +173,14 @@ impl Database {
         let backlog = within(STEP_MAX, held.connection.backlog(name)).await?;
         held.give_back();
         Ok(backlog)
+    }
+
+    /// How far the job that derives events is; `None` where it never began.
+    pub(super) async fn derived_progress(&self) -> Result<Option<DerivedProgress>, Diagnostic> {
+        let mut held = self.take().await?;
+        let progress = within(STEP_MAX, held.connection.derived_progress()).await?;
+        held.give_back();
+        Ok(progress)
     }
 
     pub(super) async fn skip_excess(&self, events_max: u64) -> Result<bool, Diagnostic> {

@@ -7,7 +7,7 @@ use crate::store::{
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::derived::{Derived, DerivedType};
 use forward::event_columns::{Content, EventColumns, Subject};
-use forward::window::{Exception, ExceptionState, FeedEvent, StateRow, Write};
+use forward::window::{Exception, ExceptionState, FeedContent, FeedEvent, StateRow, Write};
 use protocol::diagnostic::Diagnostic;
 use uuid::Uuid;
 
@@ -71,12 +71,18 @@ pub(super) fn nowhere() -> Diagnostic {
 
 /// An event of the feed that is stored.
 pub(super) fn known(event: &EventColumns) -> FeedEvent<'_> {
-    FeedEvent { position: event.position, id: event.id, columns: Some(event) }
+    let content = FeedContent::Columns(event);
+    FeedEvent { position: event.position, id: event.id, content }
 }
 
 /// One that was deleted meanwhile.
 pub(super) fn gone<'a>((position, id): &(Position, Uuid)) -> FeedEvent<'a> {
-    FeedEvent { position: position.number(), id: *id, columns: None }
+    FeedEvent { position: position.number(), id: *id, content: FeedContent::Gone }
+}
+
+/// One that cannot be read.
+pub(super) fn unreadable<'a>((position, id): &(Position, Uuid)) -> FeedEvent<'a> {
+    FeedEvent { position: position.number(), id: *id, content: FeedContent::Unreadable }
 }
 
 /// A row of the store.

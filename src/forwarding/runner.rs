@@ -297,6 +297,7 @@ impl Runner {
             .collect();
         let mut feed: Vec<FeedEvent<'_>> = events.iter().chain(&derived).map(rows::known).collect();
         feed.extend(page.gone.iter().map(rows::gone));
+        feed.extend(page.unreadable.iter().map(rows::unreadable));
         feed.sort_unstable_by_key(|event| event.position);
         self.window.take_events(feed);
         let is_running = self.window.state().state == DestinationState::Running;

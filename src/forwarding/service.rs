@@ -20,7 +20,7 @@ use crate::forwarding::sender::http::HttpSender;
 #[cfg(feature = "nats")]
 use crate::forwarding::sender::nats::NatsSender;
 use crate::settings::{Settings, SettingsError};
-use crate::store::StoreOptions;
+use crate::store::{DerivedProgress, StoreOptions};
 use crate::telemetry::{Metrics, OnChange};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
@@ -39,6 +39,8 @@ const BOUND_FORGOTTEN_EVERY: Duration = Duration::from_hours(1);
 const OPEN_PAUSE: Duration = Duration::from_secs(1);
 /// How often it is looked where the feed ends, at most: under load batches end faster.
 const END_EVERY: Duration = Duration::from_millis(10);
+/// How often it is shown how far the job is that derives events.
+const SHOW_DERIVED_EVERY: Duration = Duration::from_secs(5);
 /// How long closing may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -113,6 +115,7 @@ impl Forwarding {
         let forwarders: Vec<Forwarder> = self.forwarders(&database, &read_end, &stop);
         info!(destinations = forwarders.len(), "stored events are forwarded");
         let preparing = join_all(forwarders.iter().map(|one| prepare(one.sender.clone())));
+        let showing = show_derived(database.clone(), self.metrics.clone(), deriver.is_some());
         let all = join(join_all(forwarders.into_iter().map(supervise)), async {
             if let Some(deriver) = deriver {
                 supervise_deriver(deriver).await;
@@ -125,6 +128,7 @@ impl Forwarding {
             _ = preparing => {}
             () = watching => {}
             () = bounding => {}
+            () = showing => {}
         }
         if timeout(CLOSE_MAX, database.close()).await.is_err() {
             warn!("the forwarder's connections did not close in time; they end with the process");
@@ -239,6 +243,23 @@ async fn supervise_deriver(deriver: Deriver) {
     while let Err(error) = AbortOnDropHandle::new(tasks.spawn(deriver.clone().run())).await {
         error!(%error, "deriving events panicked; starting it again");
         sleep(RESTART_PAUSE).await;
+    }
+}
+
+/// Shows for ever how far the job is that derives events, if it `is_wanted`. The job itself may stand still, here or on another server.
+async fn show_derived(database: Arc<Database>, metrics: Arc<Metrics>, is_wanted: bool) {
+    if !is_wanted {
+        pending::<()>().await;
+    }
+    loop {
+        // What fails is shown again when the store answers: its other users say so.
+        if let Ok(progress) = database.derived_progress().await {
+            let lag = |progress: &DerivedProgress| progress.lag_ms.max(0).unsigned_abs();
+            let lag = Duration::from_millis(progress.as_ref().map_or(0, lag));
+            let (events, pending) = progress.map_or((0, 0), |now| (now.events, now.pending));
+            metrics.derived.progress(events, pending, lag);
+        }
+        sleep(SHOW_DERIVED_EVERY).await;
     }
 }
 

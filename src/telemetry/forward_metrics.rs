@@ -18,6 +18,9 @@ const DEAD: &str = "trtc_forward_dead";
 const UNNUMBERED: &str = "trtc_feed_unnumbered";
 const FEED_EVENTS: &str = "trtc_feed_events";
 const LEADER: &str = "trtc_feed_leader";
+const DERIVED_BACKLOG: &str = "trtc_derived_backlog_events";
+const DERIVED_PENDING: &str = "trtc_derived_pending";
+const DERIVED_LAG: &str = "trtc_derived_lag_seconds";
 const STATE: &str = "trtc_forward_state";
 
 /// The results of attempts, by the label they have.
@@ -141,6 +144,30 @@ impl FeedMetrics {
     }
 }
 
+/// The figures of the job that derives events.
+#[derive(Debug)]
+pub struct DerivedMetrics {
+    backlog: Gauge,
+    pending: Gauge,
+    lag: Gauge,
+}
+
+impl DerivedMetrics {
+    pub(crate) fn new(recorder: &PrometheusRecorder) -> Self {
+        let of = |metric| gauge(recorder, metric, &[]);
+        Self { backlog: of(DERIVED_BACKLOG), pending: of(DERIVED_PENDING), lag: of(DERIVED_LAG) }
+    }
+
+    /// Shows what waits for it, and for how long.
+    pub fn progress(&self, events: i64, pending: i64, lag: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+        let figure = |figure: i64| figure as f64;
+        self.backlog.set(figure(events));
+        self.pending.set(figure(pending));
+        self.lag.set(lag.as_secs_f64());
+    }
+}
+
 pub(crate) fn describe(recorder: &PrometheusRecorder) {
     let text = "Events a destination is done with: `filtered` are not for it, `dead` became dead letters, `gone` were deleted before they \
                 were sent, `skipped` went out of its bounded backlog";
@@ -166,6 +193,18 @@ pub(crate) fn describe(recorder: &PrometheusRecorder) {
         (
             LEADER,
             "1 if this server assigned positions within the last minute; of several servers one at a time does",
+        ),
+        (
+            DERIVED_BACKLOG,
+            "Stored events that the job behind derived events has not read, estimated where there are very many; 0 on servers without a destination for derived events",
+        ),
+        (
+            DERIVED_PENDING,
+            "Calls, rooms and recordings that the job behind derived events is to look at, counted up to 10,000",
+        ),
+        (
+            DERIVED_LAG,
+            "Seconds for which the first of both has waited; a few seconds are normal. If it keeps growing, no events are derived",
         ),
         (DEAD, "Dead letters"),
         (STATE, "0 working, 1 failing, 2 paused, 3 misconfigured"),

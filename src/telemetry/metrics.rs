@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::telemetry::forward_metrics::{self, DestinationMetrics, FeedMetrics};
+use crate::telemetry::forward_metrics::{self, DerivedMetrics, DestinationMetrics, FeedMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
 use crate::telemetry::settle_metrics::{self, ANOMALIES, SettleMetrics};
@@ -88,6 +88,8 @@ pub struct Metrics {
     pub ops_wrong_tokens: Counter,
     /// The feed.
     pub feed: FeedMetrics,
+    /// Of the job that derives events.
+    pub derived: DerivedMetrics,
     /// Lines of the log that stderr did not take; of the whole process, which has one log.
     pub log_lines_dropped: Counter,
 }
@@ -199,6 +201,7 @@ impl Metrics {
             ops_wrong_tokens: counter(&recorder, OPS_WRONG_TOKENS, &[]),
             log_lines_dropped: counter(&recorder, LOG_LINES_DROPPED, &[]),
             feed: FeedMetrics::new(&recorder),
+            derived: DerivedMetrics::new(&recorder),
             recorder,
         }
     }

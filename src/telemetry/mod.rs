@@ -13,7 +13,7 @@ mod stderr;
 mod stream_metrics;
 
 pub use figures::Figures;
-pub use forward_metrics::{DestinationMetrics, FeedMetrics};
+pub use forward_metrics::{DerivedMetrics, DestinationMetrics, FeedMetrics};
 pub use logs::{LogFormat, check_filter, init_logs};
 pub use metrics::Metrics;
 pub(crate) use on_change::OnChange;

@@ -61,6 +61,42 @@ impl Cluster {
         cluster
     }
 
+    /// A standby of it. From now on no commit is answered before that has it, so that nothing is lost when it takes over.
+    pub(crate) async fn standby(&self) -> Self {
+        let folder = owned_folder();
+        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let copied = program("pg_basebackup", folder.path(), &[])
+            .args(["-D", "data", "--dbname", &from])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let mut standby = Self {
+            folder,
+            port: free_port(),
+            connections_max: self.connections_max,
+            launcher: Vec::new(),
+            postmaster: None,
+        };
+        standby.start_again().await;
+        // After the copy, so that the standby waits for nobody once it is the primary.
+        self.execute("alter system set synchronous_standby_names = '*'").await;
+        self.execute("select pg_reload_conf()").await;
+        let mut session = self.session().await;
+        let synced = "select exists (select from pg_stat_replication where sync_state = 'sync')";
+        let begun = Instant::now();
+        while !sqlx::query_scalar::<_, bool>(synced).fetch_one(&mut session).await.unwrap() {
+            assert!(begun.elapsed() < START, "the standby does not follow");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        standby
+    }
+
+    /// Makes the primary of a standby: returns once it takes writes.
+    pub(crate) async fn promote(&self) {
+        self.execute("select pg_promote()").await;
+    }
+
     pub(crate) fn url(&self) -> String {
         Self::url_through(self.port)
     }
@@ -125,6 +161,18 @@ impl Cluster {
         postmaster.wait().unwrap();
     }
 
+    /// Ends all of its processes with `kill -9`: none of them can finish anything, or say good-bye. What they leave behind in memory
+    /// is cleaned up when it is started again.
+    pub(crate) fn kill(&mut self) {
+        // A stopped postmaster starts no others.
+        self.freeze();
+        for process in self.processes() {
+            // The others cannot have ended by themselves.
+            kill_process(process, Signal::KILL).unwrap();
+        }
+        self.postmaster.take().expect("it runs").wait().unwrap();
+    }
+
     /// Stops the processes where they are: connections stay open, and nothing comes through them.
     pub(crate) fn freeze(&self) {
         self.signal_all(Signal::STOP);
@@ -138,18 +186,27 @@ impl Cluster {
     fn signal_all(&self, signal: Signal) {
         let postmaster = Pid::from_child(self.postmaster.as_ref().expect("it runs"));
         kill_process(postmaster, signal).unwrap();
+        for process in self.processes() {
+            // It may have ended since.
+            let _ = kill_process(process, signal);
+        }
+    }
+
+    /// The postmaster and what it started.
+    fn processes(&self) -> Vec<Pid> {
+        let postmaster = Pid::from_child(self.postmaster.as_ref().expect("it runs"));
         let output = Command::new("ps").args(["-A", "-o", "pid=", "-o", "ppid="]).output().unwrap();
         let parent = postmaster.as_raw_nonzero().to_string();
+        let mut processes = vec![postmaster];
         for line in String::from_utf8(output.stdout).unwrap().lines() {
             let mut words = line.split_whitespace();
             if let (Some(child), Some(of)) = (words.next(), words.next())
                 && of == parent
-                && let Some(child) = Pid::from_raw(child.parse().unwrap())
             {
-                // It may have ended since.
-                let _ = kill_process(child, signal);
+                processes.extend(Pid::from_raw(child.parse().unwrap()));
             }
         }
+        processes
     }
 
     pub(crate) async fn session(&self) -> PgConnection {

@@ -37,7 +37,7 @@ async fn repeated_kills_on_postgres_lose_and_duplicate_no_event() {
 async fn repeated_kills_on_sqlite_lose_and_duplicate_no_event() {
     let trial = Trial::of("the server is killed (`kill -9`) at random moments", "SQLite");
     let place = Place::on_sqlite();
-    kill_again_and_again(trial, &place, &place.sqlite_url()).await;
+    kill_again_and_again(trial, &place, &place.store_url()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,10 +8,11 @@ use crate::cluster::{Cluster, Stop};
 use crate::load::{Load, Plan};
 use crate::receiver::{Receiver, table};
 use crate::server::{Place, Serving};
+use crate::small_disk::SmallDisk;
 use crate::trial::{Kept, Random, Trial, calm, in_full, while_it_lasts};
 
 /// How many events a kill may have delivered once more.
-const TWICE_MAX: u64 = 500;
+pub(crate) const TWICE_MAX: u64 = 500;
 /// How long something may take until it is so.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -121,7 +122,7 @@ async fn repeated_kills_on_sqlite_lose_no_delivery() {
     let (receiver, mut random) = (Receiver::start().await, Random::new());
     let place = receiver.of(Place::on_sqlite());
     let mut serving = place.start();
-    until_known(&serving, &place.sqlite_url(), 1).await;
+    until_known(&serving, &place.store_url(), 1).await;
     let load = Load::start(&Plan::to(&[place.address()]));
     let kills = in_full(20, 3);
     for _ in 0..kills {
@@ -132,11 +133,48 @@ async fn repeated_kills_on_sqlite_lose_no_delivery() {
     calm().await;
     let sent = load.finish();
     serving.drained().await;
-    let url = place.sqlite_url();
+    let url = place.store_url();
     trial.judge(&sent, &Kept::in_store(&url).await.and_by(&place, &serving).await);
     receiver.has(&stored_ids(&url).await).await;
     let (_, twice) = receiver.counts();
     assert!(twice <= TWICE_MAX * kills, "{twice} deliveries came twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_sqlite_loses_no_delivery() {
+    let trial = Trial::of("the disk under the SQLite file is full for a while", "SQLite");
+    let receiver = Receiver::start().await;
+    let place = receiver.of(Place::on_sqlite_apart());
+    let Some(disk) = SmallDisk::mount(&place.store_folder(), 256) else {
+        eprintln!("no file system may be mounted here: a full disk is not tested");
+        return;
+    };
+    let url = place.store_url();
+    let serving = place.start();
+    until_known(&serving, &url, 1).await;
+    let load = Load::start(&Plan::to(&[place.address()]));
+    calm().await;
+    let (end, delivered) = ("select max(position) from feed", "select position from destinations");
+    until_more(&url, delivered, 0).await;
+    disk.fill(0);
+    // Events go to the spool, which is on another disk, and those that were stored before are still sent.
+    serving.until_spooled(100).await;
+    receiver.has(&stored_ids(&url).await).await;
+    let (numbered, before) = (number(&url, end).await, number(&url, delivered).await);
+    while_it_lasts().await;
+    disk.make_room();
+    until_more(&url, end, numbered).await;
+    until_more(&url, delivered, before).await;
+    calm().await;
+    let sent = load.finish();
+    serving.drained().await;
+    let kept = Kept::in_store(&url).await.and_by(&place, &serving).await;
+    let shown = trial.judge(&sent, &kept);
+    assert!(shown.spooled > 0, "the fault was none: {shown:?}");
+    receiver.has(&stored_ids(&url).await).await;
+    receiver.has_one_position_for_each();
+    let (_, twice) = receiver.counts();
+    assert!(twice <= TWICE_MAX, "{twice} deliveries came twice");
 }
 
 /// Traffic and forwarding while something happens to PostgreSQL.

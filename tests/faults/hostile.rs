@@ -128,7 +128,7 @@ async fn honest_within(
     let sent = load.finish();
     drop(assault);
     serving.drained().await;
-    let kept = Kept::in_store(&place.sqlite_url()).await.and_by(&place, &serving).await;
+    let kept = Kept::in_store(&place.store_url()).await.and_by(&place, &serving).await;
     let shown = trial.judge(&sent, &kept);
     let most = u64::try_from(p99.as_millis()).unwrap();
     assert!(shown.p99_ms < most, "the honest client waited: {shown:?}");

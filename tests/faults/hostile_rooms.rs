@@ -205,7 +205,7 @@ async fn others_are_settled_beside(
 
 async fn on_sqlite(fault: &'static str, events: usize, make: Make) {
     let place = Place::on_sqlite_in_memory();
-    others_are_settled_beside(fault, &place.sqlite_url(), place, events, make).await;
+    others_are_settled_beside(fault, &place.store_url(), place, events, make).await;
 }
 
 async fn on_postgres(fault: &'static str, events: usize, make: Make) {

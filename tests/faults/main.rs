@@ -9,6 +9,7 @@
 mod clock;
 mod cluster;
 mod crashes;
+mod failover;
 mod forwarding;
 mod hostile;
 mod hostile_rooms;

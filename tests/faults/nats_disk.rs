@@ -45,7 +45,7 @@ async fn a_full_disk_under_the_stream_loses_no_event() {
     let (receiving, _writing) = (receiver.start(), writer.start());
     let load = Load::start(&Plan::to(&[receiver.address()]));
     calm().await;
-    disk.fill();
+    disk.fill(0);
     while_it_lasts().await;
     let (status, ready) = receiving.ops("/readyz").await.expect("it is answered");
     assert!(status == 200 && ready.contains("stream: not available"), "{status} {ready}");
@@ -72,7 +72,7 @@ async fn a_full_disk_under_a_destination_loses_no_event() {
     until_known(&serving, &url, 1).await;
     let load = Load::start(&Plan::to(&[place.address()]));
     calm().await;
-    disk.fill();
+    disk.fill(0);
     while_it_lasts().await;
     let figures = serving.figures().await;
     let state = figures.value("trtc_forward_state{destination=\"warehouse\"}");

@@ -24,7 +24,7 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     mode: AtomicU8,
     ended: AtomicBool,
     cuts: AtomicU64,
@@ -37,7 +37,7 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", crate::ports::free_port())).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             mode: AtomicU8::new(Mode::Pass as u8),
             ended: AtomicBool::new(false),
             cuts: AtomicU64::new(0),
@@ -58,6 +58,11 @@ impl Proxy {
 
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// Where new connections lead to from now on.
+    pub(crate) fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().unwrap() = target;
     }
 
     pub(crate) fn set(&self, mode: Mode) {
@@ -87,7 +92,8 @@ impl Shared {
     }
 
     fn pass_on(self: &Arc<Self>, near: TcpStream) {
-        let Ok(far) = TcpStream::connect(self.target) else {
+        let target = *self.target.lock().unwrap();
+        let Ok(far) = TcpStream::connect(target) else {
             return;
         };
         let broken = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,6 @@
 //! A receiver of forwarded events: it counts how often each came and how long it took, and is away, or slow, as it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ struct State {
 struct Taken {
     /// How often each id came.
     ids: BTreeMap<String, u32>,
+    /// The positions they came with.
+    places: BTreeSet<(u64, String)>,
     /// From being received by the server to being taken here, for each that came for the first time, in ms.
     delays: Vec<u64>,
 }
@@ -52,6 +54,7 @@ struct Envelope {
 #[derive(Deserialize)]
 struct Data {
     received_at: String,
+    position: u64,
 }
 
 impl Receiver {
@@ -95,6 +98,14 @@ impl Receiver {
         let all: u64 = taken.ids.values().map(|times| u64::from(*times)).sum();
         let distinct = u64::try_from(taken.ids.len()).unwrap();
         (distinct, all - distinct)
+    }
+
+    /// Holds that each event came with one position, however often, and each position with one event.
+    pub(crate) fn has_one_position_for_each(&self) {
+        let taken = self.state.taken.lock().unwrap();
+        assert_eq!(taken.places.len(), taken.ids.len(), "events came with several positions");
+        let positions: BTreeSet<u64> = taken.places.iter().map(|(position, _)| *position).collect();
+        assert_eq!(positions.len(), taken.places.len(), "positions came with several events");
     }
 
     /// Returns once each of these came.
@@ -141,6 +152,7 @@ impl State {
         let received_at: jiff::Timestamp = data.received_at.parse().unwrap();
         let delay = u64::try_from(now - received_at.as_millisecond()).unwrap_or(0);
         let mut taken = self.taken.lock().unwrap();
+        taken.places.insert((data.position, id.clone()));
         let times = taken.ids.entry(id).or_default();
         *times += 1;
         if *times == 1 {

@@ -24,7 +24,7 @@ async fn taken_over_again_and_again(trial: Trial, place: &Place, target: SocketA
     }
     let sent = load.finish();
     serving.drained().await;
-    let kept = Kept::in_store(&place.sqlite_url()).await.and_by(place, &serving).await;
+    let kept = Kept::in_store(&place.store_url()).await.and_by(place, &serving).await;
     trial.judge(&sent, &kept);
     assert_eq!(place.errors(), Vec::<String>::new());
     serving.terminate();
@@ -61,7 +61,7 @@ async fn ten_restarts_on_sockets_of_the_service_manager_lose_nothing() {
     }
     let sent = load.finish();
     serving.drained().await;
-    let kept = Kept::in_store(&place.sqlite_url()).await.and_by(&place, &serving).await;
+    let kept = Kept::in_store(&place.store_url()).await.and_by(&place, &serving).await;
     trial.judge(&sent, &kept);
     assert_eq!(place.errors(), Vec::<String>::new());
 }

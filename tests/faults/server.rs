@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -59,6 +59,18 @@ impl Place {
         Self::on("sqlite://events.db")
     }
 
+    /// On a SQLite file of its own in a folder of its own, on whose disk the spool is not.
+    pub(crate) fn on_sqlite_apart() -> Self {
+        let place = Self::on("sqlite://store/events.db");
+        std::fs::create_dir(place.store_folder()).unwrap();
+        place
+    }
+
+    /// The folder of such a file.
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.folder().join("store")
+    }
+
     /// On one in memory, where there is a file system for that: what an answer takes is then the server's time, and not that of
     /// a disk that others keep busy.
     pub(crate) fn on_sqlite_in_memory() -> Self {
@@ -73,18 +85,16 @@ impl Place {
     /// Where its store is, seen from elsewhere.
     pub(crate) fn store_url(&self) -> String {
         let (_, url) = self.variables.iter().find(|(name, _)| name == "TRTC_STORE__URL").unwrap();
-        if url.starts_with("sqlite:") { self.sqlite_url() } else { url.clone() }
+        match url.strip_prefix("sqlite://") {
+            Some(file) => format!("sqlite://{}/{file}", self.folder().display()),
+            None => url.clone(),
+        }
     }
 
     /// With a file of settings.
     pub(crate) fn with_file(self, toml: &str) -> Self {
         std::fs::write(self.folder().join("trtc.toml"), toml).unwrap();
         self.with("TRTC_CONFIG", "trtc.toml")
-    }
-
-    /// Where the file is, seen from elsewhere.
-    pub(crate) fn sqlite_url(&self) -> String {
-        format!("sqlite://{}/events.db", self.folder.path().display())
     }
 
     pub(crate) fn with(mut self, variable: &str, value: &str) -> Self {

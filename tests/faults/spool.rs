@@ -186,7 +186,7 @@ async fn events_beyond_a_full_disk_are_replayed_from_the_error_log() {
     let data = place.folder().join("data");
     std::fs::create_dir(&data).unwrap();
     if let Some(disk) = SmallDisk::mount(&data, 4) {
-        disk.take(3 << 20);
+        disk.fill(1 << 20);
         let fault = "the disk under the spool is full while PostgreSQL is stopped";
         no_room(fault, place, &mut cluster, |_| disk.make_room()).await;
     } else {

@@ -58,7 +58,7 @@ async fn on_sqlite(rate: u64) {
         let serving = place.start();
         let sent = traffic(&place, &serving, rate).await.finish();
         serving.drained().await;
-        let kept = Kept::in_store(&place.sqlite_url()).await.and_by(&place, &serving).await;
+        let kept = Kept::in_store(&place.store_url()).await.and_by(&place, &serving).await;
         judge(&trial.judge(&sent, &kept), millis, 10);
     }
 }

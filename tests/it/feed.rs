@@ -132,6 +132,36 @@ on_both_stores! {
         store.close().await;
     }
 
+    async fn rows_that_cannot_be_read_are_named_beside_the_others(database: Database) {
+        let store = migrated(&database).await;
+        let stored = put(&store, 0..7).await;
+        let damage = |what: &str, id: Uuid| format!("update events set {what} where id = '{id}'");
+        database.execute(&damage("sdk_app_id = 0", stored[1])).await;
+        database.execute(&damage("sdk_app_id = -5", stored[6])).await;
+        if !database.is_postgres() {
+            // No text: the driver itself refuses it.
+            database.execute(&damage("family = cast(x'ff' as text)", stored[3])).await;
+        }
+        database.execute(&format!("delete from events where id = '{}'", stored[4])).await;
+        let damaged: &[usize] = if database.is_postgres() { &[1, 6] } else { &[1, 3, 6] };
+        let whole = page(&store, start(&store).await, FeedLimit::default()).await;
+        assert!(whole.is_end);
+        assert_eq!(ids(whole.unreadable.clone()), damaged.iter().map(|place| stored[*place]).collect::<Vec<_>>());
+        assert_eq!(ids(whole.gone), [stored[4]]);
+        let readable = (0..7).filter(|place| !damaged.contains(place) && *place != 4).map(|place| stored[place]);
+        let readable: Vec<Uuid> = readable.collect();
+        assert_eq!(whole.events.iter().map(|(_, event)| event.id).collect::<Vec<_>>(), readable);
+        // However small the pages are.
+        for limit in [FeedLimit { events: 1, bytes: 1 }, FeedLimit { events: 3, bytes: 1 << 20 }, FeedLimit { events: 7, bytes: 1 }] {
+            let (found, end) = rest(&store, start(&store).await, limit).await;
+            assert_eq!((ids(found), end), (readable.clone(), whole.next), "{limit:?}");
+        }
+        for place in damaged {
+            assert!(store.event(stored[*place]).await.unwrap_err().is_unreadable());
+        }
+        store.close().await;
+    }
+
     async fn a_position_that_is_not_kept_is_refused_not_skipped(database: Database) {
         let store = migrated(&database).await;
         for number in 0..6 {

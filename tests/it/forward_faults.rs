@@ -6,9 +6,10 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
+use crate::derived_events::quiet;
 use crate::forward_receiver::{Receiver, SECRET};
 use crate::forwarding::{destination, exceptions, in_state, known, post, with};
-use crate::process::{Serving, failed, program};
+use crate::process::{Serving, failed, program, run};
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, on_both_stores,
 };
@@ -95,6 +96,48 @@ on_both_stores! {
         let folder = tempfile::tempdir().unwrap();
         let said = failed(folder.path(), &["migrate", "--store", &database.url], 1);
         assert!(said.contains("a newer version of trtc-callbacks has changed the store's tables (migration 13)\nhint: run the newer version"), "{said}");
+    }
+
+    async fn a_damaged_row_is_a_dead_letter_and_stops_nothing(database: Database) {
+        let receiver = Receiver::start().await;
+        let of = |name: &str, more: &str| destination(name, &receiver.url, more);
+        let toml = of("billing", "") + &of("other", "commands = ['trtc.*']");
+        let server = Server::start_with(with(&database, &toml)).await;
+        for name in ["billing", "other"] {
+            known(&database, name).await;
+        }
+        let paused = "update destinations set paused = ";
+        let (yes, no) = if database.is_postgres() { ("true", "false") } else { ("1", "0") };
+        database.execute(&format!("{paused}{yes}")).await;
+        in_state(&database, "billing", "paused").await;
+        // The job that derives reads nothing until then, either.
+        let (later, now) = if database.is_postgres() { ("now() + interval '1 h'", "now()") } else { ("lease_until + 3600000", "0") };
+        database.execute(&format!("update derived_progress set holder = 'other', lease_until = {later}")).await;
+        post(&server, 0..3).await;
+        eventually("they are stored", || async { database.rows().await == 3 }).await;
+        database.execute("update events set sdk_app_id = 0 where room_id = 'room-1'").await;
+        database.execute(&format!("update derived_progress set lease_until = {now}")).await;
+        database.execute(&format!("{paused}{no}")).await;
+        receiver.took(2).await;
+        // Nobody knows what it is, so each destination has it.
+        eventually("it is given up", || async { exceptions(&database, "dead").await == 2 }).await;
+        let said = database.texts("select distinct last_error from delivery_exceptions").await;
+        assert_eq!(said, ["its row cannot be read"]);
+        post(&server, 3..6).await;
+        receiver.took(5).await;
+        quiet(&database).await;
+        let delivered = "trtc_forward_events_total{destination=\"billing\",result=\"delivered\"}";
+        server.shows(delivered, 5).await;
+        server.shows("trtc_forward_events_total{destination=\"billing\",result=\"dead\"}", 1).await;
+        server.stop().await;
+        // Mended, it is sent as any other.
+        database.execute(&format!("update events set sdk_app_id = {APP} where room_id = 'room-1'")).await;
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start_with(with(&database, &toml)).await;
+        let arguments = ["forward", "retry", "billing", "--dead", "--store", &database.url];
+        assert!(run(folder.path(), &arguments).status.success());
+        receiver.took(6).await;
+        server.stop().await;
     }
 
     async fn too_many_failed_events_stop_the_cursor_and_lose_nothing(database: Database) {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::doctor::{assert_check, examined};
 use crate::forwarding::{in_state, known, post, post_rooms, with};
 use crate::nats_server::NatsServer;
-use crate::process::done;
+use crate::process::{done, run};
 use crate::support::{Server, eventually, on_both_stores};
 
 /// A destination as a file has it.
@@ -68,6 +68,48 @@ on_both_stores! {
         }
         server.stop().await;
     }
+}
+
+/// The `forward test` of a destination; waits for it while the test's own tasks go on.
+fn sample(nats: &NatsServer, more: &str, name: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("trtc.toml"), destination(nats, more)).unwrap();
+    let arguments = ["forward", "test", name, "--config", "trtc.toml"];
+    let output = run(folder.path(), &[&arguments[..], &["--json"]].concat());
+    let texts = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    (output.status.success(), texts.concat())
+}
+
+#[tokio::test]
+async fn a_sample_is_acked_by_the_stream_or_says_why_not() {
+    let Some(mut nats) = NatsServer::start().await else { return };
+    let (is_taken, said) = sample(&nats, "", "warehouse");
+    assert!(!is_taken && said.contains("error: warehouse did not take the sample: no stream takes `trtc.events.1400000000.test.test."), "{said}");
+    assert!(said.contains("\nhint: events wait, and one is tried after growing pauses"), "{said}");
+    let stream =
+        json!({"name": "TRTC_EVENTS", "subjects": ["trtc.events.>"], "max_msg_size": 2000});
+    ask(&nats, "STREAM.CREATE.TRTC_EVENTS", &stream).await;
+    for sequence in [1, 2] {
+        let (is_taken, said) = sample(&nats, "stream = 'TRTC_EVENTS'", "warehouse");
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert!(is_taken, "{said}");
+        assert_eq!((&said["stream"], &said["sequence"]), (&json!("TRTC_EVENTS"), &json!(sequence)));
+        assert_eq!((&said["url"], &said["problem"]), (&json!(nats.url()), &Value::Null));
+        let message = &events(&nats, sequence).await[usize::try_from(sequence).unwrap() - 1];
+        assert_eq!((&message["type"], &message["id"]), (&json!("trtc.test"), &said["id"]));
+    }
+    let (is_taken, said) = sample(&nats, "stream = 'OTHER'", "warehouse");
+    assert!(!is_taken && said.contains("another stream takes the subject: see `stream`"), "{said}");
+    assert!(
+        said.contains("\nhint: nothing can be sent as it is configured: events wait"),
+        "{said}"
+    );
+    nats.kill();
+    let (is_taken, said) = sample(&nats, "", "warehouse");
+    assert!(
+        !is_taken && said.contains("is a NATS server up there, and may this machine reach it?"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

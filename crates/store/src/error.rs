@@ -25,6 +25,11 @@ pub enum StoreError {
     Migrate(MigrateError),
 }
 
+/// Whether a row that the database gave cannot be read.
+pub(crate) fn is_undecodable(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+}
+
 impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -56,7 +61,7 @@ impl StoreError {
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
         let Self::Unavailable(error) = self else { return matches!(self, Self::Refused(_)) };
-        matches!(error, sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. })
+        is_undecodable(error)
     }
 
     /// Whether a retry of the same request may succeed.

@@ -29,6 +29,7 @@ pub use crate::backup::{Backup, BackupError};
 pub use crate::column_values::*;
 pub use crate::derived::connection::{DUE_MAX, DerivedConnection, DerivedLease, Touched};
 pub use crate::derived::model::{DerivedEvent, DerivedKind, DerivedSubject, DueSubject};
+pub use crate::derived::progress::DerivedProgress;
 pub use crate::derived::settle::{DerivedSettlement, DerivedWaits};
 pub use crate::erase::accounts::{Accounts, Change, Key, Record, Scan, Table};
 pub use crate::erase::projections::{Erased as ErasedRows, Erasing, RowKey, model_tables};

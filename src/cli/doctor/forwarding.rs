@@ -8,13 +8,17 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::report::Findings;
 use crate::settings::Settings;
-use crate::store::{Backlog, DestinationRow, ForwardingConnection};
+use crate::store::{Backlog, DerivedProgress, DestinationRow, ForwardingConnection};
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
 use forward::http::{Client, ClientSettings, Guard};
+use protocol::UnixMillis;
 use protocol::diagnostic::{Diagnostic, Hint};
 
 const CHECK: &str = "forwarding";
+const DERIVED: &str = "derived events";
+/// So much later than the events that they follow from derived events may be.
+const DERIVED_LAG_MAX: Duration = Duration::from_mins(1);
 /// How long a name may take.
 const NAME_WAIT: Duration = Duration::from_secs(10);
 /// How long the store may take to say how its destinations stand.
@@ -79,10 +83,11 @@ pub(crate) async fn stored(
             let backlog = connection.backlog(&row.name).await?;
             all.push((row, backlog));
         }
+        let progress = connection.derived_progress().await?;
         connection.close().await;
-        Ok::<_, crate::store::StoreError>(all)
+        Ok::<_, crate::store::StoreError>((all, progress))
     };
-    let all = match timeout(STORE_WAIT, read).await {
+    let (all, progress) = match timeout(STORE_WAIT, read).await {
         Ok(Ok(all)) => all,
         Ok(Err(error)) => {
             let found = error.diagnostic().prefixed("the destinations were not read: ");
@@ -96,6 +101,34 @@ pub(crate) async fn stored(
     for (row, backlog) in &all {
         let of = configured.iter().find(|destination| destination.name == row.name);
         judge(row, backlog, of, settings, findings);
+    }
+    if configured.iter().any(|destination| destination.filter.names_derived()) {
+        judge_derived(progress.as_ref(), findings);
+    }
+}
+
+/// Whether the job does its work that makes derived events.
+fn judge_derived(progress: Option<&DerivedProgress>, findings: &mut Findings) {
+    let Some(progress) = progress else {
+        let text = "none yet: they begin when a server starts that has a destination for them";
+        return findings.ok(DERIVED, text);
+    };
+    let lag = Duration::from_millis(progress.lag_ms.max(0).unsigned_abs());
+    if lag < DERIVED_LAG_MAX {
+        return findings.ok(DERIVED, "up to date");
+    }
+    let DerivedProgress { events, pending, is_held, .. } = progress;
+    let since = UnixMillis(progress.now.0 - progress.lag_ms);
+    let behind = format!(
+        "behind by {events} events and {pending} calls, rooms and recordings since {since}"
+    );
+    if *is_held {
+        let hint = "search the server's log for `derived`; rooms wait for their sessions, so check the metric `trtc_settle_oldest_seconds` too";
+        findings.warn(DERIVED, behind, hint);
+    } else {
+        let hint =
+            "start a server whose `[[forward]]` tables have a destination for derived events";
+        findings.warn(DERIVED, format!("{behind}: no server makes them now"), hint);
     }
 }
 

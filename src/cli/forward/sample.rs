@@ -5,15 +5,16 @@ use serde::Serialize;
 use crate::cli::args::ConfigArgs;
 use crate::cli::output::{self, cell};
 use crate::clock::Clock;
-use crate::forwarding::sample::{Sample, send_sample};
+use crate::forwarding::sample::{Sample, SampleOfKind, send_sample};
 use protocol::diagnostic::Diagnostic;
 
-/// Send a signed sample to a destination from this machine
+/// Send a sample to a destination from this machine
 ///
-/// A `POST` of an event of the type `trtc.test`, with the destination's secrets,
-/// headers, certificates and proxy. Nothing is stored, and no server needs to run.
-/// The exit code is 0 if the destination answered 2xx, otherwise 1. For HTTP
-/// destinations only: `doctor` checks the streams of NATS destinations.
+/// An event of the type `trtc.test`, sent as events are: over HTTP a signed `POST`
+/// with the destination's secrets, headers, certificates and proxy; over NATS a
+/// message, which the stream keeps, so that its readers see it. This program stores
+/// nothing, and no server needs to run. The exit code is 0 if the destination
+/// answered 2xx or the stream acked, otherwise 1.
 ///
 /// Examples:
 ///   trtc-callbacks forward test billing
@@ -38,20 +39,32 @@ struct Shown {
     url: String,
     id: String,
     bytes: usize,
-    /// How many secrets it is signed with.
-    signatures: usize,
-    /// Who answered: the destination, or its proxy.
-    address: Option<String>,
-    http_version: Option<&'static str>,
     tls: &'static str,
-    status: Option<u16>,
+    #[serde(flatten)]
+    of_kind: ShownOfKind,
     took_ms: u64,
-    /// The beginning of the answer.
-    answer: String,
     is_taken: bool,
     /// What the answer means for an event.
     meaning: &'static str,
     problem: Option<String>,
+}
+
+/// What only one kind of destination has.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ShownOfKind {
+    Http {
+        /// How many secrets it is signed with.
+        signatures: usize,
+        /// Who answered: the destination, or its proxy.
+        address: Option<String>,
+        http_version: Option<&'static str>,
+        status: Option<u16>,
+        /// The beginning of the answer.
+        answer: String,
+    },
+    #[cfg(feature = "nats")]
+    Nats { subject: String, stream: Option<String>, sequence: Option<u64> },
 }
 
 impl Test {
@@ -91,13 +104,9 @@ impl Shown {
             url: sample.url,
             id: sample.id.to_string(),
             bytes: sample.bytes,
-            signatures: sample.signatures,
-            address: sample.peer.map(|peer| peer.to_string()),
-            http_version: sample.version,
             tls: sample.tls,
-            status: sample.status,
+            of_kind: ShownOfKind::of(sample.of_kind),
             took_ms: u64::try_from(sample.took.as_millis()).unwrap_or(u64::MAX),
-            answer: sample.excerpt,
             is_taken: sample.is_taken,
             meaning: sample.meaning,
             problem: sample.problem,
@@ -105,30 +114,68 @@ impl Shown {
     }
 
     fn text(&self) -> String {
-        let sent = format!("{} bytes, event {}", self.bytes, self.id);
-        let signed = match self.signatures {
-            0 => "no".to_owned(),
-            1 => "with 1 secret".to_owned(),
-            count => format!("with {count} secrets"),
-        };
-        let address = match (&self.address, self.http_version) {
-            (Some(address), Some(version)) => format!("{address}, {version}"),
-            (address, _) => cell(address.as_deref()),
-        };
-        let status = self.status.map(|status| status.to_string());
-        let rows = [
+        let mut rows = vec![
             ("to", self.url.clone()),
-            ("sent", sent),
-            ("signed", signed),
-            ("address", address),
+            ("sent", format!("{} bytes, event {}", self.bytes, self.id)),
             ("TLS", self.tls.to_owned()),
-            ("status", cell(status.as_deref())),
-            ("time", format!("{} ms", self.took_ms)),
-            ("answer", cell(Some(self.answer.as_str()).filter(|answer| !answer.is_empty()))),
-            ("means", self.meaning.to_owned()),
         ];
+        rows.extend(self.of_kind.rows());
+        rows.push(("time", format!("{} ms", self.took_ms)));
+        rows.push(("means", self.meaning.to_owned()));
         let lines: Vec<String> =
             rows.iter().map(|(name, value)| format!("{name:<8} {value}")).collect();
         lines.join("\n") + "\n"
+    }
+}
+
+impl ShownOfKind {
+    fn of(of_kind: SampleOfKind) -> Self {
+        match of_kind {
+            SampleOfKind::Http { signatures, peer, version, status, excerpt } => Self::Http {
+                signatures,
+                address: peer.map(|peer| peer.to_string()),
+                http_version: version,
+                status,
+                answer: excerpt,
+            },
+            #[cfg(feature = "nats")]
+            SampleOfKind::Nats { subject, acked } => {
+                let (stream, sequence) = acked.unzip();
+                Self::Nats { subject, stream, sequence }
+            }
+        }
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Http { signatures, address, http_version, status, answer } => {
+                let signed = match signatures {
+                    0 => "no".to_owned(),
+                    1 => "with 1 secret".to_owned(),
+                    count => format!("with {count} secrets"),
+                };
+                let address = match (address, http_version) {
+                    (Some(address), Some(version)) => format!("{address}, {version}"),
+                    (address, _) => cell(address.as_deref()),
+                };
+                let status = status.map(|status| status.to_string());
+                let answer = Some(answer.as_str()).filter(|answer| !answer.is_empty());
+                vec![
+                    ("signed", signed),
+                    ("address", address),
+                    ("status", cell(status.as_deref())),
+                    ("answer", cell(answer)),
+                ]
+            }
+            #[cfg(feature = "nats")]
+            Self::Nats { subject, stream, sequence } => {
+                let sequence = sequence.map(|sequence| sequence.to_string());
+                vec![
+                    ("subject", subject.clone()),
+                    ("stream", cell(stream.as_deref())),
+                    ("sequence", cell(sequence.as_deref())),
+                ]
+            }
+        }
     }
 }

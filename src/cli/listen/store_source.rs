@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::cli::listen::source::{Arrivals, Bodies, PAGE_EVENTS, Page, Source, SourceError};
+use crate::cli::output::say;
 use crate::forwarding::rows;
 use crate::store::{
     EventFilter, FeedLimit, FeedRead, Order, PAGE_BYTES_MAX, Position, Store, StoreError,
@@ -71,6 +72,9 @@ impl Source for StoreSource {
                     )));
                 }
             };
+            for (_, id) in &page.unreadable {
+                say(&format!("event {id} cannot be read, and is not sent"));
+            }
             if !page.events.is_empty() || !page.is_end || Instant::now() >= until {
                 let events = page.events.into_iter();
                 let events = events.map(|(position, event)| rows::columns(position, event));

@@ -70,7 +70,10 @@ impl Events {
         loop {
             let read = store.events_after(after, FeedLimit::default()).await;
             match read.context("read the store")? {
-                FeedRead::Page(FeedPage { events, next, is_end, .. }) => {
+                FeedRead::Page(FeedPage { events, next, unreadable, is_end, .. }) => {
+                    for (_, id) in unreadable {
+                        say(&format!("event {id} cannot be read"));
+                    }
                     let events = events.into_iter().map(|(_, event)| event);
                     let new = events.filter(|event| filter.matches(event));
                     let new = new.filter(|event| !shown.remove(&event.id));

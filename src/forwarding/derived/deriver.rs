@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::forwarding::derived::look::{Settled, settlement};
@@ -224,7 +224,10 @@ impl Deriver {
                 return Ok(within(STEP_MAX, noted).await?.then_some(next));
             }
         };
-        let FeedPage { events, next, .. } = page;
+        let FeedPage { events, next, unreadable, .. } = page;
+        for (_, event) in unreadable {
+            error!(%event, "an event cannot be read: nothing is derived from it");
+        }
         let mut subjects = Subjects::of(&events);
         let steps = recording_steps(&events);
         let tasks = within(STEP_MAX, connection.tasks_of(&steps)).await?;

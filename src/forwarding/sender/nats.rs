@@ -36,14 +36,19 @@ impl NatsSender {
         let client = Client::new(ClientSettings::of(&destination)?, guard);
         Ok(Self { destination, client, clock })
     }
+
+    /// Publishes once.
+    pub(crate) async fn attempt(&self, outgoing: Outgoing) -> Attempt {
+        let Outgoing { event, body, replay, .. } = outgoing;
+        let message = Message::new(&self.destination.nats, &event, body, replay);
+        self.client.publish(message).await
+    }
 }
 
 #[async_trait]
 impl Sender for NatsSender {
     async fn send(&self, outgoing: Outgoing) -> Sent {
-        let Outgoing { event, body, replay, .. } = outgoing;
-        let message = Message::new(&self.destination.nats, &event, body, replay);
-        sent(self.client.publish(message).await, &self.clock)
+        sent(&self.attempt(outgoing).await, &self.clock)
     }
 
     /// Looks at the stream until it could be looked at once, and creates it where that is configured.
@@ -79,15 +84,22 @@ impl Sender for NatsSender {
     }
 }
 
-fn sent(attempt: Attempt, clock: &Clock) -> Sent {
+fn sent(attempt: &Attempt, clock: &Clock) -> Sent {
     let meaning = attempt.response().meaning(clock.now());
     let status = match attempt.response() {
         Response::Status { status, .. } => Some(status),
         Response::Failure(_) => None,
     };
-    let problem = attempt.result.err().map(|failure| match failure.found {
-        Diagnostic { problem, hint: Some(hint) } => format!("{problem} ({hint})"),
-        Diagnostic { problem, hint: None } => problem,
-    });
+    let problem = problem(attempt);
     Sent { meaning, status, problem, excerpt: String::new(), took: attempt.duration }
+}
+
+/// What went wrong, with its hint on one line.
+pub(crate) fn problem(attempt: &Attempt) -> Option<String> {
+    let failure = attempt.result.as_ref().err()?;
+    let problem = &failure.found.problem;
+    Some(match &failure.found.hint {
+        Some(hint) => format!("{problem} ({hint})"),
+        None => problem.clone(),
+    })
 }

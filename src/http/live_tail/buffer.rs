@@ -90,6 +90,7 @@ mod tests {
             events,
             derived: Vec::new(),
             gone: Vec::new(),
+            unreadable: Vec::new(),
             next: position(number),
             is_end: true,
         });

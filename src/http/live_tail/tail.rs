@@ -163,7 +163,11 @@ impl Tail {
         limit: FeedLimit,
     ) -> Result<FeedRead, Problem> {
         let store = self.reading.store()?;
-        self.reading.ask(store.events_after(after, limit)).await
+        let read = self.reading.ask(store.events_after(after, limit)).await?;
+        if let FeedRead::Page(page) = &read {
+            page.log_unreadable();
+        }
+        Ok(read)
     }
 
     /// The number of the buffer, and its end.

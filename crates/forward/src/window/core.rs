@@ -9,12 +9,14 @@ use protocol::UnixMillis;
 
 use crate::breaker::{Allowance, Breaker, PauseReason};
 use crate::destination::settings::OrderRule;
-use crate::event_columns::EventColumns;
+use crate::event_columns::Subject;
 use crate::order::{Order, Place};
 use crate::window::cursor::Cursor;
 use crate::window::exception::{Exception, ExceptionState, StateRow, Write};
 use crate::window::item::{EVENT_BYTES, Item, ItemState, Row};
-use crate::window::model::{FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX};
+use crate::window::model::{
+    FeedContent, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_EVENTS_MAX,
+};
 use crate::window::pace::Pace;
 use crate::window::replays::ReplayLane;
 
@@ -124,8 +126,9 @@ impl Window {
 
     /// Takes events of the feed, in the order of their positions.
     pub fn take_events<'a>(&mut self, events: impl IntoIterator<Item = FeedEvent<'a>>) {
-        for FeedEvent { position, id, columns } in events {
-            if !self.cursor.read(Place { position, id }) {
+        for FeedEvent { position, id, content } in events {
+            let place = Place { position, id };
+            if !self.cursor.read(place) {
                 continue;
             }
             // It has a row among the exceptions.
@@ -133,11 +136,17 @@ impl Window {
                 self.cursor.done(position);
                 continue;
             }
-            let counter = match columns {
-                None => &mut self.tallies.gone,
-                Some(columns) if !self.rules.filter.fits(columns) => &mut self.tallies.filtered,
-                Some(columns) => {
-                    self.add(Place { position, id }, columns);
+            let counter = match content {
+                FeedContent::Gone => &mut self.tallies.gone,
+                FeedContent::Columns(columns) if !self.rules.filter.fits(columns) => {
+                    &mut self.tallies.filtered
+                }
+                FeedContent::Columns(columns) => {
+                    self.add(place, columns.subject(), columns.content.bytes());
+                    continue;
+                }
+                FeedContent::Unreadable => {
+                    self.add(place, None, 0);
                     continue;
                 }
             };
@@ -146,12 +155,9 @@ impl Window {
         }
     }
 
-    fn add(&mut self, place: Place, columns: &EventColumns) {
-        let subject = match self.rules.order {
-            OrderRule::Subject => columns.subject(),
-            OrderRule::None => None,
-        };
-        let bytes = columns.content.bytes() + EVENT_BYTES;
+    fn add(&mut self, place: Place, subject: Option<Subject>, body_bytes: usize) {
+        let subject = subject.filter(|_| self.rules.order == OrderRule::Subject);
+        let bytes = body_bytes + EVENT_BYTES;
         self.bytes += bytes;
         self.items.insert(place.id, Item::new(place, subject, bytes));
         self.order.wait(place, subject);

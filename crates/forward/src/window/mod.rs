@@ -44,7 +44,7 @@ pub use self::core::Window;
 pub use self::cursor::Cursor;
 pub use self::exception::{Exception, ExceptionState, StateRow, Write};
 pub use self::model::{
-    DONE_AHEAD_MAX, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
+    DONE_AHEAD_MAX, FeedContent, FeedEvent, Room, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
     WINDOW_EVENTS_MAX,
 };
 pub use self::outcome::Outcome;

@@ -83,8 +83,19 @@ pub struct FeedEvent<'a> {
     pub position: i64,
     /// Its id.
     pub id: Uuid,
-    /// Its columns; absent where it was deleted meanwhile.
-    pub columns: Option<&'a EventColumns>,
+    /// What is known of it.
+    pub content: FeedContent<'a>,
+}
+
+/// What is known of an event of the feed.
+#[derive(Debug, Clone, Copy)]
+pub enum FeedContent<'a> {
+    /// Its columns.
+    Columns(&'a EventColumns),
+    /// It was deleted meanwhile.
+    Gone,
+    /// It cannot be read, so nobody knows whether it passes the filter: whoever tries to send it says why it becomes a dead letter.
+    Unreadable,
 }
 
 /// How much more may be read.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use forward::answer::{Failure, Response};
 use forward::breaker::{DestinationState, OpenReason, PauseReason};
 use forward::destination::settings::OrderRule;
-use forward::filter::Filter;
+use forward::filter::{Filter, Words};
 use forward::schedule::Schedule;
 use forward::window::exception::{DEAD_MAX, WAITING_MAX};
 use forward::window::{
-    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, Tallies, WINDOW_BYTES_MAX,
-    Window,
+    Exception, ExceptionState, FeedContent, FeedEvent, Outcome, Rules, Send, Start, Tallies,
+    WINDOW_BYTES_MAX, Window,
 };
 use protocol::UnixMillis;
 use uuid::Uuid;
@@ -38,7 +38,8 @@ pub(crate) fn feed(window: &mut Window, numbers: impl IntoIterator<Item = usize>
     for number in numbers {
         let event = event(number, None, Some("a"));
         let (position, id) = (event.columns.position, event.columns.id);
-        window.take_events([FeedEvent { position, id, columns: Some(&event.columns) }]);
+        let content = FeedContent::Columns(&event.columns);
+        window.take_events([FeedEvent { position, id, content }]);
     }
 }
 
@@ -157,7 +158,7 @@ fn what_is_deleted_or_cannot_be_sent_is_done() {
     let mut window = window(Start::at(0));
     feed(&mut window, 0..2);
     let gone = event(2, None, None).columns;
-    let event = FeedEvent { position: gone.position, id: gone.id, columns: None };
+    let event = FeedEvent { position: gone.position, id: gone.id, content: FeedContent::Gone };
     window.take_events([event, event]);
     assert_eq!(sent(&mut window, START), [id(0)]);
     end(&mut window, 0, Outcome::Gone, START);
@@ -171,6 +172,20 @@ fn what_is_deleted_or_cannot_be_sent_is_done() {
     let tallies = Tallies { delivered: 0, filtered: 0, gone: 2, dead: 1 };
     assert_eq!((window.take_tallies(), window.dead()), (tallies, 1));
     assert_eq!(window.take_tallies(), Tallies::default());
+}
+
+#[test]
+fn an_event_that_cannot_be_read_passes_any_filter_and_is_dead() {
+    let families = Words::compile(&["call"]).unwrap();
+    let only_calls = Filter { families, ..Filter::default() };
+    let mut window = Window::new(Rules { filter: only_calls, ..rules() }, Start::at(0), START);
+    let unreadable = event(0, None, Some("a")).columns;
+    let (position, id) = (unreadable.position, unreadable.id);
+    window.take_events([FeedEvent { position, id, content: FeedContent::Unreadable }]);
+    assert_eq!(sent(&mut window, START), [id]);
+    end(&mut window, 0, Outcome::Unsendable("its row cannot be read".to_owned()), START);
+    let write = window.write_now(START).unwrap();
+    assert_eq!((write.position, write.upserts[0].state), (position, ExceptionState::Dead));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use forward::answer::{Failure, Response};
 use forward::breaker::DestinationState;
 use forward::event_columns::{Content, EventColumns, Subject};
 use forward::window::{
-    Exception, ExceptionState, FeedEvent, Outcome, Rules, Send, Start, StateRow, Tallies, Window,
-    Write,
+    Exception, ExceptionState, FeedContent, FeedEvent, Outcome, Rules, Send, Start, StateRow,
+    Tallies, Window, Write,
 };
 use protocol::event::Payload;
 use protocol::{AppId, UnixMillis};
@@ -259,7 +259,11 @@ impl World {
         let events = numbers.iter().map(|number| &self.events[*number]).map(|event| FeedEvent {
             position: event.columns.position,
             id: event.columns.id,
-            columns: (!event.gone).then_some(&event.columns),
+            content: if event.gone {
+                FeedContent::Gone
+            } else {
+                FeedContent::Columns(&event.columns)
+            },
         });
         self.window.take_events(events);
     }

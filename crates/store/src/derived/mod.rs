@@ -2,5 +2,6 @@
 
 pub(crate) mod connection;
 pub(crate) mod model;
+pub(crate) mod progress;
 pub(crate) mod read;
 pub(crate) mod settle;

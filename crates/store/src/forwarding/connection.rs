@@ -198,7 +198,7 @@ impl ForwardingConnection {
     /// # Errors
     /// When the store does not answer.
     pub async fn backlog(&mut self, name: &str) -> Result<Backlog, StoreError> {
-        let sql = format!("select {BACKLOG_COLUMNS} from destinations where name = $1");
+        let sql = format!("select {BACKLOG_COLUMNS} from destinations as reader where name = $1");
         let row: Option<BacklogRow> = self.0.row(&sql, &[name.into()]).await?;
         Ok(row.map(Backlog::from).unwrap_or_default())
     }

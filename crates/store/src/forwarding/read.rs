@@ -68,7 +68,7 @@ pub(crate) async fn backlogs<R: Reader>(
     reader: &R,
 ) -> Result<HashMap<String, Backlog>, StoreError> {
     let mut sql = reader.statement("select name, ");
-    sql.push(BACKLOG_COLUMNS).push(" from destinations order by name @bytewise limit ");
+    sql.push(BACKLOG_COLUMNS).push(" from destinations as reader order by name @bytewise limit ");
     sql.number(DESTINATIONS_MAX);
     let rows: Vec<NamedBacklog> = reader.fetch(sql).await?;
     Ok(rows.into_iter().map(|row| (row.name, row.backlog.into())).collect())

@@ -90,10 +90,21 @@ pub struct FeedPage {
     pub derived: Vec<(Position, DerivedEvent)>,
     /// Those between them that were deleted meanwhile.
     pub gone: Vec<(Position, Uuid)>,
+    /// Those between them whose rows are not as this program writes them: reading them again gives the same.
+    pub unreadable: Vec<(Position, Uuid)>,
     /// The position after which to go on.
     pub next: Position,
     /// Whether these are all there are by now.
     pub is_end: bool,
+}
+
+impl FeedPage {
+    /// Logs those that cannot be read, where a reader gets the others without them.
+    pub fn log_unreadable(&self) {
+        for (position, event) in &self.unreadable {
+            tracing::error!(%event, %position, "an event cannot be read: readers do not get it");
+        }
+    }
 }
 
 /// The positions that a reader can go on after.

@@ -12,7 +12,7 @@ use crate::model::event::StoredEvent;
 use crate::model::position::{Position, ROW_EVENTS_MAX};
 use crate::query::page::{FeedLimit, FeedPage, FeedRead, FeedSpan};
 use crate::sql::builder::Reader;
-use crate::sql::from_row::{from_row, part};
+use crate::sql::from_row::{from_row, part_if_readable};
 use protocol::event_id;
 
 /// A row of the feed.
@@ -24,12 +24,12 @@ pub(crate) struct FeedRow {
 /// An event, and which of the wanted ones it is.
 struct Wanted {
     place: i64,
-    event: Row,
+    event: Result<Row, sqlx::Error>,
 }
 
 from_row! {
     FeedRow: position, ids;
-    Wanted: place, event = part;
+    Wanted: place, event = part_if_readable;
 }
 
 impl FeedRow {
@@ -83,23 +83,25 @@ pub(crate) async fn after<R: Reader>(
     let Some(Window { ids, next, is_end }) = window else {
         return Ok(FeedRead::Outside(span(reader).await?));
     };
-    let (events, last) = read(reader, &ids, limit.bytes).await?;
+    let Found { events, mut unreadable, last } = read(reader, &ids, limit.bytes).await?;
     let (next, is_end) = last.map_or((next, is_end), |last| (last, false));
-    let found: HashSet<Position> = events.iter().map(|(position, _)| *position).collect();
+    let found = events.iter().map(|(position, _)| *position);
+    let found: HashSet<Position> = found.chain(unreadable.iter().map(|one| one.0)).collect();
     let is_gone = |(position, _): &(Position, Uuid)| *position <= next && !found.contains(position);
     let missing: Vec<(Position, Uuid)> = ids.into_iter().filter(is_gone).collect();
     // Most pages have none, and ask nothing.
     let known = derived::read::of_ids(reader, missing.iter().map(|(_, id)| *id)).await?;
-    let mut known: HashMap<Uuid, DerivedEvent> =
-        known.into_iter().map(|event| (event.id, event)).collect();
+    let mut known: HashMap<Uuid, Result<DerivedEvent, StoreError>> = known.into_iter().collect();
     let (mut derived, mut gone) = (Vec::new(), Vec::new());
     for (position, id) in missing {
         match known.remove(&id) {
-            Some(event) => derived.push((position, event)),
+            Some(Ok(event)) => derived.push((position, event)),
+            Some(Err(_)) => unreadable.push((position, id)),
             None => gone.push((position, id)),
         }
     }
-    Ok(FeedRead::Page(FeedPage { events, derived, gone, next, is_end }))
+    unreadable.sort_unstable_by_key(|(position, _)| *position);
+    Ok(FeedRead::Page(FeedPage { events, derived, gone, unreadable, next, is_end }))
 }
 
 /// Rows of the feed from that of a position on, enough for so many events behind it, and whether there are no more.
@@ -175,15 +177,25 @@ impl Window {
     }
 }
 
-/// The events with these ids that are still stored; and the position of the last one where the page ends there, as the
-/// bodies come to `bytes_max`.
+/// What was read of some events.
+#[derive(Default)]
+struct Found {
+    events: Vec<(Position, StoredEvent)>,
+    /// Those whose rows cannot be read.
+    unreadable: Vec<(Position, Uuid)>,
+    /// The position of the last one, where the page ends there, as the bodies come to `bytes_max`.
+    last: Option<Position>,
+}
+
+/// The events with these ids that are still stored, until their bodies come to `bytes_max`.
 async fn read<R: Reader>(
     reader: &R,
     ids: &[(Position, Uuid)],
     bytes_max: usize,
-) -> Result<(Vec<(Position, StoredEvent)>, Option<Position>), StoreError> {
+) -> Result<Found, StoreError> {
+    let mut found = Found::default();
     if ids.is_empty() {
-        return Ok((Vec::new(), None));
+        return Ok(found);
     }
     // The time is in the id; it names the partition.
     let wanted = ids.iter().map(|(_, id)| format!("[{},\"{id}\"]", event_id::time_of(*id).0));
@@ -197,19 +209,21 @@ async fn read<R: Reader>(
     let is_enough = |row: &Wanted| {
         in_order &= row.place > last;
         last = row.place;
-        bytes += row.event.body_bytes();
+        bytes += row.event.as_ref().map_or(0, Row::body_bytes);
         is_full = in_order && bytes >= bytes_max;
         is_full
     };
     let mut rows: Vec<Wanted> = reader.fetch_until(sql, is_enough).await?;
     rows.sort_by_key(|row| row.place);
-    let mut events = Vec::with_capacity(rows.len());
-    for row in rows {
-        let place = usize::try_from(row.place).ok().and_then(|place| ids.get(place));
-        if let Some((position, _)) = place {
-            events.push((*position, StoredEvent::try_from(row.event)?));
+    for Wanted { place, event } in rows {
+        let place = usize::try_from(place).ok().and_then(|place| ids.get(place));
+        let Some((position, id)) = place.copied() else { continue };
+        found.last = Some(position).filter(|_| is_full);
+        // One damaged row must not keep readers from all others. Who wants it reads it alone, and learns why it cannot be read.
+        match event.map_err(StoreError::Unavailable).and_then(StoredEvent::try_from) {
+            Ok(event) => found.events.push((position, event)),
+            Err(_) => found.unreadable.push((position, id)),
         }
     }
-    let last = events.last().map(|(position, _)| *position).filter(|_| is_full);
-    Ok((events, last))
+    Ok(found)
 }

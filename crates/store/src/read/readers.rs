@@ -202,7 +202,8 @@ impl<R: Reader> ReadModels for R {
     }
 
     async fn derived_event(&self, id: Uuid) -> Result<Option<DerivedEvent>, StoreError> {
-        Ok(derived::read::of_ids(self, std::iter::once(id)).await?.pop())
+        let found = derived::read::of_ids(self, std::iter::once(id)).await?.pop();
+        found.map(|(_, event)| event).transpose()
     }
 
     async fn feed_span(&self) -> Result<FeedSpan, StoreError> {

@@ -3,6 +3,7 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use uuid::Uuid;
 
+use crate::error::is_undecodable;
 use protocol::Command;
 
 /// Reads structs from the rows of both databases, or of the one whose row is named first. Each field is the column of its
@@ -97,4 +98,15 @@ pub(crate) fn part<'r, R: Row, T: FromRow<'r, R>>(
     _field: &'static str,
 ) -> Result<T, sqlx::Error> {
     T::from_row(row)
+}
+
+/// The same, or why what stands there is none: so one damaged row does not refuse all others of a statement.
+pub(crate) fn part_if_readable<'r, R: Row, T: FromRow<'r, R>>(
+    row: &'r R,
+    _field: &'static str,
+) -> Result<Result<T, sqlx::Error>, sqlx::Error> {
+    match T::from_row(row) {
+        Err(error) if is_undecodable(&error) => Ok(Err(error)),
+        read => read.map(Ok),
+    }
 }

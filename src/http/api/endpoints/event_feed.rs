@@ -197,6 +197,7 @@ impl Feed {
             FeedRead::Page(page) => page,
             FeedRead::Outside(span) => return Ok(Answer::Gone(Problem::position(after, span))),
         };
+        page.log_unreadable();
         let (mut items, mut last) = (Vec::new(), None);
         for (position, event) in page.events {
             if !self.filter.matches(&event) {
