@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value, json};
 
 use crate::forward_receiver::{Received, Receiver, SECRET};
-use crate::forwarding::{destination, in_state, known, with};
+use crate::forwarding::{destination, in_state, known, resume, with};
 use crate::process::{Serving, done, program};
 use crate::support::{APP, Database, NOW, OK, Server, eventually, on_both_stores};
 
@@ -359,6 +359,7 @@ on_both_stores! {
         let queued = "select count(*) from settle_queue";
         eventually("the room is settled again", || async { database.count(queued).await == 0 }).await;
         receiver.answer(|_| 200);
+        resume(&database, "one").await;
         let taken = receiver.took(2).await;
         assert!(taken.iter().all(|one| !one.text.contains("\"bob\"")), "{taken:?}");
         assert!(taken.iter().any(|one| one.text.contains("\"alice\"")));

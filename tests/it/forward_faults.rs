@@ -8,7 +8,7 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::derived_events::quiet;
 use crate::forward_receiver::{Receiver, SECRET};
-use crate::forwarding::{destination, exceptions, in_state, known, post, with};
+use crate::forwarding::{destination, exceptions, in_state, known, post, resume, with};
 use crate::process::{Serving, failed, program, run};
 use crate::support::{
     APP, DESTROY_ROOM, Database, NOW, OK, Server, destroy_room, eventually, on_both_stores,
@@ -165,6 +165,7 @@ on_both_stores! {
         assert_eq!(exceptions(&database, "waiting").await, 10_000, "no row more");
         // Somebody mended the receiver, and what waits goes first, or is removed.
         receiver.answer(|_| 200);
+        resume(&database, "billing").await;
         receiver.took(8).await;
         in_state(&database, "billing", "running").await;
         assert_eq!(exceptions(&database, "dead").await, 0);

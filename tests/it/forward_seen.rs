@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::api::ask;
 use crate::doctor::examined;
 use crate::forward_receiver::{Receiver, SECRET};
-use crate::forwarding::{destination, exceptions, in_state, known, paused, post, with};
+use crate::forwarding::{destination, exceptions, in_state, known, paused, post, resume, with};
 use crate::process::{done, run};
 use crate::support::{Database, Server, eventually, on_both_stores, settings};
 
@@ -165,6 +165,7 @@ on_both_stores! {
         let html = page(&server, "/anomalies").await;
         assert!(html.contains("href=\"/forward/billing\"") && html.contains("forwarding failing"), "{html}");
         receiver.answer(|_| 200);
+        resume(&database, "billing").await;
         in_state(&database, "billing", "running").await;
         eventually("it is taken back", || async { anomalies(&server, true).await.len() == 1 }).await;
         assert!(anomalies(&server, false).await.is_empty());

@@ -70,6 +70,13 @@ async fn control(database: &Database) -> ForwardingConnection {
     ForwardingConnection::open(&settings(database, &[]).store_options()).await.unwrap()
 }
 
+/// Lets a failing destination be tried at once: after a long outage its next probe may be a minute away.
+pub(crate) async fn resume(database: &Database, name: &str) {
+    let mut control = control(database).await;
+    assert!(control.resume(name).await.unwrap());
+    control.close().await;
+}
+
 fn ids(received: &[Received]) -> Vec<String> {
     received.iter().map(Received::id).collect()
 }
@@ -298,6 +305,7 @@ on_both_stores! {
         done(folder.path(), &["erase-user", "u1", "--yes", "--store", &database.url]);
         done(folder.path(), &["erase-user", "u2", "--yes", "--delete", "--store", &database.url]);
         receiver.answer(|_| 200);
+        resume(&database, "default").await;
         let taken = receiver.took(3).await;
         let operators: HashSet<&str> = taken.iter().map(|one| one.body["data"]["operator"].as_str().unwrap()).collect();
         assert!(operators.contains("u3") && operators.contains("u4") && operators.len() == 3, "{operators:?}");

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::doctor::{assert_check, examined};
-use crate::forwarding::{in_state, known, post, post_rooms, with};
+use crate::forwarding::{in_state, known, post, post_rooms, resume, with};
 use crate::nats_server::NatsServer;
 use crate::process::{done, run};
 use crate::support::{Server, eventually, on_both_stores};
@@ -53,6 +53,7 @@ on_both_stores! {
         post(&server, 0..20).await;
         in_state(&database, "warehouse", "failing").await;
         nats.run().await;
+        resume(&database, "warehouse").await;
         let events = events(&nats, 60).await;
         in_state(&database, "warehouse", "running").await;
         let used = "select count(*) from delivery_exceptions where attempts > 0";
