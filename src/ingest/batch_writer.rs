@@ -202,11 +202,11 @@ impl BatchWriter {
     }
 
     async fn insert(&self, group: &[Ticket], patient: bool) -> Result<Vec<Inserted>, Failure> {
-        let changes: Vec<_> = group.iter().map(|ticket| self.changes(ticket)).collect();
-        let entries = group.iter().zip(&changes);
-        let entries =
-            entries.map(|(ticket, changes)| EventInsert { event: &ticket.event, changes });
-        let entries: Vec<_> = entries.collect();
+        let entry = |ticket: &Ticket| EventInsert {
+            event: ticket.event.clone(),
+            changes: self.changes(ticket),
+        };
+        let entries: Vec<_> = group.iter().map(entry).collect();
         let begun = Instant::now();
         let is_wanted = || patient && group.iter().any(|ticket| !ticket.answer.is_closed());
         match timeout(self.limits.answer, self.attempt(&entries, is_wanted)).await {
@@ -242,7 +242,7 @@ impl BatchWriter {
     /// another connection is tried concurrently: the first may be dead without an error.
     async fn attempt(
         &self,
-        entries: &[EventInsert<'_>],
+        entries: &[EventInsert],
         is_wanted: impl Fn() -> bool,
     ) -> Result<Vec<Inserted>, TargetError> {
         let mut first = pin!(self.target.insert(entries));

@@ -16,8 +16,8 @@ impl BatchTarget for StreamTarget {
         "stream"
     }
 
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, TargetError> {
-        let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, TargetError> {
+        let events: Vec<&Event> = entries.iter().map(|entry| &*entry.event).collect();
         match self.0.publish(&events).await {
             Ok(published) => Ok(published
                 .into_iter()

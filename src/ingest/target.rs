@@ -15,7 +15,7 @@ pub(crate) trait BatchTarget: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Takes all of `entries` and returns for each whether it was new. On an error it may have taken some.
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, TargetError>;
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, TargetError>;
 
     /// Keeps an event that it refuses as a dead letter, or says why it does not.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), String>;
@@ -39,7 +39,7 @@ impl BatchTarget for StoreTarget {
         "store"
     }
 
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, TargetError> {
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, TargetError> {
         self.0.insert(entries).await.map_err(|error| match error {
             refusal @ StoreError::Refused(_) => TargetError::Refused(refusal.to_string()),
             error => TargetError::Unavailable(error.diagnostic()),

@@ -128,8 +128,8 @@ on_both_stores! {
         assert!(events.len() > 500, "{}", events.len());
         for part in events.chunks(100) {
             let changes: Vec<_> = part.iter().map(changes).collect();
-            let mut entries: Vec<EventInsert<'_>> =
-                part.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes }).collect();
+            let mut entries: Vec<EventInsert> =
+                part.iter().zip(&changes).map(|(event, changes)| EventInsert::copied(event, changes)).collect();
             entries.sort_by_key(|entry| entry.event.id);
             store.insert(&entries).await.unwrap();
         }

@@ -38,13 +38,13 @@ struct Slow {
 
 #[async_trait]
 impl Store for Slow {
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, StoreError> {
         if (self.stall.0..self.stall.1).contains(&Instant::now()) {
             sleep_until(self.stall.1).await;
         }
         sleep(self.commit).await;
         let mut rows = self.rows.lock().unwrap();
-        let insert = |entry: &EventInsert<'_>| {
+        let insert = |entry: &EventInsert| {
             if rows.insert(entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
         Ok(entries.iter().map(insert).collect())

@@ -244,7 +244,7 @@ on_both_stores! {
         let mut events: Vec<Event> = call(1).iter().map(|(command, body)| event(command, body)).collect();
         events.sort_by_key(|event| event.id);
         let changes: Vec<Vec<Change>> = events.iter().map(changes).collect();
-        let entries: Vec<EventInsert<'_>> = events.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes }).collect();
+        let entries: Vec<EventInsert> = events.iter().zip(&changes).map(|(event, changes)| EventInsert::copied(event, changes)).collect();
         refuse_members(&database).await;
         assert!(!store.insert(&entries).await.unwrap_err().is_unavailable());
         assert_eq!(database.rows().await, 0);
@@ -359,7 +359,7 @@ async fn waits(database: &Database) -> bool {
 
 async fn insert(store: Arc<dyn Store>, event: Event) {
     let changes = changes(&event);
-    store.insert(&[EventInsert { event: &event, changes: &changes }]).await.unwrap();
+    store.insert(&[EventInsert::copied(&event, &changes)]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,8 +85,8 @@ async fn play(database: &Database, scenarios: &[Vec<Said>]) -> BTreeMap<String, 
     for mut step in steps.into_iter().chain([last]) {
         step.sort_by_key(|(event, _)| event.id);
         for part in step.chunks(200) {
-            let entries: Vec<EventInsert<'_>> =
-                part.iter().map(|(event, changes)| EventInsert { event, changes }).collect();
+            let entries: Vec<EventInsert> =
+                part.iter().map(|(event, changes)| EventInsert::copied(event, changes)).collect();
             store.insert(&entries).await.unwrap();
         }
     }

@@ -126,9 +126,9 @@ pub(crate) async fn store_all(database: &Database, told: &[Told], parts: &[Vec<u
     store.migrate().await.unwrap();
     store.upkeep(NOW).await.unwrap();
     for part in parts {
-        let mut entries: Vec<EventInsert<'_>> = part
+        let mut entries: Vec<EventInsert> = part
             .iter()
-            .map(|place| EventInsert { event: &told[*place].0, changes: &told[*place].1 })
+            .map(|place| EventInsert::copied(&told[*place].0, &told[*place].1))
             .collect();
         entries.sort_by_key(|entry| entry.event.id);
         store.insert(&entries).await.unwrap();

@@ -68,7 +68,7 @@ async fn ingest(database: &Database, events: &[Event]) {
         page.sort_by_key(|event| event.id);
         let changes: Vec<Vec<Change>> = page.iter().map(|event| changes(event)).collect();
         let entries =
-            page.iter().zip(&changes).map(|(event, changes)| EventInsert { event, changes });
+            page.iter().zip(&changes).map(|(event, changes)| EventInsert::copied(event, changes));
         store.insert(&entries.collect::<Vec<_>>()).await.unwrap();
     }
     store.close().await;

@@ -344,8 +344,8 @@ pub(crate) async fn insert_alone(
     store: &Arc<dyn Store>,
     events: &[&Event],
 ) -> Result<Vec<Inserted>, StoreError> {
-    let entries: Vec<EventInsert<'_>> =
-        events.iter().map(|event| EventInsert { event, changes: &[] }).collect();
+    let entries: Vec<EventInsert> =
+        events.iter().map(|event| EventInsert::copied(event, &[])).collect();
     store.insert(&entries).await
 }
 

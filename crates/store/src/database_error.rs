@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;
 
+use crate::sqlite::error::EmbeddedError;
 use protocol::diagnostic::Diagnostic;
 
 /// A pooler gives each transaction another session.
@@ -43,7 +44,10 @@ fn explain(error: &sqlx::Error) -> (String, Option<&'static str>) {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
             match code.parse::<u32>() {
-                Ok(code) if database.try_downcast_ref::<SqliteError>().is_some() => {
+                Ok(code)
+                    if database.try_downcast_ref::<SqliteError>().is_some()
+                        || database.try_downcast_ref::<EmbeddedError>().is_some() =>
+                {
                     of_sqlite(code, &cause)
                 }
                 _ => of_postgres(&code, &cause),

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ pub trait Store: ReadModels + Send + Sync + fmt::Debug {
 
     /// Stores all of `entries` or none, new ones with their changes, and returns for each whether it was new. Entries
     /// must be ordered by event id, so that two writers with the same events cannot deadlock.
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError>;
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, StoreError>;
 
     /// Keeps an event that [`Store::insert`] refused as a dead letter, whole and with the reason.
     async fn park(&self, event: &Event, reason: &str, now: UnixMillis) -> Result<(), StoreError>;
@@ -103,12 +104,20 @@ pub enum Inserted {
 }
 
 /// An event, and the changes of the read models that it makes when it is new.
-#[derive(Debug, Clone, Copy)]
-pub struct EventInsert<'a> {
+#[derive(Debug, Clone)]
+pub struct EventInsert {
     /// The event.
-    pub event: &'a Event,
+    pub event: Arc<Event>,
     /// The changes. When empty, only the event is stored.
-    pub changes: &'a [Change],
+    pub changes: Arc<[Change]>,
+}
+
+impl EventInsert {
+    /// Copies of an event and its changes.
+    #[must_use]
+    pub fn copied(event: &Event, changes: &[Change]) -> Self {
+        Self { event: Arc::new(event.clone()), changes: changes.into() }
+    }
 }
 
 /// Queries of the read models. They use separate connections, so that they cannot delay writers.

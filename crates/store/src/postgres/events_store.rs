@@ -107,7 +107,7 @@ impl Postgres {
     }
 
     /// One attempt at [`Store::insert`]: all of `entries` or none.
-    async fn insert_once(&self, entries: &[EventInsert<'_>]) -> Result<HashSet<Uuid>, sqlx::Error> {
+    async fn insert_once(&self, entries: &[EventInsert]) -> Result<HashSet<Uuid>, sqlx::Error> {
         let (connection, since) = self.latest.take().await?;
         let mut lease = Lease(Some(connection));
         let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
@@ -178,7 +178,7 @@ impl Store for Postgres {
         Ok(())
     }
 
-    async fn insert(&self, entries: &[EventInsert<'_>]) -> Result<Vec<Inserted>, StoreError> {
+    async fn insert(&self, entries: &[EventInsert]) -> Result<Vec<Inserted>, StoreError> {
         let mut tries = 1;
         let mut new = loop {
             match self.insert_once(entries).await {
@@ -189,7 +189,7 @@ impl Store for Postgres {
                 done => break done.map_err(classify)?,
             }
         };
-        let outcome = |entry: &EventInsert<'_>| {
+        let outcome = |entry: &EventInsert| {
             if new.remove(&entry.event.id) { Inserted::New } else { Inserted::Duplicate }
         };
         Ok(entries.iter().map(outcome).collect())
@@ -260,10 +260,10 @@ impl Reader for Postgres {
 /// and then a single statement does it. `repeats`: whether the previous batch contained repeats.
 async fn insert_all(
     connection: &mut PgConnection,
-    entries: &[EventInsert<'_>],
+    entries: &[EventInsert],
     repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let events: Vec<&Event> = entries.iter().map(|entry| entry.event).collect();
+    let events: Vec<&Event> = entries.iter().map(|entry| &*entry.event).collect();
     // Events identified by their request are rare and need another table.
     if events.iter().any(|event| event.request_key().is_some()) {
         return insert_some(connection, entries, &events).await;
@@ -273,7 +273,7 @@ async fn insert_all(
     }
     let ids: HashSet<Uuid> = events.iter().map(|event| event.id).collect();
     if ids.len() == events.len() && !repeats.load(Ordering::Relaxed) {
-        let batch = Batch::of(entries.iter().flat_map(|entry| entry.changes));
+        let batch = Batch::of(entries.iter().flat_map(|entry| entry.changes.iter()));
         match projections::write_with_events(connection, &events, &batch).await {
             Ok(true) => return Ok(ids),
             Ok(false) => {}
@@ -290,7 +290,7 @@ async fn insert_all(
 /// As [`insert_all`], when some may be stored already.
 async fn insert_some(
     connection: &mut PgConnection,
-    entries: &[EventInsert<'_>],
+    entries: &[EventInsert],
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let mut transaction = connection.begin().await?;
@@ -302,7 +302,7 @@ async fn insert_some(
         // A repeat within the batch is one row and changes the read models once.
         let mut fresh = new.clone();
         let changing = entries.iter().filter(|entry| fresh.remove(&entry.event.id));
-        let batch = Batch::of(changing.flat_map(|entry| entry.changes));
+        let batch = Batch::of(changing.flat_map(|entry| entry.changes.iter()));
         projections::write(&mut transaction, &batch).await?;
         Ok(new)
     };

@@ -1,28 +1,9 @@
-//! Gives positions to stored events in a SQLite file.
+//! Forgets old positions of events in a SQLite file.
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use uuid::Uuid;
+use sqlx::sqlite::SqlitePool;
 
-use crate::model::position::ROW_EVENTS_MAX;
 use crate::query::limits::FEED_EVENTS_KEPT;
 use protocol::UnixMillis;
-
-/// Gives positions to events, in the transaction that stores them.
-pub(crate) async fn number(
-    connection: &mut SqliteConnection,
-    ids: &[Uuid],
-) -> Result<(), sqlx::Error> {
-    for ids in ids.chunks(ROW_EVENTS_MAX) {
-        let ids: Vec<u8> = ids.iter().flat_map(|id| id.into_bytes()).collect();
-        sqlx::query(
-            "insert into feed (ids, numbered_at) values ($1, cast(unixepoch('subsec') * 1000 as integer))",
-        )
-        .bind(ids)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
-}
 
 /// Deletes at most `rows_max` of the oldest rows that were written before `before`, have [`FEED_EVENTS_KEPT`] events
 /// behind them, and are needed by no destination and not for derived events. So the latest row stays, from which the next one has its position; and the rows that stay have no gap.

@@ -1,6 +1,7 @@
 //! The store in an embedded SQLite file.
 
 pub(crate) mod batch;
+pub(crate) mod batch_writer;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod events_store;

@@ -1,4 +1,4 @@
-//! Writes changes of the read models to SQLite, table by table.
+//! Rows of the read models in SQLite.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -9,22 +9,9 @@ use sqlx::{AssertSqlSafe, Sqlite};
 
 use crate::sql::dialect::SQLITE;
 use crate::sql::upsert;
-use crate::sqlite::batch::{SIZES, parts, values};
+use crate::sqlite::batch::{parts, values};
+use projections::TABLES;
 use projections::table::{Kind, Row, Table, Value};
-use projections::{Batch, TABLES};
-
-/// Writes the changes of many events.
-pub(crate) async fn write(
-    connection: &mut SqliteConnection,
-    batch: &Batch<'_>,
-) -> Result<(), sqlx::Error> {
-    for (table, rows) in batch.tables() {
-        for part in parts(rows) {
-            insert_part(connection, statement_of(table, part.len()), table, part).await?;
-        }
-    }
-    Ok(())
-}
 
 /// Inserts rows into a table, or into the one of the same columns with a prefix to its name, or merges them into
 /// existing rows.
@@ -59,18 +46,13 @@ async fn insert_part(
     Ok(())
 }
 
-/// The statement for this number of rows of one of [`TABLES`], cached.
-fn statement_of(table: &Table, rows: usize) -> Arc<str> {
-    type Statements = HashMap<(&'static str, usize), Arc<str>>;
-    static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
-        let sized = |table: &'static Table| SIZES.map(|rows| (table, rows));
-        let made = |(table, rows): (&'static Table, usize)| {
-            ((table.name, rows), statement("", table, rows).into())
-        };
-        TABLES.into_iter().flat_map(sized).map(made).collect()
+/// The statement for one row of one of [`TABLES`], made once.
+pub(crate) fn statement_of(table: &Table) -> Arc<str> {
+    static STATEMENTS: LazyLock<HashMap<&'static str, Arc<str>>> = LazyLock::new(|| {
+        TABLES.into_iter().map(|table| (table.name, statement("", table, 1).into())).collect()
     });
-    let made = STATEMENTS.get(&(table.name, rows)).cloned();
-    made.unwrap_or_else(|| statement("", table, rows).into())
+    let made = STATEMENTS.get(table.name).cloned();
+    made.unwrap_or_else(|| statement("", table, 1).into())
 }
 
 fn bind<'q>(
