@@ -37,11 +37,13 @@ pub(crate) const STYLE: &str = "<style>
 
 /// CPU time for each stored event at 64 connections: a bar for each server, of its own part and PostgreSQL's.
 pub(crate) fn bars(runs: &Runs) -> String {
-    let kinds = [&Kind::OURS[..], &Kind::PEERS, &[Kind::HttpNothing, Kind::Copy]].concat();
+    let kinds =
+        [&Kind::OURS[..], &Kind::PEERS, &[Kind::HttpNothing, Kind::Copy, Kind::SqliteDirect]]
+            .concat();
     let figures: Vec<(Kind, f64, f64)> = kinds
         .into_iter()
         .filter_map(|kind| {
-            let load = if kind == Kind::Copy { Load::Copy } else { Load::Full(64) };
+            let load = if kind.is_rows_alone() { Load::Rows } else { Load::Full(64) };
             let server = runs.spread(kind, load, |row: &Row| row.server_us)?.median;
             Some((kind, server, runs.spread(kind, load, |row| row.postgres_us)?.median))
         })

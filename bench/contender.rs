@@ -30,10 +30,13 @@ pub(crate) enum Kind {
     OursAlone,
     /// This server on SQLite.
     OursSqlite,
-    /// This server as it was at an earlier commit, in the same three ways.
+    /// This server on SQLite, without read models.
+    OursSqliteAlone,
+    /// This server as it was at an earlier commit, in the same four ways.
     Base,
     BaseAlone,
     BaseSqlite,
+    BaseSqliteAlone,
     Axum,
     Fastify,
     FastApi,
@@ -41,27 +44,34 @@ pub(crate) enum Kind {
     HttpNothing,
     /// The rows in PostgreSQL, and nothing else.
     Copy,
+    /// The rows in SQLite, and nothing else.
+    SqliteDirect,
 }
 
 impl Kind {
     pub(crate) const PEERS: [Self; 3] = [Self::Axum, Self::Fastify, Self::FastApi];
-    pub(crate) const OURS: [Self; 3] = [Self::Ours, Self::OursAlone, Self::OursSqlite];
+    pub(crate) const OURS: [Self; 4] =
+        [Self::Ours, Self::OursAlone, Self::OursSqlite, Self::OursSqliteAlone];
     /// The same of the earlier commit, in the same order.
-    pub(crate) const BASE: [Self; 3] = [Self::Base, Self::BaseAlone, Self::BaseSqlite];
+    pub(crate) const BASE: [Self; 4] =
+        [Self::Base, Self::BaseAlone, Self::BaseSqlite, Self::BaseSqliteAlone];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "trtc-callbacks",
             Self::OursAlone => "… without read models",
             Self::OursSqlite => "… on SQLite",
+            Self::OursSqliteAlone => "… on SQLite, without",
             Self::Base => "base",
             Self::BaseAlone => "base without r. models",
             Self::BaseSqlite => "base on SQLite",
+            Self::BaseSqliteAlone => "base, SQLite, without",
             Self::Axum => "axum-sqlx",
             Self::Fastify => "fastify-pg",
             Self::FastApi => "fastapi-asyncpg",
             Self::HttpNothing => "http-nothing",
             Self::Copy => "COPY",
+            Self::SqliteDirect => "sqlite-direct",
         }
     }
 
@@ -70,6 +80,7 @@ impl Kind {
         match self {
             Self::OursAlone => "without read models",
             Self::OursSqlite => "on SQLite",
+            Self::OursSqliteAlone => "on SQLite without read models",
             other => other.name(),
         }
     }
@@ -82,12 +93,27 @@ impl Kind {
         Self::BASE.contains(&self)
     }
 
+    /// Whether no server is before the database.
+    pub(crate) fn is_rows_alone(self) -> bool {
+        matches!(self, Self::Copy | Self::SqliteDirect)
+    }
+
     fn is_on_sqlite(self) -> bool {
-        matches!(self, Self::OursSqlite | Self::BaseSqlite)
+        matches!(
+            self,
+            Self::OursSqlite
+                | Self::OursSqliteAlone
+                | Self::BaseSqlite
+                | Self::BaseSqliteAlone
+                | Self::SqliteDirect
+        )
     }
 
     fn has_no_read_models(self) -> bool {
-        matches!(self, Self::OursAlone | Self::BaseAlone)
+        matches!(
+            self,
+            Self::OursAlone | Self::OursSqliteAlone | Self::BaseAlone | Self::BaseSqliteAlone
+        )
     }
 
     /// What keeps its rows.
@@ -184,9 +210,11 @@ impl Programs {
             Kind::Ours
             | Kind::OursAlone
             | Kind::OursSqlite
+            | Kind::OursSqliteAlone
             | Kind::Base
             | Kind::BaseAlone
-            | Kind::BaseSqlite => {
+            | Kind::BaseSqlite
+            | Kind::BaseSqliteAlone => {
                 let base = self.base.as_ref().filter(|_| kind.is_base());
                 let mut command = Command::new(base.unwrap_or(&self.ours));
                 command
@@ -205,7 +233,7 @@ impl Programs {
                 command.args([port, url]);
                 command
             }
-            Kind::HttpNothing | Kind::Copy => {
+            Kind::HttpNothing | Kind::Copy | Kind::SqliteDirect => {
                 let mut command = Command::new(self.examples.join("http-nothing"));
                 command.arg(port);
                 command

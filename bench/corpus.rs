@@ -136,6 +136,8 @@ pub(crate) struct Made {
     pub(crate) repeating: Corpus,
     /// The first ones as rows of `events`, in the text format of `copy`, some in each chunk.
     pub(crate) copies: Vec<String>,
+    /// The events of these rows.
+    pub(crate) rows: Vec<Event>,
 }
 
 impl Made {
@@ -143,11 +145,14 @@ impl Made {
         let requests = requests(wanted)?;
         let all: Vec<usize> = (0..requests.len()).collect();
         let repeats = repeats(&requests);
-        let copies = requests[..rows.min(requests.len())].chunks(rows_in_chunk).map(copy).collect();
+        let rows = &requests[..rows.min(requests.len())];
+        let copies = rows.chunks(rows_in_chunk).map(copy).collect();
+        let rows = rows.iter().map(|request| request.event.clone()).collect();
         Ok(Self {
             plain: Corpus::write(wanted.path("plain"), &requests, all)?,
             repeating: Corpus::write(wanted.path("repeating"), &requests, repeats)?,
             copies,
+            rows,
         })
     }
 }

@@ -6,6 +6,7 @@ mod contender;
 mod corpus;
 mod cost;
 mod database;
+mod direct;
 mod figures;
 mod forward;
 mod growth;

@@ -9,6 +9,7 @@ use crate::contender::{Kind, Programs, Server, Storage};
 use crate::corpus::{Corpus, Made, Sent};
 use crate::cost::{self, TICK_US};
 use crate::database::{Database, Databases};
+use crate::direct::Direct;
 use crate::figures::float;
 use crate::paced::Pace;
 use crate::wrk;
@@ -23,6 +24,8 @@ const PACED_CONNECTIONS: u32 = 64;
 const ROWS_WITHIN: Duration = Duration::from_secs(10);
 /// How many of the chunks that are copied are not measured.
 const CHUNKS_WARM_UP: usize = 10;
+/// How many of the rows that are written to SQLite are not measured.
+const DIRECT_WARM_UP: usize = 5000;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Load {
@@ -36,8 +39,8 @@ pub(crate) enum Load {
     Paced(u32),
     /// As many events a second as the best peer takes at most, in the same round.
     BestPeers(f64),
-    /// All rows at once.
-    Copy,
+    /// Rows alone, with no server before the database.
+    Rows,
 }
 
 impl Load {
@@ -62,7 +65,7 @@ impl fmt::Display for Load {
             Self::Of(Sent::Both, connections) => write!(out, "{connections}, both dialects"),
             Self::Paced(rate) => write!(out, "{rate} events/s"),
             Self::BestPeers(_) => write!(out, "best peer's rate"),
-            Self::Copy => write!(out, "1000 rows each"),
+            Self::Rows => write!(out, "rows alone"),
         }
     }
 }
@@ -170,7 +173,10 @@ impl Lab {
             }
             Load::Paced(rate) => self.paced(Row::new(round, kind, load), f64::from(rate)).await,
             Load::BestPeers(rate) => self.paced(Row::new(round, kind, load), rate).await,
-            Load::Copy => self.copy(Row::new(round, kind, load)).await,
+            Load::Rows if kind == Kind::SqliteDirect => {
+                self.direct(Row::new(round, kind, load)).await
+            }
+            Load::Rows => self.copy(Row::new(round, kind, load)).await,
         };
         row.with_context(|| format!("round {round}, {}, {load}", kind.name()))
     }
@@ -279,6 +285,28 @@ impl Lab {
         let stored = float(lines(chunks));
         row.events_per_s = stored / seconds;
         row.fill_in_postgres(&before, &after, stored);
+        let grown = self.databases.size(&database).await?.saturating_sub(size_before);
+        row.stored_bytes = float(grown) / float(row.rows);
+        self.databases.drop(database).await?;
+        Ok(row)
+    }
+
+    /// The same rows in SQLite, through its own interface.
+    async fn direct(&mut self, mut row: Row) -> Result<Row> {
+        let database = self.databases.fresh_sqlite()?;
+        let (warm_up, rows) = self.requests.made.rows.split_at(DIRECT_WARM_UP);
+        let size_before = self.databases.size(&database).await?;
+        let mut direct = Direct::open(&database.url())?;
+        direct.insert(warm_up)?;
+        let (ticks, begun) = (cost::ticks(std::process::id()), Instant::now());
+        direct.insert(rows)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let ticks = cost::ticks(std::process::id()) - ticks;
+        row.oks = self.requests.made.rows.len() as u64;
+        row.rows = self::rows(&database, row.oks, row.oks).await?;
+        let stored = float(rows.len() as u64);
+        row.events_per_s = stored / seconds;
+        row.server_us = float(ticks) * TICK_US / stored;
         let grown = self.databases.size(&database).await?.saturating_sub(size_before);
         row.stored_bytes = float(grown) / float(row.rows);
         self.databases.drop(database).await?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::contender::{Kind, Programs};
+use crate::contender::{Kind, Programs, Storage};
 use crate::corpus::{Corpus, Made, Sent, Wanted};
 use crate::database::Databases;
 use crate::measure::{self, Lab, Load, Requests};
@@ -166,7 +166,7 @@ async fn full(lab: &mut Lab) -> Result<Runs> {
     let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
     for round in 1..=rounds {
         taking.round = round;
-        taking.take(&[Kind::Copy], Load::Copy, seconds).await?;
+        taking.take(&[Kind::Copy, Kind::SqliteDirect], Load::Rows, seconds).await?;
         taking.take(&with_limit, Load::Full(64), seconds).await?;
         taking.take(&with_limit, Load::Full(128), seconds).await?;
         // How the figures go with the connections is seen in one round, too, and all of it would take too long.
@@ -194,8 +194,14 @@ async fn base(lab: &mut Lab) -> Result<Runs> {
     }
     let seconds = number("BENCH_SECONDS", 3)? as u64;
     let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;
-    let pairs: Vec<Kind> =
-        Kind::OURS.into_iter().zip(Kind::BASE).flat_map(|pair| [pair.0, pair.1]).collect();
+    let store = std::env::var("BENCH_STORE").unwrap_or_default();
+    let is_wanted = |kind: &Kind| match store.as_str() {
+        "sqlite" => kind.storage() == Storage::Sqlite,
+        "postgres" => kind.storage() == Storage::Postgres,
+        _ => true,
+    };
+    let pairs = Kind::OURS.into_iter().zip(Kind::BASE).filter(|(ours, _)| is_wanted(ours));
+    let pairs: Vec<Kind> = pairs.flat_map(|pair| [pair.0, pair.1]).collect();
     println!("{}", report::line_head());
     let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
     for round in 1..=rounds {
@@ -225,12 +231,12 @@ async fn dialects(lab: &mut Lab) -> Result<Runs> {
 
 /// Short, for each change: are rows still OKs, and is no ratio off by far?
 async fn smoke(lab: &mut Lab) -> Result<Runs> {
-    let wanted = [Kind::OURS[0], Kind::OURS[1], Kind::OURS[2], Kind::Axum, Kind::Fastify];
+    let wanted = [&Kind::OURS[..], &[Kind::Axum, Kind::Fastify]].concat();
     let mut kinds = present(&lab.programs, &wanted);
     kinds.push(Kind::HttpNothing);
     println!("{}", report::line_head());
     let mut taking = Taking { lab, runs: Runs::default(), round: 1 };
-    taking.take(&[Kind::Copy], Load::Copy, 2).await?;
+    taking.take(&[Kind::Copy, Kind::SqliteDirect], Load::Rows, 2).await?;
     // Where batches are large already, so that runs differ less.
     taking.take(&kinds, Load::Full(128), 2).await?;
     Ok(taking.runs)

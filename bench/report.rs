@@ -11,18 +11,21 @@ use crate::measure::{Load, Row};
 use crate::summary::Runs;
 use crate::targets::Target;
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 14] = [
     Kind::Ours,
     Kind::OursAlone,
     Kind::OursSqlite,
+    Kind::OursSqliteAlone,
     Kind::Base,
     Kind::BaseAlone,
     Kind::BaseSqlite,
+    Kind::BaseSqliteAlone,
     Kind::Axum,
     Kind::Fastify,
     Kind::FastApi,
     Kind::HttpNothing,
     Kind::Copy,
+    Kind::SqliteDirect,
 ];
 const CONNECTIONS: [u32; 5] = [1, 16, 64, 128, 256];
 const MIB: f64 = 1024.0 * 1024.0;
@@ -186,8 +189,8 @@ fn at(connections: u32, runs: &Runs) -> Table {
         "stored bytes",
     ]);
     for kind in KINDS {
-        let load = if kind == Kind::Copy { Load::Copy } else { full };
-        // COPY stands beside others, and not alone.
+        let load = if kind.is_rows_alone() { Load::Rows } else { full };
+        // They stand beside others, and not alone.
         if runs.of(Kind::Ours, full).next().is_none() || runs.of(kind, load).next().is_none() {
             continue;
         }
@@ -269,7 +272,7 @@ fn repeating(runs: &Runs) -> Table {
 
 fn memory(runs: &Runs) -> Table {
     let mut table = Table::new(&["", "first answer ms", "idle MiB", "most MiB"]);
-    for kind in KINDS.into_iter().filter(|kind| *kind != Kind::Copy) {
+    for kind in KINDS.into_iter().filter(|kind| !kind.is_rows_alone()) {
         let spread = |figure: fn(&Row) -> f64| {
             crate::summary::Spread::of(runs.rows.iter().filter(|row| row.kind == kind).map(figure))
         };

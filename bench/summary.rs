@@ -1,6 +1,6 @@
 //! What several rounds say together. A ratio is of two runs of one round, for the machine may be another in the next one.
 
-use crate::contender::Kind;
+use crate::contender::{Kind, Storage};
 use crate::measure::{Load, Row};
 
 /// The middle one of several figures, and how far they are apart.
@@ -65,9 +65,10 @@ impl Runs {
         rows.max_by(|one, other| one.events_per_s.total_cmp(&other.events_per_s))
     }
 
-    /// What the two limits take together for an event, in one round, in us.
-    pub(crate) fn limits_us(&self, round: u32, load: Load) -> Option<f64> {
+    /// What the two limits of a store take together for an event, in one round, in us.
+    pub(crate) fn limits_us(&self, round: u32, load: Load, store: Storage) -> Option<f64> {
         let http = self.row(round, Kind::HttpNothing, load)?;
-        Some(http.server_us + self.row(round, Kind::Copy, Load::Copy)?.postgres_us)
+        let rows = if store == Storage::Sqlite { Kind::SqliteDirect } else { Kind::Copy };
+        Some(http.server_us + self.row(round, rows, Load::Rows)?.cpu_us())
     }
 }

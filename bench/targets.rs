@@ -109,10 +109,12 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
     let mut targets = Vec::new();
     // The short form lets pass what is half as good as wanted.
     for (ours, suffix, wanted, limit) in [
-        (Kind::Ours, "", [3.0, 3.0, 8.0], 3.0),
-        (Kind::OursAlone, ", without read models", [4.0, 4.0, 10.0], 2.0),
+        (Kind::Ours, "", Some([3.0, 3.0, 8.0]), 3.0),
+        (Kind::OursAlone, ", without read models", Some([4.0, 4.0, 10.0]), 2.0),
+        // Its like write to PostgreSQL.
+        (Kind::OursSqliteAlone, ", on SQLite without read models", None, 1.6),
     ] {
-        for (peer, wanted) in Kind::PEERS.into_iter().zip(wanted) {
+        for (peer, wanted) in Kind::PEERS.into_iter().zip(wanted.into_iter().flatten()) {
             let ratio = |round| {
                 let ours = runs.row(round, ours, load)?.cpu_us();
                 Some(runs.row(round, peer, load)?.cpu_us() / ours)
@@ -124,8 +126,10 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
             };
             targets.extend(runs.of_rounds(ratio).map(target));
         }
-        let ratio =
-            |round| Some(runs.row(round, ours, load)?.cpu_us() / runs.limits_us(round, load)?);
+        let ratio = |round| {
+            let limits = runs.limits_us(round, load, ours.storage())?;
+            Some(runs.row(round, ours, load)?.cpu_us() / limits)
+        };
         let what = format!("CPU: ours{suffix} takes so many times the two limits, {load}");
         let target =
             |it| Target { guard: Some(limit * 2.0), ..plain(what, Bound::AtMost(limit), it, "") };

@@ -8,6 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::error::StoreError;
+use crate::sqlite::checkpoints::WAL_PAGES_MAX;
 use protocol::diagnostic::Diagnostic;
 
 /// PostgreSQL parameters that the driver supports, with their aliases.
@@ -179,8 +180,10 @@ fn sqlite(url: &str, rest: &str) -> Result<SqliteConnectOptions, StoreError> {
             return Err(unknown(&key, &SQLITE_PARAMETERS));
         }
     }
-    url.parse()
-        .map_err(|_| wrong("it is no URL of a SQLite file", "give `sqlite://path/to/file.db`"))
+    let address: SqliteConnectOptions = url
+        .parse()
+        .map_err(|_| wrong("it is no URL of a SQLite file", "give `sqlite://path/to/file.db`"))?;
+    Ok(address.pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string()))
 }
 
 /// The TLS files of a URL, each with its parameter.

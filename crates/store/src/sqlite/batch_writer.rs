@@ -19,8 +19,8 @@ use crate::error::StoreError;
 use crate::model::event::UNCHECKED;
 use crate::model::position::ROW_EVENTS_MAX;
 use crate::sql::upsert;
-use crate::sqlite::error::classify;
-use crate::sqlite::error::embedded;
+use crate::sqlite::checkpoints::{Checkpoints, WAL_PAGES_MAX};
+use crate::sqlite::error::{classify, embedded};
 use crate::sqlite::projections::statement_of;
 use crate::traits::{EventInsert, Inserted};
 use projections::Batch;
@@ -39,11 +39,13 @@ pub(crate) struct BatchWriter {
     /// delay, where SQLite lets each look for its lock again and again.
     turns: SqlitePool,
     connection: Arc<Mutex<Option<Connection>>>,
+    checkpoints: Checkpoints,
 }
 
 impl BatchWriter {
     pub(crate) fn new(file: &Path, timeout: Duration, turns: SqlitePool) -> Self {
-        Self { file: file.to_owned(), timeout, turns, connection: Arc::default() }
+        let checkpoints = Checkpoints::new(file);
+        Self { file: file.to_owned(), timeout, turns, connection: Arc::default(), checkpoints }
     }
 
     /// Stores all of `entries` or none. It goes on where the caller is cancelled: then nobody hears of the result.
@@ -66,13 +68,16 @@ impl BatchWriter {
             }
             written
         });
-        match written.await {
+        let written = match written.await {
             Ok(written) => written.map_err(|error| classify(embedded(error))),
             Err(panicked) => Err(classify(sqlx::Error::Io(std::io::Error::other(panicked)))),
-        }
+        }?;
+        self.checkpoints.committed();
+        Ok(written)
     }
 
     pub(crate) async fn close(&self) {
+        self.checkpoints.close().await;
         let connection = taken(&self.connection);
         // SQLite may copy its log into the file.
         let _ = spawn_blocking(move || drop(connection)).await;
@@ -100,6 +105,7 @@ fn open(file: &Path, timeout: Duration) -> rusqlite::Result<Connection> {
     // A commit is on disk before the event is answered. NORMAL could lose the last ones at a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", "on")?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_MAX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(connection)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod batch_writer;
+pub(crate) mod checkpoints;
 pub(crate) mod erase;
 pub(crate) mod error;
 pub(crate) mod events_store;
