@@ -1,6 +1,7 @@
 //! One story for both stores, and what happens to events no store wants.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -368,4 +369,52 @@ impl Lock {
     async fn release(&mut self) {
         sqlx::query("rollback").execute(&mut self.0).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn the_wal_of_sqlite_is_copied_beside_writers() {
+    let database = Database::sqlite();
+    let store = database.store().await;
+    store.migrate().await.unwrap();
+    let file = PathBuf::from(database.url.strip_prefix("sqlite://").unwrap());
+    let copy = tempfile::tempdir().unwrap();
+    // The file alone has what a checkpoint copied. No connection is closed meanwhile, and no commit finds a long WAL.
+    let is_copied = || {
+        let alone = copy.path().join("alone.db");
+        std::fs::copy(&file, &alone).unwrap();
+        let alone = rusqlite::Connection::open(&alone).unwrap();
+        let rows: rusqlite::Result<i64> =
+            alone.query_row("select count(*) from events", [], |row| row.get(0));
+        rows.is_ok_and(|rows| rows > 0)
+    };
+    let mut number = 0;
+    while !is_copied() {
+        number += 1;
+        assert!(number < 1000, "no checkpoint was made");
+        insert_alone(&store, &[&event(&destroy_room(number))]).await.unwrap();
+    }
+    store.close().await;
+}
+
+#[tokio::test]
+async fn the_wal_of_sqlite_starts_anew_when_it_is_long() {
+    let database = Database::sqlite();
+    let store = database.store().await;
+    store.migrate().await.unwrap();
+    let file = PathBuf::from(database.url.strip_prefix("sqlite://").unwrap());
+    let wal = file.with_extension("db-wal");
+    let filling = "x".repeat(250_000);
+    let mut most = 0;
+    for number in 0..50 {
+        let events = (0..10).map(|one| {
+            let room = destroy_room(number * 10 + one);
+            event(&room.replacen('{', &format!("{{\"Filling\":\"{filling}\","), 1))
+        });
+        let events: Vec<Event> = events.collect();
+        insert_alone(&store, &events.iter().collect::<Vec<_>>()).await.unwrap();
+        most = most.max(std::fs::metadata(&wal).unwrap().len());
+    }
+    // 125 MB were written, and each page once more as long as one commit.
+    assert!((60_000_000..75_000_000).contains(&most), "{most} bytes");
+    store.close().await;
 }
