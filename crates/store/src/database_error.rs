@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::SqliteError;
 
-use crate::sqlite::error::EmbeddedError;
+use crate::sql::embedded_error::EmbeddedError;
 use protocol::diagnostic::Diagnostic;
 
 /// A pooler gives each transaction another session.
