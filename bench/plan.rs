@@ -208,6 +208,7 @@ async fn base(lab: &mut Lab) -> Result<Runs> {
         taking.round = round;
         taking.take(&pairs, Load::Full(64), seconds).await?;
         taking.take(&pairs, Load::Full(128), seconds).await?;
+        taking.take(&pairs, Load::Paced(1000), seconds).await?;
     }
     Ok(taking.runs)
 }

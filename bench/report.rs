@@ -295,7 +295,7 @@ fn beside_base(runs: &Runs) -> Table {
         |row| row.events_per_s,
         |row| row.p99_ms,
     ];
-    for load in [Load::Full(64), Load::Full(128)] {
+    for load in [Load::Full(64), Load::Full(128), Load::Paced(1000)] {
         for (ours, base) in Kind::OURS.into_iter().zip(Kind::BASE) {
             let ratio = |figure: fn(&Row) -> f64| {
                 runs.of_rounds(|round| {
