@@ -1,4 +1,4 @@
-//! Events in PostgreSQL 14 or newer, partitioned by month.
+//! Events in PostgreSQL 14 or newer, partitioned by month or day.
 
 use std::collections::HashSet;
 use std::sync::Arc;
