@@ -1,6 +1,8 @@
 //! Databases: each run has a fresh one, made like a template that this program's migrations made.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use protocol::UnixMillis;
@@ -8,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 use tempfile::TempDir;
 use trtc_callbacks::clock::Clock;
 use trtc_callbacks::settings::{Settings, Sources};
-use trtc_callbacks::store;
+use trtc_callbacks::store::{self, Store};
 
 use crate::corpus::COPY_COLUMNS;
 use crate::cost;
@@ -215,12 +217,30 @@ fn sqlite_url(folder: &Path) -> String {
 
 /// Makes the tables, and the partitions for now.
 async fn migrate(url: &str) -> Result<()> {
-    let env = [("TRTC_SDK_APP_ID", crate::corpus::APP), ("TRTC_STORE__URL", url)];
-    let env = env.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let settings = Settings::load(&Sources { env, ..Sources::default() })?;
-    let store = store::open(&settings.store_options()).await?;
+    let store = open_store(url).await?;
     store.migrate().await?;
     store.upkeep(Clock::system().now()).await?;
     store.close().await;
     Ok(())
+}
+
+/// Makes the partitions for the last `days`, as if a server had run since.
+pub(crate) async fn make_partitions(url: &str, days: i64) -> Result<()> {
+    let store = open_store(url).await?;
+    let now = Clock::system().now();
+    for day in 0..=days {
+        store.upkeep(UnixMillis(now.0 - (days - day) * 86_400_000)).await?;
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Opens a store with the partitions that the environment asks for, as the servers do that are measured.
+async fn open_store(url: &str) -> Result<Arc<dyn Store>> {
+    let given = [("TRTC_SDK_APP_ID", crate::corpus::APP), ("TRTC_STORE__URL", url)];
+    let mut env: BTreeMap<String, String> =
+        std::env::vars().filter(|(name, _)| name.starts_with("TRTC_STORE__PARTITION")).collect();
+    env.extend(given.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let settings = Settings::load(&Sources { env, ..Sources::default() })?;
+    Ok(store::open(&settings.store_options()).await?)
 }

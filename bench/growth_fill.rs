@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row as _};
 
+use crate::database::make_partitions;
+
+/// Over how many days copies are spread.
+const DAYS: i64 = 30;
 /// How many copies one statement makes.
 const COPIES_AT_ONCE: u64 = 10;
 /// What an event takes up with all it left, and with the WAL that is kept for it, at most.
@@ -95,6 +99,7 @@ pub(crate) struct Fill {
 impl Fill {
     /// Takes what is there for the sample.
     pub(crate) async fn of(url: &str) -> Result<Self> {
+        make_partitions(url, DAYS).await?;
         let mut connection = PgConnection::connect(url).await?;
         wait_until_settled(&mut connection).await?;
         connection.execute("create schema sample").await?;

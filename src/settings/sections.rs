@@ -11,6 +11,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::store::PartitionSpan;
 use crate::telemetry::LogFormat;
 use protocol::response::{NotStored, Rejected};
 
@@ -132,6 +133,7 @@ pub struct StoreSettings {
     pub url: SecretString,
     pub readers_max: u32,
     pub read_timeout_ms: u64,
+    pub partition_span: PartitionSpan,
     pub partitions_ahead: u32,
 }
 

@@ -77,6 +77,9 @@ fn a_value_of_the_wrong_kind_names_its_key() {
     assert!(message.contains("ingest.lanes"), "{message}");
     let message = error(&env(&[("TRTC_ANSWER__REJECTED", "no")]));
     assert!(message.contains("forbidden"), "{message}");
+    let message = error(&env(&[("TRTC_STORE__PARTITION_SPAN", "week")]));
+    assert!(message.contains("expected month or day, found `week`"), "{message}");
+    assert!(message.contains("\nhint: "), "{message}");
     let message = error(&env(&[("TRTC_INGEST__ACK_DEADLINE_MS", "5000")]));
     assert!(message.contains("`ingest.ack_deadline_ms`: 5000"), "{message}");
     assert!(message.contains("hint: give 10 to 1899"), "{message}");

@@ -180,6 +180,7 @@ impl Settings {
             // As long as anybody waits for what is stored.
             timeout: Duration::from_millis(self.ingest.answer_deadline_ms),
             read_timeout: Some(Duration::from_millis(self.store.read_timeout_ms)),
+            partition_span: self.store.partition_span,
             partitions_ahead: self.store.partitions_ahead,
             keep: self.retention.keep(),
             create: true,

@@ -53,6 +53,7 @@ mod nats_access;
 #[expect(dead_code, reason = "the fault tests use the rest")]
 mod nats_server;
 mod panics;
+mod partitions;
 mod permutations;
 mod pooler;
 #[cfg(feature = "nats")]

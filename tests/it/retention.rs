@@ -26,7 +26,7 @@ fn thirty_days(database: &Database) -> Settings {
 }
 
 /// An event of this time; `room` tells it from others.
-fn event(room: &str, time: UnixMillis) -> Event {
+pub(crate) fn event(room: &str, time: UnixMillis) -> Event {
     let query = format!("SdkAppid={APP}&CallbackCommand={DESTROY_ROOM}");
     let apps = Apps::new().with(AppId::parse(APP).unwrap(), Vec::new());
     let verified = apps.verify(Query::parse(&query), NOW).unwrap();
@@ -40,13 +40,13 @@ fn before(age: Duration, ms: i64) -> UnixMillis {
 }
 
 /// A date, at midnight UTC.
-fn date(date: &str) -> UnixMillis {
+pub(crate) fn date(date: &str) -> UnixMillis {
     let date: jiff::Timestamp = format!("{date}T00:00:00Z").parse().unwrap();
     UnixMillis(date.as_millisecond())
 }
 
 /// The store with its tables, and partitions as a server would make them at `now`.
-async fn migrated(settings: &Settings, now: UnixMillis) -> Arc<dyn Store> {
+pub(crate) async fn migrated(settings: &Settings, now: UnixMillis) -> Arc<dyn Store> {
     let store = store::open(&settings.store_options()).await.unwrap();
     store.migrate().await.unwrap();
     store.upkeep(now).await.unwrap();
@@ -58,7 +58,7 @@ async fn rooms(database: &Database, like: &str) -> i64 {
 }
 
 /// The partitions of `events`, in the order of their names.
-async fn partitions(database: &Database) -> Vec<String> {
+pub(crate) async fn partitions(database: &Database) -> Vec<String> {
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
     sqlx::query_scalar(
         "select inhrelid::regclass::text from pg_inherits where inhparent = 'events'::regclass order by 1",
@@ -198,7 +198,7 @@ on_both_stores! {
 }
 
 const ROWS: &str = "trtc_retention_dropped_total{what=\"rows\"}";
-const PARTITIONS: &str = "trtc_retention_dropped_total{what=\"partitions\"}";
+pub(crate) const PARTITIONS: &str = "trtc_retention_dropped_total{what=\"partitions\"}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_is_dropped_when_its_last_moment_is_too_old() {

@@ -2,6 +2,7 @@
 
 use sqlx::migrate::{Migration, Migrator};
 
+use crate::options::PartitionSpan;
 use protocol::UnixMillis;
 use protocol::diagnostic::Diagnostic;
 
@@ -63,8 +64,10 @@ pub struct PostgresState {
     pub makes_partitions: Option<Result<(), String>>,
     /// The privileges that the role of the URL lacks, each with the statement that grants it.
     pub missing_rights: Vec<Diagnostic>,
-    /// Of this month and the next, those without a partition. Empty without tables.
-    pub months_without_partition: Vec<String>,
+    /// The span of time for which partitions are made.
+    pub partition_span: PartitionSpan,
+    /// Of this month or day and the next, those without a partition. Empty without tables.
+    pub without_partition: Vec<String>,
     /// Number of rows in the default partition, counted up to [`COUNT_MAX`] + 1.
     pub default_rows: i64,
     /// The server's clock.

@@ -65,7 +65,7 @@ pub use crate::model::rtc::task::{RtcTask, RtcTaskStep};
 pub use crate::model::rtc::words::{EXIT_TIMED_OUT, ended_by_meaning, flag_meaning};
 pub use crate::model::timeline::{CallStep, arrivals, steps};
 pub use crate::open::{accounts, examine, open};
-pub use crate::options::StoreOptions;
+pub use crate::options::{PartitionSpan, StoreOptions};
 pub use crate::query::conditions::{
     Condition, ConditionError, ConditionKind, ConditionValue, Filter, TimeRange,
 };

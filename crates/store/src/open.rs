@@ -37,7 +37,9 @@ pub async fn examine(
     thorough: bool,
 ) -> Result<Examination, StoreError> {
     match StoreUrl::to_open(&options.url)? {
-        StoreUrl::Postgres(address) => postgres::inspect::examine(address, now).await,
+        StoreUrl::Postgres(address) => {
+            postgres::inspect::examine(address, options.partition_span, now).await
+        }
         StoreUrl::Sqlite(address) => sqlite::inspect::examine(address, now, thorough).await,
     }
 }

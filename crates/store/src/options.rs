@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 
 /// Options of opening a store.
 #[derive(Debug, Clone)]
@@ -17,7 +18,9 @@ pub struct StoreOptions {
     pub timeout: Duration,
     /// Timeout of a reader's statement; `None`: none.
     pub read_timeout: Option<Duration>,
-    /// Number of monthly partitions to create ahead (PostgreSQL).
+    /// The span of time of a partition (PostgreSQL).
+    pub partition_span: PartitionSpan,
+    /// Number of partitions to create ahead (PostgreSQL); of days at least a week's.
     pub partitions_ahead: u32,
     /// Retention of events, so that no already expired partition is created; `None`: unlimited.
     pub keep: Option<Duration>,
@@ -30,5 +33,46 @@ impl StoreOptions {
     #[must_use]
     pub fn to_read(self) -> Self {
         Self { create: false, timeout: Duration::from_secs(10), read_timeout: None, ..self }
+    }
+}
+
+/// The span of time of a partition of `events`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum PartitionSpan {
+    /// A month in UTC.
+    Month,
+    /// A day in UTC.
+    Day,
+}
+
+impl TryFrom<String> for PartitionSpan {
+    type Error = String;
+
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "month" => Ok(Self::Month),
+            "day" => Ok(Self::Day),
+            _ => Err(format!("expected month or day, found `{word}`")),
+        }
+    }
+}
+
+impl PartitionSpan {
+    /// The word in the configuration, which is PostgreSQL's, too.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Month => "month",
+            Self::Day => "day",
+        }
+    }
+
+    /// How PostgreSQL writes its begin in the name of a partition.
+    pub(crate) fn digits(self) -> &'static str {
+        match self {
+            Self::Month => "YYYY_MM",
+            Self::Day => "YYYY_MM_DD",
+        }
     }
 }

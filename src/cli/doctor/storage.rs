@@ -1,7 +1,9 @@
 //! What of a store's state is well, and what is to be done about the rest.
 
 use crate::cli::doctor::report::Findings;
-use crate::store::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
+use crate::store::{
+    COUNT_MAX, Examination, Kind, Migrations, PartitionSpan, PostgresState, SqliteState,
+};
 use protocol::UnixMillis;
 
 /// How far the database's clock may be from ours, in ms.
@@ -93,12 +95,16 @@ fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
     } else {
         findings.ok("clock", format!("{difference} ms from the database's"));
     }
-    if state.months_without_partition.is_empty() {
-        findings.ok("partitions", "present for this month and the next");
+    if state.without_partition.is_empty() {
+        let present = match state.partition_span {
+            PartitionSpan::Month => "present for this month and the next",
+            PartitionSpan::Day => "present for today and tomorrow",
+        };
+        findings.ok("partitions", present);
     } else {
-        let months = state.months_without_partition.join(", ");
+        let missing = state.without_partition.join(", ");
         let hint = "the server makes them every hour: its log says why it could not";
-        findings.warn("partitions", format!("missing for {months}"), hint);
+        findings.warn("partitions", format!("missing for {missing}"), hint);
     }
     match state.default_rows {
         0 => findings.ok("default partition", "empty"),
@@ -117,7 +123,7 @@ fn rights(state: &PostgresState, findings: &mut Findings) {
     match &state.makes_partitions {
         Some(Ok(())) => findings.ok("making partitions", "one was created and rolled back"),
         Some(Err(reason)) => {
-            let hint = "without one for its month an event is kept in `events_default`; grant what is missing";
+            let hint = "without one for its time an event is kept in `events_default`; grant what is missing";
             let text = format!("none could be created: {reason}");
             findings.fail("making partitions", text, hint);
         }

@@ -112,14 +112,19 @@ async fn commands<R: Reader>(
     reader: &R,
     ids: impl Iterator<Item = Uuid>,
 ) -> Result<HashMap<Uuid, String>, StoreError> {
-    let wanted: Vec<_> = ids.map(|id| json!([event_id::time_of(id).0, id])).collect();
-    if wanted.is_empty() {
+    let ids: Vec<Uuid> = ids.collect();
+    let times = || ids.iter().map(|id| event_id::time_of(*id));
+    let (Some(first), Some(last)) = (times().min(), times().max()) else {
         return Ok(HashMap::new());
-    }
+    };
+    let wanted: Vec<_> = ids.iter().map(|id| json!([event_id::time_of(*id).0, id])).collect();
     let mut sql = reader.statement(
         "select item.value ->> 1, (select e.command from events e
-             where e.event_time = @as_time(item.value ->> 0) and e.id = @as_id(item.value ->> 1)) from ",
+             where e.event_time = @as_time(item.value ->> 0) and e.id = @as_id(item.value ->> 1)
+                 and e.event_time >= ",
     );
+    // The bounds let PostgreSQL plan for the partitions between them only.
+    sql.time(first).push(" and e.event_time <= ").time(last).push(") from ");
     sql.rows(&json!(wanted).to_string());
     let rows: Vec<(String, Option<String>)> = reader.fetch(sql).await?;
     let known = |(id, command): (String, Option<String>)| Some((id.parse().ok()?, command?));

@@ -40,11 +40,16 @@ pub(crate) const BOUND: usize = COLUMNS.len();
 /// The common table expressions that begin a statement which writes only when all of its events are new: then
 /// `all_new.yes` is true. The events are the first parameters.
 ///
-/// A scalar subquery instead of `exists`, which the planner may turn into a scan of the whole table.
+/// A scalar subquery instead of `exists`, which the planner may turn into a scan of the whole table. Events are in the order
+/// of their times: the bounds of the first and the last let PostgreSQL leave out all other partitions once, instead of
+/// preparing each of them and leaving it out for each event. If they were in no order, one that is stored might be missed, and
+/// the insert would fail because of its key.
 pub(crate) const ALL_NEW: &str = "all_new as materialized (
      select not coalesce(bool_or((
          select true from events
-         where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place] limit 1)), false) as yes
+         where event_time = ($6::timestamptz[])[place] and id = ($1::uuid[])[place]
+             and event_time >= ($6::timestamptz[])[1] and event_time <= ($6::timestamptz[])[cardinality($1::uuid[])]
+         limit 1)), false) as yes
      from generate_subscripts($1::uuid[], 1) as place)";
 /// The condition that makes an `insert … select` depend on it.
 pub(crate) const WHERE_ALL_NEW: &str = " where (select yes from all_new)";

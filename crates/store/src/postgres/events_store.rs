@@ -1,4 +1,4 @@
-//! Events in PostgreSQL 14 or newer, partitioned by month.
+//! Events in PostgreSQL 14 or newer, partitioned by month or day.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -219,7 +219,7 @@ impl Store for Postgres {
         sqlx::query_scalar(
             "select exists (
                  select from events
-                 where event_time = timestamptz 'epoch' + $1 * interval '1 millisecond' and id = $2)",
+                 where event_time = (timestamp 'epoch' + $1 * interval '1 millisecond') at time zone 'UTC' and id = $2)",
         )
         .bind(event_id::time_of(id).0)
         .bind(id)

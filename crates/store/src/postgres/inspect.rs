@@ -9,6 +9,7 @@ use crate::database_error::cause;
 use crate::error::StoreError;
 use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
 use crate::migrations;
+use crate::options::PartitionSpan;
 use crate::postgres::connection::privileges;
 use crate::postgres::connection::session;
 use crate::postgres::connection::session::{SessionSettings, VERSION_MIN};
@@ -38,6 +39,7 @@ from_row! { PgRow => About: version, number, encoding, standby, off, clock, migr
 
 pub(crate) async fn examine(
     address: PgConnectOptions,
+    partition_span: PartitionSpan,
     now: UnixMillis,
 ) -> Result<Examination, StoreError> {
     let address = session::named(address, "doctor");
@@ -60,13 +62,14 @@ pub(crate) async fn examine(
     } else {
         Vec::new()
     };
-    let mut months_without_partition = Vec::new();
+    let mut without_partition = Vec::new();
     let mut default_rows = 0;
     let mut parked = None;
     let mut writable = None;
     let mut makes_partitions = None;
     if about.tables {
-        months_without_partition = uncovered(&mut connection, now).await.map_err(classify)?;
+        without_partition =
+            uncovered(&mut connection, partition_span, now).await.map_err(classify)?;
         default_rows = count(&mut connection, "events_default").await.map_err(classify)?;
         parked = Some(count(&mut connection, "dead_letter_events").await.map_err(classify)?);
         writable = Some(write(&mut connection, now).await.map_err(|error| cause(&error)));
@@ -90,7 +93,8 @@ pub(crate) async fn examine(
             read_only_by_default,
             makes_partitions,
             missing_rights,
-            months_without_partition,
+            partition_span,
+            without_partition,
             default_rows,
             clock: UnixMillis(about.clock),
         }),
@@ -124,17 +128,19 @@ async fn read_only_by_default(connection: &mut PgConnection) -> Result<bool, sql
     .await
 }
 
-/// Of this month and the next, those for which no partition covers now or the month's start.
+/// Of this month or day and the next, those for which no partition covers now or the start of the next.
 async fn uncovered(
     connection: &mut PgConnection,
+    span: PartitionSpan,
     now: UnixMillis,
 ) -> Result<Vec<String>, sqlx::Error> {
+    let (unit, digits) = (span.as_str(), span.digits().replace('_', "-"));
     let uncovered = format!(
-        "select to_char(moment at time zone 'UTC', 'YYYY-MM')
+        "select to_char(moment at time zone 'UTC', '{digits}')
          from (
              select to_timestamp($1) as moment
              union all
-             select (date_trunc('month', to_timestamp($1) at time zone 'UTC') + interval '1 month') at time zone 'UTC'
+             select (date_trunc('{unit}', to_timestamp($1) at time zone 'UTC') + interval '1 {unit}') at time zone 'UTC'
          ) as moments
          where not exists (select from ({BOUNDS}) as parts where lower <= moment and moment < upper)
          order by moment"

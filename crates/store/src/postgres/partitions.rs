@@ -1,11 +1,12 @@
-//! Monthly partitions of `events` in PostgreSQL: created ahead, and dropped once all of their events have expired.
+//! Partitions of `events` in PostgreSQL, one for each month or day: created ahead, and dropped once all of their events have
+//! expired.
 
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::{Postgres, Transaction};
 
-use crate::options::StoreOptions;
+use crate::options::{PartitionSpan, StoreOptions};
 use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
@@ -17,6 +18,8 @@ const DROP_WAIT_MAX: Duration = Duration::from_millis(100);
 const MOVE_ROWS_MAX: i64 = 2000;
 /// Statement timeout of scanning the default partition. Only events that belong there wait.
 const DEFAULT_SCAN: &str = "10s";
+/// Number of days made before and after today: for late events, and so that a week may pass before one is missing.
+const DAYS_AROUND: u32 = 7;
 /// The partitions of `events` with bounds: name, lower bound, exclusive upper bound.
 pub(crate) const BOUNDS: &str = r"
     select part.relname::text as name,
@@ -27,14 +30,27 @@ pub(crate) const BOUNDS: &str = r"
     where inhparent = 'events'::regclass
         and part.relkind = 'r'
         and pg_get_expr(part.relpartbound, part.oid) <> 'DEFAULT'";
+/// Whether one of [`BOUNDS`] as `parts` overlaps the partition `wanted`. A bound that is no time is infinite.
+const OVERLAPS: &str = "coalesce(parts.lower < wanted.upper at time zone 'UTC', true)
+    and coalesce(parts.upper > wanted.lower at time zone 'UTC', true)";
 
 /// How partitions are created.
 #[derive(Debug)]
 pub(crate) struct Partitions {
+    span: PartitionSpan,
     ahead: u32,
     keep: Option<Duration>,
     /// Lock timeout of creating a partition, since others wait behind the request.
     lock_timeout: Duration,
+}
+
+/// The partitions wanted around a moment.
+struct Wanted {
+    span: PartitionSpan,
+    before: u32,
+    ahead: u32,
+    /// Whether only those in a month that has days already.
+    beside_days: bool,
 }
 
 /// A partition to create.
@@ -51,38 +67,53 @@ from_row! { PgRow => Missing: name, lower, upper; }
 impl Partitions {
     pub(crate) fn new(options: &StoreOptions) -> Self {
         Self {
+            span: options.partition_span,
             ahead: options.partitions_ahead,
             keep: options.keep,
             lock_timeout: options.timeout / 4,
         }
     }
 
-    /// Creates missing partitions, from the previous month, for late events around its end, to some months ahead.
-    /// Already expired ones are skipped.
+    /// Creates missing partitions, from the previous month or week, for late events, to some months or days ahead.
+    /// Already expired ones are skipped, and so are those that overlap an existing one.
     pub(crate) async fn make_ahead(
         &self,
         pool: &PgPool,
         now: UnixMillis,
     ) -> Result<(), sqlx::Error> {
+        let span = PartitionSpan::Day;
+        let days = Wanted { span, before: DAYS_AROUND, ahead: DAYS_AROUND, beside_days: false };
+        let (done, days) = match self.span {
+            PartitionSpan::Month => {
+                let span = PartitionSpan::Month;
+                let months = Wanted { span, before: 1, ahead: self.ahead, beside_days: false };
+                // Where days were made before, the month goes on with days to its end.
+                (self.make_missing(pool, now, &months).await, Wanted { beside_days: true, ..days })
+            }
+            PartitionSpan::Day => {
+                let days = Wanted { ahead: self.ahead.max(DAYS_AROUND), ..days };
+                (self.drop_empty_months(pool, now, days.ahead).await, days)
+            }
+        };
+        // What fails must not prevent the others.
+        done.and(self.make_missing(pool, now, &days).await)
+    }
+
+    async fn make_missing(
+        &self,
+        pool: &PgPool,
+        now: UnixMillis,
+        wanted: &Wanted,
+    ) -> Result<(), sqlx::Error> {
         let keep = self.keep.map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX));
-        let missing: Vec<Missing> = sqlx::query_as(
-            "select
-                 'events_' || to_char(month, 'YYYY_MM') as name,
-                 month::text as lower,
-                 (month + interval '1 month')::text as upper
-             from generate_series(
-                 date_trunc('month', to_timestamp($1) at time zone 'UTC') - interval '1 month',
-                 date_trunc('month', to_timestamp($1) at time zone 'UTC') + $2 * interval '1 month',
-                 interval '1 month') as month
-             where to_regclass('events_' || to_char(month, 'YYYY_MM')) is null
-                 and ($3::bigint is null or
-                     extract(epoch from month + interval '1 month') * 1000 > $3)",
-        )
-        .bind(now.as_secs())
-        .bind(i64::from(self.ahead))
-        .bind(keep.map(|keep| now.0.saturating_sub(keep)))
-        .fetch_all(pool)
-        .await?;
+        let missing: Vec<Missing> = sqlx::query_as(sqlx::AssertSqlSafe(wanted.missing()))
+            .bind(now.as_secs())
+            .bind(i64::from(wanted.before))
+            .bind(i64::from(wanted.ahead))
+            .bind(keep.map(|keep| now.0.saturating_sub(keep)))
+            .bind(wanted.beside_days)
+            .fetch_all(pool)
+            .await?;
         let mut done = Ok(());
         for partition in missing {
             // A partition that fails must not prevent the others.
@@ -91,25 +122,89 @@ impl Partitions {
         done
     }
 
+    /// Drops months made ahead in which a day is wanted, unless they have events. The month of now is left to its end.
+    ///
+    /// The days are made afterwards, each in a transaction of its own, since everybody waits for a drop and attaching
+    /// may scan the default partition. An event of the future that arrives in between moves into its day from there.
+    async fn drop_empty_months(
+        &self,
+        pool: &PgPool,
+        now: UnixMillis,
+        days_ahead: u32,
+    ) -> Result<(), sqlx::Error> {
+        let months = format!(
+            "select name from ({BOUNDS}) as parts
+             where name = 'events_' || to_char(lower at time zone 'UTC', 'YYYY_MM')
+                 and upper at time zone 'UTC' = date_trunc('month', lower at time zone 'UTC') + interval '1 month'
+                 and lower > to_timestamp($1)
+                 and lower at time zone 'UTC' <=
+                     date_trunc('day', to_timestamp($1) at time zone 'UTC') + $2 * interval '1 day'
+             order by lower"
+        );
+        let months: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(months))
+            .bind(now.as_secs())
+            .bind(i64::from(days_ahead))
+            .fetch_all(pool)
+            .await?;
+        let mut done = Ok(());
+        for month in months {
+            done = done.and(self.drop_empty(pool, &month).await);
+        }
+        done
+    }
+
+    /// Drops a partition if it still exists and has no events. Its name needs no quotes.
+    async fn drop_empty(&self, pool: &PgPool, name: &str) -> Result<(), sqlx::Error> {
+        let mut transaction = pool.begin().await?;
+        lock_partitions(&mut transaction).await?;
+        let exists = format!("select exists (select from ({BOUNDS}) as parts where name = $1)");
+        let exists: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(exists))
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await?;
+        // Asked before the locks, so that nobody waits where it has events, and again behind them.
+        if !exists || !is_empty(&mut transaction, name).await? {
+            return transaction.rollback().await;
+        }
+        let wait = self.lock_timeout.min(DROP_WAIT_MAX).as_millis();
+        for statement in [
+            format!("set local lock_timeout = '{wait}ms'"),
+            "lock table only events in access exclusive mode".to_owned(),
+            format!("lock table {name} in access exclusive mode"),
+        ] {
+            execute(&mut transaction, statement).await?;
+        }
+        if !is_empty(&mut transaction, name).await? {
+            return transaction.rollback().await;
+        }
+        execute(&mut transaction, format!("drop table {name}")).await?;
+        transaction.commit().await
+    }
+
     /// Creates one partition. An advisory lock serializes replicas.
     ///
     /// It is created as a table and then attached: `create table … partition of` would block every reader and writer
     /// of `events`.
     async fn make(&self, pool: &PgPool, partition: &Missing) -> Result<(), sqlx::Error> {
-        let Missing { name, upper, .. } = partition;
+        let Missing { name, lower, upper } = partition;
         let mut transaction = pool.begin().await?;
         // The bounds have no zone: they are read in the session's, UTC.
         execute(&mut transaction, "set local time zone 'UTC'".into()).await?;
-        sqlx::query("select pg_advisory_xact_lock($1)")
-            .bind(PARTITIONS_LOCK)
-            .execute(&mut *transaction)
-            .await?;
-        let made: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        lock_partitions(&mut transaction).await?;
+        let made = format!(
+            "select to_regclass($1) is not null or exists (
+                 select from ({BOUNDS}) as parts
+                 cross join (select $2::text::timestamp as lower, $3::text::timestamp as upper) as wanted
+                 where {OVERLAPS})"
+        );
+        let made: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(made))
             .bind(name)
+            .bind(lower)
+            .bind(upper)
             .fetch_one(&mut *transaction)
             .await?;
         if made {
-            // Another replica created it while we waited for the lock.
+            // Another replica created it, or one of another span, while we waited for the lock.
             return transaction.commit().await;
         }
         for statement in [
@@ -162,6 +257,50 @@ impl Partitions {
         execute(&mut transaction, format!("drop table {quoted}")).await?;
         transaction.commit().await.map(|()| true)
     }
+}
+
+impl Wanted {
+    /// The query for those that are missing. Its parameters: now, how many before and after, the time before which events
+    /// have expired, and whether only those beside days.
+    fn missing(&self) -> String {
+        let (unit, digits) = (self.span.as_str(), self.span.digits());
+        format!(
+            "with parts as materialized ({BOUNDS}),
+                 wanted as (
+                     select 'events_' || to_char(lower, '{digits}') as name, lower, lower + interval '1 {unit}' as upper
+                     from (select date_trunc('{unit}', to_timestamp($1) at time zone 'UTC') as at) as present,
+                         generate_series(at - $2 * interval '1 {unit}', at + $3 * interval '1 {unit}', interval '1 {unit}') as lower)
+             select name, lower::text as lower, upper::text as upper
+             from wanted
+             where to_regclass(name) is null
+                 and ($4::bigint is null or extract(epoch from upper) * 1000 > $4)
+                 and not exists (select from parts where {OVERLAPS})
+                 and (not $5 or exists (
+                     select from parts
+                     where parts.upper - parts.lower <= interval '1 day'
+                         and date_trunc('month', parts.lower at time zone 'UTC') = date_trunc('month', wanted.lower)))
+             order by wanted.lower"
+        )
+    }
+}
+
+/// Waits until no other replica creates or drops partitions, and keeps them from it to the end of the transaction.
+async fn lock_partitions(
+    transaction: &mut Transaction<'static, Postgres>,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_xact_lock($1)")
+        .bind(PARTITIONS_LOCK)
+        .execute(&mut **transaction)
+        .await
+        .map(|_| ())
+}
+
+async fn is_empty(
+    transaction: &mut Transaction<'static, Postgres>,
+    name: &str,
+) -> Result<bool, sqlx::Error> {
+    let is_empty = format!("select not exists (select from {name})");
+    sqlx::query_scalar(sqlx::AssertSqlSafe(is_empty)).fetch_one(&mut **transaction).await
 }
 
 /// Moves the rows of a new partition out of the default one, as it could not be attached otherwise. Returns its lower

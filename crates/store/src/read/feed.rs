@@ -198,11 +198,13 @@ async fn read<R: Reader>(
         return Ok(found);
     }
     // The time is in the id; it names the partition.
+    let times = || ids.iter().map(|(_, id)| event_id::time_of(*id));
+    let (first, last) = (times().min().unwrap_or_default(), times().max().unwrap_or_default());
     let wanted = ids.iter().map(|(_, id)| format!("[{},\"{id}\"]", event_id::time_of(*id).0));
     let wanted = format!("[{}]", wanted.collect::<Vec<_>>().join(","));
-    let [before, behind] = R::DIALECT.select_wanted;
+    let [before, bounded, behind] = R::DIALECT.select_wanted;
     let mut sql = reader.statement(before);
-    sql.text(&wanted).push(behind);
+    sql.text(&wanted).push(bounded).time(first).push(" and event_time <= ").time(last).push(behind);
     // Both databases give them in the order wanted; if one did not, all would be read.
     let (mut bytes, mut last, mut in_order) = (0, -1, true);
     let mut is_full = false;

@@ -24,8 +24,9 @@ pub(crate) struct Dialect {
     /// `select … from events`, with the columns of [`Row`](crate::model::event::Row).
     pub(crate) select_events: &'static str,
     /// The same of some events, each looked up by the primary key, in the order given, with its `place` in it from 0. A JSON
-    /// list of their times in ms and ids is bound between the two parts.
-    pub(crate) select_wanted: [&'static str; 2],
+    /// list of their times in ms and ids is bound behind the first part, and behind the second their first time and, as
+    /// ` and event_time <= `, their last: PostgreSQL then plans for the partitions between them only.
+    pub(crate) select_wanted: [&'static str; 3],
     /// The macros of [templates](crate::sql::template) with their SQL, in which `{}` stands for the argument.
     pub(crate) words: &'static [(&'static str, &'static str)],
     /// The database's clock, in slots of 2 s.
@@ -64,12 +65,16 @@ pub(crate) static POSTGRES: Dialect = Dialect {
              cross join lateral (
                  select * from events
                  where event_time = timestamptz 'epoch' + ms * interval '1 millisecond' and id = wanted_id
+                     and event_time >= ",
+        "
                  offset 0) as found) as events",
     ],
     words: &[
         ("ms", "(extract(epoch from {}) * 1000)::bigint"),
         ("text", "{}::text"),
-        ("at", "(timestamptz 'epoch' + ${} * interval '1 millisecond')"),
+        // A `timestamptz` plus an interval depends on the time zone, for which PostgreSQL would plan for every partition and
+        // leave most out only then.
+        ("at", "((timestamp 'epoch' + ${} * interval '1 millisecond') at time zone 'UTC')"),
         ("id", "${}::uuid"),
         ("json", "${}::json"),
         ("unhex", "decode(${}, 'hex')"),
@@ -132,7 +137,8 @@ pub(crate) static SQLITE: Dialect = Dialect {
             " from (select wanted.key as place, found.* from json_each(",
         ),
         ") as wanted cross join events as found
-             on found.event_time = wanted.value ->> 0 and found.id = wanted.value ->> 1) as events",
+             on found.event_time = wanted.value ->> 0 and found.id = wanted.value ->> 1 and found.event_time >= ",
+        ") as events",
     ],
     words: &[
         ("ms", "{}"),

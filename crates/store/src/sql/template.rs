@@ -83,7 +83,7 @@ mod tests {
         assert_eq!(
             render(&POSTGRES, sql),
             "select (extract(epoch from max(at)) * 1000)::bigint, id::text from x \
-             where at >= (timestamptz 'epoch' + $1 * interval '1 millisecond') and greatest(a, b) > $2 \
+             where at >= ((timestamp 'epoch' + $1 * interval '1 millisecond') at time zone 'UTC') and greatest(a, b) > $2 \
              and strpos(c::text, 'd') > 0 order by a collate \"C\""
         );
     }
