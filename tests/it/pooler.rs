@@ -1,13 +1,14 @@
 //! A real `PgBouncer` between the server and PostgreSQL.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::doctor::{assert_check, examined};
+use crate::ports::free_port;
 use crate::process::{Serving, done, failed, program};
 use crate::sessions::{EXPECTED, SEEN};
 use crate::support::{DESTROY_ROOM, Database, Server, destroy_room, settings};
@@ -88,13 +89,6 @@ fn owner() -> Option<(u32, u32)> {
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
     };
     Some((id("-u"), id("-g")))
-}
-
-/// Below 32768, where no system puts the near end of an outgoing connection.
-fn free_port() -> u16 {
-    let random = || 20_000 + u16::try_from(uuid::Uuid::now_v7().as_u128() % 12_000).unwrap();
-    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    std::iter::repeat_with(random).take(1000).find(is_free).unwrap()
 }
 
 fn configuration(port: u16, settings: &[&str]) -> String {

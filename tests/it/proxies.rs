@@ -2,12 +2,12 @@
 //! they write to logs.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use protocol::verify::sign;
 
+use crate::ports::free_port;
 use crate::process::Serving;
 use crate::support::{APP, DESTROY_ROOM, OK, destroy_room, eventually};
 
@@ -155,10 +155,6 @@ fn written(folder: &Path) -> String {
         }
     }
     all
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Sends what the example is to bear, and gives what the proxy wrote to logs, and the signature that was sent.
