@@ -293,6 +293,8 @@ impl Lab {
 
     /// The same rows in SQLite, through its own interface.
     async fn direct(&mut self, mut row: Row) -> Result<Row> {
+        let enough = self.requests.made.rows.len() > 2 * DIRECT_WARM_UP;
+        ensure!(enough, "too few requests to insert\nhint: set BENCH_REQUESTS to more");
         let database = self.databases.fresh_sqlite()?;
         let (warm_up, rows) = self.requests.made.rows.split_at(DIRECT_WARM_UP);
         let size_before = self.databases.size(&database).await?;

@@ -195,12 +195,14 @@ async fn base(lab: &mut Lab) -> Result<Runs> {
     let seconds = number("BENCH_SECONDS", 3)? as u64;
     let rounds = u32::try_from(number("BENCH_ROUNDS", 3)?.max(1))?;
     let store = std::env::var("BENCH_STORE").unwrap_or_default();
-    let is_wanted = |kind: &Kind| match store.as_str() {
-        "sqlite" => kind.storage() == Storage::Sqlite,
-        "postgres" => kind.storage() == Storage::Postgres,
-        _ => true,
+    let wanted = match store.as_str() {
+        "" => None,
+        "sqlite" => Some(Storage::Sqlite),
+        "postgres" => Some(Storage::Postgres),
+        other => bail!("BENCH_STORE is `{other}`\nhint: make it sqlite or postgres, or unset it"),
     };
-    let pairs = Kind::OURS.into_iter().zip(Kind::BASE).filter(|(ours, _)| is_wanted(ours));
+    let pairs = Kind::OURS.into_iter().zip(Kind::BASE);
+    let pairs = pairs.filter(|(ours, _)| wanted.is_none_or(|store| ours.storage() == store));
     let pairs: Vec<Kind> = pairs.flat_map(|pair| [pair.0, pair.1]).collect();
     println!("{}", report::line_head());
     let mut taking = Taking { lab, runs: Runs::default(), round: 1 };

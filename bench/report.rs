@@ -191,7 +191,8 @@ fn at(connections: u32, runs: &Runs) -> Table {
     for kind in KINDS {
         let load = if kind.is_rows_alone() { Load::Rows } else { full };
         // They stand beside others, and not alone.
-        if runs.of(Kind::Ours, full).next().is_none() || runs.of(kind, load).next().is_none() {
+        let is_alone = !runs.rows.iter().any(|row| row.load.is(full));
+        if is_alone || runs.of(kind, load).next().is_none() {
             continue;
         }
         let figure = |figure: fn(&Row) -> f64, after| {

@@ -3,7 +3,7 @@
 use std::iter;
 
 /// Numbers of rows of a statement, the largest first. Few, since each has a statement that stays prepared.
-pub(crate) const SIZES: [usize; 3] = [32, 8, 1];
+const SIZES: [usize; 3] = [32, 8, 1];
 
 /// Splits `rows` into parts of these [`SIZES`].
 pub(crate) fn parts<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {

@@ -23,8 +23,8 @@ use crate::query::events::EventFilter;
 use crate::read::events;
 use crate::sql::builder::{ReadRow, Reader, Statement};
 use crate::sql::dialect::{Dialect, SQLITE};
-use crate::sqlite::batch_writer::BatchWriter;
 use crate::sqlite::error::{classify, missing, unopened};
+use crate::sqlite::event_writer::EventWriter;
 use crate::sqlite::file;
 use crate::sqlite::file::STEPS;
 use crate::sqlite::{feed, retention};
@@ -35,7 +35,7 @@ use crate::traits::{Inserted, Store};
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     writer: SqlitePool,
-    batches: BatchWriter,
+    batches: EventWriter,
     readers: SqlitePool,
     /// The connection of the health check, which must not wait for busy readers.
     pings: SqlitePool,
@@ -82,7 +82,7 @@ impl Sqlite {
                 Box::pin(async move { give_up_after(most, connection).await.map(|()| true) })
             })
             .connect_lazy_with(address);
-        let batches = BatchWriter::new(&path, options.timeout, writer.clone());
+        let batches = EventWriter::new(&path, options.timeout, writer.clone());
         Ok(Self { writer, batches, readers, pings })
     }
 }

@@ -1,10 +1,10 @@
 //! The store in an embedded SQLite file.
 
 pub(crate) mod batch;
-pub(crate) mod batch_writer;
 pub(crate) mod checkpoints;
 pub(crate) mod erase;
 pub(crate) mod error;
+pub(crate) mod event_writer;
 pub(crate) mod events_store;
 pub(crate) mod feed;
 pub(crate) mod file;

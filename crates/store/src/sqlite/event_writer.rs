@@ -33,7 +33,7 @@ const STATEMENTS_MAX: usize = 64;
 
 /// Writes one batch at a time, over a connection that the first one opens, and the next one after an error.
 #[derive(Debug)]
-pub(crate) struct BatchWriter {
+pub(crate) struct EventWriter {
     file: PathBuf,
     timeout: Duration,
     /// The one connection of all other statements that write: who has it may write. Waiting for it is in turn and without
@@ -43,7 +43,7 @@ pub(crate) struct BatchWriter {
     checkpoints: Checkpoints,
 }
 
-impl BatchWriter {
+impl EventWriter {
     pub(crate) fn new(file: &Path, timeout: Duration, turns: SqlitePool) -> Self {
         let checkpoints = Checkpoints::new(file);
         Self { file: file.to_owned(), timeout, turns, connection: Arc::default(), checkpoints }
@@ -80,7 +80,7 @@ impl BatchWriter {
     pub(crate) async fn close(&self) {
         self.checkpoints.close().await;
         let connection = taken(&self.connection);
-        // SQLite may copy its log into the file.
+        // Closing the last connection copies the WAL into the file.
         let _ = spawn_blocking(move || drop(connection)).await;
     }
 }
