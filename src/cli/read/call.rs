@@ -61,7 +61,7 @@ impl OneCall {
         for what in cut(&[("members", members_cut), ("recordings", recordings_cut)]) {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
-        let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
+        let filter = EventFilter::of_call(call, DETAILS_MAX);
         let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
         if next.is_some() {
             let shown = events.len();

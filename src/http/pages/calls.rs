@@ -135,7 +135,6 @@ pub(crate) async fn page(
     let reading = Reading::of(&ops).await?;
     let (store, now) = (reading.store, reading.now);
     let (app, call_id) = (app(&app_id)?, path_segment::id(&call_id));
-    let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
         subject: Some(call_id.clone()),
         app: Some(app),
@@ -147,6 +146,10 @@ pub(crate) async fn page(
     let members = store.call_members(app, &call_id).await?;
     let recordings = store.recordings(&subject).await?;
     let (members_cut, mut members) = (members.is_cut, members.rows);
+    let by_call = call.as_ref().map_or_else(
+        || EventFilter::of_call_id(app, &call_id, DETAILS_MAX),
+        |call| EventFilter::of_call(call, DETAILS_MAX),
+    );
     let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
     let all_events = format!("/events?app={app_id}&call={}", path_segment::encoded(&call_id));

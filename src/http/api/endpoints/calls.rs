@@ -83,7 +83,7 @@ pub(crate) async fn call(
     let store = reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
-        let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
+        let filter = EventFilter::of_call(&call, DETAILS_MAX);
         let events = store.event_page(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
