@@ -184,8 +184,10 @@ impl Settings {
     fn check_proxy_protocol(&self) -> Result<(), SettingsError> {
         let is_on = self.server.proxy_protocol == ProxyProtocol::Required;
         if is_on && self.auth.trusted_proxies.is_empty() {
-            let problem = "key `server.proxy_protocol` is \"required\", and `auth.trusted_proxies` is empty";
-            let hint = "name the addresses of the load balancers there: their headers alone are read";
+            let problem =
+                "key `server.proxy_protocol` is \"required\", and `auth.trusted_proxies` is empty";
+            let hint =
+                "name the addresses of the load balancers there: their headers alone are read";
             return Err(SettingsError::new(problem, hint));
         }
         Ok(())

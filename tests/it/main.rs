@@ -61,6 +61,7 @@ mod ports;
 mod process;
 mod properties;
 mod proxies;
+mod proxy_protocol;
 mod quirks;
 mod reading;
 mod rebuild;

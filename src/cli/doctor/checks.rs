@@ -180,7 +180,9 @@ fn proxies(settings: &Settings, findings: &mut Findings) {
     let auth = &settings.auth;
     if settings.server.proxy_protocol == ProxyProtocol::Required {
         let senders = auth.trusted_proxies.join(", ");
-        let text = format!("connections from {senders} must begin with a PROXY protocol header, and no others may");
+        let text = format!(
+            "connections from {senders} must begin with a PROXY protocol header, and no others may"
+        );
         return findings.ok("proxies", text);
     }
     if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
