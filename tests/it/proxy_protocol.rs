@@ -9,6 +9,7 @@ use tokio::task::spawn_blocking;
 use tokio_rustls::rustls::version::TLS13;
 
 use crate::entrances::{Logged, exchange, request};
+use crate::process::{done, failed};
 use crate::support::{APP, DESTROY_ROOM, Database, OK, Server, destroy_room, eventually, settings};
 use crate::tls::{self, Authority};
 
@@ -309,4 +310,23 @@ async fn a_connection_without_a_header_is_no_request() {
     let counted = || async { server.figures().await.outcome("head_broken") == 1 };
     eventually("it is counted", counted).await;
     assert_eq!(database.rows().await, 0);
+}
+
+#[test]
+fn the_commands_say_who_must_send_a_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |proxies: &str| {
+        let config = format!(
+            "[server]\nproxy_protocol = \"required\"\n[auth]\ntrusted_proxies = [{proxies}]\n[[apps]]\nsdk_app_id = {APP}\n"
+        );
+        std::fs::write(folder.path().join("my.toml"), config).unwrap();
+    };
+    write("");
+    let said = failed(folder.path(), &["check-config", "--config", "my.toml"], 1);
+    assert!(said.contains("`auth.trusted_proxies` is empty"), "{said}");
+    write("\"127.0.0.0/8\"");
+    let said = done(folder.path(), &["check-config", "--config", "my.toml"]);
+    assert!(said.contains("PROXY protocol required from 127.0.0.0/8"), "{said}");
+    let said = failed(folder.path(), &["send", "--config", "my.toml"], 1);
+    assert!(said.contains("server.proxy_protocol") && said.contains("`--to`"), "{said}");
 }
