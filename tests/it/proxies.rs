@@ -302,7 +302,7 @@ async fn haproxy_names_its_client_in_both_versions() {
         let own = free_port();
         // Its health checks ask for what is answered 405.
         let config = format!(
-            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\nlisten trtc\n bind 127.0.0.1:{own}\n \
+            "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n timeout check 20s\nlisten trtc\n bind 127.0.0.1:{own}\n \
              unique-id-format %ci\n option httpchk GET /callback/{SECRET}\n http-check expect status 405\n \
              server local 127.0.0.1:{port} {send} check check-send-proxy inter 100ms\n"
         );

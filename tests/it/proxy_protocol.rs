@@ -327,6 +327,6 @@ fn the_commands_say_who_must_send_a_header() {
     write("\"127.0.0.0/8\"");
     let said = done(folder.path(), &["check-config", "--config", "my.toml"]);
     assert!(said.contains("PROXY protocol required from 127.0.0.0/8"), "{said}");
-    let said = failed(folder.path(), &["send", "--config", "my.toml"], 1);
+    let said = failed(folder.path(), &["send", "--all", "--config", "my.toml"], 1);
     assert!(said.contains("server.proxy_protocol") && said.contains("`--to`"), "{said}");
 }

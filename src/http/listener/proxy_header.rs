@@ -194,7 +194,7 @@ mod tests {
 
     fn v2(command: u8, kind: u8, rest: &[u8]) -> Vec<u8> {
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
-        [V2_SIGNATURE, &[0x20 | command, kind], &length[..], rest].concat()
+        [&V2_SIGNATURE[..], &[0x20 | command, kind], &length[..], rest].concat()
     }
 
     const IPV4: &[u8] = b"\xcb\x00\x71\x07\xc0\x00\x02\x01\x9c\x40\x01\xbb";
@@ -256,7 +256,7 @@ mod tests {
             (b"PROXY TCP4 203.0.113.7 192.0.2.1 65536 2\r\n".to_vec(), "ports are not numbers"),
             ([V1_PREFIX, &[b'x'; 200]].concat(), "has no end"),
             (b"PROXY \xff\xff\r\n".to_vec(), "not text"),
-            ([V2_SIGNATURE, &b"\x11\x11\0\x0c"[..], IPV4].concat(), "version"),
+            ([&V2_SIGNATURE[..], &b"\x11\x11\0\x0c"[..], IPV4].concat(), "version"),
             (v2(2, 0x11, IPV4), "command"),
             (v2(1, 0x41, IPV4), "unknown"),
             (v2(1, 0x13, IPV4), "unknown"),
