@@ -38,6 +38,7 @@ mod hostile;
 mod http;
 mod imports;
 mod ingest;
+mod kubernetes;
 mod layers;
 mod listen;
 mod listener;
