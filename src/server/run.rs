@@ -29,7 +29,7 @@ use crate::settings::{AppSettings, Settings};
 use crate::sockets::{Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
-use protocol::Apps;
+use protocol::{Apps, UnixMillis};
 
 /// How long a stop waits for the store's connections to close.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -62,6 +62,7 @@ pub async fn run_in_turn(
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
     let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
+    metrics.started(clock.now().since(UnixMillis(0)));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
