@@ -12,6 +12,9 @@ use crate::process::Serving;
 use crate::reference::all_series;
 use crate::support::Figures;
 
+/// Their unit tests.
+const TESTS: [&str; 2] = ["alerts_test.yml", "alerts_week_test.yml"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -57,7 +60,9 @@ fn promtool_accepts_the_alerts() {
 
 #[test]
 fn each_alert_fires_on_its_condition_and_is_quiet_beside_it() {
-    promtool_accepts(["test", "rules"], "alerts_test.yml");
+    for file in TESTS {
+        promtool_accepts(["test", "rules"], file);
+    }
 }
 
 /// An alert, as the file has it.
@@ -114,7 +119,8 @@ fn each_alert_has_severity_texts_and_a_runbook() {
 
 #[test]
 fn each_alert_is_tested() {
-    let tests = fs::read_to_string(root().join("deploy/prometheus/alerts_test.yml")).unwrap();
+    let read = |file| fs::read_to_string(root().join("deploy/prometheus").join(file)).unwrap();
+    let tests = TESTS.map(read).concat();
     for alert in alerts() {
         let named = format!("  - name: {}\n", alert.name);
         let (_, test) = tests.split_once(&named).unwrap_or_else(|| panic!("{}", alert.name));
