@@ -85,7 +85,7 @@ fn alerts() -> Vec<Alert> {
             !key.is_empty() && key.bytes().all(|letter| letter.is_ascii_lowercase())
         });
         let value = words.map_or(line, |(found, value)| {
-            key = found.to_owned();
+            found.clone_into(&mut key);
             value.trim()
         });
         if key == "alert" {
@@ -94,7 +94,10 @@ fn alerts() -> Vec<Alert> {
         }
         let Some(alert) = alerts.last_mut() else { continue };
         match key.as_str() {
-            "expr" => alert.expression += &format!("{value} "),
+            "expr" => {
+                alert.expression.push_str(value);
+                alert.expression.push(' ');
+            }
             "severity" => value.clone_into(&mut alert.severity),
             "summary" | "description" => alert.texts.push(value.to_owned()),
             "runbook" => value.clone_into(&mut alert.runbook),

@@ -7,8 +7,11 @@ use serde_json::{Value, json};
 
 use crate::reference::all_series;
 
-/// The rows, the panels of each, and the metrics that a panel shows.
-const ROWS: [(&str, &[(&str, &[&str])]); 9] = [
+/// A panel's title, and the metrics that it shows.
+type Panel = (&'static str, &'static [&'static str]);
+
+/// The rows, and the panels of each.
+const ROWS: [(&str, &[Panel]); 9] = [
     (
         "Callbacks",
         &[
