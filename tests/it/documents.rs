@@ -89,6 +89,13 @@ fn targets(page: &str) -> Vec<String> {
     found.map(|(target, _)| target.to_owned()).collect()
 }
 
+/// Whether there is such a page, and such a heading if one is named: `docs/README.md#heading`.
+pub(crate) fn leads_somewhere(target: &str) -> bool {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let page = fs::read_to_string(root().join(file));
+    page.is_ok_and(|page| anchor.is_empty() || anchors(&page).contains(anchor))
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let pages = documents();
