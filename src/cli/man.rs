@@ -1,8 +1,9 @@
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result};
 use clap::{Args, Command};
+use clap_mangen::Man;
 
 /// Write the man pages, one for each command.
 ///
@@ -19,9 +20,18 @@ impl ManPages {
     pub(crate) fn run(self, command: Command) -> Result<()> {
         let folder = self.out.display();
         fs::create_dir_all(&self.out).with_context(|| format!("make the folder {folder}"))?;
-        clap_mangen::generate_to(command, &self.out)
-            .with_context(|| format!("write the man pages to {folder}"))
+        let mut command = command.disable_help_subcommand(true);
+        command.build();
+        write_pages(&command, &self.out).with_context(|| format!("write the man pages to {folder}"))
     }
+}
+
+fn write_pages(command: &Command, folder: &Path) -> io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below, folder)?;
+    }
+    let source = concat!("trtc-callbacks ", env!("CARGO_PKG_VERSION"));
+    Man::new(command.clone()).source(source).generate_to(folder).map(drop)
 }
 
 #[cfg(test)]
@@ -49,8 +59,8 @@ mod tests {
             let name = command.get_bin_name().unwrap_or("trtc-callbacks").replace(' ', "-");
             assert!(left.remove(&format!("{name}.1")), "`{name}` has no page");
             let page = fs::read_to_string(out.join(format!("{name}.1"))).unwrap();
-            let about = command.get_about().unwrap().to_string().replace('-', "\\-");
-            assert!(page.contains(&about), "{name}: {page}");
+            assert!(page.contains(&format!("\n.TH {name} 1 ")), "{name}: {page}");
+            assert!(page.contains("\n.SH SYNOPSIS\n"), "{name}: {page}");
             found += 1;
         }
         assert!(found > 40, "{found} found");

@@ -123,9 +123,9 @@ fn a_frozen_process_does_not_feed_the_watchdog() {
     let manager = Manager::at(&path);
     let mut command = with_manager(folder.path(), path.to_str().unwrap());
     command.env("WATCHDOG_USEC", "200000");
+    let begun = std::time::Instant::now();
     let serving = Serving::start_as(command, &[]);
     let is_food = |message: &str| message == "WATCHDOG=1";
-    let begun = std::time::Instant::now();
     for _ in 0..10 {
         manager.hears_of(is_food);
     }
@@ -184,4 +184,37 @@ fn a_service_manager_that_is_gone_costs_no_event() {
         assert_eq!(sends(folder.path(), &serving.url), "1 sent: 1 stored\n");
         serving.stop();
     }
+}
+
+#[test]
+fn the_units_fit_the_settings_they_are_installed_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let config = std::fs::read_to_string(deploy.join("debian/config.toml")).unwrap();
+    let config = config.replace("#[[apps]]", "[[apps]]").replace("#sdk_app_id", "sdk_app_id");
+    std::fs::write(folder.path().join("config.toml"), config).unwrap();
+    let unit = std::fs::read_to_string(deploy.join("systemd/trtc-callbacks.service")).unwrap();
+    let values = |key: &str| {
+        let values = unit.lines().filter_map(|line| line.strip_prefix(key));
+        values.map(str::to_owned).collect::<Vec<_>>()
+    };
+
+    let mut command = program(folder.path());
+    for variable in values("Environment=") {
+        let (name, value) = variable.split_once('=').unwrap();
+        command.env(name, value);
+    }
+    let output = command.args(["check-config", "--config", "config.toml"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    // The folder of the service is the one that the settings name.
+    let state = format!("/var/lib/{}/", values("StateDirectory=")[0]);
+    assert!(said.contains(&format!("sqlite://{state}")), "{said}");
+    assert!(said.contains(&format!("spool      {state}")), "{said}");
+    // With a hand-over systemd would lose sight of the server.
+    assert!(values("Environment=").contains(&"TRTC_SERVER__HAND_OVER=".to_owned()));
+    let defaults = done(folder.path(), &["default-config"]);
+    let connections = defaults.lines().find_map(|line| line.strip_prefix("connections_max = "));
+    let descriptors: u32 = values("LimitNOFILE=")[0].parse().unwrap();
+    assert!(descriptors >= connections.unwrap().parse::<u32>().unwrap() + 500);
 }
