@@ -78,6 +78,7 @@ mod rtc_read;
 mod rtc_repair;
 mod rtc_rooms;
 mod rtc_tasks;
+mod service_manager;
 mod sessions;
 mod settle;
 mod settle_bounds;
