@@ -110,9 +110,10 @@ impl StoreUrl {
 fn direct(url: &SecretString) -> Result<Address, StoreError> {
     match StoreUrl::to_open(url).map_err(of_direct)? {
         StoreUrl::Postgres(address) => Ok(Address { key: DIRECT_KEY, ..address }),
-        StoreUrl::Sqlite(_) => {
-            Err(of_direct(wrong("it names a file", "leave it empty: it is for PostgreSQL behind a pooler")))
-        }
+        StoreUrl::Sqlite(_) => Err(of_direct(wrong(
+            "it names a file",
+            "leave it empty: it is for PostgreSQL behind a pooler",
+        ))),
     }
 }
 
@@ -447,7 +448,10 @@ mod tests {
             ("postgres://u@[::1]:5433,h2/d", "postgres://[::1]:5433,h2:5432/d"),
             ("postgres://u@/d?host=h1,h2&port=5433", "postgres://h1:5433,h2:5433/d"),
             ("postgres://u@/d?host=h1,h2&port=1,2", "postgres://h1:1,h2:2/d"),
-            ("postgres://u@h1,h2/d?target_session_attrs=read-write", "postgres://h1:5432,h2:5432/d"),
+            (
+                "postgres://u@h1,h2/d?target_session_attrs=read-write",
+                "postgres://h1:5432,h2:5432/d",
+            ),
             // A comma in a password does not separate hosts.
             ("postgres://u:a,b@h/d", "postgres://h:5432/d"),
         ] {
@@ -467,15 +471,15 @@ mod tests {
 
     #[test]
     fn options_become_settings_of_the_session() {
-        let Ok(StoreUrl::Postgres(address)) =
-            StoreUrl::parse(&"postgres://u@h/d?options[search_path]=a&options=-c%20jit%3Doff".into())
-        else {
+        let Ok(StoreUrl::Postgres(address)) = StoreUrl::parse(
+            &"postgres://u@h/d?options[search_path]=a&options=-c%20jit%3Doff".into(),
+        ) else {
             panic!("it names a PostgreSQL");
         };
-        assert_eq!(address.options, [
-            ("search_path".to_owned(), "a".to_owned()),
-            ("jit".to_owned(), "off".to_owned())
-        ]);
+        assert_eq!(
+            address.options,
+            [("search_path".to_owned(), "a".to_owned()), ("jit".to_owned(), "off".to_owned())]
+        );
         assert_eq!(address.first().get_options(), None);
         assert!(said("postgres://u@h/d?options[a'b]=1").contains("names no setting"));
     }

@@ -65,12 +65,7 @@ fn migrations(found: &Migrations, findings: &mut Findings) {
     findings.warn(CHECK, format!("pending: {}", found.pending.join(", ")), hint);
 }
 
-fn postgres(
-    found: &Examination,
-    state: &PostgresState,
-    now: UnixMillis,
-    findings: &mut Findings,
-) {
+fn postgres(found: &Examination, state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
     if !state.version_fits {
         let text = format!("{} is too old", found.database);
         findings.fail("version", text, "use PostgreSQL 14 or newer");
@@ -92,8 +87,7 @@ fn postgres(
         None => {}
     }
     if state.standby {
-        let hint =
-            "name the primary in `store.url`, or all hosts with commas between them: the primary is found then";
+        let hint = "name the primary in `store.url`, or all hosts with commas between them: the primary is found then";
         findings.fail("primary", "this is a standby, which is read-only", hint);
     }
     if state.unsafe_settings.is_empty() {

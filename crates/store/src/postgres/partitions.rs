@@ -76,11 +76,7 @@ impl Partitions {
 
     /// Creates missing partitions, from the previous month or week, for late events, to some months or days ahead.
     /// Already expired ones are skipped, and so are those that overlap an existing one.
-    pub(crate) async fn make_ahead(
-        &self,
-        pool: &Pool,
-        now: UnixMillis,
-    ) -> Result<(), sqlx::Error> {
+    pub(crate) async fn make_ahead(&self, pool: &Pool, now: UnixMillis) -> Result<(), sqlx::Error> {
         let span = PartitionSpan::Day;
         let days = Wanted { span, before: DAYS_AROUND, ahead: DAYS_AROUND, beside_days: false };
         let (done, days) = match self.span {
@@ -285,9 +281,7 @@ impl Wanted {
 }
 
 /// Waits until no other replica creates or drops partitions, and keeps them from it to the end of the transaction.
-async fn lock_partitions(
-    transaction: &mut Tx<'_>,
-) -> Result<(), sqlx::Error> {
+async fn lock_partitions(transaction: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(PARTITIONS_LOCK)
         .execute(&mut *transaction)
@@ -295,10 +289,7 @@ async fn lock_partitions(
         .map(|_| ())
 }
 
-async fn is_empty(
-    transaction: &mut Tx<'_>,
-    name: &str,
-) -> Result<bool, sqlx::Error> {
+async fn is_empty(transaction: &mut Tx<'_>, name: &str) -> Result<bool, sqlx::Error> {
     let is_empty = format!("select not exists (select from {name})");
     sqlx::query_scalar(sqlx::AssertSqlSafe(is_empty)).fetch_one(&mut *transaction).await
 }
@@ -342,10 +333,7 @@ async fn make_room(
 }
 
 /// Runs a statement composed of constants, numbers, dates and quoted names.
-async fn execute(
-    transaction: &mut Tx<'_>,
-    statement: String,
-) -> Result<(), sqlx::Error> {
+async fn execute(transaction: &mut Tx<'_>, statement: String) -> Result<(), sqlx::Error> {
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.map(|_| ())
 }
 
@@ -355,5 +343,8 @@ pub(crate) async fn expired(pool: &Pool, before: UnixMillis) -> Result<Vec<Strin
         "select name from ({BOUNDS}) as parts
          where upper <= timestamptz 'epoch' + $1 * interval '1 millisecond' order by upper"
     );
-    sqlx::query_scalar(sqlx::AssertSqlSafe(expired)).bind(before.0).fetch_all(&mut pool.acquire().await?).await
+    sqlx::query_scalar(sqlx::AssertSqlSafe(expired))
+        .bind(before.0)
+        .fetch_all(&mut pool.acquire().await?)
+        .await
 }

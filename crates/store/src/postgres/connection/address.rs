@@ -83,8 +83,12 @@ impl Address {
                 Err(problem) => found.push(format!("{}: {problem}", shown(&self.hosts[place]))),
             }
         }
-        let problem = format!("the store is not available: none of its hosts is a primary ({})", found.join("; "));
-        let hint = format!("see that one of them runs and was promoted, and that `{}` names it", self.key);
+        let problem = format!(
+            "the store is not available: none of its hosts is a primary ({})",
+            found.join("; ")
+        );
+        let hint =
+            format!("see that one of them runs and was promoted, and that `{}` names it", self.key);
         Err(StoreError::Unready(Diagnostic::new(problem, hint)))
     }
 

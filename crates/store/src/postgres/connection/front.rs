@@ -77,10 +77,16 @@ pub(crate) async fn examine(
     let mut other = address.connect().await.ok();
     let mut front = Front::Plain;
     let first = process(session, AT_PRIMARY).await?;
+    // Twice one after the other: a pooler that gives out its sessions in turn may give two clients one each.
+    if process(session, AT_PRIMARY).await? != first {
+        front = Front::Shared;
+    }
     if let Some(other) = &mut other {
         for _ in 0..LOOKS {
             // A pooler in session mode queues the second connection while it has no free server connection.
-            let Ok(of_other) = timeout(CONNECT_MAX, process(other, AT_PRIMARY)).await else { break };
+            let Ok(of_other) = timeout(CONNECT_MAX, process(other, AT_PRIMARY)).await else {
+                break;
+            };
             let (of_other, again) = (of_other?, process(session, AT_PRIMARY).await?);
             if of_other == first || again != first || of_other == again {
                 front = Front::Shared;
@@ -97,6 +103,12 @@ pub(crate) async fn examine(
         }
         if balanced {
             front = Front::Balanced;
+            for _ in 0..LOOKS {
+                // What must not be balanced stays where it was.
+                if process(session, AT_PRIMARY).await? != first {
+                    front = Front::Shared;
+                }
+            }
         }
     }
     if let Some(other) = other {
@@ -125,11 +137,16 @@ pub(crate) async fn check_pooled(
     if here != there {
         return Err(StoreError::Unready(Diagnostic::new(
             format!("`{}` and `{}` lead to different databases", URL_KEY, direct.key),
-            format!("let both name the same database of the same server, `{}` without a pooler", direct.key),
+            format!(
+                "let both name the same database of the same server, `{}` without a pooler",
+                direct.key
+            ),
         )));
     }
-    // In statement mode this is refused, with a message of its own.
-    sqlx::raw_sql("begin; select 1; commit").execute(&mut pooled).await.map_err(classify)?;
+    // In statement mode a transaction of several messages is refused, with a message of its own.
+    for statement in ["begin", "rollback"] {
+        sqlx::raw_sql(statement).execute(&mut pooled).await.map_err(classify)?;
+    }
     let front = examine(&mut pooled, address).await?;
     let _ = pooled.close().await;
     if front == Front::Balanced {

@@ -68,7 +68,8 @@ impl SessionSettings {
             format!("select concat_ws(chr(10), {})", each.join(", "))
         };
         // Not prepared: a pooler may not support it.
-        let set = listed(&|name, value| format!("{name} || '=' || set_config({name}, {value}, false)"));
+        let set =
+            listed(&|name, value| format!("{name} || '=' || set_config({name}, {value}, false)"));
         let look = listed(&|name, _| format!("{name} || '=' || current_setting({name})"));
         let set = text(session, set).await?;
         let found = text(session, look).await?;

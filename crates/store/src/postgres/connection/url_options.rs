@@ -40,7 +40,10 @@ pub(crate) fn option_name(name: &str) -> Result<String, Unfit> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) {
         let problem = "parameter `options` names no setting of PostgreSQL";
-        return Err(Unfit(problem, "give `options[name]=value`, such as `options[search_path]=trtc`"));
+        return Err(Unfit(
+            problem,
+            "give `options[name]=value`, such as `options[search_path]=trtc`",
+        ));
     }
     Ok(name.replace('-', "_"))
 }
@@ -52,7 +55,8 @@ mod tests {
     #[test]
     fn settings_are_read_from_arguments_of_the_server() {
         let found = of_command_line(r"-c search_path=a,\ b  -cjit=off --work-mem=4MB").unwrap();
-        let found: Vec<(&str, &str)> = found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
         assert_eq!(found, [("search_path", "a, b"), ("jit", "off"), ("work_mem", "4MB")]);
         for other in ["-c", "search_path=x", "-c x", "-c x;y=1", "-c =1"] {
             of_command_line(other).unwrap_err();
