@@ -59,9 +59,8 @@ impl Pooler {
         let child =
             command.spawn().expect("run ./scripts/test, which finds PgBouncer and pgpool-II");
         let mut pooler = Self { child, port, _folder: folder };
-        if !pooler.listens() {
-            panic!("{program} did not start: {}", std::fs::read_to_string(&log).unwrap());
-        }
+        let listens = pooler.listens();
+        assert!(listens, "{program} did not start: {}", std::fs::read_to_string(&log).unwrap());
         pooler
     }
 

@@ -53,6 +53,7 @@ const NEAR: f64 = 0.8;
 const DIRECT_KEY: &str = "store.direct_url";
 
 /// A parsed store URL.
+#[expect(clippy::large_enum_variant, reason = "a URL is parsed a few times in a program's life")]
 pub(crate) enum StoreUrl {
     Postgres(Address),
     Sqlite(SqliteConnectOptions),
@@ -108,9 +109,9 @@ impl StoreUrl {
 
 /// The address of `store.direct_url`, whose files must exist.
 fn direct(url: &SecretString) -> Result<Address, StoreError> {
-    match StoreUrl::to_open(url).map_err(of_direct)? {
+    match StoreUrl::to_open(url).map_err(|error| of_direct(&error))? {
         StoreUrl::Postgres(address) => Ok(Address { key: DIRECT_KEY, ..address }),
-        StoreUrl::Sqlite(_) => Err(of_direct(wrong(
+        StoreUrl::Sqlite(_) => Err(of_direct(&wrong(
             "it names a file",
             "leave it empty: it is for PostgreSQL behind a pooler",
         ))),
@@ -118,7 +119,7 @@ fn direct(url: &SecretString) -> Result<Address, StoreError> {
 }
 
 /// The error, of the key `store.direct_url`.
-fn of_direct(error: StoreError) -> StoreError {
+fn of_direct(error: &StoreError) -> StoreError {
     let Diagnostic { problem, hint } = error.diagnostic();
     StoreError::Address(Diagnostic { problem: problem.replace(URL_KEY, DIRECT_KEY), hint })
 }
@@ -306,11 +307,11 @@ fn certificates(url: &str) -> Vec<(String, PathBuf)> {
 /// The cause and a hint.
 pub fn check_direct_url(url: &SecretString, direct_url: &SecretString) -> Result<(), StoreError> {
     let of_postgres = matches!(StoreUrl::parse(url)?, StoreUrl::Postgres(_));
-    match StoreUrl::parse(direct_url).map_err(of_direct)? {
+    match StoreUrl::parse(direct_url).map_err(|error| of_direct(&error))? {
         StoreUrl::Postgres(_) if of_postgres => Ok(()),
         _ => {
             let hint = "leave it empty: it is for PostgreSQL behind a pooler that shares sessions";
-            Err(of_direct(wrong("it is of use with PostgreSQL only", hint)))
+            Err(of_direct(&wrong("it is of use with PostgreSQL only", hint)))
         }
     }
 }

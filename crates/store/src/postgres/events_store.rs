@@ -152,7 +152,7 @@ impl Postgres {
         let (link, since) = self.latest.take().await?;
         let mut lease = Lease(Some(link));
         let inserted = insert_all(lease.link(), entries, &self.repeats).await;
-        unanswered.is_answered();
+        unanswered.answered();
         let is_whole = match &inserted {
             Ok(_) => true,
             // Of a database that takes no writes no connection is kept.
@@ -282,6 +282,7 @@ impl Store for Postgres {
 
     async fn close(&self) {
         self.latest.close();
+        self.failover.close();
         self.writers.close().await;
         self.readers.close().await;
         self.pings.close().await;
@@ -441,7 +442,7 @@ impl Drop for Lease {
 struct Unanswered<'a>(Option<&'a Arc<Failover>>);
 
 impl Unanswered<'_> {
-    fn is_answered(mut self) {
+    fn answered(mut self) {
         self.0 = None;
     }
 }

@@ -2,10 +2,12 @@
 //! hosts, new ones go to the primary that is there now.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
+use sqlx::error::DatabaseError;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::info;
 
 use crate::postgres::connection::address::{Address, shown};
@@ -42,6 +44,8 @@ pub(crate) struct Failover {
     used: AtomicUsize,
     /// Whether a primary is being looked for.
     seeking: AtomicBool,
+    /// Who looks for it beside those who failed.
+    search: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 impl Failover {
@@ -54,6 +58,7 @@ impl Failover {
             oldest_used,
             used: AtomicUsize::new(0),
             seeking: AtomicBool::new(false),
+            search: Mutex::default(),
         })
     }
 
@@ -83,17 +88,27 @@ impl Failover {
     }
 
     fn seek_soon(self: &Arc<Self>) {
-        if self.address.has_several_hosts() {
-            let this = self.clone();
-            // Bounded by the timeout of each host, and one at a time.
-            tokio::spawn(async move { this.seek().await });
+        if !self.address.has_several_hosts() {
+            return;
         }
+        let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        if search.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let this = self.clone();
+            // Bounded by the timeout of the hosts.
+            let task = TaskTracker::new().spawn(async move { this.seek().await });
+            *search = Some(AbortOnDropHandle::new(task));
+        }
+    }
+
+    /// Ends the search.
+    pub(crate) fn close(&self) {
+        self.search.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// After an error, or a statement that did not return in time. `true`: the connections that there are lead to a
     /// database that takes no writes.
     pub(crate) fn failed(self: &Arc<Self>, error: Option<&sqlx::Error>) -> bool {
-        let code = error.and_then(sqlx::Error::as_database_error).and_then(|error| error.code());
+        let code = error.and_then(sqlx::Error::as_database_error).and_then(DatabaseError::code);
         let is_read_only = code.as_deref() == Some("25006");
         if is_read_only {
             // The host may be another by now behind the same address.
