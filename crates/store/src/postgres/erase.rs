@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use crate::error::StoreError;
 use crate::postgres::connection::address::Address;
-use crate::postgres::connection::session::{SessionSettings, begin};
+use crate::postgres::connection::session::SessionSettings;
 
 /// Timeout of an idle transaction.
 const IDLE_MAX: Duration = Duration::from_secs(2);
@@ -14,5 +14,5 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 pub(crate) async fn connect(address: Address) -> Result<PgConnection, StoreError> {
     // Bounds how long events that touch the same rows wait for an idle transaction.
     let settings = SessionSettings::new(None, Some(IDLE_MAX));
-    begin(&address.named("erase-user"), &settings).await
+    address.named("erase-user").begin(settings).await
 }

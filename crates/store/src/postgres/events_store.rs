@@ -109,7 +109,7 @@ impl Postgres {
             });
             // No ping of writers before use, which costs a round trip: a worker retries.
             let pool = pool.test_before_acquire(more.is_none());
-            let settings = settings.and_of(&address);
+            let settings = settings.and(&address.options);
             if direct.is_some() {
                 let begin = Some(settings.begin().into());
                 return Pool { pool: pool.connect_lazy_with(address.first().clone()), begin };
@@ -176,7 +176,7 @@ impl Store for Postgres {
             front::check_pooled(&self.address, &mut session, address).await?;
         }
         // Migrations have no timeout.
-        let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX)).and_of(address);
+        let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX)).and(&address.options);
         settings.apply(&mut session).await.map_err(classify)?;
         // sqlx takes an advisory lock, so that replicas that start together wait for each other. When the migration
         // fails or is cancelled, the connection is closed, which frees the lock.

@@ -61,7 +61,7 @@ pub(crate) async fn examine(
     SessionSettings::new(Some(STATEMENT_MAX), Some(STATEMENT_MAX))
         .with("lock_timeout", LOCK_MAX_MS)
         .without("idle_session_timeout")
-        .and_of(of_sessions)
+        .and(&of_sessions.options)
         .apply(&mut connection)
         .await
         .map_err(classify)?;

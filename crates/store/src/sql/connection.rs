@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
 use crate::error::StoreError;
 use crate::postgres::connection::address::Address;
-use crate::postgres::connection::session::{SessionSettings, begin};
+use crate::postgres::connection::session::SessionSettings;
 use crate::sql::builder::ReadRow;
 use crate::sql::dialect::{Dialect, POSTGRES, SQLITE};
 use crate::sql::template::render;
@@ -112,7 +112,7 @@ impl DbConnection {
             .with("tcp_keepalives_interval", "5")
             .with("tcp_keepalives_count", "3");
         let settings = more.iter().fold(settings, |all, (name, value)| all.with(name, *value));
-        Ok(Self::Postgres(begin(&address.named(name), &settings).await?))
+        Ok(Self::Postgres(address.named(name).begin(settings).await?))
     }
 
     /// The results can be computed again, so a commit needs no sync: the WAL keeps the order of commits, and the next

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::time::timeout;
 
 use crate::error::StoreError;
-use crate::postgres::connection::session::text;
+use crate::postgres::connection::session::{SessionSettings, text};
 use crate::postgres::error::classify;
 use protocol::diagnostic::{Diagnostic, Hint};
 
@@ -72,6 +72,16 @@ impl Address {
                 ),
             ))),
         }
+    }
+
+    /// Connects and applies the settings, and those of the URL.
+    pub(crate) async fn begin(
+        &self,
+        settings: SessionSettings,
+    ) -> Result<PgConnection, StoreError> {
+        let mut session = self.connect().await?;
+        settings.and(&self.options).apply(&mut session).await.map_err(classify)?;
+        Ok(session)
     }
 
     /// Asks all hosts at once. The first of them that is a primary, by its place, and a connection to it.

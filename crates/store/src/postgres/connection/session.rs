@@ -7,10 +7,6 @@ use std::time::Duration;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgConnection;
 
-use crate::error::StoreError;
-use crate::postgres::connection::address::Address;
-use crate::postgres::error::classify;
-
 /// Settings made after the session has started. Not as startup options: poolers drop or refuse those.
 #[derive(Debug, Clone)]
 pub(crate) struct SessionSettings(Vec<(Cow<'static, str>, String)>);
@@ -38,8 +34,8 @@ impl SessionSettings {
     }
 
     /// Adds the `options` of a URL, except those that the server needs otherwise.
-    pub(crate) fn and_of(mut self, address: &Address) -> Self {
-        for (name, value) in &address.options {
+    pub(crate) fn and(mut self, options: &[(String, String)]) -> Self {
+        for (name, value) in options {
             if !self.0.iter().any(|(set, _)| set.eq_ignore_ascii_case(name)) {
                 self.0.push((name.clone().into(), value.clone()));
             }
@@ -106,14 +102,4 @@ fn quoted(text: &str) -> String {
 pub(crate) async fn text(session: &mut PgConnection, sql: String) -> Result<String, sqlx::Error> {
     let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_one(session).await?;
     sqlx::Row::try_get(&row, 0)
-}
-
-/// Connects and applies the settings.
-pub(crate) async fn begin(
-    address: &Address,
-    settings: &SessionSettings,
-) -> Result<PgConnection, StoreError> {
-    let mut session = address.connect().await?;
-    settings.clone().and_of(address).apply(&mut session).await.map_err(classify)?;
-    Ok(session)
 }
