@@ -67,7 +67,7 @@ fn talked(call: &Call, end: &str) -> String {
 fn duration(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds} s"),
-        ..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
 }

@@ -45,6 +45,7 @@ pub(crate) async fn calls<R: Reader>(
     reader: &R,
     filter: &CallFilter,
 ) -> Result<Vec<Call>, StoreError> {
+    const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
     let mut sql = reader.statement("select ");
     sql.push(CALL).push(OF_LIST);
     let mut condition = " where ";
@@ -84,7 +85,6 @@ pub(crate) async fn calls<R: Reader>(
         sql.push(" and (c.first_at, c.sdk_app_id, c.call_id) < (").time(*at);
         sql.push(", ").number(*app).push(", ").text(call_id).push(")");
     }
-    const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
     sql.push(ORDER).push(" limit ").number(filter.limit.into());
     sql.push(") as c").push(ORDER);
     reader.fetch(sql).await
