@@ -109,12 +109,13 @@ pub(crate) fn plain(what: String, bound: Bound, measured: Spread, unit: &'static
 
 fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
     let mut targets = Vec::new();
-    // The short form lets pass what is half as good as wanted.
-    for (ours, suffix, wanted, limit) in [
-        (Kind::Ours, "", Some([4.0, 4.0, 10.0]), 2.7),
-        (Kind::OursAlone, ", without read models", Some([4.0, 4.0, 10.0]), 2.0),
+    // The short form lets pass what is half as good as wanted, and more where its build takes more: it compiles dependencies as
+    // the tests do, SQLite among them.
+    for (ours, suffix, wanted, limit, slack) in [
+        (Kind::Ours, "", Some([4.0, 4.0, 10.0]), 2.7, 2.6),
+        (Kind::OursAlone, ", without read models", Some([4.0, 4.0, 10.0]), 2.0, 2.0),
         // Its like write to PostgreSQL.
-        (Kind::OursSqliteAlone, ", on SQLite without read models", None, 1.6),
+        (Kind::OursSqliteAlone, ", on SQLite without read models", None, 1.6, 2.5),
     ] {
         for (peer, wanted) in Kind::PEERS.into_iter().zip(wanted.into_iter().flatten()) {
             let ratio = |round| {
@@ -123,7 +124,7 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
             };
             let what = format!("CPU: {} takes so many times ours{suffix}, {load}", peer.name());
             let target = |it| Target {
-                guard: Some(wanted / 2.0),
+                guard: Some(wanted / slack),
                 ..plain(what, Bound::AtLeast(wanted), it, "")
             };
             targets.extend(runs.of_rounds(ratio).map(target));
@@ -133,10 +134,8 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
             Some(runs.row(round, ours, load)?.cpu_us() / limits)
         };
         let what = format!("CPU: ours{suffix} takes so many times the two limits, {load}");
-        // The short form builds SQLite for tests, and its limit has less of it.
-        let guard = limit * if ours == Kind::OursSqliteAlone { 2.5 } else { 2.0 };
         let target =
-            |it| Target { guard: Some(guard), ..plain(what, Bound::AtMost(limit), it, "") };
+            |it| Target { guard: Some(limit * slack), ..plain(what, Bound::AtMost(limit), it, "") };
         targets.extend(runs.of_rounds(ratio).map(target));
     }
     targets
