@@ -42,6 +42,9 @@ impl CheckConfig {
         }
         writeln!(text, "operations {}, {token}", settings.ops.listen)?;
         writeln!(text, "store      {}", store::display_url(&settings.store.url))?;
+        if let Some(direct) = settings.store.direct_url() {
+            writeln!(text, "  directly {}", store::display_url(direct))?;
+        }
         match settings.spool.path.display().to_string() {
             path if path.is_empty() => writeln!(text, "spool      none")?,
             path => writeln!(text, "spool      {path}")?,

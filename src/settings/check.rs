@@ -86,6 +86,10 @@ impl Settings {
         self.check_ops_token()?;
         self.check_rtc_repair()?;
         store::check_url(&self.store.url).map_err(|error| error.diagnostic())?;
+        if let Some(direct_url) = self.store.direct_url() {
+            store::check_direct_url(&self.store.url, direct_url)
+                .map_err(|error| error.diagnostic())?;
+        }
         telemetry::check_filter(&self.log.filter).map_err(|reason| {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")

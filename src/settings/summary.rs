@@ -45,7 +45,11 @@ impl Settings {
         };
         let models = if self.ingest.read_models { "written" } else { "not written" };
         let store = if self.stores() {
-            store::display_url(&self.store.url)
+            let url = store::display_url(&self.store.url);
+            match self.store.direct_url() {
+                Some(direct) => format!("{url}, directly {}", store::display_url(direct)),
+                None => url,
+            }
         } else {
             "none: this server is a receiver".to_owned()
         };
@@ -120,6 +124,7 @@ mod tests {
     fn the_settings_summary_has_no_secrets() {
         let settings = Settings::load(&env(&[
             ("TRTC_STORE__URL", "postgres://trtc:s3cret@db/trtc"),
+            ("TRTC_STORE__DIRECT_URL", "postgres://trtc:s3cret@db2/trtc"),
             ("TRTC_OPS__TOKEN", "s3cret"),
             ("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret,/s3cret2"),
             ("TRTC_CALLBACK_TOKEN", "s3cret"),
@@ -132,7 +137,7 @@ mod tests {
         for said in [
             "default: https://billing.example",
             "/callback, 2 that are not shown",
-            "postgres://db:5432/trtc",
+            "postgres://db:5432/trtc, directly postgres://db2:5432/trtc",
             "for good",
         ] {
             assert!(text.contains(said), "{text}");

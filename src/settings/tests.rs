@@ -99,6 +99,10 @@ fn unsafe_settings_are_refused() {
     assert!(Settings::load(&open("0123456789abcdef")).is_ok());
     assert!(Settings::load(&env(&[("TRTC_OPS__TOKEN", "t")])).is_ok());
     assert!(error(&env(&[("TRTC_STORE__URL", "mysql://x")])).contains("`store.url`"));
+    let direct = |url| error(&env(&[("TRTC_STORE__DIRECT_URL", url)]));
+    // Beside SQLite it is of no use.
+    assert!(direct("postgres://u:s3cret@h/d").contains("`store.direct_url`: it is of use with"));
+    assert!(direct("s3cret").contains("`store.direct_url`: it names no kind of store"));
     let same = env(&[("TRTC_SPOOL__PATH", "./data/trtc-callbacks.db")]);
     assert!(error(&same).contains("the same file"));
     assert!(error(&env(&[("TRTC_LOG__FILTER", "=,=x")])).contains("`log.filter`"));

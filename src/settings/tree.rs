@@ -175,6 +175,7 @@ impl Settings {
     pub fn store_options(&self) -> StoreOptions {
         StoreOptions {
             url: self.store.url.clone(),
+            direct_url: self.store.direct_url().cloned(),
             writers: self.ingest.lanes,
             readers: self.store.readers_max,
             // As long as anybody waits for what is stored.

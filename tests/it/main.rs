@@ -13,6 +13,9 @@ mod api_stream;
 mod backup;
 mod callback_config;
 mod cloud_stub;
+#[path = "../faults/cluster.rs"]
+#[expect(dead_code, reason = "the fault tests use the rest")]
+mod cluster;
 mod conditions;
 mod confirmation;
 mod corpus;
@@ -59,8 +62,9 @@ mod panics;
 mod partitions;
 mod permutations;
 mod pooler;
-#[cfg(feature = "nats")]
 mod ports;
+mod postgres_failover;
+mod postgres_front;
 mod process;
 mod properties;
 mod proxies;
