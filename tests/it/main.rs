@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
 mod amounts;
 mod api;
 mod api_document;
