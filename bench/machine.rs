@@ -26,6 +26,9 @@ pub(crate) fn describe(programs: &Programs, postgres: &str) -> Map<String, Value
     put("PostgreSQL", format!("{postgres}, fsync on, its default settings"));
     put("rustc", first_line("rustc", "--version").replace("rustc ", ""));
     put("trtc-callbacks", env!("CARGO_PKG_VERSION").to_owned());
+    if let (true, Ok(commit)) = (programs.has(Kind::Base), std::env::var("BENCH_BASE_COMMIT")) {
+        put("base", format!("this server at commit {commit}"));
+    }
     let wrk = first_line("wrk", "--version");
     put("wrk", wrk.split(' ').nth(1).unwrap_or_default().replace("debian/", ""));
     put("axum-sqlx", crates(&["axum", "sqlx", "hyper", "tokio"]));

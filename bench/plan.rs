@@ -157,7 +157,9 @@ async fn full(lab: &mut Lab) -> Result<Runs> {
             measure::choose_processes(lab, kind).await?;
         }
     }
-    let servers = [&Kind::OURS[..], &peers].concat();
+    // Beside itself as it was, where BENCH_BASE names a commit.
+    let base = present(&lab.programs, &Kind::BASE);
+    let servers = [&Kind::OURS[..], &base, &peers].concat();
     let with_limit = [&servers[..], &[Kind::HttpNothing]].concat();
     let repeating = [&Kind::OURS[..], &[Kind::Axum]].concat();
     let seconds = number("BENCH_SECONDS", 3)? as u64;
@@ -177,8 +179,11 @@ async fn full(lab: &mut Lab) -> Result<Runs> {
         taking.take(&repeating, Load::Repeating(64), seconds.div_ceil(2)).await?;
         let best = taking.runs.best_peer(round, Load::Full(64)).context("no peer was measured")?;
         let (best, rate) = (best.kind, best.events_per_s.floor());
-        let paced = [&Kind::OURS[..], &[best]].concat();
-        for load in [Load::Paced(1000), Load::Paced(5000), Load::BestPeers(rate)] {
+        let paced = [&Kind::OURS[..], &[Kind::Axum]].concat();
+        let at_least = if best == Kind::Axum { vec![] } else { vec![best] };
+        let paced = [&paced[..], &at_least].concat();
+        taking.take(&[&paced[..], &base].concat(), Load::Paced(1000), seconds).await?;
+        for load in [Load::Paced(5000), Load::BestPeers(rate)] {
             taking.take(&paced, load, seconds).await?;
         }
     }

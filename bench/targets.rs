@@ -77,6 +77,8 @@ pub(crate) fn all(runs: &Runs, programs: &Programs) -> Vec<Target> {
         let what = format!("events/s: times those of the best peer, {load}");
         targets.extend(runs.of_rounds(ratio).map(|it| plain(what, Bound::AtLeast(3.0), it, "")));
     }
+    targets.extend(base(runs));
+    targets.extend(few(runs));
     targets.extend(latency(runs));
     targets.extend(size(runs, programs));
     targets
@@ -107,12 +109,13 @@ pub(crate) fn plain(what: String, bound: Bound, measured: Spread, unit: &'static
 
 fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
     let mut targets = Vec::new();
-    // The short form lets pass what is half as good as wanted.
-    for (ours, suffix, wanted, limit) in [
-        (Kind::Ours, "", Some([3.0, 3.0, 8.0]), 3.0),
-        (Kind::OursAlone, ", without read models", Some([4.0, 4.0, 10.0]), 2.0),
+    // The short form lets pass what is half as good as wanted, and more where its build takes more: it compiles dependencies as
+    // the tests do, SQLite among them.
+    for (ours, suffix, wanted, limit, slack) in [
+        (Kind::Ours, "", Some([4.0, 4.0, 10.0]), 2.7, 2.6),
+        (Kind::OursAlone, ", without read models", Some([4.0, 4.0, 10.0]), 2.0, 2.0),
         // Its like write to PostgreSQL.
-        (Kind::OursSqliteAlone, ", on SQLite without read models", None, 1.6),
+        (Kind::OursSqliteAlone, ", on SQLite without read models", None, 1.6, 2.5),
     ] {
         for (peer, wanted) in Kind::PEERS.into_iter().zip(wanted.into_iter().flatten()) {
             let ratio = |round| {
@@ -121,7 +124,7 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
             };
             let what = format!("CPU: {} takes so many times ours{suffix}, {load}", peer.name());
             let target = |it| Target {
-                guard: Some(wanted / 2.0),
+                guard: Some(wanted / slack),
                 ..plain(what, Bound::AtLeast(wanted), it, "")
             };
             targets.extend(runs.of_rounds(ratio).map(target));
@@ -131,11 +134,56 @@ fn cpu(runs: &Runs, load: Load) -> Vec<Target> {
             Some(runs.row(round, ours, load)?.cpu_us() / limits)
         };
         let what = format!("CPU: ours{suffix} takes so many times the two limits, {load}");
-        // The short form builds SQLite for tests, and its limit has less of it.
-        let guard = limit * if ours == Kind::OursSqliteAlone { 2.5 } else { 2.0 };
         let target =
-            |it| Target { guard: Some(guard), ..plain(what, Bound::AtMost(limit), it, "") };
+            |it| Target { guard: Some(limit * slack), ..plain(what, Bound::AtMost(limit), it, "") };
         targets.extend(runs.of_rounds(ratio).map(target));
+    }
+    targets
+}
+
+/// This server beside itself as it was at an earlier commit.
+fn base(runs: &Runs) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let cpu: fn(&Row) -> f64 = Row::cpu_us;
+    let rate: fn(&Row) -> f64 = |row| row.events_per_s;
+    let wal: fn(&Row) -> f64 = |row| row.wal_bytes;
+    let stored: fn(&Row) -> f64 = |row| row.stored_bytes;
+    for (ours, base, load, what, figure, bound) in [
+        (Kind::Ours, Kind::Base, 64, "CPU", cpu, Bound::AtMost(0.65)),
+        (Kind::Ours, Kind::Base, 128, "CPU", cpu, Bound::AtMost(0.65)),
+        (Kind::Ours, Kind::Base, 64, "WAL", wal, Bound::AtMost(0.75)),
+        (Kind::Ours, Kind::Base, 64, "stored bytes", stored, Bound::AtMost(0.8)),
+        (Kind::OursSqlite, Kind::BaseSqlite, 64, "CPU", cpu, Bound::AtMost(0.45)),
+        (Kind::OursSqliteAlone, Kind::BaseSqliteAlone, 64, "CPU", cpu, Bound::AtMost(0.45)),
+        (Kind::OursSqlite, Kind::BaseSqlite, 64, "events/s", rate, Bound::AtLeast(2.5)),
+        (Kind::OursSqliteAlone, Kind::BaseSqliteAlone, 64, "events/s", rate, Bound::AtLeast(2.5)),
+    ] {
+        let load = Load::Full(load);
+        let ratio = |round| {
+            Some(figure(runs.row(round, ours, load)?) / figure(runs.row(round, base, load)?))
+        };
+        let what = format!("{what}: {} takes so many times the base's, {load}", ours.key());
+        targets.extend(runs.of_rounds(ratio).map(|it| plain(what, bound, it, "")));
+    }
+    targets
+}
+
+/// With few events at once, beside one `insert` for each.
+fn few(runs: &Runs) -> Vec<Target> {
+    let mut targets = Vec::new();
+    let cpu: fn(&Row) -> f64 = Row::cpu_us;
+    let time: fn(&Row) -> f64 = |row| row.p50_ms;
+    for (what, figure, load, bound) in [
+        ("CPU", cpu, Load::Full(1), 1.2),
+        ("p50", time, Load::Full(1), 1.2),
+        ("CPU", cpu, Load::Paced(1000), 0.6),
+    ] {
+        let ratio = |round| {
+            let axum = figure(runs.row(round, Kind::Axum, load)?);
+            Some(figure(runs.row(round, Kind::Ours, load)?) / axum)
+        };
+        let what = format!("{what}: ours takes so many times axum-sqlx's, {load}");
+        targets.extend(runs.of_rounds(ratio).map(|it| plain(what, Bound::AtMost(bound), it, "")));
     }
     targets
 }
@@ -169,7 +217,7 @@ fn size(runs: &Runs, programs: &Programs) -> Vec<Target> {
     [
         (
             "memory at most, in every run",
-            64.0,
+            48.0,
             ours(|row| float(row.memory_peak_bytes) / MIB),
             " MiB",
         ),

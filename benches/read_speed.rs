@@ -330,7 +330,7 @@ async fn events(store: &Arc<dyn Store>) {
             },
         ),
         ("events, undecoded", EventFilter { undecoded: true, ..all.clone() }),
-        ("events of a call, by time", EventFilter::of_call(app(), "call-77", LIMIT)),
+        ("events of a call, by time", EventFilter::of_call_id(app(), "call-77", LIMIT)),
     ] {
         time(what, async || store.event_page(&filter).await).await;
     }

@@ -559,7 +559,7 @@ async fn everything_is_reached_with_the_keyboard_alone() {
     let server = Server::start(&database).await;
     play(&server, Kind::GroupCall, Options::tiny()).await;
     let page = Page::open(&server.ops_url, "/calls").await;
-    let call = page.text("#calls tbody .id").await;
+    let call = page.text("#calls tbody a[href^='/calls/'] .id").await;
     for path in ["/", "/tail", "/calls", &format!("/calls/{APP}/{call}")] {
         page.goto(path).await;
         let mut usable: BTreeSet<String> =

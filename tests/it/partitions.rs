@@ -12,7 +12,7 @@ use trtc_callbacks::store::{EventFilter, FeedLimit, FeedRead, Inserted, ReadMode
 use crate::doctor::{assert_check, examined};
 use crate::retention::{PARTITIONS, date, event, migrated, partitions};
 use crate::support::{
-    DESTROY_ROOM, Database, Server, destroy_room, eventually, insert_alone, settings,
+    APP, DESTROY_ROOM, Database, NOW, Server, destroy_room, eventually, insert_alone, settings,
 };
 
 const DAY: Duration = Duration::from_hours(24);
@@ -105,6 +105,34 @@ async fn a_read_bounded_in_time_plans_for_its_partitions_only() {
     assert_eq!(page.events.len(), 1);
     sqlx::query("rollback").execute(&mut other).await.unwrap();
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timeline_reads_the_partitions_of_its_call_only() {
+    let database = Database::postgres().await;
+    let server = Server::start_with(in_days(&database)).await;
+    let end = "Call.CallbackAfterEndCall";
+    let body = format!(
+        r#"{{"CallbackCommand":"{end}","CallId":"one","EventTime":{}}}"#,
+        NOW.plus(DAY / 2).0
+    );
+    server.post_body(end, body).await;
+    let around = ["2026_10_31", "2026_11_01", "2026_11_02", "2026_11_03", "2026_11_04", "default"];
+    let mut far = partitions(&database).await;
+    far.retain(|name| !names(&around).contains(name));
+    assert!(far.contains(&"events_2026_11_05".to_owned()), "{far:?}");
+    let mut other = sqlx::PgConnection::connect(&database.url).await.unwrap();
+    let lock = format!("lock table {} in access exclusive mode", far.join(", "));
+    sqlx::query("begin").execute(&mut other).await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(lock)).execute(&mut other).await.unwrap();
+    let (status, call) = server.get_ops(&format!("/api/v1/calls/{APP}/one")).await;
+    assert_eq!(status, 200, "{call}");
+    let call: serde_json::Value = serde_json::from_str(&call).unwrap();
+    assert_eq!(call["timeline"].as_array().unwrap().len(), 1);
+    let (status, page) = server.get_ops(&format!("/calls/{APP}/one")).await;
+    assert_eq!(status, 200, "{page}");
+    sqlx::query("rollback").execute(&mut other).await.unwrap();
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

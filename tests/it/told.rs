@@ -1,9 +1,9 @@
 //! Calls as the command line lists and tells them, read by the real program from what the real server stored.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::{done, failed};
-use crate::support::{Server, eventually, fixtures, on_both_stores};
+use crate::support::{APP, Server, eventually, fixtures, on_both_stores};
 
 /// A call that bob takes late and that ends; its start arrives last.
 const EVENTS: [(&str, &str); 3] = [
@@ -55,6 +55,58 @@ on_both_stores! {
             .unwrap();
             assert_eq!(all["members"].as_array().unwrap().len(), 2);
             assert_eq!(all["events"].as_array().unwrap().len(), 3);
+        })
+        .await
+        .unwrap();
+    }
+
+    async fn a_call_says_whom_it_rang_how_long_and_who_hung_up(database: Database) {
+        let server = Server::start(&database).await;
+        for (command, body) in EVENTS {
+            server.post_body(command, body).await;
+        }
+        let left = r#"{"CallbackCommand":"Call.CallbackAfterMemberChanged","CallId":"c/1",
+            "ChangedUserList":[{"User_Account":"bob","ActionType":"Hangup"}],"EventTime":1793534372300}"#;
+        server.post_body("Call.CallbackAfterMemberChanged", left).await;
+        let ringing = r#"{"CallbackCommand":"Call.CallbackAfterStartCall","CallInfo":{"CallId":"c/2","CallMediaType":"Audio"},
+            "UserList":[{"User_Account":"eve","Status":"Calling"},{"User_Account":"kim","Status":"Waiting"},
+            {"User_Account":"lee","Status":"Waiting"}],"EventTime":1793534395000}"#;
+        server.post_body("Call.CallbackAfterStartCall", ringing).await;
+
+        let (_, list) = server.get_ops("/api/v1/calls").await;
+        let list: Value = serde_json::from_str(&list).unwrap();
+        let facts: Vec<Value> = list["items"].as_array().unwrap().iter().map(|call| {
+            json!([call["call_id"], call["callees"], call["participants"], call["ring_seconds"], call["hung_up_by"]])
+        }).collect();
+        assert_eq!(facts, [
+            json!(["c/2", ["kim", "lee"], 3, null, null]),
+            json!(["c/1", ["bob"], 2, 12, "bob"]),
+        ]);
+        // Also where the calls are those of an account.
+        let (_, of_bob) = server.get_ops("/api/v1/calls?user=bob").await;
+        let of_bob: Value = serde_json::from_str(&of_bob).unwrap();
+        assert_eq!(of_bob["items"], json!([list["items"][1]]));
+        let (_, table) = server.get_ops("/api/v1/calls?format=csv").await;
+        assert!(table.contains(r#""[""kim"",""lee""]",3,"#), "{table}");
+
+        let summary = "alice video-called bob; talked for 1 min 0 s, bob hung up first";
+        let (_, call) = server.get_ops(&format!("/api/v1/calls/{APP}/c%2F1")).await;
+        let call: Value = serde_json::from_str(&call).unwrap();
+        assert_eq!(call["summary"], summary);
+        let (_, page) = server.get_ops(&format!("/calls/{APP}/c%2F1")).await;
+        assert!(page.contains(&format!("{summary}.")), "{page}");
+        let (_, page) = server.get_ops("/calls").await;
+        assert!(page.contains(">kim</bdi>") && page.contains(">lee</bdi>") && page.contains("<td class=\"num\">12 s</td>"), "{page}");
+        server.stop().await;
+
+        let url = database.url.clone();
+        tokio::task::spawn_blocking(move || {
+            let folder = tempfile::tempdir().unwrap();
+            let told = done(folder.path(), &["call", "c/1", "--store", &url]);
+            assert!(told.starts_with(&format!("{summary}\n\n")), "{told}");
+            let listed = done(folder.path(), &["calls", "--store", &url]);
+            let row = listed.lines().nth(1).unwrap();
+            assert!(row.contains("  eve     kim, lee  ringing"), "{listed}");
         })
         .await
         .unwrap();

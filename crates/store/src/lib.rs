@@ -47,6 +47,7 @@ pub use crate::forwarding::view::{
     EventDeliveries, EventPlace, ExceptionFilter, ExceptionView, FeedFigures,
 };
 pub use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState, SqliteState};
+pub use crate::model::call_summary::call_summary;
 pub use crate::model::event::StoredEvent;
 pub use crate::model::position::{Position, PositionError};
 pub use crate::model::read_models::{

@@ -10,8 +10,10 @@ use crate::cli::output::{self, cell, say, seconds, time_or_dash};
 use crate::cli::read::lists::{Source, cut, timeline};
 use crate::store::{
     Call, DETAILS_MAX, EventFilter, EventPage, Member, SearchHit, Store, StoreError, Subject,
+    call_summary,
 };
 use protocol::AppId;
+use protocol::letters;
 
 /// Show one call: its members, recordings and events.
 ///
@@ -61,7 +63,7 @@ impl OneCall {
         for what in cut(&[("members", members_cut), ("recordings", recordings_cut)]) {
             say(&format!("there are more {what} than are shown; the events have all of them"));
         }
-        let filter = EventFilter::of_call(owner, &call.call_id, DETAILS_MAX);
+        let filter = EventFilter::of_call(call, DETAILS_MAX);
         let EventPage { events, next } = opened.read(store.event_page(&filter)).await?;
         if next.is_some() {
             let shown = events.len();
@@ -117,7 +119,8 @@ fn app_of(call: &Call) -> Result<AppId> {
 }
 
 fn head(call: &Call) -> String {
-    let mut text = format!("call      {}\n", cell(Some(&call.call_id)));
+    let summary = letters::spelled_in_lines(&call_summary(call)).into_owned();
+    let mut text = format!("{summary}\n\ncall      {}\n", cell(Some(&call.call_id)));
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "{name:<9} {value}");
     };
@@ -132,6 +135,7 @@ fn head(call: &Call) -> String {
     let kind: Vec<_> = kind.into_iter().flatten().map(|word| cell(Some(word))).collect();
     line("kind", if kind.is_empty() { "-".to_owned() } else { kind.join(", ") });
     line("caller", cell(call.caller.as_deref()));
+    line("hung up", cell(call.hung_up_by.as_deref()));
     line("room", cell(call.room_id.as_deref()));
     if let Some(group) = &call.chat_group_id {
         line("group", cell(Some(group)));
@@ -139,6 +143,7 @@ fn head(call: &Call) -> String {
     line("started", time_or_dash(call.started_at));
     line("accepted", time_or_dash(call.accepted_at));
     line("ended", time_or_dash(call.ended_at));
+    line("rang", call.ring_seconds.map_or_else(|| "-".to_owned(), seconds));
     line("talk", call.talk_seconds.map_or_else(|| "-".to_owned(), seconds));
     text
 }

@@ -25,16 +25,26 @@ impl Calls {
 }
 
 fn table(calls: &[Call]) -> String {
-    let mut table = output::table(&["TIME", "CALL", "STATE", "RESULT", "TALK", "MEDIA", "CALLER"]);
+    let mut table = output::table(&[
+        "TIME", "CALLER", "CALLED", "STATE", "RESULT", "RANG", "TALK", "MEDIA", "PEOPLE", "CALL",
+    ]);
+    let length = |s: Option<i64>| s.map_or_else(|| "-".to_owned(), seconds);
     for call in calls {
         table.add_row([
-            call.started_at.unwrap_or(call.first_at).to_string(),
-            cell(Some(&call.call_id)),
+            call.first_at.to_string(),
+            cell(call.caller.as_deref()),
+            cell(
+                Some(&call.callees.join(", "))
+                    .filter(|names| !names.is_empty())
+                    .map(String::as_str),
+            ),
             call.state.clone(),
             cell(call.result.as_deref()),
-            call.talk_seconds.map_or_else(|| "-".to_owned(), seconds),
+            length(call.ring_seconds),
+            length(call.talk_seconds),
             cell(call.media.as_deref()),
-            cell(call.caller.as_deref()),
+            call.participants.to_string(),
+            cell(Some(&call.call_id)),
         ]);
     }
     format!("{}\n", table.trim_fmt())

@@ -17,7 +17,7 @@ use crate::http::ui::error::PageError;
 use crate::http::ui::filters::Form;
 use crate::http::ui::html::{
     Html, account, account_or, badge, call_href, calls_in_href, copyable, inferred, link,
-    moment_behind, nothing, span, time, time_of_day_or, time_or,
+    list as list_of, moment_behind, nothing, span, text, time, time_of_day_or, time_or, visible,
 };
 use crate::http::ui::page::{Listed, Paged, Reading, answered, app, done, listed};
 use crate::http::ui::recordings::{RecordingRow, recording};
@@ -25,12 +25,14 @@ use crate::http::ui::section::Section;
 use crate::http::ui::shell::Shell;
 use crate::store::{
     AnomalyFilter, Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, EventPage, Member,
-    StoredEvent, Subject, steps,
+    StoredEvent, Subject, call_summary, steps,
 };
 use protocol::UnixMillis;
 use protocol::event::Payload;
 use protocol::explain::changed_accounts;
 
+/// How many of those who were called a list names.
+const CALLEES_SHOWN: usize = 3;
 /// What a lane says that has nothing drawn on it.
 const UNTIMED: &str = "no event says from when to when";
 
@@ -52,12 +54,19 @@ pub(crate) struct CallRow {
     pub(crate) result: Html,
     pub(crate) media: String,
     pub(crate) caller: Html,
+    /// The first who were called, and how many more there are.
+    pub(crate) callees: Html,
+    pub(crate) rang: String,
     pub(crate) talk: String,
     pub(crate) inferred: Html,
 }
 
 pub(crate) fn row(call: &Call, now: UnixMillis) -> CallRow {
     let app = call.sdk_app_id;
+    let named = call.callees.iter().take(CALLEES_SHOWN).map(|name| account(app, name));
+    let shown = i64::try_from(named.len()).unwrap_or_default();
+    let others = call.participants - i64::from(call.caller.is_some()) - shown;
+    let others = (shown > 0 && others > 0).then(|| text(&format!("{others} more")));
     CallRow {
         call: link(&call_href(app, &call.call_id), &call.call_id),
         first: time(call.first_at, now),
@@ -65,13 +74,15 @@ pub(crate) fn row(call: &Call, now: UnixMillis) -> CallRow {
         result: call.result.as_deref().map_or_else(nothing, badge),
         media: call.media.clone().unwrap_or_default(),
         caller: account_or(app, call.caller.as_deref()),
-        talk: talk(call),
+        callees: list_of(named.chain(others)),
+        rang: length(call.ring_seconds),
+        talk: length(call.talk_seconds),
         inferred: inferred(call.inferred),
     }
 }
 
-fn talk(call: &Call) -> String {
-    match call.talk_seconds {
+fn length(seconds: Option<i64>) -> String {
+    match seconds {
         None => "–".to_owned(),
         Some(0) => "0 s".to_owned(),
         Some(seconds) => span(seconds.saturating_mul(1000)),
@@ -96,6 +107,7 @@ struct One {
     result: Html,
     inferred: Html,
     facts: Vec<(&'static str, Html)>,
+    summary: String,
     talk: String,
     ticks: Vec<String>,
     steps: Vec<Step>,
@@ -135,7 +147,6 @@ pub(crate) async fn page(
     let reading = Reading::of(&ops).await?;
     let (store, now) = (reading.store, reading.now);
     let (app, call_id) = (app(&app_id)?, path_segment::id(&call_id));
-    let by_call = EventFilter::of_call(app, &call_id, DETAILS_MAX);
     let about = AnomalyFilter {
         subject: Some(call_id.clone()),
         app: Some(app),
@@ -147,6 +158,10 @@ pub(crate) async fn page(
     let members = store.call_members(app, &call_id).await?;
     let recordings = store.recordings(&subject).await?;
     let (members_cut, mut members) = (members.is_cut, members.rows);
+    let by_call = call.as_ref().map_or_else(
+        || EventFilter::of_call_id(app, &call_id, DETAILS_MAX),
+        |call| EventFilter::of_call(call, DETAILS_MAX),
+    );
     let EventPage { events, next } = store.event_page(&by_call).await?;
     let anomalies = store.anomalies(&about).await?;
     let all_events = format!("/events?app={app_id}&call={}", path_segment::encoded(&call_id));
@@ -178,7 +193,8 @@ pub(crate) async fn page(
         state: badge(&call.state),
         result: call.result.as_deref().map_or_else(Html::default, badge),
         inferred: inferred(call.inferred),
-        talk: talk(&call),
+        summary: visible(&call_summary(&call)).into_owned(),
+        talk: length(call.talk_seconds),
         facts: facts(&call, now),
         ticks: span.ticks(),
         steps: told(call.sdk_app_id, &steps(&call, &members)),
@@ -210,18 +226,20 @@ fn told(app: i64, steps: &[CallStep]) -> Vec<Step> {
 
 fn facts(call: &Call, now: UnixMillis) -> Vec<(&'static str, Html)> {
     let app = call.sdk_app_id;
-    let text =
-        |text: &Option<String>| text.as_deref().map_or_else(nothing, crate::http::ui::html::id);
+    let word =
+        |word: &Option<String>| word.as_deref().map_or_else(nothing, crate::http::ui::html::id);
     let room = call.room_id.as_deref();
     vec![
         ("Caller", account_or(app, call.caller.as_deref())),
-        ("Media", text(&call.media)),
-        ("Type", text(&call.call_type)),
+        ("Media", word(&call.media)),
+        ("Type", word(&call.call_type)),
         ("Started", time_or(call.started_at, now)),
         ("Accepted", time_or(call.accepted_at, now)),
         ("Ended", time_or(call.ended_at, now)),
+        ("Rang for", text(&length(call.ring_seconds))),
+        ("Hung up first", account_or(app, call.hung_up_by.as_deref())),
         ("RTC room", room.map_or_else(nothing, |room| link(&calls_in_href(app, room), room))),
-        ("Chat group", text(&call.chat_group_id)),
+        ("Chat group", word(&call.chat_group_id)),
         ("App", crate::http::ui::html::id(&app.to_string())),
     ]
 }

@@ -7,13 +7,13 @@ use crate::model::recording::{Recording, RecordingStep};
 use crate::model::rtc::room::{RtcPublishInterval, RtcRoomSession, RtcStay};
 use crate::model::rtc::task::{RtcTask, RtcTaskStep};
 use crate::model::rtc::words as rtc_words;
-use crate::sql::from_row::{event_name, from_row, id, if_selected, later, words};
+use crate::sql::from_row::{event_name, from_row, id, if_selected, later, texts, words};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 from_row! {
     Anomaly: sdk_app_id, kind, subject, session, happened_at, found_at, resolved_at, detail;
     Call: sdk_app_id, call_id, media, call_type, caller, chat_group_id, room_id, state, result, started_at, accepted_at,
-        ended_at, talk_seconds, inferred, first_at, last_at;
+        ended_at, ring_seconds, talk_seconds, callees = texts, participants, hung_up_by, inferred, first_at, last_at;
     Count: at, group_name, events, lag_ms, lag_ms_max;
     GiftRow: at, event_id = id, sender, receivers, gift_id, count, coins;
     Live: sdk_app_id, room_id, session, total_viewers, total_gifts_sent, total_gift_coins, total_gift_senders,

@@ -1,5 +1,6 @@
 //! Types of the rows that readers get.
 
+pub(crate) mod call_summary;
 pub(crate) mod columns;
 pub(crate) mod event;
 pub(crate) mod position;

@@ -39,8 +39,17 @@ pub struct Call {
     pub accepted_at: Option<UnixMillis>,
     /// When it ended; of an overdue call, its last event.
     pub ended_at: Option<UnixMillis>,
+    /// From its start to its acceptance, or to its end where it never connected, in s; null while it rings, and where
+    /// no event says when it began or ended.
+    pub ring_seconds: Option<i64>,
     /// From acceptance to end, in s; 0 where it never connected, null until it has ended.
     pub talk_seconds: Option<i64>,
+    /// Accounts that were called, by the time they are first named; at most 10. Empty where no event names one.
+    pub callees: Vec<String>,
+    /// Number of accounts that events name in it, with the one that called.
+    pub participants: i64,
+    /// Account that hung up first; null where no event says.
+    pub hung_up_by: Option<String>,
     /// Its end was inferred: no end event came.
     pub inferred: bool,
     /// The earliest time any event names for it.

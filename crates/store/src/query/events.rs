@@ -4,10 +4,13 @@ use uuid::Uuid;
 
 use crate::filter;
 use crate::model::event::StoredEvent;
-use crate::model::read_models::Room;
+use crate::model::read_models::{Call, Room};
 use crate::query::conditions::ConditionKind;
 use protocol::UnixMillis;
 use protocol::{AppId, Family};
+
+/// How far from a call's own times its timeline goes, in ms. Recordings, and ends that could not be decoded, come later.
+const AROUND_CALL_MS: i64 = 2 * 86_400_000;
 
 filter! {
     /// Which stored events, and in which order.
@@ -50,9 +53,25 @@ filter! {
 }
 
 impl EventFilter {
-    /// The events of one call, the earliest first: its timeline.
+    /// The events of one call, the earliest first: its timeline. Without those more than two days away from all that the
+    /// call is made of, so that only the partitions of its days are read.
     #[must_use]
-    pub fn of_call(app: AppId, call_id: &str, limit: u32) -> Self {
+    pub fn of_call(call: &Call, limit: u32) -> Self {
+        let within = |time: i64| Some(UnixMillis(time));
+        Self {
+            app: AppId::parse(&call.sdk_app_id.to_string()),
+            call_id: Some(call.call_id.clone()),
+            since: within(call.first_at.0.saturating_sub(AROUND_CALL_MS)),
+            until: within(call.last_at.0.saturating_add(AROUND_CALL_MS)),
+            order: Order::Oldest { after: None },
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// The events that name a call of which nothing else is known, the earliest first.
+    #[must_use]
+    pub fn of_call_id(app: AppId, call_id: &str, limit: u32) -> Self {
         Self {
             app: Some(app),
             call_id: Some(call_id.to_owned()),

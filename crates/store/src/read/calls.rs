@@ -17,7 +17,22 @@ use protocol::UnixMillis;
 const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.chat_group_id, c.room_id, c.state, \
      c.result, @ms(c.started_at) as started_at, @ms(c.accepted_at) as accepted_at, \
      @ms(c.ended_at) as ended_at, c.talk_seconds, c.inferred, @ms(c.first_at) as first_at, \
-     @ms(c.last_at) as last_at";
+     @ms(c.last_at) as last_at, \
+     case when c.started_at is not null and (c.accepted_at is not null or c.state = 'ended') \
+          then @greatest(0, @ms(coalesce(c.accepted_at, c.ended_at)) - @ms(c.started_at)) / 1000 end as ring_seconds, \
+     (select @texts(m.account) from ( \
+         select account from merged_call_members m \
+         where m.sdk_app_id = c.sdk_app_id and m.call_id = c.call_id and not m.is_caller \
+         order by m.first_at, m.account limit 10) as m) as callees, \
+     (select count(*) from merged_call_members m \
+         where m.sdk_app_id = c.sdk_app_id and m.call_id = c.call_id) as participants, \
+     (select m.account from merged_call_members m \
+         where m.sdk_app_id = c.sdk_app_id and m.call_id = c.call_id and m.last_action = 'hangup' \
+         order by m.last_left_at, m.account limit 1) as hung_up_by";
+
+/// Behind the columns of calls in a list, what chooses them follows. In a subquery, so that what is looked up for each call is
+/// looked up for those of the page only.
+const OF_LIST: &str = " from (select c.* from calls c";
 
 /// No end came.
 const OPEN: &str = "c.end_event_at is null and c.end_record_at is null";
@@ -31,7 +46,7 @@ pub(crate) async fn calls<R: Reader>(
     filter: &CallFilter,
 ) -> Result<Vec<Call>, StoreError> {
     let mut sql = reader.statement("select ");
-    sql.push(CALL).push(" from calls c");
+    sql.push(CALL).push(OF_LIST);
     let mut condition = " where ";
     if let Some(account) = &filter.account {
         // A member is named at the earliest when its call is.
@@ -69,8 +84,9 @@ pub(crate) async fn calls<R: Reader>(
         sql.push(" and (c.first_at, c.sdk_app_id, c.call_id) < (").time(*at);
         sql.push(", ").number(*app).push(", ").text(call_id).push(")");
     }
-    sql.push(" order by c.first_at desc, c.sdk_app_id desc, c.call_id desc limit ");
-    sql.number(filter.limit.into());
+    const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
+    sql.push(ORDER).push(" limit ").number(filter.limit.into());
+    sql.push(") as c").push(ORDER);
     reader.fetch(sql).await
 }
 

@@ -73,6 +73,23 @@ where
     Ok(text.map_or_else(Vec::new, |text| text.split(',').map(str::to_owned).collect()))
 }
 
+/// A JSON list of texts; none where the column is null.
+pub(crate) fn texts<'r, R: Row>(
+    row: &'r R,
+    column: &'static str,
+) -> Result<Vec<String>, sqlx::Error>
+where
+    &'static str: ColumnIndex<R>,
+    Option<String>: Decode<'r, R::Database> + Type<R::Database>,
+{
+    let list: Option<String> = row.try_get(column)?;
+    let Some(list) = list else { return Ok(Vec::new()) };
+    serde_json::from_str(&list).map_err(|error| sqlx::Error::ColumnDecode {
+        index: column.to_owned(),
+        source: error.into(),
+    })
+}
+
 /// What is read by another statement.
 #[expect(clippy::unnecessary_wraps, reason = "readers of columns may fail")]
 pub(crate) fn later<R: Row, T: Default>(_row: &R, _field: &'static str) -> Result<T, sqlx::Error> {

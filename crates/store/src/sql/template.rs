@@ -13,6 +13,7 @@
 //! | `@greatest(…)`, `@least(…)` | the greatest or the least of some values |
 //! | `@strpos(text, part)` | where `part` begins in `text`, from 1; 0 where it is not in it |
 //! | `@json_array(…)` | the values as JSON |
+//! | `@texts(x)` | all `x` of a subquery as a JSON list, read as text |
 //! | `@clock` | the database's clock in ms |
 //! | `@minute`, `@tick` | between two times: a minute, and less than a ms |
 //! | `@feed_ids(x)` | the ids of a row of the feed, read as text |

@@ -13,7 +13,7 @@ use crate::http::problem::Problem;
 use crate::store::{
     Call, CallFilter, CallStep, DETAILS_MAX, EventFilter, Member, Recording, RtcComparison,
     RtcRoomSession, StoredEvent, Subject, UserCall, UserCallFilter, UserVisit, UserVisitFilter,
-    arrivals, compare, rtc_sessions_of_call, steps,
+    arrivals, call_summary, compare, rtc_sessions_of_call, steps,
 };
 
 /// Calls by time of their first event, newest first.
@@ -28,6 +28,9 @@ pub(crate) async fn calls(request: ApiRequest) -> Result<Response, Problem> {
 pub(crate) struct CallDetail {
     #[serde(flatten)]
     call: Call,
+    /// The call in one English sentence.
+    #[schema(example = "ann video-called ben; no answer after 28 s")]
+    summary: String,
     /// Callees and participants, by time of their first event.
     members: Vec<Member>,
     /// Recording tasks of the call.
@@ -83,7 +86,7 @@ pub(crate) async fn call(
     let store = reading.store()?;
     let question = async {
         let Some(call) = store.call(app, &call_id).await? else { return Ok(None) };
-        let filter = EventFilter::of_call(app, &call_id, DETAILS_MAX);
+        let filter = EventFilter::of_call(&call, DETAILS_MAX);
         let events = store.event_page(&filter).await?;
         let members = store.call_members(app, &call_id).await?;
         let recordings = store.recordings(&Subject::Call(app, call_id.clone())).await?;
@@ -106,6 +109,7 @@ pub(crate) async fn call(
     let cut = cut.into_iter().filter(|(_, is_cut)| *is_cut).map(|(name, _)| name.to_owned());
     list::json(&CallDetail {
         steps: steps(&call, &members.rows),
+        summary: call_summary(&call),
         call,
         members: members.rows,
         recordings: recordings.rows,
