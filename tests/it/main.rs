@@ -3,8 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod alerts;
 mod access;
+mod alerts;
 mod amounts;
 mod api;
 mod api_document;
