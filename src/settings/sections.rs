@@ -11,6 +11,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::access::TokenSettings;
 use crate::store::PartitionSpan;
 use crate::telemetry::LogFormat;
 use protocol::response::{NotStored, Rejected};
@@ -62,6 +63,8 @@ impl ServerSettings {
 pub struct OpsSettings {
     pub listen: SocketAddr,
     pub token: SecretString,
+    #[serde(default)]
+    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[answer]`

@@ -1,5 +1,6 @@
 //! What is in force, for people to read, without secrets.
 
+use crate::access::TokenSource;
 use crate::settings::tree::Settings;
 use crate::store;
 
@@ -11,6 +12,7 @@ impl Settings {
     pub(crate) fn summary(&self) -> Vec<Section> {
         vec![
             ("Listeners", self.listeners()),
+            ("Access to the operations listener", self.access()),
             ("Store and spool", self.stores_and_spool()),
             ("Retention", self.retained()),
             ("Gaps", self.gaps()),
@@ -36,6 +38,20 @@ impl Settings {
             ("Connections at most", server.connections_max.to_string()),
             ("Operations", self.ops.listen.to_string()),
         ]
+    }
+
+    fn access(&self) -> Vec<(&'static str, String)> {
+        let token = |source: TokenSource| {
+            let place = if source.is_file() { ", from a file" } else { "" };
+            ("Token", format!("{}: {}{place}", source.name, source.scope))
+        };
+        // They were checked when the settings were loaded.
+        let mut lines: Vec<_> =
+            self.token_sources().unwrap_or_default().into_iter().map(token).collect();
+        if lines.is_empty() {
+            lines.push(("Tokens", "none: whoever reaches it may read".to_owned()));
+        }
+        lines
     }
 
     fn stores_and_spool(&self) -> Vec<(&'static str, String)> {

@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
+mod access;
 mod amounts;
 mod api;
 mod api_document;
@@ -36,11 +38,13 @@ mod forward_receiver;
 mod forward_replay;
 mod forward_seen;
 mod forwarding;
+mod grafana;
 mod handlers;
 mod hostile;
 mod http;
 mod imports;
 mod ingest;
+mod kubernetes;
 mod layers;
 mod listen;
 mod listener;
@@ -79,6 +83,7 @@ mod rtc_read;
 mod rtc_repair;
 mod rtc_rooms;
 mod rtc_tasks;
+mod service_manager;
 mod sessions;
 mod settle;
 mod settle_bounds;
