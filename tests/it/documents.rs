@@ -191,6 +191,12 @@ fn arguments(command: &[String]) -> Option<&[String]> {
         ("cargo", "run") if !command.iter().any(|word| word == "--example") => {
             command.iter().position(|word| word == "--")
         }
+        // Only what runs in a pod: elsewhere the word names what is in the cluster.
+        ("kubectl", _) => command
+            .iter()
+            .position(|word| word == "--")
+            .map(|place| place + 1)
+            .filter(|place| command.get(*place).is_some_and(is_program)),
         // There the word names an image, a service or a package.
         ("docker", "build" | "run")
         | ("cargo" | "systemctl" | "journalctl" | "useradd" | "install", _) => None,

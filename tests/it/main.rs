@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod access;
 mod amounts;
 mod api;
 mod api_document;
@@ -13,6 +14,9 @@ mod api_stream;
 mod backup;
 mod callback_config;
 mod cloud_stub;
+#[path = "../faults/cluster.rs"]
+#[expect(dead_code, reason = "the fault tests use the rest")]
+mod cluster;
 mod conditions;
 mod confirmation;
 mod corpus;
@@ -40,6 +44,7 @@ mod hostile;
 mod http;
 mod imports;
 mod ingest;
+mod kubernetes;
 mod layers;
 mod listen;
 mod listener;
@@ -58,8 +63,9 @@ mod panics;
 mod partitions;
 mod permutations;
 mod pooler;
-#[cfg(feature = "nats")]
 mod ports;
+mod postgres_failover;
+mod postgres_front;
 mod process;
 mod properties;
 mod proxies;
@@ -77,6 +83,7 @@ mod rtc_read;
 mod rtc_repair;
 mod rtc_rooms;
 mod rtc_tasks;
+mod service_manager;
 mod sessions;
 mod settle;
 mod settle_bounds;

@@ -193,7 +193,8 @@ fn command_help(command: &clap::Command, path: &[&str], page: &mut String) {
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     let name = [&["trtc-callbacks"], path].concat().join(" ");
     write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()).unwrap();
-    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+    let is_shown = |it: &&clap::Command| it.get_name() != "help" && !it.is_hide_set();
+    for command in command.get_subcommands().filter(is_shown) {
         command_help(command, &[path, &[command.get_name()]].concat(), page);
     }
 }
