@@ -30,7 +30,7 @@ use crate::settings::{AppSettings, Settings};
 use crate::sockets::{ServiceManager, Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
-use protocol::Apps;
+use protocol::{Apps, UnixMillis};
 
 /// How long a stop waits for the store's connections to close.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ pub async fn run_in_turn(
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
-    let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
+    let (metrics, store_handle) = (metrics_from_now(&clock), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
@@ -133,6 +133,13 @@ pub async fn run_in_turn(
     let server = Box::pin(async { tokio::join!(work, ops) });
     let (worked, ()) = notices.watched(server).await;
     worked.inspect(|()| info!("stopped"))
+}
+
+/// The figures of a server that starts now.
+fn metrics_from_now(clock: &Clock) -> Arc<Metrics> {
+    let metrics = Metrics::new();
+    metrics.started(clock.now().since(UnixMillis(0)));
+    Arc::new(metrics)
 }
 
 /// One that is cancelled already, where it is so already.

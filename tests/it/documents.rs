@@ -89,6 +89,13 @@ fn targets(page: &str) -> Vec<String> {
     found.map(|(target, _)| target.to_owned()).collect()
 }
 
+/// Whether there is such a page, and such a heading if one is named: `docs/README.md#heading`.
+pub(crate) fn leads_somewhere(target: &str) -> bool {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let page = fs::read_to_string(root().join(file));
+    page.is_ok_and(|page| anchor.is_empty() || anchors(&page).contains(anchor))
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let pages = documents();
@@ -184,6 +191,12 @@ fn arguments(command: &[String]) -> Option<&[String]> {
         ("cargo", "run") if !command.iter().any(|word| word == "--example") => {
             command.iter().position(|word| word == "--")
         }
+        // Only what runs in a pod: elsewhere the word names what is in the cluster.
+        ("kubectl", _) => command
+            .iter()
+            .position(|word| word == "--")
+            .map(|place| place + 1)
+            .filter(|place| command.get(*place).is_some_and(is_program)),
         // There the word names an image, a service or a package.
         ("docker", "build" | "run")
         | ("cargo" | "systemctl" | "journalctl" | "useradd" | "install", _) => None,

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod alerts;
 mod amounts;
 mod api;
 mod api_document;
@@ -33,11 +34,13 @@ mod forward_receiver;
 mod forward_replay;
 mod forward_seen;
 mod forwarding;
+mod grafana;
 mod handlers;
 mod hostile;
 mod http;
 mod imports;
 mod ingest;
+mod kubernetes;
 mod layers;
 mod listen;
 mod listener;

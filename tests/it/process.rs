@@ -157,7 +157,7 @@ impl Serving {
         panic!("the line was not written: {log}");
     }
 
-    async fn figures(&self) -> Figures {
+    pub(crate) async fn figures(&self) -> Figures {
         let client = trtc_callbacks::tencent_api::http_client().build().unwrap();
         let answer = client.get(format!("{}/metrics", self.ops_url)).send().await.unwrap();
         Figures(answer.text().await.unwrap())

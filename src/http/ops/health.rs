@@ -12,6 +12,7 @@ use crate::http::ops::auth::{peer, too_many_guesses};
 use crate::http::ops::state::Ops;
 use crate::http::ops::store_handle::StoreHandle;
 use crate::ingest::Health;
+use crate::telemetry::process_figures;
 
 /// Liveness: the process answers. Public, without further data.
 pub(crate) async fn livez() -> &'static str {
@@ -110,5 +111,6 @@ pub(crate) async fn metrics(State(ops): State<Arc<Ops>>, request: Request) -> Re
             .into_response();
     }
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], ops.metrics.render()).into_response()
+    let text = ops.metrics.render() + &process_figures();
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
