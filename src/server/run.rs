@@ -69,7 +69,8 @@ pub async fn run_in_turn(
     let addresses = addresses(&settings, &listeners);
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch, &forwarding) };
-    let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
+    let access = Arc::new(settings.access_tokens()?);
+    let ops = operations(&settings, &access, &store_handle, &metrics, &clock, &stop, setup);
     let tls = tls(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
@@ -105,6 +106,7 @@ pub async fn run_in_turn(
             clock: clock.clone(),
             metrics: metrics.clone(),
             tls: tls.clone(),
+            access,
             keep: settings.retention.keep(),
             watch: watch.clone(),
             more: jobs,

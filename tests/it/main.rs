@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alerts;
+mod access;
 mod amounts;
 mod api;
 mod api_document;
@@ -13,6 +14,9 @@ mod api_stream;
 mod backup;
 mod callback_config;
 mod cloud_stub;
+#[path = "../faults/cluster.rs"]
+#[expect(dead_code, reason = "the fault tests use the rest")]
+mod cluster;
 mod conditions;
 mod confirmation;
 mod corpus;
@@ -59,8 +63,9 @@ mod panics;
 mod partitions;
 mod permutations;
 mod pooler;
-#[cfg(feature = "nats")]
 mod ports;
+mod postgres_failover;
+mod postgres_front;
 mod process;
 mod properties;
 mod proxies;

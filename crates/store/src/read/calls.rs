@@ -47,6 +47,7 @@ pub(crate) async fn calls<R: Reader>(
     reader: &R,
     filter: &CallFilter,
 ) -> Result<Vec<Call>, StoreError> {
+    const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
     let mut sql = reader.statement("select ");
     sql.push(CALL).push(OF_LIST);
     let mut condition = " where ";
