@@ -108,7 +108,7 @@ async fn each_scope_gets_exactly_what_it_allows() {
             // A route asks for its own scope first, and for that of exports then.
             let missing = scopes[(*needs).min(has + 1)];
             let challenge = answer.headers()["www-authenticate"].to_str().unwrap().to_owned();
-            let expected = format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", missing);
+            let expected = format!("Bearer error=\"insufficient_scope\", scope=\"{missing}\"");
             assert_eq!(challenge, expected, "{path}");
             let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
             assert_eq!((&problem["status"], &problem["scope"]), (&403.into(), &missing.into()));
