@@ -38,8 +38,8 @@ pub(crate) struct Problem {
     parameter: Option<String>,
     /// The scope that the token lacks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    scope: Option<&'static str>,
+    #[schema(nullable = false, value_type = Option<String>)]
+    scope: Option<Scope>,
 }
 
 impl Problem {
@@ -76,7 +76,7 @@ impl Problem {
             "use a token whose `scopes` in `[[ops.tokens]]` name `{scope}`, or `ops.token`"
         );
         let problem = Self::new(StatusCode::FORBIDDEN, detail, Some(&hint));
-        Self { scope: Some(scope.as_str()), ..problem }
+        Self { scope: Some(scope), ..problem }
     }
 
     pub(crate) fn unauthorized() -> Self {

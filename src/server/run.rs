@@ -69,15 +69,14 @@ pub async fn run_in_turn(
     let addresses = addresses(&settings, &listeners);
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch, &forwarding) };
-    let access = Arc::new(settings.access_tokens()?);
+    let (access, tls) = (Arc::new(settings.access_tokens()?), tls(&settings, &clock, &metrics)?);
     let ops = operations(&settings, &access, &store_handle, &metrics, &clock, &stop, setup);
-    let tls = tls(&settings, &clock, &metrics)?;
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
-    let (ops_address, begin) = (display_address(&listeners.ops), token(succession.from.is_none()));
+    let [listen, ops_address] = [&listeners.public, &listeners.ops].map(display_address);
+    let begin = token(succession.from.is_none());
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops = serve_operators(listeners.ops, ops, ops_limits(&limits), &begin, ops_stop.clone());
-    let listen = display_address(&listeners.public);
     let notices = Notices::new(manager, serves(&settings, &listen, &ops_address));
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
@@ -132,8 +131,7 @@ pub async fn run_in_turn(
         Ok(())
     };
     // It is large, and a caller holds it.
-    let server = Box::pin(async { tokio::join!(work, ops) });
-    let (worked, ()) = notices.watched(server).await;
+    let (worked, ()) = notices.watched(Box::pin(async { tokio::join!(work, ops) })).await;
     worked.inspect(|()| info!("stopped"))
 }
 

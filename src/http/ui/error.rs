@@ -106,14 +106,9 @@ impl IntoResponse for PageError {
             ),
             Self::Broken(error) => {
                 tracing::error!(%error, "a page could not be rendered");
-                let text =
-                    "This page could not be rendered, which is a bug of this program.".to_owned();
-                (
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Internal error",
-                    text,
-                    "The log has the details.",
-                )
+                let text = "This page could not be rendered, which is a bug of this program.";
+                let hint = "The log has the details.";
+                (StatusCode::INTERNAL_SERVER_ERROR, "Internal error", text.to_owned(), hint)
             }
             Self::Store(error) => {
                 tracing::warn!(%error, "the dashboard could not read the store");
