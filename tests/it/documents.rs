@@ -135,6 +135,27 @@ fn the_summary_lists_every_page_once() {
     assert_eq!(missing, Vec::<PathBuf>::new());
 }
 
+#[test]
+fn scripts_that_documents_and_workflows_name_exist() {
+    let workflows = root().join(".github/workflows").read_dir().unwrap();
+    let workflows = workflows.map(|file| file.unwrap().path());
+    let workflows = workflows.map(|path| (path.clone(), fs::read_to_string(path).unwrap()));
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for (path, text) in workflows.chain(documents()) {
+        for behind in text.split("./scripts/").skip(1) {
+            let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+            let script = &behind[..end.unwrap_or(behind.len())];
+            named += 1;
+            if !root().join("scripts").join(script).is_file() {
+                missing.push(format!("{}: {script}", path.display()));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+    assert!(named > 20, "{named}");
+}
+
 /// The book that `mdbook build` makes has no other files.
 #[test]
 fn pages_of_the_book_link_only_within_docs() {
