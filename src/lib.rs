@@ -14,6 +14,7 @@
 //!
 //! - [`ingest`]: the only door to the store: a bounded queue and group commit.
 //! - `export`: lists as CSV and NDJSON.
+//! - [`access`]: the tokens of the operations listener, and what each allows.
 //! - `stream`: NATS `JetStream` as the log between receivers and writers (scale-out mode).
 //! - [`http`]: the two listeners. The only module that knows axum.
 //! - `forwarding`: sends stored events to destinations.
@@ -28,6 +29,7 @@
 //! - [`cli`]: the command line, one file per subcommand.
 //! - [`settings`], [`telemetry`], [`clock`]: what all of them use.
 
+pub mod access;
 pub mod cli;
 pub mod clock;
 mod export;

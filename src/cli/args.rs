@@ -55,7 +55,10 @@ impl ConfigArgs {
         Ok(Sources {
             file: self.config.clone(),
             env,
-            flags: url.map(|url| ("store.url", url)).into_iter().collect(),
+            // The other address would be that of another database.
+            flags: url.map_or_else(Vec::new, |url| {
+                vec![("store.url", url), ("store.direct_url", String::new())]
+            }),
             sdk_app_ids: apps.map_or_else(Vec::new, |args| args.sdk_app_id.clone()),
             app: None,
         })

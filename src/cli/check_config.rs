@@ -2,7 +2,6 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use clap::Args;
-use secrecy::ExposeSecret;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::output;
@@ -27,8 +26,10 @@ impl CheckConfig {
         let settings = self.config.load(Some(&self.store), Some(&self.apps))?;
         settings.apps_to_serve()?;
         let mut text = String::from("the configuration is valid\n");
-        let token =
-            if settings.ops.token.expose_secret().is_empty() { "no token" } else { "a token" };
+        let tokens = settings.token_sources()?;
+        // Those in files are read as `serve` reads them.
+        let required = settings.access_tokens()?.is_required();
+        let token = if required { "a token is required" } else { "no token" };
         let scheme = if settings.server.tls_files().is_some() { "HTTPS" } else { "HTTP" };
         writeln!(text, "callbacks  {}, {scheme}", settings.server.listen)?;
         for range in settings.auth.given_addresses() {
@@ -47,7 +48,14 @@ impl CheckConfig {
             writeln!(text, "           POST {path}")?;
         }
         writeln!(text, "operations {}, {token}", settings.ops.listen)?;
+        for token in tokens {
+            let place = if token.is_file() { ", from a file" } else { "" };
+            writeln!(text, "           token {}: {}{place}", token.name, token.scope)?;
+        }
         writeln!(text, "store      {}", store::display_url(&settings.store.url))?;
+        if let Some(direct) = settings.store.direct_url() {
+            writeln!(text, "  directly {}", store::display_url(direct))?;
+        }
         match settings.spool.path.display().to_string() {
             path if path.is_empty() => writeln!(text, "spool      none")?,
             path => writeln!(text, "spool      {path}")?,

@@ -21,6 +21,7 @@ pub(crate) mod error;
 pub(crate) mod forward;
 mod healthcheck;
 pub(crate) mod listen;
+mod man;
 pub(crate) mod output;
 mod own_server;
 pub(crate) mod prompt;
@@ -88,6 +89,8 @@ enum Command {
     Rebuild(admin::rebuild::RebuildModels),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),
+    #[command(hide = true)]
+    Man(man::ManPages),
 }
 
 /// Runs what the command line says.
@@ -131,6 +134,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Rebuild(rebuild) => wait_for(rebuild.run(&clock)),
         Command::Healthcheck(check) => wait_for(check.run()),
         Command::Completions(completions) => completions.run(Cli::command()),
+        Command::Man(pages) => pages.run(Cli::command()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::clock::Clock;
 use crate::server::{self, Listeners};
 use crate::settings::Settings;
-use crate::sockets::{Sockets, Succession};
+use crate::sockets::{ServiceManager, Sockets, Succession};
 use crate::telemetry;
 use protocol::diagnostic::Diagnostic;
 
@@ -68,7 +68,8 @@ impl Serve {
         let stop = stop_on_signal()?;
         let succession = Succession { from, hand_over };
         let listeners = Listeners { public, ops };
-        server::run_in_turn(settings, listeners, succession, clock, stop).await?;
+        let manager = ServiceManager::from_environment();
+        server::run_in_turn(settings, listeners, succession, manager, clock, stop).await?;
         Ok(())
     }
 }

@@ -64,6 +64,10 @@ impl Forwarding {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, SettingsError> {
         let (destinations, guard) = settings.destinations()?;
+        // Shown from the start, also while the store is away: an alert on an increase needs the value before it.
+        for destination in &destinations {
+            drop(metrics.destination(&destination.name));
+        }
         Ok(Self {
             destinations: destinations.into_iter().map(Arc::new).collect(),
             guard,

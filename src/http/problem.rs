@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::{Grant, Scope};
 use crate::store::{ConditionError, FeedSpan, Position, StoreError};
 use protocol::diagnostic::Hint;
 
@@ -35,6 +36,10 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     parameter: Option<String>,
+    /// The scope that the token lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<String>)]
+    scope: Option<Scope>,
 }
 
 impl Problem {
@@ -47,6 +52,7 @@ impl Problem {
             hint: hint.map(str::to_owned),
             position: None,
             parameter: None,
+            scope: None,
         }
     }
 
@@ -62,8 +68,19 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "the path is not UTF-8", Some("percent-encode it"))
     }
 
+    /// The token does not allow this.
+    pub(crate) fn scope(grant: &Grant, scope: Scope) -> Self {
+        let (name, has) = (grant.name(), grant.scope());
+        let detail = format!("the scope `{scope}` is missing: the token `{name}` has `{has}`");
+        let hint = format!(
+            "use a token whose `scopes` in `[[ops.tokens]]` name `{scope}`, or `ops.token`"
+        );
+        let problem = Self::new(StatusCode::FORBIDDEN, detail, Some(&hint));
+        Self { scope: Some(scope), ..problem }
+    }
+
     pub(crate) fn unauthorized() -> Self {
-        let hint = "send `Authorization: Bearer` with the token set as `ops.token`, or sign in at /sign-in";
+        let hint = "send `Authorization: Bearer` with `ops.token` or one of `ops.tokens`, or sign in at /sign-in";
         Self::new(StatusCode::UNAUTHORIZED, "a token is required", Some(hint))
     }
 
@@ -176,6 +193,12 @@ impl IntoResponse for Problem {
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "1")),
             _ => None,
         };
+        let lacks = self
+            .scope
+            .map(|scope| format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\""));
+        if let Some(challenge) = lacks.and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
         if let Some((name, value)) = more {
             headers.insert(name, HeaderValue::from_static(value));
         }

@@ -42,6 +42,12 @@ impl Query {
         self.values.get(name).map_or("", String::as_str)
     }
 
+    /// The names that were given, but for these.
+    pub(crate) fn names(&self, but: &[&str]) -> String {
+        let names = self.values.keys().map(String::as_str).filter(|name| !but.contains(name));
+        names.collect::<Vec<_>>().join(",")
+    }
+
     /// The name of a value that has more than `most` characters.
     pub(crate) fn longer_than(&self, most: usize) -> Option<&str> {
         let mut values = self.values.iter();

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::access::AccessTokens;
 use crate::clock::Clock;
 use crate::http::Tls;
 use crate::ingest::batch_writer::BatchWriter;
@@ -39,6 +40,7 @@ pub(crate) struct Background {
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) access: Arc<AccessTokens>,
     /// How long events are kept; for ever without it.
     pub(crate) keep: Option<Duration>,
     pub(crate) watch: Arc<VendorMonitor>,
@@ -63,7 +65,7 @@ impl Background {
     }
 
     fn jobs(self, is_ready: &CancellationToken) -> Vec<Job> {
-        let Self { store, clock, metrics, tls, keep, watch, more } = self;
+        let Self { store, clock, metrics, tls, access, keep, watch, more } = self;
         let mut jobs = vec![
             Job::new("metrics", metrics.clone(), fold_metrics),
             Job::new("registration checks", watch.clone(), |watch| async move {
@@ -75,6 +77,9 @@ impl Background {
         ];
         if let Some(tls) = tls {
             jobs.push(Job::new("certificate", tls, |tls| async move { tls.keep_up().await }));
+        }
+        if access.has_files() {
+            jobs.push(Job::new("tokens", access, AccessTokens::keep_up));
         }
         jobs.extend(more);
         if let Some(store) = store {

@@ -5,6 +5,7 @@ mod error;
 mod feed;
 mod job;
 mod listeners;
+mod notices;
 mod opened;
 mod opening;
 mod run;

@@ -40,7 +40,7 @@ pub(crate) async fn open(
 ) -> Result<Opened, StartError> {
     let url = store::display_url(&settings.store.url);
     let store = open_store(settings).await?;
-    let spool = open_spool(settings, clock, takes_over).await?;
+    let spool = open_spool(settings, clock, metrics, takes_over).await?;
     let ready = if spool.is_some() {
         migrated(settings, &store).await?
     } else {
@@ -71,13 +71,16 @@ pub(crate) async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, St
 pub(crate) async fn open_spool(
     settings: &Settings,
     clock: &Clock,
+    metrics: &Metrics,
     takes_over: bool,
 ) -> Result<Option<(Spool, Option<SpoolError>)>, StartError> {
-    Ok(match settings.spool.path.as_path() {
+    let spool = &settings.spool;
+    metrics.spool.limit(if spool.path.as_os_str().is_empty() { 0 } else { spool.bytes_max });
+    Ok(match spool.path.as_path() {
         path if path.as_os_str().is_empty() => None,
         // The server before has it until it ends, and that one ends when this one takes callbacks.
-        path if takes_over => Some((Spool::later(path, settings.spool.bytes_max), None)),
-        path => Some(Spool::open(path, settings.spool.bytes_max, SPOOL_WAIT, clock.now()).await?),
+        path if takes_over => Some((Spool::later(path, spool.bytes_max), None)),
+        path => Some(Spool::open(path, spool.bytes_max, SPOOL_WAIT, clock.now()).await?),
     })
 }
 

@@ -18,6 +18,7 @@ use crate::registration::VendorMonitor;
 use crate::server::background::{Background, StoreJobs, run_writers};
 use crate::server::error::StartError;
 use crate::server::listeners::Listeners;
+use crate::server::notices::Notices;
 use crate::server::opened::{Opened, Tokens};
 use crate::server::opening::open;
 #[cfg(feature = "nats")]
@@ -26,10 +27,10 @@ use crate::server::wiring::{
     addresses, limits, operations, ops_limits, receiver, settler, setup, tls,
 };
 use crate::settings::{AppSettings, Settings};
-use crate::sockets::{Succession, Successors, TakenOver};
+use crate::sockets::{ServiceManager, Succession, Successors, TakenOver};
 use crate::store::{self, Store};
 use crate::telemetry::Metrics;
-use protocol::Apps;
+use protocol::{Apps, UnixMillis};
 
 /// How long a stop waits for the store's connections to close.
 const STORE_CLOSE_MAX: Duration = Duration::from_secs(2);
@@ -44,11 +45,12 @@ pub async fn run(
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
-    run_in_turn(settings, listeners, Succession::default(), clock, stop).await
+    let (turn, manager) = (Succession::default(), ServiceManager::default());
+    run_in_turn(settings, listeners, turn, manager, clock, stop).await
 }
 
 /// The same for one that may have taken over from another, and hands over to the next: then it ends as if it were stopped,
-/// but accepts nothing any more.
+/// but accepts nothing any more. It says to `manager` how it is.
 ///
 /// # Errors
 /// When it cannot start.
@@ -56,25 +58,29 @@ pub async fn run_in_turn(
     settings: Settings,
     listeners: Listeners,
     succession: Succession,
+    manager: ServiceManager,
     clock: Clock,
     stop: CancellationToken,
 ) -> Result<(), StartError> {
     let apps = settings.apps_to_serve()?;
     let admission = settings.admission()?;
-    let (metrics, store_handle) = (Arc::new(Metrics::new()), Arc::new(OnceLock::new()));
+    let (metrics, store_handle) = (metrics_from_now(&clock), Arc::new(OnceLock::new()));
     let watch = Arc::new(VendorMonitor::new(&settings, &admission, &clock, &metrics));
     let addresses = addresses(&settings, &listeners);
     let forwarding = Forwarding::new(&settings, &clock, &metrics)?;
     let setup = Setup { addresses, ..setup(&settings, &apps, &watch, &forwarding) };
-    let ops = operations(&settings, &store_handle, &metrics, &clock, &stop, setup);
-    let tls = tls(&settings, &clock, &metrics)?;
+    let (access, tls) = (Arc::new(settings.access_tokens()?), tls(&settings, &clock, &metrics)?);
+    let ops = operations(&settings, &access, &store_handle, &metrics, &clock, &stop, setup);
     let (numbered, stop_forwarding) = (Arc::new(Notify::new()), CancellationToken::new());
     let (limits, ops_stop) = (limits(&settings)?, CancellationToken::new());
-    let (ops_address, begin) = (display_address(&listeners.ops), token(succession.from.is_none()));
+    let [listen, ops_address] = [&listeners.public, &listeners.ops].map(display_address);
+    let begin = token(succession.from.is_none());
     let successors = Successors::of(&listeners.public, &listeners.ops, succession.hand_over);
     let ops = serve_operators(listeners.ops, ops, ops_limits(&limits), &begin, ops_stop.clone());
+    let notices = Notices::new(manager, serves(&settings, &listen, &ops_address));
     let work = async {
         let _end_of_ops = ops_stop.clone().drop_guard();
+        notices.starting().await;
         let tokens = Tokens { store_ready: CancellationToken::new(), stop: stop.child_token() };
         let Opened { store, ingest, jobs, writers } = tokio::select! {
             opened = opened(&settings, &clock, &metrics, succession.from.is_some(), &tokens) => opened?,
@@ -85,15 +91,12 @@ pub async fn run_in_turn(
             .with_admission(admission);
         // It was empty: nothing else fills it.
         let _ = store_handle.set(handle(&settings, store.as_ref(), &ingest));
-        say_ready(&settings, &display_address(&listeners.public), &ops_address, &apps);
+        say_ready(&settings, &listen, &ops_address, &apps);
         let submissions = receiver.submissions();
         let router = receiver::standalone_router(receiver, settings.served_paths());
-        let counted = Some(metrics.clone());
-        let until = Stop { asked: stop.clone(), ..Stop::default() };
-        let handed_over = until.handed_over.clone();
+        let (counted, until) = (Some(metrics.clone()), Stop::from(stop.clone()));
         begin.cancel();
-        let handover =
-            Handover { from: succession.from, successors, handed_over, ops_stop: ops_stop.clone() };
+        let handover = Handover::new(succession.from, successors, &until, &ops_stop);
         let background = Background {
             store: store.clone().map(|store| {
                 let settler = settler(&settings, &apps, watch.book(), &clock, &metrics);
@@ -102,6 +105,7 @@ pub async fn run_in_turn(
             clock: clock.clone(),
             metrics: metrics.clone(),
             tls: tls.clone(),
+            access,
             keep: settings.retention.keep(),
             watch: watch.clone(),
             more: jobs,
@@ -110,9 +114,10 @@ pub async fn run_in_turn(
         let forwarding = forwarding.run(is_ready.clone(), numbered, stop_forwarding.clone());
         let accepting = async {
             tokio::select! {
-                () = http::serve(listeners.public, router, tls.clone(), limits, counted, until) => {}
+                () = http::serve(listeners.public, router, tls.clone(), limits, counted, until.clone()) => {}
                 () = background.run(is_ready) => {}
-                () = handover.run(stop.clone()) => {}
+                () = handover.run() => {}
+                () = notices.report(&ingest) => {}
             }
             info!("no more callbacks are accepted; storing those that were");
             stop_forwarding.cancel();
@@ -120,16 +125,21 @@ pub async fn run_in_turn(
         };
         let writing = run_writers(writers, stop_writing, &stop_forwarding);
         // What they hold is large.
-        tokio::join!(Box::pin(accepting), Box::pin(forwarding), Box::pin(writing));
+        let storing = async { tokio::join!(accepting, forwarding, writing) };
+        tokio::join!(Box::pin(storing), notices.stopping(&until));
         close(&ingest, store.as_ref().map(|(store, _)| store)).await;
         Ok(())
     };
     // It is large, and a caller holds it.
-    let (worked, ()) = tokio::join!(Box::pin(work), ops);
-    if worked.is_ok() {
-        info!("stopped");
-    }
-    worked
+    let (worked, ()) = notices.watched(Box::pin(async { tokio::join!(work, ops) })).await;
+    worked.inspect(|()| info!("stopped"))
+}
+
+/// The figures of a server that starts now.
+fn metrics_from_now(clock: &Clock) -> Arc<Metrics> {
+    let metrics = Metrics::new();
+    metrics.started(clock.now().since(UnixMillis(0)));
+    Arc::new(metrics)
 }
 
 /// One that is cancelled already, where it is so already.
@@ -162,24 +172,34 @@ async fn serve_operators(
 struct Handover {
     from: Option<TakenOver>,
     successors: Successors,
-    handed_over: CancellationToken,
+    /// Until when callbacks are accepted.
+    until: Stop,
     ops_stop: CancellationToken,
 }
 
 impl Handover {
+    fn new(
+        from: Option<TakenOver>,
+        successors: Successors,
+        until: &Stop,
+        ops_stop: &CancellationToken,
+    ) -> Self {
+        Self { from, successors, until: until.clone(), ops_stop: ops_stop.clone() }
+    }
+
     /// Tells the one before that this one takes callbacks, and stops when the next one does. Never returns.
-    async fn run(self, stop: CancellationToken) {
+    async fn run(self) {
         if let Some(before) = self.from {
             before.ready().await;
         }
         // Once it is to stop it has the sockets nowhere but where it listens: who comes later is refused, and does not wait.
         tokio::select! {
             () = self.successors.wait_for() => {
-                self.handed_over.cancel();
+                self.until.handed_over.cancel();
                 // Those who ask for health or figures are answered by the other one.
                 self.ops_stop.cancel();
             }
-            () = stop.cancelled() => {}
+            () = self.until.asked.cancelled() => {}
         }
         std::future::pending::<()>().await;
     }
@@ -258,6 +278,14 @@ fn warn_if_open(settings: &Settings) {
             "unsigned requests are taken at a path that is easy to guess: whoever reaches this address can have events stored"
         );
     }
+}
+
+/// Where it listens, as the service manager shows it.
+fn serves(settings: &Settings, listen: &str, ops: &str) -> String {
+    let scheme = if settings.server.tls_files().is_some() { "https" } else { "http" };
+    let callbacks = format!("callbacks on {scheme}://{listen}");
+    let work = if settings.receives() { &callbacks } else { "writer of the stream" };
+    format!("{work}, operations on http://{ops}")
 }
 
 fn display_address(listener: &TcpListener) -> String {

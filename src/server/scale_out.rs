@@ -46,8 +46,11 @@ pub(crate) async fn open(
     let connection = Connection::open(stream, ack_wait, true).await.map_err(StartError::Stream)?;
     let publisher = Publisher::new(connection.clone(), &stream.subject, metrics);
     let writer = Arc::new(BatchWriter::on_stream(&settings.ingest, publisher, clock, metrics));
-    let spool =
-        if stream.role.receives() { open_spool(settings, clock, takes_over).await? } else { None };
+    let spool = if stream.role.receives() {
+        open_spool(settings, clock, metrics, takes_over).await?
+    } else {
+        None
+    };
     let ingest = Ingest::start_on(&settings.ingest, writer, spool, clock, metrics).await;
     let ingest = Arc::new(ingest);
     let upkeep = Upkeep {

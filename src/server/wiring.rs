@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessTokens;
 use crate::clock::Clock;
 use crate::forwarding::Forwarding;
 use crate::http::{
@@ -32,16 +33,25 @@ const OPS_RESERVED_MAX: usize = 16;
 /// The state of the operations listener.
 pub(crate) fn operations(
     settings: &Settings,
+    tokens: &Arc<AccessTokens>,
     store_handle: &Arc<OnceLock<StoreHandle>>,
     metrics: &Metrics,
     clock: &Clock,
     stop: &CancellationToken,
     setup: Setup,
 ) -> Ops {
-    let (store, token) = (&settings.store, settings.ops.token.clone());
+    let store = &settings.store;
     let read_timeout = Duration::from_millis(store.read_timeout_ms);
     let reading = ReadLimiter::new(store_handle.clone(), store.readers_max, read_timeout);
-    Ops::new(store_handle.clone(), metrics, token, clock.clone(), stop.clone(), reading, setup)
+    Ops::new(
+        store_handle.clone(),
+        metrics,
+        tokens.clone(),
+        clock.clone(),
+        stop.clone(),
+        reading,
+        setup,
+    )
 }
 
 /// What the settings page shows.

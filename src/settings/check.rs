@@ -1,7 +1,5 @@
 //! Which values do: ranges, and keys that must fit each other.
 
-use secrecy::ExposeSecret;
-
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::sections::ProxyProtocol;
@@ -11,9 +9,6 @@ use crate::store;
 use crate::telemetry;
 use crate::tencent_api::{Endpoint, Product};
 use protocol::diagnostic::Hint;
-
-/// The least length of `ops.token` where others reach the listener: wrong ones are answered as fast as they come.
-const OPS_TOKEN_BYTES_MIN: usize = 16;
 
 impl Settings {
     /// Checks that a server that is to call the vendor's API knows for whom, where and with what.
@@ -85,9 +80,13 @@ impl Settings {
             let hint = "name at least one path, for example `[\"/callback\"]`";
             return Err(SettingsError::new("key `server.callback_paths` is empty", hint));
         }
-        self.check_ops_token()?;
+        self.check_ops_tokens()?;
         self.check_rtc_repair()?;
         store::check_url(&self.store.url).map_err(|error| error.diagnostic())?;
+        if let Some(direct_url) = self.store.direct_url() {
+            store::check_direct_url(&self.store.url, direct_url)
+                .map_err(|error| error.diagnostic())?;
+        }
         telemetry::check_filter(&self.log.filter).map_err(|reason| {
             let problem = format!("key `log.filter`: {reason}");
             SettingsError::new(problem, "give a level such as info, or info,trtc_callbacks=debug")
@@ -117,24 +116,16 @@ impl Settings {
         Ok(())
     }
 
-    fn check_ops_token(&self) -> Result<(), SettingsError> {
-        let (listen, token) = (self.ops.listen, self.ops.token.expose_secret());
-        if listen.ip().is_loopback() || token.len() >= OPS_TOKEN_BYTES_MIN {
+    fn check_ops_tokens(&self) -> Result<(), SettingsError> {
+        let listen = self.ops.listen;
+        if !self.token_sources()?.is_empty() || listen.ip().is_loopback() {
             return Ok(());
         }
-        if token.is_empty() {
-            let problem = format!(
-                "key `ops.listen`: {listen} is reachable by others, and `ops.token` is not set"
-            );
-            let hint = "set `ops.token` (TRTC_OPS__TOKEN), for example to the output of `openssl rand -hex 24`, or listen on \
-                        127.0.0.1";
-            return Err(SettingsError::new(problem, hint));
-        }
         let problem = format!(
-            "key `ops.token` has fewer than {OPS_TOKEN_BYTES_MIN} characters, and {listen} (`ops.listen`) is reachable by others, \
-             who could guess it"
+            "key `ops.listen`: {listen} is reachable by others, and `ops.token` is not set"
         );
-        let hint = "make a longer one with `openssl rand -hex 24`, or listen on 127.0.0.1";
+        let hint = "set `ops.token` (TRTC_OPS__TOKEN), for example to the output of `openssl rand -hex 24`, or listen on \
+                    127.0.0.1";
         Err(SettingsError::new(problem, hint))
     }
 

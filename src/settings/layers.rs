@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::SecretString;
 
+use crate::access::{Scope, TOKEN_KEYS, TokenSettings};
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
 use crate::settings::forward::{self, FORWARD_KEYS};
@@ -42,8 +43,8 @@ const LISTS: [&str; 4] = [
 ];
 
 /// The variables that are no keys: what they set belongs to a single app, or to the destination `default`;
-/// but for the first, and for those of the stream, which are short names of keys.
-const SHORTCUTS: [&str; 11] = [
+/// but for the first, for those of the stream, which are short names of keys, and for those of tokens, which make `[[ops.tokens]]`.
+const SHORTCUTS: [&str; 14] = [
     "CONFIG",
     "SDK_APP_ID",
     "CALLBACK_TOKEN",
@@ -55,6 +56,9 @@ const SHORTCUTS: [&str; 11] = [
     "FORWARD_SECRET",
     "STREAM_URL",
     "STREAM_ROLE",
+    "OPS_METRICS_TOKEN",
+    "OPS_READ_TOKEN",
+    "OPS_EXPORT_TOKEN",
 ];
 
 /// Where settings come from beside the built-in layer.
@@ -123,6 +127,7 @@ fn combine(sources: &Sources) -> Result<Settings, SettingsError> {
     let mut settings: Settings = layers.try_deserialize()?;
     let (url, secret) = (env.forward_url.take(), env.forward_secret.take());
     forward::apply_variables(&mut settings.forward, url, secret)?;
+    settings.ops.tokens.append(&mut env.ops_tokens);
     env.apply_to_apps(&mut settings.apps, sources)?;
     Ok(settings)
 }
@@ -139,6 +144,7 @@ struct Environment {
     callback_url: Option<String>,
     forward_url: Option<String>,
     forward_secret: Option<String>,
+    ops_tokens: Vec<TokenSettings>,
 }
 
 impl Environment {
@@ -168,12 +174,19 @@ impl Environment {
                 "CALLBACK_URL" => read.callback_url = Some(value),
                 "FORWARD_URL" => read.forward_url = Some(value),
                 "FORWARD_SECRET" => read.forward_secret = Some(value),
+                "OPS_METRICS_TOKEN" => read.add_token(Scope::Metrics, value),
+                "OPS_READ_TOKEN" => read.add_token(Scope::Read, value),
+                "OPS_EXPORT_TOKEN" => read.add_token(Scope::Export, value),
                 "STREAM_URL" => read.keys.push(("stream.url".to_owned(), value)),
                 "STREAM_ROLE" => read.keys.push(("stream.role".to_owned(), value)),
                 _ => read.keys.push((name.to_lowercase().replace("__", "."), value)),
             }
         }
         Ok(read)
+    }
+
+    fn add_token(&mut self, scope: Scope, token: String) {
+        self.ops_tokens.push(TokenSettings::of_variable(scope, token));
     }
 
     /// Adds the apps of the shortcuts, and gives their app what else they hold.
@@ -325,6 +338,7 @@ fn read_secret(variable: &str, path: &str) -> Result<String, SettingsError> {
 fn refuse_unknown_keys(layers: &Config) -> Result<(), SettingsError> {
     let mut known = known_keys()?;
     known.extend(APP_KEYS.map(|key| format!("apps.{key}")));
+    known.extend(TOKEN_KEYS.map(|key| format!("ops.tokens.{key}")));
     known.extend(FORWARD_KEYS.map(|key| format!("forward.{key}")));
     let mut given = Vec::new();
     leaves("", &layers.cache, &mut given);
@@ -359,7 +373,7 @@ fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
                 leaves(&path, value, found);
             }
         }
-        ValueKind::Array(elements) if path == "apps" || path == "forward" => {
+        ValueKind::Array(elements) if ["apps", "forward", "ops.tokens"].contains(&path) => {
             for app in elements {
                 leaves(path, app, found);
             }

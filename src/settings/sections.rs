@@ -6,11 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::value::SeqAccessDeserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::access::TokenSettings;
 use crate::store::PartitionSpan;
 use crate::telemetry::LogFormat;
 use protocol::response::{NotStored, Rejected};
@@ -71,6 +72,8 @@ pub enum ProxyProtocol {
 pub struct OpsSettings {
     pub listen: SocketAddr,
     pub token: SecretString,
+    #[serde(default)]
+    pub tokens: Vec<TokenSettings>,
 }
 
 /// `[answer]`
@@ -140,10 +143,19 @@ fn words<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Error> {
 #[serde(deny_unknown_fields)]
 pub struct StoreSettings {
     pub url: SecretString,
+    pub direct_url: SecretString,
     pub readers_max: u32,
     pub read_timeout_ms: u64,
     pub partition_span: PartitionSpan,
     pub partitions_ahead: u32,
+}
+
+impl StoreSettings {
+    /// The address for what needs a session of its own, where it is another.
+    #[must_use]
+    pub fn direct_url(&self) -> Option<&SecretString> {
+        Some(&self.direct_url).filter(|url| !url.expose_secret().is_empty())
+    }
 }
 
 /// `[ingest]`

@@ -1,5 +1,6 @@
 //! What is in force, for people to read, without secrets.
 
+use crate::access::TokenSource;
 use crate::settings::sections::ProxyProtocol;
 use crate::settings::tree::Settings;
 use crate::store;
@@ -12,6 +13,7 @@ impl Settings {
     pub(crate) fn summary(&self) -> Vec<Section> {
         vec![
             ("Listeners", self.listeners()),
+            ("Access to the operations listener", self.access()),
             ("Store and spool", self.stores_and_spool()),
             ("Retention", self.retained()),
             ("Gaps", self.gaps()),
@@ -44,6 +46,20 @@ impl Settings {
         ]
     }
 
+    fn access(&self) -> Vec<(&'static str, String)> {
+        let token = |source: TokenSource| {
+            let place = if source.is_file() { ", from a file" } else { "" };
+            ("Token", format!("{}: {}{place}", source.name, source.scope))
+        };
+        // They were checked when the settings were loaded.
+        let mut lines: Vec<_> =
+            self.token_sources().unwrap_or_default().into_iter().map(token).collect();
+        if lines.is_empty() {
+            lines.push(("Tokens", "none: whoever reaches it may read".to_owned()));
+        }
+        lines
+    }
+
     fn stores_and_spool(&self) -> Vec<(&'static str, String)> {
         let spool = match self.spool.path.display().to_string() {
             path if path.is_empty() => "none".to_owned(),
@@ -51,7 +67,11 @@ impl Settings {
         };
         let models = if self.ingest.read_models { "written" } else { "not written" };
         let store = if self.stores() {
-            store::display_url(&self.store.url)
+            let url = store::display_url(&self.store.url);
+            match self.store.direct_url() {
+                Some(direct) => format!("{url}, directly {}", store::display_url(direct)),
+                None => url,
+            }
         } else {
             "none: this server is a receiver".to_owned()
         };
@@ -126,6 +146,7 @@ mod tests {
     fn the_settings_summary_has_no_secrets() {
         let settings = Settings::load(&env(&[
             ("TRTC_STORE__URL", "postgres://trtc:s3cret@db/trtc"),
+            ("TRTC_STORE__DIRECT_URL", "postgres://trtc:s3cret@db2/trtc"),
             ("TRTC_OPS__TOKEN", "s3cret"),
             ("TRTC_SERVER__CALLBACK_PATHS", "/callback,/s3cret,/s3cret2"),
             ("TRTC_CALLBACK_TOKEN", "s3cret"),
@@ -138,7 +159,7 @@ mod tests {
         for said in [
             "default: https://billing.example",
             "/callback, 2 that are not shown",
-            "postgres://db:5432/trtc",
+            "postgres://db:5432/trtc, directly postgres://db2:5432/trtc",
             "for good",
         ] {
             assert!(text.contains(said), "{text}");

@@ -99,6 +99,10 @@ fn unsafe_settings_are_refused() {
     assert!(Settings::load(&open("0123456789abcdef")).is_ok());
     assert!(Settings::load(&env(&[("TRTC_OPS__TOKEN", "t")])).is_ok());
     assert!(error(&env(&[("TRTC_STORE__URL", "mysql://x")])).contains("`store.url`"));
+    let direct = |url| error(&env(&[("TRTC_STORE__DIRECT_URL", url)]));
+    // Beside SQLite it is of no use.
+    assert!(direct("postgres://u:s3cret@h/d").contains("`store.direct_url`: it is of use with"));
+    assert!(direct("s3cret").contains("`store.direct_url`: it names no kind of store"));
     let same = env(&[("TRTC_SPOOL__PATH", "./data/trtc-callbacks.db")]);
     assert!(error(&same).contains("the same file"));
     assert!(error(&env(&[("TRTC_LOG__FILTER", "=,=x")])).contains("`log.filter`"));
@@ -212,4 +216,55 @@ fn the_production_example_is_valid() {
     let (_file, mut sources) = file(include_str!("../../config/production.example.toml"));
     sources.env.insert("TRTC_OPS__TOKEN".into(), "0123456789abcdef".into());
     assert!(Settings::load(&sources).unwrap().apps_to_serve().is_ok());
+}
+
+#[test]
+fn tokens_are_named_scoped_and_never_repeated() {
+    let wrong = |table: &str| {
+        let (_file, sources) =
+            file(&format!("[ops]\nlisten = \"0.0.0.0:1\"\n[[ops.tokens]]\n{table}"));
+        let message = error(&sources);
+        assert!(!message.contains("s3cret"), "{message}");
+        message
+    };
+    let token = "token = \"0123456789abcdef-s3cret\"";
+    for (table, said) in [
+        (format!("name = \"a\"\n{token}"), "key `ops.tokens.scopes` of `a` is empty"),
+        (
+            format!("name = \"a\"\n{token}\nscopes = [\"s3cret\"]"),
+            "a scope is metrics, read, export or admin",
+        ),
+        (format!("name = \"a s3cret\"\n{token}\nscopes = [\"read\"]"), "one is not a name"),
+        (format!("name = \"ops.token\"\n{token}\nscopes = [\"read\"]"), "give it another one"),
+        ("name = \"a\"\nscopes = [\"read\"]".to_owned(), "`a` has no token"),
+        (
+            format!("name = \"a\"\n{token}\ntoken_file = \"t\"\nscopes = [\"read\"]"),
+            "`token` is set too",
+        ),
+        (
+            "name = \"a\"\ntoken = \"s3cret\"\nscopes = [\"read\"]".to_owned(),
+            "key `ops.tokens.token` of `a` has fewer than 16 characters",
+        ),
+        (
+            format!(
+                "name = \"a\"\n{token}\nscopes = [\"read\"]\n[[ops.tokens]]\nname = \"a\"\n{token}\nscopes = [\"read\"]"
+            ),
+            "`a` stands twice",
+        ),
+        (format!("nam = \"a\"\n{token}"), "did you mean `ops.tokens.name`?"),
+    ] {
+        let message = wrong(&table);
+        assert!(message.contains(said), "{table}: {message}");
+    }
+    let reachable = ("TRTC_OPS__LISTEN", "0.0.0.0:1");
+    let read = ("TRTC_OPS_READ_TOKEN", "0123456789abcdef\nfedcba9876543210");
+    let settings = Settings::load(&env(&[reachable, read])).unwrap();
+    let [token] = settings.ops.tokens.as_slice() else { panic!("one token") };
+    assert_eq!(token.name, "read");
+    assert!(!format!("{settings:?}").contains("0123456789"), "{settings:?}");
+    let (_file, sources) =
+        file("[[ops.tokens]]\nname = \"a\"\ntoken_file = \"/nowhere/token\"\nscopes = [\"admin\"]");
+    let settings = Settings::load(&sources).unwrap();
+    let message = settings.access_tokens().unwrap_err().diagnostic().to_string();
+    assert!(message.contains("`ops.tokens.token_file` of `a`: `/nowhere/token`"), "{message}");
 }

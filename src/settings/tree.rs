@@ -1,12 +1,15 @@
 //! All settings, and what they mean to the rest of the program.
 
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use crate::access::{self, AccessTokens, Scope, TokenSource};
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
+use crate::settings::secrets::read_secret;
 use crate::settings::sections::{
     AnswerSettings, AuthSettings, GapsSettings, IngestSettings, LogSettings, OpsSettings,
     RegistrationSettings, RetentionSettings, RtcRepairSettings, ServerSettings, SettleSettings,
@@ -16,8 +19,12 @@ use crate::settings::stream::StreamSettings;
 use crate::store::StoreOptions;
 use forward::destination::DestinationSettings;
 use forward::destination::settings::ForwardingSettings;
+use protocol::diagnostic::Hint;
 use protocol::source_filter::{Networks, VendorNetworks};
 use protocol::{Admission, AppId, Apps};
+
+/// The least length of a token where others reach the operations listener.
+const OPS_TOKEN_BYTES_MIN: usize = 16;
 
 /// Everything that can be set. The keys are explained in [`DEFAULTS`](crate::settings::DEFAULTS).
 #[derive(Debug, Clone, Deserialize)]
@@ -146,6 +153,36 @@ impl Settings {
         Ok(proxies)
     }
 
+    /// The tokens of the operations listener, with those in files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or what stands in it is no token.
+    pub(crate) fn access_tokens(&self) -> Result<AccessTokens, SettingsError> {
+        let read = |path: &Path| read_secret(path).map_err(|error| error.diagnostic());
+        Ok(AccessTokens::load(self.token_sources()?, self.token_bytes_min(), read)?)
+    }
+
+    /// The tokens as they are configured. Files are read by those who need what is in them.
+    pub(crate) fn token_sources(&self) -> Result<Vec<TokenSource>, SettingsError> {
+        let ops = &self.ops;
+        Ok(access::check_together(&ops.token, &ops.tokens, self.token_bytes_min())?)
+    }
+
+    /// The least length of a token: where others reach the listener, wrong ones are answered as fast as they come.
+    fn token_bytes_min(&self) -> usize {
+        if self.ops.listen.ip().is_loopback() { 0 } else { OPS_TOKEN_BYTES_MIN }
+    }
+
+    /// The token with which a command asks an operations listener for what needs this scope: `ops.token`, or else the
+    /// first of `ops.tokens` that allows it; empty where there is none.
+    pub(crate) fn token_for(&self, scope: Scope) -> Result<SecretString, SettingsError> {
+        let sources = self.token_sources()?;
+        let Some(source) = sources.iter().find(|source| source.scope >= scope) else {
+            return Ok(SecretString::default());
+        };
+        Ok(source.first(|path| read_secret(path).map_err(|error| error.diagnostic()))?)
+    }
+
     /// Scale-out mode, where it is on.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamSettings> {
@@ -175,6 +212,7 @@ impl Settings {
     pub fn store_options(&self) -> StoreOptions {
         StoreOptions {
             url: self.store.url.clone(),
+            direct_url: self.store.direct_url().cloned(),
             writers: self.ingest.lanes,
             readers: self.store.readers_max,
             // As long as anybody waits for what is stored.

@@ -8,11 +8,13 @@ mod error;
 mod hand_over;
 mod handshake;
 mod open;
+mod service_manager;
 mod succession;
 mod take_over;
 
 pub use error::SocketError;
 pub use open::Sockets;
+pub use service_manager::ServiceManager;
 pub use succession::Succession;
 pub(crate) use succession::Successors;
 pub use take_over::TakenOver;

@@ -7,11 +7,13 @@ use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
 
-use crate::telemetry::forward_metrics::{self, DerivedMetrics, DestinationMetrics, FeedMetrics};
 use crate::telemetry::outcome::{CheckResult, Closed, RefusedHead, outcome_index, outcome_labels};
 use crate::telemetry::recorder::{counter, gauge, histogram};
-use crate::telemetry::settle_metrics::{self, ANOMALIES, SettleMetrics};
-use crate::telemetry::stream_metrics::{self, StreamMetrics};
+use crate::telemetry::topics::forward::{self, DerivedMetrics, DestinationMetrics, FeedMetrics};
+use crate::telemetry::topics::process;
+use crate::telemetry::topics::settle::{self, ANOMALIES, SettleMetrics};
+use crate::telemetry::topics::spool::{self, SpoolMetrics};
+use crate::telemetry::topics::stream::{self, StreamMetrics};
 use protocol::{AppId, Body, Event, Family};
 use receiver::RequestOutcome;
 
@@ -57,16 +59,8 @@ pub struct Metrics {
     anomalies_found: [Counter; ANOMALIES.len()],
     /// Whether events go straight to the spool, because the store does not take them: 0 or 1.
     pub store_circuit_open: Gauge,
-    /// Events that wait in the spool.
-    pub spool_events: Gauge,
-    /// What they take of its file, in bytes.
-    pub spool_bytes: Gauge,
-    /// Events that came from the spool into the store.
-    pub spool_drained: Counter,
-    /// What the spool did not do.
-    pub spool_errors: Counter,
-    /// Files and records of the spool that could not be trusted and were quarantined.
-    pub spool_damaged: Counter,
+    /// Of the spool.
+    pub spool: SpoolMetrics,
     /// New events under a signature that was first seen a while ago.
     pub sign_reused: Counter,
     registration_checks: [Counter; CheckResult::ALL.len()],
@@ -108,11 +102,6 @@ const CONNECTIONS: &str = "trtc_connections";
 const CONNECTIONS_CLOSED: &str = "trtc_connections_closed_total";
 const STORE_ERRORS: &str = "trtc_store_errors_total";
 const STORE_CIRCUIT_OPEN: &str = "trtc_store_circuit_open";
-const SPOOL_EVENTS: &str = "trtc_spool_events";
-const SPOOL_BYTES: &str = "trtc_spool_bytes";
-const SPOOL_DRAINED: &str = "trtc_spool_drained_total";
-const SPOOL_ERRORS: &str = "trtc_spool_errors_total";
-const SPOOL_DAMAGED: &str = "trtc_spool_damaged_total";
 const SIGN_REUSED: &str = "trtc_sign_reused_total";
 const TLS_HANDSHAKE_ERRORS: &str = "trtc_tls_handshake_errors_total";
 const TLS_RELOADS: &str = "trtc_tls_reloads_total";
@@ -130,7 +119,6 @@ const REGISTRATION_CHECKS: &str = "trtc_registration_checks_total";
 const VENDOR_NETWORKS: &str = "trtc_vendor_networks";
 const VENDOR_LIST: &str = "trtc_vendor_list_refreshes_total";
 const VENDOR_LIST_AT: &str = "trtc_vendor_list_seconds";
-const BUILD_INFO: &str = "trtc_build_info";
 
 impl Metrics {
     /// All figures at zero.
@@ -158,7 +146,7 @@ impl Metrics {
             counter(&recorder, REGISTRATION_CHECKS, &[("result", checked.as_str().to_owned())])
         };
         let list = |result: &str| counter(&recorder, VENDOR_LIST, &[("result", result.to_owned())]);
-        gauge(&recorder, BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION").to_owned())]).set(1.0);
+        process::show_version(&recorder);
         Self {
             requests: counter(&recorder, REQUESTS, &[]),
             outcomes: outcome_labels().map(outcome).collect(),
@@ -184,11 +172,7 @@ impl Metrics {
             anomalies_found: ANOMALIES
                 .map(|kind| counter(&recorder, ANOMALIES_FOUND, &[("kind", kind.to_owned())])),
             store_circuit_open: gauge(&recorder, STORE_CIRCUIT_OPEN, &[]),
-            spool_events: gauge(&recorder, SPOOL_EVENTS, &[]),
-            spool_bytes: gauge(&recorder, SPOOL_BYTES, &[]),
-            spool_drained: counter(&recorder, SPOOL_DRAINED, &[]),
-            spool_errors: counter(&recorder, SPOOL_ERRORS, &[]),
-            spool_damaged: counter(&recorder, SPOOL_DAMAGED, &[]),
+            spool: SpoolMetrics::new(&recorder),
             sign_reused: counter(&recorder, SIGN_REUSED, &[]),
             registration_checks: CheckResult::ALL.map(checks),
             vendor_list_done: list("done"),
@@ -204,6 +188,11 @@ impl Metrics {
             derived: DerivedMetrics::new(&recorder),
             recorder,
         }
+    }
+
+    /// Shows when the server started, as the time since 1970. Until this is called, nothing is shown.
+    pub fn started(&self, since_1970: Duration) {
+        process::show_start(&self.recorder, since_1970);
     }
 
     /// Counts a request when its head has arrived.
@@ -326,10 +315,10 @@ fn recorder() -> PrometheusRecorder {
         (COMMIT_SECONDS, &seconds),
         (ANSWER_SECONDS, &seconds),
         (LAG_SECONDS, &lags),
-        (settle_metrics::SECONDS, &seconds),
-        (forward_metrics::ATTEMPT_SECONDS, &lags),
-        (forward_metrics::DELAY_SECONDS, &lags),
-        (stream_metrics::PUBLISH_SECONDS, &seconds),
+        (settle::SECONDS, &seconds),
+        (forward::ATTEMPT_SECONDS, &lags),
+        (forward::DELAY_SECONDS, &lags),
+        (stream::PUBLISH_SECONDS, &seconds),
     ]
     .into_iter()
     .try_fold(PrometheusBuilder::new(), |builder, (name, bounds)| {
@@ -340,9 +329,11 @@ fn recorder() -> PrometheusRecorder {
 }
 
 fn describe(recorder: &PrometheusRecorder) {
-    settle_metrics::describe(recorder);
-    forward_metrics::describe(recorder);
-    stream_metrics::describe(recorder);
+    settle::describe(recorder);
+    forward::describe(recorder);
+    stream::describe(recorder);
+    spool::describe(recorder);
+    process::describe(recorder);
     let counters = [
         (REQUESTS, "HTTP requests to the public listener"),
         (OUTCOMES, "Outcomes of the requests; they add up to trtc_requests_total"),
@@ -361,9 +352,6 @@ fn describe(recorder: &PrometheusRecorder) {
         (STORE_ERRORS, "Batches or rows that the store did not take"),
         (RETENTION, "Whole partitions and single rows that were deleted because of their age"),
         (ANOMALIES_FOUND, "Gaps found in what the vendor sent"),
-        (SPOOL_DRAINED, "Events that were replayed from the spool into the store"),
-        (SPOOL_ERRORS, "Failed operations of the spool, for example because its disk is full"),
-        (SPOOL_DAMAGED, "Damaged files and records of the spool that were quarantined"),
         (
             LAST_RESORT,
             "Events that neither store nor spool took: `written` to the error log, or `lost`, if standard error did not take them either or storing one panicked",
@@ -411,8 +399,6 @@ fn describe_gauges(recorder: &PrometheusRecorder) {
             STORE_CIRCUIT_OPEN,
             "1 while the store does not take events and they go straight to the spool",
         ),
-        (SPOOL_EVENTS, "Events in the spool"),
-        (SPOOL_BYTES, "Bytes of the spool's file that are in use"),
         (CONNECTIONS, "Open connections of the public listener"),
         (
             ANOMALIES_OPEN,
@@ -439,7 +425,6 @@ fn describe_gauges(recorder: &PrometheusRecorder) {
             "Networks of the vendor's address list in force; 0 while all addresses are accepted; absent if the list is not used",
         ),
         (VENDOR_LIST_AT, "Time of the vendor's address list in force, in seconds since 1970"),
-        (BUILD_INFO, "1, with the running version"),
     ];
     for (name, text) in gauges {
         recorder.describe_gauge(name.into(), None, text.into());

@@ -688,6 +688,7 @@ async fn one_signs_in_with_the_token_and_out_again() {
     page.follow("main button").await;
     assert!(page.url().await.ends_with("/calls?state=ended"), "{}", page.url().await);
     assert_eq!(page.text("h1").await, "Calls");
+    assert_eq!(page.text("#signed-in").await, "ops.token");
     assert_eq!(page.eval::<String>("document.cookie").await, "", "no script sees the cookie");
     page.goto("/tail").await;
     wait_until_live(&page).await;

@@ -64,13 +64,7 @@ impl Cluster {
     /// A standby of it. From now on no commit is answered before that has it, so that nothing is lost when it takes over.
     pub(crate) async fn standby(&self) -> Self {
         let folder = owned_folder();
-        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
-        let copied = program("pg_basebackup", folder.path(), &[])
-            .args(["-D", "data", "--dbname", &from])
-            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
-            .output()
-            .unwrap();
-        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        self.copy_into(folder.path()).await;
         let mut standby = Self {
             folder,
             port: free_port(),
@@ -90,6 +84,55 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         standby
+    }
+
+    /// A base backup that follows it.
+    async fn copy_into(&self, folder: &Path) {
+        let from = format!("host=127.0.0.1 port={} user=postgres", self.port);
+        let copied = program("pg_basebackup", folder, &[])
+            .args(["-D", "data", "--dbname", &from])
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+            .output();
+        let said = copied.as_ref().map(|copied| String::from_utf8_lossy(&copied.stderr));
+        match &copied {
+            Ok(copied) if copied.status.success() => return,
+            Ok(_)
+                if said.as_ref().is_ok_and(|said| said.contains("incompatible server version")) => {
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            _ => panic!("{said:?}"),
+        }
+        // There is none, or an older one: what it does is done by hand.
+        let mut session = self.session().await;
+        let number = "select current_setting('server_version_num')::int >= 150000";
+        let has_short_names: bool =
+            sqlx::query_scalar(number).fetch_one(&mut session).await.unwrap();
+        let (start, stop) = if has_short_names {
+            ("select pg_backup_start('standby', true)", "select labelfile from pg_backup_stop()")
+        } else {
+            (
+                "select pg_start_backup('standby', true, false)",
+                "select labelfile from pg_stop_backup(false)",
+            )
+        };
+        session.execute(start).await.unwrap();
+        let data = folder.join("data");
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(self.folder.path().join("data")).arg(&data);
+        assert!(copy.status().unwrap().success());
+        let label: String = sqlx::query_scalar(stop).fetch_one(&mut session).await.unwrap();
+        std::fs::remove_file(data.join("postmaster.pid")).unwrap();
+        std::fs::write(data.join("backup_label"), label).unwrap();
+        std::fs::write(data.join("standby.signal"), "").unwrap();
+        let settings = data.join("postgresql.auto.conf");
+        let followed = format!("primary_conninfo = '{from}'\n");
+        let before = std::fs::read_to_string(&settings).unwrap();
+        std::fs::write(&settings, before + &followed).unwrap();
+        if let Some((user, group)) = owner() {
+            for name in ["backup_label", "standby.signal", "postgresql.auto.conf"] {
+                std::os::unix::fs::chown(data.join(name), Some(user), Some(group)).unwrap();
+            }
+        }
     }
 
     /// Makes the primary of a standby: returns once it takes writes.

@@ -89,6 +89,13 @@ fn targets(page: &str) -> Vec<String> {
     found.map(|(target, _)| target.to_owned()).collect()
 }
 
+/// Whether there is such a page, and such a heading if one is named: `docs/README.md#heading`.
+pub(crate) fn leads_somewhere(target: &str) -> bool {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    let page = fs::read_to_string(root().join(file));
+    page.is_ok_and(|page| anchor.is_empty() || anchors(&page).contains(anchor))
+}
+
 #[test]
 fn every_link_leads_to_a_file_and_a_heading() {
     let pages = documents();
@@ -126,6 +133,27 @@ fn the_summary_lists_every_page_once() {
     let missing: Vec<PathBuf> =
         pages.filter(|path| !path.ends_with("SUMMARY.md") && !unique.contains(path)).collect();
     assert_eq!(missing, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn scripts_that_documents_and_workflows_name_exist() {
+    let workflows = root().join(".github/workflows").read_dir().unwrap();
+    let workflows = workflows.map(|file| file.unwrap().path());
+    let workflows = workflows.map(|path| (path.clone(), fs::read_to_string(path).unwrap()));
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for (path, text) in workflows.chain(documents()) {
+        for behind in text.split("./scripts/").skip(1) {
+            let end = behind.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-');
+            let script = &behind[..end.unwrap_or(behind.len())];
+            named += 1;
+            if !root().join("scripts").join(script).is_file() {
+                missing.push(format!("{}: {script}", path.display()));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+    assert!(named > 20, "{named}");
 }
 
 /// The book that `mdbook build` makes has no other files.
@@ -184,6 +212,12 @@ fn arguments(command: &[String]) -> Option<&[String]> {
         ("cargo", "run") if !command.iter().any(|word| word == "--example") => {
             command.iter().position(|word| word == "--")
         }
+        // Only what runs in a pod: elsewhere the word names what is in the cluster.
+        ("kubectl", _) => command
+            .iter()
+            .position(|word| word == "--")
+            .map(|place| place + 1)
+            .filter(|place| command.get(*place).is_some_and(is_program)),
         // There the word names an image, a service or a package.
         ("docker", "build" | "run")
         | ("cargo" | "systemctl" | "journalctl" | "useradd" | "install", _) => None,

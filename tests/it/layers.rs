@@ -23,7 +23,8 @@ const CRATES: &[Layer] = &[
 /// The modules in `src/`. Crates among those they may use stand there as modules.
 const LAYERS: &[Layer] = &[
     ("clock", &[], &["axum", "sqlx", "tokio"]),
-    ("settings", &["store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
+    ("access", &["telemetry"], &["axum", "sqlx", "reqwest"]),
+    ("settings", &["access", "store", "telemetry", "tencent_api"], &["axum", "sqlx"]),
     ("failure_report", &["tencent_api"], &["axum", "sqlx", "tokio", "reqwest"]),
     (
         "ip_list",
@@ -47,6 +48,7 @@ const LAYERS: &[Layer] = &[
     (
         "http",
         &[
+            "access",
             "export",
             "failure_report",
             "store",
@@ -69,6 +71,7 @@ const LAYERS: &[Layer] = &[
     (
         "server",
         &[
+            "access",
             "forwarding",
             "ip_list",
             "store",
@@ -89,6 +92,7 @@ const LAYERS: &[Layer] = &[
     (
         "cli",
         &[
+            "access",
             "export",
             "forwarding",
             "ip_list",
@@ -271,6 +275,16 @@ fn documents_name_only_tests_that_exist() {
         }
     }
     assert!(named > 100, "the documents name {named} tests");
+}
+
+/// So that no route is without a scope.
+#[test]
+fn routes_stand_in_one_table_only() {
+    for file in files(&source().join("http")) {
+        let code = without_comments(&file);
+        let may = file.ends_with("http/routes.rs") || !code.contains(".route(");
+        assert!(may, "{} has a route: put it into src/http/routes.rs", file.display());
+    }
 }
 
 #[test]

@@ -299,7 +299,7 @@ async fn a_token_that_is_wrong_ends_listening() {
     let mut without = Listening::start(folder.path(), url, &["--from", &server.ops_url]);
     assert_eq!(without.end().await, Some(1));
     without.says("asks for a token").await;
-    without.says("hint: set TRTC_OPS__TOKEN to its `ops.token`").await;
+    without.says("hint: set TRTC_OPS__TOKEN to one of its tokens with the scope `read`").await;
     server.stop().await;
     let mut nobody = Listening::start(folder.path(), url, &["--from", "http://127.0.0.1:1"]);
     assert_eq!(nobody.end().await, Some(1));

@@ -3,6 +3,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests spawn tasks that end with them")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod access;
+mod alerts;
 mod amounts;
 mod api;
 mod api_document;
@@ -12,6 +14,9 @@ mod api_stream;
 mod backup;
 mod callback_config;
 mod cloud_stub;
+#[path = "../faults/cluster.rs"]
+#[expect(dead_code, reason = "the fault tests use the rest")]
+mod cluster;
 mod conditions;
 mod confirmation;
 mod corpus;
@@ -33,11 +38,13 @@ mod forward_receiver;
 mod forward_replay;
 mod forward_seen;
 mod forwarding;
+mod grafana;
 mod handlers;
 mod hostile;
 mod http;
 mod imports;
 mod ingest;
+mod kubernetes;
 mod layers;
 mod listen;
 mod listener;
@@ -56,8 +63,9 @@ mod panics;
 mod partitions;
 mod permutations;
 mod pooler;
-#[cfg(feature = "nats")]
 mod ports;
+mod postgres_failover;
+mod postgres_front;
 mod process;
 mod properties;
 mod proxies;
@@ -76,6 +84,7 @@ mod rtc_read;
 mod rtc_repair;
 mod rtc_rooms;
 mod rtc_tasks;
+mod service_manager;
 mod sessions;
 mod settle;
 mod settle_bounds;

@@ -88,7 +88,18 @@ impl Serving {
         Self::start_as(command, more)
     }
 
-    pub(crate) fn start_as(mut program: Command, more: &[&str]) -> Self {
+    pub(crate) fn start_as(program: Command, more: &[&str]) -> Self {
+        Self::start_as_after(program, more, |_| {})
+    }
+
+    /// One that writes a line with this message before it is ready.
+    pub(crate) fn start_and_see(program: Command, message: &str) -> Self {
+        Self::start_as_after(program, &[], |serving| {
+            serving.next_error(|line| line["message"] == message);
+        })
+    }
+
+    fn start_as_after(mut program: Command, more: &[&str], before: impl Fn(&Self)) -> Self {
         let mut child = program
             .args(["serve", "--sdk-app-id", APP, "--listen", "127.0.0.1:0"])
             .args(["--ops-listen", "127.0.0.1:0"])
@@ -107,6 +118,7 @@ impl Serving {
             }
         });
         let mut serving = Self { child, errors, url: String::new(), ops_url: String::new() };
+        before(&serving);
         let ready = serving.next_error(|line| line["message"] == "ready for callbacks");
         let address = |key: &str| format!("http://{}", ready[key].as_str().unwrap());
         (serving.url, serving.ops_url) = (address("listen"), address("ops.listen"));
@@ -151,7 +163,7 @@ impl Serving {
         Figures(answer.text().await.unwrap())
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }

@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use protocol::AppId;
 use serde_json::Value;
 use trtc_callbacks::cli::Cli;
-use trtc_callbacks::telemetry::Metrics;
+use trtc_callbacks::telemetry::{Metrics, process_figures};
 
 use crate::process::done;
 use crate::support::{APP, Database, Server};
@@ -84,7 +84,7 @@ fn the_configuration_reference_is_current() {
 }
 
 /// The text of `/metrics` with all series there can be.
-fn all_series() -> String {
+pub(crate) fn all_series() -> String {
     let metrics = Metrics::new();
     let app = AppId::parse(APP).unwrap();
     let histograms = [
@@ -104,7 +104,8 @@ fn all_series() -> String {
     metrics.registration(app, "call", false, Duration::ZERO);
     metrics.vendor_list(1, Some(Duration::ZERO));
     metrics.certificate_ends(Duration::ZERO);
-    metrics.handle().render()
+    metrics.started(Duration::ZERO);
+    metrics.handle().render() + &process_figures()
 }
 
 /// The labels of a series and their values: `{kind="a",app="1"}`.
@@ -123,7 +124,7 @@ fn metrics() -> String {
     let mut helps = BTreeMap::new();
     let mut kinds = BTreeMap::new();
     let mut values: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.is_empty()) {
         let mut words = line.splitn(4, ' ');
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("HELP"), Some(name), Some(help)) => {
@@ -168,8 +169,10 @@ fn the_metrics_reference_is_current_and_whole() {
     let page = metrics();
     let names = [
         include_str!("../../src/telemetry/metrics.rs"),
-        include_str!("../../src/telemetry/settle_metrics.rs"),
-        include_str!("../../src/telemetry/forward_metrics.rs"),
+        include_str!("../../src/telemetry/topics/settle.rs"),
+        include_str!("../../src/telemetry/topics/forward.rs"),
+        include_str!("../../src/telemetry/topics/spool.rs"),
+        include_str!("../../src/telemetry/topics/stream.rs"),
     ];
     for name in
         names.iter().flat_map(|source| source.split('"')).filter(|word| word.starts_with("trtc_"))
@@ -190,7 +193,8 @@ fn command_help(command: &clap::Command, path: &[&str], page: &mut String) {
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     let name = [&["trtc-callbacks"], path].concat().join(" ");
     write!(page, "\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()).unwrap();
-    for command in command.get_subcommands().filter(|command| command.get_name() != "help") {
+    let is_shown = |it: &&clap::Command| it.get_name() != "help" && !it.is_hide_set();
+    for command in command.get_subcommands().filter(is_shown) {
         command_help(command, &[path, &[command.get_name()]].concat(), page);
     }
 }

@@ -114,6 +114,8 @@ async fn doctor_names_a_missing_privilege() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
     done(folder.path(), &["migrate", "--store", &database.url]);
+    // As it is by itself since PostgreSQL 15.
+    database.execute("revoke create on schema public from public").await;
     let before = partitions(&database).await;
     let write = "grant select, insert, update, delete on all tables in schema public to ROLE";
     let create = "grant usage, create on schema public to ROLE";
@@ -153,6 +155,8 @@ async fn doctor_names_a_missing_privilege() {
 async fn a_missing_privilege_is_reported_with_a_hint() {
     let database = Database::postgres().await;
     let folder = tempfile::tempdir().unwrap();
+    // As it is by itself since PostgreSQL 15.
+    database.execute("revoke create on schema public from public").await;
     let role = Role::new(&database, "").await;
     let said = failed(folder.path(), &["migrate", "--store", &role.url], 1);
     assert!(said.contains("permission denied for schema public\nhint: the role of"), "{said}");

@@ -11,8 +11,19 @@ use protocol::diagnostic::Diagnostic;
 /// A pooler gives each transaction another session.
 pub(crate) const SHARED: &str = "a pooler that shares sessions stands before PostgreSQL (of PgBouncer: `pool_mode = \
                                  transaction` or `statement`): settings and prepared statements do not last there";
-pub(crate) const SHARED_HINT: &str = "set `pool_mode = session` in the pooler for this database or user, or name \
-                                      PostgreSQL itself in `store.url`";
+pub(crate) const SHARED_HINT: &str = "name PostgreSQL itself in `store.direct_url`, for what needs a session (`pool_mode = \
+                                      transaction` only), set `pool_mode = session` in the pooler, or name PostgreSQL \
+                                      itself in `store.url`";
+/// Reads go to another server than writes.
+pub(crate) const BALANCED: &str = "a load balancer stands before PostgreSQL and sends reads to another server, which may lack \
+                                   what was just written";
+pub(crate) const BALANCED_HINT: &str = "of pgpool-II set `app_name_redirect_preference_list = 'trtc-callbacks.*:primary'`, or \
+                                        `load_balance_mode = off`; or name the primary itself in `store.url`";
+/// Statement pooling, where no transaction is possible.
+const ONE_STATEMENT: &str = "a pooler that ends a session after each statement stands before PostgreSQL (of PgBouncer: \
+                             `pool_mode = statement`), and events are written in transactions";
+const ONE_STATEMENT_HINT: &str = "set `pool_mode = transaction` in the pooler and name PostgreSQL itself in \
+                                  `store.direct_url`, or set `pool_mode = session`";
 const UNREACHED_HINT: &str =
     "see that it runs, and that `store.url` has the right host and port for it";
 /// For refused or timed-out connections, where the failing part is not known.
@@ -96,7 +107,8 @@ fn of_postgres(code: &str, cause: &str) -> (String, Option<&'static str>) {
             return (not, Some(hint));
         }
         "08P01" if cause.contains("statement pooling") => {
-            return (format!("the store is not available: {SHARED}: {cause}"), Some(SHARED_HINT));
+            let text = format!("the store is not available: {ONE_STATEMENT}: {cause}");
+            return (text, Some(ONE_STATEMENT_HINT));
         }
         "42P05" | "26000" => {
             return (format!("the store is not available: {SHARED}: {cause}"), Some(SHARED_HINT));
@@ -225,7 +237,7 @@ mod tests {
             (
                 "08P01",
                 "transaction blocks not allowed in statement pooling mode",
-                "pool_mode = session",
+                "store.direct_url",
             ),
             ("26000", "prepared statement \"sqlx_s_1\" does not exist", "pool_mode = session"),
             ("42501", "permission denied for table events", "`trtc-callbacks doctor`"),

@@ -53,6 +53,9 @@ pub struct PostgresState {
     pub version_fits: bool,
     /// The database's encoding.
     pub encoding: String,
+    /// Whether `store.url` leads to a pooler that gives each transaction another session; `None` where no other URL is
+    /// given for what needs a session.
+    pub shares_sessions: Option<bool>,
     /// Whether it is a standby, which accepts no writes.
     pub standby: bool,
     /// The durability settings that are off.

@@ -111,4 +111,4 @@ pub use crate::spool::inspect::{SpoolExamination, examine_spool};
 pub use crate::spool::record::{Record as EventRecord, Size, Spooled, recorded_event};
 pub use crate::spool::salvage::Salvage;
 pub use crate::traits::{EventInsert, Inserted, ReadModels, Store};
-pub use crate::url::{check_url, display_url, file};
+pub use crate::url::{check_direct_url, check_url, display_url, file};

@@ -20,7 +20,10 @@ use protocol::UnixMillis;
 /// When the URL is invalid or of an unknown kind, or a file or certificate cannot be opened.
 pub async fn open(options: &StoreOptions) -> Result<Arc<dyn Store>, StoreError> {
     match StoreUrl::to_open(&options.url)? {
-        StoreUrl::Postgres(address) => Ok(Arc::new(Postgres::open(address, options))),
+        StoreUrl::Postgres(address) => {
+            let direct = StoreUrl::direct(options)?;
+            Ok(Arc::new(Postgres::open(address, direct, options).await))
+        }
         StoreUrl::Sqlite(address) => Ok(Arc::new(Sqlite::open(address, options).await?)),
     }
 }
@@ -38,7 +41,8 @@ pub async fn examine(
 ) -> Result<Examination, StoreError> {
     match StoreUrl::to_open(&options.url)? {
         StoreUrl::Postgres(address) => {
-            postgres::inspect::examine(address, options.partition_span, now).await
+            let direct = StoreUrl::direct(options)?;
+            postgres::inspect::examine(address, direct, options.partition_span, now).await
         }
         StoreUrl::Sqlite(address) => sqlite::inspect::examine(address, now, thorough).await,
     }
@@ -49,7 +53,7 @@ pub async fn examine(
 /// # Errors
 /// When the store is unreachable.
 pub async fn accounts(options: &StoreOptions) -> Result<Accounts, StoreError> {
-    let connection = match StoreUrl::parse(&options.url)? {
+    let connection = match StoreUrl::of_sessions(options)? {
         StoreUrl::Postgres(address) => {
             DbConnection::Postgres(postgres::erase::connect(address).await?)
         }

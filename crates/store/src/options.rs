@@ -10,6 +10,9 @@ use serde::Deserialize;
 pub struct StoreOptions {
     /// `postgres://…` or `sqlite://…`.
     pub url: SecretString,
+    /// An address of the same database where each connection has a session of its own, for what needs one; then `url` may
+    /// lead to a pooler that gives each transaction another. `None`: `url` is for all (PostgreSQL).
+    pub direct_url: Option<SecretString>,
     /// Number of connections for writers (PostgreSQL; SQLite has one writer).
     pub writers: u32,
     /// Number of connections for readers.

@@ -95,7 +95,7 @@ impl RepairConnection {
     /// # Errors
     /// When the store is unreachable, or there is no such file.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let connection = match StoreUrl::parse(&options.url)? {
+        let connection = match StoreUrl::of_sessions(options)? {
             StoreUrl::Postgres(address) => {
                 DbConnection::postgres(address, "rtc-repair", &[]).await?
             }

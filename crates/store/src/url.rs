@@ -8,11 +8,14 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::error::StoreError;
+use crate::options::StoreOptions;
+use crate::postgres::connection::address::{Address, URL_KEY, shown as shown_host};
+use crate::postgres::connection::url_options::{self, Unfit};
 use crate::sqlite::checkpoints::WAL_PAGES_MAX;
-use protocol::diagnostic::Diagnostic;
+use protocol::diagnostic::{Diagnostic, Hint};
 
 /// PostgreSQL parameters that the driver supports, with their aliases.
-const PARAMETERS: [&str; 17] = [
+const PARAMETERS: [&str; 18] = [
     "application_name",
     "dbname",
     "host",
@@ -29,6 +32,7 @@ const PARAMETERS: [&str; 17] = [
     "sslrootcert",
     "ssl-root-cert",
     "statement-cache-capacity",
+    "target_session_attrs",
     "user",
 ];
 /// An alias that is not suggested for a mistyped parameter.
@@ -36,12 +40,22 @@ const ROOT_ALIAS: &str = "ssl-ca";
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 /// SQLite parameters.
 const SQLITE_PARAMETERS: [&str; 4] = ["mode", "cache", "immutable", "vfs"];
+/// Values of `target_session_attrs`: all events are written, so a primary is what they have in common.
+const TARGETS: [&str; 3] = ["primary", "read-write", "any"];
+/// Maximum number of hosts.
+const HOSTS_MAX: usize = 10;
+const FORM: &str = "give `postgres://user:password@host:5432/database`, other characters than letters and digits \
+                    percent-encoded";
 /// Minimum similarity of a mistyped word to a suggested one.
 const NEAR: f64 = 0.8;
 
+/// The key of the address without a pooler.
+const DIRECT_KEY: &str = "store.direct_url";
+
 /// A parsed store URL.
+#[expect(clippy::large_enum_variant, reason = "a URL is parsed a few times in a program's life")]
 pub(crate) enum StoreUrl {
-    Postgres(PgConnectOptions),
+    Postgres(Address),
     Sqlite(SqliteConnectOptions),
 }
 
@@ -64,6 +78,19 @@ impl StoreUrl {
         }
     }
 
+    /// The URL of connections that need a session of their own.
+    pub(crate) fn of_sessions(options: &StoreOptions) -> Result<Self, StoreError> {
+        match Self::direct(options)? {
+            Some(direct) => Ok(Self::Postgres(direct)),
+            None => Self::parse(&options.url),
+        }
+    }
+
+    /// The direct URL, where there is one.
+    pub(crate) fn direct(options: &StoreOptions) -> Result<Option<Address>, StoreError> {
+        options.direct_url.as_ref().map(direct).transpose()
+    }
+
     /// Parses the URL of a store that is to be opened: the files that it names must exist.
     pub(crate) fn to_open(url: &SecretString) -> Result<Self, StoreError> {
         let parsed = Self::parse(url)?;
@@ -80,39 +107,112 @@ impl StoreUrl {
     }
 }
 
+/// The address of `store.direct_url`, whose files must exist.
+fn direct(url: &SecretString) -> Result<Address, StoreError> {
+    match StoreUrl::to_open(url).map_err(|error| of_direct(&error))? {
+        StoreUrl::Postgres(address) => Ok(Address { key: DIRECT_KEY, ..address }),
+        StoreUrl::Sqlite(_) => Err(of_direct(&wrong(
+            "it names a file",
+            "leave it empty: it is for PostgreSQL behind a pooler",
+        ))),
+    }
+}
+
+/// The error, of the key `store.direct_url`.
+fn of_direct(error: &StoreError) -> StoreError {
+    let Diagnostic { problem, hint } = error.diagnostic();
+    StoreError::Address(Diagnostic { problem: problem.replace(URL_KEY, DIRECT_KEY), hint })
+}
+
 fn wrong(problem: &str, hint: &str) -> StoreError {
     StoreError::Address(Diagnostic::new(format!("key `store.url`: {problem}"), hint))
 }
 
 /// `rest` is the part after the scheme.
-fn postgres(url: &str, rest: &str) -> Result<PgConnectOptions, StoreError> {
-    const FORM: &str = "give `postgres://user:password@host:5432/database`, other characters than letters and digits \
-                        percent-encoded";
+fn postgres(url: &str, rest: &str) -> Result<Address, StoreError> {
+    let unfit = |Unfit(problem, hint)| wrong(problem, hint);
+    let scheme = url.strip_suffix(rest).unwrap_or_default();
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let mut hosts = vec![host.to_owned()];
+    let (user, list) = match authority.rfind('@') {
+        Some(end) => authority.split_at(end + 1),
+        None => ("", authority),
+    };
+    let behind = rest.strip_prefix(authority).unwrap_or_default();
+    let path = behind.split(['?', '#']).next().unwrap_or_default();
+    let mut kept = Vec::new();
+    let mut options = Vec::new();
+    let (mut hosts, mut ports) = (None, None);
     for (key, value) in parameters(url) {
         check_parameter(&key, &value)?;
-        if key == "host" || key == "hostaddr" {
-            hosts.push(value);
+        match key.as_str() {
+            "options" => options.extend(url_options::of_command_line(&value).map_err(unfit)?),
+            "target_session_attrs" => {}
+            "host" => hosts = Some(value),
+            "port" => ports = Some(value),
+            _ => match key.strip_prefix("options[").and_then(|key| key.strip_suffix(']')) {
+                Some(name) => options.push((url_options::option_name(name).map_err(unfit)?, value)),
+                None => kept.push((key, value)),
+            },
         }
     }
-    if hosts.iter().any(|host| host.contains(',')) {
-        let hint = "give one host: the primary, or an address that always leads to it, as that of a proxy such as HAProxy";
-        return Err(wrong("it names several hosts, and only one is possible", hint));
-    }
-    // The driver would resolve a host name with brackets. Its `host` parameter takes the address without them.
-    let url = match in_brackets(host) {
-        Some(address) if hosts.len() == 1 => {
-            let (before, fragment) = url.split_once('#').unwrap_or((url, ""));
-            let sign = if before.contains('?') { '&' } else { '?' };
-            let fragment = if fragment.is_empty() { String::new() } else { format!("#{fragment}") };
-            &format!("{before}{sign}host={address}{fragment}")
+    // Hosts of the query replace those before the path, as libpq has it.
+    let places: Vec<Place<'_>> = match &hosts {
+        Some(hosts) => {
+            // The driver wants one there in any case.
+            let authority = if list.is_empty() || list.contains(',') { "localhost" } else { list };
+            hosts.split(',').map(|host| Place { authority, host: Some(host) }).collect()
         }
-        _ => url,
+        None => list.split(',').map(|part| Place { authority: part, host: None }).collect(),
     };
-    // The parser's error may quote the URL.
-    url.parse().map_err(|_| wrong("it is no URL of a PostgreSQL", FORM))
+    if places.len() > HOSTS_MAX {
+        return Err(wrong("it names very many hosts", &format!("give at most {HOSTS_MAX}")));
+    }
+    let ports: Vec<&str> = ports.as_deref().map_or(Vec::new(), |ports| ports.split(',').collect());
+    if ports.len() > 1 && ports.len() != places.len() {
+        let problem = "parameter `port` has another number of ports than there are hosts";
+        return Err(wrong(problem, "give one for each host, or one for all"));
+    }
+    let address = |(number, place): (usize, &Place<'_>)| {
+        let port = ports.get(number).or(ports.first()).copied();
+        let url = place.url([scheme, user, path], &kept, port);
+        // The parser's error may quote the URL.
+        let parsed: Result<PgConnectOptions, _> = url.parse();
+        parsed.map_err(|_| wrong("it is no URL of a PostgreSQL", FORM))
+    };
+    let hosts: Result<Vec<_>, _> = places.iter().enumerate().map(address).collect();
+    Ok(Address { hosts: hosts?, options, key: URL_KEY })
+}
+
+/// One of the hosts of a URL.
+struct Place<'a> {
+    /// Host and port as they stand before the path.
+    authority: &'a str,
+    /// The host of the query.
+    host: Option<&'a str>,
+}
+
+impl Place<'_> {
+    /// A URL of this host alone.
+    fn url(
+        &self,
+        [scheme, user, path]: [&str; 3],
+        kept: &[(String, String)],
+        port: Option<&str>,
+    ) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(kept);
+        // The driver would resolve a host name with brackets. Its `host` parameter takes the address without them.
+        let in_brackets = in_brackets(self.authority).map(|address| address.to_string());
+        if let Some(host) = self.host.or(in_brackets.as_deref()) {
+            query.append_pair("host", host);
+        }
+        if let Some(port) = port {
+            query.append_pair("port", port);
+        }
+        let (query, authority) = (query.finish(), self.authority);
+        let sign = if query.is_empty() { "" } else { "?" };
+        format!("{scheme}{user}{authority}{path}{sign}{query}")
+    }
 }
 
 fn in_brackets(host: &str) -> Option<Ipv6Addr> {
@@ -137,9 +237,14 @@ fn check_parameter(key: &str, value: &str) -> Result<(), StoreError> {
                 None => unfit(&format!("there are {modes}")),
             }
         }
-        "port" if value.parse::<u16>().is_err() => unfit("give a number of 1 to 65535"),
-        "hostaddr" if value.parse::<IpAddr>().is_err() && !value.contains(',') => {
-            unfit("give an IP address; `host` takes a name")
+        "port" if value.split(',').any(|port| port.parse::<u16>().is_err()) => {
+            unfit("give a number of 1 to 65535")
+        }
+        "hostaddr" if value.parse::<IpAddr>().is_err() => {
+            unfit("give an IP address; `host` takes a name, and several with commas between them")
+        }
+        "target_session_attrs" if !TARGETS.contains(&value) => {
+            unfit("the server writes: give `primary` or `read-write`, or take it out")
         }
         "statement-cache-capacity" if value.parse::<usize>().is_err() => unfit("give a number"),
         _ if PARAMETERS.contains(&key) || key == ROOT_ALIAS => Ok(()),
@@ -196,6 +301,21 @@ fn certificates(url: &str) -> Vec<(String, PathBuf)> {
     of_url.map(|(key, file)| (key, PathBuf::from(file))).collect()
 }
 
+/// Checks the URL of connections that need a session of their own, beside the store's.
+///
+/// # Errors
+/// The cause and a hint.
+pub fn check_direct_url(url: &SecretString, direct_url: &SecretString) -> Result<(), StoreError> {
+    let of_postgres = matches!(StoreUrl::parse(url)?, StoreUrl::Postgres(_));
+    match StoreUrl::parse(direct_url).map_err(|error| of_direct(&error))? {
+        StoreUrl::Postgres(_) if of_postgres => Ok(()),
+        _ => {
+            let hint = "leave it empty: it is for PostgreSQL behind a pooler that shares sessions";
+            Err(of_direct(&wrong("it is of use with PostgreSQL only", hint)))
+        }
+    }
+}
+
 /// Checks a URL without opening the store.
 ///
 /// # Errors
@@ -218,12 +338,12 @@ pub fn file(url: &SecretString) -> Option<PathBuf> {
 pub fn display_url(url: &SecretString) -> String {
     match StoreUrl::parse(url) {
         Ok(StoreUrl::Postgres(address)) => {
-            let (host, database) = (address.get_host(), address.get_database().unwrap_or(""));
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-            match address.get_socket() {
-                Some(socket) => format!("postgres://{}/{database}", shown(socket)),
-                None => format!("postgres://{host}:{}/{database}", address.get_port()),
-            }
+            let database = address.first().get_database().unwrap_or("");
+            let hosts = address.hosts.iter().map(|host| match host.get_socket() {
+                Some(socket) => shown(socket),
+                None => shown_host(host),
+            });
+            format!("postgres://{}/{database}", hosts.collect::<Vec<_>>().join(","))
         }
         Ok(StoreUrl::Sqlite(address)) => format!("sqlite://{}", address.get_filename().display()),
         Err(_) => "(no URL of a store)".to_owned(),
@@ -238,7 +358,6 @@ fn shown(socket: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::diagnostic::Hint;
 
     fn said(url: &str) -> String {
         check_url(&url.into()).unwrap_err().diagnostic().to_string()
@@ -246,7 +365,7 @@ mod tests {
 
     fn address(url: &str) -> PgConnectOptions {
         match StoreUrl::parse(&url.into()) {
-            Ok(StoreUrl::Postgres(address)) => address,
+            Ok(StoreUrl::Postgres(address)) => address.first().clone(),
             _ => panic!("{url} names no PostgreSQL"),
         }
     }
@@ -305,7 +424,7 @@ mod tests {
             ("sslpassword=s3cret", "no parameter `sslpassword`", "hint: "),
             ("ssl_mode=require", "no parameter `ssl_mode`", "did you mean `sslmode`?"),
             ("sslrootcerts=x", "no parameter `sslrootcerts`", "did you mean `sslrootcert`?"),
-            ("target_session_attrs=any", "no parameter `target_session_attrs`", "take it out"),
+            ("target_session_attr=any", "no parameter `target_session_attr`", "did you mean"),
             ("sslmode=required", "parameter `sslmode` has no", "did you mean `require`?"),
             ("sslmode=verify_full", "parameter `sslmode` has no", "did you mean `verify-full`?"),
             ("port=x", "parameter `port` has no such value", "give a number"),
@@ -323,18 +442,47 @@ mod tests {
     }
 
     #[test]
-    fn several_hosts_are_refused_with_a_hint() {
-        for url in [
-            "postgres://u@h1:5432,h2:5432/d",
-            "postgres://u@h1,h2/d",
-            "postgres://u@/d?host=h1,h2",
-            "postgres://u@/d?hostaddr=10.0.0.1,10.0.0.2",
+    fn several_hosts_have_the_rest_of_the_url_in_common() {
+        let shown = |url: &str| display_url(&url.into());
+        for (url, expected) in [
+            ("postgres://u:p@h1:5433,h2/d?sslmode=disable", "postgres://h1:5433,h2:5432/d"),
+            ("postgres://u@[::1]:5433,h2/d", "postgres://[::1]:5433,h2:5432/d"),
+            ("postgres://u@/d?host=h1,h2&port=5433", "postgres://h1:5433,h2:5433/d"),
+            ("postgres://u@/d?host=h1,h2&port=1,2", "postgres://h1:1,h2:2/d"),
+            (
+                "postgres://u@h1,h2/d?target_session_attrs=read-write",
+                "postgres://h1:5432,h2:5432/d",
+            ),
+            // A comma in a password does not separate hosts.
+            ("postgres://u:a,b@h/d", "postgres://h:5432/d"),
+        ] {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+        for (url, part) in [
+            ("postgres://u@/d?hostaddr=10.0.0.1,10.0.0.2", "`hostaddr` has no such value"),
+            ("postgres://u@h1,h2,h3/d?port=1,2", "another number of ports"),
+            ("postgres://u@h1,,h3/d", "it is no URL of a PostgreSQL"),
+            ("postgres://u@h1,h2/d?target_session_attrs=standby", "hint: the server writes"),
+            ("postgres://u@1,2,3,4,5,6,7,8,9,10,11/d", "very many hosts"),
         ] {
             let said = said(url);
-            assert!(said.contains("several hosts") && said.contains("hint: give one"), "{said}");
+            assert!(said.contains(part), "{url}: {said}");
         }
-        // A comma in a password does not separate hosts.
-        assert_eq!(address("postgres://u:a,b@h/d").get_host(), "h");
+    }
+
+    #[test]
+    fn options_become_settings_of_the_session() {
+        let Ok(StoreUrl::Postgres(address)) = StoreUrl::parse(
+            &"postgres://u@h/d?options[search_path]=a&options=-c%20jit%3Doff".into(),
+        ) else {
+            panic!("it names a PostgreSQL");
+        };
+        assert_eq!(
+            address.options,
+            [("search_path".to_owned(), "a".to_owned()), ("jit".to_owned(), "off".to_owned())]
+        );
+        assert_eq!(address.first().get_options(), None);
+        assert!(said("postgres://u@h/d?options[a'b]=1").contains("names no setting"));
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl Doctor {
         apps(settings, findings);
         paths(settings, findings);
         proxies(settings, findings);
+        files::tokens(settings, findings);
         tencent::addresses(settings, clock, findings).await;
         let destinations = forwarding::configured(settings, findings).await;
         if !settings.stores() {

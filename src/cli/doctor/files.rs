@@ -1,4 +1,4 @@
-//! What `doctor` says of the server's own files: the spool and the certificate.
+//! What `doctor` says of the server's own files: the spool, the tokens and the certificate.
 
 use std::time::Duration;
 
@@ -81,6 +81,24 @@ fn judge(path: &str, found: &SpoolExamination, bytes_max: u64, findings: &mut Fi
     } else {
         findings.ok(CHECK, format!("nothing waits in {path}"));
     }
+}
+
+/// Who may use the operations listener; the tokens in files are read as the server reads them.
+pub(crate) fn tokens(settings: &Settings, findings: &mut Findings) {
+    const CHECK: &str = "access";
+    let sources = match settings.access_tokens().and_then(|_| settings.token_sources()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            let hint = "run this as the server's user";
+            return findings.error(CHECK, error.diagnostic(), hint);
+        }
+    };
+    if sources.is_empty() {
+        let text = "no token is set: whoever is on this machine reads the operations listener";
+        return findings.ok(CHECK, text);
+    }
+    let named = sources.iter().map(|token| format!("{} ({})", token.name, token.scope));
+    findings.ok(CHECK, format!("tokens: {}", named.collect::<Vec<_>>().join(", ")));
 }
 
 pub(crate) fn certificate(settings: &Settings, now: UnixMillis, findings: &mut Findings) {

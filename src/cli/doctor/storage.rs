@@ -18,7 +18,7 @@ pub(crate) fn judge(
 ) {
     findings.ok("store", format!("{} at {url}", found.database));
     match &found.kind {
-        Kind::Postgres(state) => postgres(state, now, findings),
+        Kind::Postgres(state) => postgres(found, state, now, findings),
         Kind::Sqlite(state) => sqlite(state, thorough, findings),
     }
     migrations(&found.migrations, findings);
@@ -65,18 +65,29 @@ fn migrations(found: &Migrations, findings: &mut Findings) {
     findings.warn(CHECK, format!("pending: {}", found.pending.join(", ")), hint);
 }
 
-fn postgres(state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
+fn postgres(found: &Examination, state: &PostgresState, now: UnixMillis, findings: &mut Findings) {
     if !state.version_fits {
-        findings.fail("version", "too old", "use PostgreSQL 14 or newer");
+        let text = format!("{} is too old", found.database);
+        findings.fail("version", text, "use PostgreSQL 14 or newer");
     }
     if state.encoding != "UTF8" {
         let text = format!("{}, which cannot store all text", state.encoding);
         let hint = "create the database with `encoding 'UTF8' template template0`";
         findings.fail("encoding", text, hint);
     }
+    match state.shares_sessions {
+        Some(true) => {
+            let text = "each transaction may get another session, and `store.direct_url` leads to the same database";
+            findings.ok("pooler", text);
+        }
+        Some(false) => {
+            let hint = "leave `store.direct_url` empty, which saves round trips, unless the pooler is about to share sessions";
+            findings.warn("pooler", "`store.url` gives each connection a session of its own", hint);
+        }
+        None => {}
+    }
     if state.standby {
-        let hint =
-            "name the primary in `store.url`, or give `target_session_attrs` a proxy that knows it";
+        let hint = "name the primary in `store.url`, or all hosts with commas between them: the primary is found then";
         findings.fail("primary", "this is a standby, which is read-only", hint);
     }
     if state.unsafe_settings.is_empty() {

@@ -208,12 +208,12 @@ impl ApiSource {
             StatusCode::UNAUTHORIZED if self.token.expose_secret().is_empty() => {
                 SourceError::Final(Diagnostic::new(
                     format!("{origin} asks for a token"),
-                    "set TRTC_OPS__TOKEN to its `ops.token`",
+                    "set TRTC_OPS__TOKEN to one of its tokens with the scope `read`",
                 ))
             }
             StatusCode::UNAUTHORIZED => SourceError::Final(Diagnostic::new(
                 format!("{origin} refuses the token"),
-                "set TRTC_OPS__TOKEN, or `ops.token` of the configuration, to its `ops.token`",
+                "set TRTC_OPS__TOKEN, or `ops.token` of the configuration, to one of its tokens with the scope `read`",
             )),
             StatusCode::GONE => SourceError::Outside(text),
             StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => {

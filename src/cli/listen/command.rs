@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use uuid::Uuid;
 
+use crate::access::Scope;
 use crate::cli::args::{ConfigArgs, StoreArgs};
 use crate::cli::listen::api_source::ApiSource;
 use crate::cli::listen::filter_options::FilterOptions;
@@ -57,7 +58,7 @@ pub(crate) struct Listen {
     /// Send this event again, and end; may be repeated
     #[arg(long, value_name = "ID", conflicts_with_all = ["app", "family", "command", "room", "call"])]
     event: Vec<Uuid>,
-    /// Read from the operations listener of this server, with the token `ops.token` (TRTC_OPS__TOKEN) [default: the store]
+    /// Read from the operations listener of this server, with a token of the scope `read` (TRTC_OPS__TOKEN) [default: the store]
     #[arg(long, value_name = "URL", conflicts_with = "store")]
     from: Option<String>,
     /// Allow a URL on another machine
@@ -153,7 +154,7 @@ impl Listen {
     async fn source(&self) -> Result<Box<dyn Source>> {
         let settings = self.config.load(Some(&self.store), None)?;
         if let Some(url) = &self.from {
-            let token = settings.ops.token.clone();
+            let token = settings.token_for(Scope::Read)?;
             return Ok(Box::new(ApiSource::new(url, token, self.filter.query())?));
         }
         let url = store::display_url(&settings.store.url);

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::access::Scope;
 use crate::cli::healthcheck;
 use crate::cli::traffic::target::{Distance, Target};
 use crate::clock::Clock;
@@ -121,7 +122,8 @@ impl Ops {
         let answer = request.send().await.map_err(|_| anyhow!("{url} does not answer"))?;
         match answer.status().as_u16() {
             200 => {}
-            401 => bail!("{url} asks for its token, `ops.token`"),
+            401 => bail!("{url} asks for a token: `ops.token`, or one of `ops.tokens`"),
+            403 => bail!("{url} refuses the token: it lacks the scope `metrics`"),
             status => bail!("{url} answers {status}"),
         }
         let text = answer.text().await.map_err(|_| anyhow!("{url} does not answer"))?;
@@ -214,11 +216,16 @@ impl Confirmation {
     pub(crate) async fn begin(settings: &Settings, target: &Target, clock: &Clock) -> Self {
         let distance = target.distance();
         let url = store::display_url(&settings.store.url);
-        let ops = Ops { url: healthcheck::base(settings), token: settings.ops.token.clone() };
-        let before = if distance == Distance::Far {
-            Err("the operations listener of that server is not known".to_owned())
-        } else {
-            ops.counts().await.map_err(|error| format!("{error:#}"))
+        let token = settings.token_for(Scope::Metrics).map_err(|error| error.to_string());
+        let (token, unread) = token
+            .map_or_else(|error| (SecretString::default(), Some(error)), |token| (token, None));
+        let ops = Ops { url: healthcheck::base(settings), token };
+        let before = match unread {
+            _ if distance == Distance::Far => {
+                Err("the operations listener of that server is not known".to_owned())
+            }
+            Some(error) => Err(error),
+            None => ops.counts().await.map_err(|error| format!("{error:#}")),
         };
         let store = if distance == Distance::Far && store::file(&settings.store.url).is_some() {
             Err(format!("{url} is a file on this machine, not on {}", target.origin()))

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use crate::export;
+use crate::http::access::audit::ExportRecord;
 use crate::http::api::columns::columns;
 use crate::http::api::params::{Form, LIMIT_MAX, PageRequest};
 use crate::http::cursor::{self, Cursor};
@@ -57,6 +58,7 @@ pub(crate) async fn answer_as<L: Answered>(
     }
     let export = Export {
         seat: reading.export()?,
+        record: page.record(),
         reading: reading.clone(),
         left: page.rows_in_all(),
         after,
@@ -78,7 +80,11 @@ pub(crate) async fn answer_as<L: Answered>(
             return Ok(Some((ready, (None, export))));
         }
         let mut under_way = export;
-        while let Some(export) = under_way.filter(|export| !export.done) {
+        while let Some(mut export) = under_way {
+            if export.done {
+                export.record.is_whole();
+                break;
+            }
             // Where it fails the answer breaks off, so that nobody takes a part for the whole.
             let (bytes, export) = export.next().await?;
             under_way = Some(export);
@@ -152,6 +158,8 @@ struct Export<L: List> {
     form: Form,
     begun: bool,
     done: bool,
+    /// What the log says of it.
+    record: ExportRecord,
 }
 
 impl<L: Answered> Export<L> {
@@ -170,6 +178,7 @@ impl<L: Answered> Export<L> {
         };
         let bytes = bytes.map_err(|error| unwritten(&error))?;
         self.begun = true;
+        self.record.add(items.len(), bytes.len());
         let _held = &self.seat;
         Ok((Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), self))
     }

@@ -6,5 +6,4 @@ pub(crate) mod list;
 pub(crate) mod openapi;
 pub(crate) mod params;
 pub(crate) mod request;
-pub(crate) mod routes;
 pub(crate) mod webhooks;

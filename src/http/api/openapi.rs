@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 use utoipa::OpenApi;
+use utoipa::openapi::path::Paths;
+use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::Scope;
 use crate::http::api::endpoints::event_feed::WAIT_MAX;
 use crate::http::api::params;
 use crate::http::api::webhooks::webhooks;
@@ -32,8 +35,8 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
     // Strings, numbers and lists: writing them cannot fail.
     let mut document = serde_json::to_value(api.into_openapi()).unwrap_or_default();
     document["components"]["securitySchemes"] = json!({
-        "token": {"type": "http", "scheme": "bearer", "description": "The token set as `ops.token`"},
-        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "The session cookie set by /sign-in"},
+        "token": {"type": "http", "scheme": "bearer", "description": "`ops.token`, or one of `[[ops.tokens]]`. Its scope is `metrics`, `read`, `export` or `admin`, each with those before it. Lists as CSV and NDJSON need `export`."},
+        "session": {"type": "apiKey", "in": "cookie", "name": "trtc_session", "description": "The session cookie set by /sign-in, with the scope of the token that was given there"},
     });
     document["webhooks"] = webhooks();
     let problem = json!({
@@ -50,6 +53,7 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
             let name = parameter["name"].as_str().unwrap_or("").to_owned();
             parameter["schema"] = parameter_schema(&name, &parameter["schema"]);
         }
+        let scope = operation["security"][0]["token"][0].as_str().unwrap_or("").to_owned();
         let parameters = operation["parameters"].as_array();
         let exports =
             parameters.is_some_and(|all| all.iter().any(|parameter| parameter["name"] == "format"));
@@ -60,8 +64,21 @@ pub(crate) fn document<S: Clone + Send + Sync + 'static>(endpoints: OpenApiRoute
                 content.insert(kind.to_owned(), json!({"schema": {"type": "string"}}));
             }
         }
+        let also = if exports { ", or `export` for CSV and NDJSON" } else { "" };
+        let mut forbidden = problem.clone();
+        forbidden["description"] = format!("The token lacks the scope `{scope}`{also}").into();
+        operation["responses"]["403"] = forbidden;
     }
     document
+}
+
+/// The operations with the scope that their route needs.
+pub(crate) fn with_scope(mut paths: Paths, scope: Scope) -> Paths {
+    for operation in paths.paths.values_mut().filter_map(|item| item.get.as_mut()) {
+        let of = |name: &str| SecurityRequirement::new(name, [scope.as_str()]);
+        operation.security = Some(vec![of("token"), of("session")]);
+    }
+    paths
 }
 
 /// The schema of a parameter, exactly as strict as the server. That of a condition is so already.

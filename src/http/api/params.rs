@@ -9,6 +9,7 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Required, Schema};
 
+use crate::http::access::audit::{ExportRecord, Reader};
 use crate::http::cursor;
 use crate::http::problem::Problem;
 use crate::store::{Condition, ConditionKind, Filter, filter};
@@ -110,11 +111,19 @@ pub(crate) struct PageRequest {
     /// How many rows; of an export all without it.
     limit: Option<u32>,
     cursor: Option<String>,
+    reader: Reader,
+    /// The names of the parameters beside those of every list.
+    filters: String,
 }
 
 impl PageRequest {
-    /// The part that a query and the header `Accept` ask for.
-    pub(crate) fn read(query: ListQuery, headers: &HeaderMap) -> Result<Self, Problem> {
+    /// The part that a query and the header `Accept` ask for. Whole lists are for those only who may export.
+    pub(crate) fn read(
+        query: ListQuery,
+        headers: &HeaderMap,
+        reader: Reader,
+        filters: String,
+    ) -> Result<Self, Problem> {
         let form = match query.format.as_deref() {
             Some("csv") => Form::Csv,
             Some("ndjson") => Form::Ndjson,
@@ -130,7 +139,10 @@ impl PageRequest {
             })
         };
         let limit = query.limit.map(limit).transpose()?;
-        Ok(Self { form, limit, cursor: query.cursor })
+        if form != Form::Json {
+            reader.may_export()?;
+        }
+        Ok(Self { form, limit, cursor: query.cursor, reader, filters })
     }
 
     /// The cursor, as given.
@@ -140,7 +152,14 @@ impl PageRequest {
 
     /// The same for a list that read the cursor itself.
     pub(crate) fn without_cursor(&self) -> Self {
-        Self { form: self.form, limit: self.limit, cursor: None }
+        let (reader, filters) = (self.reader.clone(), self.filters.clone());
+        Self { form: self.form, limit: self.limit, cursor: None, reader, filters }
+    }
+
+    /// An export that begins now, for the log.
+    pub(crate) fn record(&self) -> ExportRecord {
+        let format = if self.form == Form::Csv { "csv" } else { "ndjson" };
+        ExportRecord::begin(&self.reader, format, &self.filters)
     }
 
     /// How many rows a page of JSON has.
@@ -193,7 +212,13 @@ mod tests {
 
     #[test]
     fn a_cursor_is_valid_only_for_its_list() {
-        let page = |cursor| PageRequest { form: Form::Json, limit: None, cursor };
+        let page = |cursor| PageRequest {
+            form: Form::Json,
+            limit: None,
+            cursor,
+            reader: Reader::of_test(),
+            filters: String::new(),
+        };
         let after = (1_i64, "x".to_owned());
         let written = cursor::format("calls", &after);
         assert_eq!(page(written.clone()).after("calls").unwrap(), Some(after));

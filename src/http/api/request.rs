@@ -1,6 +1,5 @@
 //! A request of the API, read as every endpoint reads it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Path};
@@ -9,6 +8,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 
+use crate::http::access::audit::Reader;
 use crate::http::api::list::{self, Answered};
 use crate::http::api::params::{ListQuery, PageRequest, TEXT_CHARS_MAX};
 use crate::http::ops::state::Ops;
@@ -23,14 +23,16 @@ pub(crate) struct ApiRequest {
     pub(crate) headers: HeaderMap,
     pub(crate) now: UnixMillis,
     uri: Uri,
+    reader: Reader,
 }
 
 impl FromRequestParts<Arc<Ops>> for ApiRequest {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, ops: &Arc<Ops>) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, ops: &Arc<Ops>) -> Result<Self, Problem> {
+        let reader = Reader::of(parts).ok_or_else(Problem::unauthorized)?;
         let (ops, now) = (ops.clone(), ops.clock.now());
-        Ok(Self { ops, headers: parts.headers.clone(), now, uri: parts.uri.clone() })
+        Ok(Self { ops, headers: parts.headers.clone(), now, uri: parts.uri.clone(), reader })
     }
 }
 
@@ -48,7 +50,13 @@ impl ApiRequest {
     /// The same, and those of every list.
     pub(crate) fn list<F: Filter>(&self, filter: F) -> Result<(F, PageRequest), Problem> {
         let (filter, list) = self.read((filter, ListQuery::default()))?;
-        Ok((filter, PageRequest::read(list, &self.headers)?))
+        Ok((filter, self.page(list)?))
+    }
+
+    /// The part of a list that it asks for. Its parameters are known ones: they have been read.
+    pub(crate) fn page(&self, list: ListQuery) -> Result<PageRequest, Problem> {
+        let filters = Query::read(self.uri.query()).names(&["limit", "cursor", "format"]);
+        PageRequest::read(list, &self.headers, self.reader.clone(), filters)
     }
 
     /// Answers with the part of a list that it asks for.

@@ -1,30 +1,34 @@
-//! Access to the operations listener: the token, the `Host` and origin checks, and the headers of every response.
+//! Access to the operations listener: the tokens, the `Host` and origin checks, and the headers of every response.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
+use crate::access::Grant;
 use crate::http::listener::slot::ConnectionSlot;
 use crate::http::ops::state::Ops;
 
 impl Ops {
-    /// Whether the request is authorized: by the token, or by a session if it only reads.
-    pub(crate) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+    /// What the request may do: by its token, or by a session if it only reads. `None` where it has neither.
+    pub(crate) fn grant(&self, method: &Method, headers: &HeaderMap) -> Option<Grant> {
         let reads = method == Method::GET || method == Method::HEAD;
-        self.has_token(headers) || reads && self.sessions.admit(headers, self.clock.now())
+        self.token_grant(headers).or_else(|| self.session(headers).filter(|_| reads))
     }
 
-    /// Whether the request has the token, or none is required.
-    pub(super) fn has_token(&self, headers: &HeaderMap) -> bool {
-        self.is_token(bearer(headers))
+    /// What its token allows; everything where none is required.
+    pub(super) fn token_grant(&self, headers: &HeaderMap) -> Option<Grant> {
+        self.tokens.find(bearer(headers))
+    }
+
+    /// What its session allows, which ends with the token that began it.
+    pub(crate) fn session(&self, headers: &HeaderMap) -> Option<Grant> {
+        let grant = self.sessions.grant(headers, self.clock.now())?;
+        self.tokens.holds(&grant).then_some(grant)
     }
 
     /// Counts an unauthorized request with a wrong token. Returns the wait of a 429 answer once there were too many;
@@ -38,13 +42,7 @@ impl Ops {
 
     /// Whether a token is required.
     pub(crate) fn asks_token(&self) -> bool {
-        !self.token.expose_secret().is_empty()
-    }
-
-    /// Compares hashes in constant time, so that response times reveal neither content nor length.
-    pub(crate) fn is_token(&self, sent: &[u8]) -> bool {
-        let token = self.token.expose_secret().as_bytes();
-        token.is_empty() || bool::from(Sha256::digest(token).ct_eq(&Sha256::digest(sent)))
+        self.tokens.is_required()
     }
 
     /// Whether `Host` is a name that no attacker can control. Protects a listener without a token against DNS
@@ -82,9 +80,9 @@ fn bearer(headers: &HeaderMap) -> &[u8] {
     }
 }
 
-/// The peer of the connection.
-pub(crate) fn peer(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
+/// The peer of the connection that a request came by.
+pub(crate) fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip())
 }
 
 /// Whether a browser marks the request as cross-origin. The page could not read the answer, but a request with side

@@ -46,7 +46,7 @@ impl Guesses {
             warn!(
                 peer = peer.as_deref().unwrap_or("unknown"),
                 more_since_last_warning = more,
-                "a wrong `ops.token` was given"
+                "a wrong token was given to the operations listener"
             );
         }
         // After the clock was set back, the wait must not grow.

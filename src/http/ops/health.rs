@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::http::listener::slot::ConnectionSlot;
@@ -12,6 +13,7 @@ use crate::http::ops::auth::{peer, too_many_guesses};
 use crate::http::ops::state::Ops;
 use crate::http::ops::store_handle::StoreHandle;
 use crate::ingest::Health;
+use crate::telemetry::process_figures;
 
 /// Liveness: the process answers. Public, without further data.
 pub(crate) async fn livez() -> &'static str {
@@ -99,16 +101,26 @@ fn writer_readiness(store: Option<&str>, stream: Option<&str>) -> (bool, String)
     (ready, text)
 }
 
-/// All metrics in the format of Prometheus.
-pub(crate) async fn metrics(State(ops): State<Arc<Ops>>, request: Request) -> Response {
-    if !ops.has_token(request.headers()) {
-        if let Some(wait) = ops.guessed(request.headers(), peer(&request)) {
-            return too_many_guesses(wait);
-        }
-        let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-        return (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n")
-            .into_response();
+/// The middleware of routes that need the token itself.
+pub(crate) async fn with_token(
+    State(ops): State<Arc<Ops>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(grant) = ops.token_grant(request.headers()) {
+        request.extensions_mut().insert(grant);
+        return next.run(request).await;
     }
+    if let Some(wait) = ops.guessed(request.headers(), peer(request.extensions())) {
+        return too_many_guesses(wait);
+    }
+    let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+    (StatusCode::UNAUTHORIZED, challenge, "a bearer token is required\n").into_response()
+}
+
+/// All metrics in the format of Prometheus.
+pub(crate) async fn metrics(State(ops): State<Arc<Ops>>) -> Response {
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    ([(header::CONTENT_TYPE, content_type)], ops.metrics.render()).into_response()
+    let text = ops.metrics.render() + &process_figures();
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
+use crate::access::Grant;
 use protocol::UnixMillis;
 
 /// The cookie's name.
@@ -20,17 +21,17 @@ pub(crate) const LASTS: Duration = Duration::from_hours(12);
 const SESSIONS_MAX: usize = 100;
 tokio::task_local! {
     /// Set while a request is handled that a cookie authorized.
-    static SIGNED_IN: ();
+    static SIGNED_IN: Grant;
 }
 
-/// Whether the rendered page belongs to a session, and so offers to sign out.
-pub(crate) fn is_signed_in() -> bool {
-    SIGNED_IN.try_with(|()| ()).is_ok()
+/// What the session of the rendered page may do; none where nobody can sign out.
+pub(crate) fn signed_in() -> Option<Grant> {
+    SIGNED_IN.try_with(Clone::clone).ok()
 }
 
 /// Handles a request that a cookie authorized.
-pub(crate) async fn signed_in<T>(answer: impl Future<Output = T>) -> T {
-    SIGNED_IN.scope((), answer).await
+pub(crate) async fn within<T>(grant: Grant, answer: impl Future<Output = T>) -> T {
+    SIGNED_IN.scope(grant, answer).await
 }
 
 /// The sessions. Only in memory: a restart ends all of them.
@@ -47,6 +48,8 @@ struct Session {
     /// The hash of the cookie's value: it authorizes nothing, and is compared in constant time.
     digest: [u8; 32],
     until: UnixMillis,
+    /// What the token allows that began it.
+    grant: Grant,
 }
 
 impl Sessions {
@@ -56,28 +59,30 @@ impl Sessions {
     }
 
     /// Starts a session; returns the cookie's value.
-    pub(crate) fn begin(&self, now: UnixMillis) -> String {
+    pub(crate) fn begin(&self, grant: Grant, now: UnixMillis) -> String {
         let value = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
         let mut kept = self.kept();
         kept.sessions.retain(|session| session.until > now);
         if kept.sessions.len() >= SESSIONS_MAX {
             kept.sessions.pop_front();
         }
-        kept.sessions.push_back(Session { digest: digest(&value), until: now.plus(LASTS) });
+        let (digest, until) = (digest(&value), now.plus(LASTS));
+        kept.sessions.push_back(Session { digest, until, grant });
         value
     }
 
-    /// Whether the request has the cookie of a live session.
-    pub(crate) fn admit(&self, headers: &HeaderMap, now: UnixMillis) -> bool {
+    /// What the live session allows whose cookie the request has.
+    pub(crate) fn grant(&self, headers: &HeaderMap, now: UnixMillis) -> Option<Grant> {
         let sent: Vec<_> = cookies(headers).map(digest).collect();
         let kept = self.kept();
-        let fits = |session: &Session| {
+        let fits = |session: &&Session| {
             sent.iter().any(|digest| bool::from(digest.ct_eq(&session.digest)))
                 && session.until > now
         };
-        kept.sessions.iter().any(fits)
+        kept.sessions.iter().find(fits).map(|session| session.grant.clone())
     }
 
+    /// Ends the sessions whose cookies the request has.
     pub(crate) fn end(&self, headers: &HeaderMap) {
         let sent: Vec<_> = cookies(headers).map(digest).collect();
         self.kept().sessions.retain(|session| !sent.contains(&session.digest));
@@ -118,6 +123,7 @@ pub(crate) fn set_cookie(
 
 #[cfg(test)]
 mod tests {
+    use crate::access::AccessTokens;
     use crate::http::ops::session::*;
 
     fn cookie(value: &str) -> HeaderMap {
@@ -125,23 +131,31 @@ mod tests {
         [(header::COOKIE, HeaderValue::from_str(&line).unwrap())].into_iter().collect()
     }
 
+    /// The grant of everybody: no token is required.
+    fn grant() -> Grant {
+        let read = |_: &std::path::Path| Err(String::new().into());
+        AccessTokens::load(Vec::new(), 0, read).unwrap().find(b"").unwrap()
+    }
+
     #[test]
     fn a_session_admits_until_it_ends() {
         let (sessions, now) = (Sessions::default(), UnixMillis(1_000_000));
-        let value = sessions.begin(now);
-        assert!(sessions.admit(&cookie(&value), now));
-        assert!(!sessions.admit(&cookie(""), now));
-        assert!(!sessions.admit(&cookie(&value[1..]), now));
-        assert!(!sessions.admit(&cookie(&value), now.plus(LASTS)));
+        let value = sessions.begin(grant(), now);
+        let admits = |value: &str, now: UnixMillis| sessions.grant(&cookie(value), now).is_some();
+        assert!(admits(&value, now));
+        assert!(!admits("", now));
+        assert!(!admits(&value[1..], now));
+        assert!(!admits(&value, now.plus(LASTS)));
         sessions.end(&cookie(&value));
-        assert!(!sessions.admit(&cookie(&value), now));
+        assert!(!admits(&value, now));
     }
 
     #[test]
     fn sign_ins_are_limited_and_the_oldest_is_evicted() {
         let (sessions, now) = (Sessions::default(), UnixMillis(0));
-        let values: Vec<_> = (0..=SESSIONS_MAX).map(|_| sessions.begin(now)).collect();
-        assert!(!sessions.admit(&cookie(&values[0]), now));
-        assert!(values[1..].iter().all(|value| sessions.admit(&cookie(value), now)));
+        let values: Vec<_> = (0..=SESSIONS_MAX).map(|_| sessions.begin(grant(), now)).collect();
+        let admits = |value: &String| sessions.grant(&cookie(value), now).is_some();
+        assert!(!admits(&values[0]));
+        assert!(values[1..].iter().all(admits));
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::{Arc, OnceLock};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessTokens;
 use crate::clock::Clock;
 use crate::http::live_tail::tail::Tail;
 use crate::http::ops::guess_limit::Guesses;
@@ -22,8 +22,8 @@ pub(crate) struct Ops {
     /// Empty until the store is open.
     pub(crate) store_handle: Arc<OnceLock<StoreHandle>>,
     pub(crate) metrics: PrometheusHandle,
-    /// Empty if none is required, on loopback.
-    pub(super) token: SecretString,
+    /// Without any, none is required, on loopback.
+    pub(crate) tokens: Arc<AccessTokens>,
     /// Sessions of browsers.
     pub(crate) sessions: Sessions,
     /// The rate limit of wrong tokens.
@@ -47,7 +47,7 @@ impl Ops {
     pub(crate) fn new(
         store_handle: Arc<OnceLock<StoreHandle>>,
         metrics: &Metrics,
-        token: SecretString,
+        tokens: Arc<AccessTokens>,
         clock: Clock,
         stop: CancellationToken,
         reading: ReadLimiter,
@@ -58,7 +58,7 @@ impl Ops {
         Self {
             store_handle,
             metrics: metrics.handle(),
-            token,
+            tokens,
             sessions: Sessions::default(),
             guesses: Guesses::new(metrics.ops_wrong_tokens.clone()),
             ping: Ping::default(),

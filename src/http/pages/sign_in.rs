@@ -1,4 +1,4 @@
-//! Signing in: a browser gives the token once, and gets a session cookie for it.
+//! Signing in: a browser gives a token once, and gets a session cookie for it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::access::Scope;
+use crate::http::access::audit;
 use crate::http::ops::state::Ops;
 use crate::http::ops::{auth, session};
 use crate::http::ui::assets;
@@ -25,17 +27,18 @@ const HOME: &str = "/";
 /// The middleware of the pages: redirects to the sign-in page if there is no session, and from there back.
 pub(crate) async fn or_sign_in(
     State(ops): State<Arc<Ops>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    if ops.admits(request.method(), request.headers()) {
-        return if ops.sessions.admit(request.headers(), ops.clock.now()) {
-            session::signed_in(next.run(request)).await
-        } else {
-            next.run(request).await
+    if let Some(grant) = ops.grant(request.method(), request.headers()) {
+        let session = ops.session(request.headers());
+        request.extensions_mut().insert(grant);
+        return match session {
+            Some(session) => session::within(session, next.run(request)).await,
+            None => next.run(request).await,
         };
     }
-    if let Some(wait) = ops.guessed(request.headers(), auth::peer(&request)) {
+    if let Some(wait) = ops.guessed(request.headers(), auth::peer(request.extensions())) {
         return auth::too_many_guesses(wait);
     }
     let to = request.uri().path_and_query().map_or(HOME, |target| target.as_str());
@@ -47,7 +50,8 @@ pub(crate) async fn or_sign_in(
 pub(crate) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Response {
     let to = wanted(request.uri().query().unwrap_or("").as_bytes(), "to");
     let to = local(to.as_deref());
-    if ops.admits(request.method(), request.headers()) {
+    let grant = ops.grant(request.method(), request.headers());
+    if grant.is_some_and(|grant| grant.allows(Scope::Read)) {
         return see_other(&to);
     }
     form(StatusCode::OK, &to, None)
@@ -55,7 +59,7 @@ pub(crate) async fn page(State(ops): State<Arc<Ops>>, request: Request) -> Respo
 
 /// Checks the token, and sets the session cookie.
 pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Response {
-    let peer = auth::peer(&request);
+    let peer = auth::peer(request.extensions());
     let (head, body) = request.into_parts();
     if is_foreign(&head.headers) {
         return foreign();
@@ -71,10 +75,18 @@ pub(crate) async fn sign_in(State(ops): State<Arc<Ops>>, request: Request) -> Re
     let to = local(wanted(&body, "to").as_deref());
     let token = wanted(&body, "token").unwrap_or_default();
     // The right one is taken whatever others give: wrong ones keep nobody out.
-    if !ops.is_token(token.trim().as_bytes()) {
+    let Some(grant) = ops.tokens.find(token.trim().as_bytes()) else {
         return wrong(&ops, &to, peer, now);
+    };
+    if !grant.allows(Scope::Read) {
+        audit::refused(&grant, Scope::Read, peer);
+        let (name, scope) = (grant.name(), grant.scope());
+        let said =
+            format!("The token “{name}” has the scope “{scope}”: the dashboard needs “read”.");
+        return form(StatusCode::FORBIDDEN, &to, Some(&said));
     }
-    let value = ops.sessions.begin(now);
+    audit::signed_in(&grant, peer);
+    let value = ops.sessions.begin(grant, now);
     session::set_cookie(see_other(&to), &head.headers, &value, session::LASTS)
 }
 
@@ -86,7 +98,7 @@ fn wrong(ops: &Ops, to: &str, peer: Option<IpAddr>, now: UnixMillis) -> Response
         response.headers_mut().insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
         return response;
     }
-    let said = "Wrong token: enter the one set as `ops.token`.";
+    let said = "Wrong token: enter one of this server's settings.";
     form(StatusCode::FORBIDDEN, to, Some(said))
 }
 
@@ -108,12 +120,16 @@ fn foreign() -> Response {
 }
 
 /// Ends the session, and removes the cookie.
-pub(crate) async fn sign_out(State(ops): State<Arc<Ops>>, headers: HeaderMap) -> Response {
-    if is_foreign(&headers) {
+pub(crate) async fn sign_out(State(ops): State<Arc<Ops>>, request: Request) -> Response {
+    let headers = request.headers();
+    if is_foreign(headers) {
         return foreign();
     }
-    ops.sessions.end(&headers);
-    session::set_cookie(see_other("/sign-in"), &headers, "", Duration::ZERO)
+    if let Some(grant) = ops.sessions.grant(headers, ops.clock.now()) {
+        audit::signed_out(&grant, auth::peer(request.extensions()));
+    }
+    ops.sessions.end(headers);
+    session::set_cookie(see_other("/sign-in"), headers, "", Duration::ZERO)
 }
 
 /// The form's bytes; `None` where they are too many or do not come.

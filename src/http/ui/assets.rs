@@ -3,17 +3,10 @@
 
 use std::sync::LazyLock;
 
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
 use sha2::{Digest, Sha256};
-
-/// The assets. They are the same for everybody, and need no sign-in.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    Router::new().route("/assets/{version}/{name}", get(asset))
-}
 
 struct Asset {
     name: &'static str,
@@ -55,9 +48,12 @@ pub(crate) fn icon() -> &'static str {
     &ASSETS[2].path
 }
 
-/// One of them. Under the hash of another version, as replicas have it while one takes the place of the other, it is
+/// One of them: they are the same for everybody, and need no sign-in. Under the hash of another version, as replicas have it while one takes the place of the other, it is
 /// given too, but not to be kept.
-async fn asset(Path((version, name)): Path<(String, String)>, headers: HeaderMap) -> Response {
+pub(crate) async fn asset(
+    Path((version, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
         return (StatusCode::NOT_FOUND, "no such file\n").into_response();
     };

@@ -4,6 +4,7 @@ use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::access::{Grant, Scope};
 use crate::http::ui::html::visible;
 use crate::http::ui::shell::Shell;
 use crate::store::{ConditionError, StoreError};
@@ -16,6 +17,8 @@ pub(crate) enum PageError {
     NotFound(String),
     /// The query is invalid.
     Parameter(String),
+    /// The token lacks a scope.
+    Scope(String),
     /// The server does not take callbacks yet, and has no store.
     Starting,
     /// This server is a receiver of scale-out mode.
@@ -71,6 +74,12 @@ impl IntoResponse for PageError {
                 text,
                 "Names and values are those of the API: see /api/v1/openapi.json.",
             ),
+            Self::Scope(text) => (
+                StatusCode::FORBIDDEN,
+                "Not allowed",
+                text,
+                "Use a token that allows it: the page Access of the documents says who gets which.",
+            ),
             Self::Starting => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Starting",
@@ -97,14 +106,9 @@ impl IntoResponse for PageError {
             ),
             Self::Broken(error) => {
                 tracing::error!(%error, "a page could not be rendered");
-                let text =
-                    "This page could not be rendered, which is a bug of this program.".to_owned();
-                (
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Internal error",
-                    text,
-                    "The log has the details.",
-                )
+                let text = "This page could not be rendered, which is a bug of this program.";
+                let hint = "The log has the details.";
+                (StatusCode::INTERNAL_SERVER_ERROR, "Internal error", text.to_owned(), hint)
             }
             Self::Store(error) => {
                 tracing::warn!(%error, "the dashboard could not read the store");
@@ -124,6 +128,13 @@ impl IntoResponse for PageError {
             Err(_) => (status, format!("{title}\n")).into_response(),
         }
     }
+}
+
+/// The page for somebody whose token lacks a scope.
+pub(crate) fn no_scope(grant: &Grant, scope: Scope) -> Response {
+    let (name, has) = (grant.name(), grant.scope());
+    let text = format!("This page needs the scope “{scope}”, and the token “{name}” has “{has}”.");
+    PageError::Scope(text).into_response()
 }
 
 /// A path that leads nowhere.

@@ -22,8 +22,8 @@ pub(crate) struct Shell {
     pub(crate) version: &'static str,
     /// What stands in the search box.
     pub(crate) query: String,
-    /// Whether there is something to sign out of.
-    pub(crate) is_signed_in: bool,
+    /// The name of the token that one signed in with; none where there is nothing to sign out of.
+    pub(crate) signed_in_as: Option<String>,
     /// The app that one looks at, where there are several: links to other pages keep it.
     pub(crate) app: Option<AppId>,
     /// Where the server is; empty on pages that say nothing of it.
@@ -55,7 +55,7 @@ impl Shell {
             icon: assets::icon(),
             version: env!("CARGO_PKG_VERSION"),
             query: String::new(),
-            is_signed_in: session::is_signed_in(),
+            signed_in_as: session::signed_in().map(|grant| grant.name().to_owned()),
             app: None,
             addresses: Addresses::default(),
         }

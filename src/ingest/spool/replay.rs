@@ -237,7 +237,7 @@ impl SpoolReplay {
             return Step::SpoolFailed;
         }
         self.spool_writer.recovered();
-        self.metrics.spool_drained.increment(taken.len() as u64);
+        self.metrics.spool.drained.increment(taken.len() as u64);
         self.spool_writer.measure().await;
         Step::Moved { last, events: taken.len() as u64 + untrusted, stuck: refused }
     }
@@ -266,7 +266,7 @@ impl SpoolReplay {
             self.spool_writer.failed(generation, &error).await;
             return false;
         }
-        self.metrics.spool_damaged.increment(1);
+        self.metrics.spool.damaged.increment(1);
         error!(
             place,
             reason, "a record of the spool cannot be trusted; it is in its table `damaged`"

@@ -100,8 +100,8 @@ impl SpoolWriter {
             Ok(size) => {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
                 {
-                    self.metrics.spool_events.set(size.events as f64);
-                    self.metrics.spool_bytes.set(size.bytes as f64);
+                    self.metrics.spool.events.set(size.events as f64);
+                    self.metrics.spool.bytes.set(size.bytes as f64);
                 }
                 self.state().size = size;
             }
@@ -111,7 +111,7 @@ impl SpoolWriter {
 
     /// Records a failure. A damaged file is quarantined and replaced.
     pub(crate) async fn failed(&self, generation: u64, error: &SpoolError) {
-        self.metrics.spool_errors.increment(1);
+        self.metrics.spool.errors.increment(1);
         if !matches!(error, SpoolError::Damaged(_)) {
             return self.log(error);
         }
@@ -133,7 +133,7 @@ impl SpoolWriter {
 
     /// Logs that a damaged file was quarantined, and starts its salvage.
     pub(crate) fn note_quarantined(&self, quarantined: PathBuf) {
-        self.metrics.spool_damaged.increment(1);
+        self.metrics.spool.damaged.increment(1);
         error!(
             path = %quarantined.display(),
             "the spool was damaged and is quarantined; a new one takes its place. What can be read of the old one is \

@@ -49,7 +49,7 @@ impl DerivedConnection {
     /// # Errors
     /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let connection = match StoreUrl::parse(&options.url)? {
+        let connection = match StoreUrl::of_sessions(options)? {
             StoreUrl::Postgres(address) => {
                 let settings = [("enable_seqscan", "off"), ("jit", "off")];
                 DbConnection::postgres(address, "deriver", &settings).await?

@@ -41,7 +41,7 @@ impl ForwardingConnection {
     /// # Errors
     /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let connection = match StoreUrl::parse(&options.url)? {
+        let connection = match StoreUrl::of_sessions(options)? {
             StoreUrl::Postgres(address) => {
                 let settings = [
                     ("enable_seqscan", "off"),

@@ -65,10 +65,10 @@ fn talked(call: &Call, end: &str) -> String {
 }
 
 fn duration(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        ..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    match (seconds / 3600, seconds / 60) {
+        (0, 0) => format!("{seconds} s"),
+        (0, minutes) => format!("{minutes} min {} s", seconds % 60),
+        (hours, minutes) => format!("{hours} h {} min", minutes % 60),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::{PgArguments, PgExecutor};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres, Row};
 use uuid::Uuid;
@@ -105,7 +105,7 @@ pub(crate) fn bind<'q>(
 /// Inserts the keys of events that are identified by their request, in order, so that two writers with the same keys
 /// cannot deadlock. Returns the ids of events that are stored under another row already.
 pub(crate) async fn request_keys(
-    connection: &mut PgConnection,
+    connection: impl PgExecutor<'_>,
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let keyed = events.iter().filter_map(|event| Some((event.request_key()?, *event)));
@@ -136,7 +136,7 @@ pub(crate) async fn request_keys(
 /// Inserts all events by one statement, which is a transaction of its own, and marks the new ones for the feed. Returns
 /// their ids.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    connection: impl PgExecutor<'_>,
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     static STATEMENTS: LazyLock<[Arc<str>; 2]> = LazyLock::new(|| {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::error::DatabaseError;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, Executor};
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -23,8 +22,11 @@ use crate::error::StoreError;
 use crate::migrations;
 use crate::model::event::StoredEvent;
 use crate::options::StoreOptions;
+use crate::postgres::connection::address::Address;
+use crate::postgres::connection::failover::{Failover, OldestUsed};
+use crate::postgres::connection::front;
 use crate::postgres::connection::latest::Latest;
-use crate::postgres::connection::session;
+use crate::postgres::connection::pool::{Link, Pool};
 use crate::postgres::connection::session::SessionSettings;
 use crate::postgres::error::classify;
 use crate::postgres::events;
@@ -54,22 +56,32 @@ const MIGRATION_IDLE_MAX: Duration = Duration::from_mins(1);
 /// A PostgreSQL database. Readers have a pool of their own, so that they cannot delay writers.
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    address: PgConnectOptions,
-    writers: PgPool,
+    address: Address,
+    /// The address of `store.direct_url`, where sessions of `address` may be shared.
+    direct: Option<Address>,
+    writers: Pool,
     /// The connections of writers that store events.
     latest: Latest,
-    readers: PgPool,
+    readers: Pool,
     /// The connection of the health check, which must not wait for busy readers.
-    pings: PgPool,
+    pings: Pool,
+    failover: Arc<Failover>,
     partitions: Partitions,
     /// Whether the last batch with changes contained repeats.
     repeats: AtomicBool,
 }
 
 impl Postgres {
-    /// Prepares the pools. No connection is made yet.
-    pub(crate) fn open(address: PgConnectOptions, options: &StoreOptions) -> Self {
-        let address = session::named(address, "");
+    /// Prepares the pools. Of several hosts the primary is looked for; otherwise no connection is made yet.
+    ///
+    /// With a `direct` address, `address` may lead to a pooler that gives each transaction another session.
+    pub(crate) async fn open(
+        address: Address,
+        direct: Option<Address>,
+        options: &StoreOptions,
+    ) -> Self {
+        let address = address.named("");
+        let direct = direct.map(|direct| direct.named(""));
         // The server's timeout equals ours: a statement that waits for a lock would otherwise keep its connection
         // long after its events went elsewhere. The idle timeout frees the locks of a transaction whose process
         // hangs.
@@ -86,35 +98,68 @@ impl Postgres {
             .with("plan_cache_mode", "force_custom_plan")
             .with("jit", "off");
         let ping = SessionSettings::new(options.read_timeout, options.read_timeout);
-        let pool = |connections: u32| {
-            PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout)
+        let oldest_used = OldestUsed::default();
+        let pool = |connections: u32, settings: SessionSettings, more: Option<&'static str>| {
+            let pool =
+                PgPoolOptions::new().max_connections(connections).acquire_timeout(options.timeout);
+            let oldest_used = oldest_used.clone();
+            let pool = pool.before_acquire(move |_, meta| {
+                let may_be_used = oldest_used.allows(meta.age);
+                Box::pin(async move { Ok(may_be_used) })
+            });
+            // No ping of writers before use, which costs a round trip: a worker retries.
+            let pool = pool.test_before_acquire(more.is_none());
+            let settings = settings.and(&address.options);
+            if direct.is_some() {
+                let begin = Some(settings.begin().into());
+                return Pool { pool: pool.connect_lazy_with(address.first().clone()), begin };
+            }
+            let pool = begun_with(pool, settings, more);
+            Pool { pool: pool.connect_lazy_with(address.first().clone()), begin: None }
         };
         // One connection for each worker, and one each for spool replay, dead letters, partitions, retention and the
-        // feed, so that workers do not wait for those. No ping before use, which costs a round trip: a worker retries.
-        let writers = pool(options.writers + 5).test_before_acquire(false);
-        let writers = begun_with(writers, writer, Some(COMPRESSION));
-        let writers = writers.connect_lazy_with(address.clone());
+        // feed, so that workers do not wait for those.
+        let writers = pool(options.writers + 5, writer, Some(COMPRESSION));
+        let readers = pool(options.readers, reader, None);
+        let pings = pool(1, ping, None);
+        let pools = vec![writers.clone(), readers.clone(), pings.clone()];
+        let failover = Failover::new(address.clone(), pools, oldest_used);
+        failover.seek().await;
         Self {
             latest: Latest::of(writers.clone(), options.writers),
             writers,
-            readers: begun_with(pool(options.readers), reader, None)
-                .connect_lazy_with(address.clone()),
-            pings: begun_with(pool(1), ping, None).connect_lazy_with(address.clone()),
+            readers,
+            pings,
+            failover,
             address,
+            direct,
             partitions: Partitions::new(options),
             repeats: AtomicBool::new(false),
         }
     }
 
+    /// Classifies an error, and has a lost primary looked for.
+    fn failed(&self, error: sqlx::Error) -> StoreError {
+        if self.failover.failed(Some(&error)) {
+            self.latest.close();
+        }
+        classify(error)
+    }
+
     /// One attempt at [`Store::insert`]: all of `entries` or none.
     async fn insert_once(&self, entries: &[EventInsert]) -> Result<HashSet<Uuid>, sqlx::Error> {
-        let (connection, since) = self.latest.take().await?;
-        let mut lease = Lease(Some(connection));
-        let inserted = insert_all(lease.connection(), entries, &self.repeats).await;
-        if matches!(inserted, Ok(_) | Err(sqlx::Error::Database(_)))
-            && let Some(connection) = lease.0.take()
-        {
-            self.latest.give_back(connection, since);
+        let unanswered = Unanswered(Some(&self.failover));
+        let (link, since) = self.latest.take().await?;
+        let mut lease = Lease(Some(link));
+        let inserted = insert_all(lease.link(), entries, &self.repeats).await;
+        unanswered.answered();
+        let is_whole = match &inserted {
+            Ok(_) => true,
+            // Of a database that takes no writes no connection is kept.
+            Err(error) => error.as_database_error().is_some() && !self.failover.failed(Some(error)),
+        };
+        if let Some(link) = lease.0.take_if(|_| is_whole) {
+            self.latest.give_back(link, since);
         }
         inserted
     }
@@ -123,11 +168,15 @@ impl Postgres {
 #[async_trait]
 impl Store for Postgres {
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut session = session::connect(&self.address).await?;
-        session::check_server(&mut session).await?;
-        session::refuse_shared(&mut session, &self.address).await?;
+        let address = self.direct.as_ref().unwrap_or(&self.address);
+        let mut session = address.connect().await?;
+        front::check_server(&mut session).await?;
+        front::refuse_shared(&mut session, address).await?;
+        if self.direct.is_some() {
+            front::check_pooled(&self.address, &mut session, address).await?;
+        }
         // Migrations have no timeout.
-        let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX));
+        let settings = SessionSettings::new(None, Some(MIGRATION_IDLE_MAX)).and(&address.options);
         settings.apply(&mut session).await.map_err(classify)?;
         // sqlx takes an advisory lock, so that replicas that start together wait for each other. When the migration
         // fails or is cancelled, the connection is closed, which frees the lock.
@@ -154,7 +203,7 @@ impl Store for Postgres {
     }
 
     async fn number_events(&self, from_start: bool) -> Result<Option<u64>, StoreError> {
-        feed::number(&self.writers, from_start).await.map(Some).map_err(classify)
+        feed::number(&self.writers, from_start).await.map(Some).map_err(|error| self.failed(error))
     }
 
     async fn trim_feed(&self, before: UnixMillis, rows_max: u32) -> Result<u64, StoreError> {
@@ -166,10 +215,13 @@ impl Store for Postgres {
         let standby: bool = sqlx::query_scalar(
             "select pg_is_in_recovery() from (select count(*) from (select from events limit 1) as event) as counted",
         )
-        .fetch_one(&self.pings)
+        .fetch_one(&mut self.pings.acquire().await.map_err(|error| self.failed(error))?)
         .await
-        .map_err(classify)?;
+        .map_err(|error| self.failed(error))?;
         if standby {
+            // Another may be the primary by now, behind this address or another of the URL.
+            self.failover.standby();
+            self.latest.close();
             return Err(StoreError::Unready(Diagnostic::new(
                 "the database is a standby and takes no events",
                 "name the primary in `store.url`",
@@ -186,7 +238,7 @@ impl Store for Postgres {
                     sleep(CONFLICT_PAUSE * tries).await;
                     tries += 1;
                 }
-                done => break done.map_err(classify)?,
+                done => break done.map_err(|error| self.failed(error))?,
             }
         };
         let outcome = |entry: &EventInsert| {
@@ -205,9 +257,9 @@ impl Store for Postgres {
         .bind(now.0)
         .bind(reason)
         .bind(Delivery::of_event(event).to_line())
-        .execute(&self.writers)
+        .execute(&mut self.writers.acquire().await.map_err(|error| self.failed(error))?)
         .await
-        .map_err(classify)?;
+        .map_err(|error| self.failed(error))?;
         Ok(())
     }
 
@@ -223,13 +275,14 @@ impl Store for Postgres {
         )
         .bind(event_id::time_of(id).0)
         .bind(id)
-        .fetch_one(&self.readers)
+        .fetch_one(&mut self.readers.acquire().await.map_err(|error| self.failed(error))?)
         .await
-        .map_err(classify)
+        .map_err(|error| self.failed(error))
     }
 
     async fn close(&self) {
         self.latest.close();
+        self.failover.close();
         self.writers.close().await;
         self.readers.close().await;
         self.pings.close().await;
@@ -244,14 +297,30 @@ impl Reader for Postgres {
         statement: Statement,
         is_enough: impl FnMut(&T) -> bool + Send,
     ) -> Result<Vec<T>, StoreError> {
-        let mut lease = Lease(Some(self.readers.acquire().await.map_err(classify)?));
-        let connection: &mut PgConnection = lease.connection();
-        let rows = statement.run::<sqlx::Postgres, T, _>(connection, is_enough).await;
+        let link = self.readers.acquire().await.map_err(|error| self.failed(error))?;
+        let mut lease = Lease(Some(link));
+        let rows = read_until(lease.link(), statement, is_enough).await;
         if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
             lease.release();
         }
-        rows.map_err(classify)
+        rows.map_err(|error| self.failed(error))
     }
+}
+
+/// Reads up to the first row for which `is_enough` is true.
+async fn read_until<T: ReadRow>(
+    link: &mut Link,
+    statement: Statement,
+    is_enough: impl FnMut(&T) -> bool + Send,
+) -> Result<Vec<T>, sqlx::Error> {
+    if !link.is_shared() {
+        return statement.run::<sqlx::Postgres, T, _>(link.connection(), is_enough).await;
+    }
+    let mut transaction = link.begin().await?;
+    let rows = statement.run::<sqlx::Postgres, T, _>(&mut transaction, is_enough).await;
+    // It wrote nothing, and may have been stopped half-way.
+    transaction.rollback().await?;
+    rows
 }
 
 /// Inserts events, and the changes of new ones. Returns the ids of the new ones.
@@ -259,22 +328,22 @@ impl Reader for Postgres {
 /// The changes depend on which events are new, which needs a transaction of four round trips. Usually all are new,
 /// and then a single statement does it. `repeats`: whether the previous batch contained repeats.
 async fn insert_all(
-    connection: &mut PgConnection,
+    link: &mut Link,
     entries: &[EventInsert],
     repeats: &AtomicBool,
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
     let events: Vec<&Event> = entries.iter().map(|entry| &*entry.event).collect();
     // Events identified by their request are rare and need another table.
     if events.iter().any(|event| event.request_key().is_some()) {
-        return insert_some(connection, entries, &events).await;
+        return insert_some(link, entries, &events).await;
     }
     if entries.iter().all(|entry| entry.changes.is_empty()) {
-        return events::insert(connection, &events).await;
+        return events::insert(link, &events).await;
     }
     let ids: HashSet<Uuid> = events.iter().map(|event| event.id).collect();
     if ids.len() == events.len() && !repeats.load(Ordering::Relaxed) {
         let batch = Batch::of(entries.iter().flat_map(|entry| entry.changes.iter()));
-        match projections::write_with_events(connection, &events, &batch).await {
+        match projections::write_with_events(&mut *link, &events, &batch).await {
             Ok(true) => return Ok(ids),
             Ok(false) => {}
             // Another writer has just inserted one of them.
@@ -282,18 +351,18 @@ async fn insert_all(
             Err(error) => return Err(error),
         }
     }
-    let new = insert_some(connection, entries, &events).await?;
+    let new = insert_some(link, entries, &events).await?;
     repeats.store(new.len() < events.len(), Ordering::Relaxed);
     Ok(new)
 }
 
 /// As [`insert_all`], when some may be stored already.
 async fn insert_some(
-    connection: &mut PgConnection,
+    link: &mut Link,
     entries: &[EventInsert],
     events: &[&Event],
 ) -> Result<HashSet<Uuid>, sqlx::Error> {
-    let mut transaction = connection.begin().await?;
+    let mut transaction = link.begin().await?;
     let inserted = async {
         let known = events::request_keys(&mut transaction, events).await?;
         let fresh = events.iter().filter(|event| !known.contains(&event.id));
@@ -349,10 +418,10 @@ fn is_there(error: &sqlx::Error) -> bool {
 
 /// A connection that is closed instead of reused when its statement was cancelled: the server may still run it, and
 /// the next user would wait.
-struct Lease(Option<PoolConnection<sqlx::Postgres>>);
+struct Lease(Option<Link>);
 
 impl Lease {
-    fn connection(&mut self) -> &mut PoolConnection<sqlx::Postgres> {
+    fn link(&mut self) -> &mut Link {
         self.0.as_mut().expect("taken only by `release`, which consumes the lease")
     }
 
@@ -363,8 +432,25 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.0 {
-            connection.close_on_drop();
+        if let Some(link) = &mut self.0 {
+            link.close_on_drop();
+        }
+    }
+}
+
+/// A statement that nobody waits for any more: the host may be gone without a word.
+struct Unanswered<'a>(Option<&'a Arc<Failover>>);
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(failover) = self.0 {
+            failover.failed(None);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Gives positions to stored events in PostgreSQL, in the order in which they become visible.
 
-use sqlx::postgres::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::model::position::ROW_EVENTS_MAX;
+use crate::postgres::connection::pool::{Pool, Tx};
 use crate::query::limits::FEED_EVENTS_KEPT;
 use protocol::UnixMillis;
 
@@ -15,7 +15,7 @@ const FLOOR_MARGIN: i64 = 10_000;
 /// Gives positions to all events that have none, unless another server is about it. Returns their number.
 ///
 /// `from_start`: looks also for markers of transactions that committed very late, for which dead rows may have to be passed.
-pub(crate) async fn number(pool: &PgPool, from_start: bool) -> Result<u64, sqlx::Error> {
+pub(crate) async fn number(pool: &Pool, from_start: bool) -> Result<u64, sqlx::Error> {
     let mut numbered = 0;
     loop {
         let markers: bool = sqlx::query_scalar(
@@ -23,7 +23,7 @@ pub(crate) async fn number(pool: &PgPool, from_start: bool) -> Result<u64, sqlx:
                  select from feed_new where n > case when $1 then 0 else (select floor from feed_head where id = 1) end)",
         )
         .bind(from_start)
-        .fetch_one(pool)
+        .fetch_one(&mut pool.acquire().await?)
         .await?;
         if !markers {
             return Ok(numbered);
@@ -43,12 +43,12 @@ pub(crate) async fn number(pool: &PgPool, from_start: bool) -> Result<u64, sqlx:
 /// Invariant: rows of the feed become visible in the order of their positions. The lock on `feed_head` is held until the
 /// commit, and the markers are read by a later statement, whose snapshot has all that the last holder of the lock wrote.
 async fn number_some(
-    connection: &mut PgConnection,
+    transaction: &mut Tx<'_>,
     from_start: bool,
 ) -> Result<Option<u64>, sqlx::Error> {
     let head: Option<(i64, i64)> =
         sqlx::query_as("select position, floor from feed_head where id = 1 for update skip locked")
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&mut *transaction)
             .await?;
     let Some((position, floor)) = head else { return Ok(None) };
     let mut markers: Vec<(i64, Vec<Uuid>)> = sqlx::query_as(
@@ -58,7 +58,7 @@ async fn number_some(
     )
     .bind(if from_start { 0 } else { floor })
     .bind(MARKERS_MAX)
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *transaction)
     .await?;
     markers.sort_unstable_by_key(|(n, _)| *n);
     let Some((last, _)) = markers.last() else { return Ok(Some(0)) };
@@ -78,7 +78,7 @@ async fn number_some(
     .bind(i32::try_from(ROW_EVENTS_MAX).unwrap_or(i32::MAX))
     .bind(i32::try_from(rows).unwrap_or(i32::MAX))
     .bind(last.saturating_sub(FLOOR_MARGIN))
-    .execute(connection)
+    .execute(transaction)
     .await?;
     Ok(Some(numbered))
 }
@@ -88,7 +88,7 @@ async fn number_some(
 ///
 /// Invariant: the rows that stay have no gap, whatever the clock did: all before a row that stays goes first.
 pub(crate) async fn trim(
-    pool: &PgPool,
+    pool: &Pool,
     before: UnixMillis,
     rows_max: u32,
 ) -> Result<u64, sqlx::Error> {
@@ -108,7 +108,7 @@ pub(crate) async fn trim(
     .bind(before.0)
     .bind(i64::from(rows_max))
     .bind(FEED_EVENTS_KEPT)
-    .execute(pool)
+    .execute(&mut pool.acquire().await?)
     .await?;
     Ok(done.rows_affected())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgRow};
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::database_error::cause;
@@ -10,9 +10,10 @@ use crate::error::StoreError;
 use crate::inspection::{COUNT_MAX, Examination, Kind, Migrations, PostgresState};
 use crate::migrations;
 use crate::options::PartitionSpan;
+use crate::postgres::connection::address::Address;
+use crate::postgres::connection::front::{self, Front, VERSION_MIN};
 use crate::postgres::connection::privileges;
-use crate::postgres::connection::session;
-use crate::postgres::connection::session::{SessionSettings, VERSION_MIN};
+use crate::postgres::connection::session::SessionSettings;
 use crate::postgres::error::classify;
 use crate::postgres::partitions::BOUNDS;
 use crate::sql::from_row::from_row;
@@ -38,18 +39,29 @@ struct About {
 from_row! { PgRow => About: version, number, encoding, standby, off, clock, migrated, tables; }
 
 pub(crate) async fn examine(
-    address: PgConnectOptions,
+    address: Address,
+    direct: Option<Address>,
     partition_span: PartitionSpan,
     now: UnixMillis,
 ) -> Result<Examination, StoreError> {
-    let address = session::named(address, "doctor");
-    let mut connection = session::connect(&address).await?;
-    session::refuse_shared(&mut connection, &address).await?;
+    let address = address.named("doctor");
+    let direct = direct.map(|direct| direct.named("doctor"));
+    let of_sessions = direct.as_ref().unwrap_or(&address);
+    let mut connection = of_sessions.connect().await?;
+    front::refuse_shared(&mut connection, of_sessions).await?;
+    let shares_sessions = match &direct {
+        None => None,
+        Some(direct) => {
+            let front = front::check_pooled(&address, &mut connection, direct).await?;
+            Some(front == Front::Shared)
+        }
+    };
     // The settings of a server session, except those that an unsupported old version, which is to be reported, does
     // not know.
     SessionSettings::new(Some(STATEMENT_MAX), Some(STATEMENT_MAX))
         .with("lock_timeout", LOCK_MAX_MS)
         .without("idle_session_timeout")
+        .and(&of_sessions.options)
         .apply(&mut connection)
         .await
         .map_err(classify)?;
@@ -88,6 +100,7 @@ pub(crate) async fn examine(
         kind: Kind::Postgres(PostgresState {
             version_fits: about.number >= VERSION_MIN,
             encoding: about.encoding,
+            shares_sessions,
             standby: about.standby,
             unsafe_settings: about.off,
             read_only_by_default,

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::{PgPool, PgRow};
-use sqlx::{Postgres, Transaction};
+use sqlx::postgres::PgRow;
 
 use crate::options::{PartitionSpan, StoreOptions};
+use crate::postgres::connection::pool::{Pool, Tx};
 use crate::sql::from_row::from_row;
 use protocol::UnixMillis;
 
@@ -76,11 +76,7 @@ impl Partitions {
 
     /// Creates missing partitions, from the previous month or week, for late events, to some months or days ahead.
     /// Already expired ones are skipped, and so are those that overlap an existing one.
-    pub(crate) async fn make_ahead(
-        &self,
-        pool: &PgPool,
-        now: UnixMillis,
-    ) -> Result<(), sqlx::Error> {
+    pub(crate) async fn make_ahead(&self, pool: &Pool, now: UnixMillis) -> Result<(), sqlx::Error> {
         let span = PartitionSpan::Day;
         let days = Wanted { span, before: DAYS_AROUND, ahead: DAYS_AROUND, beside_days: false };
         let (done, days) = match self.span {
@@ -101,7 +97,7 @@ impl Partitions {
 
     async fn make_missing(
         &self,
-        pool: &PgPool,
+        pool: &Pool,
         now: UnixMillis,
         wanted: &Wanted,
     ) -> Result<(), sqlx::Error> {
@@ -112,7 +108,7 @@ impl Partitions {
             .bind(i64::from(wanted.ahead))
             .bind(keep.map(|keep| now.0.saturating_sub(keep)))
             .bind(wanted.beside_days)
-            .fetch_all(pool)
+            .fetch_all(&mut pool.acquire().await?)
             .await?;
         let mut done = Ok(());
         for partition in missing {
@@ -128,7 +124,7 @@ impl Partitions {
     /// may scan the default partition. An event of the future that arrives in between moves into its day from there.
     async fn drop_empty_months(
         &self,
-        pool: &PgPool,
+        pool: &Pool,
         now: UnixMillis,
         days_ahead: u32,
     ) -> Result<(), sqlx::Error> {
@@ -144,7 +140,7 @@ impl Partitions {
         let months: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(months))
             .bind(now.as_secs())
             .bind(i64::from(days_ahead))
-            .fetch_all(pool)
+            .fetch_all(&mut pool.acquire().await?)
             .await?;
         let mut done = Ok(());
         for month in months {
@@ -154,13 +150,13 @@ impl Partitions {
     }
 
     /// Drops a partition if it still exists and has no events. Its name needs no quotes.
-    async fn drop_empty(&self, pool: &PgPool, name: &str) -> Result<(), sqlx::Error> {
+    async fn drop_empty(&self, pool: &Pool, name: &str) -> Result<(), sqlx::Error> {
         let mut transaction = pool.begin().await?;
         lock_partitions(&mut transaction).await?;
         let exists = format!("select exists (select from ({BOUNDS}) as parts where name = $1)");
         let exists: bool = sqlx::query_scalar(sqlx::AssertSqlSafe(exists))
             .bind(name)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
         // Asked before the locks, so that nobody waits where it has events, and again behind them.
         if !exists || !is_empty(&mut transaction, name).await? {
@@ -185,7 +181,7 @@ impl Partitions {
     ///
     /// It is created as a table and then attached: `create table … partition of` would block every reader and writer
     /// of `events`.
-    async fn make(&self, pool: &PgPool, partition: &Missing) -> Result<(), sqlx::Error> {
+    async fn make(&self, pool: &Pool, partition: &Missing) -> Result<(), sqlx::Error> {
         let Missing { name, lower, upper } = partition;
         let mut transaction = pool.begin().await?;
         // The bounds have no zone: they are read in the session's, UTC.
@@ -201,7 +197,7 @@ impl Partitions {
             .bind(name)
             .bind(lower)
             .bind(upper)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
         if made {
             // Another replica created it, or one of another span, while we waited for the lock.
@@ -231,7 +227,7 @@ impl Partitions {
     /// Drops a partition if it still exists and has expired.
     pub(crate) async fn drop_expired(
         &self,
-        pool: &PgPool,
+        pool: &Pool,
         name: &str,
         before: UnixMillis,
     ) -> Result<bool, sqlx::Error> {
@@ -240,7 +236,7 @@ impl Partitions {
         execute(&mut transaction, format!("set local lock_timeout = '{wait}ms'")).await?;
         let alone: bool = sqlx::query_scalar("select pg_try_advisory_xact_lock($1)")
             .bind(PARTITIONS_LOCK)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
         let found = format!(
             "select format('%I', name) from ({BOUNDS}) as parts
@@ -249,7 +245,7 @@ impl Partitions {
         let found: Option<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(found))
             .bind(name)
             .bind(before.0)
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         let Some(quoted) = found.filter(|_| alone) else {
             return transaction.rollback().await.map(|()| false);
@@ -285,22 +281,17 @@ impl Wanted {
 }
 
 /// Waits until no other replica creates or drops partitions, and keeps them from it to the end of the transaction.
-async fn lock_partitions(
-    transaction: &mut Transaction<'static, Postgres>,
-) -> Result<(), sqlx::Error> {
+async fn lock_partitions(transaction: &mut Tx<'_>) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)")
         .bind(PARTITIONS_LOCK)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map(|_| ())
 }
 
-async fn is_empty(
-    transaction: &mut Transaction<'static, Postgres>,
-    name: &str,
-) -> Result<bool, sqlx::Error> {
+async fn is_empty(transaction: &mut Tx<'_>, name: &str) -> Result<bool, sqlx::Error> {
     let is_empty = format!("select not exists (select from {name})");
-    sqlx::query_scalar(sqlx::AssertSqlSafe(is_empty)).fetch_one(&mut **transaction).await
+    sqlx::query_scalar(sqlx::AssertSqlSafe(is_empty)).fetch_one(&mut *transaction).await
 }
 
 /// Moves the rows of a new partition out of the default one, as it could not be attached otherwise. Returns its lower
@@ -309,7 +300,7 @@ async fn is_empty(
 /// When there are too many rows to move, they stay, and the new partition begins behind them; queries find them
 /// there. `None` when they reach to its end.
 async fn make_room(
-    transaction: &mut Transaction<'static, Postgres>,
+    transaction: &mut Tx<'_>,
     Missing { name, lower, upper }: &Missing,
 ) -> Result<Option<String>, sqlx::Error> {
     let between = format!("event_time >= '{lower}' and event_time < '{upper}'");
@@ -319,7 +310,7 @@ async fn make_room(
         MOVE_ROWS_MAX + 1
     );
     let waiting: i64 =
-        sqlx::query_scalar(sqlx::AssertSqlSafe(waiting)).fetch_one(&mut **transaction).await?;
+        sqlx::query_scalar(sqlx::AssertSqlSafe(waiting)).fetch_one(&mut *transaction).await?;
     if waiting > MOVE_ROWS_MAX {
         let behind = format!(
             "select behind::text from (
@@ -328,7 +319,7 @@ async fn make_room(
              where behind < '{upper}'"
         );
         return sqlx::query_scalar(sqlx::AssertSqlSafe(behind))
-            .fetch_optional(&mut **transaction)
+            .fetch_optional(&mut *transaction)
             .await;
     }
     if waiting > 0 {
@@ -342,18 +333,18 @@ async fn make_room(
 }
 
 /// Runs a statement composed of constants, numbers, dates and quoted names.
-async fn execute(
-    transaction: &mut Transaction<'static, Postgres>,
-    statement: String,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut **transaction).await.map(|_| ())
+async fn execute(transaction: &mut Tx<'_>, statement: String) -> Result<(), sqlx::Error> {
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut *transaction).await.map(|_| ())
 }
 
 /// The partitions whose upper bound is at or before `before`, the oldest first.
-pub(crate) async fn expired(pool: &PgPool, before: UnixMillis) -> Result<Vec<String>, sqlx::Error> {
+pub(crate) async fn expired(pool: &Pool, before: UnixMillis) -> Result<Vec<String>, sqlx::Error> {
     let expired = format!(
         "select name from ({BOUNDS}) as parts
          where upper <= timestamptz 'epoch' + $1 * interval '1 millisecond' order by upper"
     );
-    sqlx::query_scalar(sqlx::AssertSqlSafe(expired)).bind(before.0).fetch_all(pool).await
+    sqlx::query_scalar(sqlx::AssertSqlSafe(expired))
+        .bind(before.0)
+        .fetch_all(&mut pool.acquire().await?)
+        .await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use sqlx::postgres::{PgArguments, PgConnection};
+use sqlx::postgres::{PgArguments, PgExecutor};
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Postgres};
 use uuid::Uuid;
@@ -78,7 +78,7 @@ fn longest(batch: &Batch<'_>) -> usize {
 
 /// Writes the changes of many events, in the lock order of all writers.
 pub(crate) async fn write(
-    connection: &mut PgConnection,
+    connection: impl PgExecutor<'_>,
     batch: &Batch<'_>,
 ) -> Result<(), sqlx::Error> {
     if batch.is_empty() {
@@ -93,7 +93,7 @@ pub(crate) async fn write(
 /// Writes events and their changes by one statement, which is a transaction of its own, or nothing when one of the
 /// events is stored already. Returns whether it wrote them.
 pub(crate) async fn write_with_events(
-    connection: &mut PgConnection,
+    connection: impl PgExecutor<'_>,
     events: &[&Event],
     batch: &Batch<'_>,
 ) -> Result<bool, sqlx::Error> {
@@ -108,7 +108,7 @@ pub(crate) async fn write_with_events(
 /// Inserts rows into a table, or into the one of the same columns with a prefix to its name, or merges them into
 /// existing rows.
 pub(crate) async fn insert(
-    connection: &mut PgConnection,
+    connection: impl PgExecutor<'_>,
     prefix: &str,
     table: &Table,
     rows: &[Row<'_>],

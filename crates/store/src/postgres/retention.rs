@@ -1,8 +1,8 @@
 //! Retention by row in PostgreSQL. Expired partitions of `events` are dropped as a whole instead.
 
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgPool;
 
+use crate::postgres::connection::pool::Pool;
 use crate::sql::upsert::{AGED_BY_AT, ROBOT_HAS_MARKS, has_session};
 use protocol::UnixMillis;
 
@@ -11,7 +11,7 @@ const BEFORE: &str = "timestamptz 'epoch' + $1 * interval '1 millisecond'";
 
 /// Deletes at most `rows_max` expired rows of each table, skipping rows locked by another replica.
 pub(crate) async fn delete_expired(
-    pool: &PgPool,
+    pool: &Pool,
     before: UnixMillis,
     rows_max: u32,
 ) -> Result<u64, sqlx::Error> {
@@ -30,18 +30,18 @@ pub(crate) async fn delete_expired(
 }
 
 async fn delete(
-    pool: &PgPool,
+    pool: &Pool,
     statement: &str,
     before: UnixMillis,
     rows_max: u32,
 ) -> Result<u64, sqlx::Error> {
     let mut transaction = pool.begin().await?;
     // Finding that no row is left may take longer than a write timeout: BRIN summaries grow coarse over time.
-    sqlx::query("set local statement_timeout = '20s'").execute(&mut *transaction).await?;
+    sqlx::query("set local statement_timeout = '20s'").execute(&mut transaction).await?;
     let done = sqlx::query(AssertSqlSafe(statement.to_owned()))
         .bind(before.0)
         .bind(i64::from(rows_max))
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
     transaction.commit().await?;
     Ok(done.rows_affected())

@@ -34,6 +34,8 @@ const CALL: &str = "c.sdk_app_id, c.call_id, c.media, c.call_type, c.caller, c.c
 /// looked up for those of the page only.
 const OF_LIST: &str = " from (select c.* from calls c";
 
+const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
+
 /// No end came.
 const OPEN: &str = "c.end_event_at is null and c.end_record_at is null";
 
@@ -84,7 +86,6 @@ pub(crate) async fn calls<R: Reader>(
         sql.push(" and (c.first_at, c.sdk_app_id, c.call_id) < (").time(*at);
         sql.push(", ").number(*app).push(", ").text(call_id).push(")");
     }
-    const ORDER: &str = " order by c.first_at desc, c.sdk_app_id desc, c.call_id desc";
     sql.push(ORDER).push(" limit ").number(filter.limit.into());
     sql.push(") as c").push(ORDER);
     reader.fetch(sql).await

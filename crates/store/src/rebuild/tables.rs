@@ -146,7 +146,7 @@ impl Rebuilding {
     /// # Errors
     /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Option<Self>, StoreError> {
-        match StoreUrl::parse(&options.url)? {
+        match StoreUrl::of_sessions(options)? {
             StoreUrl::Postgres(address) => {
                 let mut connection = DbConnection::postgres(address, "rebuild", &[]).await?;
                 let sql = "select pg_try_advisory_lock($1)";

@@ -98,7 +98,7 @@ impl SettlerConnection {
     /// # Errors
     /// When the store is unreachable.
     pub async fn open(options: &StoreOptions) -> Result<Self, StoreError> {
-        let connection = match StoreUrl::parse(&options.url)? {
+        let connection = match StoreUrl::of_sessions(options)? {
             StoreUrl::Postgres(address) => {
                 // A generic plan outlives the time when a table was small. Every lookup has an index.
                 let settings = [

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row as _};
 
 use crate::error::StoreError;
-use crate::postgres::connection::session::{SessionSettings, begin, named};
+use crate::postgres::connection::address::Address;
+use crate::postgres::connection::session::SessionSettings;
 use crate::sql::builder::ReadRow;
 use crate::sql::dialect::{Dialect, POSTGRES, SQLITE};
 use crate::sql::template::render;
@@ -99,7 +100,7 @@ macro_rules! bind {
 impl DbConnection {
     /// `name` is the application name in the server's statistics; `more` are settings beside those of every session.
     pub(crate) async fn postgres(
-        address: PgConnectOptions,
+        address: Address,
         name: &str,
         more: &[(&'static str, &'static str)],
     ) -> Result<Self, StoreError> {
@@ -111,7 +112,7 @@ impl DbConnection {
             .with("tcp_keepalives_interval", "5")
             .with("tcp_keepalives_count", "3");
         let settings = more.iter().fold(settings, |all, (name, value)| all.with(name, *value));
-        Ok(Self::Postgres(begin(&named(address, name), &settings).await?))
+        Ok(Self::Postgres(address.named(name).begin(settings).await?))
     }
 
     /// The results can be computed again, so a commit needs no sync: the WAL keeps the order of commits, and the next

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::time::sleep;
 
+use crate::access::Scope;
 use crate::http::api::endpoints::event::{Event, EventQuery, PayloadQuery};
 use crate::http::api::params::QueryOf;
 use crate::http::api::request::ApiRequest;
@@ -91,7 +92,8 @@ impl EventWriter {
         let heartbeat = sleep(HEARTBEAT);
         let mut heartbeat = std::pin::pin!(heartbeat);
         loop {
-            if !self.ops.admits(&Method::GET, &self.headers) {
+            let grant = self.ops.grant(&Method::GET, &self.headers);
+            if !grant.is_some_and(|grant| grant.allows(Scope::Read)) {
                 return None;
             }
             let caught_up = self.listener.catch_up().await;

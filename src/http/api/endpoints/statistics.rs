@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use crate::http::api::list;
 use crate::http::api::list::Items;
-use crate::http::api::params::{FormatQuery, ListQuery, PageRequest, QueryOf};
+use crate::http::api::params::{FormatQuery, ListQuery, QueryOf};
 use crate::http::api::request::ApiRequest;
 use crate::http::problem::Problem;
 use crate::store::{
@@ -75,7 +75,7 @@ impl StatisticsQuery {
 pub(crate) async fn statistics(request: ApiRequest) -> Result<Response, Problem> {
     let query = (StatisticsQuery::default(), FormatQuery::default());
     let (query, FormatQuery { format }) = request.read(query)?;
-    let page = PageRequest::read(ListQuery { format, ..ListQuery::default() }, &request.headers)?;
+    let page = request.page(ListQuery { format, ..ListQuery::default() })?;
     list::answer(&request.ops.reading, &page, query.filter(request.now)?).await
 }
 

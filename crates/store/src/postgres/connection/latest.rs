@@ -7,35 +7,34 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sqlx::Postgres;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPool;
 use tokio::time::Instant;
+
+use crate::postgres::connection::pool::{Link, Pool};
 
 /// How long a connection is kept from the pool, which closes old ones.
 const KEPT_AT_MOST: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(crate) struct Latest {
-    pool: PgPool,
+    pool: Pool,
     /// Each with the time at which it was taken from the pool.
-    kept: Mutex<Vec<(PoolConnection<Postgres>, Instant)>>,
+    kept: Mutex<Vec<(Link, Instant)>>,
     most: usize,
 }
 
 impl Latest {
     /// Keeps at most `most` connections, which the pool then lacks.
-    pub(crate) fn of(pool: PgPool, most: u32) -> Self {
+    pub(crate) fn of(pool: Pool, most: u32) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Self { pool, kept: Mutex::default(), most }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<(PoolConnection<Postgres>, Instant)>> {
+    fn kept(&self) -> MutexGuard<'_, Vec<(Link, Instant)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The most recently used connection, else one of the pool, and the time at which it was taken from the pool.
-    pub(crate) async fn take(&self) -> Result<(PoolConnection<Postgres>, Instant), sqlx::Error> {
+    pub(crate) async fn take(&self) -> Result<(Link, Instant), sqlx::Error> {
         let latest = self.kept().pop();
         match latest {
             Some(latest) => Ok(latest),
@@ -44,10 +43,10 @@ impl Latest {
     }
 
     /// Returns a connection that is fit for use.
-    pub(crate) fn give_back(&self, connection: PoolConnection<Postgres>, since: Instant) {
+    pub(crate) fn give_back(&self, link: Link, since: Instant) {
         let mut kept = self.kept();
         if kept.len() < self.most && since.elapsed() < KEPT_AT_MOST {
-            kept.push((connection, since));
+            kept.push((link, since));
         }
     }
 

@@ -14,7 +14,7 @@ const FAILURES: &str = "trtc_settle_failures_total";
 pub(crate) const SECONDS: &str = "trtc_settle_seconds";
 
 /// The kinds of anomalies, the values of the label.
-pub(super) const ANOMALIES: [&str; 17] = [
+pub(crate) const ANOMALIES: [&str; 17] = [
     "call_without_end",
     "call_without_start",
     "room_without_destroy",
