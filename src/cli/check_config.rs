@@ -5,6 +5,7 @@ use clap::Args;
 
 use crate::cli::args::{AppArgs, ConfigArgs, StoreArgs};
 use crate::cli::output;
+use crate::settings::ProxyProtocol;
 use crate::store;
 
 /// Validate the configuration and print the effective settings.
@@ -37,6 +38,11 @@ impl CheckConfig {
         if settings.auth.takes_vendors_list() {
             let every = settings.auth.source_refresh_s;
             writeln!(text, "           from the vendor's list, refreshed every {every} s")?;
+        }
+        if settings.server.proxy_protocol == ProxyProtocol::Required {
+            for range in &settings.auth.trusted_proxies {
+                writeln!(text, "           PROXY protocol required from {range}")?;
+            }
         }
         for path in &settings.server.callback_paths {
             writeln!(text, "           POST {path}")?;

@@ -18,7 +18,7 @@ use crate::ingest::Ingest;
 use crate::registration::{RegistrationStatus, VendorMonitor};
 use crate::server::listeners::Listeners;
 use crate::sessions::Settler;
-use crate::settings::{AppSettings, Settings, SettingsError};
+use crate::settings::{AppSettings, ProxyProtocol, Settings, SettingsError};
 use crate::telemetry::Metrics;
 use forward::destination::Destination;
 use forward::destination::target::TargetKind;
@@ -168,6 +168,7 @@ pub(crate) fn limits(settings: &Settings) -> Result<Limits, SettingsError> {
         connections_max: http::connections_allowed(server.connections_max, reserved(settings)),
         reserved_max: 0,
         trusted_proxies: settings.trusted_proxies()?,
+        proxy_protocol: server.proxy_protocol == ProxyProtocol::Required,
         header_timeout: Duration::from_millis(server.header_timeout_ms),
         header_bytes_max: server.header_bytes_max,
         idle_timeout: Duration::from_millis(server.idle_timeout_ms),
@@ -182,6 +183,7 @@ pub(crate) fn ops_limits(public: &Limits) -> Limits {
     Limits {
         connections_max: OPS_CONNECTIONS_MAX,
         reserved_max: OPS_RESERVED_MAX,
+        proxy_protocol: false,
         drain: Duration::ZERO,
         shutdown_timeout: Duration::from_secs(1),
         ..public.clone()

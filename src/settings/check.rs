@@ -2,6 +2,7 @@
 
 use crate::settings::apps::AppSettings;
 use crate::settings::error::SettingsError;
+use crate::settings::sections::ProxyProtocol;
 use crate::settings::stream::StreamRole;
 use crate::settings::tree::Settings;
 use crate::store;
@@ -52,6 +53,7 @@ impl Settings {
         self.check_ranges()?;
         self.check_tls()?;
         self.admission()?;
+        self.check_proxy_protocol()?;
         for path in &self.server.callback_paths {
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
             // At most one part of the path stands for the app's id, and all of it.
@@ -166,6 +168,18 @@ impl Settings {
             let problem =
                 "one of the keys `server.tls_certificate` and `server.tls_key` is not set";
             return Err(SettingsError::new(problem, "set both for HTTPS, or none for plain HTTP"));
+        }
+        Ok(())
+    }
+
+    fn check_proxy_protocol(&self) -> Result<(), SettingsError> {
+        let is_on = self.server.proxy_protocol == ProxyProtocol::Required;
+        if is_on && self.auth.trusted_proxies.is_empty() {
+            let problem =
+                "key `server.proxy_protocol` is \"required\", and `auth.trusted_proxies` is empty";
+            let hint =
+                "name the addresses of the load balancers there: their headers alone are read";
+            return Err(SettingsError::new(problem, hint));
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ pub struct ServerSettings {
     pub hand_over: PathBuf,
     pub tls_certificate: PathBuf,
     pub tls_key: PathBuf,
+    pub proxy_protocol: ProxyProtocol,
     pub callback_paths: Vec<String>,
     pub body_bytes_max: usize,
     pub body_timeout_ms: u64,
@@ -55,6 +56,14 @@ impl ServerSettings {
         let guessable = |path: &&str| matches!(*path, "/" | "/callback");
         self.callback_paths.iter().map(String::as_str).find(guessable)
     }
+}
+
+/// Whether load balancers begin each connection with a header of the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyProtocol {
+    Off,
+    Required,
 }
 
 /// `[ops]`

@@ -1,6 +1,7 @@
 //! What is in force, for people to read, without secrets.
 
 use crate::access::TokenSource;
+use crate::settings::sections::ProxyProtocol;
 use crate::settings::tree::Settings;
 use crate::store;
 
@@ -31,8 +32,13 @@ impl Settings {
             1 => paths.push("one that is not shown".to_owned()),
             more => paths.push(format!("{more} that are not shown")),
         }
+        let proxy_protocol = match server.proxy_protocol {
+            ProxyProtocol::Off => "off",
+            ProxyProtocol::Required => "required from the trusted proxies",
+        };
         vec![
             ("Callbacks", format!("{}, {scheme}", server.listen)),
+            ("PROXY protocol", proxy_protocol.to_owned()),
             ("Paths", paths.join(", ")),
             ("Largest body", format!("{} bytes", server.body_bytes_max)),
             ("Connections at most", server.connections_max.to_string()),

@@ -33,7 +33,7 @@ pub(crate) fn exchange(address: &str, bytes: &[u8]) -> String {
 }
 
 /// A request whose connection ends with its answer.
-fn request(method: &str, path_and_query: &str, headers: &str, body: &str) -> Vec<u8> {
+pub(crate) fn request(method: &str, path_and_query: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
         "{method} {path_and_query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
@@ -137,19 +137,19 @@ async fn a_mounted_router_accepts_path_spellings_and_no_other_path() {
 }
 
 /// A server as a process, whose log is read.
-struct Logged {
-    serving: Serving,
-    _folder: tempfile::TempDir,
+pub(crate) struct Logged {
+    pub(crate) serving: Serving,
+    pub(crate) _folder: tempfile::TempDir,
 }
 
 impl Logged {
-    fn start(more: &[&str]) -> Self {
+    pub(crate) fn start(more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { serving: Serving::start(folder.path(), more), _folder: folder }
     }
 
     /// Sends these bytes, and returns the next line of the log that has a reason.
-    fn warning_of(&self, bytes: &[u8]) -> Value {
+    pub(crate) fn warning_of(&self, bytes: &[u8]) -> Value {
         exchange(&self.serving.url, bytes);
         self.serving.next_error(|line| line["reason"].is_string())
     }

@@ -41,6 +41,7 @@ fn limits() -> Limits {
         connections_max: 100,
         reserved_max: 0,
         trusted_proxies: protocol::source_filter::Networks::default(),
+        proxy_protocol: false,
         header_timeout: PATIENCE,
         header_bytes_max: 32 << 10,
         idle_timeout: PATIENCE,

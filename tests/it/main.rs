@@ -69,6 +69,7 @@ mod postgres_front;
 mod process;
 mod properties;
 mod proxies;
+mod proxy_protocol;
 mod quirks;
 mod reading;
 mod rebuild;

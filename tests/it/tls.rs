@@ -26,14 +26,14 @@ use crate::support::{
 };
 
 /// A CA of the test, and the files that the server reads.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
     folder: tempfile::TempDir,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
@@ -42,7 +42,7 @@ impl Authority {
     }
 
     /// A certificate for `localhost` that ends with this year, and its key.
-    fn issue(&self, year: i32) -> (String, String) {
+    pub(crate) fn issue(&self, year: i32) -> (String, String) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.not_after = date_time_ymd(year, 12, 31);
         let key = KeyPair::generate().unwrap();
@@ -58,7 +58,7 @@ impl Authority {
         self.folder.path().join("key.pem")
     }
 
-    fn write(&self, (certificate, key): (String, String)) {
+    pub(crate) fn write(&self, (certificate, key): (String, String)) {
         fs::write(self.key(), key).unwrap();
         fs::write(self.certificate(), certificate).unwrap();
     }
@@ -74,7 +74,7 @@ impl Authority {
         (database, settings)
     }
 
-    async fn server(&self, changes: &[(&str, &str)]) -> (Database, Server) {
+    pub(crate) async fn server(&self, changes: &[(&str, &str)]) -> (Database, Server) {
         let (database, settings) = self.settings(changes);
         (database, Server::start_with(settings).await)
     }
@@ -96,7 +96,7 @@ impl Authority {
     }
 
     /// The same on a connection that is open.
-    async fn agree_with(
+    pub(crate) async fn agree_with(
         &self,
         stream: TcpStream,
         version: &'static rustls::SupportedProtocolVersion,
@@ -124,7 +124,7 @@ fn address(server: &Server) -> &str {
 }
 
 /// Posts an event on a connection and expects the OK envelope; the connection stays open.
-async fn post(stream: &mut TlsStream<TcpStream>, number: usize) {
+pub(crate) async fn post(stream: &mut TlsStream<TcpStream>, number: usize) {
     let body = destroy_room(number);
     let length = body.len();
     let head = format!(

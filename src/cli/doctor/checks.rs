@@ -14,7 +14,7 @@ use crate::cli::healthcheck;
 use crate::cli::output;
 use crate::clock::Clock;
 use crate::server;
-use crate::settings::Settings;
+use crate::settings::{ProxyProtocol, Settings};
 use crate::store::{self, StoreError};
 use protocol::diagnostic::Hint;
 
@@ -179,6 +179,13 @@ fn paths(settings: &Settings, findings: &mut Findings) {
 
 fn proxies(settings: &Settings, findings: &mut Findings) {
     let auth = &settings.auth;
+    if settings.server.proxy_protocol == ProxyProtocol::Required {
+        let senders = auth.trusted_proxies.join(", ");
+        let text = format!(
+            "connections from {senders} must begin with a PROXY protocol header, and no others may"
+        );
+        return findings.ok("proxies", text);
+    }
     if auth.source_addresses.is_empty() && !auth.trusted_proxies.is_empty() {
         let text = "`auth.trusted_proxies` has no effect on source filtering: `auth.source_addresses` is empty";
         let hint = "set `auth.source_addresses` too, or remove `auth.trusted_proxies`";

@@ -8,7 +8,7 @@ use secrecy::SecretString;
 
 use crate::cli::own_server;
 use crate::clock::Clock;
-use crate::settings::{AppSettings, Settings};
+use crate::settings::{AppSettings, ProxyProtocol, Settings};
 use protocol::diagnostic::Diagnostic;
 use protocol::recorded_request::SIGN_HEADER;
 use protocol::rtc::sign;
@@ -126,6 +126,16 @@ impl Target {
 
     /// The server that the configuration is of.
     fn of_configuration(settings: &Settings, clock: &Clock) -> Result<Self> {
+        let own = own_server::reached(settings.server.listen).ip();
+        let is_required = settings.server.proxy_protocol == ProxyProtocol::Required;
+        if is_required && settings.trusted_proxies()?.holds(own) {
+            bail!(Diagnostic::new(
+                format!(
+                    "connections from {own} must begin with a PROXY protocol header (`server.proxy_protocol`)"
+                ),
+                "give the load balancer's URL with `--to`"
+            ));
+        }
         let client = crate::tencent_api::http_client().no_proxy();
         let client = match own_server::tls(settings)? {
             Some(tls) => client.tls_backend_preconfigured(tls),

@@ -20,11 +20,12 @@ use crate::http::listener::connection;
 use crate::http::listener::exchange::Exchange;
 use crate::http::listener::fd_limit;
 use crate::http::listener::preamble::{InspectedStream, Inspection, Preambles};
+use crate::http::listener::proxy_protocol::{Client, HeaderFailure, read_header};
 use crate::http::listener::slot::{Command, Timeouts};
 use crate::http::listener::slots::{ConnectionSlots, SlotGuard};
 use crate::http::listener::stop::Stop;
 use crate::http::listener::tls::Tls;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Closed, Metrics, RefusedHead};
 use protocol::source_filter::Networks;
 
 /// Pause after a failed `accept`.
@@ -45,6 +46,8 @@ pub struct Limits {
     pub reserved_max: usize,
     /// Peers that stand for many clients. Of the others, one with very many connections is evicted first.
     pub trusted_proxies: Networks,
+    /// Whether a connection of those peers must begin with a header of the PROXY protocol, which names the client.
+    pub proxy_protocol: bool,
     /// Timeout of a request's head, and of a new connection until its first byte.
     pub header_timeout: Duration,
     /// Maximum size of a request's head, in bytes.
@@ -120,6 +123,8 @@ struct Shared {
     patience: Timeouts,
     metrics: Option<Arc<Metrics>>,
     preambles: Arc<Preambles>,
+    /// The peers that must send a header of the PROXY protocol; absent where none is read.
+    header_senders: Option<Networks>,
     stop: Stop,
 }
 
@@ -152,26 +157,40 @@ impl Shared {
             patience,
             metrics,
             preambles: Arc::default(),
+            header_senders: limits.proxy_protocol.then(|| limits.trusted_proxies.clone()),
             stop,
         }
     }
 
     /// Serves one connection to its end, and holds its slot until the stream is closed.
-    async fn attend(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, guard: SlotGuard) {
+    async fn attend(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, guard: SlotGuard) {
         let metrics = self.metrics.as_ref();
         let _counted = metrics.map(|metrics| OpenConnection::new(&metrics.connections));
         let slot = guard.slot().clone();
+        let has_header = self.header_senders.as_ref().is_some_and(|it| it.holds(peer.ip()));
+        let (client, read_ahead) = if has_header {
+            match read_header(&mut stream, peer, &slot, self.patience.header).await {
+                Ok(read) => read,
+                Err(failure) => return self.refuse(&failure, peer),
+            }
+        } else {
+            (Client::direct(peer), Vec::new())
+        };
+        if has_header && !client.is_unnamed {
+            guard.counts_for(client.address.ip());
+        }
         let (router, metrics) = (self.router.clone(), metrics.cloned());
         let (kept, counts, stop) = (slot.clone(), metrics.clone(), self.stop.clone());
-        let exchange = Exchange { router, slot: kept, peer, metrics: counts, stop };
+        let exchange = Exchange { router, slot: kept, client, metrics: counts, stop };
         let service = service_fn(move |request| exchange.clone().answer(request));
         // On the ops listener operators notice a wrong protocol themselves.
         let look = metrics.is_some().then(|| Inspection {
             preambles: self.preambles.clone(),
-            peer,
+            peer: client.address,
             speaks_tls: self.tls.is_some(),
+            reads_headers: self.header_senders.is_some(),
         });
-        let stream = InspectedStream::new(stream, look);
+        let stream = InspectedStream::new(stream, read_ahead, look);
         let stream = match &self.tls {
             None => Either::Left(stream),
             Some(tls) => match tls.accept(stream, &slot, self.patience.header).await {
@@ -185,6 +204,26 @@ impl Shared {
             },
         };
         connection::run(stream, &slot, &self.patience, &self.http, service, metrics).await;
+    }
+}
+
+impl Shared {
+    /// Counts and names a connection without a valid header of the PROXY protocol, which is closed.
+    fn refuse(&self, failure: &HeaderFailure, peer: SocketAddr) {
+        let Some(metrics) = &self.metrics else { return };
+        match failure {
+            HeaderFailure::Invalid(reason, began) => {
+                metrics.refused_head(RefusedHead::Broken);
+                self.preambles.warn_of_header(*reason, began, peer);
+            }
+            HeaderFailure::Closed(closed) => {
+                metrics.closed(*closed);
+                if *closed == Closed::HeadTooSlow {
+                    metrics.refused_head(RefusedHead::TooSlow);
+                }
+            }
+            HeaderFailure::Gone => {}
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! One request and its answer: calls the router, and reports the progress to the connection's slot.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hyper::Request;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -17,16 +16,19 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::task::yield_now;
 
+use crate::http::listener::proxy_protocol::Client;
 use crate::http::listener::slot::ConnectionSlot;
 use crate::http::listener::stop::Stop;
 use crate::telemetry::{Metrics, RefusedHead};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The context of the requests of one connection.
 #[derive(Clone)]
 pub(crate) struct Exchange {
     pub(crate) router: TowerToHyperService<Router>,
     pub(crate) slot: Arc<ConnectionSlot>,
-    pub(crate) peer: SocketAddr,
+    pub(crate) client: Client,
     /// Absent on a listener whose requests are not counted.
     pub(crate) metrics: Option<Arc<Metrics>>,
     pub(crate) stop: Stop,
@@ -52,7 +54,11 @@ impl Exchange {
             (StatusCode::BAD_REQUEST, close, "transfer-encoding: `chunked` alone is taken\n")
                 .into_response()
         } else {
-            request.extensions_mut().insert(ConnectInfo(self.peer));
+            if self.client.is_unnamed {
+                // Whoever it is may write anything there, and the address of the connection is a trusted proxy's.
+                request.headers_mut().remove(X_FORWARDED_FOR);
+            }
+            request.extensions_mut().insert(ConnectInfo(self.client.address));
             request.extensions_mut().insert(self.slot.clone());
             let slot = self.slot.clone();
             self.router.call(request.map(|body| Arriving { body, slot })).await?

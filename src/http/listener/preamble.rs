@@ -1,7 +1,7 @@
 //! Recognises other protocols by a connection's first bytes, and logs them throttled, so that clients cannot fill the
 //! log.
 
-use std::io::{self, IoSlice};
+use std::io::{self, Cursor, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,16 +12,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::http::listener::proxy_header::{InvalidHeader, V2_SIGNATURE};
+
 /// Minimum interval between two warnings of one protocol.
 const PAUSE: Duration = Duration::from_mins(1);
-/// The signature of version 2 of the PROXY protocol.
-const PROXY_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Another protocol than the listener's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Preamble {
-    /// A header of the PROXY protocol, version 1 or 2.
+    /// A header of the PROXY protocol, version 1 or 2, where none is read.
     Proxy,
+    /// Such a header from a peer that is not a trusted proxy.
+    UntrustedProxy,
+    /// No such header from a trusted proxy, where it is required.
+    ProxyMissing,
+    /// A malformed header from one.
+    ProxyMalformed,
     /// HTTP/2 without TLS.
     Http2,
     /// A `ClientHello` on a plain HTTP port.
@@ -31,12 +37,20 @@ enum Preamble {
 }
 
 impl Preamble {
-    const ALL: [Self; 4] = [Self::Proxy, Self::Http2, Self::Tls, Self::PlainHttp];
+    const ALL: [Self; 7] = [
+        Self::Proxy,
+        Self::UntrustedProxy,
+        Self::ProxyMissing,
+        Self::ProxyMalformed,
+        Self::Http2,
+        Self::Tls,
+        Self::PlainHttp,
+    ];
 
     /// Recognises first bytes; `None` where they fit the listener's protocol.
     fn of(bytes: &[u8], speaks_tls: bool) -> Option<Self> {
         let begins = |methods: &[&str]| methods.iter().any(|it| bytes.starts_with(it.as_bytes()));
-        if bytes.starts_with(PROXY_V2) || begins(&["PROXY TCP", "PROXY UNKNOWN"]) {
+        if bytes.starts_with(V2_SIGNATURE) || begins(&["PROXY TCP", "PROXY UNKNOWN"]) {
             Some(Self::Proxy)
         } else if begins(&["PRI * HTTP/2.0"]) {
             Some(Self::Http2)
@@ -54,7 +68,22 @@ impl Preamble {
             Self::Proxy => [
                 "proxy_protocol",
                 "a connection began with a PROXY protocol header, which is not read here, and was closed",
-                "turn the PROXY protocol off in the load balancer; have it send X-Forwarded-For, and name it in auth.trusted_proxies",
+                "name the load balancer in auth.trusted_proxies and set server.proxy_protocol to \"required\", or turn the PROXY protocol off there",
+            ],
+            Self::UntrustedProxy => [
+                "proxy_protocol_untrusted",
+                "a connection that is not from auth.trusted_proxies began with a PROXY protocol header, and was closed",
+                "if the address is your load balancer's, add it to auth.trusted_proxies",
+            ],
+            Self::ProxyMissing => [
+                "proxy_protocol_missing",
+                "a connection from auth.trusted_proxies began without the PROXY protocol header that server.proxy_protocol requires, and was closed",
+                "turn the PROXY protocol on in the load balancer, for its health checks too, or set server.proxy_protocol to \"off\"",
+            ],
+            Self::ProxyMalformed => [
+                "proxy_protocol_malformed",
+                "a connection began with a malformed PROXY protocol header, and was closed",
+                "have the load balancer send version 1 or 2 of the PROXY protocol",
             ],
             Self::Http2 => [
                 "http2_without_tls",
@@ -80,11 +109,27 @@ impl Preamble {
 pub(crate) struct Preambles(Mutex<[Option<(Instant, u64)>; Preamble::ALL.len()]>);
 
 impl Preambles {
-    fn warn(&self, preamble: Preamble, peer: SocketAddr) {
+    fn warn(&self, preamble: Preamble, peer: SocketAddr, found: Option<&'static str>) {
         let Some(more) = self.due(preamble) else { return };
         let [reason, message, advice] = preamble.words();
         let address = peer.ip().to_canonical().to_string();
-        warn!(reason, address, more_since_last_warning = more, advice, "{message}");
+        warn!(reason, address, found, more_since_last_warning = more, advice, "{message}");
+    }
+
+    /// Warns of a connection that began with these bytes, and not with a valid header of the PROXY protocol.
+    pub(crate) fn warn_of_header(&self, reason: InvalidHeader, began: &[u8], peer: SocketAddr) {
+        match reason {
+            InvalidHeader::Malformed(how) => self.warn(Preamble::ProxyMalformed, peer, Some(how)),
+            InvalidHeader::Missing => {
+                let found = match Preamble::of(began, true) {
+                    Some(Preamble::PlainHttp) => "an HTTP request",
+                    Some(Preamble::Http2) => "HTTP/2",
+                    _ if Preamble::of(began, false) == Some(Preamble::Tls) => "TLS",
+                    _ => "another protocol",
+                };
+                self.warn(Preamble::ProxyMissing, peer, Some(found));
+            }
+        }
     }
 
     /// The number of suppressed occurrences, when a warning is due.
@@ -108,18 +153,39 @@ pub(crate) struct Inspection {
     pub(crate) preambles: Arc<Preambles>,
     pub(crate) peer: SocketAddr,
     pub(crate) speaks_tls: bool,
+    /// Whether headers of the PROXY protocol are read from trusted proxies.
+    pub(crate) reads_headers: bool,
 }
 
 /// A stream whose first bytes are inspected as they are read, and otherwise passed through.
 pub(crate) struct InspectedStream<I> {
     stream: I,
+    /// What was read of the stream before, and comes first.
+    read_ahead: Cursor<Vec<u8>>,
     /// Absent after the inspection.
     look: Option<Inspection>,
 }
 
 impl<I> InspectedStream<I> {
-    pub(crate) fn new(stream: I, look: Option<Inspection>) -> Self {
-        Self { stream, look }
+    pub(crate) fn new(stream: I, read_ahead: Vec<u8>, look: Option<Inspection>) -> Self {
+        Self { stream, read_ahead: Cursor::new(read_ahead), look }
+    }
+}
+
+impl<I: AsyncRead + Unpin> InspectedStream<I> {
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read_ahead.get_ref().is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, into);
+        }
+        let polled = Pin::new(&mut self.read_ahead).poll_read(context, into);
+        if self.read_ahead.position() == self.read_ahead.get_ref().len() as u64 {
+            self.read_ahead = Cursor::default();
+        }
+        polled
     }
 }
 
@@ -130,11 +196,15 @@ impl<I: AsyncRead + Unpin> AsyncRead for InspectedStream<I> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = into.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, into))?;
-        if let Some(Inspection { preambles, peer, speaks_tls }) = self.look.take() {
+        ready!(self.poll_next(context, into))?;
+        if let Some(Inspection { preambles, peer, speaks_tls, reads_headers }) = self.look.take() {
             let first = into.filled().get(before..).unwrap_or_default();
-            if let Some(preamble) = Preamble::of(first, speaks_tls) {
-                preambles.warn(preamble, peer);
+            match Preamble::of(first, speaks_tls) {
+                Some(Preamble::Proxy) if reads_headers => {
+                    preambles.warn(Preamble::UntrustedProxy, peer, None);
+                }
+                Some(preamble) => preambles.warn(preamble, peer, None),
+                None => {}
             }
         }
         Poll::Ready(Ok(()))

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::http::Extensions;
@@ -62,8 +62,8 @@ pub(crate) struct ConnectionSlot {
     now: Mutex<Now>,
     called: Notify,
     /// The origin whose share of the slots it counts towards: an address, or the network of an IPv6 one. Absent for a
-    /// proxy, whose address stands for many clients.
-    origin: Option<IpAddr>,
+    /// proxy, whose address stands for many clients, until the proxy has named the client.
+    origin: OnceLock<IpAddr>,
     /// Whether it is beyond the ordinary slots, for requests that are answered at once.
     is_reserved: bool,
     /// Whether a request has begun since the connection's task was last woken.
@@ -101,11 +101,17 @@ impl ConnectionSlot {
             command: None,
         };
         let (now, called) = (Mutex::new(now), Notify::new());
+        let origin = origin.map_or_else(OnceLock::new, OnceLock::from);
         Self { now, called, origin, is_reserved, turn_taken: AtomicBool::new(false) }
     }
 
     pub(crate) fn origin(&self) -> Option<IpAddr> {
-        self.origin
+        self.origin.get().copied()
+    }
+
+    /// Sets the origin of a connection that a proxy opened. False where it has one.
+    pub(crate) fn set_origin(&self, origin: IpAddr) -> bool {
+        self.origin.set(origin).is_ok()
     }
 
     pub(crate) fn is_reserved(&self) -> bool {

@@ -76,9 +76,7 @@ impl ConnectionSlots {
     }
 
     fn try_take(self: &Arc<Self>, peer: IpAddr, reserved: bool) -> Option<SlotGuard> {
-        // A client on this machine is most likely a proxy, configured as one or not.
-        let is_many = peer.to_canonical().is_loopback() || self.proxies.holds(peer.to_canonical());
-        let origin = (!is_many).then(|| origin(peer));
+        let origin = self.counted_origin(peer);
         let mut open = self.open();
         let ordinary = open.slots.len() - open.reserved;
         let is_full =
@@ -94,6 +92,13 @@ impl ConnectionSlots {
             *open.shares.entry(origin).or_default() += 1;
         }
         Some(SlotGuard { number, slot, slots: self.clone() })
+    }
+
+    /// The origin whose share a connection of this address counts towards.
+    fn counted_origin(&self, peer: IpAddr) -> Option<IpAddr> {
+        // A client on this machine is most likely a proxy, configured as one or not.
+        let is_many = peer.to_canonical().is_loopback() || self.proxies.holds(peer);
+        (!is_many).then(|| origin(peer))
     }
 
     /// Waits until a slot is freed, at most this long.
@@ -141,6 +146,15 @@ impl ConnectionSlots {
 impl SlotGuard {
     pub(crate) fn slot(&self) -> &Arc<ConnectionSlot> {
         &self.slot
+    }
+
+    /// Counts a proxy's connection towards the share of its client, once the proxy has named it.
+    pub(crate) fn counts_for(&self, client: IpAddr) {
+        let Some(origin) = self.slots.counted_origin(client) else { return };
+        let mut open = self.slots.open();
+        if self.slot.set_origin(origin) {
+            *open.shares.entry(origin).or_default() += 1;
+        }
     }
 }
 
@@ -270,6 +284,26 @@ mod tests {
         go_in_turn(&slots, &mut seats, &[2]);
         // Now none is above its share, and the longest idle one is evicted.
         go_in_turn(&slots, &mut seats, &[0, 3, 1, 4]);
+        assert!(slots.open().shares.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxys_connections_count_for_the_clients_it_names() {
+        let proxies = Networks::parse(["10.0.0.0/8"]).unwrap();
+        let [proxy, one, other] =
+            ["10.0.0.1", "203.0.113.7", "198.51.100.1"].map(|it| it.parse().unwrap());
+        let slots = ConnectionSlots::new(16, 0, proxies);
+        let mut seats = Vec::new();
+        for client in [other, one, one, one, proxy] {
+            let seat = slots.take(proxy).await;
+            seat.counts_for(client);
+            served(&seat);
+            seats.push(Some(seat));
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        assert_eq!(slots.open().shares[&one], 3);
+        // One is above its share, so it goes before the one that waits longest.
+        go_in_turn(&slots, &mut seats, &[1, 0, 2, 3, 4]);
         assert!(slots.open().shares.is_empty());
     }
 
