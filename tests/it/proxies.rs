@@ -1,5 +1,5 @@
 //! The configurations in `deploy/proxy`, run as they stand there: what they let through, whose address they state, and what they write to
-//! logs. And HAProxy with the PROXY protocol.
+//! logs. And `HAProxy` with the PROXY protocol.
 
 use std::fs;
 use std::net::SocketAddr;
