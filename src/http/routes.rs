@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 use crate::access::Scope;
 use crate::http::access::gate::{self, Gate, Refusal};
 use crate::http::api::endpoints::{
-    calls, destinations, event_stream, events, recordings, rooms, rtc_rooms, statistics, tasks,
+    calls, destinations, events, recordings, rooms, rtc, statistics,
 };
 use crate::http::api::request::ApiRequest;
 use crate::http::api::{list, openapi};
@@ -95,9 +95,9 @@ fn section_page(section: Section) -> Handler {
 fn endpoints() -> Vec<(Scope, UtoipaMethodRouter<Arc<Ops>>)> {
     vec![
         (Scope::Read, routes!(document)),
-        (Scope::Read, routes!(events::events)),
-        (Scope::Read, routes!(events::event)),
-        (Scope::Read, routes!(event_stream::stream)),
+        (Scope::Read, routes!(events::list::events)),
+        (Scope::Read, routes!(events::list::event)),
+        (Scope::Read, routes!(events::stream::stream)),
         (Scope::Read, routes!(calls::calls)),
         (Scope::Read, routes!(calls::call)),
         (Scope::Read, routes!(calls::user_calls)),
@@ -109,15 +109,15 @@ fn endpoints() -> Vec<(Scope, UtoipaMethodRouter<Arc<Ops>>)> {
         (Scope::Read, routes!(rooms::live)),
         (Scope::Read, routes!(rooms::live_visits)),
         (Scope::Read, routes!(rooms::gifts)),
-        (Scope::Read, routes!(rtc_rooms::sessions)),
-        (Scope::Read, routes!(rtc_rooms::session)),
-        (Scope::Read, routes!(rtc_rooms::stays)),
-        (Scope::Read, routes!(rtc_rooms::publish_intervals)),
-        (Scope::Read, routes!(rtc_rooms::user_stays)),
+        (Scope::Read, routes!(rtc::rooms::sessions)),
+        (Scope::Read, routes!(rtc::rooms::session)),
+        (Scope::Read, routes!(rtc::rooms::stays)),
+        (Scope::Read, routes!(rtc::rooms::publish_intervals)),
+        (Scope::Read, routes!(rtc::rooms::user_stays)),
         (Scope::Read, routes!(recordings::recordings)),
         (Scope::Read, routes!(recordings::recording)),
-        (Scope::Read, routes!(tasks::rtc_tasks)),
-        (Scope::Read, routes!(tasks::rtc_task)),
+        (Scope::Read, routes!(rtc::tasks::rtc_tasks)),
+        (Scope::Read, routes!(rtc::tasks::rtc_task)),
         (Scope::Read, routes!(destinations::destinations)),
         (Scope::Read, routes!(destinations::exceptions)),
         (Scope::Read, routes!(statistics::anomalies)),

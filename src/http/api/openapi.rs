@@ -7,7 +7,7 @@ use utoipa::openapi::security::SecurityRequirement;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::access::Scope;
-use crate::http::api::endpoints::event_feed::WAIT_MAX;
+use crate::http::api::endpoints::events::feed::WAIT_MAX;
 use crate::http::api::params;
 use crate::http::api::webhooks::webhooks;
 use crate::http::problem::Problem;

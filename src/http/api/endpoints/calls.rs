@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::http::api::endpoints::event::Event;
+use crate::http::api::endpoints::events::one::Event;
 use crate::http::api::list;
 use crate::http::api::params::{ListQuery, QueryOf, app_of_path};
 use crate::http::api::request::{ApiRequest, PathOf};

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use axum::response::Response;
 use tokio::time::{Instant, sleep_until};
 
-use crate::http::api::endpoints::event::Event;
+use crate::http::api::endpoints::events::one::Event;
 use crate::http::api::list::{self, Items};
 use crate::http::api::params::{Form, PageRequest};
 use crate::http::ops::state::Ops;

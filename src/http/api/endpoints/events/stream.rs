@@ -12,7 +12,7 @@ use futures_util::stream;
 use tokio::time::sleep;
 
 use crate::access::Scope;
-use crate::http::api::endpoints::event::{Event, EventQuery, PayloadQuery};
+use crate::http::api::endpoints::events::one::{Event, EventQuery, PayloadQuery};
 use crate::http::api::params::QueryOf;
 use crate::http::api::request::ApiRequest;
 use crate::http::live_tail::arrival::Arrival;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::api::endpoints::event::{Event, EventQuery, PayloadQuery};
-use crate::http::api::endpoints::event_feed::{Feed, FeedQuery, Ordering};
+use crate::http::api::endpoints::events::feed::{Feed, FeedQuery, Ordering};
+use crate::http::api::endpoints::events::one::{Event, EventQuery, PayloadQuery};
 use crate::http::api::list;
 use crate::http::api::params::{ListQuery, QueryOf};
 use crate::http::api::request::{ApiRequest, PathOf};

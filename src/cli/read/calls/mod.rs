@@ -1,0 +1,4 @@
+//! Calls.
+
+pub(crate) mod list;
+pub(crate) mod one;

@@ -1,0 +1,4 @@
+//! Rooms and tasks of the RTC Engine.
+
+pub(crate) mod rooms;
+pub(crate) mod tasks;
